@@ -1,0 +1,102 @@
+// The one file that makes system calls. Everything above speaks to the kernel through
+// `SystemCall.make`, and in ordinary (test) builds a hook stands in that function: it can
+// play a kernel, or fail the n-th call. Source of numbers and arguments: asm/unistd_32.h,
+// asm/unistd_64.h and the manual's section 2.
+
+import CShim
+
+/// One request to the kernel: a number and six machine words.
+struct SystemCall {
+    /// The kernel's number for a call on this architecture.
+    struct Number: RawRepresentable, Equatable {
+        let rawValue: Int
+    }
+
+    var number: Number
+    var arguments: (Int, Int, Int, Int, Int, Int)
+
+    #if !hasFeature(Embedded)
+    /// Stands in every system call of the current task; answers with the kernel's
+    /// result (a value or −errno), or with nil to let the real kernel answer.
+    @TaskLocal static var hook: (@Sendable (SystemCall) -> Int?)?
+    #endif
+
+    /// Makes the call.
+    /// - Returns: the kernel's value.
+    /// - Throws: the kernel's errno.
+    @discardableResult
+    static func make(
+        _ number: Number, _ a1: Int = 0, _ a2: Int = 0, _ a3: Int = 0, _ a4: Int = 0,
+        _ a5: Int = 0, _ a6: Int = 0
+    ) throws(Errno) -> Int {
+        let result = raw(number, a1, a2, a3, a4, a5, a6)
+        // Only the last page of values are errors: a large address is a success.
+        if result < 0 && result >= -4095 {
+            throw Errno(rawValue: Int32(truncatingIfNeeded: -result))
+        }
+        return result
+    }
+
+    /// As `make`, but begins again when a signal interrupted the call.
+    @discardableResult
+    static func retrying(
+        _ number: Number, _ a1: Int = 0, _ a2: Int = 0, _ a3: Int = 0, _ a4: Int = 0
+    ) throws(Errno) -> Int {
+        while true {
+            do throws(Errno) {
+                return try make(number, a1, a2, a3, a4)
+            } catch {
+                if error != .interrupted { throw error }
+            }
+        }
+    }
+
+    private static func raw(
+        _ number: Number, _ a1: Int, _ a2: Int, _ a3: Int, _ a4: Int, _ a5: Int, _ a6: Int
+    ) -> Int {
+        #if !hasFeature(Embedded)
+        if let hook,
+            let answer = hook(
+                SystemCall(number: number, arguments: (a1, a2, a3, a4, a5, a6)))
+        {
+            return answer
+        }
+        #endif
+        return mini_syscall(number.rawValue, a1, a2, a3, a4, a5, a6)
+    }
+}
+
+extension SystemCall.Number {
+    private init(x86_64: Int, i386: Int) {
+        #if arch(x86_64)
+        self.init(rawValue: x86_64)
+        #else
+        self.init(rawValue: i386)
+        #endif
+    }
+
+    static let read = Self(x86_64: 0, i386: 3)
+    static let write = Self(x86_64: 1, i386: 4)
+    static let open = Self(x86_64: 2, i386: 5)
+    static let close = Self(x86_64: 3, i386: 6)
+    /// fstat, or fstat64 on i386.
+    static let fileStatus = Self(x86_64: 5, i386: 197)
+    static let poll = Self(x86_64: 7, i386: 168)
+    /// mmap, or mmap2 on i386 (offset in pages).
+    static let map = Self(x86_64: 9, i386: 192)
+    static let protect = Self(x86_64: 10, i386: 125)
+    static let unmap = Self(x86_64: 11, i386: 91)
+    static let signalAction = Self(x86_64: 13, i386: 174)
+    static let signalMask = Self(x86_64: 14, i386: 175)
+    static let control = Self(x86_64: 16, i386: 54)
+    static let readAt = Self(x86_64: 17, i386: 180)
+    static let readVector = Self(x86_64: 19, i386: 145)
+    static let writeVector = Self(x86_64: 20, i386: 146)
+    static let advise = Self(x86_64: 28, i386: 219)
+    static let processID = Self(x86_64: 39, i386: 20)
+    static let kill = Self(x86_64: 62, i386: 37)
+    /// clock_gettime with the native timespec.
+    static let clockTime = Self(x86_64: 228, i386: 265)
+    static let exitGroup = Self(x86_64: 231, i386: 252)
+    static let signalDescriptor = Self(x86_64: 282, i386: 321)
+}

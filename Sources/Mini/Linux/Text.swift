@@ -1,0 +1,111 @@
+// Text as bytes. A message is built once and written by one system call. `String`'s
+// comparison, hashing and splitting would bring 60 KB of Unicode tables along; a file name or
+// a kernel's banner is bytes anyway, and is printed as the bytes it is.
+
+/// A line or paragraph under construction: UTF-8 or any other bytes.
+///
+///     let line: Text = "cannot open \(quoted: name): \(errno)"
+struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equatable {
+    private(set) var bytes: [UInt8] = []
+
+    init() {}
+    init(literalCapacity: Int, interpolationCount: Int) {
+        bytes.reserveCapacity(literalCapacity + 12 * interpolationCount)
+    }
+    init(stringLiteral: String) { bytes = Array(stringLiteral.utf8) }
+    init(stringInterpolation: Text) { self = stringInterpolation }
+    init(bytes: [UInt8]) { self.bytes = bytes }
+
+    mutating func appendLiteral(_ literal: String) { bytes.append(contentsOf: literal.utf8) }
+
+    mutating func appendInterpolation(_ text: Text) { bytes.append(contentsOf: text.bytes) }
+    mutating func appendInterpolation(_ text: String) { bytes.append(contentsOf: text.utf8) }
+
+    mutating func appendInterpolation(_ text: StaticString) {
+        unsafe bytes.append(
+            contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    mutating func appendInterpolation(_ byte: UInt8, character: Void) { bytes.append(byte) }
+
+    /// In decimal.
+    mutating func appendInterpolation<Number: FixedWidthInteger>(_ number: Number) {
+        if number < 0 { bytes.append(UInt8(ascii: "-")) }
+        appendDigits(UInt64(number.magnitude), radix: 10, width: 1)
+    }
+
+    /// In hexadecimal with `0x` in front, padded with zeros to `width` digits.
+    mutating func appendInterpolation<Number: FixedWidthInteger & UnsignedInteger>(
+        hex number: Number, width: Int = 1
+    ) {
+        appendLiteral("0x")
+        appendDigits(UInt64(number), radix: 16, width: width)
+    }
+
+    /// In hexadecimal without a prefix.
+    mutating func appendInterpolation<Number: FixedWidthInteger & UnsignedInteger>(
+        bareHex number: Number, width: Int = 1
+    ) {
+        appendDigits(UInt64(number), radix: 16, width: width)
+    }
+
+    /// Between quotation marks, bytes that a terminal would obey made visible as `\xNN`.
+    mutating func appendInterpolation(quoted text: Text) {
+        bytes.append(UInt8(ascii: "\""))
+        appendInterpolation(visible: text)
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// With control characters made visible as `\xNN`.
+    mutating func appendInterpolation(visible text: Text) {
+        for byte in text.bytes {
+            if byte < 0x20 || byte == 0x7F {
+                appendLiteral("\\x")
+                appendDigits(UInt64(byte), radix: 16, width: 2)
+            } else {
+                bytes.append(byte)
+            }
+        }
+    }
+
+    /// The kernel's words and name: `no such file (ENOENT)`.
+    mutating func appendInterpolation(_ errno: Errno) {
+        let words = errno.words
+        appendInterpolation(words.text)
+        appendLiteral(" (")
+        appendInterpolation(words.name)
+        if words.name.utf8CodeUnitCount == 5 && words.text.utf8CodeUnitCount == 5 {
+            appendLiteral(" ")
+            appendInterpolation(errno.rawValue)
+        }
+        appendLiteral(")")
+    }
+
+    static func += (left: inout Text, right: Text) { left.bytes.append(contentsOf: right.bytes) }
+    mutating func append(_ byte: UInt8) { bytes.append(byte) }
+
+    private mutating func appendDigits(_ number: UInt64, radix: UInt64, width: Int) {
+        var digits: [UInt8] = []
+        var rest = number
+        repeat {
+            let digit = UInt8(rest % radix)
+            digits.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+            rest /= radix
+        } while rest > 0
+        for _ in 0..<Swift.max(0, width - digits.count) { bytes.append(UInt8(ascii: "0")) }
+        bytes.append(contentsOf: digits.reversed())
+    }
+}
+
+extension Text {
+    /// True if these are exactly the bytes of `text`.
+    static func == (left: Text, right: StaticString) -> Bool {
+        guard left.bytes.count == right.utf8CodeUnitCount else { return false }
+        for index in left.bytes.indices where unsafe left.bytes[index] != right.utf8Start[index] {
+            return false
+        }
+        return true
+    }
+
+    static func ~= (pattern: StaticString, text: Text) -> Bool { text == pattern }
+}

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Builds, runs, tests and measures mini. `./build.sh help` lists the commands.
+set -euo pipefail
+cd "$(dirname "$0")"
+root=$PWD
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "build.sh: $*"; exit 1; }
+
+# --- what must be on the machine -------------------------------------------------------------
+
+# need COMMAND-OR-FILE PACKAGE: installs the Debian package when root, else says which is missing.
+missing=()
+need() {
+    if [[ $1 == /* ]]; then [[ -e $1 ]] || missing+=("$2"); else command -v "$1" >/dev/null || missing+=("$2"); fi
+}
+install_missing() {
+    ((${#missing[@]})) || return 0
+    local packages
+    packages=$(printf '%s\n' "${missing[@]}" | sort -u | tr '\n' ' ')
+    missing=()
+    [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null ||
+        die "missing packages: ${packages}(as root: apt-get install ${packages% })"
+    say "build.sh: installing ${packages% }"
+    local try
+    for try in 1 2 3; do
+        # shellcheck disable=SC2086
+        if apt-get update -qq >/dev/null 2>&1 &&
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null 2>&1; then
+            return 0
+        fi
+        say "build.sh: apt-get failed (try $try of 3)"
+        sleep $((try * 5))
+    done
+    die "could not install: ${packages% }"
+}
+
+command -v swiftc >/dev/null || die "swiftc is not on the PATH: install Swift 6.3 or later"
+swift_bin=$(dirname "$(readlink -f "$(command -v swiftc)")")
+toolchain=$(dirname "$swift_bin")
+tool() { if [[ -x $swift_bin/$1 ]]; then echo "$swift_bin/$1"; else command -v "$1" || die "missing tool: $1"; fi; }
+
+need_release() {
+    need /usr/include/stdio.h libc6-dev
+    need /usr/lib/gcc/x86_64-linux-gnu/12/32/libgcc.a lib32gcc-12-dev
+    install_missing
+}
+
+# --- the release: Embedded Swift, no C library ------------------------------------------------
+
+# compile ARCH: out/ARCH/mini
+compile() {
+    local arch=$1 target cpu emulation libraries=()
+    case $arch in
+    x86_64) target=x86_64-unknown-none-elf cpu=x86-64 emulation=elf_x86_64 ;;
+    i386)
+        target=i686-unknown-none-elf cpu=pentium3 emulation=elf_i386
+        # 64-bit division for a 32-bit processor.
+        libraries=(/usr/lib/gcc/x86_64-linux-gnu/12/32/libgcc.a)
+        ;;
+    *) die "no such architecture: $arch" ;;
+    esac
+    local out=out/$arch objects=() source
+    mkdir -p "$out/objects"
+    for source in Sources/CShim/*.c Sources/CShim/*.S; do
+        local object
+        object=$out/objects/$(basename "$source").o
+        "$(tool clang)" -target "$target" -march="$cpu" -DMINI_FREESTANDING -ffreestanding -fno-stack-protector \
+            -fno-asynchronous-unwind-tables -fno-pic -mno-red-zone -O2 -Wall -Wextra -Werror \
+            -ffile-prefix-map="$root"=. -ISources/CShim/include -c "$source" -o "$object"
+        objects+=("$object")
+    done
+    local sources
+    mapfile -t sources < <(find Sources/Mini -name '*.swift' | LC_ALL=C sort)
+    swiftc -target "$target" -Xcc -march="$cpu" -enable-experimental-feature Embedded -wmo -static-stdlib -O \
+        -swift-version 6 -strict-memory-safety -enforce-exclusivity=unchecked \
+        -I "$toolchain/lib/swift/embedded" -I Sources/CShim/include \
+        -Xfrontend -disable-stack-protector -Xfrontend -function-sections \
+        -file-prefix-map "$root"=. -module-name Mini \
+        -c "${sources[@]}" -o "$out/objects/mini.swift.o"
+    "$(tool ld.lld)" -m "$emulation" -static --gc-sections -z noexecstack -z norelro --build-id=none -s \
+        -o "$out/mini" "${objects[@]}" "$out/objects/mini.swift.o" "${libraries[@]}"
+    local applet
+    for applet in mini-launch mini-grant mini-init; do ln -sf mini "$out/$applet"; done
+}
+
+build() {
+    need_release
+    local arch
+    for arch in "${@:-x86_64}"; do compile "$arch"; done
+}
+
+case ${1:-build} in
+build) build x86_64 i386 ;;
+x86_64 | i386) build "$1" ;;
+test)
+    shift
+    need_release
+    swift test "$@"
+    ;;
+*) die "unknown command: $1" ;;
+esac
