@@ -1,0 +1,84 @@
+// The guest's physical memory: one private anonymous mapping of ours, guest-physical 0 at its
+// start. Every address and length that comes from outside becomes a `GuestRange` here, once,
+// and is then used without further doubt. Writes from outside the processor (the launcher's
+// loaders, devices) go through `writable`, which tells the processor to forget code that it
+// had decoded there.
+
+/// A range of bytes that lies wholly inside guest memory. Only `GuestMemory` makes one.
+struct GuestRange: Equatable {
+    /// Guest-physical address of the first byte.
+    let start: UInt32
+    /// Length in bytes; 0 is allowed anywhere up to the end of memory.
+    let count: UInt32
+    fileprivate init(start: UInt32, count: UInt32) {
+        self.start = start
+        self.count = count
+    }
+}
+
+/// Guest-physical memory, zero when made, taken from the machine when touched.
+@safe final class GuestMemory {
+    private let mapping: Mapping
+    /// Size in bytes, a multiple of 4096.
+    let count: UInt32
+
+    /// - Parameter count: bytes, a multiple of 4096.
+    /// - Throws: ENOMEM where the machine has no room for it.
+    init(count: UInt32) throws(Errno) {
+        precondition(count & 4095 == 0 && count > 0)
+        mapping = try Mapping.anonymous(count: Int(count))
+        self.count = count
+    }
+
+    /// Where guest-physical 0 is in our address space.
+    var base: UnsafeMutableRawPointer { unsafe mapping.start }
+
+    /// The range, if all of it is guest memory.
+    func range(_ start: UInt32, _ count: UInt32) -> GuestRange? {
+        guard start <= self.count && count <= self.count - start else { return nil }
+        return GuestRange(start: start, count: count)
+    }
+
+    /// The bytes of a range, to read.
+    func readable(_ range: GuestRange) -> UnsafeRawBufferPointer {
+        unsafe UnsafeRawBufferPointer(
+            start: base + Int(range.start), count: Int(range.count))
+    }
+
+    /// The bytes of a range, to write now.
+    func writable(_ range: GuestRange) -> UnsafeMutableRawBufferPointer {
+        willWrite(range)
+        return unsafe UnsafeMutableRawBufferPointer(
+            start: base + Int(range.start), count: Int(range.count))
+    }
+
+    /// The 32-bit word at an address, little-endian, unaligned allowed; nil outside memory.
+    func load32(_ address: UInt32) -> UInt32? {
+        guard range(address, 4) != nil else { return nil }
+        return unsafe base.loadUnaligned(fromByteOffset: Int(address), as: UInt32.self)
+    }
+
+    /// Stores a 32-bit word.
+    /// - Returns: false outside memory, with nothing stored.
+    @discardableResult
+    func store32(_ address: UInt32, _ value: UInt32) -> Bool {
+        guard let range = range(address, 4) else { return false }
+        unsafe writable(range).storeBytes(of: value, as: UInt32.self)
+        return true
+    }
+
+    /// Maps pages of a file over guest pages, private and writable, without copying.
+    /// - Parameters: byte offsets and count, multiples of 4096.
+    func map(
+        _ range: GuestRange, file descriptor: Int32, fileOffset: Int
+    ) throws(Errno) {
+        willWrite(range)
+        try mapping.overlay(
+            at: Int(range.start), count: Int(range.count), file: descriptor,
+            fileOffset: fileOffset)
+    }
+
+    /// Tells the processor that these bytes are about to change under it.
+    func willWrite(_ range: GuestRange) {
+    }
+}
