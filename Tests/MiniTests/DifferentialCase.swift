@@ -5,7 +5,7 @@
 // Source of the flags' definedness: Intel SDM volume 1, appendix A.
 
 /// The linear addresses that a case may use; the oracle has the same.
-enum Arena {
+enum CaseMemory {
     static let data: UInt32 = 0x1000_0000
     static let dataSize: UInt32 = 0x4000
     static let dataWritable: UInt32 = 0x3000
@@ -20,7 +20,7 @@ enum Arena {
 }
 
 /// The flags in EFLAGS.
-enum Flag {
+enum FlagBit {
     static let carry: UInt32 = 0x001
     static let parity: UInt32 = 0x004
     static let adjust: UInt32 = 0x010
@@ -52,7 +52,7 @@ enum Flag {
 }
 
 /// One instruction of a sequence.
-struct Step {
+struct CaseStep {
     /// A place in the bytes that depends on where another instruction ends up.
     enum Fix {
         /// Displacement of so many bytes, at the end, to the instruction `skip` after the next.
@@ -86,14 +86,14 @@ struct Step {
     var jumps: Bool { if case .relative = fix { true } else { name == "ret to" } }
 }
 
-struct Case {
+struct DifferentialCase {
     /// eax, ecx, edx, ebx, esp, ebp, esi, edi.
     var registers: [UInt32]
     var eip: UInt32
     var eflags: UInt32
     var fs: UInt16
     var gs: UInt16
-    var steps: [Step]
+    var steps: [CaseStep]
     /// The x87 is part of what is compared.
     var usesX87 = false
     /// The seed that made it.
@@ -161,15 +161,15 @@ struct Case {
         let offset = Int(Int32(bitPattern: end &- eip))
         let offsets = offsets
         if let index = offsets.firstIndex(of: offset) {
-            return Flag.compared & ~undefined[index]
+            return FlagBit.compared & ~undefined[index]
         }
-        if offset == offsets.last! + 1 { return Flag.compared & ~undefined.last! }
+        if offset == offsets.last! + 1 { return FlagBit.compared & ~undefined.last! }
         // Somewhere else: whatever could be undefined.
-        return Flag.compared & ~undefined.reduce(0, |)
+        return FlagBit.compared & ~undefined.reduce(0, |)
     }
 
     /// The case without one instruction.
-    func removing(_ removed: Int) -> Case {
+    func removing(_ removed: Int) -> DifferentialCase {
         var result = self
         for index in steps.indices where index != removed {
             guard let fix = steps[index].fix else { continue }
@@ -183,7 +183,7 @@ struct Case {
 }
 
 /// What a case came to.
-struct Ending: Equatable {
+struct CaseEnding: Equatable {
     var registers = [UInt32](repeating: 0, count: 8)
     var eip: UInt32 = 0
     var eflags: UInt32 = 0
@@ -205,7 +205,7 @@ struct Ending: Equatable {
 }
 
 /// A pseudo-random sequence (splitmix64), the same on every machine.
-struct Random {
+struct SeededRandom {
     private var state: UInt64
     init(seed: UInt64) { state = seed }
 

@@ -7,7 +7,7 @@
 // them, the software processor does not); selectors of the host's own segments and of 64-bit
 // code; alignment checks (AC), which no lguest guest can switch on.
 
-extension Generator {
+extension CaseGenerator {
     mutating func controlInstruction() {
         switch random.below(100) {
         case 0..<18: jump()
@@ -31,7 +31,7 @@ extension Generator {
     private mutating func jump() {
         let skip = random.below(3)
         let condition = random.below(16)
-        let uses = Flag.read(by: condition)
+        let uses = FlagBit.read(by: condition)
         switch random.below(6) {
         case 0...1:
             add(
@@ -66,7 +66,7 @@ extension Generator {
         add(
             ["loopne", "loope", "loop", "jcxz"][kind],
             (random.chance(25) ? [0x67] : []) + [0xE0 | UInt8(kind), 0],
-            uses: kind < 2 ? Flag.zero : 0, fix: .relative(width: 1, skip: skip))
+            uses: kind < 2 ? FlagBit.zero : 0, fix: .relative(width: 1, skip: skip))
     }
 
     /// A short loop backwards.
@@ -76,8 +76,9 @@ extension Generator {
         add("mov", [0xB9] + bytes(UInt32(1 + random.below(6))))
         let body: [[UInt8]] = [
             [0x83, 0xC0, 3], [0x01, 0xC2], [0x31, 0xD8], [0xFF, 0xC3], [0x50], [0x5A],
-            [0xFF, 0x05] + bytes(Arena.data + 0x40), [0x8D, 0x74, 0x9E, 0x11],
-            [0x89, 0x35] + bytes(Arena.data + 0xFFE), [0x03, 0x05] + bytes(Arena.data + 0x1FFD),
+            [0xFF, 0x05] + bytes(CaseMemory.data + 0x40), [0x8D, 0x74, 0x9E, 0x11],
+            [0x89, 0x35] + bytes(CaseMemory.data + 0xFFE),
+            [0x03, 0x05] + bytes(CaseMemory.data + 0x1FFD),
         ]
         for _ in 0...random.below(3) { add("loop body", random.pick(body)) }
         add("loop", [0xE2, 0], fix: .relative(width: 1, skip: start - steps.count - 1))
@@ -183,22 +184,22 @@ extension Generator {
         known[4] = nil
         let short = random.chance(25)
         if random.chance(40) {
-            add("pushf", (short ? [0x66] : []) + [0x9C], uses: Flag.all)
+            add("pushf", (short ? [0x66] : []) + [0x9C], uses: FlagBit.all)
         } else {
             // All but AC, and TF seldom.
-            var value = random.word() & ~(0x4_0000 | Flag.trap | Flag.nested)
-            if random.chance(10) { value |= Flag.trap }
-            if random.chance(5) { value |= Flag.nested }
+            var value = random.word() & ~(0x4_0000 | FlagBit.trap | FlagBit.nested)
+            if random.chance(10) { value |= FlagBit.trap }
+            if random.chance(5) { value |= FlagBit.nested }
             add("push", [0x68] + bytes(value))
-            add("popf", (short ? [0x66] : []) + [0x9D], defines: Flag.all)
+            add("popf", (short ? [0x66] : []) + [0x9D], defines: FlagBit.all)
         }
     }
 
     private mutating func stackPointer() {
         known[4] = nil
         switch random.below(5) {
-        case 0: add("add esp", [0x83, 0xC4, UInt8(random.below(64))], defines: Flag.all)
-        case 1: add("sub esp", [0x83, 0xEC, UInt8(random.below(64))], defines: Flag.all)
+        case 0: add("add esp", [0x83, 0xC4, UInt8(random.below(64))], defines: FlagBit.all)
+        case 1: add("sub esp", [0x83, 0xEC, UInt8(random.below(64))], defines: FlagBit.all)
         case 2: add("mov esp", [0xBC] + bytes(stackAddress()))
         case 3: add("pop esp", [0x5C])
         default: add("lea esp", [0x8D, 0x64, 0x24, UInt8(random.below(256))])
@@ -240,7 +241,7 @@ extension Generator {
             add("mov", [0xB8 | UInt8(register)] + bytes(known[register]!))
             add(
                 "mov " + segments[segment], size: wideSize(), [0x8E],
-                Operand(tail: [0xC0 | UInt8(register)]), reg: segment)
+                EncodedOperand(tail: [0xC0 | UInt8(register)]), reg: segment)
         case 4:
             let size = wideSize()
             let operand = target(size: 2)
@@ -259,26 +260,27 @@ extension Generator {
             add(
                 ["les", "lds", "lss", "lfs", "lgs"][kind], size: size,
                 [[0xC4], [0xC5], [0x0F, 0xB2], [0x0F, 0xB4], [0x0F, 0xB5]][kind],
-                Operand(tail: [0x05] + bytes(address)), reg: reg)
+                EncodedOperand(tail: [0x05] + bytes(address)), reg: reg)
         case 6...7:
             let register = destination()
             known[register] = random.word() & 0xFFFF_0000 | selector()
             add("mov", [0xB8 | UInt8(register)] + bytes(known[register]!))
-            let operand = Operand(tail: [0xC0 | UInt8(register)])
+            let operand = EncodedOperand(tail: [0xC0 | UInt8(register)])
             if random.chance(50) {
                 add(
-                    "verr/verw", [0x0F, 0x00], operand, reg: 4 + random.below(2), defines: Flag.zero
+                    "verr/verw", [0x0F, 0x00], operand, reg: 4 + random.below(2),
+                    defines: FlagBit.zero
                 )
             } else {
                 let reg = destination()
                 forget(reg)
                 add(
                     "lar/lsl", size: wideSize(), [0x0F, random.pick([0x02, 0x03])], operand,
-                    reg: reg, defines: Flag.zero)
+                    reg: reg, defines: FlagBit.zero)
             }
         default:
             let operand = target(size: 2)
-            add("arpl", [0x63], operand, reg: register(), defines: Flag.zero)
+            add("arpl", [0x63], operand, reg: register(), defines: FlagBit.zero)
         }
     }
 
@@ -312,12 +314,12 @@ extension Generator {
             joinAt(skip)
         default:
             // Of all the flags, too, as POPF does it.
-            var value = random.word() & ~(0x4_0000 | Flag.trap | Flag.nested | 0x2_0000)
-            if random.chance(10) { value |= Flag.trap }
+            var value = random.word() & ~(0x4_0000 | FlagBit.trap | FlagBit.nested | 0x2_0000)
+            if random.chance(10) { value |= FlagBit.trap }
             add("push", [0x68] + bytes(value))
             add("push", [0x68] + bytes(code))
             add("push", [0x68, 0, 0, 0, 0], fix: .absolute(at: 1, skip: 1 + skip, plus: 0))
-            add("iret", [0xCF], defines: Flag.all)
+            add("iret", [0xCF], defines: FlagBit.all)
             joinAt(skip)
         }
     }
@@ -330,7 +332,7 @@ extension Generator {
         case 1:
             let vector = UInt8(random.below(256))
             add("int n", [0xCD, vector == 0x80 ? 0x81 : vector])
-        case 2: add("into", [0xCE], uses: Flag.overflow)
+        case 2: add("into", [0xCE], uses: FlagBit.overflow)
         case 3: add("int1", [0xF1])
         default:
             let size = wideSize()
@@ -372,7 +374,7 @@ extension Generator {
                 repeating: random.pick([0x66, 0x26, 0x3E, 0x2E, 0x36]), count: 8 + random.below(8))
             return add(
                 "long", prefixes + [random.pick([0x90, 0x40, 0xF9])], defines: 0,
-                undefines: Flag.all)
+                undefines: FlagBit.all)
         }
         add("malformed", random.pick(plain))
     }

@@ -5,16 +5,16 @@
 
 /// A register or memory operand: what stands before the opcode, and modrm and what follows it,
 /// with the reg field 0.
-struct Operand {
+struct EncodedOperand {
     var prefixes: [UInt8] = []
     var tail: [UInt8]
     /// The register, if it is one.
     var register: Int?
 }
 
-struct Generator {
-    var random: Random
-    var steps: [Step] = []
+struct CaseGenerator {
+    var random: SeededRandom
+    var steps: [CaseStep] = []
     /// The registers' values, where they are known.
     var known: [UInt32?]
     let fs: UInt16
@@ -23,11 +23,11 @@ struct Generator {
     static let selectors: [UInt16] = [0, 0x2B, 0x63, 0x6B, 0x73]
 
     /// The case of a seed.
-    static func makeCase(seed: UInt64) -> Case {
+    static func makeCase(seed: UInt64) -> DifferentialCase {
         var retry: UInt64 = 0
         while true {
             // A sequence that reads undefined flags after all is thrown away.
-            var generator = Generator(seed: seed &+ retry &* 0xD1B5_4A32_D192_ED03)
+            var generator = CaseGenerator(seed: seed &+ retry &* 0xD1B5_4A32_D192_ED03)
             let made = generator.make()
             if made.isDetermined && made.offsets.last! <= Oracle.codeMaximum {
                 var result = made
@@ -39,7 +39,7 @@ struct Generator {
     }
 
     private init(seed: UInt64) {
-        random = Random(seed: seed)
+        random = SeededRandom(seed: seed)
         fs = random.chance(70) ? 0x63 : random.pick(Self.selectors)
         gs = random.pick(Self.selectors)
         known = []
@@ -54,10 +54,10 @@ struct Generator {
         known[4] = stackAddress()
     }
 
-    private mutating func make() -> Case {
+    private mutating func make() -> DifferentialCase {
         let registers = known.map { $0! }
-        var eflags = 0x202 | random.word() & Flag.all
-        if random.chance(15) { eflags |= Flag.direction }
+        var eflags = 0x202 | random.word() & FlagBit.all
+        if random.chance(15) { eflags |= FlagBit.direction }
         let usesX87 = random.chance(25)
         if usesX87 { loadX87() }
         let wanted = steps.count + 1 + random.below(16)
@@ -66,10 +66,12 @@ struct Generator {
         }
         let length = UInt32(steps.reduce(0) { $0 + $1.bytes.count })
         // Now and then over a page's end, or out of the last page.
-        var eip = Arena.code + UInt32(random.below(0x700))
-        if random.chance(15) { eip = Arena.code + 0x1000 - UInt32(random.below(Int(length) + 4)) }
-        if random.chance(2) { eip = Arena.code + 0x2000 - length }
-        return Case(
+        var eip = CaseMemory.code + UInt32(random.below(0x700))
+        if random.chance(15) {
+            eip = CaseMemory.code + 0x1000 - UInt32(random.below(Int(length) + 4))
+        }
+        if random.chance(2) { eip = CaseMemory.code + 0x2000 - length }
+        return DifferentialCase(
             registers: registers, eip: eip, eflags: eflags, fs: fs, gs: gs, steps: steps,
             usesX87: usesX87)
     }
@@ -80,24 +82,24 @@ struct Generator {
     mutating func dataAddress() -> UInt32 {
         let near = UInt32(random.below(17)) &- 8
         return switch random.below(100) {
-        case 0..<60: Arena.data + UInt32(random.below(0x2FC0))
-        case 60..<75: Arena.data + 0x1000 &+ near
-        case 75..<88: Arena.data + 0x2000 &+ near
-        case 88..<92: Arena.data + 0x3000 &+ near
-        case 92..<96: Arena.data + 0x3000 + UInt32(random.below(0xFF0))
-        case 96: Arena.data + 0x4000 &+ near
-        case 97: Arena.data &+ near
+        case 0..<60: CaseMemory.data + UInt32(random.below(0x2FC0))
+        case 60..<75: CaseMemory.data + 0x1000 &+ near
+        case 75..<88: CaseMemory.data + 0x2000 &+ near
+        case 88..<92: CaseMemory.data + 0x3000 &+ near
+        case 92..<96: CaseMemory.data + 0x3000 + UInt32(random.below(0xFF0))
+        case 96: CaseMemory.data + 0x4000 &+ near
+        case 97: CaseMemory.data &+ near
         default: stackAddress()
         }
     }
 
     mutating func stackAddress() -> UInt32 {
         switch random.below(20) {
-        case 0: Arena.stack + UInt32(random.below(40))
-        case 1: Arena.stack + Arena.stackSize - UInt32(random.below(40))
-        case 2: Arena.stack + 0x1000 - 20 + UInt32(random.below(40))
-        case 3: Arena.stack + UInt32(random.below(0x2000))
-        default: Arena.stack + UInt32(random.below(0x7E0)) * 4
+        case 0: CaseMemory.stack + UInt32(random.below(40))
+        case 1: CaseMemory.stack + CaseMemory.stackSize - UInt32(random.below(40))
+        case 2: CaseMemory.stack + 0x1000 - 20 + UInt32(random.below(40))
+        case 3: CaseMemory.stack + UInt32(random.below(0x2000))
+        default: CaseMemory.stack + UInt32(random.below(0x7E0)) * 4
         }
     }
 
@@ -111,7 +113,7 @@ struct Generator {
                 if random.chance(2) { return 4 }
                 continue
             }
-            guard let value = known[register], value &- Arena.data < 0x1_0000 else {
+            guard let value = known[register], value &- CaseMemory.data < 0x1_0000 else {
                 return register
             }
             if random.chance(15) { return register }
@@ -127,23 +129,23 @@ struct Generator {
     func isByteOfStackPointer(_ register: Int) -> Bool { false }
 
     /// A register or memory operand that is written.
-    mutating func target(size: Int, memory percent: Int = 45) -> Operand {
+    mutating func target(size: Int, memory percent: Int = 45) -> EncodedOperand {
         if random.chance(percent) { return memory(writing: true) }
         var register = destination()
         if size == 1 { register = random.below(8) }
         forget(register, size: size)
-        return Operand(tail: [0xC0 | UInt8(register)], register: register)
+        return EncodedOperand(tail: [0xC0 | UInt8(register)], register: register)
     }
 
     /// A register or memory operand that is read.
-    mutating func source(memory percent: Int = 45) -> Operand {
+    mutating func source(memory percent: Int = 45) -> EncodedOperand {
         if random.chance(percent) { return memory() }
         let register = register()
-        return Operand(tail: [0xC0 | UInt8(register)], register: register)
+        return EncodedOperand(tail: [0xC0 | UInt8(register)], register: register)
     }
 
     /// A memory operand, mostly in memory that is there.
-    mutating func memory(writing: Bool = false) -> Operand {
+    mutating func memory(writing: Bool = false) -> EncodedOperand {
         switch random.below(100) {
         case 0..<4: return segmentOperand(random.chance(50) ? 0x64 : 0x65)
         case 4..<6: return shortOperand()
@@ -160,7 +162,7 @@ struct Generator {
     }
 
     /// Through fs or gs, about the segment's limit.
-    private mutating func segmentOperand(_ prefix: UInt8) -> Operand {
+    private mutating func segmentOperand(_ prefix: UInt8) -> EncodedOperand {
         let selector = prefix == 0x64 ? fs : gs
         let offset: UInt32 =
             switch (selector, random.below(4)) {
@@ -177,7 +179,7 @@ struct Generator {
     }
 
     /// With 16-bit addressing, which reaches something only through a segment with a base.
-    private mutating func shortOperand() -> Operand {
+    private mutating func shortOperand() -> EncodedOperand {
         let direct = random.chance(60)
         var tail: [UInt8]
         if direct {
@@ -186,7 +188,8 @@ struct Generator {
         } else {
             tail = shortAddressing()
         }
-        return Operand(prefixes: random.chance(80) ? [0x64, 0x67] : [0x67, 0x65], tail: tail)
+        return EncodedOperand(
+            prefixes: random.chance(80) ? [0x64, 0x67] : [0x67, 0x65], tail: tail)
     }
 
     /// Any 16-bit modrm with its displacement.
@@ -201,17 +204,17 @@ struct Generator {
 
     /// modrm, SIB and displacement that give an address, if the registers are known; if `wild`,
     /// whatever comes.
-    mutating func addressing(wild: Bool, address: UInt32) -> Operand {
+    mutating func addressing(wild: Bool, address: UInt32) -> EncodedOperand {
         let bases = (0..<8).filter { wild || known[$0] != nil }
         switch random.below(bases.isEmpty ? 2 : 10) {
-        case 0: return Operand(tail: [0x05] + bytes(wild ? random.word() : address))
+        case 0: return EncodedOperand(tail: [0x05] + bytes(wild ? random.word() : address))
         case 1:
-            return Operand(
+            return EncodedOperand(
                 tail: [0x04, UInt8(random.below(4) << 6) | 0x25]
                     + bytes(wild ? random.word() : address))
         case 2...6:
             let base = random.pick(bases)
-            return Operand(
+            return EncodedOperand(
                 tail: displaced(
                     UInt8(base), base == 4 ? 0x24 : nil,
                     by: wild ? random.value() : address &- known[base]!, forceWide: false,
@@ -220,17 +223,17 @@ struct Generator {
             let base = random.pick(bases)
             let indices = bases.filter { $0 != 4 }
             guard let index = indices.isEmpty ? nil : random.pick(indices) else {
-                return Operand(tail: [0x05] + bytes(address))
+                return EncodedOperand(tail: [0x05] + bytes(address))
             }
             let scale = random.below(4)
             let sib = UInt8(scale << 6 | index << 3 | base)
             let sum = (known[base] ?? 0) &+ ((known[index] ?? 0) << UInt32(scale))
             // mod 0 with base ebp has a displacement and no base.
             if base == 5 && random.chance(30) {
-                return Operand(
+                return EncodedOperand(
                     tail: [0x04, sib] + bytes(address &- ((known[index] ?? 0) << UInt32(scale))))
             }
-            return Operand(
+            return EncodedOperand(
                 tail: displaced(
                     4, sib, by: wild ? random.value() : address &- sum, forceWide: false,
                     near: sum))
@@ -243,7 +246,7 @@ struct Generator {
         _ rm: UInt8, _ sib: UInt8?, by displacement: UInt32, forceWide: Bool, near: UInt32?
     ) -> [UInt8] {
         var displacement = displacement
-        if let near, near &- Arena.data < Arena.dataWritable, random.chance(60) {
+        if let near, near &- CaseMemory.data < CaseMemory.dataWritable, random.chance(60) {
             displacement = random.chance(30) ? 0 : UInt32(random.below(256)) &- 128
         }
         let middle = sib.map { [$0] } ?? []
@@ -266,31 +269,31 @@ struct Generator {
 
     // MARK: encoding
 
-    /// Operand size 1, 2 or 4, bytes and words a quarter each.
+    /// EncodedOperand size 1, 2 or 4, bytes and words a quarter each.
     mutating func size() -> Int { random.pick([1, 2, 4, 4]) }
-    /// Operand size 2 or 4.
+    /// EncodedOperand size 2 or 4.
     mutating func wideSize() -> Int { random.pick([2, 4, 4]) }
 
     /// Appends an instruction; one that reads undefined flags gets them defined first.
     mutating func add(
         _ name: String, _ bytes: [UInt8], uses: UInt32 = 0, defines: UInt32 = 0,
-        undefines: UInt32 = 0, fix: Step.Fix? = nil
+        undefines: UInt32 = 0, fix: CaseStep.Fix? = nil
     ) {
         if uses != 0 && uses & undefinedNow != 0 {
             let register = UInt8(register())
             steps.append(
-                Step(
+                CaseStep(
                     name: "cmp", bytes: [0x83, 0xF8 | register, UInt8(random.below(256))],
-                    defines: Flag.all))
+                    defines: FlagBit.all))
         }
         steps.append(
-            Step(
+            CaseStep(
                 name: name, bytes: bytes, uses: uses, defines: defines, undefines: undefines,
                 fix: fix))
     }
 
     private var undefinedNow: UInt32 {
-        Case(
+        DifferentialCase(
             registers: [], eip: 0, eflags: 0, fs: 0, gs: 0,
             steps: steps
         ).undefined.last!
@@ -299,7 +302,7 @@ struct Generator {
     /// Appends an instruction with a modrm operand.
     mutating func add(
         _ name: String, size: Int = 4, lock: Bool = false, _ opcode: [UInt8],
-        _ operand: Operand, reg: Int, _ immediate: [UInt8] = [], uses: UInt32 = 0,
+        _ operand: EncodedOperand, reg: Int, _ immediate: [UInt8] = [], uses: UInt32 = 0,
         defines: UInt32 = 0, undefines: UInt32 = 0
     ) {
         var bytes = operand.prefixes

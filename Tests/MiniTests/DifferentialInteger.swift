@@ -2,7 +2,7 @@
 // here and nowhere else; so are results that are undefined, which are simply not generated:
 // BSWAP of 16 bits, SHLD and SHRD of 16 bits by more than 16.
 
-extension Generator {
+extension CaseGenerator {
     /// Appends one instruction of any kind but x87, perhaps with others that prepare it.
     mutating func instruction() {
         switch random.below(100) {
@@ -35,9 +35,9 @@ extension Generator {
         let size = size()
         let wide: UInt8 = size == 1 ? 0 : 1
         let base = UInt8(kind << 3)
-        let uses = kind == 2 || kind == 3 ? Flag.carry : 0
-        let undefines = kind == 1 || kind == 4 || kind == 6 ? Flag.adjust : 0
-        let defines = Flag.all
+        let uses = kind == 2 || kind == 3 ? FlagBit.carry : 0
+        let undefines = kind == 1 || kind == 4 || kind == 6 ? FlagBit.adjust : 0
+        let defines = FlagBit.all
         let name = names[kind]
         switch random.below(5) {
         case 0:
@@ -76,23 +76,23 @@ extension Generator {
         case 0:
             add(
                 "test", size: size, [0x84 | wide], source(), reg: register(),
-                defines: Flag.all, undefines: Flag.adjust)
+                defines: FlagBit.all, undefines: FlagBit.adjust)
         case 1:
             add(
-                "test", prefix(size) + [0xA8 | wide] + immediate(size), defines: Flag.all,
-                undefines: Flag.adjust)
+                "test", prefix(size) + [0xA8 | wide] + immediate(size), defines: FlagBit.all,
+                undefines: FlagBit.adjust)
         default:
             // /1 is an alias of /0.
             add(
                 "test", size: size, [0xF6 | wide], source(), reg: random.below(2),
-                immediate(size), defines: Flag.all, undefines: Flag.adjust)
+                immediate(size), defines: FlagBit.all, undefines: FlagBit.adjust)
         }
     }
 
     private mutating func unary() {
         let size = size()
         let wide: UInt8 = size == 1 ? 0 : 1
-        let allButCarry = Flag.all & ~Flag.carry
+        let allButCarry = FlagBit.all & ~FlagBit.carry
         switch random.below(4) {
         case 0:
             let register = destination()
@@ -115,7 +115,7 @@ extension Generator {
             let operand = target(size: size)
             add(
                 "neg", size: size, lock: operand.register == nil && random.chance(10),
-                [0xF6 | wide], operand, reg: 3, defines: Flag.all)
+                [0xF6 | wide], operand, reg: 3, defines: FlagBit.all)
         }
     }
 
@@ -167,7 +167,7 @@ extension Generator {
         if random.chance(25) {
             let tail = shortAddressing()
             forget(reg)
-            return add("lea", size: size, [0x67, 0x8D], Operand(tail: tail), reg: reg)
+            return add("lea", size: size, [0x67, 0x8D], EncodedOperand(tail: tail), reg: reg)
         }
         let operand = addressing(wild: random.chance(70), address: dataAddress())
         forget(reg)
@@ -188,9 +188,9 @@ extension Generator {
             let operand = target(size: size)
             add(
                 names[kind], size: size, [0xD0 | wide], operand, reg: kind,
-                uses: throughCarry ? Flag.carry : 0,
-                defines: kind < 4 ? Flag.carry | Flag.overflow : Flag.all,
-                undefines: kind < 4 ? 0 : Flag.adjust)
+                uses: throughCarry ? FlagBit.carry : 0,
+                defines: kind < 4 ? FlagBit.carry | FlagBit.overflow : FlagBit.all,
+                undefines: kind < 4 ? 0 : FlagBit.adjust)
         case 1:
             let operand = target(size: size)
             let count = random.pick(
@@ -198,7 +198,7 @@ extension Generator {
             let effect = shiftEffect(kind, size, count: Int(count & 31))
             add(
                 names[kind], size: size, [0xC0 | wide], operand, reg: kind, [count],
-                uses: throughCarry ? Flag.carry : 0, defines: effect.defines,
+                uses: throughCarry ? FlagBit.carry : 0, defines: effect.defines,
                 undefines: effect.undefines)
         default:
             if random.chance(60) {
@@ -210,10 +210,11 @@ extension Generator {
             // Any count, or none: what may be undefined is the sum of it all.
             add(
                 names[kind], size: size, [0xD2 | wide], operand, reg: kind,
-                uses: throughCarry ? Flag.carry : 0,
+                uses: throughCarry ? FlagBit.carry : 0,
                 undefines: kind < 4
-                    ? Flag.overflow
-                    : Flag.overflow | Flag.adjust | (kind == 7 || size == 4 ? 0 : Flag.carry))
+                    ? FlagBit.overflow
+                    : FlagBit.overflow | FlagBit.adjust
+                        | (kind == 7 || size == 4 ? 0 : FlagBit.carry))
         }
     }
 
@@ -222,14 +223,14 @@ extension Generator {
         _ kind: Int, _ size: Int, count: Int
     ) -> (defines: UInt32, undefines: UInt32) {
         if count == 0 { return (0, 0) }
-        let overflow = count == 1 ? 0 : Flag.overflow
+        let overflow = count == 1 ? 0 : FlagBit.overflow
         if kind < 4 {
             // A rotation through carry by a multiple of its length is none.
             let none = (kind == 2 || kind == 3) && count % (8 * size + 1) == 0
-            return none ? (0, overflow) : (Flag.carry | Flag.overflow, overflow)
+            return none ? (0, overflow) : (FlagBit.carry | FlagBit.overflow, overflow)
         }
-        let carry = kind != 7 && count >= 8 * size ? Flag.carry : 0
-        return (Flag.all, Flag.adjust | overflow | carry)
+        let carry = kind != 7 && count >= 8 * size ? FlagBit.carry : 0
+        return (FlagBit.all, FlagBit.adjust | overflow | carry)
     }
 
     private mutating func doubleShift() {
@@ -244,8 +245,8 @@ extension Generator {
             let masked = count & 31
             add(
                 "shld/shrd", size: size, [0x0F, left ? 0xA4 : 0xAC], operand, reg: register(),
-                [count], defines: masked == 0 ? 0 : Flag.all,
-                undefines: masked == 0 ? 0 : Flag.adjust | (masked == 1 ? 0 : Flag.overflow))
+                [count], defines: masked == 0 ? 0 : FlagBit.all,
+                undefines: masked == 0 ? 0 : FlagBit.adjust | (masked == 1 ? 0 : FlagBit.overflow))
         } else {
             known[1] = nil
             add("mov", [0xB1, UInt8(random.below(size == 2 ? 17 : 40))])
@@ -253,7 +254,7 @@ extension Generator {
             // The operand's registers may be cl's; the count is what cl was before.
             add(
                 "shld/shrd", size: size, [0x0F, left ? 0xA5 : 0xAD], operand, reg: register(),
-                undefines: Flag.adjust | Flag.overflow)
+                undefines: FlagBit.adjust | FlagBit.overflow)
         }
     }
 
@@ -262,7 +263,7 @@ extension Generator {
     private mutating func multiply() {
         let size = size()
         let wide: UInt8 = size == 1 ? 0 : 1
-        let undefines = Flag.sign | Flag.zero | Flag.adjust | Flag.parity
+        let undefines = FlagBit.sign | FlagBit.zero | FlagBit.adjust | FlagBit.parity
         switch random.below(4) {
         case 0...1:
             let operand = source()
@@ -270,13 +271,13 @@ extension Generator {
             if size != 1 { forget(2) }
             add(
                 "mul/imul", size: size, [0xF6 | wide], operand, reg: 4 + random.below(2),
-                defines: Flag.all, undefines: undefines)
+                defines: FlagBit.all, undefines: undefines)
         case 2:
             let operand = source()
             let reg = destination()
             forget(reg)
             add(
-                "imul", size: wideSize(), [0x0F, 0xAF], operand, reg: reg, defines: Flag.all,
+                "imul", size: wideSize(), [0x0F, 0xAF], operand, reg: reg, defines: FlagBit.all,
                 undefines: undefines)
         default:
             let size = wideSize()
@@ -286,7 +287,7 @@ extension Generator {
             let short = random.chance(50)
             add(
                 "imul", size: size, [short ? 0x6B : 0x69], operand, reg: reg,
-                immediate(short ? 1 : size), defines: Flag.all, undefines: undefines)
+                immediate(short ? 1 : size), defines: FlagBit.all, undefines: undefines)
         }
     }
 
@@ -312,7 +313,7 @@ extension Generator {
         if size != 1 { forget(2) }
         add(
             "div/idiv", size: size, [0xF6 | wide], operand, reg: 6 + random.below(2),
-            undefines: Flag.all)
+            undefines: FlagBit.all)
     }
 
     private mutating func decimal() {
@@ -320,22 +321,22 @@ extension Generator {
         switch random.below(6) {
         case 0...1:
             add(
-                "daa/das", [random.pick([0x27, 0x2F])], uses: Flag.carry | Flag.adjust,
-                defines: Flag.all, undefines: Flag.overflow)
+                "daa/das", [random.pick([0x27, 0x2F])], uses: FlagBit.carry | FlagBit.adjust,
+                defines: FlagBit.all, undefines: FlagBit.overflow)
         case 2...3:
             add(
-                "aaa/aas", [random.pick([0x37, 0x3F])], uses: Flag.adjust, defines: Flag.all,
-                undefines: Flag.overflow | Flag.sign | Flag.zero | Flag.parity)
+                "aaa/aas", [random.pick([0x37, 0x3F])], uses: FlagBit.adjust, defines: FlagBit.all,
+                undefines: FlagBit.overflow | FlagBit.sign | FlagBit.zero | FlagBit.parity)
         case 4:
             let base = random.chance(50) ? 10 : UInt8(truncatingIfNeeded: random.value())
             add(
-                "aam", [0xD4, base], defines: Flag.all,
-                undefines: Flag.overflow | Flag.adjust | Flag.carry)
+                "aam", [0xD4, base], defines: FlagBit.all,
+                undefines: FlagBit.overflow | FlagBit.adjust | FlagBit.carry)
         default:
             let base = random.chance(50) ? 10 : UInt8(truncatingIfNeeded: random.value())
             add(
-                "aad", [0xD5, base], defines: Flag.all,
-                undefines: Flag.overflow | Flag.adjust | Flag.carry)
+                "aad", [0xD5, base], defines: FlagBit.all,
+                undefines: FlagBit.overflow | FlagBit.adjust | FlagBit.carry)
         }
     }
 
@@ -345,12 +346,12 @@ extension Generator {
         let size = wideSize()
         let kind = random.below(4)
         let names = ["bt", "bts", "btr", "btc"]
-        let undefines = Flag.overflow | Flag.sign | Flag.adjust | Flag.parity
+        let undefines = FlagBit.overflow | FlagBit.sign | FlagBit.adjust | FlagBit.parity
         if random.chance(40) {
             let operand = kind == 0 ? source() : target(size: size)
             add(
                 names[kind], size: size, lock: lockable(operand, kind != 0), [0x0F, 0xBA], operand,
-                reg: 4 + kind, [UInt8(random.below(256))], defines: Flag.carry,
+                reg: 4 + kind, [UInt8(random.below(256))], defines: FlagBit.carry,
                 undefines: undefines)
             return
         }
@@ -364,11 +365,11 @@ extension Generator {
         let operand = kind == 0 ? source(memory: 70) : target(size: size, memory: 70)
         add(
             names[kind], size: size, lock: lockable(operand, kind != 0),
-            [0x0F, 0xA3 | UInt8(kind << 3)], operand, reg: reg, defines: Flag.carry,
+            [0x0F, 0xA3 | UInt8(kind << 3)], operand, reg: reg, defines: FlagBit.carry,
             undefines: undefines)
     }
 
-    private mutating func lockable(_ operand: Operand, _ writes: Bool) -> Bool {
+    private mutating func lockable(_ operand: EncodedOperand, _ writes: Bool) -> Bool {
         writes && operand.register == nil && random.chance(10)
     }
 
@@ -378,7 +379,7 @@ extension Generator {
         forget(reg)
         add(
             "bsf/bsr", size: wideSize(), [0x0F, random.pick([0xBC, 0xBD])], operand, reg: reg,
-            defines: Flag.zero, undefines: Flag.all & ~Flag.zero)
+            defines: FlagBit.zero, undefines: FlagBit.all & ~FlagBit.zero)
     }
 
     // MARK: exchanges
@@ -404,14 +405,14 @@ extension Generator {
             forget(0)
             add(
                 "cmpxchg", size: size, lock: operand.register == nil && random.chance(20),
-                [0x0F, 0xB0 | wide], operand, reg: register(), defines: Flag.all)
+                [0x0F, 0xB0 | wide], operand, reg: register(), defines: FlagBit.all)
         case 4:
             let operand = target(size: size)
             let reg = destination()
             forget(reg, size: size)
             add(
                 "xadd", size: size, lock: operand.register == nil && random.chance(20),
-                [0x0F, 0xC0 | wide], operand, reg: reg, defines: Flag.all)
+                [0x0F, 0xC0 | wide], operand, reg: reg, defines: FlagBit.all)
         case 5:
             if random.chance(50) {
                 // A chance of equality: edx:eax from the same place.
@@ -422,12 +423,12 @@ extension Generator {
                 add("mov", [0x8B, 0x15] + bytes(address &+ 4))
                 add(
                     "cmpxchg8b", lock: random.chance(20), [0x0F, 0xC7],
-                    Operand(tail: [0x05] + bytes(address)), reg: 1, defines: Flag.zero)
+                    EncodedOperand(tail: [0x05] + bytes(address)), reg: 1, defines: FlagBit.zero)
             } else {
                 let operand = memory(writing: true)
                 add(
                     "cmpxchg8b", lock: random.chance(20), [0x0F, 0xC7], operand, reg: 1,
-                    defines: Flag.zero)
+                    defines: FlagBit.zero)
             }
             forget(0)
             forget(2)
@@ -442,7 +443,7 @@ extension Generator {
 
     private mutating func conditional() {
         let condition = random.below(16)
-        let uses = Flag.read(by: condition)
+        let uses = FlagBit.read(by: condition)
         if random.chance(50) {
             add(
                 "setcc", [0x0F, 0x90 | UInt8(condition)], target(size: 1), reg: random.below(8),
@@ -459,18 +460,18 @@ extension Generator {
 
     private mutating func flags() {
         switch random.below(10) {
-        case 0: add("clc", [0xF8], defines: Flag.carry)
-        case 1: add("stc", [0xF9], defines: Flag.carry)
-        case 2: add("cmc", [0xF5], uses: Flag.carry, defines: Flag.carry)
+        case 0: add("clc", [0xF8], defines: FlagBit.carry)
+        case 1: add("stc", [0xF9], defines: FlagBit.carry)
+        case 2: add("cmc", [0xF5], uses: FlagBit.carry, defines: FlagBit.carry)
         case 3...4: add("cld", [0xFC])
         case 5: add("std", [0xFD])
         case 6:
             forget(0)
-            add("lahf", [0x9F], uses: Flag.all & ~Flag.overflow)
-        case 7: add("sahf", [0x9E], defines: Flag.all & ~Flag.overflow)
+            add("lahf", [0x9F], uses: FlagBit.all & ~FlagBit.overflow)
+        case 7: add("sahf", [0x9E], defines: FlagBit.all & ~FlagBit.overflow)
         default:
             forget(0)
-            add("salc", [0xD6], uses: Flag.carry)
+            add("salc", [0xD6], uses: FlagBit.carry)
         }
     }
 
@@ -542,7 +543,7 @@ extension Generator {
         // With a count of 0 a repeated comparison changes no flag.
         add(
             (repeats ? "rep " : "") + names[kind], bytes,
-            defines: compares && !repeats ? Flag.all : 0)
+            defines: compares && !repeats ? FlagBit.all : 0)
     }
 
     /// Points esi or edi into the data, mostly.
@@ -561,8 +562,8 @@ extension Generator {
         } else {
             known[0] = 0x7777_7777
             add("mov", [0xB8] + bytes(0x7777_7777))
-            known[7] = Arena.data + 0x2F00
-            add("mov", [0xBF] + bytes(Arena.data + 0x2F00))
+            known[7] = CaseMemory.data + 0x2F00
+            add("mov", [0xBF] + bytes(CaseMemory.data + 0x2F00))
         }
     }
 }

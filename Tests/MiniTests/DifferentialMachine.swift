@@ -3,7 +3,7 @@
 
 @testable import Mini
 
-final class Machine {
+final class SoftwareMachine {
     private let memory: GuestMemory
     private let processor: Processor
     private var image: [UInt8]
@@ -26,13 +26,13 @@ final class Machine {
 
     private func prepareMemory() {
         processor.pageDirectory = Self.directory
-        memory.store32(Self.directory + 4 * (Arena.data >> 22), Self.dataTable | 7)
-        memory.store32(Self.directory + 4 * (Arena.code >> 22), Self.codeTable | 7)
+        memory.store32(Self.directory + 4 * (CaseMemory.data >> 22), Self.dataTable | 7)
+        memory.store32(Self.directory + 4 * (CaseMemory.code >> 22), Self.codeTable | 7)
         var physical = Self.imageAt
-        for (start, size) in Arena.parts {
-            let table = start == Arena.code ? Self.codeTable : Self.dataTable
+        for (start, size) in CaseMemory.parts {
+            let table = start == CaseMemory.code ? Self.codeTable : Self.dataTable
             for page in stride(from: start, to: start + size, by: 4096) {
-                let readOnly = page == Arena.data + Arena.dataWritable
+                let readOnly = page == CaseMemory.data + CaseMemory.dataWritable
                 memory.store32(table + 4 * (page >> 12 & 0x3FF), physical | (readOnly ? 5 : 7))
                 physical += 4096
             }
@@ -54,7 +54,7 @@ final class Machine {
     }
 
     /// Runs a case from the image to its end, and puts the image back.
-    func run(_ test: Case) -> Ending {
+    func run(_ test: DifferentialCase) -> CaseEnding {
         let code = test.code
         place(code, at: test.eip)
         let registers: [Processor.Register] = [.eax, .ecx, .edx, .ebx, .esp, .ebp, .esi, .edi]
@@ -66,7 +66,7 @@ final class Machine {
         }
         processor.eip = test.eip
         processor.eflags = test.eflags
-        var ending = Ending()
+        var ending = CaseEnding()
         switch processor.run(instructions: 200_000) {
         case .trap(let vector, let errorCode, let address):
             ending.trap = UInt32(vector)
@@ -89,7 +89,7 @@ final class Machine {
     }
 
     private func place(_ code: [UInt8], at eip: UInt32) {
-        let offset = Int(Arena.dataSize + Arena.stackSize + (eip - Arena.code))
+        let offset = Int(CaseMemory.dataSize + CaseMemory.stackSize + (eip - CaseMemory.code))
         image.replaceSubrange(offset..<offset + code.count, with: code)
         let range = memory.range(Self.imageAt + UInt32(offset), UInt32(code.count))!
         memory.writable(range).copyBytes(from: code)
@@ -110,8 +110,8 @@ final class Machine {
         return Array(scratch[0..<108])
     }
 
-    private func collectChanges() -> [Ending.Change] {
-        var changes: [Ending.Change] = []
+    private func collectChanges() -> [CaseEnding.Change] {
+        var changes: [CaseEnding.Change] = []
         let live = memory.base + Int(Self.imageAt)
         image.withUnsafeBytes { image in
             for offset in stride(from: 0, to: image.count, by: 8)
@@ -122,7 +122,7 @@ final class Machine {
                     let value = live.load(fromByteOffset: at, as: UInt32.self)
                     let original = image.load(fromByteOffset: at, as: UInt32.self)
                     if value == original { continue }
-                    changes.append(Ending.Change(index: UInt32(at / 4), value: value))
+                    changes.append(CaseEnding.Change(index: UInt32(at / 4), value: value))
                     memory.store32(Self.imageAt + UInt32(at), original)
                 }
             }

@@ -75,7 +75,7 @@ final class Oracle {
     }
 
     /// Sends cases; `finish` is to follow.
-    func start(_ cases: [Case]) {
+    func start(_ cases: [DifferentialCase]) {
         precondition(cases.count <= Self.batchMaximum)
         var bytes: [UInt8] = []
         bytes.reserveCapacity(4 + cases.count * Self.caseSize)
@@ -97,13 +97,13 @@ final class Oracle {
     }
 
     /// The endings of the cases sent last; nil if the oracle died.
-    func finish(_ count: Int) -> [Ending]? {
-        var endings: [Ending] = []
+    func finish(_ count: Int) -> [CaseEnding]? {
+        var endings: [CaseEnding] = []
         endings.reserveCapacity(count)
         for _ in 0..<count {
             let fixed = receive(Self.resultSize)
             guard fixed.count == Self.resultSize else { return nil }
-            var ending = Ending()
+            var ending = CaseEnding()
             for index in 0..<8 { ending.registers[index] = word(fixed, 4 * index) }
             ending.eip = word(fixed, 32)
             ending.eflags = word(fixed, 36)
@@ -121,7 +121,7 @@ final class Oracle {
             let changes = receive(8 * Int(word(fixed, 176)))
             for at in stride(from: 0, to: changes.count, by: 8) {
                 ending.changes.append(
-                    Ending.Change(index: word(changes, at), value: word(changes, at + 4)))
+                    CaseEnding.Change(index: word(changes, at), value: word(changes, at + 4)))
             }
             endings.append(ending)
         }
@@ -179,7 +179,9 @@ final class Oracle {
             guard bounds.count == 2, let low = UInt64(bounds[0], radix: 16),
                 let high = UInt64(bounds[1], radix: 16)
             else { continue }
-            let ours = Arena.parts.contains { UInt64($0.0) <= low && low < UInt64($0.0 + $0.1) }
+            let ours = CaseMemory.parts.contains {
+                UInt64($0.0) <= low && low < UInt64($0.0 + $0.1)
+            }
             if ours { continue }
             // The stack grows down to what touches it.
             let room: UInt64 = text.contains("[stack]") ? 9 << 20 : 64

@@ -31,18 +31,19 @@ import Testing
             print("SKIPPED: differential test: \(reason)")
             return
         }
-        let comparison = Comparison(oracle: oracle, machine: try Machine(image: image))
+        let comparison = DifferentialComparison(
+            oracle: oracle, machine: try SoftwareMachine(image: image))
         let count = Self.setting("MINI_SEQUENCES") ?? Self.usual
         let first = UInt64(Self.setting("MINI_SEED") ?? 1) << 32
         var next: UInt64 = 0
-        var pending: [(Case, Ending)] = []
+        var pending: [(DifferentialCase, CaseEnding)] = []
         var reports = 0
         while next < UInt64(count) || !pending.isEmpty {
             // The oracle works on one batch while the next is made and run here.
             if !pending.isEmpty { oracle.start(pending.map(\.0)) }
-            var prepared: [(Case, Ending)] = []
+            var prepared: [(DifferentialCase, CaseEnding)] = []
             while prepared.count < Oracle.batchMaximum && next < UInt64(count) {
-                let test = Generator.makeCase(seed: first + next)
+                let test = CaseGenerator.makeCase(seed: first + next)
                 next += 1
                 if let ending = comparison.runHere(test) { prepared.append((test, ending)) }
             }
@@ -65,9 +66,9 @@ import Testing
 }
 
 /// Runs cases on both sides and tells the differences.
-final class Comparison {
+final class DifferentialComparison {
     private let oracle: Oracle
-    private let machine: Machine
+    private let machine: SoftwareMachine
     private(set) var compared = 0
     private var hostMemory = 0
     private var endless = 0
@@ -75,7 +76,7 @@ final class Comparison {
     private var traps = [Int](repeating: 0, count: 256)
     private var instructions = 0
 
-    init(oracle: Oracle, machine: Machine) {
+    init(oracle: Oracle, machine: SoftwareMachine) {
         self.oracle = oracle
         self.machine = machine
     }
@@ -91,7 +92,7 @@ final class Comparison {
     }
 
     /// The software processor's ending; nil if the case cannot be compared.
-    func runHere(_ test: Case) -> Ending? {
+    func runHere(_ test: DifferentialCase) -> CaseEnding? {
         let ending = machine.run(test)
         if ending.trap == 14,
             oracle.occupied.contains(where: { $0.contains(UInt64(ending.address)) })
@@ -103,7 +104,8 @@ final class Comparison {
     }
 
     /// One line for each thing that is not as it should be; empty if all is well.
-    func differences(_ test: Case, _ ours: Ending, _ native: Ending) -> [String] {
+    func differences(_ test: DifferentialCase, _ ours: CaseEnding, _ native: CaseEnding) -> [String]
+    {
         guard let nativeTrap = native.trap else {
             endless += 1
             return []
@@ -157,7 +159,7 @@ final class Comparison {
     }
 
     /// Shrinks a case that differs, and tells all about it.
-    func report(_ test: Case) -> String {
+    func report(_ test: DifferentialCase) -> String {
         var smallest = test
         var lines = again(test) ?? []
         var index = 0
@@ -186,7 +188,7 @@ final class Comparison {
         return text
     }
 
-    private func again(_ test: Case) -> [String]? {
+    private func again(_ test: DifferentialCase) -> [String]? {
         guard let ours = runHere(test) else { return nil }
         oracle.start([test])
         guard let native = oracle.finish(1) else { return nil }
@@ -195,7 +197,7 @@ final class Comparison {
 
     private func address(_ index: UInt32) -> UInt32 {
         var offset = index * 4
-        for (start, size) in Arena.parts {
+        for (start, size) in CaseMemory.parts {
             if offset < size { return start + offset }
             offset -= size
         }

@@ -3,9 +3,9 @@
 // operands, stack, status, control, what is unmasked, faults. The instruction and operand
 // pointers are not compared: processors of today keep them only after exceptions.
 
-extension Generator {
+extension CaseGenerator {
     /// Where `DifferentialImage` has its FNSAVE images: in the page that can only be read.
-    static let statesAt = Arena.data + 0x3000
+    static let statesAt = CaseMemory.data + 0x3000
     static let stateCount = 36
 
     /// Begins a sequence with a known state.
@@ -39,7 +39,8 @@ extension Generator {
             let comparing = (opcode == 0xDB || opcode == 0xDF) && modrm >= 0xE8 && modrm < 0xF8
             let moving = (opcode == 0xDA || opcode == 0xDB) && modrm < 0xE0
             add(
-                "x87", [opcode, modrm], uses: moving ? Flag.carry | Flag.zero | Flag.parity : 0,
+                "x87", [opcode, modrm],
+                uses: moving ? FlagBit.carry | FlagBit.zero | FlagBit.parity : 0,
                 // An unmasked exception leaves them as they were.
                 defines: 0, undefines: comparing ? 0 : 0)
             return
@@ -67,7 +68,7 @@ extension Generator {
         case 1: add("fnstsw", [0xDD], memory(writing: true), reg: 7)
         case 2...3:
             // A control word, with something unmasked now and then.
-            let address = Arena.data + 0x80 + UInt32(random.below(64))
+            let address = CaseMemory.data + 0x80 + UInt32(random.below(64))
             let word =
                 random.chance(70) ? 0x37F & ~(UInt32(1) << UInt32(random.below(6))) : random.word()
             add("mov", [0x66, 0xC7, 0x05] + bytes(address) + bytes(word, 2))
@@ -75,11 +76,11 @@ extension Generator {
         case 4:
             add(
                 "fldenv", size: size, [0xD9],
-                Operand(tail: [0x05] + bytes(dataOrState())), reg: 4)
+                EncodedOperand(tail: [0x05] + bytes(dataOrState())), reg: 4)
         case 5:
             add(
                 "frstor", size: size, [0xDD],
-                Operand(tail: [0x05] + bytes(dataOrState())), reg: 4)
+                EncodedOperand(tail: [0x05] + bytes(dataOrState())), reg: 4)
         case 6: add("fnclex", [0xDB, 0xE2])
         case 7: random.chance(50) ? add("fninit", [0xDB, 0xE3]) : add("fnop", [0xD9, 0xD0])
         default:
@@ -87,7 +88,7 @@ extension Generator {
             let address = dataAddress()
             add(
                 saves ? "fnsave" : "fnstenv", size: size, [saves ? 0xDD : 0xD9],
-                Operand(tail: [0x05] + bytes(address)), reg: 6)
+                EncodedOperand(tail: [0x05] + bytes(address)), reg: 6)
             // The pointers are not to be compared.
             for word in 3..<7 {
                 let field = address &+ UInt32(word * size)
@@ -105,15 +106,15 @@ extension Generator {
 /// What memory holds before each case: edge values, numbers in all formats, x87 states.
 enum DifferentialImage {
     static func make(seed: UInt64) -> [UInt8] {
-        var random = Random(seed: seed)
-        var image = [UInt8](repeating: 0xCC, count: Arena.imageSize)
+        var random = SeededRandom(seed: seed)
+        var image = [UInt8](repeating: 0xCC, count: CaseMemory.imageSize)
         func store(_ offset: Int, _ bytes: [UInt8]) {
             image.replaceSubrange(offset..<offset + bytes.count, with: bytes)
         }
         func little(_ value: UInt64, _ count: Int) -> [UInt8] {
             (0..<count).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) }
         }
-        for offset in stride(from: 0, to: Int(Arena.dataSize + Arena.stackSize), by: 4) {
+        for offset in stride(from: 0, to: Int(CaseMemory.dataSize + CaseMemory.stackSize), by: 4) {
             store(offset, little(UInt64(random.value()), 4))
         }
         // Floating-point numbers of every width in the middle of the data.
@@ -131,26 +132,26 @@ enum DifferentialImage {
             }
         }
         for offset in 0x2F00..<0x2F80 { image[offset] = 0x77 }
-        for index in 0..<Generator.stateCount {
+        for index in 0..<CaseGenerator.stateCount {
             store(0x3000 + 108 * index, state(&random))
         }
         return image
     }
 
-    private static func single(_ random: inout Random) -> UInt32 {
+    private static func single(_ random: inout SeededRandom) -> UInt32 {
         let exponent = UInt32(random.pick([0, 0, 1, 127, 126, 128, 150, 254, 255, 255]))
         let fraction = random.pick([0, 0, 1, 0x40_0000, 0x7F_FFFF, random.word() & 0x7F_FFFF])
         return random.word() & 0x8000_0000 | exponent << 23 | fraction
     }
 
-    private static func double(_ random: inout Random) -> UInt64 {
+    private static func double(_ random: inout SeededRandom) -> UInt64 {
         let exponent = UInt64(
             random.pick([0, 0, 1, 1022, 1023, 1024, 1086, 1100, 2046, 2047, 2047]))
         let fractions: [UInt64] = [0, 0, 1, 1 << 51, (1 << 52) - 1, random.next() >> 12]
         return random.next() & 1 << 63 | exponent << 52 | random.pick(fractions)
     }
 
-    private static func extended(_ random: inout Random) -> [UInt8] {
+    private static func extended(_ random: inout SeededRandom) -> [UInt8] {
         let exponent = UInt64(
             random.pick([
                 0, 0, 1, 0x3FFD, 0x3FFE, 0x3FFF, 0x3FFF, 0x4000, 0x401E, 0x403E, 0x43FF, 0x3C00,
@@ -169,7 +170,7 @@ enum DifferentialImage {
         return bytes + [UInt8(truncatingIfNeeded: top), UInt8(truncatingIfNeeded: top >> 8)]
     }
 
-    private static func state(_ random: inout Random) -> [UInt8] {
+    private static func state(_ random: inout SeededRandom) -> [UInt8] {
         var control = UInt32(0x037F)
         if random.chance(30) { control = control & ~0xF00 | UInt32(random.below(16)) << 8 }
         if random.chance(20) { control &= ~(1 << UInt32(random.below(6))) }
