@@ -3,6 +3,8 @@
 // operands, stack, status, control, what is unmasked, faults. The instruction and operand
 // pointers are not compared: processors of today keep them only after exceptions.
 
+@testable import Mini
+
 extension CaseGenerator {
     /// Where `DifferentialImage` has its FNSAVE images: in the page that can only be read.
     static let statesAt = CaseMemory.data + 0x3000
