@@ -101,8 +101,10 @@ struct BzImage: Equatable {
     }
 
     private func refusal(_ file: ByteView, _ furthest: Gzip.Outcome?, limit: UInt32) -> ImageError {
-        guard let furthest, let failure = furthest.failure else {
-            return UInt64(file.count) + 16 < expectedSize
+        let isCutOff = UInt64(file.count) + 16 < expectedSize
+        guard let furthest, let failure = furthest.failure, furthest.produced > 0 || !isCutOff
+        else {
+            return isCutOff
                 ? .bzImageCutOff(size: UInt64(file.count), expected: expectedSize)
                 : .noCompressedKernel(version: version?.name)
         }
