@@ -117,7 +117,7 @@ func kernelForLayout(
     func hostMemory() {
         let error = LauncherError.guestMemory(mebibytes: 64, .noMemory)
         #expect(throws: error) {
-            try SystemCall.$hook.withValue({ $0.number == .map ? -12 : nil }) {
+            try SystemCall.hooked({ $0.number == .map ? -12 : nil }) {
                 _ = try GuestLayout.makeMemory(mebibytes: 64)
             }
         }

@@ -79,14 +79,14 @@ import Testing
             if call.number == .map && call.arguments.3 & 0x10 == 0 { ledger.mapped += 1 }
             return nil
         }
-        try SystemCall.$hook.withValue(hook) { try run() }
+        try SystemCall.hooked(hook) { try run() }
         let total = ledger.calls
         #expect(total >= 6 && ledger.mapped == 0)
         for failing in 0..<total {
             ledger.calls = 0
             ledger.failing = failing
             do {
-                try SystemCall.$hook.withValue(hook) { try run() }
+                try SystemCall.hooked(hook) { try run() }
                 Issue.record("call \(failing) failed and nobody minded")
             } catch let error as LauncherError {
                 #expect(error.exitCode == 1)

@@ -441,19 +441,19 @@ private let eras: [GuestABI.Era] = [.era0, .era1, .era1b, .era1c]
         let file = try memoryFile(ElfSpec.kernel())
         let descriptor = file.number
         #expect(throws: LauncherError.host("read", name: "k", .inputOutput)) {
-            try SystemCall.$hook.withValue({ $0.number == .fileStatus ? -5 : nil }) {
+            try SystemCall.hooked({ $0.number == .fileStatus ? -5 : nil }) {
                 _ = try KernelImage.examine(descriptor, name: "k")
             }
         }
         #expect(throws: LauncherError.host("map", name: "k", .noMemory)) {
-            try SystemCall.$hook.withValue({ $0.number == .map ? -12 : nil }) {
+            try SystemCall.hooked({ $0.number == .map ? -12 : nil }) {
                 _ = try KernelImage.examine(descriptor, name: "k")
             }
         }
         #expect(throws: LauncherError.host("map", name: "k", .noSuchDevice)) {
             let image = try KernelImage.examine(descriptor, name: "k")
             let memory = try GuestLayout.makeMemory(mebibytes: 4)
-            try SystemCall.$hook.withValue({ $0.number == .map ? -6 : nil }) {
+            try SystemCall.hooked({ $0.number == .map ? -6 : nil }) {
                 _ = try image.load(into: memory, mebibytes: 4)
             }
         }
