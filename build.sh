@@ -40,9 +40,20 @@ swift_bin=$(dirname "$(readlink -f "$(command -v swiftc)")")
 toolchain=$(dirname "$swift_bin")
 tool() { if [[ -x $swift_bin/$1 ]]; then echo "$swift_bin/$1"; else command -v "$1" || die "missing tool: $1"; fi; }
 
+# 64-bit division for 32-bit processors: the one library that the i386 build takes a part of.
+libgcc32() { compgen -G '/usr/lib/gcc/x86_64-linux-gnu/*/32/libgcc.a' | tail -n 1; }
+
 need_release() {
     need /usr/include/stdio.h libc6-dev
-    need /usr/lib/gcc/x86_64-linux-gnu/12/32/libgcc.a lib32gcc-12-dev
+    [[ -n $(libgcc32) ]] || missing+=(lib32gcc-12-dev)
+    install_missing
+}
+
+# What SwiftPM links ordinary programs with, and what the system tests look with.
+need_tests() {
+    need_release
+    need readelf binutils
+    compgen -G '/usr/include/c++/*' >/dev/null || missing+=(libstdc++-12-dev)
     install_missing
 }
 
@@ -55,8 +66,7 @@ compile() {
     x86_64) target=x86_64-unknown-none-elf cpu=x86-64 emulation=elf_x86_64 ;;
     i386)
         target=i686-unknown-none-elf cpu=pentium3 emulation=elf_i386
-        # 64-bit division for a 32-bit processor.
-        libraries=(/usr/lib/gcc/x86_64-linux-gnu/12/32/libgcc.a)
+        libraries=("$(libgcc32)")
         ;;
     *) die "no such architecture: $arch" ;;
     esac
@@ -84,19 +94,91 @@ compile() {
     for applet in mini-launch mini-grant mini-init; do ln -sf mini "$out/$applet"; done
 }
 
+
 build() {
     need_release
     local arch
-    for arch in "${@:-x86_64}"; do compile "$arch"; done
+    for arch in "$@"; do compile "$arch"; done
+}
+
+# --- the guests: small i386 kernels of our own ---------------------------------------------------
+
+guests() {
+    need_release
+    local out=out/guests target=i686-unknown-none-elf source name
+    local common=Tests/Guests/Common objects=() units=()
+    mkdir -p "$out/objects"
+    for source in "$common"/*.S "$common"/*.c; do
+        local object
+        object=$out/objects/$(basename "$source").o
+        "$(tool clang)" -target $target -march=i586 -ffreestanding -fno-stack-protector -fno-pic \
+            -fno-asynchronous-unwind-tables -O2 -Wall -Wextra -Werror -I"$common/include" -c "$source" -o "$object"
+        objects+=("$object")
+    done
+    mapfile -t units < <(find "$common" -name '*.swift' | LC_ALL=C sort)
+    for source in Tests/Guests/*.swift; do
+        name=$(basename "$source" .swift)
+        [[ $out/$name -nt $source && $out/$name -nt build.sh ]] &&
+            [[ -z $(find "$common" -newer "$out/$name" -type f) ]] && continue
+        mkdir -p "$out/objects/$name"
+        cp "$source" "$out/objects/$name/main.swift"
+        swiftc -target $target -Xcc -march=i586 -enable-experimental-feature Embedded -wmo -static-stdlib \
+            -Osize -swift-version 6 -enforce-exclusivity=unchecked -I "$toolchain/lib/swift/embedded" \
+            -I "$common/include" -Xfrontend -disable-stack-protector -module-name Guest \
+            -c "${units[@]}" "$out/objects/$name/main.swift" -o "$out/objects/$name/guest.o"
+        "$(tool ld.lld)" -m elf_i386 -static --gc-sections --build-id=none -z noexecstack -s \
+            -T "$common/guest.ld" -o "$out/$name" "${objects[@]}" "$out/objects/$name/guest.o" \
+            "$(libgcc32)"
+    done
+}
+
+# --- the commands -------------------------------------------------------------------------------
+
+run() {
+    build x86_64
+    if (($#)); then exec out/x86_64/mini-launch "$@"; fi
+    guests
+    # On a terminal the demo offers a prompt; elsewhere it powers off by itself.
+    if [[ -t 0 && -t 1 ]]; then exec out/x86_64/mini-launch out/guests/demo prompt; fi
+    exec out/x86_64/mini-launch out/guests/demo
+}
+
+lint() {
+    swift format lint --strict -r Sources Tests Package.swift
+    if command -v shellcheck >/dev/null; then shellcheck -S warning build.sh .ci/run Tests/*.sh; fi
+}
+
+test_all() {
+    need_tests
+    lint
+    build x86_64 i386
+    guests
+    MINI_OUT=$root/out swift test -c release -Xswiftc -enable-testing "$@"
+    Tests/system.sh
+}
+
+usage() {
+    cat <<'EOF'
+usage: ./build.sh [command]
+  (none)           build out/x86_64/mini and out/i386/mini
+  run [words]      build and start the demo guest; with words: mini-launch WORDS
+  test             every test: lint, both builds, unit tests, system tests
+  bench            measure speed and size, as ratios against peers
+  guests           build the small guest kernels of Tests/Guests into out/guests
+  lint             check the formatting
+  clean            remove what was built
+EOF
 }
 
 case ${1:-build} in
 build) build x86_64 i386 ;;
 x86_64 | i386) build "$1" ;;
-test)
-    shift
-    need_release
-    swift test "$@"
-    ;;
-*) die "unknown command: $1" ;;
+guests) guests ;;
+run) shift && run "$@" ;;
+test) shift && test_all "$@" ;;
+bench) shift && build x86_64 i386 && guests && exec Tests/bench.sh "$@" ;;
+lint) lint ;;
+clean) rm -rf out .build ;;
+help | --help | -h) usage ;;
+*) usage >&2 && exit 2 ;;
 esac

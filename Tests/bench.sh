@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Measures mini. Each figure is a size, or a ratio to a peer that ran in the same minute on
+# the same machine. Called by `./build.sh bench`, which has built everything.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=out/bench
+mkdir -p "$out"
+clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
+lld=$(dirname "$clang")/ld.lld
+[[ -x $clang ]] || clang=clang
+[[ -x $lld ]] || lld=ld.lld
+launch=out/x86_64/mini-launch
+
+"$clang" -O2 -o "$out/measure" Tests/bench/measure.c
+qemu=$(command -v qemu-system-i386 || true)
+row() { printf '%-58s %14s %14s %8s\n' "$@"; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b + 0 > 0) printf "%.2f", a / b; else printf "-" }'; }
+
+row "figure" "mini" "must / peer" "ratio"
+row "------" "----" "-----------" "-----"
+
+# --- size -------------------------------------------------------------------------------------
+for arch in x86_64 i386; do
+    row "size of out/$arch/mini, bytes" "$(stat -c %s out/$arch/mini)" "<= 409600" ""
+done
+
+# --- start ------------------------------------------------------------------------------------
+# A guest of 2 MB (the hello guest with a second megabyte of file in its image) that powers off
+# at once: the whole life of the process, which is more than the way to its first instruction.
+"$lld" -m elf_i386 -static --build-id=none -z noexecstack -s -T Tests/bench/padded.ld -o "$out/padded" \
+    out/guests/objects/guest.S.o out/guests/objects/loops.S.o out/guests/objects/memory.c.o \
+    out/guests/objects/hello/guest.o "$(compgen -G '/usr/lib/gcc/x86_64-linux-gnu/*/32/libgcc.a' | tail -n 1)"
+read -r wall _ resident <<<"$("$out/measure" 101 "$launch" "$out/padded")"
+read -r nothing _ _ <<<"$("$out/measure" 101 out/x86_64/mini --version)"
+row "start to power-off of a 2 MB guest, 64 MiB, ms (median 101)" "$wall" "<= 3" ""
+row "  the same process doing nothing (mini --version), ms" "$nothing" "" ""
+row "  largest resident size of it, KiB" "$resident" "" ""
+
+# --- memory and idleness ------------------------------------------------------------------------
+# A sleeping guest: what of the process is resident outside the mapping of the guest's memory,
+# and what processor time five seconds of sleep take.
+"$launch" out/guests/sleep forever </dev/null >/dev/null 2>&1 &
+child=$!
+sleep 1
+ours=$(awk '/^[0-9a-f]+-[0-9a-f]+ / { size = 0 } /^Size:/ { size = $2 } /^Rss:/ { if (size < 65536) sum += $2 } END { print sum }' /proc/$child/smaps)
+ticks() { awk '{ print $14 + $15 }' /proc/$child/stat; }
+before=$(ticks)
+sleep 5
+after=$(ticks)
+kill $child 2>/dev/null || true
+wait $child 2>/dev/null || true
+row "resident outside the guest's pages, sleeping guest, KiB" "$ours" "<= 4096" ""
+row "idle guest, percent of a core over 5 s" "$(awk -v t=$((after - before)) 'BEGIN { printf "%.2f", t / 5 }')" "< 1" ""
+
+# --- processor ------------------------------------------------------------------------------------
+# The loops count their own instructions and time themselves by the guest's clock; under QEMU the
+# same object code does 20 million rounds, less the time of an image that does none.
+speeds=$("$launch" out/guests/loops </dev/null)
+if [[ -n $qemu ]]; then
+    "$clang" -target i686-unknown-none-elf -c Tests/bench/bare.S -o "$out/bare.o"
+    "$lld" -m elf_i386 -static --build-id=none -T Tests/bench/bare.ld -o "$out/bare" "$out/bare.o" out/guests/objects/loops.S.o
+    bare() {
+        "$out/measure" 3 "$qemu" -accel tcg -display none -device isa-debug-exit,iobase=0xf4,iosize=1 \
+            -m 64 -kernel "$out/bare" -append "$1" | cut -d' ' -f1
+    }
+    base=$(bare 0)
+fi
+number=0
+for loop in "integer 150 200" "memory 100 200" "calls 100 320"; do
+    read -r name must million <<<"$loop"
+    number=$((number + 1))
+    ours=$(awk -v n="$name" '$1 == n { print $2 }' <<<"$speeds")
+    row "$name loop, million instructions a second" "$ours" ">= $must" ""
+    if [[ -n $qemu ]]; then
+        theirs=$(awk -v t="$(bare $number)" -v b="$base" -v m="$million" 'BEGIN { printf "%.0f", m * 1000 / (t - b) }')
+        row "  qemu-system-i386 -accel tcg" "$ours" "$theirs" "$(ratio "$ours" "$theirs")"
+    fi
+done
+[[ -n $qemu ]] || echo "SKIP  qemu-system-i386 beside ours: not installed (package qemu-system-x86)"
+
+# --- a real Linux -----------------------------------------------------------------------------------
+# MINI_KERNELS names a folder with era1/bzImage and initrd.cpio.gz, whose init powers off at
+# once with run=off on the command line; kernels are not part of the project.
+if [[ -n ${MINI_KERNELS:-} && -e $MINI_KERNELS/era1/bzImage && -n $qemu ]]; then
+    for era in era1 era0; do
+        [[ -e $MINI_KERNELS/$era/bzImage ]] || continue
+        read -r ours _ _ <<<"$("$out/measure" 5 "$launch" --initrd "$MINI_KERNELS/initrd.cpio.gz" 64 "$MINI_KERNELS/$era/bzImage" run=off)"
+        read -r theirs _ _ <<<"$("$out/measure" 5 "$qemu" -accel tcg -cpu pentium3 -m 64 -display none -no-reboot \
+            -kernel "$MINI_KERNELS/$era/bzImage" -initrd "$MINI_KERNELS/initrd.cpio.gz" -append "console=ttyS0 run=reboot panic=-1")"
+        row "$era bzImage, exec to the end of a boot, ms" "$ours" "$theirs" "$(ratio "$theirs" "$ours")"
+    done
+    echo "(boot ratio: QEMU's time by ours, 0.5 is half of QEMU's speed)"
+else
+    echo "SKIP  boot of a real Linux: MINI_KERNELS does not name a folder with kernels"
+fi

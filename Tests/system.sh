@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# System tests: the built binaries as a person runs them, with the guests of Tests/Guests.
+# Each test says what must be true; a test that cannot run says why it was skipped.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+passed=0 failed=0 skipped=0
+ok() { passed=$((passed + 1)) && echo "ok    $1"; }
+not_ok() {
+    failed=$((failed + 1))
+    echo "FAIL  $1"
+    shift
+    printf '      %s\n' "$@"
+}
+skip() { skipped=$((skipped + 1)) && echo "SKIP  $1: $2"; }
+
+# check SENTENCE CONDITION...: the condition is a test(1) expression.
+check() {
+    local sentence=$1
+    shift
+    if [ "$@" ]; then ok "$sentence"; else not_ok "$sentence" "$*"; fi
+}
+
+# launch ARCH WORDS...: runs mini-launch without input; sets $output, $errors, $code.
+launch() {
+    local arch=$1
+    shift
+    timeout 60 "$root/out/$arch/mini-launch" "$@" </dev/null >"$work/out" 2>"$work/err"
+    code=$?
+    output=$(<"$work/out") errors=$(<"$work/err")
+}
+
+# expect SENTENCE CODE OUTPUT-PATTERN ERROR-PATTERN: bash patterns over the last launch.
+expect() {
+    # shellcheck disable=SC2053
+    if [[ $code == "$2" && $output == $3 && $errors == $4 ]]; then
+        ok "$1"
+    else
+        not_ok "$1" "exit $code (wanted $2)" "output: ${output:0:300}" "errors: ${errors:0:300}"
+    fi
+}
+
+for part in Tests/system/*.sh; do
+    # shellcheck source=/dev/null
+    source "$part"
+done
+
+echo "$passed passed, $failed failed, $skipped skipped"
+((failed == 0))

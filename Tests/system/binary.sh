@@ -1,0 +1,34 @@
+# The files that the build makes. Sourced by system.sh.
+
+for arch in x86_64 i386; do
+    file=out/$arch/mini
+    headers=$(readelf -lW "$file")
+    check "$arch: no interpreter, no dynamic section" "$(grep -cE 'INTERP|DYNAMIC' <<<"$headers")" = 0
+    check "$arch: no segment is writable and executable" "$(grep -cE 'LOAD.* RWE' <<<"$headers")" = 0
+    check "$arch: the stack is not executable" "$(grep -cE 'GNU_STACK.* RW ' <<<"$headers")" = 1
+    check "$arch: stripped" "$(readelf -SW "$file" | grep -c symtab)" = 0
+    check "$arch: at most 400 KB" "$(stat -c %s "$file")" -le 409600
+    for applet in mini-launch mini-grant mini-init; do
+        check "$arch: $applet is a link to mini" "$(readlink "out/$arch/$applet")" = mini
+    done
+done
+
+# SSE2 would not run on the Pentium III that a real /dev/lguest is met on.
+objdump=$(dirname "$(readlink -f "$(command -v swiftc)")")/llvm-objdump
+[[ -x $objdump ]] || objdump=objdump
+check "i386: no SSE register is used" "$("$objdump" -d out/i386/mini | grep -c 'xmm')" = 0
+
+# Two builds from two folders are the same, byte for byte.
+mkdir -p "$work/elsewhere"
+cp -r Package.swift Sources build.sh "$work/elsewhere/"
+if (cd "$work/elsewhere" && ./build.sh build) >"$work/log" 2>&1; then
+    for arch in x86_64 i386; do
+        if cmp -s "out/$arch/mini" "$work/elsewhere/out/$arch/mini"; then
+            ok "$arch: two builds from two folders are byte-identical"
+        else
+            not_ok "$arch: two builds from two folders are byte-identical"
+        fi
+    done
+else
+    not_ok "a build in another folder succeeds" "$(tail -n 3 "$work/log")"
+fi

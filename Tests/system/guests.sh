@@ -1,0 +1,28 @@
+# The guests of Tests/Guests on the built-in host. Sourced by system.sh.
+
+for arch in x86_64 i386; do
+    if ! "out/$arch/mini" --version >/dev/null 2>&1; then
+        skip "$arch: guests" "this machine does not run $arch programs"
+        continue
+    fi
+    launch $arch out/guests/hello
+    expect "$arch: a guest prints a line and powers off" 0 "hello from ring 1" ""
+    launch $arch out/guests/panic
+    expect "$arch: a guest's crash ends with its words and code 4" 4 "" \
+        "mini-launch: *CRASH: Kernel panic - this guest is made to*"
+    launch $arch out/guests/undefined
+    expect "$arch: a trap without a handler ends the guest" 4 "" "*unhandled trap 6 at 0xc01*"
+    launch $arch out/guests/spin
+    expect "$arch: a spinning guest gets its clock" 0 "20 interrupts of 5 ms while spinning in 1[0-9][0-9] ms" ""
+    launch $arch out/guests/sleep
+    expect "$arch: a halted guest is woken by its clock" 0 "slept 4 times 250 ms in 10[0-4][0-9] ms" ""
+    launch $arch out/guests/flood
+    check "$arch: a megabyte of output arrives whole" \
+        "$(awk '{ if ($1 != NR - 1 || length($0) != 51) bad = 1 } END { print NR, bad + 0 }' "$work/out")" = "20000 0"
+    launch $arch out/guests/demo
+    expect "$arch: the demo shows where it is and powers off" 0 "*ring *1 (a kernel*Powering off." ""
+    printf 'one\ntwo\noff\n' | timeout 20 "out/$arch/mini-launch" out/guests/echo >"$work/out" 2>&1
+    check "$arch: input from a pipe reaches the guest" "$(tail -n 3 "$work/out" | tr '\n' ' ')" = "one two off "
+    (timeout 20 "out/$arch/mini-launch" out/guests/flood; echo $? >"$work/code") 2>/dev/null | head -n 1 >/dev/null
+    check "$arch: a closed output pipe ends it with the code of SIGPIPE" "$(<"$work/code")" = 141
+done
