@@ -26,14 +26,14 @@ enum Gzip {
     /// The next place at or after `from` where a member may begin. Kernels are packed
     /// on Unix, which the header says in its tenth byte; that makes false candidates rare.
     static func candidate(_ file: ByteView, from: Int) -> Int? {
-        var at = from
-        while let found = file.find("\u{1F}", from: at) {
-            if file.has(signature, at: found), let flags = file.byte(found + 3), flags & 0xE0 == 0,
-                file.byte(found + 9) == systemUnix
+        var at = max(0, from)
+        while at < file.count {
+            if file[at] == 0x1F, file.has(signature, at: at), let flags = file.byte(at + 3),
+                flags & 0xE0 == 0, file.byte(at + 9) == systemUnix
             {
-                return found
+                return at
             }
-            at = found + 1
+            at += 1
         }
         return nil
     }

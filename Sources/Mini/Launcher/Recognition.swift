@@ -115,7 +115,9 @@ struct Recognition: Equatable {
         }
         var from = 0
         while let offset = structure(image, from: from) {
-            if let era = layout(image, offset) { return (era, offset) }
+            if let era = layout(image, offset) {
+                return (finer(era, image, offset, origin), offset)
+            }
             from = offset + 1
         }
         // A guest that fills in its structure when it runs: the common interface.
@@ -159,6 +161,18 @@ struct Recognition: Equatable {
             return word(1132) == 0x80 && word(1128) >= lowestPageOffset ? .era1c : .era0
         }
         return nil
+    }
+
+    private static func finer(
+        _ era: GuestABI.Era, _ image: ByteView, _ data: Int, _ origin: UInt32
+    ) -> GuestABI.Era {
+        switch era {
+        case .era0:
+            FinerEras.dmaLayout(image, near: data) == .lengthsFirst ? .era1a : .era0
+        case .era1:
+            FinerEras.ringIsTurned(image, data: origin &+ UInt32(data)) ? .era1b : .era1
+        default: era
+        }
     }
 
     // MARK: Eras 2 to 5
