@@ -2,271 +2,275 @@ import Testing
 
 @testable import Mini
 
-/// Page faults, accessed and dirty bits, entries that the host refuses.
 @Suite struct ProcessorPagingTests {
-    typealias Guest = ProcessorGuest
-    static let page: UInt32 = 0x20_0000
+    typealias M = ProcessorMachine
 
-    /// mov eax, [page] or mov [page], eax
-    private func access(write: Bool, _ address: UInt32 = page) -> [UInt8] {
-        [write ? 0xA3 : 0xA1] + Guest.immediate(address) + [0x0F, 0x0B]
+    struct Access: CustomTestStringConvertible {
+        let name: String
+        let user: Bool
+        let write: Bool
+        let flags: UInt32
+        let error: UInt32?
+        var testDescription: String { name }
     }
 
-    @Test(
-        "a page fault's error code tells present, write and user",
-        arguments: [
-            (1, 0x6, false, 0), (1, 0x6, true, 2), (3, 0x6, false, 4), (3, 0x6, true, 6),
-            (1, 0x5, true, 3), (3, 0x5, true, 7), (3, 0x3, false, 5), (3, 0x3, true, 7),
-        ] as [(Int, UInt32, Bool, UInt32)])
-    func errorCodes(ring: Int, flags: UInt32, write: Bool, code: UInt32) throws {
-        let guest = try Guest(ring: ring)
-        guest.mapPage(Self.page, to: Self.page, flags: flags)
-        #expect(
-            guest.run(access(write: write))
-                == .trap(vector: 14, errorCode: code, address: Self.page))
-        #expect(guest.processor.eip == Guest.code)
-        #expect(guest.entry(Self.page) & 0x60 == 0)
-    }
+    static let accesses: [Access] = [
+        .init(name: "kernel reads an absent page", user: false, write: false, flags: 6, error: 0),
+        .init(name: "kernel writes an absent page", user: false, write: true, flags: 6, error: 2),
+        .init(name: "user reads an absent page", user: true, write: false, flags: 6, error: 4),
+        .init(name: "user writes an absent page", user: true, write: true, flags: 6, error: 6),
+        .init(name: "kernel writes a read-only page", user: false, write: true, flags: 5, error: 3),
+        .init(
+            name: "kernel writes a kernel read-only page", user: false, write: true, flags: 1,
+            error: 3),
+        .init(name: "user reads a kernel page", user: true, write: false, flags: 3, error: 5),
+        .init(name: "user writes a kernel page", user: true, write: true, flags: 3, error: 7),
+        .init(name: "user writes a read-only page", user: true, write: true, flags: 5, error: 7),
+        .init(
+            name: "kernel reads a read-only page", user: false, write: false, flags: 1, error: nil),
+        .init(name: "kernel writes a kernel page", user: false, write: true, flags: 3, error: nil),
+        .init(name: "user reads a read-only page", user: true, write: false, flags: 5, error: nil),
+        .init(name: "user writes its page", user: true, write: true, flags: 7, error: nil),
+    ]
 
-    @Test("ring 1 is a supervisor: it reads and writes pages that ring 3 may not")
-    func supervisor() throws {
-        let guest = try Guest()
-        guest.mapPage(Self.page, to: Self.page, flags: 3)
-        #expect(guest.run(access(write: true)) == .trap(6))
-    }
-
-    @Test("the directory's bits count as well as the table's")
-    func directoryBits() throws {
-        let other: UInt32 = 0x40_0000
-        for (bits, write, ring, code) in [
-            (6, false, 1, 0), (5, true, 1, 3), (3, false, 3, 5),
-        ] as [(UInt32, Bool, Int, UInt32)] {
-            let guest = try Guest(ring: ring)
-            guest.memory.store32(Guest.directory + 4, Guest.table | bits)
-            #expect(
-                guest.run(access(write: write, other))
-                    == .trap(vector: 14, errorCode: code, address: other))
+    @Test("each access to each kind of page has its error code", arguments: accesses)
+    func errorCodes(_ access: Access) throws {
+        let machine = try M()
+        if access.user { machine.enterUser() }
+        machine.put([0x11, 0x22, 0x33, 0x44], at: M.data + 8)
+        machine.setFlags(M.data, access.flags)
+        machine.processor[.eax] = 0x5566_7788
+        let code = access.write ? Assemble.store(M.data + 8) : Assemble.load(M.data + 8)
+        let seen = machine.run(code + [0xCC])
+        if let error = access.error {
+            #expect(seen == .pageFault(error, at: M.data + 8))
+            #expect(machine.processor.eip == M.code, "the fault is at the instruction")
+            #expect(machine.processor[.eax] == 0x5566_7788)
+            #expect(machine.word(M.data + 8) == 0x4433_2211)
+        } else {
+            #expect(seen == .breakpoint)
+            #expect(machine.processor[.eax] == (access.write ? 0x5566_7788 : 0x4433_2211))
+            #expect(machine.word(M.data + 8) == (access.write ? 0x5566_7788 : 0x4433_2211))
         }
     }
 
-    @Test("reading sets accessed in both levels, writing sets dirty, also after a read")
+    @Test("the directory entry's rights count as well", arguments: [false, true])
+    func directoryRights(write: Bool) throws {
+        let machine = try M()
+        // A second directory entry for the same table at 0x400000, read-only and the kernel's.
+        machine.memory.store32(0x1004, 0x2000 | 1)
+        let code = write ? Assemble.store(0x420000) : Assemble.load(0x420000)
+        #expect(machine.run(code + [0xCC]) == (write ? .pageFault(3, at: 0x420000) : .breakpoint))
+        machine.enterUser()
+        #expect(machine.run(code) == .pageFault(write ? 7 : 5, at: 0x420000))
+        #expect(machine.run(Assemble.load(0x820000)) == .pageFault(4, at: 0x820000))
+    }
+
+    @Test("a read sets accessed, the first write sets dirty, in the guest's own tables")
     func accessedAndDirty() throws {
-        let guest = try Guest()
-        guest.memory.store32(Guest.directory, Guest.table | 7)
-        guest.processor.flushTranslations()
-        #expect(guest.entry(Self.page) == Self.page | 7)
-        guest.run(access(write: false))
-        #expect(guest.entry(Self.page) == Self.page | 0x27)
-        #expect(guest.word(Guest.directory) == Guest.table | 0x27)
-        guest.run(access(write: true))
-        #expect(guest.entry(Self.page) == Self.page | 0x67)
+        let machine = try M()
+        #expect(machine.run(Assemble.load(M.data) + [0xCC]) == .breakpoint)
+        #expect(machine.entry(M.data) == M.data | 0x27)
+        #expect(machine.word(0x1000) == 0x2000 | 0x27)
+        #expect(machine.run(Assemble.store(M.data) + [0xCC]) == .breakpoint)
+        #expect(machine.entry(M.data) == M.data | 0x67)
+        #expect(machine.word(0x1000) & 0x40 == 0, "directory entries have no dirty bit")
+        #expect(machine.entry(M.data + 0x1000) == (M.data + 0x1000) | 7, "and the neighbour none")
     }
 
-    @Test("a flushed page is walked again, an unflushed one is not")
+    @Test("a refused write does not set dirty")
+    func refusedWrite() throws {
+        let machine = try M()
+        machine.setFlags(M.data, 5)
+        machine.run(Assemble.store(M.data))
+        #expect(machine.entry(M.data) & 0x40 == 0)
+    }
+
+    @Test("a changed entry counts after its translation is flushed")
     func flushing() throws {
-        let guest = try Guest()
-        guest.memory.store32(Self.page, 1)
-        guest.memory.store32(Self.page + 0x1000, 2)
-        guest.run(access(write: false))
-        guest.mapPage(Self.page, to: Self.page + 0x1000, flags: 7)
-        guest.run(access(write: false))
-        #expect(guest.processor[.eax] == 1)
-        guest.processor.flushTranslation(of: Self.page)
-        guest.run(access(write: false))
-        #expect(guest.processor[.eax] == 2)
+        let machine = try M()
+        #expect(machine.run(Assemble.load(M.data) + Assemble.store(M.data) + [0xCC]) == .breakpoint)
+        machine.setFlags(M.data, 0)
+        #expect(machine.run(Assemble.load(M.data)) == .pageFault(0, at: M.data))
+        machine.memory.store32(0x2000 + (M.data >> 12) * 4, (M.data + 0x1000) | 7)
+        machine.put([1, 2, 3, 4], at: M.data + 0x1000)
+        machine.processor.flushTranslations()
+        #expect(machine.run(Assemble.load(M.data) + [0xCC]) == .breakpoint)
+        #expect(machine.processor[.eax] == 0x0403_0201)
     }
 
-    @Test("a write across two pages of which one is not writable changes neither")
+    @Test("another page directory is another address space")
+    func switching() throws {
+        let machine = try M()
+        for page in 0..<1024 as Range<UInt32> {
+            machine.memory.store32(0x4000 + page * 4, page << 12 | 7)
+        }
+        machine.memory.store32(0x3000, 0x4000 | 7)
+        machine.memory.store32(0x4000 + (M.data >> 12) * 4, 0x30000 | 7)
+        machine.put([9, 9, 9, 9], at: 0x30000)
+        machine.run(Assemble.load(M.data) + [0xCC])
+        #expect(machine.processor[.eax] == 0)
+        machine.processor.pageDirectory = 0x3000
+        machine.run(Assemble.load(M.data) + [0xCC])
+        #expect(machine.processor[.eax] == 0x0909_0909)
+    }
+
+    @Test("code follows its page to another address space")
+    func switchingCode() throws {
+        let machine = try M()
+        for page in 0..<1024 as Range<UInt32> {
+            machine.memory.store32(0x4000 + page * 4, page << 12 | 7)
+        }
+        machine.memory.store32(0x3000, 0x4000 | 7)
+        machine.memory.store32(0x4000 + (M.code >> 12) * 4, 0x30000 | 7)
+        machine.put(Assemble.mov(.ebx, 2) + [0xCC], at: 0x30000)
+        machine.run(Assemble.mov(.ebx, 1) + [0xCC])
+        #expect(machine.processor[.ebx] == 1)
+        machine.processor.pageDirectory = 0x3000
+        machine.processor.eip = M.code
+        machine.proceed()
+        #expect(machine.processor[.ebx] == 2)
+    }
+
+    @Test("a write over a page border commits nothing when the second page refuses")
     func crossingWrite() throws {
-        for bad in [0, 1] as [UInt32] {
-            let guest = try Guest()
-            guest.mapPage(Self.page + bad * 0x1000, to: Self.page + bad * 0x1000, flags: 5)
-            guest.processor[.eax] = 0xFFFF_FFFF
-            let address = Self.page + 0xFFE
-            #expect(
-                guest.run(access(write: true, address))
-                    == .trap(
-                        vector: 14, errorCode: 3,
-                        address: bad == 0 ? address : Self.page + 0x1000))
-            #expect(guest.word(address) == 0)
-        }
-    }
-
-    @Test("accesses across pages that are far apart in memory read and write both")
-    func crossingAccess() throws {
-        let guest = try Guest()
-        guest.mapPage(Self.page + 0x1000, to: 0x30_0000, flags: 7)
-        guest.processor[.eax] = 0x8765_4321
-        let address = Self.page + 0xFFD
-        #expect(guest.run(access(write: true, address)) == .trap(6))
-        #expect(guest.bytes(address, 3) == [0x21, 0x43, 0x65])
-        #expect(guest.bytes(0x30_0000, 1) == [0x87])
-        guest.processor[.eax] = 0
-        #expect(guest.run(access(write: false, address)) == .trap(6))
-        #expect(guest.processor[.eax] == 0x8765_4321)
-    }
-
-    @Test("a read-modify-write that faults leaves registers, flags and memory alone")
-    func readModifyWrite() throws {
-        // add [page], eax; xchg [page], eax; cmpxchg [page], ecx; xadd; inc; shl; bts; neg
-        for code in [
-            [0x01, 0x05], [0x87, 0x05], [0x0F, 0xB1, 0x0D], [0x0F, 0xC1, 0x05], [0xFF, 0x05],
-            [0xD1, 0x25], [0x0F, 0xAB, 0x15], [0xF7, 0x1D], [0x11, 0x05], [0x0F, 0xC7, 0x0D],
-        ] as [[UInt8]] {
-            let guest = try Guest()
-            guest.memory.store32(Self.page, 0x8000_0000)
-            guest.mapPage(Self.page, to: Self.page, flags: 5)
-            guest.processor[.eax] = 0x8000_0001
-            guest.processor.eflags = 0x247
-            #expect(
-                guest.run(code + Guest.immediate(Self.page))
-                    == .trap(vector: 14, errorCode: 3, address: Self.page))
-            #expect(guest.processor[.eax] == 0x8000_0001)
-            #expect(guest.processor.eflags & 0xFFFF == 0x247)
-            #expect(guest.word(Self.page) == 0x8000_0000)
-        }
-    }
-
-    @Test("push, call, pusha, enter that fault leave esp alone")
-    func faultingPushes() throws {
-        for code in [
-            [0x50], [0xE8, 0, 0, 0, 0], [0x60], [0xC8, 16, 0, 3], [0x6A, 1], [0xFF, 0xD0],
-            [0x9C], [0x1E], [0xFF, 0x35, 0, 0, 2, 0], [0x9A, 0, 0, 1, 0, 0x61, 0],
-        ] as [[UInt8]] {
-            let guest = try Guest()
-            guest.processor[.esp] = Self.page + 0x1000
-            guest.processor[.ebp] = Guest.stack
-            guest.mapPage(Self.page, to: Self.page, flags: 6)
-            let exit = guest.run(code)
-            guard case .trap(14, 2, let address) = exit else {
-                Issue.record("\(exit)")
-                continue
-            }
-            #expect(address >= Self.page && address < Self.page + 0x1000)
-            #expect(guest.processor[.esp] == Self.page + 0x1000)
-            #expect(guest.processor[.ebp] == Guest.stack)
-            #expect(guest.processor.eip == Guest.code)
-        }
-    }
-
-    @Test("pops that fault leave registers alone")
-    func faultingPops() throws {
-        for code in [[0x58], [0xC3], [0x61], [0x9D], [0xCF], [0xCB], [0x07], [0x8F, 0x00]]
-            as [[UInt8]]
-        {
-            let guest = try Guest()
-            guest.processor[.esp] = Self.page
-            guest.processor[.eax] = 77
-            guest.mapPage(Self.page, to: Self.page, flags: 6)
-            #expect(
-                guest.run(code) == .trap(vector: 14, errorCode: 0, address: Self.page))
-            #expect(guest.processor[.esp] == Self.page)
-            #expect(guest.processor[.eax] == 77)
-        }
-    }
-
-    @Test("a repeated store stops at the page that is missing and goes on when it is there")
-    func repeatedStore() throws {
-        let guest = try Guest()
-        guest.mapPage(Self.page + 0x1000, to: Self.page + 0x1000, flags: 6)
-        guest.processor[.edi] = Self.page + 0xFF0
-        guest.processor[.ecx] = 16
-        guest.processor[.eax] = 0xABAB_ABAB
+        let machine = try M()
+        machine.setFlags(M.data + 0x1000, 0)
+        machine.processor[.eax] = 0xFFFF_FFFF
         #expect(
-            guest.run([0xF3, 0xAB, 0x0F, 0x0B])
-                == .trap(vector: 14, errorCode: 2, address: Self.page + 0x1000))
-        #expect(guest.processor.eip == Guest.code)
-        #expect(guest.processor[.ecx] == 12 && guest.processor[.edi] == Self.page + 0x1000)
-        guest.mapPage(Self.page + 0x1000, to: Self.page + 0x1000, flags: 7)
-        guest.processor.flushTranslation(of: Self.page + 0x1000)
-        #expect(guest.processor.run(instructions: 100) == .trap(6))
-        #expect(guest.processor[.ecx] == 0)
-        #expect(guest.bytes(Self.page + 0xFF0, 64) == [UInt8](repeating: 0xAB, count: 64))
+            machine.run(Assemble.store(M.data + 0xFFE)) == .pageFault(2, at: M.data + 0x1000))
+        #expect(machine.word(M.data + 0xFFC) == 0)
     }
 
-    @Test("a fetch from a missing page faults with the address of the instruction")
+    @Test("accesses over a page border take their halves from two distant pages")
+    func crossing() throws {
+        let machine = try M()
+        machine.setEntry(M.data + 0x1000, 0x40000 | 7)
+        machine.processor[.eax] = 0x4433_2211
+        #expect(
+            machine.run(
+                Assemble.store(M.data + 0xFFE) + Assemble.mov(.eax, 0)
+                    + Assemble.load(M.data + 0xFFE) + [0xCC])
+                == .breakpoint)
+        #expect(machine.processor[.eax] == 0x4433_2211)
+        #expect(machine.bytes(M.data + 0xFFE, 2) == [0x11, 0x22])
+        #expect(machine.bytes(0x40000, 2) == [0x33, 0x44])
+    }
+
+    @Test("a read-modify-write that faults leaves flags and memory as they were")
+    func faultingUpdate() throws {
+        let machine = try M()
+        machine.put([5, 0, 0, 0], at: M.data)
+        machine.setFlags(M.data, 5)
+        machine.processor.eflags = 0x202 | 0x8D5
+        // addl $-1, data
+        #expect(
+            machine.run([0x83, 0x05] + Assemble.little(M.data) + [0xFF])
+                == .pageFault(3, at: M.data))
+        #expect(machine.processor.eflags == 0x202 | 0x8D5)
+        #expect(machine.word(M.data) == 5)
+    }
+
+    @Test("a push, a call and a pusha onto an absent page leave the stack pointer")
+    func faultingPush() throws {
+        for code in [[0x50], [0x60], [0xE8, 0, 0, 0, 0], [0x9C], [0xC8, 16, 0, 0]] as [[UInt8]] {
+            let machine = try M()
+            machine.setFlags(M.kernelStack - 0x1000, 0)
+            #expect(machine.run(code) == .pageFault(2, at: M.kernelStack - 4), "\(code)")
+            #expect(machine.processor[.esp] == M.kernelStack)
+            #expect(machine.processor.eip == M.code)
+        }
+    }
+
+    @Test("code on an absent page faults with its own address")
     func fetch() throws {
-        let guest = try Guest(ring: 3)
-        guest.mapPage(Self.page, to: Self.page, flags: 6)
-        guest.processor.eip = Self.page + 5
-        #expect(
-            guest.processor.run(instructions: 1)
-                == .trap(vector: 14, errorCode: 4, address: Self.page + 5))
-        guest.mapPage(Self.page, to: Self.page, flags: 3)
-        #expect(
-            guest.processor.run(instructions: 1)
-                == .trap(vector: 14, errorCode: 5, address: Self.page + 5))
+        let machine = try M()
+        machine.setFlags(0x50000, 0)
+        machine.processor.eip = 0x50010
+        #expect(machine.proceed() == .pageFault(0, at: 0x50010))
+        #expect(machine.processor.eip == 0x50010)
+        machine.enterUser()
+        #expect(machine.proceed() == .pageFault(4, at: 0x50010))
+        machine.setFlags(0x50000, 3)
+        #expect(machine.proceed() == .pageFault(5, at: 0x50010))
     }
 
-    @Test("code of the supervisor's, already decoded, is not executed by a user")
-    func decodedSupervisorCode() throws {
-        let guest = try Guest()
-        guest.mapPage(Self.page, to: Self.page, flags: 3)
-        guest.put([0x40, 0x0F, 0x0B], at: Self.page)
-        guest.processor.eip = Self.page
-        #expect(guest.processor.run(instructions: 10) == .trap(6))
-        _ = guest.processor.setSegment(.cs, Guest.userCode)
-        _ = guest.processor.setSegment(.ss, Guest.userData)
-        guest.processor.eip = Self.page
-        #expect(
-            guest.processor.run(instructions: 10)
-                == .trap(vector: 14, errorCode: 5, address: Self.page))
+    @Test("an instruction that reaches into an absent page faults at the page's start")
+    func fetchAcross() throws {
+        let machine = try M()
+        machine.put([0xB8, 1, 2], at: 0x50FFD)
+        machine.setFlags(0x51000, 0)
+        machine.processor.eip = 0x50FFD
+        #expect(machine.proceed() == .pageFault(0, at: 0x51000))
+        #expect(machine.processor.eip == 0x50FFD)
+        machine.setEntry(0x51000, 0x60000 | 7)
+        machine.put([3, 4, 0xCC], at: 0x60000)
+        #expect(machine.proceed() == .breakpoint)
+        #expect(machine.processor[.eax] == 0x0403_0201)
+        // And once more with another second page behind the same address.
+        machine.setEntry(0x51000, 0x61000 | 7)
+        machine.put([5, 6, 0xCC], at: 0x61000)
+        machine.processor.eip = 0x50FFD
+        #expect(machine.proceed() == .breakpoint)
+        #expect(machine.processor[.eax] == 0x0605_0201)
     }
 
-    @Test(
-        "directory entries with bits the host refuses or beyond memory end the run",
-        arguments: [0x2087, 0x200F, 0x2107, 0x2207, 0x40_0007] as [UInt32])
-    func badDirectory(_ entry: UInt32) throws {
-        let guest = try Guest()
-        guest.memory.store32(Guest.directory + 4, entry)
-        #expect(guest.run(access(write: false, 0x40_0000)) == .badPageDirectoryEntry)
+    @Test("entries with bits that lguest forbids are told apart from faults")
+    func forbiddenBits() throws {
+        for bad in [0x80, 0x08] as [UInt32] {
+            let machine = try M()
+            machine.setEntry(M.data, M.data | 7 | bad)
+            #expect(machine.run(Assemble.load(M.data)) == .badTableEntry)
+            #expect(machine.processor.eip == M.code)
+        }
+        for bad in [0x80, 0x08, 0x100] as [UInt32] {
+            let machine = try M()
+            machine.memory.store32(0x1004, 0x2000 | 7 | bad)
+            #expect(machine.run(Assemble.load(0x420000)) == .badDirectoryEntry)
+        }
     }
 
-    @Test("a page directory beyond memory ends the run")
-    func directoryBeyond() throws {
-        let guest = try Guest()
-        guest.processor.pageDirectory = 0x40_0000
-        #expect(guest.processor.run(instructions: 1) == .badPageDirectoryEntry)
+    @Test("frames at or beyond the limit are refused")
+    func frameLimit() throws {
+        let machine = try M()
+        machine.setEntry(M.data, 4 << 20 | 7)
+        #expect(machine.run(Assemble.load(M.data)) == .badTableEntry)
+        machine.setEntry(M.data, (4 << 20) - 4096 | 7)
+        #expect(machine.run(Assemble.load(M.data) + [0xCC]) == .breakpoint)
+        machine.memory.store32(0x1004, 4 << 20 | 7)
+        #expect(machine.run(Assemble.load(0x420000)) == .badDirectoryEntry)
+        machine.processor.pageLimit = 0x100
+        machine.processor.flushTranslations()
+        #expect(machine.run(Assemble.load(M.data)) == .badTableEntry)
     }
 
-    @Test(
-        "table entries with bits the host refuses or beyond memory end the run",
-        arguments: [0x20_0087, 0x20_000F, 0x40_0007, 0xFFFF_F007] as [UInt32])
-    func badTable(_ entry: UInt32) throws {
-        let guest = try Guest()
-        guest.mapPage(Self.page, to: entry & ~0xFFF, flags: entry & 0xFFF)
-        #expect(guest.run(access(write: false)) == .badPageTableEntry)
+    @Test("an absent entry may carry any other bits")
+    func absentBits() throws {
+        let machine = try M()
+        machine.setEntry(M.data, 0xFFFF_FFFE)
+        #expect(machine.run(Assemble.load(M.data)) == .pageFault(0, at: M.data))
     }
 
-    @Test("software bits, cache-disable and global are accepted in a table entry")
-    func acceptedBits() throws {
-        let guest = try Guest()
-        guest.mapPage(Self.page, to: Self.page, flags: 0xF17)
-        #expect(guest.run(access(write: true)) == .trap(6))
+    @Test("a supervisor translation does not serve the user")
+    func translationsArePerRing() throws {
+        let machine = try M()
+        machine.setFlags(M.data, 3)
+        #expect(machine.run(Assemble.load(M.data) + Assemble.store(M.data) + [0xCC]) == .breakpoint)
+        machine.enterUser()
+        #expect(machine.run(Assemble.load(M.data)) == .pageFault(5, at: M.data))
     }
 
-    @Test("the page limit can be lowered, not raised beyond memory")
-    func pageLimit() throws {
-        let guest = try Guest()
-        guest.processor.pageLimit = 0x200
-        #expect(guest.run(access(write: false)) == .badPageTableEntry)
-        guest.processor.pageLimit = 0xFFFF_FFFF
-        #expect(guest.processor.pageLimit == 1024)
-    }
-
-    @Test("the host reads and writes linear memory with the supervisor's rights")
+    @Test("the host's own view: words by linear address")
     func hostAccess() throws {
-        let guest = try Guest(ring: 3)
-        guest.mapPage(Self.page, to: 0x30_0000, flags: 3)
-        guest.mapPage(Self.page + 0x1000, to: 0x10_0000, flags: 1)
-        #expect(guest.processor.write32(linear: Self.page + 8, 0x1122_3344))
-        #expect(guest.word(0x30_0008) == 0x1122_3344)
-        #expect(guest.processor.read32(linear: Self.page + 8) == 0x1122_3344)
-        #expect(guest.processor.read8(linear: Self.page + 9) == 0x33)
-        #expect(guest.processor.translate(Self.page + 5, write: true, user: false) == 0x30_0005)
-        #expect(guest.processor.translate(Self.page + 5, write: false, user: true) == nil)
-        #expect(!guest.processor.write32(linear: Self.page + 0xFFE, 0xFFFF_FFFF))
-        #expect(guest.bytes(0x30_0FFE, 2) == [0, 0])
-        #expect(guest.processor.read32(linear: 0x40_0000) == nil)
+        let machine = try M()
+        machine.setEntry(M.data, 0x30000 | 3)
+        #expect(machine.processor.write32(linear: M.data + 4, 77))
+        #expect(machine.word(0x30004) == 77)
+        #expect(machine.processor.read32(linear: M.data + 4) == 77)
+        #expect(machine.processor.translate(M.data + 4, write: true, user: false) == 0x30004)
+        #expect(machine.processor.translate(M.data + 4, write: false, user: true) == nil)
+        machine.setFlags(M.data, 0)
+        #expect(machine.processor.read32(linear: M.data) == nil)
+        #expect(!machine.processor.write32(linear: M.data, 1))
     }
 }
