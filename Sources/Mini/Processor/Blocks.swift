@@ -138,7 +138,8 @@ extension Machine {
         }
         if state.arenaUsed + UInt32(Self.maximumBlock) > Self.arenaCount { forgetBlocks() }
         let made = unsafe block(at: state.arenaUsed)
-        guard unsafe try decode(into: made, linear, physical, limit: limit) else {
+        guard unsafe try decode(into: made, linear, physical, limit: Self.maximumInstructions)
+        else {
             return unsafe try decodeTemporary(linear, limit: 1)
         }
         unsafe enter(made, bucket)
