@@ -82,9 +82,9 @@ final class SoftwareMachine {
         }
         ending.eip = processor.eip
         ending.eflags = processor.eflags
-        if test.usesX87 { ending.x87 = x87Image() }
         ending.changes = collectChanges()
         place([UInt8](repeating: 0xCC, count: code.count), at: test.eip)
+        if test.usesX87 { ending.x87 = x87Image() }
         return ending
     }
 
@@ -95,19 +95,20 @@ final class SoftwareMachine {
         memory.writable(range).copyBytes(from: code)
     }
 
+    /// What an FNSAVE stores now. Memory is as in the image before and after.
     private func x87Image() -> [UInt8] {
-        var scratch = [UInt8](repeating: 0, count: 128)
-        var flags: UInt32 = 2
-        var ax: UInt16 = 0
-        let nowhere = FloatingPointUnit.Site(
-            instruction: 0, codeSelector: 0, operand: 0, dataSelector: 0)
-        scratch.withUnsafeMutableBytes {
-            _ = processor.fpu.execute(
-                opcode: 0xDD, modrm: 0x35, scratch: $0.baseAddress!, flags: &flags, ax: &ax,
-                site: nowhere)
-        }
-        processor.fpu.suspend()
-        return Array(scratch[0..<108])
+        let at = CaseMemory.code + 0x800
+        place([0xDD, 0x35, 0, 0, 0, UInt8(CaseMemory.data >> 24), 0xCC], at: at)
+        precondition(processor.setSegment(.cs, 0x23) && processor.setSegment(.ds, 0x2B))
+        processor.eip = at
+        processor.eflags = 0x202
+        let exit = processor.run(instructions: 2)
+        precondition(exit == .trap(vector: 3, errorCode: 0, address: 0))
+        let range = memory.range(Self.imageAt, 108)!
+        let stored = Array(memory.readable(range))
+        memory.writable(range).copyBytes(from: image[0..<108])
+        place([UInt8](repeating: 0xCC, count: 7), at: at)
+        return stored
     }
 
     private func collectChanges() -> [CaseEnding.Change] {

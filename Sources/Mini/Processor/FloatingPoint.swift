@@ -76,6 +76,16 @@ import CShim
         }
     }
 
+    /// What has to be known of a memory form before its operand is touched: #UD and #MF come
+    /// before the faults of the operand.
+    mutating func check(opcode: UInt8, modrm: UInt8) -> Outcome {
+        switch MemoryForm(opcode: opcode, modrm: modrm) {
+        case .undefined: .undefined
+        case .storeControl, .storeStatus, .storeEnvironment, .save: .done
+        default: wait()
+        }
+    }
+
     /// Executes one instruction D8...DF.
     /// - Parameters:
     ///   - scratch: at least 128 bytes; holds the bytes read, receives the bytes to write.

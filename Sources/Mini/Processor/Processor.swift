@@ -207,6 +207,16 @@
         set { machine.state.pageLimit = min(newValue, memory.count / 4096) }
     }
 
+    /// Linear addresses from here on are the host's own: accesses fault whatever the tables
+    /// say. 0 for none.
+    var reservedTop: UInt32 {
+        get { machine.state.reservedTop }
+        set {
+            machine.state.reservedTop = newValue
+            machine.flushTranslations()
+        }
+    }
+
     /// CR3. Setting it empties the translation table.
     var pageDirectory: UInt32 {
         get { machine.state.pageDirectory }

@@ -170,37 +170,50 @@ extension Machine {
         return go(i.next)
     }
 
+    /// One word after the other, because the frames may overlap; what was pushed before a
+    /// fault stays in memory, as on hardware.
     func enterFrame(_ i: Instruction) throws(Fault) {
-        let bytes = i.operation.immediate & 0xFFFF
         let level = i.operation.immediate &>> 16 & 31
         let mask = stackMask
-        var frame = Frame(size: i.size)
-        frame.push(state.ebp)
-        let pointer = state.esp & ~mask | (state.esp &- i.bytes) & mask
+        var offset = try pushBelow(state.esp, state.ebp, i)
+        let pointer = state.esp & ~mask | offset
         if level > 0 {
-            for index in 1..<max(level, 1) {
-                let offset = (state.ebp &- index &* i.bytes) & mask
-                let linear = try linear(SegmentRegister.stack, offset, i.bytes, write: false)
-                frame.push(
-                    i.size == 1
-                        ? UInt32(try read(linear, as: UInt16.self)) : try read(linear))
+            for index in 1..<level {
+                let old = try readStack((state.ebp &- index &* i.bytes) & mask, i)
+                offset = try pushBelow(offset, old, i)
             }
-            frame.push(pointer)
+            offset = try pushBelow(offset, pointer, i)
         }
-        let bottom = try write(
-            frame, below: state.esp, on: stackRegister, base: state.ssBase, fault: .stack(0))
-        let end = (bottom &- bytes) & mask
+        let end = (offset &- i.operation.immediate & 0xFFFF) & mask
         // The new top must be writable, though nothing is written there.
         try checkWrite(try linear(SegmentRegister.stack, end, i.bytes, write: true), i.bytes)
         setWord(20, pointer, i.size)
         setStackPointer(end)
     }
 
+    /// Writes a word below a stack offset and returns where; esp stays.
+    private func pushBelow(_ top: UInt32, _ value: UInt32, _ i: Instruction) throws(Fault)
+        -> UInt32
+    {
+        let offset = (top &- i.bytes) & stackMask
+        let linear = try linear(SegmentRegister.stack, offset, i.bytes, write: true)
+        if i.size == 1 {
+            try write(linear, UInt16(truncatingIfNeeded: value))
+        } else {
+            try write(linear, value)
+        }
+        return offset
+    }
+
+    private func readStack(_ offset: UInt32, _ i: Instruction) throws(Fault) -> UInt32 {
+        let linear = try linear(SegmentRegister.stack, offset, i.bytes, write: false)
+        return i.size == 1 ? UInt32(try read(linear, as: UInt16.self)) : try read(linear)
+    }
+
     func leaveFrame(_ i: Instruction) throws(Fault) {
         let mask = stackMask
         let offset = state.ebp & mask
-        let linear = try linear(SegmentRegister.stack, offset, i.bytes, write: false)
-        let value = i.size == 1 ? UInt32(try read(linear, as: UInt16.self)) : try read(linear)
+        let value = try readStack(offset, i)
         setStackPointer(offset &+ i.bytes)
         setWord(20, value, i.size)
     }
@@ -249,11 +262,12 @@ extension Machine {
 
     func adjustPrivilege(_ i: Instruction) throws(Fault) -> Flow {
         let wanted = get(i.operation.a, as: UInt16.self) & 3
-        return try change(i) { (selector: UInt16) in
-            let isLower = selector & 3 < wanted
-            setFlag(Flag.zero, isLower)
-            return isLower ? selector & ~3 | wanted : selector
-        }
+        let selector = try operand(i, UInt16.self)
+        let isLower = selector & 3 < wanted
+        // Written only if it changes.
+        let flow = isLower ? try storeOperand(i, selector & ~3 | wanted) : .next
+        setFlag(Flag.zero, isLower)
+        return flow
     }
 
     /// The descriptor that lar, lsl, verr, verw may look at; nil where they clear ZF.
@@ -276,7 +290,7 @@ extension Machine {
         guard let descriptor = visible(selector),
             descriptor.isSegment || 0x1A3E >> UInt32(descriptor.type) & 1 != 0
         else { return setFlag(Flag.zero, false) }
-        let rights = UInt32(truncatingIfNeeded: descriptor.value &>> 32) & 0x00F0_FF00
+        let rights = UInt32(truncatingIfNeeded: descriptor.value &>> 32) & 0x00FF_FF00
         setWord(i.operation.a, rights, i.size)
         setFlag(Flag.zero, true)
     }
@@ -339,22 +353,53 @@ extension Machine {
             opcode: opcode, modrm: modrm, short: i.size == 1)
         let bytes = UInt32(max(sizes.read, sizes.written))
         guard bytes > 0 else { throw .undefined }
-        let linear = try linear(i, bytes, write: sizes.written > 0)
-        if sizes.written > 0 { try checkWrite(linear, bytes) }
-        for index in 0..<UInt32(sizes.read) {
-            let byte = try read(linear &+ index, as: UInt8.self)
-            unsafe state.scratch.storeBytes(
-                of: byte, toByteOffset: Int(index), as: UInt8.self)
+        switch state.floatingPoint.check(opcode: opcode, modrm: modrm) {
+        case .undefined: throw .undefined
+        case .pending: throw .floatingPoint
+        case .done, .withheld: break
         }
+        let linear = try linear(i, bytes, write: sizes.written > 0)
+        // It pops its stack before we can store: all of the store must be possible.
+        if sizes.written > 0 { try checkWrite(linear, bytes) }
+        try readScratch(linear, sizes.read)
         site.operand = offset(i)
         site.dataSelector = unsafe state.segments[i.operation.segmentNumber].selector
         guard try execute(opcode, modrm, site, isShort: i.size == 1) else { return .next }
-        for index in 0..<UInt32(sizes.written) {
-            try write(
-                linear &+ index,
-                unsafe state.scratch.load(fromByteOffset: Int(index), as: UInt8.self))
-        }
+        try writeScratch(linear, sizes.written)
         return .next
+    }
+
+    /// Reads an even number of bytes into the scratch.
+    private func readScratch(_ linear: UInt32, _ count: Int) throws(Fault) {
+        var index = 0
+        while index < count {
+            let address = linear &+ UInt32(index)
+            if count - index >= 4 {
+                let value = try read(address, as: UInt32.self)
+                unsafe state.scratch.storeBytes(of: value, toByteOffset: index, as: UInt32.self)
+                index += 4
+            } else {
+                let value = try read(address, as: UInt16.self)
+                unsafe state.scratch.storeBytes(of: value, toByteOffset: index, as: UInt16.self)
+                index += 2
+            }
+        }
+    }
+
+    /// Writes an even number of bytes out of the scratch.
+    private func writeScratch(_ linear: UInt32, _ count: Int) throws(Fault) {
+        var index = 0
+        while index < count {
+            let address = linear &+ UInt32(index)
+            let source = unsafe state.scratch + index
+            if count - index >= 4 {
+                try write(address, unsafe source.loadUnaligned(as: UInt32.self))
+                index += 4
+            } else {
+                try write(address, unsafe source.loadUnaligned(as: UInt16.self))
+                index += 2
+            }
+        }
     }
 
     /// - Returns: false if nothing is to be written.

@@ -76,6 +76,8 @@
 
     var pageDirectory: UInt32 = 0
     var pageLimit: UInt32 = 0
+    /// Linear addresses from here on are never translated; 0 for none.
+    var reservedTop: UInt32 = 0
     /// Linear address of the last page fault.
     var faultAddress: UInt32 = 0
     /// What ended the execution loop, when it was a fault or an exit.

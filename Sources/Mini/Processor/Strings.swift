@@ -41,16 +41,25 @@ extension Machine {
             _ = try body(1)
             return .next
         }
+        // Until the end the flags are those of before, also for a fault on the way.
+        let flags = (state.result, state.carries)
         var left = state.mode & Mode.stepping != 0 ? 1 : Self.longestRun
         while true {
             let count = state.ecx & s.mask
             if count == 0 { return .next }
             if left == 0 || state.codeChanged { break }
-            let done = try body(min(count, left))
+            let done: UInt32
+            do throws(Fault) {
+                done = try body(min(count, left))
+            } catch {
+                (state.result, state.carries) = flags
+                throw error
+            }
             state.ecx = state.ecx & ~s.mask | (count &- max(done, 1)) & s.mask
             if done == 0 { return .next }
             left &-= done
         }
+        (state.result, state.carries) = flags
         state.charge = Int(Self.longestRun / 4)
         return go(s.instruction.start)
     }
@@ -116,8 +125,9 @@ extension Machine {
     {
         let s = string(i, width)
         return try repeated(s) { (_: UInt32) throws(Fault) in
-            let a = try source(s, width)
+            // Processors read the second operand first.
             let b: Width = try read(try destination(s, width, write: false))
+            let a = try source(s, width)
             _ = compute(.cmp, a, b)
             advanceSource(s)
             advanceDestination(s)

@@ -239,6 +239,9 @@ extension Machine {
         guard directoryEntry & Entry.present != 0 else {
             throw pageFault(linear, 0, write, user)
         }
+        if state.reservedTop != 0 && linear >= state.reservedTop {
+            throw pageFault(linear, 0, write, user)
+        }
         guard directoryEntry & 0xFFF & ~Entry.directoryAllowed == 0,
             directoryEntry &>> 12 < state.pageLimit
         else { throw .badPageDirectoryEntry }
