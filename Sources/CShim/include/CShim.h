@@ -59,6 +59,14 @@ struct mini_signalfd_siginfo {
     mini_u8 rest[124];
 };
 
+// One x87 instruction on the real x87. `form` is (opcode - 0xD8) * 64 + (modrm - 0xC0) for
+// the register forms, (opcode - 0xD8) * 8 + reg for the memory forms, whose operand is at
+// `operand`. The first returns what the instruction left in eax (FNSTSW AX; upper half
+// undefined); the second loads EFLAGS before and returns EFLAGS after.
+mini_u32 mini_x87_register(mini_u32 form);
+mini_u32 mini_x87_register_flags(mini_u32 form, mini_u32 flags);
+void mini_x87_memory(mini_u32 form, void *operand);
+
 #if defined(__x86_64__)
 // struct stat of fstat.
 struct mini_stat {

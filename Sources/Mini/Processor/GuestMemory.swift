@@ -19,6 +19,10 @@ struct GuestRange: Equatable {
 /// Guest-physical memory, zero when made, taken from the machine when touched.
 @safe final class GuestMemory {
     private let mapping: Mapping
+    /// Which 64-byte lines of each page hold code that was decoded: a word a page.
+    private let lines: Mapping
+    /// Called before a byte of decoded code in a physical page changes. Set by the processor.
+    var codeWillChange: ((UInt32) -> Void)?
     /// Size in bytes, a multiple of 4096.
     let count: UInt32
 
@@ -27,11 +31,17 @@ struct GuestRange: Equatable {
     init(count: UInt32) throws(Errno) {
         precondition(count & 4095 == 0 && count > 0)
         mapping = try Mapping.anonymous(count: Int(count))
+        lines = try Mapping.anonymous(count: Int(count / 4096) * 8)
         self.count = count
     }
 
     /// Where guest-physical 0 is in our address space.
     var base: UnsafeMutableRawPointer { unsafe mapping.start }
+
+    /// The map of decoded lines. The processor's.
+    var codeLines: UnsafeMutablePointer<UInt64> {
+        unsafe lines.start.assumingMemoryBound(to: UInt64.self)
+    }
 
     /// The range, if all of it is guest memory.
     func range(_ start: UInt32, _ count: UInt32) -> GuestRange? {
@@ -80,5 +90,10 @@ struct GuestRange: Equatable {
 
     /// Tells the processor that these bytes are about to change under it.
     func willWrite(_ range: GuestRange) {
+        guard let codeWillChange, range.count > 0 else { return }
+        for page in range.start >> 12...(range.start + (range.count - 1)) >> 12
+        where unsafe codeLines[Int(page)] != 0 {
+            codeWillChange(page)
+        }
     }
 }
