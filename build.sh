@@ -132,6 +132,14 @@ guests() {
     done
 }
 
+# The other side of the differential test, a 32-bit program.
+oracle() {
+    mkdir -p out
+    "$(tool clang)" -target i686-unknown-none-elf -march=pentium4 -ffreestanding -fno-stack-protector -fno-pic -O2 \
+        -Wall -Wextra -Werror -c Tests/Oracle/oracle.c -o out/oracle.o
+    "$(tool ld.lld)" -m elf_i386 -static --image-base=0x56000000 -z noexecstack -o out/oracle out/oracle.o
+}
+
 # --- the commands -------------------------------------------------------------------------------
 
 run() {
@@ -153,7 +161,8 @@ test_all() {
     lint
     build x86_64 i386
     guests
-    MINI_OUT=$root/out swift test -c release -Xswiftc -enable-testing "$@"
+    oracle
+    MINI_OUT=$root/out MINI_ORACLE=$root/out/oracle swift test -c release -Xswiftc -enable-testing "$@"
     Tests/system.sh
 }
 
@@ -165,6 +174,7 @@ usage: ./build.sh [command]
   test             every test: lint, both builds, unit tests, system tests
   bench            measure speed and size, as ratios against peers
   guests           build the small guest kernels of Tests/Guests into out/guests
+  oracle           build out/oracle, the native side of the differential test
   lint             check the formatting
   clean            remove what was built
 EOF
@@ -174,6 +184,7 @@ case ${1:-build} in
 build) build x86_64 i386 ;;
 x86_64 | i386) build "$1" ;;
 guests) guests ;;
+oracle) oracle ;;
 run) shift && run "$@" ;;
 test) shift && test_all "$@" ;;
 bench) shift && build x86_64 i386 && guests && exec Tests/bench.sh "$@" ;;

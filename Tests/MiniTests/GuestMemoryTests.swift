@@ -29,7 +29,7 @@ import Testing
 
     @Test("memory that the machine does not have is an error")
     func noMemory() {
-        SystemCall.$hook.withValue({ $0.number == .map ? -12 : nil }) {
+        SystemCall.hooked({ $0.number == .map ? -12 : nil }) {
             #expect(throws: Errno.noMemory) { try GuestMemory(count: 4096) }
         }
     }

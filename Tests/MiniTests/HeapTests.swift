@@ -38,7 +38,7 @@ import Testing
 
     @Test("without memory the answer is 0, not a crash")
     func exhausted() {
-        SystemCall.$hook.withValue({ $0.number == .map ? -12 : nil }) {
+        SystemCall.hooked({ $0.number == .map ? -12 : nil }) {
             var heap = Heap()
             #expect(heap.allocate(100) == 0)
             #expect(heap.allocate(1 << 20) == 0)

@@ -19,6 +19,18 @@ struct SystemCall {
     /// Stands in every system call of the current task; answers with the kernel's
     /// result (a value or −errno), or with nil to let the real kernel answer.
     @TaskLocal static var hook: (@Sendable (SystemCall) -> Int?)?
+
+    /// Runs `body` with a hook in place. (Not `$hook.withValue` in the tests themselves: there the
+    /// optimiser of Swift 6.3 loses the type of the value and the run-time library crashes.)
+    @discardableResult
+    static func hooked<Value, Failure: Error>(
+        _ hook: @escaping @Sendable (SystemCall) -> Int?, _ body: () throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        let result: Result<Value, Failure> = $hook.withValue(hook) {
+            do throws(Failure) { return .success(try body()) } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
     #endif
 
     /// Makes the call.

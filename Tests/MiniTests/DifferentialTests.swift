@@ -1,0 +1,211 @@
+// The differential test: random instruction sequences on the software processor and natively
+// (by way of the oracle), compared in registers, defined flags, memory, x87, trap and fault
+// address. A fixed seed and a hundred thousand sequences; MINI_SEQUENCES=1000000 runs more,
+// MINI_SEED begins elsewhere. A difference is shrunk to the instructions that make it.
+
+import Glibc
+import Testing
+
+@testable import Mini
+
+@Suite struct DifferentialTests {
+    #if DEBUG
+    private static let usual = 10_000
+    #else
+    private static let usual = 100_000
+    #endif
+    /// Differences that are worth a report each; more are just counted.
+    private static let reported = 12
+
+    private static func setting(_ name: String) -> Int? {
+        getenv(name).flatMap { Int(String(cString: $0)) }
+    }
+
+    @Test("the software processor and the machine's own agree on random instruction sequences")
+    func agreement() throws {
+        let image = DifferentialImage.make(seed: 1)
+        let oracle: Oracle
+        do {
+            oracle = try Oracle(image: image)
+        } catch let reason as Oracle.Unavailable {
+            print("SKIPPED: differential test: \(reason)")
+            return
+        }
+        let comparison = DifferentialComparison(
+            oracle: oracle, machine: try SoftwareMachine(image: image))
+        let count = Self.setting("MINI_SEQUENCES") ?? Self.usual
+        let first = UInt64(Self.setting("MINI_SEED") ?? 1) << 32
+        var next: UInt64 = 0
+        var pending: [(DifferentialCase, CaseEnding)] = []
+        var reports = 0
+        while next < UInt64(count) || !pending.isEmpty {
+            // The oracle works on one batch while the next is made and run here.
+            if !pending.isEmpty { oracle.start(pending.map(\.0)) }
+            var prepared: [(DifferentialCase, CaseEnding)] = []
+            while prepared.count < Oracle.batchMaximum && next < UInt64(count) {
+                let test = CaseGenerator.makeCase(seed: first + next)
+                next += 1
+                if let ending = comparison.runHere(test) { prepared.append((test, ending)) }
+            }
+            let endings = try #require(
+                oracle.finish(pending.count), "the oracle died near seed \(first + next)")
+            for ((test, ours), native) in zip(pending, endings) {
+                let differences = comparison.differences(test, ours, native)
+                if differences.isEmpty { continue }
+                reports += 1
+                if reports > Self.reported { continue }
+                let report = comparison.report(test)
+                Issue.record("\(report)")
+            }
+            pending = prepared
+        }
+        print("differential test: \(comparison.summary), \(reports) differences")
+        #expect(reports == 0)
+        #expect(comparison.compared > count * 9 / 10)
+    }
+}
+
+/// Runs cases on both sides and tells the differences.
+final class DifferentialComparison {
+    private let oracle: Oracle
+    private let machine: SoftwareMachine
+    private(set) var compared = 0
+    private var hostMemory = 0
+    private var endless = 0
+    private var finished = 0
+    private var traps = [Int](repeating: 0, count: 256)
+    private var instructions = 0
+
+    init(oracle: Oracle, machine: SoftwareMachine) {
+        self.oracle = oracle
+        self.machine = machine
+    }
+
+    var summary: String {
+        let vectors = traps.indices.filter { traps[$0] > 0 }
+            .map { "\($0): \(traps[$0])" }.joined(separator: ", ")
+        return """
+            \(compared) sequences (\(instructions) instructions) compared, \
+            \(hostMemory) touched the oracle's own memory, \(endless) were endless or called the \
+            host's kernel; ended by vector \(vectors)
+            """
+    }
+
+    /// The software processor's ending; nil if the case cannot be compared.
+    func runHere(_ test: DifferentialCase) -> CaseEnding? {
+        let ending = machine.run(test)
+        if ending.trap == 14,
+            oracle.occupied.contains(where: { $0.contains(UInt64(ending.address)) })
+        {
+            hostMemory += 1
+            return nil
+        }
+        return ending
+    }
+
+    /// One line for each thing that is not as it should be; empty if all is well.
+    func differences(_ test: DifferentialCase, _ ours: CaseEnding, _ native: CaseEnding) -> [String]
+    {
+        guard let nativeTrap = native.trap else {
+            endless += 1
+            return []
+        }
+        compared += 1
+        instructions += test.steps.count
+        traps[Int(nativeTrap & 255)] += 1
+        var lines: [String] = []
+        func check(_ name: String, _ ours: UInt32, _ native: UInt32) {
+            if ours == native { return }
+            lines.append("\(name): here \(hex(ours)), natively \(hex(native))")
+        }
+        check("trap", ours.trap ?? 999, nativeTrap)
+        check("eip", ours.eip, native.eip)
+        let names = ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"]
+        for index in 0..<8 { check(names[index], ours.registers[index], native.registers[index]) }
+        let mask = test.comparedFlags(endingAt: native.eip)
+        check("eflags", ours.eflags & mask, native.eflags & mask)
+        for (index, name) in ["es", "cs", "ss", "ds", "fs", "gs"].enumerated() {
+            check(name, UInt32(ours.selectors[index]), UInt32(native.selectors[index]))
+        }
+        if ours.trap == nativeTrap {
+            // A fetch is told apart by hosts with no-execute pages (bit 4), not by ours.
+            if [10, 11, 12, 13, 14].contains(nativeTrap) {
+                check("error code", ours.error, native.error & ~0x10)
+            }
+            if nativeTrap == 14 { check("cr2", ours.address, native.address) }
+        }
+        for change in ours.changes where !native.changes.contains(change) {
+            lines.append("memory \(hex(address(change.index))): here \(hex(change.value))")
+        }
+        for change in native.changes where !ours.changes.contains(change) {
+            lines.append("memory \(hex(address(change.index))): natively \(hex(change.value))")
+        }
+        if test.usesX87 { lines += differencesOfX87(ours.x87, native.x87) }
+        return lines
+    }
+
+    private func differencesOfX87(_ ours: [UInt8], _ native: [UInt8]) -> [String] {
+        var lines: [String] = []
+        let fields =
+            [("control", 0, 2), ("status", 4, 2), ("tags", 8, 2)]
+            + (0..<8).map { ("st\($0)", 28 + 10 * $0, 10) }
+        for (name, offset, count) in fields {
+            let here = ours[offset..<offset + count]
+            let there = native[offset..<offset + count]
+            if here == there { continue }
+            lines.append("x87 \(name): here \(hex(Array(here))), natively \(hex(Array(there)))")
+        }
+        return lines
+    }
+
+    /// Shrinks a case that differs, and tells all about it.
+    func report(_ test: DifferentialCase) -> String {
+        var smallest = test
+        var lines = again(test) ?? []
+        var index = 0
+        while index < smallest.steps.count {
+            let candidate = smallest.removing(index)
+            if candidate.isDetermined, let found = again(candidate), !found.isEmpty {
+                smallest = candidate
+                lines = found
+                index = 0
+            } else {
+                index += 1
+            }
+        }
+        var text = "seed \(test.seed) differs:"
+        let registers = zip(
+            ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"], smallest.registers)
+        text += "\n  " + registers.map { "\($0)=\(hex($1))" }.joined(separator: " ")
+        text += " eip=\(hex(smallest.eip)) eflags=\(hex(smallest.eflags))"
+        text += " fs=\(hex(UInt32(smallest.fs))) gs=\(hex(UInt32(smallest.gs)))"
+        let code = smallest.code
+        for (step, offset) in zip(smallest.steps, smallest.offsets) {
+            let bytes = Array(code[offset..<offset + step.bytes.count])
+            text += "\n  \(hex(smallest.eip + UInt32(offset))): \(hex(bytes))  \(step.name)"
+        }
+        for line in lines { text += "\n  -> \(line)" }
+        return text
+    }
+
+    private func again(_ test: DifferentialCase) -> [String]? {
+        guard let ours = runHere(test) else { return nil }
+        oracle.start([test])
+        guard let native = oracle.finish(1) else { return nil }
+        return differences(test, ours, native[0])
+    }
+
+    private func address(_ index: UInt32) -> UInt32 {
+        var offset = index * 4
+        for (start, size) in CaseMemory.parts {
+            if offset < size { return start + offset }
+            offset -= size
+        }
+        return 0
+    }
+
+    private func hex(_ value: UInt32) -> String { String(value, radix: 16) }
+    private func hex(_ bytes: [UInt8]) -> String {
+        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+}
