@@ -27,7 +27,16 @@ enum GuestLoader {
         _ kernel: borrowing KernelImage, mebibytes: UInt32, initrd: NamedFile? = nil,
         commandLine: CommandLine
     ) throws(LauncherError) -> LoadedGuest {
-        let memory = try GuestLayout.makeMemory(mebibytes: mebibytes)
+        try load(
+            kernel, into: try GuestLayout.makeMemory(mebibytes: mebibytes),
+            mebibytes: mebibytes, initrd: initrd, commandLine: commandLine)
+    }
+
+    /// The same into memory that was made for so many MiB and is still zero.
+    static func load(
+        _ kernel: borrowing KernelImage, into memory: GuestMemory, mebibytes: UInt32,
+        initrd: NamedFile? = nil, commandLine: CommandLine
+    ) throws(LauncherError) -> LoadedGuest {
         let loaded = try kernel.load(into: memory, mebibytes: mebibytes)
         let layout = try GuestLayout(
             mebibytes: mebibytes, kernel: loaded,

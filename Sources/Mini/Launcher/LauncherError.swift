@@ -56,6 +56,12 @@ enum LauncherError: Error, Equatable {
     case image(name: Text, ImageError)
     /// What the launcher tried (as "read the kernel"), on which file.
     case host(Text, name: Text, Errno)
+    /// What the launcher tried (as "set the terminal").
+    case system(Text, Errno)
+    /// What the lguest device refused (as "run the guest").
+    case device(Text, Errno)
+    /// The device takes guests of another era than the kernel's.
+    case otherDevice(era: GuestABI.Era)
     /// The host has no room for this many MiB.
     case guestMemory(mebibytes: UInt32, Errno)
     case memoryTooSmall(mebibytes: UInt32, least: UInt32)
@@ -72,7 +78,7 @@ enum LauncherError: Error, Equatable {
     /// The exit code of mini-launch that goes with it.
     var exitCode: Int32 {
         switch self {
-        case .host, .guestMemory: 1
+        case .host, .system, .device, .otherDevice, .guestMemory: 1
         case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong: 2
         case .image, .initrdEmpty, .initrdNotAFile, .initrdTooLarge: 3
         }
@@ -84,6 +90,10 @@ enum LauncherError: Error, Equatable {
         case .image(let name, let error): "cannot start \(quoted: name): \(error.text)"
         case .host(let action, let name, let errno):
             "cannot \(action) \(quoted: name): \(errno)"
+        case .system(let action, let errno): "cannot \(action): \(errno)"
+        case .device(let action, let errno): "the lguest device cannot \(action): \(errno)"
+        case .otherDevice(let era):
+            "this host's /dev/lguest does not run guests of era \(era.name)"
         case .guestMemory(let size, let errno):
             "cannot get \(size) MiB of memory for the guest: \(errno)"
         case .memoryTooSmall(let size, let least):

@@ -106,6 +106,15 @@ enum Transfer {
         return try result.get()
     }
 
+    /// Writes what the file takes now.
+    /// - Returns: how many bytes that were.
+    static func write(
+        _ descriptor: Int32, some bytes: UnsafeRawBufferPointer
+    ) throws(Errno) -> Int {
+        try SystemCall.retrying(
+            .write, Int(descriptor), Int(bitPattern: bytes.baseAddress), bytes.count)
+    }
+
     /// Writes every byte, however many calls that takes.
     static func writeAll(
         _ descriptor: Int32, _ buffer: UnsafeRawBufferPointer

@@ -14,6 +14,17 @@ struct GuestRange: Equatable {
         self.start = start
         self.count = count
     }
+
+    /// The first bytes of it, at most so many.
+    func prefix(_ count: UInt32) -> GuestRange {
+        GuestRange(start: start, count: min(count, self.count))
+    }
+
+    /// All but the first bytes of it.
+    func dropping(_ count: UInt32) -> GuestRange {
+        let gone = min(count, self.count)
+        return GuestRange(start: start + gone, count: self.count - gone)
+    }
 }
 
 /// Guest-physical memory, zero when made, taken from the machine when touched.
