@@ -74,8 +74,8 @@ extension Decoder {
         case 0xD8...0xDF: floatingPoint(opcode)
         case 0xE0: lastRare(.loopIfNotZero, nextSigned8())
         case 0xE1: lastRare(.loopIfZero, nextSigned8())
-        case 0xE2: lastRare(.loop, nextSigned8())
-        case 0xE3: lastRare(.jumpIfCountZero, nextSigned8())
+        case 0xE2: countedJump(.loop, .loop, nextSigned8())
+        case 0xE3: countedJump(.jecxz, .jumpIfCountZero, nextSigned8())
         case 0xE8: callNear(immediate(wordSize))
         case 0xE9: jumpNear(immediate(wordSize))
         case 0xEA: farImmediate(.jumpFar)
@@ -445,6 +445,12 @@ extension Decoder {
         lay(
             Operation(
                 code: Code(rawValue: Code.jo.rawValue + condition)!, displacement: target))
+    }
+
+    private mutating func countedJump(_ code: Code, _ rare: Rare, _ distance: UInt32) {
+        guard isOperand32 && isAddress32 else { return lastRare(rare, distance) }
+        lay(Operation(code: code, displacement: target(distance)))
+        endBlock()
     }
 
     private mutating func jumpNear(_ distance: UInt32) {

@@ -582,6 +582,15 @@ extension Machine {
                         guard let value = pop() else { flow = .fault; break run };
                         unsafe set(record.pointee.a, value)
                     case .leave32: if !leaveFrame() { flow = .fault; break run }
+                    case .loop:
+                        state.ecx &-= 1
+                        if unsafe follow(&block, record, if: state.ecx != 0) { continue enter }
+                        flow = .branch
+                        break run
+                    case .jecxz:
+                        if unsafe follow(&block, record, if: state.ecx == 0) { continue enter }
+                        flow = .branch
+                        break run
                     case .callNear:
                         if push(unsafe state.blockStart &+ record.pointee.end) == .fault {
                             flow = .fault; break run

@@ -136,8 +136,9 @@ extension Machine {
         get { arithmeticFlags | state.otherFlags | Flag.one | Flag.interrupt }
         nonmutating set {
             arithmeticFlags = newValue
+            let hadTrap = state.otherFlags & Flag.trap
             state.otherFlags = newValue & Flag.other
-            updateMode()
+            if newValue & Flag.trap != hadTrap { updateMode() }
         }
     }
 

@@ -121,20 +121,21 @@ extension Machine {
 
         var frame = Frame(size: 2)
         if ring < state.privilege {
-            frame.push(UInt32(stackRegister.selector))
-            frame.push(state.esp)
+            append(UInt32(stackRegister.selector), to: &frame)
+            append(state.esp, to: &frame)
         }
-        frame.push(flags)
-        frame.push(UInt32(codeSelector))
-        frame.push(eip)
-        if let errorCode { frame.push(errorCode) }
+        append(flags, to: &frame)
+        append(UInt32(codeSelector), to: &frame)
+        append(eip, to: &frame)
+        if let errorCode { append(errorCode, to: &frame) }
         guard gate.offset <= code.limit else { throw .protection(0) }
         try switchStack(to: ring, pushing: frame)
         installCode(gate.selector, code, privilege: ring)
         state.eip = gate.offset
+        let hadTrap = state.otherFlags & Flag.trap != 0
         state.otherFlags &= ~(Flag.trap | Flag.nestedTask | Flag.resume)
         state.suppressesStep = true
-        updateMode()
+        if hadTrap { updateMode() }
     }
 
     var codeSelector: UInt16 { unsafe state.segments[SegmentRegister.code].selector }
@@ -169,13 +170,11 @@ extension Machine {
     private func asRing(_ ring: UInt32, _ body: () throws(Fault) -> UInt32) throws(Fault)
         -> UInt32
     {
-        let present = state.privilege
-        defer {
-            state.privilege = present
-            updateMode()
-        }
+        // Only what an access looks at: privilege and table.
+        let present = (state.privilege, unsafe state.translations)
+        defer { unsafe (state.privilege, state.translations) = unsafe present }
         state.privilege = ring
-        updateMode()
+        unsafe state.translations = unsafe state.supervisorTranslations
         return try body()
     }
 
@@ -205,8 +204,8 @@ extension Machine {
 
     private func pushReturn(_ next: UInt32, size: UInt8) throws(Fault) {
         var frame = Frame(size: size)
-        frame.push(UInt32(codeSelector))
-        frame.push(next)
+        append(UInt32(codeSelector), to: &frame)
+        append(next, to: &frame)
         try push(frame)
     }
 
@@ -234,13 +233,13 @@ extension Machine {
             installCode(target, code, privilege: state.privilege)
         } else {
             var frame = Frame(size: size)
-            frame.push(UInt32(stackRegister.selector))
-            frame.push(state.esp)
+            append(UInt32(stackRegister.selector), to: &frame)
+            append(state.esp, to: &frame)
             for index in stride(from: gate.gateParameters, to: 0, by: -1) {
-                frame.push(try peek(UInt32(index - 1), size: size))
+                append(try peek(UInt32(index - 1), size: size), to: &frame)
             }
-            frame.push(UInt32(codeSelector))
-            frame.push(next)
+            append(UInt32(codeSelector), to: &frame)
+            append(next, to: &frame)
             try switchStack(to: code.privilege, pushing: frame)
             installCode(target, code, privilege: code.privilege)
         }

@@ -32,8 +32,9 @@ struct GuestRange: Equatable {
     private let mapping: Mapping
     /// Which 64-byte lines of each page hold code that was decoded: a word a page.
     private let lines: Mapping
-    /// Called before a byte of decoded code in a physical page changes. Set by the processor.
-    var codeWillChange: ((UInt32) -> Void)?
+    /// Called with address and count before bytes of a page that holds decoded code change.
+    /// Set by the processor.
+    var codeWillChange: ((UInt32, UInt32) -> Void)?
     /// Size in bytes, a multiple of 4096.
     let count: UInt32
 
@@ -102,9 +103,10 @@ struct GuestRange: Equatable {
     /// Tells the processor that these bytes are about to change under it.
     func willWrite(_ range: GuestRange) {
         guard let codeWillChange, range.count > 0 else { return }
-        for page in range.start >> 12...(range.start + (range.count - 1)) >> 12
-        where unsafe codeLines[Int(page)] != 0 {
-            codeWillChange(page)
+        let last = range.start + (range.count - 1)
+        for page in range.start >> 12...last >> 12 where unsafe codeLines[Int(page)] != 0 {
+            let first = max(range.start, page << 12)
+            codeWillChange(first, min(last, page << 12 | 4095) - first + 1)
         }
     }
 }

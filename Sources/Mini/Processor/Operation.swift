@@ -44,6 +44,7 @@ enum Code: UInt8 {
     case shl32i, shr32i, sar32i, shl32c, shr32c, sar32c
     case multiply32r, multiply32m, multiply32ri, multiply32mi
     case push32r, push32i, push32m, pop32r, leave32
+    case loop, jecxz
     case callNear, callRegister, callMemory, returnNear, returnPopping
     case jump, jumpRegister, jumpMemory
     case set8r, move32rrIf, load32If, exchange32rr, swap, doubleWord

@@ -38,7 +38,7 @@
         let gates = layout.take(256, GateEntry.self)
         let hash = layout.take(Machine.hashCount, UInt32.self)
         let pageBlocks = layout.take(pages, UInt32.self)
-        let scratch = layout.take(256, UInt8.self)
+        let scratch = layout.take(512, UInt8.self)
         let arena = layout.take(Int(Machine.arenaCount), UInt8.self)
         mapping = try Mapping.anonymous(count: layout.count)
         let start = unsafe mapping.start
@@ -68,7 +68,7 @@
         machine.flushTranslations()
         machine.updateMode()
         let machine = machine
-        memory.codeWillChange = { page in machine.forgetPage(page) }
+        memory.codeWillChange = { address, count in machine.noteWrite(address, count) }
     }
 
     deinit {

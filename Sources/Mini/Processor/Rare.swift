@@ -9,6 +9,8 @@ struct Instruction {
     let start: UInt32
     let next: UInt32
 
+    /// The decoder stores nothing but raw values there.
+    var rare: Rare { @inline(__always) get { unsafe unsafeBitCast(operation.aux, to: Rare.self) } }
     var size: UInt8 { operation.shape.size }
     /// Operand size in bytes.
     var bytes: UInt32 { 1 &<< UInt32(operation.shape.size) }
@@ -46,7 +48,7 @@ extension Machine {
     private func sized<Width: Operand>(_ i: Instruction, _ width: Width.Type) throws(Fault)
         -> Flow
     {
-        switch unsafe Rare(rawValue: i.operation.aux).unsafelyUnwrapped {
+        switch i.rare {
         case .addRegister: try arithmetic(i, .add, width)
         case .orRegister: try arithmetic(i, .or, width)
         case .adcRegister: try arithmetic(i, .adc, width)
@@ -108,7 +110,7 @@ extension Machine {
 
     /// The operations that know their sizes.
     private func other(_ i: Instruction) throws(Fault) -> Flow {
-        switch unsafe Rare(rawValue: i.operation.aux).unsafelyUnwrapped {
+        switch i.rare {
         case .bswap: set(i.operation.b, UInt16(0))
         case .compareExchange8: try compareExchange8(i)
         case .setIf:

@@ -29,7 +29,7 @@ extension Machine {
 
     func loop(_ i: Instruction) throws(Fault) -> Flow {
         let mask: UInt32 = i.operation.shape.isAddress16 ? 0xFFFF : 0xFFFF_FFFF
-        let kind = unsafe Rare(rawValue: i.operation.aux).unsafelyUnwrapped
+        let kind = i.rare
         var count = state.ecx & mask
         let isTaken: Bool
         if kind == .jumpIfCountZero {

@@ -149,7 +149,7 @@ extension Machine {
 
     func pushAll(_ i: Instruction) throws(Fault) {
         var frame = Frame(size: i.size)
-        for register in 0..<UInt8(8) { frame.push(get(register * 4)) }
+        for register in 0..<UInt8(8) { append(get(register * 4), to: &frame) }
         try push(frame)
     }
 
@@ -407,7 +407,9 @@ extension Machine {
     private func execute(
         _ opcode: UInt8, _ modrm: UInt8, _ site: FloatingPointUnit.Site, isShort: Bool
     ) throws(Fault) -> Bool {
-        var image = flags
+        // FCMOVcc, FCOMI and its kin look at the flags or set them.
+        let usesFlags = modrm >= 0xC0 && (opcode == 0xDA || opcode == 0xDB || opcode == 0xDF)
+        var image = usesFlags ? flags : 0
         var ax: UInt16 = get(0)
         let outcome = unsafe state.floatingPoint.execute(
             opcode: opcode, modrm: modrm, scratch: state.scratch, flags: &image, ax: &ax,
@@ -417,8 +419,7 @@ extension Machine {
         case .pending: throw .floatingPoint
         case .done, .withheld:
             set(0, ax)
-            // Only FCOMI and its kin change them.
-            if image & Flag.arithmetic != arithmeticFlags { arithmeticFlags = image }
+            if usesFlags && image & Flag.arithmetic != arithmeticFlags { arithmeticFlags = image }
             return outcome == .done
         }
     }

@@ -2,25 +2,31 @@
 // a `Frame` first; all of it is checked before any of it is written, so that a fault leaves
 // everything as it was. Source: Intel SDM volume 1, chapter 6.2.
 
-/// Values to push, in the order of pushing.
+/// Values to push, in the order of pushing; they lie in the state's scratch.
 struct Frame {
     /// Of each value: 1 is 16 bits, 2 is 32.
     let size: UInt8
-    private(set) var count = 0
-    private var values = InlineArray<40, UInt32>(repeating: 0)
+    fileprivate(set) var count = 0
 
     init(size: UInt8) { self.size = size }
 
     var itemBytes: UInt32 { size == 1 ? 2 : 4 }
-    subscript(index: Int) -> UInt32 { values[index] }
-
-    mutating func push(_ value: UInt32) {
-        values[count] = value
-        count += 1
-    }
+    /// Where in the scratch the values lie: room for 40.
+    static let offset = 256
 }
 
 extension Machine {
+    /// Adds a value to a frame; there is one frame at a time.
+    func append(_ value: UInt32, to frame: inout Frame) {
+        unsafe state.scratch.storeBytes(
+            of: value, toByteOffset: Frame.offset + frame.count * 4, as: UInt32.self)
+        frame.count += 1
+    }
+
+    private func value(_ index: Int) -> UInt32 {
+        unsafe state.scratch.load(fromByteOffset: Frame.offset + index * 4, as: UInt32.self)
+    }
+
     /// Which bits of esp the stack segment uses.
     static func stackMask(_ register: SegmentRegister) -> UInt32 {
         register.is32 ? 0xFFFF_FFFF : 0xFFFF
@@ -40,6 +46,9 @@ extension Machine {
         _ frame: Frame, below pointer: UInt32, on register: SegmentRegister, base: UInt32,
         fault: Fault
     ) throws(Fault) -> UInt32 {
+        if frame.size == 2, let top = plainWrite(frame, below: pointer, on: register, base) {
+            return top
+        }
         let mask = Self.stackMask(register)
         var offset = pointer
         for _ in 0..<frame.count {
@@ -51,12 +60,32 @@ extension Machine {
         for index in 0..<frame.count {
             offset = (offset &- frame.itemBytes) & mask
             if frame.size == 1 {
-                try write(base &+ offset, UInt16(truncatingIfNeeded: frame[index]))
+                try write(base &+ offset, UInt16(truncatingIfNeeded: value(index)))
             } else {
-                try write(base &+ offset, frame[index])
+                try write(base &+ offset, value(index))
             }
         }
         return pointer & ~mask | offset
+    }
+
+    /// The common case: an open stack segment and a page that may be written at once.
+    private func plainWrite(
+        _ frame: Frame, below pointer: UInt32, on register: SegmentRegister, _ base: UInt32
+    ) -> UInt32? {
+        guard register.limit == 0xFFFF_FFFF, register.is32, register.isWritable,
+            !register.isExpandDown
+        else { return nil }
+        let bytes = UInt32(frame.count) &* 4
+        let bottom = pointer &- bytes
+        let linear = base &+ bottom
+        guard linear & 4095 <= 4096 - bytes, let host = unsafe writable(linear, UInt8.self) else {
+            return nil
+        }
+        for index in 0..<frame.count {
+            unsafe host.storeBytes(
+                of: value(index), toByteOffset: (frame.count - 1 - index) * 4, as: UInt32.self)
+        }
+        return bottom
     }
 
     /// Pushes a frame on the present stack.
@@ -67,7 +96,7 @@ extension Machine {
 
     func push(_ value: UInt32, size: UInt8) throws(Fault) {
         var frame = Frame(size: size)
-        frame.push(value)
+        append(value, to: &frame)
         try push(frame)
     }
 

@@ -98,7 +98,8 @@
     var pageBlocks: UnsafeMutablePointer<UInt32>
     var crossingBlocks: UInt32 = 0
 
-    /// 128 bytes for the operand of an x87 instruction.
+    /// For the operand of an x87 instruction (128 bytes), an instruction on two pages, and the
+    /// values of a stack frame.
     var scratch: UnsafeMutableRawPointer
     var floatingPoint = FloatingPointUnit()
     var timeStamp: () -> UInt64 = { 0 }
