@@ -189,14 +189,24 @@ struct CaseEnding: Equatable {
     var eflags: UInt32 = 0
     /// es, cs, ss, ds, fs, gs.
     var selectors = [UInt16](repeating: 0, count: 6)
-    /// The vector; nil where the sequence was cut off: endless, or a system call.
+    /// The vector; nil where the sequence was cut off by something that is not the processor's.
     var trap: UInt32?
+    var cut = Cut.endless
     var error: UInt32 = 0
     var address: UInt32 = 0
     /// The words of the image that changed: index and value.
     var changes: [Change] = []
     /// FNSAVE's image.
     var x87 = [UInt8](repeating: 0, count: 108)
+
+    enum Cut {
+        /// The time was up.
+        case endless
+        /// It came to a system call, which the oracle does not let through.
+        case systemCall
+        /// LOCK across cache lines, which kernels of today forbid by an alignment check.
+        case splitLock
+    }
 
     struct Change: Equatable {
         var index: UInt32

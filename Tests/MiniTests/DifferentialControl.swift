@@ -69,19 +69,22 @@ extension CaseGenerator {
             uses: kind < 2 ? FlagBit.zero : 0, fix: .relative(width: 1, skip: skip))
     }
 
-    /// A short loop backwards.
+    /// A short loop backwards; one step, so that no jump can enter it without its count.
     private mutating func loop() {
         known = known.map { _ in nil }
-        let start = steps.count + 1
-        add("mov", [0xB9] + bytes(UInt32(1 + random.below(6))))
-        let body: [[UInt8]] = [
+        let parts: [[UInt8]] = [
             [0x83, 0xC0, 3], [0x01, 0xC2], [0x31, 0xD8], [0xFF, 0xC3], [0x50], [0x5A],
             [0xFF, 0x05] + bytes(CaseMemory.data + 0x40), [0x8D, 0x74, 0x9E, 0x11],
             [0x89, 0x35] + bytes(CaseMemory.data + 0xFFE),
             [0x03, 0x05] + bytes(CaseMemory.data + 0x1FFD),
         ]
-        for _ in 0...random.below(3) { add("loop body", random.pick(body)) }
-        add("loop", [0xE2, 0], fix: .relative(width: 1, skip: start - steps.count - 1))
+        var body: [UInt8] = []
+        for _ in 0...random.below(3) { body += random.pick(parts) }
+        add(
+            "loop",
+            [0xB9] + bytes(UInt32(1 + random.below(6))) + body
+                + [0xE2, UInt8(truncatingIfNeeded: -body.count - 2)],
+            undefines: FlagBit.adjust)
     }
 
     private mutating func call() {

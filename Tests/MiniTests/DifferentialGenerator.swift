@@ -126,8 +126,6 @@ struct CaseGenerator {
         known[size == 1 ? register & 3 : register] = nil
     }
 
-    func isByteOfStackPointer(_ register: Int) -> Bool { false }
-
     /// A register or memory operand that is written.
     mutating func target(size: Int, memory percent: Int = 45) -> EncodedOperand {
         if random.chance(percent) { return memory(writing: true) }
@@ -159,6 +157,13 @@ struct CaseGenerator {
         case 10..<12: return addressing(wild: true, address: dataAddress())
         default: return addressing(wild: false, address: dataAddress())
         }
+    }
+
+    /// For LOCK, and XCHG, which locks by itself: aligned, mostly. Kernels of today slow down or
+    /// end whoever locks across cache lines.
+    mutating func aligned() -> EncodedOperand {
+        if random.chance(1) { return memory(writing: true) }
+        return addressing(wild: false, address: dataAddress() & ~7, exact: true)
     }
 
     /// Through fs or gs, about the segment's limit.
@@ -204,7 +209,7 @@ struct CaseGenerator {
 
     /// modrm, SIB and displacement that give an address, if the registers are known; if `wild`,
     /// whatever comes.
-    mutating func addressing(wild: Bool, address: UInt32) -> EncodedOperand {
+    mutating func addressing(wild: Bool, address: UInt32, exact: Bool = false) -> EncodedOperand {
         let bases = (0..<8).filter { wild || known[$0] != nil }
         switch random.below(bases.isEmpty ? 2 : 10) {
         case 0: return EncodedOperand(tail: [0x05] + bytes(wild ? random.word() : address))
@@ -217,7 +222,7 @@ struct CaseGenerator {
             return EncodedOperand(
                 tail: displaced(
                     UInt8(base), base == 4 ? 0x24 : nil,
-                    by: wild ? random.value() : address &- known[base]!, forceWide: false,
+                    by: wild ? random.value() : address &- known[base]!, exact: exact,
                     near: known[base]))
         default:
             let base = random.pick(bases)
@@ -235,7 +240,7 @@ struct CaseGenerator {
             }
             return EncodedOperand(
                 tail: displaced(
-                    4, sib, by: wild ? random.value() : address &- sum, forceWide: false,
+                    4, sib, by: wild ? random.value() : address &- sum, exact: exact,
                     near: sum))
         }
     }
@@ -243,10 +248,10 @@ struct CaseGenerator {
     /// The shortest of the three lengths that fits, or a longer one. Where the register alone is
     /// near enough to data, sometimes a small displacement of no particular kind.
     private mutating func displaced(
-        _ rm: UInt8, _ sib: UInt8?, by displacement: UInt32, forceWide: Bool, near: UInt32?
+        _ rm: UInt8, _ sib: UInt8?, by displacement: UInt32, exact: Bool, near: UInt32?
     ) -> [UInt8] {
         var displacement = displacement
-        if let near, near &- CaseMemory.data < CaseMemory.dataWritable, random.chance(60) {
+        if !exact, let near, near &- CaseMemory.data < CaseMemory.dataWritable, random.chance(60) {
             displacement = random.chance(30) ? 0 : UInt32(random.below(256)) &- 128
         }
         let middle = sib.map { [$0] } ?? []
@@ -305,6 +310,7 @@ struct CaseGenerator {
         _ operand: EncodedOperand, reg: Int, _ immediate: [UInt8] = [], uses: UInt32 = 0,
         defines: UInt32 = 0, undefines: UInt32 = 0
     ) {
+        let operand = lock && operand.register == nil ? aligned() : operand
         var bytes = operand.prefixes
         if size == 2 { bytes.insert(0x66, at: random.below(bytes.count + 1)) }
         if lock { bytes.insert(0xF0, at: random.below(bytes.count + 1)) }

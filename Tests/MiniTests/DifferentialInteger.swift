@@ -389,7 +389,7 @@ extension CaseGenerator {
         let wide: UInt8 = size == 1 ? 0 : 1
         switch random.below(7) {
         case 0:
-            let operand = target(size: size)
+            let operand = random.chance(50) ? aligned() : target(size: size, memory: 0)
             let reg = destination()
             forget(reg, size: size)
             add(

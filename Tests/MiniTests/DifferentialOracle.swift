@@ -112,9 +112,12 @@ final class Oracle {
                     truncatingIfNeeded: word(fixed, 40 + 2 * index))
             }
             let signal = word(fixed, 52)
-            // A system call, no end, an alignment check (which only AC of the host allows).
-            let outside = signal == SIGSYS || signal == SIGVTALRM || word(fixed, 56) == 17
-            ending.trap = outside ? nil : word(fixed, 56)
+            switch (signal, word(fixed, 56)) {
+            case (UInt32(SIGVTALRM), _): ending.cut = .endless
+            case (UInt32(SIGSYS), _): ending.cut = .systemCall
+            case (_, 17): ending.cut = .splitLock
+            case (_, let trap): ending.trap = trap
+            }
             ending.error = word(fixed, 60)
             ending.address = word(fixed, 64)
             ending.x87 = Array(fixed[68..<176])

@@ -384,6 +384,31 @@ private let fldz: (UInt8, UInt8) = (0xD9, 0xEE)
         #expect(bench.pop() == 1e10)
     }
 
+    @Test("a store to nowhere is tried first: it may never come to storing")
+    func withheldStore() {
+        var bench = Bench()
+        bench.control(0x037E)
+        bench.load(1e10)
+        let withheld = bench.scratch.withUnsafeMutableBytes {
+            bench.unit.withholds(
+                opcode: 0xDB, modrm: 0x18, scratch: $0.baseAddress!,
+                site: .init(instruction: 0, codeSelector: 0, operand: 0, dataSelector: 0))
+        }
+        #expect(withheld)
+        #expect(bench.unit.wait() == .pending)
+        bench.run(0xDB, 0xE2)
+        bench.load(5)
+        let stored = bench.scratch.withUnsafeMutableBytes {
+            bench.unit.withholds(
+                opcode: 0xDB, modrm: 0x18, scratch: $0.baseAddress!,
+                site: .init(instruction: 0, codeSelector: 0, operand: 0, dataSelector: 0))
+        }
+        #expect(!stored)
+        #expect(bench.unit.wait() == .done)
+        #expect(bench.pop() == 5)
+        #expect(bench.pop() == 1e10)
+    }
+
     @Test("an inexact result is stored and popped before its exception is pending")
     func inexact() {
         var bench = Bench()

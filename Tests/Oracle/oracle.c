@@ -180,7 +180,7 @@ struct context {
     u32 old_mask, address;
 };
 
-enum { BATCH_MAX = 512, SIGVTALRM = 26, MAX_TICKS = 8 };
+enum { BATCH_MAX = 512, SIGVTALRM = 26, MAX_TICKS = 5 };
 
 static struct test_case cases[BATCH_MAX];
 static u32 case_count, current;

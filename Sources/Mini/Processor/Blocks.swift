@@ -138,6 +138,8 @@ extension Machine {
         }
         if state.arenaUsed + UInt32(Self.maximumBlock) > Self.arenaCount { forgetBlocks() }
         let made = unsafe block(at: state.arenaUsed)
+        // Never by this call's limit: whoever finds the block later may have less left, and is
+        // then given one of fewer than `maximumInstructions`.
         guard unsafe try decode(into: made, linear, physical, limit: Self.maximumInstructions)
         else {
             return unsafe try decodeTemporary(linear, limit: 1)

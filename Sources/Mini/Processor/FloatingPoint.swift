@@ -103,6 +103,23 @@ import CShim
         return register(opcode: opcode, modrm: modrm, flags: &flags, ax: &ax, site: site)
     }
 
+    /// For a store whose operand cannot be written: true if the instruction ends in an exception
+    /// that the guest has unmasked, and so never comes to storing. Then it is executed; if not,
+    /// nothing has happened, and the operand's fault is due.
+    mutating func withholds(
+        opcode: UInt8, modrm: UInt8, scratch: UnsafeMutableRawPointer, site: Site
+    ) -> Bool {
+        if masks == Self.exceptions { return false }
+        suspend()
+        let before = self
+        let outcome = unsafe memory(
+            opcode: opcode, modrm: modrm, scratch: scratch, site: site, short: false)
+        if outcome == .withheld { return true }
+        suspend()
+        self = before
+        return false
+    }
+
     /// FWAIT (9B).
     mutating func wait() -> Outcome { isPending ? .pending : .done }
 
