@@ -40,9 +40,20 @@ swift_bin=$(dirname "$(readlink -f "$(command -v swiftc)")")
 toolchain=$(dirname "$swift_bin")
 tool() { if [[ -x $swift_bin/$1 ]]; then echo "$swift_bin/$1"; else command -v "$1" || die "missing tool: $1"; fi; }
 
+# 64-bit division for 32-bit processors: the one library that the i386 build takes a part of.
+libgcc32() { compgen -G '/usr/lib/gcc/x86_64-linux-gnu/*/32/libgcc.a' | tail -n 1; }
+
 need_release() {
     need /usr/include/stdio.h libc6-dev
-    need /usr/lib/gcc/x86_64-linux-gnu/12/32/libgcc.a lib32gcc-12-dev
+    [[ -n $(libgcc32) ]] || missing+=(lib32gcc-12-dev)
+    install_missing
+}
+
+# What SwiftPM links ordinary programs with, and what the system tests look with.
+need_tests() {
+    need_release
+    need readelf binutils
+    compgen -G '/usr/include/c++/*' >/dev/null || missing+=(libstdc++-12-dev)
     install_missing
 }
 
@@ -55,8 +66,7 @@ compile() {
     x86_64) target=x86_64-unknown-none-elf cpu=x86-64 emulation=elf_x86_64 ;;
     i386)
         target=i686-unknown-none-elf cpu=pentium3 emulation=elf_i386
-        # 64-bit division for a 32-bit processor.
-        libraries=(/usr/lib/gcc/x86_64-linux-gnu/12/32/libgcc.a)
+        libraries=("$(libgcc32)")
         ;;
     *) die "no such architecture: $arch" ;;
     esac
@@ -118,7 +128,7 @@ guests() {
             -c "${units[@]}" "$out/objects/$name/main.swift" -o "$out/objects/$name/guest.o"
         "$(tool ld.lld)" -m elf_i386 -static --gc-sections --build-id=none -z noexecstack -s \
             -T "$common/guest.ld" -o "$out/$name" "${objects[@]}" "$out/objects/$name/guest.o" \
-            /usr/lib/gcc/x86_64-linux-gnu/12/32/libgcc.a
+            "$(libgcc32)"
     done
 }
 
@@ -147,7 +157,7 @@ lint() {
 }
 
 test_all() {
-    need_release
+    need_tests
     lint
     build x86_64 i386
     guests

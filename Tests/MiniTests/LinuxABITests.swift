@@ -72,7 +72,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
 
     @Test("a hook answers in place of the kernel, and only inside its scope")
     func hook() throws {
-        SystemCall.$hook.withValue({ $0.number == .processID ? -12 : nil }) {
+        SystemCall.hooked({ $0.number == .processID ? -12 : nil }) {
             #expect(throws: Errno.noMemory) { try SystemCall.make(.processID) }
             #expect(throws: Errno.badDescriptor) { try SystemCall.make(.close, -1) }
         }
@@ -82,7 +82,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
     @Test("writeAll goes on after a partial write")
     func partialWrites() throws {
         let written = Written()
-        try SystemCall.$hook.withValue({ call in
+        try SystemCall.hooked({ call in
             guard call.number == .write else { return nil }
             let count = min(3, call.arguments.2)
             written.append(address: call.arguments.1, count: count)

@@ -19,6 +19,42 @@ for arch in x86_64 i386; do
     launch $arch out/guests/flood
     check "$arch: a megabyte of output arrives whole" \
         "$(awk '{ if ($1 != NR - 1 || length($0) != 51) bad = 1 } END { print NR, bad + 0 }' "$work/out")" = "20000 0"
+    launch $arch out/guests/paging
+    expect "$arch: page faults have their codes and addresses, entries their bits" 0 "absent, read: fault: vector 14, error 0, address 0xf0000000
+0x12345678
+entry 0x00000023
+entry 0x00000063
+read-only, write:
+fault: vector 14, error 3, address 0xf0001004
+written: 0x00000063
+across two pages, the second absent:
+fault: vector 14, error 2, address 0xf0003000
+written: 0xaabbccdd" ""
+    launch $arch out/guests/ring3
+    expect "$arch: ring 3 is a cage" 0 "vector 128, error 0, from ring 3 to ring 1
+vector 13, error 0, from ring 3 to ring 1
+vector 13, error 250, from ring 3 to ring 1
+vector 14, error 5, from ring 3 to ring 1
+  address 0xf0001000
+vector 14, error 7, from ring 3 to ring 1
+  address 0xf0002000
+vector 128, error 0, from ring 3 to ring 1
+left ring 3 with 7, back in ring 1" ""
+    launch $arch out/guests/ring
+    expect "$arch: the asynchronous ring keeps its order" 0 "one two three four and the synchronous one
+slots: 255 255 255 255 255 " ""
+    launch $arch out/guests/gates
+    expect "$arch: interrupt gates close interrupts, trap gates do not" 0 "interrupt gate, open before
+  in the handler interrupts are closed, the frame says open
+  afterwards open
+interrupt gate, closed before
+  in the handler interrupts are closed, the frame says closed
+  afterwards closed
+trap gate, open before
+  in the handler interrupts are open, the frame says open
+  afterwards open" ""
+    launch $arch out/guests/clock
+    expect "$arch: the clocks agree" 0 "wall clock *they differ by [0-9] ms" ""
     launch $arch out/guests/demo
     expect "$arch: the demo shows where it is and powers off" 0 "*ring *1 (a kernel*Powering off." ""
     printf 'one\ntwo\noff\n' | timeout 20 "out/$arch/mini-launch" out/guests/echo >"$work/out" 2>&1

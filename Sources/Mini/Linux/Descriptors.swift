@@ -82,6 +82,39 @@ enum Transfer {
             .read, Int(descriptor), Int(bitPattern: buffer.baseAddress), buffer.count)
     }
 
+    /// One read of a device's record: a signal ends it, nothing is repeated.
+    /// - Returns: the device's count.
+    static func readRecord(
+        _ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(Errno) -> Int {
+        try SystemCall.make(
+            .read, Int(descriptor), Int(bitPattern: buffer.baseAddress), buffer.count)
+    }
+
+    /// One write of a device's request.
+    /// - Returns: the device's answer, which need not be a count.
+    static func writeRecord(_ descriptor: Int32, _ words: [UInt32]) throws(Errno) -> Int {
+        var result: Result<Int, Errno> = .failure(.invalid)
+        unsafe words.withUnsafeBytes { buffer in
+            do throws(Errno) {
+                result = .success(
+                    try SystemCall.make(
+                        .write, Int(descriptor), Int(bitPattern: buffer.baseAddress),
+                        buffer.count))
+            } catch { result = .failure(error) }
+        }
+        return try result.get()
+    }
+
+    /// Writes what the file takes now.
+    /// - Returns: how many bytes that were.
+    static func write(
+        _ descriptor: Int32, some bytes: UnsafeRawBufferPointer
+    ) throws(Errno) -> Int {
+        try SystemCall.retrying(
+            .write, Int(descriptor), Int(bitPattern: bytes.baseAddress), bytes.count)
+    }
+
     /// Writes every byte, however many calls that takes.
     static func writeAll(
         _ descriptor: Int32, _ buffer: UnsafeRawBufferPointer

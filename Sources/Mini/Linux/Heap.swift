@@ -1,14 +1,14 @@
 // Memory for the arrays and classes of the freestanding release, where no C library
 // brings an allocator. Sizes are rounded up to powers of two, each with its own list of free
 // blocks; large blocks are mappings of their own. The launcher allocates little and rarely:
-// simple beats clever here.
-#if hasFeature(Embedded)
+// simple beats clever here. (Ordinary builds compile the heap for the tests alone.)
 
 private let smallest = 32
 private let largest = 1 << 16
 private let chunkSize = 1 << 17
 
-private struct Heap {
+/// Blocks of memory, given out and taken back.
+struct Heap {
     /// The first free block of each size 32 << n, or 0.
     var free: (Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int) =
         (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -73,8 +73,6 @@ private struct Heap {
     }
 }
 
-nonisolated(unsafe) private var heap = Heap()
-
 private func pages(_ size: Int) -> Int {
     // PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS
     (try? SystemCall.make(.map, 0, size, 3, 0x22, -1, 0)) ?? 0
@@ -83,6 +81,10 @@ private func pages(_ size: Int) -> Int {
 private func word(_ address: Int) -> UnsafeMutablePointer<Int> {
     unsafe UnsafeMutablePointer(bitPattern: address).unsafelyUnwrapped
 }
+
+#if hasFeature(Embedded)
+
+nonisolated(unsafe) private var heap = Heap()
 
 /// For CShim's `posix_memalign`, with which the Swift runtime asks for memory.
 /// - Returns: the block's address, or 0.

@@ -19,6 +19,18 @@ struct SystemCall {
     /// Stands in every system call of the current task; answers with the kernel's
     /// result (a value or −errno), or with nil to let the real kernel answer.
     @TaskLocal static var hook: (@Sendable (SystemCall) -> Int?)?
+
+    /// Runs `body` with a hook in place. (Not `$hook.withValue` in the tests themselves: there the
+    /// optimiser of Swift 6.3 loses the type of the value and the run-time library crashes.)
+    @discardableResult
+    static func hooked<Value, Failure: Error>(
+        _ hook: @escaping @Sendable (SystemCall) -> Int?, _ body: () throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        let result: Result<Value, Failure> = $hook.withValue(hook) {
+            do throws(Failure) { return .success(try body()) } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
     #endif
 
     /// Makes the call.
@@ -92,6 +104,9 @@ extension SystemCall.Number {
     static let readAt = Self(x86_64: 17, i386: 180)
     static let readVector = Self(x86_64: 19, i386: 145)
     static let writeVector = Self(x86_64: 20, i386: 146)
+    static let intervalTimer = Self(x86_64: 38, i386: 104)
+    static let processGroup = Self(x86_64: 111, i386: 65)
+    static let signalStack = Self(x86_64: 131, i386: 186)
     static let advise = Self(x86_64: 28, i386: 219)
     static let processID = Self(x86_64: 39, i386: 20)
     static let kill = Self(x86_64: 62, i386: 37)

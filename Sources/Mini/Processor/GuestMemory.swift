@@ -14,11 +14,27 @@ struct GuestRange: Equatable {
         self.start = start
         self.count = count
     }
+
+    /// The first bytes of it, at most so many.
+    func prefix(_ count: UInt32) -> GuestRange {
+        GuestRange(start: start, count: min(count, self.count))
+    }
+
+    /// All but the first bytes of it.
+    func dropping(_ count: UInt32) -> GuestRange {
+        let gone = min(count, self.count)
+        return GuestRange(start: start + gone, count: self.count - gone)
+    }
 }
 
 /// Guest-physical memory, zero when made, taken from the machine when touched.
 @safe final class GuestMemory {
     private let mapping: Mapping
+    /// Which 64-byte lines of each page hold code that was decoded: a word a page.
+    private let lines: Mapping
+    /// Called with address and count before bytes of a page that holds decoded code change.
+    /// Set by the processor.
+    var codeWillChange: ((UInt32, UInt32) -> Void)?
     /// Size in bytes, a multiple of 4096.
     let count: UInt32
 
@@ -27,11 +43,17 @@ struct GuestRange: Equatable {
     init(count: UInt32) throws(Errno) {
         precondition(count & 4095 == 0 && count > 0)
         mapping = try Mapping.anonymous(count: Int(count))
+        lines = try Mapping.anonymous(count: Int(count / 4096) * 8)
         self.count = count
     }
 
     /// Where guest-physical 0 is in our address space.
     var base: UnsafeMutableRawPointer { unsafe mapping.start }
+
+    /// The map of decoded lines. The processor's.
+    var codeLines: UnsafeMutablePointer<UInt64> {
+        unsafe lines.start.assumingMemoryBound(to: UInt64.self)
+    }
 
     /// The range, if all of it is guest memory.
     func range(_ start: UInt32, _ count: UInt32) -> GuestRange? {
@@ -80,5 +102,11 @@ struct GuestRange: Equatable {
 
     /// Tells the processor that these bytes are about to change under it.
     func willWrite(_ range: GuestRange) {
+        guard let codeWillChange, range.count > 0 else { return }
+        let last = range.start + (range.count - 1)
+        for page in range.start >> 12...last >> 12 where unsafe codeLines[Int(page)] != 0 {
+            let first = max(range.start, page << 12)
+            codeWillChange(first, min(last, page << 12 | 4095) - first + 1)
+        }
     }
 }

@@ -152,6 +152,21 @@ guest_leave_user:
     popl %ebp
     ret
 
+    // What ring3.swift runs in ring 3: each step is a property of its own.
+    .globl guest_user_program
+guest_user_program:
+    movl $1, %eax
+    int $0x80                   // a system call, which comes back
+    cli                         // not for ring 3
+    int $0x1f                   // hypercalls are not, either
+    movl 0xF0001000, %eax       // a page of the kernel alone
+    movl %eax, 0xF0002000       // a page that nobody may write
+    pushl $7
+    popl %ebx
+    xorl %eax, %eax
+    int $0x80                   // the system call that leaves
+    ud2
+
     .data
     .balign 64
     .globl lguest_data

@@ -33,6 +33,10 @@ unsigned long long guest_time_stamp(void);
 // with eax = 0, and gives its ebx.
 u32 guest_enter_user(u32 eip, u32 esp);
 void guest_leave_user(struct trap_frame *frame);
+extern unsigned char guest_user_program[];
+extern unsigned char guest_stack_top[];
+static inline u32 guest_user_program_address(void) { return (u32)guest_user_program; }
+static inline u32 guest_stack_top_address(void) { return (u32)guest_stack_top; }
 u32 guest_end_address(void);
 
 // Volatile accesses to any address.

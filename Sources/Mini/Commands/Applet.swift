@@ -1,0 +1,84 @@
+// The applets that live in the one binary: chosen by the name that it was called by, or, when
+// that is `mini`, by the first word.
+
+/// One of the commands.
+struct Applet {
+    let name: StaticString
+    let summary: StaticString
+    /// - Parameter: the words behind the name; the result is the exit code.
+    let run: (ArraySlice<Text>) -> Int32
+
+    static let version: StaticString = "0.1"
+
+    /// Those that this build has.
+    static var table: [Applet] {
+        [
+            Applet(
+                name: LaunchCommand.name, summary: "start a Linux guest",
+                run: { LaunchCommand.run($0) })
+        ]
+    }
+
+    /// Names that links to the binary may have without an applet of this build behind them.
+    private static var absent: [StaticString] { ["mini-grant", "mini-init"] }
+
+    /// Runs the applet that a command line asks for.
+    /// - Parameter words: the whole command line.
+    /// - Returns: the exit code.
+    static func run(_ words: [Text]) -> Int32 {
+        let called = basename(words.first ?? "mini")
+        let rest = words.dropFirst()
+        if let code = run(called, rest) { return code }
+        guard let first = rest.first, !(first == "--help") else { return Message.print(help) }
+        if first == "--version" { return Message.print("mini \(version)\n") }
+        if let code = run(first, rest.dropFirst()) { return code }
+        let isOption = first.bytes.first == UInt8(ascii: "-")
+        let error: CommandError = isOption ? .unknownOption(first) : .unknownApplet(first)
+        Message.error("mini", error.text)
+        return ExitCode.wrongUse
+    }
+
+    /// - Returns: nil if no applet has that name.
+    private static func run(_ name: Text, _ rest: ArraySlice<Text>) -> Int32? {
+        if let applet = table.first(where: { name == $0.name }) { return applet.run(rest) }
+        if let name = absent.first(where: { name == $0 }) {
+            Message.error(name, CommandError.absentApplet.text)
+            return ExitCode.wrongUse
+        }
+        return nil
+    }
+
+    private static func basename(_ path: Text) -> Text {
+        let slash = path.bytes.lastIndex(of: UInt8(ascii: "/"))
+        return slash.map { Text(bytes: Array(path.bytes[($0 + 1)...])) } ?? path
+    }
+
+    private static var help: Text {
+        var text: Text = """
+            Usage: mini APPLET [ARGUMENTS...]
+            Starts Linux guests of the lguest of old.
+
+            Applets, each also a command of its own; APPLET --help tells more:
+
+            """
+        for applet in table { text += Help.line("\(applet.name)", applet.summary) }
+        return text
+    }
+}
+
+/// What a command says.
+enum Message {
+    /// One line on standard error, with the command's name in front.
+    static func error(_ name: StaticString, _ text: Text) {
+        try? Transfer.write(2, "\(name): \(text)\n")
+    }
+
+    /// A text on standard output.
+    /// - Returns: the exit code.
+    static func print(_ text: Text) -> Int32 {
+        do throws(Errno) { try Transfer.write(1, text) } catch {
+            return error == .brokenPipe ? ExitCode.signal(.brokenPipe) : ExitCode.hostFailure
+        }
+        return ExitCode.success
+    }
+}

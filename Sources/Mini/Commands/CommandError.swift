@@ -1,0 +1,30 @@
+// Everything that can be wrong with a command line, each with the one line that a person reads.
+
+/// A wrong use of an applet. Every one ends it with code 2.
+enum CommandError: Error, Equatable {
+    case unknownApplet(Text)
+    /// An applet's name without the applet in this build.
+    case absentApplet
+    case unknownOption(Text)
+    case missingArgument(option: Text)
+    case unwantedArgument(option: Text)
+    case badEngine(Text)
+    /// What was given, and why it is no size.
+    case badMemory(Text, why: Text)
+    case noKernel
+
+    /// One line without the applet's name in front.
+    var text: Text {
+        switch self {
+        case .unknownApplet(let name): "there is no applet \(quoted: name); --help lists them"
+        case .absentApplet: "this build of mini does not have that applet"
+        case .unknownOption(let option): "unknown option \(quoted: option); --help lists them"
+        case .missingArgument(let option): "option \(option) needs an argument"
+        case .unwantedArgument(let option): "option \(option) takes no argument"
+        case .badEngine(let name):
+            "unknown engine \(quoted: name): it is auto, lguest or builtin"
+        case .badMemory(let size, let why): "memory of \(quoted: size) \(why)"
+        case .noKernel: "no kernel is named; --help tells how to use this"
+        }
+    }
+}

@@ -1,0 +1,182 @@
+// `mini-launch [options] [MEMORY] KERNEL [kernel arguments…]`: reads the words, starts the
+// launcher on the engine that was chosen, turns the outcome into one line and a code.
+
+/// What a command line of mini-launch asks for.
+struct LaunchSettings {
+    enum Engine { case automatic, lguest, builtIn }
+
+    var plan = LaunchPlan()
+    var engine = Engine.automatic
+    var isVerbose = false
+    var restarts = true
+    var isCheck = false
+    var wantsHelp = false
+    var wantsVersion = false
+    private var hasMemory = false
+
+    static var table: [Option<LaunchSettings>] {
+        [
+            Option(
+                name: "--memory", argument: "SIZE",
+                help: "guest memory, in MiB or with K, M or G behind it (64)",
+                apply: { (settings, word) throws(CommandError) in try settings.setMemory(word) }),
+            Option(
+                name: "--initrd", argument: "FILE", help: "what the kernel unpacks or mounts first",
+                apply: { (settings, word) throws(CommandError) in settings.plan.initrd = word }),
+            Option(
+                name: "--engine", argument: "NAME",
+                help: "auto, lguest (the kernel's device) or builtin (auto)",
+                apply: { (settings, word) throws(CommandError) in try settings.setEngine(word) }),
+            Option(
+                name: "--no-reboot", argument: nil, help: "end when the guest reboots",
+                apply: { (settings, _) throws(CommandError) in settings.restarts = false }),
+            Option(
+                name: "--check", argument: nil, help: "say what KERNEL is, do not start it",
+                apply: { (settings, _) throws(CommandError) in settings.isCheck = true }),
+            Option(
+                name: "--verbose", argument: nil, help: "say what is done, on standard error",
+                apply: { (settings, _) throws(CommandError) in settings.isVerbose = true }),
+            Option(
+                name: "--help", argument: nil, help: "print this",
+                apply: { (settings, _) throws(CommandError) in settings.wantsHelp = true }),
+            Option(
+                name: "--version", argument: nil, help: "print the version",
+                apply: { (settings, _) throws(CommandError) in settings.wantsVersion = true }),
+        ]
+    }
+
+    /// - Parameter words: without the applet's name.
+    init(_ words: ArraySlice<Text>) throws(CommandError) {
+        var rest = try Options.read(words, Self.table, into: &self)
+        if wantsHelp || wantsVersion { return }
+        // The first word is the memory if it looks like that, a kernel follows it, and the
+        // memory is not known yet. So a kernel may be called 64.
+        if let first = rest.first, rest.count > 1, !hasMemory, MemoryArgument.isMeant(first) {
+            try setMemory(first)
+            rest = rest.dropFirst()
+        }
+        guard let kernel = rest.first, !kernel.bytes.isEmpty else { throw .noKernel }
+        plan.kernel = kernel
+        plan.arguments = Array(rest.dropFirst())
+    }
+
+    private mutating func setMemory(_ word: Text) throws(CommandError) {
+        plan.mebibytes = try MemoryArgument(word).mebibytes
+        hasMemory = true
+    }
+
+    private mutating func setEngine(_ word: Text) throws(CommandError) {
+        engine =
+            switch word {
+            case "auto": .automatic
+            case "lguest": .lguest
+            case "builtin": .builtIn
+            default: throw .badEngine(word)
+            }
+    }
+}
+
+enum LaunchCommand {
+    static let name: StaticString = "mini-launch"
+
+    /// Runs the applet.
+    /// - Parameter words: the command line without the applet's name.
+    /// - Returns: the exit code.
+    static func run(_ words: ArraySlice<Text>) -> Int32 {
+        let settings: LaunchSettings
+        do throws(CommandError) { settings = try LaunchSettings(words) } catch {
+            Message.error(name, error.text)
+            return ExitCode.wrongUse
+        }
+        if settings.wantsHelp { return Message.print(help) }
+        if settings.wantsVersion { return Message.print("\(name) \(Applet.version)\n") }
+        return settings.isCheck ? check(settings.plan) : finish(launch(settings))
+    }
+
+    // MARK: Launching
+
+    private static func launch(_ settings: LaunchSettings) -> Outcome {
+        let report: ((Text) -> Void)? =
+            settings.isVerbose ? { Message.error(name, $0) } : nil
+        switch settings.engine {
+        case .builtIn: break
+        case .lguest: return onDevice(settings, report)
+        case .automatic:
+            guard KernelDevice.isUsable else { break }
+            let outcome = onDevice(settings, report)
+            guard case .failed(.otherDevice) = outcome else { return outcome }
+        }
+        report?("engine: the built-in host")
+        return Launcher<BuiltInHost>(settings.plan, report: report) {
+            (memory, abi) throws(LauncherError) in
+            do throws(Errno) { return try BuiltInHost(memory: memory, abi: abi) } catch {
+                throw .system("make a guest", error)
+            }
+        }.run(restarts: settings.restarts)
+    }
+
+    private static func onDevice(
+        _ settings: LaunchSettings, _ report: ((Text) -> Void)?
+    ) -> Outcome {
+        report?("engine: \(KernelDevice.path)")
+        return Launcher<KernelDevice>(settings.plan, report: report) {
+            (memory, abi) throws(LauncherError) in
+            do throws(Errno) { return try KernelDevice(memory: memory, abi: abi) } catch {
+                throw .host("open", name: KernelDevice.path, error)
+            }
+        }.run(restarts: settings.restarts)
+    }
+
+    /// The outcome's line, if it needs one, and its code.
+    private static func finish(_ outcome: Outcome) -> Int32 {
+        switch outcome {
+        case .poweredOff: return ExitCode.success
+        case .died(let reason):
+            Message.error(name, "the guest died: \(visible: reason)")
+            return ExitCode.guestDied
+        case .restart:
+            Message.error(name, "the guest asked for a reboot")
+            return ExitCode.reboot
+        case .escaped:
+            Message.error(name, "left by three ^C")
+            return ExitCode.escaped
+        case .signal(let signal): return ExitCode.signal(signal)
+        case .failed(let error):
+            Message.error(name, error.text)
+            return error.exitCode
+        }
+    }
+
+    // MARK: Describing
+
+    private static func check(_ plan: LaunchPlan) -> Int32 {
+        do throws(LauncherError) {
+            let memory = try GuestLayout.makeMemory(mebibytes: plan.mebibytes)
+            let file = try LaunchPlan.open(plan.kernel)
+            let kernel = try KernelImage.examine(file.number, name: plan.kernel)
+                .load(into: memory, mebibytes: plan.mebibytes)
+            var text = Text()
+            for line in kernel.description { text += "\(line)\n" }
+            return Message.print(text)
+        } catch {
+            Message.error(name, error.text)
+            return error.exitCode
+        }
+    }
+
+    static var help: Text {
+        var text: Text = """
+            Usage: \(name) [OPTIONS] [MEMORY] KERNEL [KERNEL ARGUMENTS...]
+            Starts a Linux kernel that speaks lguest: a vmlinux or bzImage of 2.6.23, or of the
+            months between it and 2.6.24. MEMORY is a size as for --memory. Whatever follows
+            KERNEL is the kernel's own.
+
+            Options:
+
+            """
+        text += Options.help(LaunchSettings.table)
+        text += "\nExit codes:\n"
+        for (code, meaning) in ExitCode.table { text += Help.line("\(code)", meaning) }
+        return text
+    }
+}

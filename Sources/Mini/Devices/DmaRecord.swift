@@ -1,0 +1,43 @@
+// One `lguest_dma` record in guest memory: up to 16 sections of guest memory, and how many
+// bytes were moved. The guest writes it, so nothing in it is believed: a record with one
+// section outside guest memory is no record at all.
+// Source: docs/abi/lguest.md §5.1.
+
+/// A DMA record whose address and sections were found to lie inside guest memory.
+struct DmaRecord {
+    /// The record itself.
+    private let record: GuestRange
+    /// The bytes that it lends, in order; none has length 0.
+    let sections: [GuestRange]
+
+    /// Reads and checks a record.
+    /// - Parameter address: its guest-physical address, as the guest or the host gave it.
+    /// - Returns: nil if the record or a section is not wholly guest memory.
+    init?(at address: UInt32, in memory: GuestMemory, layout: GuestABI.DMALayout) {
+        guard let record = memory.range(address, GuestABI.dmaRecordSize) else { return nil }
+        let bytes = unsafe memory.readable(record)
+        var sections: [GuestRange] = []
+        for index in 0..<Int(GuestABI.dmaSections) {
+            let length = unsafe bytes.loadUnaligned(
+                fromByteOffset: Int(layout.lengths) + 2 * index, as: UInt16.self)
+            if length == 0 { break }
+            let start = unsafe bytes.loadUnaligned(
+                fromByteOffset: Int(layout.addresses) + 4 * index, as: UInt32.self)
+            guard let section = memory.range(start, UInt32(length)) else { return nil }
+            sections.append(section)
+        }
+        self.record = record
+        self.sections = sections
+    }
+
+    /// The sum of the sections' lengths in bytes.
+    var count: UInt32 { sections.reduce(0) { $0 + $1.count } }
+
+    /// The word at the record's start: 0 for a free buffer, else the bytes that were moved.
+    /// In a buffer that the host just lent it is the number of the interrupt to raise.
+    func usedLength(in memory: GuestMemory) -> UInt32 { memory.load32(record.start) ?? 0 }
+
+    func setUsedLength(_ count: UInt32, in memory: GuestMemory) {
+        memory.store32(record.start, count)
+    }
+}

@@ -1,0 +1,251 @@
+// The built-in host: what the kernel's lguest driver did for a guest, in user space. It owns
+// the processor that runs the guest's code and the machine that knows which verb is allowed
+// when; this file is the verbs and the run loop, HostCalls.swift serves hypercalls,
+// HostTraps.swift reflects traps and interrupts into the guest.
+// Source: docs/abi/lguest.md §1, §4.4.
+
+/// One guest and its host.
+final class Host {
+    let memory: GuestMemory
+    let abi: GuestABI
+    let processor: Processor
+
+    var machine = GuestMachine()
+    /// `lguest_data`, once the guest told where it is.
+    var data: GuestDataArea?
+    var quietCode: (start: UInt32, end: UInt32) = (0, 0)
+    var gates: InterruptTable
+    var lines = InterruptLines()
+    var bindings = DmaBindings()
+    var clock: HostClock
+    /// Stack of ring 1 for traps from ring 3.
+    var ringStack: (selector: UInt16, pointer: UInt32) = (0, 0)
+
+    /// Guest pages that INITIALIZE granted.
+    var pageLimit: UInt32 = 0
+    var pageOffset: UInt32 = 0
+    /// A hypercall trapped and waits, arguments in the registers.
+    var callPending = false
+    /// Segment registers must be loaded anew before guest code runs.
+    var segmentsStale = true
+    /// Error code of the last exit, as a failing entry reports it.
+    var lastErrorCode: UInt32 = 0
+    private var watched: [Poll.Interest] = []
+
+    /// - Throws: ENOMEM.
+    init(memory: GuestMemory, abi: GuestABI) throws(Errno) {
+        self.memory = memory
+        self.abi = abi
+        processor = try Processor(memory: memory)
+        gates = InterruptTable(abi)
+        clock = HostClock()
+    }
+
+    // MARK: - Verbs
+
+    /// INITIALIZE: page tables, entry and limits of a new guest. Runs no guest code, and
+    /// nothing but page_offset is looked at: what is wrong kills the guest when it runs.
+    /// - Parameters:
+    ///   - pageLimit: guest pages; accesses reach up to, not including, its last byte.
+    ///   - pageDirectory: guest-physical; `start`: virtual; `pageOffset`: eras before 1c.
+    /// - Returns: bytes of the request's arguments.
+    /// - Throws: ENOENT dead, EBUSY initialised, EINVAL page_offset, EBADF closed. §1.3.
+    func initialize(
+        pageLimit: UInt32, pageDirectory: UInt32, start: UInt32, pageOffset: UInt32
+    ) throws(Errno) -> Int {
+        let acceptable = !abi.namesPageOffset || pageOffset < Self.reservedTop
+        if let errno = machine.initialize(acceptable: acceptable) { throw errno }
+        self.pageLimit = pageLimit
+        self.pageOffset = pageOffset
+        let cpu = processor
+        cpu.pageLimit = min(pageLimit, memory.count >> 12)
+        cpu.pageDirectory = pageDirectory
+        for index in 0..<SegmentRules.entries {
+            cpu.setDescriptor(Int(index), SegmentRules.initial(index))
+        }
+        cpu.setGate(UInt8(InterruptTable.hypercallVector), .host(privilege: 1))
+        cpu.identification = VirtualCPU.identification
+        cpu.timeStamp = clock.timeStamp
+        _ = cpu.setSegment(.cs, SegmentRules.kernelCode)
+        for segment in [Processor.Segment.ss, .ds, .es] {
+            _ = cpu.setSegment(segment, SegmentRules.kernelData)
+        }
+        for segment in [Processor.Segment.fs, .gs] { _ = cpu.setSegment(segment, 0) }
+        cpu.eflags = 0x202
+        cpu.eip = start
+        return abi.initializeCount
+    }
+
+    /// GETDMA: a free buffer of the newest binding of `key`; the interrupt line to raise
+    /// afterwards stands in its used_len.
+    /// - Returns: guest-physical address of the record, inside memory.
+    /// - Throws: ENOENT if there is none, or the key or the array kills the guest. The
+    ///   original would hand out a busy buffer rather than none. §1.4.
+    func dmaBuffer(_ key: UInt32) throws(Errno) -> UInt32 {
+        if let errno = machine.request() { throw errno }
+        guard isKey(key) else {
+            kill(.badRegisteredBuffer)
+            throw .noSuchFile
+        }
+        guard let binding = bindings[key] else { throw .noSuchFile }
+        for index in 0..<UInt32(binding.count) {
+            let address = binding.buffers &+ index &* GuestABI.dmaRecordSize
+            guard let record = readable(address, GuestABI.dmaRecordSize) else {
+                throw .noSuchFile
+            }
+            var buffer = DmaBuffer(usedLength: memory.load32(record.start) ?? 0)
+            if case .setUsedLength(let length) = buffer.lend(line: binding.line) {
+                memory.store32(record.start, length)
+                return record.start
+            }
+        }
+        throw .noSuchFile
+    }
+
+    /// IRQ.
+    /// - Throws: EINVAL from line 32 on. §1.5.
+    func interrupt(_ line: UInt32) throws(Errno) {
+        if let errno = machine.request() { throw errno }
+        guard line < InterruptLines.count else { throw .invalid }
+        lines.raise(line)
+    }
+
+    /// BREAK: a level; run() ends with EAGAIN as long as it is on. The device keeps the
+    /// caller until the level is off; with one thread that would be for ever.
+    func breakOut(_ on: Bool) throws(Errno) {
+        if let errno = machine.breakOut(on) { throw errno }
+    }
+
+    /// Descriptors whose readability ends run() with EAGAIN: with those of the launcher's
+    /// here, no other process has to send BREAK. Replaces the earlier ones.
+    func watch(_ descriptors: [Int32]) { watched = descriptors.map { Poll.Interest($0) } }
+
+    func close() {
+        machine.close()
+        clock.cancelEvent()
+        bindings = DmaBindings()
+    }
+
+    // MARK: - Run loop
+
+    /// How run() ends when it does not fail.
+    enum Outcome {
+        case notification(GuestMachine.Notification)
+        case reason(Text)
+    }
+
+    /// Runs the guest (the device's read()).
+    /// - Throws: ENOENT when the guest dies now (its reason is for the next call), EAGAIN
+    ///   for a break or a watched descriptor, EINVAL not initialised, EBADF closed.
+    func run() throws(Errno) -> Outcome {
+        switch machine.enter() {
+        case .proceed: clock.resume()
+        case .fail(let errno): throw errno
+        case .tell(let reason): return .reason(reason.text(abi, pageLimit: pageLimit))
+        }
+        while true {
+            serveCalls()
+            switch machine.afterCalls() {
+            case .deliver(let record): return .notification(record)
+            case .fail(let errno): throw errno
+            default: break
+            }
+            if clock.isTimeToLook(), try anyWatchedReady(timeout: Nanoseconds(count: 0)) {
+                machine.pause()
+                throw .again
+            }
+            if clock.takeEvent() { lines.raise(0) }
+            let patience = deliverInterrupt()
+            switch machine.beforeEntry() {
+            case .execute: execute(atMost: patience)
+            case .sleep: try sleep()
+            case .fail(let errno): throw errno
+            default: break
+            }
+        }
+    }
+
+    /// Lets the guest's code run until it needs the host, or `patience` instructions.
+    private func execute(atMost patience: Int) {
+        if segmentsStale {
+            guard processor.reloadSegments() else { return failEntry() }
+            segmentsStale = false
+        }
+        // The tables themselves must be readable; their entries the processor checks.
+        let directory = processor.pageDirectory & ~0xFFF
+        guard directory >> 12 < min(pageLimit, memory.count >> 12) else {
+            return kill(.badRead(address: directory &+ (processor.eip >> 22) &* 4))
+        }
+        let before = processor.instructionCount
+        let exit = processor.run(instructions: min(clock.slice, patience))
+        clock.spend(processor.instructionCount &- before)
+        switch exit {
+        case .sliceEnded: break
+        case .trap(let vector, let errorCode, let address):
+            handleTrap(UInt32(vector), errorCode, address)
+        case .badPageDirectoryEntry: kill(.badPageDirectoryEntry)
+        case .badPageTableEntry: kill(.badPageTableEntry)
+        }
+    }
+
+    /// A halted guest costs nothing: sleeps until its clock event or a watched descriptor.
+    private func sleep() throws(Errno) {
+        clock.refresh()
+        if clock.isEventDue { return }
+        let isReady: Bool
+        do throws(Errno) {
+            isReady = try anyWatchedReady(timeout: clock.untilEvent)
+        } catch {
+            machine.pause()
+            throw error
+        }
+        clock.resume()
+        if isReady {
+            machine.pause()
+            throw .again
+        }
+    }
+
+    private func anyWatchedReady(timeout: Nanoseconds?) throws(Errno) -> Bool {
+        if watched.isEmpty && timeout == Nanoseconds(count: 0) { return false }
+        return try Poll.wait(watched, timeout: timeout).contains(true)
+    }
+
+    // MARK: - Common to all parts
+
+    func kill(_ reason: DeathReason) { machine.kill(reason) }
+
+    /// A segment register holds what the processor cannot load.
+    func failEntry() {
+        kill(.unhandledTrap(256, instruction: processor.eip, detail: lastErrorCode))
+    }
+
+    /// The top of every address space is off limits: the original's switcher is there.
+    static let reservedTop: UInt32 = 0xFFC0_0000
+
+    /// A block of guest memory as the original admits it: it ends below the last page
+    /// boundary of the granted pages. Docs: "Read this first" 7.
+    func range(_ address: UInt32, _ count: UInt32) -> GuestRange? {
+        let (end, overflow) = address.addingReportingOverflow(count)
+        guard !overflow && end >> 12 < pageLimit else { return nil }
+        return memory.range(address, count)
+    }
+
+    /// As `range`; the guest dies if that block is not its own.
+    func readable(_ address: UInt32, _ count: UInt32) -> GuestRange? {
+        if let range = range(address, count) { return range }
+        kill(.badBlockRead(address: address, count: count))
+        return nil
+    }
+
+    /// A key is an aligned word of guest memory.
+    func isKey(_ key: UInt32) -> Bool { key & 3 == 0 && memory.range(key, 4) != nil }
+}
+
+extension GuestABI {
+    /// True if INITIALIZE has a page_offset (before era 1c).
+    var namesPageOffset: Bool { era != .era1c }
+
+    /// Bytes of INITIALIZE's arguments: what its write() returns. §1.1.
+    var initializeCount: Int { hasBase && namesPageOffset ? 20 : 16 }
+}

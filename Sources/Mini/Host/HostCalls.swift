@@ -1,0 +1,258 @@
+// Hypercalls of eras 0…1c. The asynchronous ring goes first, on every exit; then the call
+// that trapped. Both stop while a DMA record waits for the launcher.
+// Source: docs/abi/lguest.md §3.2…§3.4, §4.7.
+
+/// Hypercall numbers.
+private enum Call {
+    static let flushAsync: UInt32 = 0
+    static let initialize: UInt32 = 1
+    static let crash: UInt32 = 2
+    static let loadGDT: UInt32 = 3
+    static let newPageTable: UInt32 = 4
+    static let flushTLB: UInt32 = 5
+    static let loadIDTEntry: UInt32 = 6
+    static let setStack: UInt32 = 7
+    static let taskSwitched: UInt32 = 8
+    static let setClockEvent: UInt32 = 9
+    static let halt: UInt32 = 10
+    static let bindDMA: UInt32 = 12
+    static let sendDMA: UInt32 = 13
+    static let setPTE: UInt32 = 14
+    static let setPMD: UInt32 = 15
+    static let loadTLS: UInt32 = 16
+}
+
+extension Host {
+    /// Everything that the guest asked for since the last turn.
+    func serveCalls() {
+        guard data != nil else {
+            if callPending {
+                callPending = false
+                serveFirstCall(trappedCall)
+            }
+            return
+        }
+        var slots = GuestABI.ringSlots
+        while canServe && slots > 0, let next = data?.nextCall() {
+            serve(next.call)
+            data?.finishCall(next.slot)
+            slots -= 1
+        }
+        if callPending && canServe {
+            callPending = false
+            if let value = serve(trappedCall) { processor[.eax] = value }
+        }
+    }
+
+    /// False while a record waits for the launcher, and when nobody is left to serve.
+    private var canServe: Bool {
+        let phase = machine.phase
+        return phase != .notifying && phase != .dead
+    }
+
+    /// Eras to 1c: number in eax, arguments in edx, ebx, ecx.
+    private var trappedCall: Hypercall {
+        Hypercall(
+            number: processor[.eax], first: processor[.edx], second: processor[.ebx],
+            third: processor[.ecx])
+    }
+
+    /// - Returns: what eax becomes, for the one call that has a result.
+    @discardableResult
+    private func serve(_ call: Hypercall) -> UInt32? {
+        switch call.number {
+        case Call.flushAsync: break
+        case Call.initialize: kill(.secondInitialization)
+        case Call.crash: crash(call.first)
+        case Call.loadGDT: loadDescriptors(call.first, count: call.second)
+        case Call.newPageTable: processor.pageDirectory = call.first
+        case Call.flushTLB: processor.flushTranslations()
+        case Call.loadIDTEntry: loadGate(call.first, low: call.second, high: call.third)
+        case Call.setStack: setStack(call.first, pointer: call.second, pages: call.third)
+        case Call.taskSwitched: processor.taskSwitched = call.first != 0
+        case Call.setClockEvent: setClockEvent(call.first)
+        case Call.halt: machine.halt()
+        case Call.bindDMA: return bind(call.first, call.second, call.third)
+        case Call.sendDMA: send(key: call.first, buffer: call.second)
+        case Call.setPTE: setPTE(call.first, virtual: call.second, entry: call.third)
+        case Call.setPMD: if call.second < Self.reservedTop >> 22 { processor.flushTranslations() }
+        case Call.loadTLS: loadTLS(call.first)
+        default: kill(.badCall(number: call.number))
+        }
+        return nil
+    }
+
+    // MARK: - Beginning and end
+
+    /// Before `lguest_data` is known only INIT is a call.
+    private func serveFirstCall(_ call: Hypercall) {
+        guard call.number == Call.initialize else {
+            return kill(.callBeforeInitialization(number: call.number))
+        }
+        let address = call.first
+        guard let range = range(address, abi.data.count) else {
+            return kill(.badDataPage(address: address))
+        }
+        let area = GuestDataArea(memory, range, abi)
+        data = area
+        area.setTimeStampRate(kilohertz: HostClock.timeStampKilohertz)
+        if let vector = area.systemCallVector, vector != InterruptTable.systemCallVector {
+            kill(.badSystemCallVector)
+        }
+        quietCode = area.quietCode
+        area.setReservedTop(0 &- Self.reservedTop)
+        area.setGuestIdentity(0)
+        area.setTime(Clock.realTime())
+        area.setPageDirectory(processor.pageDirectory)
+        if let kernel = area.kernelAddress, kernel >= Self.reservedTop {
+            kill(.badKernelAddress(virtual: kernel))
+        }
+        processor.flushTranslations()
+    }
+
+    /// CRASH: 128 bytes, the last one forced to NUL. "Power down" is such a crash.
+    private func crash(_ address: UInt32) {
+        guard let range = readable(address, 128) else { return }
+        let bytes = unsafe memory.readable(range).prefix(127).prefix { $0 != 0 }
+        kill(.crash(Text(bytes: unsafe Array(bytes))))
+    }
+
+    // MARK: - Segments and gates
+
+    /// LOAD_GDT: the first `count` entries; whatever was there is corrected again.
+    private func loadDescriptors(_ address: UInt32, count: UInt32) {
+        guard count <= SegmentRules.entries else { return kill(.tooManyDescriptors(count)) }
+        copyDescriptors(address, 0..<count)
+        for index in count..<SegmentRules.entries where !SegmentRules.isHosts(index) {
+            let descriptor = processor.descriptor(Int(index))
+            processor.setDescriptor(Int(index), SegmentRules.corrected(descriptor))
+        }
+    }
+
+    /// LOAD_TLS: three entries.
+    private func loadTLS(_ address: UInt32) {
+        copyDescriptors(address, SegmentRules.firstTLS..<SegmentRules.lastTLS + 1)
+    }
+
+    private func copyDescriptors(_ address: UInt32, _ entries: Range<UInt32>) {
+        guard let range = readable(address, UInt32(entries.count) * 8) else { return }
+        let table = unsafe memory.readable(range)
+        for (offset, index) in entries.enumerated() where !SegmentRules.isHosts(index) {
+            let descriptor = unsafe table.loadUnaligned(
+                fromByteOffset: offset * 8, as: UInt64.self)
+            processor.setDescriptor(Int(index), SegmentRules.corrected(descriptor))
+        }
+        segmentsStale = true
+    }
+
+    /// LOAD_IDT_ENTRY.
+    private func loadGate(_ vector: UInt32, low: UInt32, high: UInt32) {
+        switch gates.load(vector, low: low, high: high) {
+        case .ignored: break
+        case .refused(let reason): kill(reason)
+        case .set(let gate): installGate(UInt8(vector), gate)
+        }
+    }
+
+    private func installGate(_ vector: UInt8, _ gate: InterruptTable.Gate?) {
+        guard let gate, InterruptTable.isDirect(UInt32(vector), gate) else {
+            return processor.setGate(vector, .host(privilege: 0))
+        }
+        processor.setGate(
+            vector,
+            .direct(
+                selector: InterruptTable.codeSelector, offset: gate.handler,
+                privilege: gate.privilege, isTrap: true))
+    }
+
+    /// SET_STACK: up to two pages below `pointer`, which must be writable now.
+    private func setStack(_ selector: UInt32, pointer: UInt32, pages: UInt32) {
+        guard selector & 3 == 1 else { return kill(.badStackSegment(selector)) }
+        guard pages <= 2 else { return kill(.badStackPages(pages)) }
+        ringStack = (UInt16(truncatingIfNeeded: selector), pointer)
+        processor.setRingStack(selector: ringStack.selector, pointer: pointer)
+        for page in 0..<pages {
+            let address = pointer &- 1 &- page &* 4096
+            if let reason = refusalToWrite(address) { return kill(reason) }
+            _ = processor.translate(address, write: true, user: false)
+        }
+    }
+
+    private func setClockEvent(_ delay: UInt32) {
+        if delay == 0 { clock.cancelEvent() } else { clock.setEvent(after: delay) }
+    }
+
+    // MARK: - Page tables
+    // The processor walks the guest's own tables, so these calls only tell which of its
+    // translations to forget; the checks are the original's.
+
+    /// SET_PTE. An entry is looked at if it is in use and its table exists.
+    private func setPTE(_ directory: UInt32, virtual: UInt32, entry: UInt32) {
+        guard virtual < Self.reservedTop else { return kill(.reservedTop) }
+        let inUse =
+            entry & PageEntry.present != 0
+            && entry & (PageEntry.accessed | PageEntry.dirty) != 0
+        if inUse, isBadLeaf(entry), hasTable(directory, virtual) { kill(.badPageTableEntry) }
+        processor.flushTranslation(of: virtual)
+    }
+
+    private func hasTable(_ directory: UInt32, _ virtual: UInt32) -> Bool {
+        let entry = memory.load32((directory & ~0xFFF) &+ (virtual >> 22) &* 4) ?? 0
+        return entry & PageEntry.present != 0
+    }
+
+    private func isBadLeaf(_ entry: UInt32) -> Bool {
+        entry & PageEntry.refusedInLeaf != 0 || entry >> 12 >= pageLimit
+    }
+
+    /// Why the guest kernel could not write there; nil if it can.
+    private func refusalToWrite(_ virtual: UInt32) -> DeathReason? {
+        guard virtual < Self.reservedTop else { return .reservedTop }
+        let place = (processor.pageDirectory & ~0xFFF) &+ (virtual >> 22) &* 4
+        guard range(place, 4) != nil, let top = memory.load32(place) else {
+            return .badRead(address: place)
+        }
+        guard top & PageEntry.present != 0 else { return .badStackPage(virtual: virtual) }
+        guard top & PageEntry.refusedInTop == 0 && top >> 12 < pageLimit else {
+            return .badPageDirectoryEntry
+        }
+        let leafPlace = (top & ~0xFFF) &+ (virtual >> 12 & 0x3FF) &* 4
+        guard range(leafPlace, 4) != nil, let leaf = memory.load32(leafPlace) else {
+            return .badRead(address: leafPlace)
+        }
+        guard leaf & PageEntry.present != 0 && leaf & PageEntry.writable != 0 else {
+            return .badStackPage(virtual: virtual)
+        }
+        return isBadLeaf(leaf) ? .badPageTableEntry : nil
+    }
+
+    // MARK: - DMA
+
+    /// BIND_DMA: 1 for done.
+    private func bind(_ key: UInt32, _ buffers: UInt32, _ code: UInt32) -> UInt32 {
+        guard DmaBindings.hasLine(code) else { return 0 }
+        guard isKey(key) else {
+            kill(.badBindingKey(key))
+            return 0
+        }
+        return bindings.bind(key: key, buffers: buffers, code: code) ? 1 : 0
+    }
+
+    /// SEND_DMA: every key in our private memory is the launcher's business.
+    private func send(key: UInt32, buffer: UInt32) {
+        guard isKey(key) else { return kill(.badSendingKey) }
+        machine.send(GuestMachine.Notification(buffer: buffer, key: key))
+    }
+}
+
+/// Bits of page table entries. §4.7.
+enum PageEntry {
+    static let present: UInt32 = 1 << 0
+    static let writable: UInt32 = 1 << 1
+    static let accessed: UInt32 = 1 << 5
+    static let dirty: UInt32 = 1 << 6
+    /// Everything but present, writable, user, accessed, dirty.
+    static let refusedInTop: UInt32 = 0xFFF & ~0x67
+    /// Large page or PAT, write-through.
+    static let refusedInLeaf: UInt32 = 0x88
+}

@@ -1,0 +1,113 @@
+// Traps and interrupts: what the host does itself, and how it enters the guest's handlers,
+// pushing the frame that the CPU would have pushed. Source: docs/abi/lguest.md §4.3…§4.5.
+
+extension Host {
+    /// The processor stopped for the host.
+    func handleTrap(_ vector: UInt32, _ errorCode: UInt32, _ address: UInt32) {
+        lastErrorCode = errorCode
+        switch vector {
+        case InterruptTable.hypercallVector: callPending = true
+        case 13 where errorCode == 0 && emulatePortInstruction(): break
+        case 14: handlePageFault(errorCode, address)
+        // The FPU is the guest's as long as it did not ask to be told.
+        case 7 where !processor.taskSwitched: break
+        // A system call without a trap gate looks like a device interrupt: dropped.
+        case 32...: break
+        default: reflect(vector, errorCode, detail: errorCode)
+        }
+    }
+
+    private func handlePageFault(_ errorCode: UInt32, _ address: UInt32) {
+        if address >= Self.reservedTop {
+            let place = (processor.pageDirectory & ~0xFFF) &+ (address >> 22) &* 4
+            if (memory.load32(place) ?? 0) & PageEntry.present != 0 { return kill(.reservedTop) }
+        }
+        data?.setFaultAddress(address)
+        reflect(14, errorCode, detail: address)
+    }
+
+    /// Enters the guest's handler, or ends the guest if it has none.
+    private func reflect(_ vector: UInt32, _ errorCode: UInt32, detail: UInt32) {
+        guard let gate = gates[vector] else {
+            return kill(
+                .unhandledTrap(vector, instruction: processor.eip, detail: detail))
+        }
+        enter(gate, errorCode: InterruptTable.hasErrorCode(vector) ? errorCode : nil)
+    }
+
+    /// Delivers the interrupt that may be delivered now, if any.
+    /// - Returns: how many instructions the guest may run before it is asked again. It makes
+    ///   no call when it turns interrupts on, so the host has to look.
+    func deliverInterrupt() -> Int {
+        guard let data else { return .max }
+        let isAsleep = machine.phase == .halted
+        switch lines.decide(
+            .init(
+                blocked: data.blockedInterrupts, enabled: data.interruptsEnabled,
+                asleep: isAsleep, instruction: processor.eip, quietCode: quietCode))
+        {
+        case .none: return .max
+        case .blocked: return 20_000
+        case .notNow: return 1_000
+        case .deliver(let line):
+            if isAsleep {
+                data.setInterruptsEnabled(true)
+                machine.wake()
+            }
+            if let gate = gates[InterruptLines.firstVector + line] {
+                lines.acknowledge(line)
+                enter(gate, errorCode: nil)
+            }
+            data.setTime(Clock.realTime())
+            return lines.isQuiet ? .max : 1_000
+        }
+    }
+
+    /// Pushes a frame and starts a handler in ring 1. Every word goes through the guest's
+    /// page tables; a stack that is not there ends the guest.
+    private func enter(_ gate: InterruptTable.Gate, errorCode: UInt32?) {
+        let cpu = processor
+        let fromUser = cpu.selector(.ss) & 3 != 1
+        let stackSelector = fromUser ? ringStack.selector : cpu.selector(.ss)
+        var stack = fromUser ? ringStack.pointer : cpu[.esp]
+        if fromUser {
+            guard push(UInt32(cpu.selector(.ss)), &stack), push(cpu[.esp], &stack) else { return }
+        }
+        let enabled = data?.interruptsEnabled ?? true
+        let flag = GuestDataArea.interruptFlag
+        let flags = enabled ? cpu.eflags | flag : cpu.eflags & ~flag
+        guard push(flags, &stack), push(UInt32(cpu.selector(.cs)), &stack),
+            push(cpu.eip, &stack)
+        else { return }
+        if let errorCode, !push(errorCode, &stack) { return }
+        cpu[.esp] = stack
+        cpu.eip = gate.handler
+        if gate.masksInterrupts { data?.setInterruptsEnabled(false) }
+        guard cpu.setSegment(.cs, InterruptTable.codeSelector),
+            cpu.setSegment(.ss, stackSelector)
+        else { return failEntry() }
+    }
+
+    private func push(_ value: UInt32, _ stack: inout UInt32) -> Bool {
+        stack &-= 4
+        if stack < Self.reservedTop && processor.write32(linear: stack, value) { return true }
+        // The original reckons with the guest's linear map where it has one.
+        kill(
+            abi.namesPageOffset
+                ? .badWrite(address: stack &- pageOffset) : .badAddress(virtual: stack))
+        return false
+    }
+
+    /// Port input and output of the guest kernel.
+    private func emulatePortInstruction() -> Bool {
+        let cpu = processor
+        let isKernel = abi.namesPageOffset ? cpu.eip >= pageOffset : cpu.privilege == 1
+        let start = cpu.eip
+        guard isKernel,
+            let instruction = PortInstruction({ cpu.read8(linear: start &+ $0) })
+        else { return false }
+        cpu[.eax] = instruction.result(cpu[.eax])
+        cpu.eip = start &+ instruction.count
+        return true
+    }
+}

@@ -1,0 +1,140 @@
+// A `bzImage`: boot code and a setup header in front of a compressed kernel. The kernels of
+// eras 0 to 1c are unpacked by the launcher: the gzip member is searched for, because their
+// header does not say where it is. What it unpacks to is a raw image for 1 MiB.
+// Source: docs/abi/lguest.md §2.4; the kernel's boot protocol for x86.
+
+/// What the setup header of a bzImage (or zImage) says.
+struct BzImage: Equatable {
+    /// Where kernels unpack to, in guest-physical bytes.
+    static let loadAddress: UInt32 = 0x10_0000
+
+    /// Of the boot protocol, 0x0206 for 2.06.
+    let protocolVersion: UInt16
+    /// False for a zImage.
+    let isLoadedHigh: Bool
+    let is64Bit: Bool
+    /// From the header's own text.
+    let version: LinuxVersion?
+    /// Where the protected-mode part begins in the file.
+    let body: Int
+    /// Size that the file should have; a few bytes of padding may be missing.
+    let expectedSize: UInt64
+    /// Where the compressed kernel begins in the file, if the header knows.
+    let payload: Int?
+
+    /// nil if the file does not begin with boot code and a setup header.
+    init?(_ file: ByteView) {
+        guard file.half(0x1FE) == 0xAA55, file.has("HdrS", at: 0x202),
+            let version = file.half(0x206), let setupSectors = file.byte(0x1F1)
+        else { return nil }
+        protocolVersion = version
+        isLoadedHigh = (file.byte(0x211) ?? 0) & 1 == 1
+        is64Bit = version >= 0x020C && (file.half(0x236) ?? 0) & 1 == 1
+        // The protocol: a count of 0 means 4.
+        body = (Int(setupSectors == 0 ? 4 : setupSectors) + 1) * 512
+        expectedSize = UInt64(body) + UInt64(file.word(0x1F4) ?? 0) * 16
+        let text = Int(file.half(0x20E) ?? 0) + 0x200
+        self.version =
+            text > 0x200 && text < body ? LinuxVersion(file.line(at: text, limit: 128)) : nil
+        if version >= 0x0208, let offset = file.word(0x248), offset > 0, offset < 1 << 30 {
+            payload = body + Int(offset)
+        } else {
+            payload = nil
+        }
+    }
+
+    /// Refuses what no unpacking could make a kernel of ours.
+    func check(_ file: ByteView) throws(ImageError) {
+        if is64Bit { throw .kernel64(version: version?.name) }
+        if let method = compression(file), method != "gzip" {
+            throw .otherCompression(method, version: version?.name)
+        }
+        if let version, version.isAtLeast(4, 14) { throw .withoutLguest(version: version.name) }
+        if !isLoadedHigh { throw .zImage(version: version?.name) }
+    }
+
+    /// By the signature of the compressed kernel. Source: the compressors' formats.
+    private func compression(_ file: ByteView) -> Text? {
+        guard let payload else { return nil }
+        if file.has([0x1F, 0x8B], at: payload) { return "gzip" }
+        if file.has([0xFD, 0x37, 0x7A, 0x58, 0x5A, 0], at: payload) { return "xz" }
+        if file.has("BZh", at: payload) { return "bzip2" }
+        if file.has([0x5D, 0, 0], at: payload) { return "lzma" }
+        if file.has([0x89, 0x4C, 0x5A, 0x4F], at: payload) { return "lzo" }
+        if file.has([0x02, 0x21, 0x4C, 0x18], at: payload) { return "lz4" }
+        if file.has([0x28, 0xB5, 0x2F, 0xFD], at: payload) { return "zstd" }
+        return nil
+    }
+
+    // MARK: Unpacking
+
+    /// Bytes that false candidates may unpack to, all together, before the search is given
+    /// up: a hostile file must not keep us busy.
+    private static let patience = 64 << 20
+    private static let mostCandidates = 1024
+
+    /// Unpacks the first sound gzip member to `loadAddress`; memory there must be zero.
+    /// - Parameter limit: bytes of memory that the kernel may fill.
+    /// - Returns: where in the file the member was, and how many bytes it gave.
+    func unpack(
+        _ file: ByteView, into memory: GuestMemory, limit: UInt32
+    ) throws(ImageError) -> (member: Int, size: UInt32) {
+        let size = limit > Self.loadAddress ? limit - Self.loadAddress : 0
+        guard let range = memory.range(Self.loadAddress, size) else {
+            throw .needsMemory(needed: GuestLayout.leastMebibytes, available: limit >> 20)
+        }
+        let output = unsafe memory.writable(range)
+        var furthest: Gzip.Outcome?
+        var wasted = 0
+        var from = body
+        for _ in 0..<Self.mostCandidates {
+            guard wasted < Self.patience, let at = Gzip.candidate(file, from: from) else { break }
+            let outcome = unsafe Gzip.unpack(file, at: at, to: output)
+            if outcome.failure == nil { return (at, UInt32(outcome.produced)) }
+            unsafe UnsafeMutableRawBufferPointer(rebasing: output[..<outcome.produced])
+                .initializeMemory(as: UInt8.self, repeating: 0)
+            if outcome.produced >= furthest?.produced ?? 0 { furthest = outcome }
+            wasted += outcome.produced + 4096
+            from = at + 1
+        }
+        throw refusal(file, furthest, limit: limit)
+    }
+
+    private func refusal(_ file: ByteView, _ furthest: Gzip.Outcome?, limit: UInt32) -> ImageError {
+        let isCutOff = UInt64(file.count) + 16 < expectedSize
+        guard let furthest, let failure = furthest.failure, furthest.produced > 0 || !isCutOff
+        else {
+            return isCutOff
+                ? .bzImageCutOff(size: UInt64(file.count), expected: expectedSize)
+                : .noCompressedKernel(version: version?.name)
+        }
+        switch failure {
+        case .endsEarly: return .gzipEndsEarly(at: furthest.position)
+        case .corrupt(let what): return .gzipCorrupt(at: furthest.position, what)
+        case .wrongChecksum: return .gzipWrongChecksum(at: furthest.position)
+        case .wrongLength: return .gzipWrongLength(at: furthest.position)
+        case .full:
+            // How much more it is, the data do not say.
+            return .needsMemory(needed: (limit >> 20) + 1, available: limit >> 20)
+        }
+    }
+
+    // MARK: Page offset
+
+    /// The page offset of a raw image, from its code: loads from absolute addresses
+    /// (`mov moffs32,%eax`) mostly name kernel data, so the first top byte that is met four
+    /// times is that of the page offset. §2.4.
+    static func pageOffset(_ image: ByteView) -> UInt32? {
+        var counts = [UInt8](repeating: 0, count: 256)
+        var at = 0
+        while at + 4 < image.count {
+            if image[at] == 0xA1 {
+                let top = Int(image[at + 4])
+                counts[top] += 1
+                if counts[top] == 4 { return UInt32(top) << 24 }
+            }
+            at += 1
+        }
+        return nil
+    }
+}

@@ -1,0 +1,65 @@
+// Says what a file is that is no kernel, from its first bytes, so that the refusal helps.
+// Sources: the formats' published signatures.
+
+enum FileKind {
+    /// - Returns: as "a shell script"; "data of an unknown kind" if nothing is recognised.
+    static func describe(_ file: ByteView) -> Text {
+        if let kind = signature(file) { return kind }
+        if file.has("#!") { return script(file) }
+        if file.has("ustar", at: 257) { return "a tar archive" }
+        if file.half(510) == 0xAA55 { return "a boot sector or disk image" }
+        if file.half(0x438) == 0xEF53 { return "an ext2 file system" }
+        if file.has("CD001", at: 0x8001) { return "a CD image" }
+        if isText(file) { return "a text file" }
+        if isZero(file) { return "nothing but zeros" }
+        return "data of an unknown kind"
+    }
+
+    private static func signature(_ file: ByteView) -> Text? {
+        if file.has([0x1F, 0x8B], at: 0) { return "a gzip file (unpack it first)" }
+        if file.has([0x1F, 0x9D], at: 0) { return "a compress (.Z) file" }
+        if file.has([0xFD, 0x37, 0x7A, 0x58, 0x5A, 0], at: 0) { return "an xz file" }
+        if file.has("BZh") { return "a bzip2 file" }
+        if file.has([0x28, 0xB5, 0x2F, 0xFD], at: 0) { return "a zstd file" }
+        if file.has([0x04, 0x22, 0x4D, 0x18], at: 0) { return "an lz4 file" }
+        if file.has([0x02, 0x21, 0x4C, 0x18], at: 0) { return "an lz4 file" }
+        if file.has([0x5D, 0, 0], at: 0) { return "an lzma file" }
+        if file.has("070701") || file.has("070702") || file.has("070707")
+            || file.has([0xC7, 0x71], at: 0)
+        {
+            return "a cpio archive (an initrd?)"
+        }
+        if file.has("MZ") { return "a DOS or Windows program" }
+        if file.has("hsqs") { return "a squashfs file system" }
+        if file.has([0x45, 0x3D, 0xCD, 0x28], at: 0) { return "a cramfs file system" }
+        if file.has("-rom1fs-") { return "a romfs file system" }
+        if file.has("QFI") && file.byte(3) == 0xFB { return "a qcow disk image" }
+        if file.has("!<arch>\n") { return "an ar archive or Debian package" }
+        if file.has("PK") && file.half(2) == 0x0403 { return "a zip archive" }
+        if file.has([0xCA, 0xFE, 0xBA, 0xBE], at: 0) { return "a Java class or Mach-O file" }
+        if file.has([0xCF, 0xFA, 0xED, 0xFE], at: 0) { return "a Mach-O program" }
+        if file.has([0x27, 0x05, 0x19, 0x56], at: 0) { return "a U-Boot image" }
+        return nil
+    }
+
+    private static func script(_ file: ByteView) -> Text {
+        let line = file.line(at: 2, limit: 80).bytes
+        return line.count >= 2 && line.suffix(2).elementsEqual("sh".utf8)
+            ? "a shell script" : "a script"
+    }
+
+    private static func isText(_ file: ByteView) -> Bool {
+        for offset in 0..<min(file.count, 512) {
+            switch file[offset] {
+            case 0x09, 0x0A, 0x0C, 0x0D, 0x1B, 0x20...0x7E, 0x80...0xFF: continue
+            default: return false
+            }
+        }
+        return true
+    }
+
+    private static func isZero(_ file: ByteView) -> Bool {
+        for offset in 0..<min(file.count, 4096) where file[offset] != 0 { return false }
+        return true
+    }
+}

@@ -1,0 +1,141 @@
+// The wrapper around deflate data: a header, and behind the data their checksum and length.
+// Source: RFC 1952.
+
+/// A gzip member inside a larger file.
+enum Gzip {
+    enum Failure: Error, Equatable {
+        case endsEarly
+        case full
+        case corrupt(Text)
+        case wrongChecksum
+        case wrongLength
+    }
+
+    /// What became of a member: how far it was read and how many bytes it gave. Both also
+    /// tell how far a damaged one got.
+    struct Outcome: Equatable {
+        /// Offset in the file of the first byte after what was read, or of the damage.
+        var position: Int
+        var produced: Int
+        var failure: Failure?
+    }
+
+    private static let signature: [UInt8?] = [0x1F, 0x8B, 8]
+    private static let systemUnix: UInt8 = 3
+
+    /// The next place at or after `from` where a member may begin. Kernels are packed
+    /// on Unix, which the header says in its tenth byte; that makes false candidates rare.
+    static func candidate(_ file: ByteView, from: Int) -> Int? {
+        var at = max(0, from)
+        while at < file.count {
+            if file[at] == 0x1F, file.has(signature, at: at), let flags = file.byte(at + 3),
+                flags & 0xE0 == 0, file.byte(at + 9) == systemUnix
+            {
+                return at
+            }
+            at += 1
+        }
+        return nil
+    }
+
+    /// Unpacks the member that begins at `start`.
+    /// - Parameter output: room for the unpacked bytes; more is never written.
+    static func unpack(
+        _ file: ByteView, at start: Int, to output: UnsafeMutableRawBufferPointer
+    ) -> Outcome {
+        var outcome = Outcome(position: start, produced: 0, failure: nil)
+        guard let data = headerEnd(file, start) else {
+            outcome.position = file.count
+            outcome.failure = .endsEarly
+            return outcome
+        }
+        var inflate = unsafe Inflate(file, from: data, to: output)
+        do throws(Inflate.Failure) { try inflate.run() } catch {
+            switch error {
+            case .endsEarly: outcome.failure = .endsEarly
+            case .full: outcome.failure = .full
+            case .corrupt(let what): outcome.failure = .corrupt(what)
+            }
+        }
+        outcome.position = inflate.position
+        outcome.produced = inflate.produced
+        if outcome.failure == .endsEarly { outcome.position = file.count }
+        guard outcome.failure == nil else { return outcome }
+        let trailer = inflate.position
+        guard let checksum = file.word(trailer), let length = file.word(trailer + 4) else {
+            outcome.position = file.count
+            outcome.failure = .endsEarly
+            return outcome
+        }
+        let unpacked = unsafe UnsafeRawBufferPointer(rebasing: output[..<inflate.produced])
+        if length != UInt32(truncatingIfNeeded: inflate.produced) {
+            outcome.position = trailer + 4
+            outcome.failure = .wrongLength
+        } else if unsafe checksum != CRC32.of(unpacked) {
+            outcome.failure = .wrongChecksum
+        } else {
+            outcome.position = trailer + 8
+        }
+        return outcome
+    }
+
+    /// Offset of the deflate data behind a header with any of the optional fields.
+    private static func headerEnd(_ file: ByteView, _ start: Int) -> Int? {
+        guard let flags = file.byte(start + 3) else { return nil }
+        var at = start + 10
+        if flags & 4 != 0 {
+            guard let length = file.half(at) else { return nil }
+            at += 2 + Int(length)
+        }
+        // A name and a comment, each ended by 0.
+        for flag: UInt8 in [8, 16] where flags & flag != 0 {
+            while true {
+                guard let byte = file.byte(at) else { return nil }
+                at += 1
+                if byte == 0 { break }
+            }
+        }
+        if flags & 2 != 0 { at += 2 }
+        return at <= file.count ? at : nil
+    }
+}
+
+/// The checksum of gzip and Ethernet, four bytes a step.
+enum CRC32 {
+    private static let polynomial: UInt32 = 0xEDB8_8320
+
+    static func of(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+        let tables = makeTables()
+        var checksum = UInt32.max
+        var at = 0
+        while bytes.count - at >= 4 {
+            checksum ^= unsafe UInt32(
+                littleEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self))
+            checksum =
+                tables[768 + Int(checksum & 0xFF)]
+                ^ tables[512 + Int(checksum >> 8 & 0xFF)]
+                ^ tables[256 + Int(checksum >> 16 & 0xFF)] ^ tables[Int(checksum >> 24)]
+            at &+= 4
+        }
+        while at < bytes.count {
+            checksum = checksum >> 8 ^ tables[Int((checksum ^ UInt32(unsafe bytes[at])) & 0xFF)]
+            at &+= 1
+        }
+        return ~checksum
+    }
+
+    /// Four tables of 256: what a byte adds to the checksum when 0 to 3 bytes follow it.
+    private static func makeTables() -> [UInt32] {
+        var tables = [UInt32](repeating: 0, count: 1024)
+        for byte in 0..<256 {
+            var value = UInt32(byte)
+            for _ in 0..<8 { value = value >> 1 ^ (value & 1 == 1 ? polynomial : 0) }
+            tables[byte] = value
+        }
+        for index in 256..<1024 {
+            let before = tables[index - 256]
+            tables[index] = before >> 8 ^ tables[Int(before & 0xFF)]
+        }
+        return tables
+    }
+}

@@ -1,0 +1,118 @@
+// The life of one launch, from nothing to the guest's end. The driver (Launcher.swift) does
+// what the machine says and tells it how that went; the machine makes no system call.
+//
+//   empty -- memory mapped --> memory -- image loaded --> loaded -- initialized -->
+//   initialized -- session opened --> running
+//
+//   running -- notified --> servingOutput -- output served --> running
+//   running -- broken out --> servingInput -- input served --> running
+//   running -- died --> dying -- reason --> ended(powered off or died)
+//   running -- reason, restart --> ended
+//   servingOutput, servingInput -- left --> ended(escaped, signal)
+//   every state but ended -- failed --> ended(failed)
+//
+// Source: docs/abi/lguest.md §1.6 (what run returns), §2.6 (the order of things).
+// The same as a page: docs/launch-machine.md.
+
+/// How a launch ended.
+enum Outcome: Equatable {
+    case poweredOff
+    /// The host's reason, as "unhandled trap 6 at 0xc0100000 (0x0)".
+    case died(Text)
+    case restart
+    case escaped
+    case signal(Signal)
+    case failed(LauncherError)
+}
+
+/// Says what the launcher has to do next.
+struct LaunchMachine {
+    private enum State {
+        case empty, memory, loaded, initialized, running, servingOutput, servingInput, dying
+        case ended(Outcome)
+    }
+    private var state = State.empty
+
+    enum Event {
+        case memoryMapped, imageLoaded, deviceInitialized, sessionOpened
+        /// The guest sent a DMA record under a key.
+        case notified(buffer: UInt32, key: UInt32)
+        case outputServed
+        /// Somebody but the guest wants attention.
+        case brokenOut
+        case inputServed
+        /// The guest died; its reason comes with the next run.
+        case died
+        case reason(Text)
+        /// The guest asked for a reboot.
+        case restart
+        /// The user or a signal ended it.
+        case left(Outcome)
+        case failed(LauncherError)
+    }
+
+    enum Action: Equatable {
+        case mapMemory, loadImage, initializeDevice, openSession, run
+        case serveOutput(buffer: UInt32, key: UInt32)
+        case serveInput
+        case finish(Outcome)
+    }
+
+    /// What comes first.
+    static let beginning = Action.mapMemory
+
+    /// Takes the result of the last action.
+    /// - Returns: the next action; nil, and no change, if the event does not belong here.
+    mutating func handle(_ event: Event) -> Action? {
+        switch (state, event) {
+        case (.empty, .memoryMapped): enter(.memory, .loadImage)
+        case (.memory, .imageLoaded): enter(.loaded, .initializeDevice)
+        case (.loaded, .deviceInitialized): enter(.initialized, .openSession)
+        case (.initialized, .sessionOpened): enter(.running, .run)
+        case (.running, .notified(let buffer, let key)):
+            enter(.servingOutput, .serveOutput(buffer: buffer, key: key))
+        case (.servingOutput, .outputServed): enter(.running, .run)
+        case (.running, .brokenOut): enter(.servingInput, .serveInput)
+        case (.servingInput, .inputServed): enter(.running, .run)
+        case (.running, .died): enter(.dying, .run)
+        case (.running, .reason(let reason)), (.dying, .reason(let reason)):
+            end(Self.outcome(of: reason))
+        case (.running, .restart): end(.restart)
+        case (.servingOutput, .left(let outcome)), (.servingInput, .left(let outcome)):
+            end(outcome)
+        case (.ended, _): nil
+        case (_, .failed(let error)): end(.failed(error))
+        default: nil
+        }
+    }
+
+    /// A guest of these eras tells its power-off as it tells a panic: by a text.
+    private static func outcome(of reason: Text) -> Outcome {
+        reason == "CRASH: Power down" ? .poweredOff : .died(reason)
+    }
+
+    private mutating func enter(_ next: State, _ action: Action) -> Action {
+        state = next
+        return action
+    }
+
+    private mutating func end(_ outcome: Outcome) -> Action {
+        state = .ended(outcome)
+        return .finish(outcome)
+    }
+
+    /// The state's name in the diagram.
+    var stateName: StaticString {
+        switch state {
+        case .empty: "empty"
+        case .memory: "memory"
+        case .loaded: "loaded"
+        case .initialized: "initialized"
+        case .running: "running"
+        case .servingOutput: "servingOutput"
+        case .servingInput: "servingInput"
+        case .dying: "dying"
+        case .ended: "ended"
+        }
+    }
+}

@@ -1,0 +1,75 @@
+// The contract that a launcher is written against: the verbs of /dev/lguest with its results
+// and errnos. The kernel of an old 32-bit host implements it (KernelDevice.swift), and so does
+// the built-in host (BuiltInHost.swift); a launcher cannot tell which one it has.
+// Source: docs/abi/lguest.md §1.
+
+/// Request numbers, the first word of every write(). §1.1.
+enum LguestRequest {
+    static let initialize: UInt32 = 0
+    static let dmaBuffer: UInt32 = 1
+    static let interrupt: UInt32 = 2
+    static let breakOut: UInt32 = 3
+}
+
+/// What INITIALIZE says of a guest.
+struct InitializeRequest: Equatable {
+    /// Number of guest pages that the guest may reach, devices' pages included.
+    var pageLimit: UInt32
+    /// Guest-physical address of the first page directory.
+    var pageDirectory: UInt32
+    /// Initial instruction pointer, virtual.
+    var start: UInt32
+    /// The guest kernel's PAGE_OFFSET; eras before 1c.
+    var pageOffset: UInt32
+
+    /// The words of the write() to a device. §0.
+    /// - Parameter base: where guest-physical 0 is in the launcher's address space.
+    func words(_ abi: GuestABI, base: UInt32) -> [UInt32] {
+        var words = [LguestRequest.initialize]
+        if abi.hasBase { words.append(base) }
+        words += [pageLimit, pageDirectory, start]
+        if abi.namesPageOffset { words.append(pageOffset) }
+        return words
+    }
+}
+
+/// How run() ended when it did not fail.
+enum RunResult: Equatable {
+    /// SEND_DMA: guest-physical address of the `lguest_dma` record (unchecked), and its key.
+    case dma(buffer: UInt32, key: UInt32)
+    /// The guest was dead before the call: why.
+    case reason(Text)
+}
+
+/// One guest behind a /dev/lguest. Errnos of every verb: EINVAL before `initialize`, ENOENT
+/// when the guest is dead, EBADF after `close`.
+protocol LguestDevice: AnyObject {
+    /// Makes the guest; runs none of its code.
+    /// - Returns: bytes of the arguments, which tells the device's era. §1.1.
+    /// - Throws: EBUSY (a second call), EINVAL (page offset), ENOMEM, ENOSPC.
+    func initialize(_ request: InitializeRequest) throws(Errno) -> Int
+
+    /// Runs the guest until it needs the launcher.
+    /// - Throws: ENOENT: it died now, call again for the reason. EAGAIN: a break, or a watched
+    ///   descriptor is readable. EINTR: a signal.
+    func run() throws(Errno) -> RunResult
+
+    /// Makes an interrupt pending.
+    /// - Parameter line: 0…31; 0 is the timer's, device slot n has n + 1.
+    func interrupt(_ line: UInt32) throws(Errno)
+
+    /// Finds a buffer that the guest bound to `key`.
+    /// - Returns: guest-physical address of its `lguest_dma`; its used_len holds the line to
+    ///   interrupt once the data are in and used_len is their length.
+    /// - Throws: ENOENT if there is none.
+    func dmaBuffer(_ key: UInt32) throws(Errno) -> UInt32
+
+    /// While on, run() ends with EAGAIN before any guest code.
+    func breakOut(_ on: Bool) throws(Errno)
+
+    /// Descriptors whose readability ends run() with EAGAIN; replaces the earlier ones.
+    func watch(_ descriptors: [Int32])
+
+    /// Ends the guest.
+    func close()
+}

@@ -1,0 +1,156 @@
+// Signals as input. The ones that a program may receive are held back (blocked) and read
+// from a descriptor, so that nothing ever happens between two of our own steps and no handler
+// needs to be careful. Only a fault of our own has a handler: see Terminal.swift.
+// Sources: signal(7), signalfd(2), rt_sigaction(2), asm/signal.h.
+
+import CShim
+
+/// A signal's number, 1…64.
+struct Signal: RawRepresentable, Equatable {
+    let rawValue: Int32
+
+    static let hangUp = Signal(rawValue: 1)
+    static let interrupt = Signal(rawValue: 2)
+    static let quit = Signal(rawValue: 3)
+    static let illegalInstruction = Signal(rawValue: 4)
+    static let busError = Signal(rawValue: 7)
+    static let arithmetic = Signal(rawValue: 8)
+    static let user1 = Signal(rawValue: 10)
+    static let segmentationFault = Signal(rawValue: 11)
+    static let user2 = Signal(rawValue: 12)
+    static let brokenPipe = Signal(rawValue: 13)
+    static let alarm = Signal(rawValue: 14)
+    static let terminate = Signal(rawValue: 15)
+    static let proceed = Signal(rawValue: 18)  // SIGCONT
+    static let stop = Signal(rawValue: 20)  // SIGTSTP
+    static let backgroundRead = Signal(rawValue: 21)  // SIGTTIN
+    static let backgroundWrite = Signal(rawValue: 22)  // SIGTTOU
+    static let processorTime = Signal(rawValue: 24)  // SIGXCPU
+    static let fileSize = Signal(rawValue: 25)  // SIGXFSZ
+    static let virtualAlarm = Signal(rawValue: 26)
+    static let profiling = Signal(rawValue: 27)
+
+    /// Sends the signal to this process.
+    func raise() throws(Errno) {
+        try SystemCall.make(.kill, SystemCall.make(.processID), Int(rawValue))
+    }
+
+    /// True if whoever started us chose that this signal is to be ignored, as `nohup` does.
+    var isIgnored: Bool {
+        var action = mini_sigaction()
+        let asked: Int? = try? withKernel(&action) { (address) throws(Errno) in
+            try SystemCall.make(.signalAction, Int(rawValue), 0, address, SignalSet.size)
+        }
+        let handler = unsafe unsafeBitCast(action.handler, to: Int.self)
+        return asked != nil && handler == 1  // SIG_IGN
+    }
+}
+
+/// A set of signals, as the kernel's 64-bit mask.
+struct SignalSet: Equatable, ExpressibleByArrayLiteral {
+    var mask: UInt64 = 0
+
+    /// The size of a mask in bytes, which the calls want to hear.
+    static let size = 8
+
+    init(arrayLiteral signals: Signal...) { for signal in signals { insert(signal) } }
+
+    func contains(_ signal: Signal) -> Bool { mask & Self.bit(signal) != 0 }
+    mutating func insert(_ signal: Signal) { mask |= Self.bit(signal) }
+    mutating func remove(_ signal: Signal) { mask &= ~Self.bit(signal) }
+
+    private static func bit(_ signal: Signal) -> UInt64 { 1 << UInt64(signal.rawValue - 1) }
+
+    /// How a set changes the signals that this thread holds back.
+    enum Change: Int { case block, unblock, replace }
+
+    /// Changes which signals are held back.
+    /// - Returns: those that were before.
+    @discardableResult
+    func apply(_ change: Change) throws(Errno) -> SignalSet {
+        var masks = (new: mask, old: UInt64(0))
+        try withKernel(&masks) { (address) throws(Errno) -> Void in
+            try SystemCall.make(
+                .signalMask, change.rawValue, address, address + Self.size, Self.size)
+        }
+        var before = SignalSet()
+        before.mask = masks.old
+        return before
+    }
+}
+
+/// Signals held back and handed out one after the other; let through again when it goes.
+struct SignalQueue: ~Copyable {
+    private let source: Descriptor
+    private let before: SignalSet
+
+    /// Readable when a signal waits.
+    var descriptor: Int32 { source.number }
+
+    /// - Parameters:
+    ///   - awaited: the signals that `next` returns.
+    ///   - silenced: further ones that are held back and never seen.
+    init(awaited: SignalSet, silenced: SignalSet) throws(Errno) {
+        var held = awaited
+        held.mask |= silenced.mask
+        let before = try held.apply(.block)
+        let number: Int
+        do throws(Errno) {
+            var mask = awaited.mask
+            // The call of 2.6.22, which has no flags.
+            number = try withKernel(&mask) { (address) throws(Errno) in
+                try SystemCall.make(.signalDescriptor, -1, address, SignalSet.size)
+            }
+        } catch {
+            _ = try? before.apply(.replace)
+            throw error
+        }
+        source = Descriptor(owning: Int32(number))
+        self.before = before
+    }
+
+    deinit {
+        // What still waits was answered (a closed pipe) or is too late.
+        while (try? next()) != nil {}
+        _ = try? before.apply(.replace)
+    }
+
+    /// The next signal that came, or nil.
+    func next() throws(Errno) -> Signal? {
+        guard try Poll.wait([Poll.Interest(descriptor)], timeout: .milliseconds(0))[0] else {
+            return nil
+        }
+        var record = mini_signalfd_siginfo()
+        let count = try withKernel(&record) { (address) throws(Errno) in
+            try SystemCall.retrying(
+                .read, Int(descriptor), address, MemoryLayout<mini_signalfd_siginfo>.size)
+        }
+        return count == MemoryLayout<mini_signalfd_siginfo>.size
+            ? Signal(rawValue: Int32(record.number)) : nil
+    }
+
+    /// Lets the process be stopped, here and now, as job control wants; returns when it goes on.
+    func stop() throws(Errno) {
+        let stop: SignalSet = [.stop]
+        try Signal.stop.raise()
+        try stop.apply(.unblock)
+        try stop.apply(.block)
+    }
+}
+
+/// The process's one-shot alarm, which raises SIGALRM.
+enum Alarm {
+    /// Sets it, in place of one that was set before.
+    static func set(after time: Nanoseconds) throws(Errno) {
+        // struct itimerval: interval, then value, each in seconds and microseconds.
+        var timer = (
+            0, 0, Int(time.count / 1_000_000_000), Int(time.count % 1_000_000_000 / 1000)
+        )
+        try withKernel(&timer) { (address) throws(Errno) -> Void in
+            try SystemCall.make(.intervalTimer, 0, address, 0)
+        }
+    }
+
+    /// Unsets it.
+    static func cancel() { _ = try? set(after: Nanoseconds(count: 0)) }
+}

@@ -1,0 +1,275 @@
+// The cache of decoded blocks. A block is what was decoded from one physical page, from some
+// instruction on to a jump or the page's end, for one mode (code and stack size, which
+// segments are open, privilege). Three ways lead to a block:
+//
+//     link         of the block before: where it went last time
+//     jump cache   direct-mapped by eip
+//     hash         by physical address and mode; then decoding
+//
+// Links and jump cache entries carry the key they were made under: the generation, which
+// counts whatever may change what lies at a linear address, and the mode. When it is no longer
+// the present key they are not taken. Blocks lie in one arena; when that is full everything
+// is forgotten. GuestMemory's map of decoded lines tells a write that it hits code.
+
+/// Bits of `State.mode`.
+enum Mode {
+    /// Code segment with 32-bit defaults.
+    static let code32: UInt32 = 1
+    /// Stack segment that uses esp.
+    static let stack32: UInt32 = 2
+    /// Open es, cs, ss, ds: 1 << (2 + segment).
+    static let open: UInt32 = 4
+    static let user: UInt32 = 0x40
+    /// The trap flag is set: one instruction a block.
+    static let stepping: UInt32 = 0x80
+    static let openCode: UInt32 = open << 1
+}
+
+/// Head of a decoded block; its operations follow in memory.
+@safe struct Block {
+    /// Guest-physical address of the first instruction; all ones when invalid.
+    var physical: UInt32
+    var mode: UInt32
+    /// Number of instructions and of their bytes.
+    var count: UInt32
+    var bytes: UInt32
+    /// Number of operation records.
+    var operationCount: UInt32
+    /// Links: where a taken and an untaken branch went, and under which key and eip.
+    var takenKey: UInt64
+    var untakenKey: UInt64
+    var taken: UnsafeMutablePointer<Block>?
+    var untaken: UnsafeMutablePointer<Block>?
+    /// Arena offsets of the next block in the hash chain and on the page; 0 ends.
+    var nextInHash: UInt32
+    var nextOnPage: UInt32
+    /// Not in the cache: decoded for one use.
+    var isTemporary: Bool
+}
+
+/// An entry of the jump cache.
+@safe struct JumpEntry {
+    var key: UInt64
+    var block: UnsafeMutablePointer<Block>?
+}
+
+extension Machine {
+    static let jumpCount = 4096
+    static let hashCount = 8192
+    static let arenaCount: UInt32 = 1_792 * 1024
+    static let maximumInstructions = 64
+    /// Room that a block may need: its head, three records an instruction and the end.
+    static let maximumBlock =
+        MemoryLayout<Block>.stride
+        + (maximumInstructions * 3 + 1) * MemoryLayout<Operation>.stride
+    /// The arena starts with room for the one temporary block.
+    static let arenaStart = UInt32((maximumBlock + 63) & ~63)
+
+    // MARK: Mode and generation
+
+    /// Recomputes mode and key, and the active translation table, from the segments.
+    func updateMode() {
+        var mode = (state.openSegments & 0xF) &<< 2
+        if unsafe state.segments[SegmentRegister.code].is32 { mode |= Mode.code32 }
+        if unsafe state.segments[SegmentRegister.stack].is32 { mode |= Mode.stack32 }
+        if state.privilege == 3 { mode |= Mode.user }
+        if state.otherFlags & Flag.trap != 0 { mode |= Mode.stepping }
+        state.mode = mode
+        unsafe state.translations =
+            state.privilege == 3 ? state.userTranslations : state.supervisorTranslations
+        updateKey()
+    }
+
+    private func updateKey() {
+        state.key = UInt64(state.generation &<< 8 | state.mode) &<< 32
+    }
+
+    /// Makes every link and jump cache entry invalid.
+    func nextGeneration() {
+        state.generation &+= 1
+        if state.generation &>> 24 != 0 {
+            // The number comes round: what still carries an old one must go.
+            state.generation = 1
+            for slot in 0..<Self.jumpCount { unsafe state.jumps[slot].key = 0 }
+            forgetBlocks()
+        }
+        updateKey()
+    }
+
+    // MARK: Finding
+
+    @inline(__always) func jumpEntry(_ eip: UInt32) -> UnsafeMutablePointer<JumpEntry> {
+        unsafe state.jumps + Int((eip ^ eip &>> 12) & UInt32(Self.jumpCount - 1))
+    }
+
+    private func bucket(_ physical: UInt32, _ mode: UInt32) -> Int {
+        let mixed = (physical ^ mode &<< 14) &* 0x9E37_79B1
+        return Int(mixed &>> 19)  // 8192 buckets
+    }
+
+    private func block(at offset: UInt32) -> UnsafeMutablePointer<Block> {
+        unsafe (state.arena + Int(offset)).assumingMemoryBound(to: Block.self)
+    }
+
+    /// The block for `State.eip`, decoded if need be, of at most `limit` instructions.
+    @inline(never) func findBlock(limit: Int) throws(Fault) -> UnsafeMutablePointer<Block> {
+        let eip = state.eip
+        let linear = state.csBase &+ eip
+        let isOpen = state.mode & Mode.openCode != 0
+        if !isOpen { try checkCode(eip, 1) }
+        let isStepping = state.mode & Mode.stepping != 0
+        if isStepping || limit < Self.maximumInstructions {
+            return unsafe try decodeTemporary(linear, limit: isStepping ? 1 : limit)
+        }
+        let physical = try physical(linear, write: false)
+        let bucket = bucket(physical, state.mode)
+        var offset = unsafe state.blockHash[bucket]
+        while offset != 0 {
+            let candidate = unsafe block(at: offset)
+            if unsafe candidate.pointee.physical == physical
+                && candidate.pointee.mode == state.mode
+            {
+                if !isOpen { return unsafe try withinLimit(candidate, linear) }
+                unsafe jumpEntry(eip).pointee = JumpEntry(
+                    key: state.key | UInt64(eip), block: candidate)
+                return unsafe candidate
+            }
+            offset = unsafe candidate.pointee.nextInHash
+        }
+        if state.arenaUsed + UInt32(Self.maximumBlock) > Self.arenaCount { forgetBlocks() }
+        let made = unsafe block(at: state.arenaUsed)
+        guard unsafe try decode(into: made, linear, physical, limit: limit) else {
+            return unsafe try decodeTemporary(linear, limit: 1)
+        }
+        unsafe enter(made, bucket)
+        if !isOpen { return unsafe try withinLimit(made, linear) }
+        unsafe jumpEntry(eip).pointee = JumpEntry(key: state.key | UInt64(eip), block: made)
+        return unsafe made
+    }
+
+    /// A block of a code segment with a limit: one instruction at a time near its end.
+    private func withinLimit(_ block: UnsafeMutablePointer<Block>, _ linear: UInt32)
+        throws(Fault) -> UnsafeMutablePointer<Block>
+    {
+        let limit = unsafe state.segments[SegmentRegister.code].limit
+        if unsafe limit - state.eip >= block.pointee.bytes - 1 { return unsafe block }
+        let single = unsafe try decodeTemporary(linear, limit: 1)
+        try checkCode(state.eip, unsafe single.pointee.bytes)
+        return unsafe single
+    }
+
+    /// Instruction bytes outside the code segment's limit: #GP(0).
+    private func checkCode(_ eip: UInt32, _ count: UInt32) throws(Fault) {
+        let limit = unsafe state.segments[SegmentRegister.code].limit
+        guard eip <= limit, limit - eip >= count - 1 else { throw .protection(0) }
+    }
+
+    /// Decodes for one use: a block cut short, or an instruction that spans two pages.
+    private func decodeTemporary(_ linear: UInt32, limit: Int) throws(Fault)
+        -> UnsafeMutablePointer<Block>
+    {
+        let made = unsafe block(at: 0)
+        let physical = try physical(linear, write: false)
+        if unsafe try !decode(into: made, linear, physical, limit: limit) {
+            unsafe try decodeCrossing(into: made, linear, physical)
+        }
+        unsafe made.pointee.isTemporary = true
+        unsafe markCode(physical, min(made.pointee.bytes, 4096 - physical & 4095))
+        return unsafe made
+    }
+
+    /// Puts a decoded block into hash, page list and line map.
+    private func enter(_ block: UnsafeMutablePointer<Block>, _ bucket: Int) {
+        let offset = state.arenaUsed
+        let physical = unsafe block.pointee.physical
+        let size = unsafe blockSize(block)
+        state.arenaUsed += UInt32((size + 7) & ~7)
+        unsafe block.pointee.nextInHash = state.blockHash[bucket]
+        unsafe state.blockHash[bucket] = offset
+        let page = Int(physical &>> 12)
+        unsafe block.pointee.nextOnPage = state.pageBlocks[page]
+        unsafe state.pageBlocks[page] = offset
+        markCode(physical, unsafe block.pointee.bytes)
+    }
+
+    private func blockSize(_ block: UnsafeMutablePointer<Block>) -> Int {
+        unsafe MemoryLayout<Block>.stride
+            + Int(block.pointee.operationCount) * MemoryLayout<Operation>.stride
+    }
+
+    /// Marks lines of one page as decoded.
+    func markCode(_ physical: UInt32, _ count: UInt32) {
+        let page = Int(physical &>> 12)
+        if unsafe state.codeLines[page] == 0 { forbidFastWrites(physical &>> 12) }
+        unsafe state.codeLines[page] |= Self.lines(physical, count)
+    }
+
+    private static func lines(_ physical: UInt32, _ count: UInt32) -> UInt64 {
+        let first = (physical & 4095) &>> 6
+        let last = min((physical & 4095 + max(count, 1) - 1) &>> 6, 63)
+        return (~0 &<< UInt64(first)) & (~0 &>> UInt64(63 - last))
+    }
+
+    // MARK: Forgetting
+
+    /// To be called before `count` bytes of one physical page are written.
+    @inline(__always) func noteWrite(_ physical: UInt32, _ count: UInt32) {
+        if unsafe state.codeLines[Int(physical &>> 12)] != 0 { codeWrite(physical, count) }
+    }
+
+    @inline(never) private func codeWrite(_ physical: UInt32, _ count: UInt32) {
+        let decoded = unsafe state.codeLines[Int(physical &>> 12)]
+        if decoded & Self.lines(physical, count) != 0 { forgetPage(physical &>> 12) }
+    }
+
+    /// Forgets what was decoded from a physical page.
+    func forgetPage(_ page: UInt32) {
+        var offset = unsafe state.pageBlocks[Int(page)]
+        while offset != 0 {
+            let block = unsafe block(at: offset)
+            unsafe removeFromHash(block, offset)
+            offset = unsafe block.pointee.nextOnPage
+        }
+        unsafe state.pageBlocks[Int(page)] = 0
+        unsafe state.codeLines[Int(page)] = 0
+        state.codeChanged = true
+        nextGeneration()
+    }
+
+    private func removeFromHash(_ removed: UnsafeMutablePointer<Block>, _ offset: UInt32) {
+        let bucket = unsafe bucket(removed.pointee.physical, removed.pointee.mode)
+        if unsafe state.blockHash[bucket] == offset {
+            unsafe state.blockHash[bucket] = removed.pointee.nextInHash
+            return
+        }
+        var other = unsafe state.blockHash[bucket]
+        while other != 0 {
+            let block = unsafe block(at: other)
+            if unsafe block.pointee.nextInHash == offset {
+                unsafe block.pointee.nextInHash = removed.pointee.nextInHash
+                return
+            }
+            other = unsafe block.pointee.nextInHash
+        }
+    }
+
+    /// Forgets everything that was decoded.
+    func forgetBlocks() {
+        for bucket in 0..<Self.hashCount {
+            var offset = unsafe state.blockHash[bucket]
+            while offset != 0 {
+                let block = unsafe block(at: offset)
+                let page = unsafe Int(block.pointee.physical &>> 12)
+                unsafe state.pageBlocks[page] = 0
+                unsafe state.codeLines[page] = 0
+                offset = unsafe block.pointee.nextInHash
+            }
+            unsafe state.blockHash[bucket] = 0
+        }
+        state.arenaUsed = Self.arenaStart
+        state.epoch &+= 1
+        state.codeChanged = true
+        state.generation &+= 1
+        updateKey()
+    }
+}

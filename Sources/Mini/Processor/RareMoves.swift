@@ -1,0 +1,426 @@
+// Rare moves: exchanges, the stack, segment registers, system words, the time-stamp counter,
+// and the seam to the x87. Source: Intel SDM volume 2.
+
+extension Machine {
+    // MARK: Exchanges
+
+    func exchange<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
+        let register: Width = get(i.operation.a)
+        var old: Width = 0
+        let flow = try change(i) { (a: Width) in
+            old = a
+            return register
+        }
+        set(i.operation.a, old)
+        return flow
+    }
+
+    /// The destination is written in any case: back to itself if it differs.
+    func compareExchange<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
+        let register: Width = get(i.operation.a)
+        let accumulator: Width = get(0)
+        var old: Width = 0
+        let flow = try change(i) { (a: Width) in
+            old = a
+            _ = compute(.cmp, accumulator, a)
+            return a == accumulator ? register : a
+        }
+        if old != accumulator { set(0, old) }
+        return flow
+    }
+
+    func exchangeAdd<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
+        let register: Width = get(i.operation.a)
+        if !i.operation.shape.isMemory {
+            let old: Width = get(i.operation.b)
+            set(i.operation.a, old)
+            set(i.operation.b, compute(.add, old, register))
+            return .next
+        }
+        var old: Width = 0
+        let flow = try change(i) { (a: Width) in
+            old = a
+            return compute(.add, a, register)
+        }
+        set(i.operation.a, old)
+        return flow
+    }
+
+    func compareExchange8(_ i: Instruction) throws(Fault) {
+        let linear = try linear(i, 8, write: true)
+        try checkWrite(linear, 8)
+        let low = try read(linear, as: UInt32.self)
+        let high = try read(linear &+ 4, as: UInt32.self)
+        let isEqual = low == state.eax && high == state.edx
+        try write(linear, isEqual ? state.ebx : low)
+        try write(linear &+ 4, isEqual ? state.ecx : high)
+        if !isEqual { (state.eax, state.edx) = (low, high) }
+        setFlag(Flag.zero, isEqual)
+    }
+
+    func moveIf<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
+        let value = try operand(i, Width.self)
+        if condition(UInt8(truncatingIfNeeded: i.operation.immediate)) {
+            set(i.operation.a, value)
+        }
+        return .next
+    }
+
+    func loadAddress(_ i: Instruction) {
+        let offset = offset(i)
+        if i.size == 1 {
+            set(i.operation.a, UInt16(truncatingIfNeeded: offset))
+        } else {
+            set(i.operation.a, offset)
+        }
+    }
+
+    func extendAccumulator(_ i: Instruction) {
+        if i.size == 1 {
+            set(0, UInt16(truncatingIfNeeded: get(0, as: UInt8.self).extended))
+        } else {
+            state.eax = get(0, as: UInt16.self).extended
+        }
+    }
+
+    func translateByte(_ i: Instruction) throws(Fault) {
+        let sum = state.ebx &+ UInt32(get(0, as: UInt8.self))
+        let offset = i.operation.shape.isAddress16 ? sum & 0xFFFF : sum
+        let linear = try linear(i.operation.segmentNumber, offset, 1, write: false)
+        set(0, try read(linear, as: UInt8.self))
+    }
+
+    // MARK: Stack
+
+    func popRegister(_ i: Instruction) throws(Fault) {
+        let value = try peek(0, size: i.size)
+        discard(i.bytes)
+        setWord(i.operation.b, value, i.size)
+    }
+
+    private func setWord(_ register: UInt8, _ value: UInt32, _ size: UInt8) {
+        if size == 1 {
+            set(register, UInt16(truncatingIfNeeded: value))
+        } else {
+            set(register, value)
+        }
+    }
+
+    /// The address of the destination counts esp as it is after the pop.
+    func popMemory(_ i: Instruction) throws(Fault) -> Flow {
+        let value = try peek(0, size: i.size)
+        let old = state.esp
+        let oldTemporary = state.temporary
+        discard(i.bytes)
+        do throws(Fault) {
+            return i.size == 1
+                ? try storeOperand(i, UInt16(truncatingIfNeeded: value))
+                : try storeOperand(i, value)
+        } catch {
+            state.esp = old
+            state.temporary = oldTemporary
+            throw error
+        }
+    }
+
+    /// A 32-bit push of a selector writes 16 bits and moves esp by 4.
+    func pushSegment(_ i: Instruction) throws(Fault) {
+        let selector = unsafe state.segments[Int(i.operation.a)].selector
+        guard i.size == 2 else { return try push(UInt32(selector), size: 1) }
+        let offset = (state.esp &- 4) & stackMask
+        try write(try linear(SegmentRegister.stack, offset, 2, write: true), selector)
+        setStackPointer(offset)
+    }
+
+    func popSegment(_ i: Instruction) throws(Fault) -> Flow {
+        let segment = Int(i.operation.a)
+        let selector = UInt16(truncatingIfNeeded: try peek(0, size: i.size))
+        let mask = stackMask
+        try loadSegment(segment, selector)
+        state.esp = state.esp & ~mask | (state.esp &+ i.bytes) & mask
+        return loadedSegment(segment, i)
+    }
+
+    /// Loads of es, ss, ds change what blocks may assume: theirs ends.
+    private func loadedSegment(_ segment: Int, _ i: Instruction) -> Flow {
+        if segment == SegmentRegister.stack { state.suppressesStep = true }
+        return segment < 4 ? go(i.next) : .next
+    }
+
+    func pushAll(_ i: Instruction) throws(Fault) {
+        var frame = Frame(size: i.size)
+        for register in 0..<UInt8(8) { append(get(register * 4), to: &frame) }
+        try push(frame)
+    }
+
+    func popAll(_ i: Instruction) throws(Fault) {
+        var values = InlineArray<8, UInt32>(repeating: 0)
+        for index in 0..<8 { values[index] = try peek(UInt32(index), size: i.size) }
+        // They lie in the order edi ... eax; esp's is skipped.
+        for index in 0..<8 where index != 3 {
+            setWord(UInt8(7 - index) * 4, values[index], i.size)
+        }
+        discard(8 &* i.bytes)
+    }
+
+    func popFlags(_ i: Instruction) throws(Fault) -> Flow {
+        let value = try peek(0, size: i.size)
+        discard(i.bytes)
+        flags = i.size == 1 ? flags & 0xFFFF_0000 | value : value & ~Flag.resume
+        return go(i.next)
+    }
+
+    /// One word after the other, because the frames may overlap; what was pushed before a
+    /// fault stays in memory, as on hardware.
+    func enterFrame(_ i: Instruction) throws(Fault) {
+        let level = i.operation.immediate &>> 16 & 31
+        let mask = stackMask
+        var offset = try pushBelow(state.esp, state.ebp, i)
+        let pointer = state.esp & ~mask | offset
+        if level > 0 {
+            for index in 1..<level {
+                let old = try readStack((state.ebp &- index &* i.bytes) & mask, i)
+                offset = try pushBelow(offset, old, i)
+            }
+            offset = try pushBelow(offset, pointer, i)
+        }
+        let end = (offset &- i.operation.immediate & 0xFFFF) & mask
+        // The new top must be writable, though nothing is written there.
+        try checkWrite(try linear(SegmentRegister.stack, end, i.bytes, write: true), i.bytes)
+        setWord(20, pointer, i.size)
+        setStackPointer(end)
+    }
+
+    /// Writes a word below a stack offset and returns where; esp stays.
+    private func pushBelow(_ top: UInt32, _ value: UInt32, _ i: Instruction) throws(Fault)
+        -> UInt32
+    {
+        let offset = (top &- i.bytes) & stackMask
+        let linear = try linear(SegmentRegister.stack, offset, i.bytes, write: true)
+        if i.size == 1 {
+            try write(linear, UInt16(truncatingIfNeeded: value))
+        } else {
+            try write(linear, value)
+        }
+        return offset
+    }
+
+    private func readStack(_ offset: UInt32, _ i: Instruction) throws(Fault) -> UInt32 {
+        let linear = try linear(SegmentRegister.stack, offset, i.bytes, write: false)
+        return i.size == 1 ? UInt32(try read(linear, as: UInt16.self)) : try read(linear)
+    }
+
+    func leaveFrame(_ i: Instruction) throws(Fault) {
+        let mask = stackMask
+        let offset = state.ebp & mask
+        let value = try readStack(offset, i)
+        setStackPointer(offset &+ i.bytes)
+        setWord(20, value, i.size)
+    }
+
+    // MARK: Segment registers
+
+    func moveFromSegment(_ i: Instruction) throws(Fault) -> Flow {
+        let selector = unsafe state.segments[Int(i.operation.a)].selector
+        return i.size == 2
+            ? try storeOperand(i, UInt32(selector)) : try storeOperand(i, selector)
+    }
+
+    func moveToSegment(_ i: Instruction) throws(Fault) -> Flow {
+        let segment = Int(i.operation.a)
+        try loadSegment(segment, try operand(i, UInt16.self))
+        return loadedSegment(segment, i)
+    }
+
+    func loadFarPointer(_ i: Instruction) throws(Fault) -> Flow {
+        let linear = try linear(i, i.bytes &+ 2, write: false)
+        try checkRead(linear, i.bytes &+ 2)
+        let selector = try read(linear &+ i.bytes, as: UInt16.self)
+        let offset = i.size == 1 ? UInt32(try read(linear, as: UInt16.self)) : try read(linear)
+        try loadSegment(Int(i.operation.b), selector)
+        setWord(i.operation.a, offset, i.size)
+        if Int(i.operation.b) == SegmentRegister.stack { state.suppressesStep = true }
+        return go(i.next)
+    }
+
+    // MARK: Protection
+
+    func checkBounds(_ i: Instruction) throws(Fault) {
+        let linear = try linear(i, i.bytes &* 2, write: false)
+        if i.size == 1 {
+            let index = Int16(bitPattern: get(i.operation.a, as: UInt16.self))
+            let lower = Int16(bitPattern: try read(linear, as: UInt16.self))
+            let upper = Int16(bitPattern: try read(linear &+ 2, as: UInt16.self))
+            guard index >= lower && index <= upper else { throw .bounds }
+        } else {
+            let index = Int32(bitPattern: get(i.operation.a, as: UInt32.self))
+            let lower = Int32(bitPattern: try read(linear, as: UInt32.self))
+            let upper = Int32(bitPattern: try read(linear &+ 4, as: UInt32.self))
+            guard index >= lower && index <= upper else { throw .bounds }
+        }
+    }
+
+    func adjustPrivilege(_ i: Instruction) throws(Fault) -> Flow {
+        let wanted = get(i.operation.a, as: UInt16.self) & 3
+        let selector = try operand(i, UInt16.self)
+        let isLower = selector & 3 < wanted
+        // Written only if it changes.
+        let flow = isLower ? try storeOperand(i, selector & ~3 | wanted) : .next
+        setFlag(Flag.zero, isLower)
+        return flow
+    }
+
+    /// The descriptor that lar, lsl, verr, verw may look at; nil where they clear ZF.
+    private func visible(_ selector: UInt16) -> SegmentDescriptor? {
+        guard selector & 0xFFFC != 0, selector & 4 == 0, selector &>> 3 < 32 else { return nil }
+        let descriptor = unsafe SegmentDescriptor(state.descriptors[Int(selector &>> 3)])
+        let least = max(state.privilege, UInt32(selector & 3))
+        guard descriptor.isConforming || least <= descriptor.privilege else { return nil }
+        return descriptor
+    }
+
+    func canAccess(_ selector: UInt16, write: Bool) -> Bool {
+        guard let descriptor = visible(selector), descriptor.isSegment else { return false }
+        return write ? descriptor.isWritableData : descriptor.isReadable
+    }
+
+    func loadAccessRights(_ i: Instruction) throws(Fault) {
+        let selector = try operand(i, UInt16.self)
+        // System types: TSS, LDT, call and task gates.
+        guard let descriptor = visible(selector),
+            descriptor.isSegment || 0x1A3E >> UInt32(descriptor.type) & 1 != 0
+        else { return setFlag(Flag.zero, false) }
+        let rights = UInt32(truncatingIfNeeded: descriptor.value &>> 32) & 0x00FF_FF00
+        setWord(i.operation.a, rights, i.size)
+        setFlag(Flag.zero, true)
+    }
+
+    func loadLimit(_ i: Instruction) throws(Fault) {
+        let selector = try operand(i, UInt16.self)
+        // System types: TSS, LDT.
+        guard let descriptor = visible(selector),
+            descriptor.isSegment || 0x0A0E >> UInt32(descriptor.type) & 1 != 0
+        else { return setFlag(Flag.zero, false) }
+        setWord(i.operation.a, descriptor.limit, i.size)
+        setFlag(Flag.zero, true)
+    }
+
+    // MARK: System words, as a real host would show them
+
+    func storeTable(_ i: Instruction, limit: UInt16, base: UInt32) throws(Fault) {
+        let linear = try linear(i, 6, write: true)
+        try checkWrite(linear, 6)
+        try write(linear, limit)
+        try write(linear &+ 2, base)
+    }
+
+    func storeSystemWord(_ i: Instruction, _ value: UInt32) throws(Fault) -> Flow {
+        i.size == 2
+            ? try storeOperand(i, value)
+            : try storeOperand(i, UInt16(truncatingIfNeeded: value))
+    }
+
+    func identify(_ i: Instruction) -> Flow {
+        (state.eax, state.ebx, state.ecx, state.edx) = state.identification(state.eax)
+        return go(i.next)
+    }
+
+    func readTimeStamp(_ i: Instruction) -> Flow {
+        let time = state.timeStamp()
+        state.eax = UInt32(truncatingIfNeeded: time)
+        state.edx = UInt32(truncatingIfNeeded: time &>> 32)
+        return go(i.next)
+    }
+
+    // MARK: x87
+
+    func floatingPointWait() throws(Fault) {
+        if state.taskSwitched { throw .noDevice }
+        if state.floatingPoint.wait() == .pending { throw .floatingPoint }
+    }
+
+    func floatingPointInstruction(_ i: Instruction) throws(Fault) -> Flow {
+        let opcode = UInt8(truncatingIfNeeded: i.operation.immediate)
+        let modrm = UInt8(truncatingIfNeeded: i.operation.immediate &>> 8)
+        if state.taskSwitched { throw .noDevice }
+        var site = FloatingPointUnit.Site(
+            instruction: i.start, codeSelector: codeSelector, operand: 0, dataSelector: 0)
+        guard i.operation.shape.isMemory else {
+            try execute(opcode, modrm, site, isShort: i.size == 1)
+            return .next
+        }
+        let sizes = FloatingPointUnit.operandSize(
+            opcode: opcode, modrm: modrm, short: i.size == 1)
+        let bytes = UInt32(max(sizes.read, sizes.written))
+        guard bytes > 0 else { throw .undefined }
+        switch state.floatingPoint.check(opcode: opcode, modrm: modrm) {
+        case .undefined: throw .undefined
+        case .pending: throw .floatingPoint
+        case .done, .withheld: break
+        }
+        let linear = try linear(i, bytes, write: sizes.written > 0)
+        // It pops its stack before we can store: all of the store must be possible.
+        if sizes.written > 0 { try checkWrite(linear, bytes) }
+        try readScratch(linear, sizes.read)
+        site.operand = offset(i)
+        site.dataSelector = unsafe state.segments[i.operation.segmentNumber].selector
+        guard try execute(opcode, modrm, site, isShort: i.size == 1) else { return .next }
+        try writeScratch(linear, sizes.written)
+        return .next
+    }
+
+    /// Reads an even number of bytes into the scratch.
+    private func readScratch(_ linear: UInt32, _ count: Int) throws(Fault) {
+        var index = 0
+        while index < count {
+            let address = linear &+ UInt32(index)
+            if count - index >= 4 {
+                let value = try read(address, as: UInt32.self)
+                unsafe state.scratch.storeBytes(of: value, toByteOffset: index, as: UInt32.self)
+                index += 4
+            } else {
+                let value = try read(address, as: UInt16.self)
+                unsafe state.scratch.storeBytes(of: value, toByteOffset: index, as: UInt16.self)
+                index += 2
+            }
+        }
+    }
+
+    /// Writes an even number of bytes out of the scratch.
+    private func writeScratch(_ linear: UInt32, _ count: Int) throws(Fault) {
+        var index = 0
+        while index < count {
+            let address = linear &+ UInt32(index)
+            let source = unsafe state.scratch + index
+            if count - index >= 4 {
+                try write(address, unsafe source.loadUnaligned(as: UInt32.self))
+                index += 4
+            } else {
+                try write(address, unsafe source.loadUnaligned(as: UInt16.self))
+                index += 2
+            }
+        }
+    }
+
+    /// - Returns: false if nothing is to be written.
+    @discardableResult
+    private func execute(
+        _ opcode: UInt8, _ modrm: UInt8, _ site: FloatingPointUnit.Site, isShort: Bool
+    ) throws(Fault) -> Bool {
+        // FCMOVcc, FCOMI and its kin look at the flags or set them.
+        let usesFlags = modrm >= 0xC0 && (opcode == 0xDA || opcode == 0xDB || opcode == 0xDF)
+        var image = usesFlags ? flags : 0
+        var ax: UInt16 = get(0)
+        let outcome = unsafe state.floatingPoint.execute(
+            opcode: opcode, modrm: modrm, scratch: state.scratch, flags: &image, ax: &ax,
+            site: site, short: isShort)
+        switch outcome {
+        case .undefined: throw .undefined
+        case .pending: throw .floatingPoint
+        case .done, .withheld:
+            set(0, ax)
+            if usesFlags && image & Flag.arithmetic != arithmeticFlags { arithmeticFlags = image }
+            return outcome == .done
+        }
+    }
+}

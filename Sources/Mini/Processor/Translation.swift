@@ -1,0 +1,326 @@
+// Paging: two levels of 4 KiB pages in guest memory, and the translation table (TLB) in front
+// of them. An entry holds the page that may be read, the page that may be written, and what
+// to add to a linear address to get our own; the test of an access is one subtraction and one
+// comparison that fails as well when it runs over the page's end. A page is written through
+// the table only when its dirty bit is set and no code was decoded from it.
+//
+// Sources: Intel SDM volume 3, chapter 4 (32-bit paging, CR0.WP = 1, no PSE, PGE);
+// docs/abi/lguest.md §4.7 for the entries that end the guest.
+
+/// An entry of the translation table. A tag that belongs to another slot never matches.
+struct TranslationEntry {
+    var readTag: UInt32
+    var writeTag: UInt32
+    /// Our address of the page, less its linear address, wrapping.
+    var addend: UInt
+}
+
+/// Why an instruction was not completed.
+enum Fault: Error, Equatable {
+    case none
+    /// An exception; the code is 0 where the vector has none.
+    case exception(vector: UInt8, code: UInt32)
+    /// A present entry that the host does not accept.
+    case badPageDirectoryEntry
+    case badPageTableEntry
+
+    static let divideError = Fault.exception(vector: 0, code: 0)
+    static let bounds = Fault.exception(vector: 5, code: 0)
+    static let undefined = Fault.exception(vector: 6, code: 0)
+    static let noDevice = Fault.exception(vector: 7, code: 0)
+    static let floatingPoint = Fault.exception(vector: 16, code: 0)
+    static func invalidTask(_ selector: UInt16) -> Fault {
+        .exception(vector: 10, code: UInt32(selector & 0xFFFC))
+    }
+    static func notPresent(_ selector: UInt16) -> Fault {
+        .exception(vector: 11, code: UInt32(selector & 0xFFFC))
+    }
+    static func stack(_ selector: UInt16) -> Fault {
+        .exception(vector: 12, code: UInt32(selector & 0xFFFC))
+    }
+    static func protection(_ selector: UInt16) -> Fault {
+        .exception(vector: 13, code: UInt32(selector & 0xFFFC))
+    }
+}
+
+/// What the execution loop does after an operation.
+enum Flow: UInt8 {
+    /// Goes on with the next record.
+    case next
+    /// Goes on with the next instruction, but in a block that is looked up anew.
+    case stop
+    /// Goes on at `State.eip`; the branch may be linked to the block there.
+    case branch
+    /// Goes on at `State.eip`.
+    case jump
+    /// `State.fault` says why the instruction was not completed.
+    case fault
+    /// Leaves the loop: `State.eip` and `State.fault` say where and why.
+    case exit
+}
+
+/// Bits of page directory and page table entries.
+private enum Entry {
+    static let present: UInt32 = 1
+    static let writable: UInt32 = 2
+    static let user: UInt32 = 4
+    static let accessed: UInt32 = 0x20
+    static let dirty: UInt32 = 0x40
+    /// What a directory entry may hold besides its address.
+    static let directoryAllowed: UInt32 = 0x67
+    /// What a table entry may not hold: write-through and page-attribute bits.
+    static let tableForbidden: UInt32 = 0x88
+}
+
+extension Machine {
+    static let translationCount = 1024
+    private static let slotMask: UInt32 = 1023
+
+    // MARK: The fast way
+
+    /// Our address of an operand that may be read, if the table knows its page.
+    @inline(__always) func readable<Width: Operand>(_ linear: UInt32, _: Width.Type)
+        -> UnsafeMutableRawPointer?
+    {
+        let entry = unsafe state.translations + Int(linear &>> 12 & Self.slotMask)
+        guard unsafe linear &- entry.pointee.readTag <= UInt32(4096 - Width.bitWidth / 8) else {
+            return nil
+        }
+        return unsafe UnsafeMutableRawPointer(bitPattern: entry.pointee.addend &+ UInt(linear))
+    }
+
+    /// Our address of an operand that may be written.
+    @inline(__always) func writable<Width: Operand>(_ linear: UInt32, _: Width.Type)
+        -> UnsafeMutableRawPointer?
+    {
+        let entry = unsafe state.translations + Int(linear &>> 12 & Self.slotMask)
+        guard unsafe linear &- entry.pointee.writeTag <= UInt32(4096 - Width.bitWidth / 8) else {
+            return nil
+        }
+        return unsafe UnsafeMutableRawPointer(bitPattern: entry.pointee.addend &+ UInt(linear))
+    }
+
+    /// The operand, or nil with the fault in the state.
+    @inline(__always) func load<Width: Operand>(_ linear: UInt32, _ width: Width.Type) -> Width? {
+        if let host = unsafe readable(linear, width) {
+            return unsafe host.loadUnaligned(as: Width.self)
+        }
+        return slowLoad(linear, width)
+    }
+
+    @inline(__always) func store<Width: Operand>(_ linear: UInt32, _ value: Width) -> Flow {
+        if let host = unsafe writable(linear, Width.self) {
+            unsafe host.storeBytes(of: value, as: Width.self)
+            return .next
+        }
+        return slowStore(linear, value)
+    }
+
+    @inline(never) private func slowLoad<Width: Operand>(_ linear: UInt32, _: Width.Type)
+        -> Width?
+    {
+        do throws(Fault) {
+            return try read(linear)
+        } catch {
+            state.fault = error
+            return nil
+        }
+    }
+
+    @inline(never) func slowStore<Width: Operand>(_ linear: UInt32, _ value: Width) -> Flow {
+        do throws(Fault) {
+            try write(linear, value)
+            return state.codeChanged ? .stop : .next
+        } catch {
+            state.fault = error
+            return .fault
+        }
+    }
+
+    /// The operand of an instruction that will write it back: faults as the write would.
+    @inline(never) func slowLoadToModify<Width: Operand>(_ linear: UInt32, _: Width.Type)
+        -> Width?
+    {
+        do throws(Fault) {
+            try checkWrite(linear, UInt32(Width.bitWidth / 8))
+            return try read(linear)
+        } catch {
+            state.fault = error
+            return nil
+        }
+    }
+
+    // MARK: Any access at the present privilege, by linear address
+
+    func read<Width: Operand>(_ linear: UInt32, as: Width.Type = Width.self) throws(Fault)
+        -> Width
+    {
+        if let host = unsafe readable(linear, Width.self) {
+            return unsafe host.loadUnaligned(as: Width.self)
+        }
+        let size = UInt32(Width.bitWidth / 8)
+        let first = try physical(linear, write: false)
+        if linear & 4095 <= 4096 - size {
+            return unsafe state.memory.loadUnaligned(fromByteOffset: Int(first), as: Width.self)
+        }
+        let second = try physical((linear | 4095) &+ 1, write: false)
+        let inFirst = 4096 - linear & 4095
+        var value: UInt32 = 0
+        for index in 0..<size {
+            let address = index < inFirst ? first + index : second + index - inFirst
+            let byte = unsafe state.memory.load(fromByteOffset: Int(address), as: UInt8.self)
+            value |= UInt32(byte) &<< (8 * index)
+        }
+        return Width(truncatingIfNeeded: value)
+    }
+
+    func write<Width: Operand>(_ linear: UInt32, _ value: Width) throws(Fault) {
+        if let host = unsafe writable(linear, Width.self) {
+            unsafe host.storeBytes(of: value, as: Width.self)
+            return
+        }
+        let size = UInt32(Width.bitWidth / 8)
+        let first = try physical(linear, write: true)
+        if linear & 4095 <= 4096 - size {
+            noteWrite(first, size)
+            unsafe state.memory.storeBytes(of: value, toByteOffset: Int(first), as: Width.self)
+            return
+        }
+        let second = try physical((linear | 4095) &+ 1, write: true)
+        let inFirst = 4096 - linear & 4095
+        noteWrite(first, inFirst)
+        noteWrite(second, size - inFirst)
+        for index in 0..<size {
+            let address = index < inFirst ? first + index : second + index - inFirst
+            unsafe state.memory.storeBytes(
+                of: UInt8(truncatingIfNeeded: UInt32(truncatingIfNeeded: value) &>> (8 * index)),
+                toByteOffset: Int(address), as: UInt8.self)
+        }
+    }
+
+    /// Faults as a write of `count` bytes (at most a page) would.
+    func checkWrite(_ linear: UInt32, _ count: UInt32) throws(Fault) {
+        _ = try physical(linear, write: true)
+        if linear & 4095 > 4096 - count { _ = try physical((linear | 4095) &+ 1, write: true) }
+    }
+
+    func checkRead(_ linear: UInt32, _ count: UInt32) throws(Fault) {
+        _ = try physical(linear, write: false)
+        if linear & 4095 > 4096 - count { _ = try physical((linear | 4095) &+ 1, write: false) }
+    }
+
+    /// Guest-physical address, through the table; fills it.
+    func physical(_ linear: UInt32, write: Bool) throws(Fault) -> UInt32 {
+        let entry = unsafe state.translations + Int(linear &>> 12 & Self.slotMask)
+        let tag = unsafe write ? entry.pointee.writeTag : entry.pointee.readTag
+        if linear &- tag < 4096 {
+            return unsafe UInt32(
+                truncatingIfNeeded: entry.pointee.addend &+ UInt(linear)
+                    &- UInt(bitPattern: state.memory))
+        }
+        let isUser = state.privilege == 3
+        let (address, canWrite) = try walk(linear, write: write, user: isUser)
+        let page = linear & 0xFFFF_F000
+        unsafe entry.pointee = TranslationEntry(
+            readTag: page,
+            writeTag: canWrite && state.codeLines[Int(address &>> 12)] == 0 ? page : page ^ 0x1000,
+            addend: UInt(bitPattern: state.memory) &+ UInt(address & 0xFFFF_F000) &- UInt(page))
+        return address
+    }
+
+    // MARK: The walk
+
+    /// Walks the tables, sets accessed and dirty bits when the access is allowed.
+    /// - Returns: the guest-physical address, and whether a write may follow without a walk.
+    func walk(_ linear: UInt32, write: Bool, user: Bool) throws(Fault) -> (UInt32, Bool) {
+        let directoryAddress = state.pageDirectory & 0xFFFF_F000 | (linear &>> 20 & 0xFFC)
+        guard directoryAddress < state.memoryCount else { throw .badPageDirectoryEntry }
+        let directoryEntry = word(directoryAddress)
+        guard directoryEntry & Entry.present != 0 else {
+            throw pageFault(linear, 0, write, user)
+        }
+        if state.reservedTop != 0 && linear >= state.reservedTop {
+            throw pageFault(linear, 0, write, user)
+        }
+        guard directoryEntry & 0xFFF & ~Entry.directoryAllowed == 0,
+            directoryEntry &>> 12 < state.pageLimit
+        else { throw .badPageDirectoryEntry }
+
+        let tableAddress = directoryEntry & 0xFFFF_F000 | (linear &>> 10 & 0xFFC)
+        let tableEntry = word(tableAddress)
+        guard tableEntry & Entry.present != 0 else { throw pageFault(linear, 0, write, user) }
+        let both = directoryEntry & tableEntry
+        guard !write || both & Entry.writable != 0, !user || both & Entry.user != 0 else {
+            throw pageFault(linear, 1, write, user)
+        }
+        guard tableEntry & Entry.tableForbidden == 0, tableEntry &>> 12 < state.pageLimit else {
+            throw .badPageTableEntry
+        }
+
+        set(directoryAddress, directoryEntry, directoryEntry | Entry.accessed)
+        let used = tableEntry | Entry.accessed | (write ? Entry.dirty : 0)
+        set(tableAddress, tableEntry, used)
+        return (
+            tableEntry & 0xFFFF_F000 | linear & 0xFFF,
+            both & Entry.writable != 0 && used & Entry.dirty != 0
+        )
+    }
+
+    private func pageFault(_ linear: UInt32, _ protection: UInt32, _ write: Bool, _ user: Bool)
+        -> Fault
+    {
+        state.faultAddress = linear
+        return .exception(vector: 14, code: protection | (write ? 2 : 0) | (user ? 4 : 0))
+    }
+
+    private func word(_ address: UInt32) -> UInt32 {
+        unsafe state.memory.load(fromByteOffset: Int(address), as: UInt32.self)
+    }
+
+    private func set(_ address: UInt32, _ old: UInt32, _ new: UInt32) {
+        guard old != new else { return }
+        noteWrite(address, 4)
+        unsafe state.memory.storeBytes(of: new, toByteOffset: Int(address), as: UInt32.self)
+    }
+
+    // MARK: Forgetting
+
+    /// Empties the translation table.
+    func flushTranslations() {
+        for slot in 0..<Self.translationCount {
+            let none = UInt32(slot ^ 1) &<< 12
+            unsafe state.userTranslations[slot] = TranslationEntry(
+                readTag: none, writeTag: none, addend: 0)
+            unsafe state.supervisorTranslations[slot] = TranslationEntry(
+                readTag: none, writeTag: none, addend: 0)
+        }
+        nextGeneration()
+    }
+
+    /// Forgets one linear page.
+    func flushTranslation(_ linear: UInt32) {
+        let slot = Int(linear &>> 12 & Self.slotMask)
+        let none = UInt32(slot ^ 1) &<< 12
+        unsafe state.userTranslations[slot] = TranslationEntry(
+            readTag: none, writeTag: none, addend: 0)
+        unsafe state.supervisorTranslations[slot] = TranslationEntry(
+            readTag: none, writeTag: none, addend: 0)
+        nextGeneration()
+    }
+
+    /// Makes writes to a physical page come the slow way: code is about to be decoded there.
+    func forbidFastWrites(_ page: UInt32) {
+        let host = UInt(bitPattern: unsafe state.memory) &+ UInt(page) &<< 12
+        for slot in 0..<Self.translationCount {
+            let none = UInt32(slot ^ 1) &<< 12
+            let user = unsafe state.userTranslations + slot
+            if unsafe user.pointee.addend &+ UInt(user.pointee.readTag) == host {
+                unsafe user.pointee.writeTag = none
+            }
+            let supervisor = unsafe state.supervisorTranslations + slot
+            if unsafe supervisor.pointee.addend &+ UInt(supervisor.pointee.readTag) == host {
+                unsafe supervisor.pointee.writeTag = none
+            }
+        }
+    }
+}

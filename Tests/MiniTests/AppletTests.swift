@@ -1,0 +1,79 @@
+import Foundation
+import Testing
+
+@testable import Mini
+
+/// Runs a command line at a pretended terminal.
+private func run(_ line: String) -> (code: Int32, output: String, errors: String) {
+    let terminal = FakeTerminal()
+    let words = line.split(separator: " ").map { Text(stringLiteral: String($0)) }
+    let code = terminal.play { Applet.run(words) }
+    return (code, string(terminal.now.output), string(terminal.now.errors))
+}
+
+private func manual(_ page: String) throws -> String {
+    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+    return try String(contentsOf: root.appending(path: "docs/\(page)"), encoding: .utf8)
+}
+
+@Suite struct AppletTests {
+    @Test("called by an applet's name, in whatever folder, it is that applet")
+    func byName() {
+        for name in ["mini-launch", "./mini-launch", "/usr/bin/mini-launch"] {
+            #expect(run("\(name) --version").output == "mini-launch 0.1\n")
+        }
+    }
+
+    @Test("called by any other name, the first word is the applet")
+    func byFirstWord() {
+        #expect(run("mini mini-launch --version").output == "mini-launch 0.1\n")
+        #expect(run("/opt/mini.new mini-launch --version").output == "mini-launch 0.1\n")
+    }
+
+    @Test("alone or with --help it lists the applets that it has, and no others")
+    func list() {
+        for line in ["mini", "mini --help"] {
+            let (code, output, errors) = run(line)
+            #expect(code == 0)
+            #expect(errors == "")
+            #expect(output.contains("  mini-launch "))
+            #expect(!output.contains("mini-grant") && !output.contains("mini-init"))
+        }
+    }
+
+    @Test("--version tells the version")
+    func version() { #expect(run("mini --version") == (0, "mini 0.1\n", "")) }
+
+    @Test("an applet that comes later says so in one line", arguments: ["mini-grant", "mini-init"])
+    func absent(name: String) {
+        let answer = "\(name): this build of mini does not have that applet\n"
+        #expect(run(name) == (2, "", answer))
+        #expect(run("mini \(name)") == (2, "", answer))
+    }
+
+    @Test("an unknown applet or option is refused")
+    func unknown() {
+        #expect(run("mini foo").errors == "mini: there is no applet \"foo\"; --help lists them\n")
+        #expect(run("mini --foo").errors == "mini: unknown option \"--foo\"; --help lists them\n")
+        #expect(run("mini foo").code == 2)
+    }
+
+    @Test("the manual page has the options and exit codes of help, word for word")
+    func manualPage() throws {
+        let page = try manual("mini-launch.1").replacing("\\-", with: "-")
+        for option in LaunchSettings.table {
+            #expect(
+                page.contains("\n.B \(option.name)\n") || page.contains("\n.BI \(option.name) "))
+        }
+        for entry in ExitCode.table {
+            #expect(page.contains("\n.TP\n.B \(entry.code)\n\(entry.meaning)\n"), "\(entry.code)")
+        }
+    }
+
+    @Test("the manual page of mini names the applets")
+    func overview() throws {
+        let page = try manual("mini.1").replacing("\\-", with: "-")
+        for applet in Applet.table { #expect(page.contains(".BR \(applet.name) (1)")) }
+    }
+}

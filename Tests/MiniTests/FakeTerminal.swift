@@ -1,0 +1,178 @@
+// A kernel that plays a user at a terminal: standard input and output, signals and terminal
+// settings are its own; files and memory stay the real kernel's, and are counted.
+
+import CShim
+import Synchronization
+
+@testable import Mini
+
+/// Stands in the system calls of a task; see `SystemCall.hook`.
+final class FakeTerminal: Sendable {
+    struct State {
+        var isTerminal = true
+        var isForeground = true
+        /// What each read of standard input gives, one after the other; then the end.
+        var input: [[UInt8]] = []
+        /// Signals that arrive one after the other, whenever somebody looks for them.
+        var signals: [Int32] = []
+        /// What a write to standard output fails with, if it does.
+        var outputErrno: Errno?
+        /// The most that one write takes.
+        var outputRoom = Int.max
+
+        var output: [UInt8] = []
+        var errors: [UInt8] = []
+        var writes: [Int] = []
+        var terminal = FakeTerminal.cooked
+        var alarms = 0
+        var held: UInt64 = 0
+
+        /// Every call, and the descriptors and mappings that are still open.
+        var calls: [Int] = []
+        var descriptors: Set<Int> = []
+        var mappings: Set<Int> = []
+        /// The n-th call, from 1, fails with this.
+        var failing: (call: Int, errno: Errno)?
+    }
+    private let state = Mutex(State())
+
+    static let cooked: UInt32 = 0x8A3B
+    static let raw: UInt32 = 0x8A3B & ~0xB
+    private static let signalDescriptor = 1000
+
+    init(_ change: (inout State) -> Void = { _ in }) { state.withLock { change(&$0) } }
+
+    var now: State { state.withLock { $0 } }
+
+    func add(signal: Int32) { state.withLock { $0.signals.append(signal) } }
+    func bringToForeground() { state.withLock { $0.isForeground = true } }
+
+    /// Runs `body` with this terminal.
+    func play<Value>(_ body: () throws -> Value) rethrows -> Value {
+        try SystemCall.$hook.withValue({ self.answer($0) }, operation: body)
+    }
+
+    private func answer(_ call: SystemCall) -> Int? {
+        state.withLock { state in
+            state.calls.append(call.number.rawValue)
+            if let failing = state.failing, failing.call == state.calls.count {
+                return -Int(failing.errno.rawValue)
+            }
+            return Self.answer(call, &state)
+        }
+    }
+
+    private static func answer(_ call: SystemCall, _ state: inout State) -> Int? {
+        let (first, second, third, fourth, _, _) = call.arguments
+        switch call.number {
+        case .write where first == 1 || first == 2:
+            return write(first, second, third, &state)
+        case .read where first == 0:
+            guard !state.input.isEmpty else { return 0 }
+            let count = min(third, state.input[0].count)
+            UnsafeMutableRawPointer(bitPattern: second)!.copyMemory(
+                from: state.input[0], byteCount: count)
+            state.input[0].removeFirst(count)
+            if state.input[0].isEmpty { state.input.removeFirst() }
+            return count
+        case .read where first == signalDescriptor:
+            guard !state.signals.isEmpty else { return -11 }
+            let number = UInt32(state.signals.removeFirst())
+            UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(of: number, as: UInt32.self)
+            return third
+        case .poll: return poll(second, UnsafeMutableRawPointer(bitPattern: first)!, &state)
+        case .signalDescriptor: return signalDescriptor
+        case .close where first == signalDescriptor: return 0
+        case .signalMask:
+            let old = state.held
+            if second != 0 {
+                let mask = UnsafeRawPointer(bitPattern: second)!.load(as: UInt64.self)
+                switch first {
+                case 0: state.held |= mask
+                case 1: state.held &= ~mask
+                default: state.held = mask
+                }
+            }
+            if third != 0 {
+                UnsafeMutableRawPointer(bitPattern: third)!.storeBytes(of: old, as: UInt64.self)
+            }
+            return 0
+        case .signalAction, .signalStack, .kill: return 0
+        case .intervalTimer:
+            state.alarms += 1
+            return 0
+        case .control: return control(second, third, &state)
+        default: return real(call, fourth, &state)
+        }
+    }
+
+    private static func write(
+        _ descriptor: Int, _ address: Int, _ count: Int, _ state: inout State
+    ) -> Int {
+        let bytes = UnsafeRawBufferPointer(
+            start: UnsafeRawPointer(bitPattern: address), count: count)
+        if descriptor == 2 {
+            state.errors += bytes
+            return count
+        }
+        if let errno = state.outputErrno { return -Int(errno.rawValue) }
+        let taken = min(count, state.outputRoom)
+        state.output += bytes.prefix(taken)
+        state.writes.append(taken)
+        return taken
+    }
+
+    private static func poll(
+        _ count: Int, _ records: UnsafeMutableRawPointer, _ state: inout State
+    ) -> Int {
+        let records = UnsafeMutableBufferPointer(
+            start: records.assumingMemoryBound(to: mini_pollfd.self), count: count)
+        var ready = 0
+        for index in records.indices {
+            let isReady =
+                switch Int(records[index].descriptor) {
+                case 0, 1: true
+                case signalDescriptor: !state.signals.isEmpty
+                default: false
+                }
+            records[index].returned = isReady ? records[index].events : 0
+            ready += isReady ? 1 : 0
+        }
+        return ready
+    }
+
+    private static func control(_ request: Int, _ address: Int, _ state: inout State) -> Int {
+        guard state.isTerminal else { return -25 }
+        let structure = UnsafeMutableRawPointer(bitPattern: address)!
+        switch request {
+        case 0x5401:
+            structure.assumingMemoryBound(to: mini_termios.self).pointee.local = state.terminal
+        case 0x5402:
+            state.terminal = structure.assumingMemoryBound(to: mini_termios.self).pointee.local
+        default:
+            let own = mini_syscall(SystemCall.Number.processGroup.rawValue, 0, 0, 0, 0, 0, 0)
+            structure.storeBytes(of: Int32(own) + (state.isForeground ? 0 : 1), as: Int32.self)
+        }
+        return 0
+    }
+
+    /// The real kernel answers, and what it gives is noted.
+    private static func real(_ call: SystemCall, _ flags: Int, _ state: inout State) -> Int {
+        let (first, second, third, fourth, fifth, sixth) = call.arguments
+        let result = mini_syscall(
+            call.number.rawValue, first, second, third, fourth, fifth, sixth)
+        guard result >= 0 || result < -4095 else { return result }
+        switch call.number {
+        case .open: state.descriptors.insert(result)
+        case .close: state.descriptors.remove(first)
+        case .map where flags & 0x10 == 0: state.mappings.insert(result)
+        case .unmap: state.mappings.remove(first)
+        default: break
+        }
+        return result
+    }
+}
+
+/// Bytes as a string, for messages.
+func string(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+func string(_ text: Text) -> String { string(text.bytes) }

@@ -1,0 +1,426 @@
+// The launcher on a device that follows a script, at a pretended terminal.
+
+import Synchronization
+import Testing
+
+@testable import Mini
+
+/// A device that does one step of a script at each run.
+final class ScriptedDevice: LguestDevice {
+    enum Step {
+        /// Sends text from guest memory under a key.
+        case send(String, key: UInt32 = 0)
+        /// Sends a record with these sections.
+        case sections([(start: UInt32, count: UInt16)])
+        /// Sends a record at an address.
+        case record(UInt32)
+        case fail(Errno)
+        case reason(Text)
+        /// The guest binds its input buffer, or has read what is in it.
+        case listen
+        case look((ScriptedDevice) -> Void)
+    }
+    private var steps: [Step]
+    let memory: GuestMemory
+    let abi: GuestABI
+
+    var request: InitializeRequest?
+    var interrupts: [UInt32] = []
+    var watched: [Int32] = []
+    var isListening = false
+    var isClosed = false
+    var received = ""
+    var bufferRequests = 0
+    var answer = 20
+
+    private let output: UInt32 = 0x8000
+    private let input: UInt32 = 0x8100
+
+    init(_ memory: GuestMemory, _ abi: GuestABI, _ steps: [Step]) {
+        self.memory = memory
+        self.abi = abi
+        self.steps = steps
+    }
+
+    func initialize(_ request: InitializeRequest) throws(Errno) -> Int {
+        self.request = request
+        return answer
+    }
+
+    func run() throws(Errno) -> RunResult {
+        while !steps.isEmpty {
+            switch steps.removeFirst() {
+            case .send(let text, let key):
+                let bytes = Array(text.utf8)
+                memory.writable(memory.range(0x9000, UInt32(bytes.count))!).copyBytes(from: bytes)
+                put([(0x9000, UInt16(bytes.count)), (0, 0)], at: output, abi.dma, to: memory)
+                memory.store32(output, 0)
+                return .dma(buffer: output, key: key)
+            case .sections(let sections):
+                put(sections + [(0, 0)], at: output, abi.dma, to: memory)
+                memory.store32(output, 0)
+                return .dma(buffer: output, key: 0)
+            case .record(let address): return .dma(buffer: address, key: 0)
+            case .fail(let errno): throw errno
+            case .reason(let text): return .reason(text)
+            case .listen:
+                isListening = true
+                let count = memory.load32(input)!
+                received += string(Array(memory.readable(memory.range(0xA000, count)!)))
+                memory.store32(input, 0)
+                put([(0xA000, 16), (0, 0)], at: input, abi.dma, to: memory)
+            case .look(let body): body(self)
+            }
+        }
+        return .reason("CRASH: Power down")
+    }
+
+    func interrupt(_ line: UInt32) throws(Errno) { interrupts.append(line) }
+
+    func dmaBuffer(_ key: UInt32) throws(Errno) -> UInt32 {
+        bufferRequests += 1
+        guard isListening, key == 0 else { throw .noSuchFile }
+        memory.store32(input, 1)
+        return input
+    }
+
+    func breakOut(_ on: Bool) throws(Errno) {}
+    func watch(_ descriptors: [Int32]) { watched = descriptors }
+    func close() { isClosed = true }
+}
+
+/// What a launch by script came to.
+private struct Played {
+    var outcome: Outcome
+    var devices: [ScriptedDevice]
+    var terminal: FakeTerminal.State
+    var reports: [String]
+    var device: ScriptedDevice { devices[0] }
+}
+
+/// Launches a kernel by these scripts, one for each start.
+private func play(
+    _ scripts: [[ScriptedDevice.Step]], on terminal: FakeTerminal = FakeTerminal(),
+    restarts: Bool = true, change: @escaping (ScriptedDevice) -> Void = { _ in }
+) throws -> Played {
+    let file = try memoryFile(ElfSpec.kernel())
+    var plan = LaunchPlan()
+    plan.kernel = "/proc/self/fd/\(file.number)"
+    plan.mebibytes = 4
+    plan.arguments = ["quiet"]
+    var devices: [ScriptedDevice] = []
+    var reports: [String] = []
+    let launcher = Launcher<ScriptedDevice>(plan, report: { reports.append(string($0)) }) {
+        (memory, abi) throws(LauncherError) in
+        let device = ScriptedDevice(memory, abi, scripts[min(devices.count, scripts.count - 1)])
+        change(device)
+        devices.append(device)
+        return device
+    }
+    let outcome = terminal.play { launcher.run(restarts: restarts) }
+    _ = file.number
+    return Played(outcome: outcome, devices: devices, terminal: terminal.now, reports: reports)
+}
+
+@Suite struct LauncherTests {
+    @Test("the guest finds its console in the device page, and INITIALIZE says where all is")
+    func initialize() throws {
+        let played = try play([[]])
+        #expect(played.outcome == .poweredOff)
+        let request = try #require(played.device.request)
+        #expect(request.pageLimit == 1025)
+        #expect(request.pageOffset == 0xC000_0000)
+        #expect(request.pageDirectory == 0x40_0000 - 0x1000)
+        #expect(request.start == 0xC010_0000 + UInt32(KernelSpec().entryOffset))
+        #expect(played.device.memory.load32(0x40_0000) == 1)
+        #expect(played.device.memory.load32(0x228) == 0x1000)
+        #expect(played.device.isClosed)
+    }
+
+    @Test("each DMA record is one write, at once, and its length is given back")
+    func output() throws {
+        var lengths: [UInt32?] = []
+        let played = try play([
+            [
+                .send("Linux version\n"), .look { lengths.append($0.memory.load32(0x8000)) },
+                .send("#"), .look { lengths.append($0.memory.load32(0x8000)) },
+            ]
+        ])
+        #expect(string(played.terminal.output) == "Linux version\n#")
+        #expect(played.terminal.writes == [14, 1])
+        #expect(lengths == [14, 1])
+    }
+
+    @Test("output that takes several writes arrives whole")
+    func partialWrites() throws {
+        let text = String(repeating: "0123456789", count: 100)
+        let played = try play([[.send(text)]], on: FakeTerminal { $0.outputRoom = 7 })
+        #expect(string(played.terminal.output) == text)
+    }
+
+    @Test("a record that points outside guest memory is refused, does no harm, and is told once")
+    func hostileOutput() throws {
+        let played = try play([
+            [
+                .sections([(0xFFFF_0000, 16)]), .record(0xFFFF_FFF0), .sections([(0x50_0000, 1)]),
+                .send("x", key: 0x1234), .send("still here"),
+            ]
+        ])
+        #expect(played.outcome == .poweredOff)
+        #expect(string(played.terminal.output) == "still here")
+        #expect(
+            played.reports.filter { $0.hasPrefix("the guest sent") } == [
+                "the guest sent a DMA record that points outside its memory"
+            ])
+    }
+
+    @Test("a death is told with its reason, a power-off by its text")
+    func reasons() throws {
+        let died = try play([[.fail(.noSuchFile), .reason("bad stack segment 24")]])
+        #expect(died.outcome == .died("bad stack segment 24"))
+        #expect(try play([[.reason("CRASH: Power down")]]).outcome == .poweredOff)
+        #expect(
+            try play([[.reason("CRASH: Power downer")]]).outcome == .died("CRASH: Power downer"))
+    }
+
+    @Test("a restart begins again with fresh memory and the image")
+    func restart() throws {
+        let first: [ScriptedDevice.Step] = [
+            .send("one"), .look { $0.memory.store32(0x20_0000, 0xDEAD) }, .fail(.restart),
+        ]
+        let played = try play([first, [.send("two")]])
+        #expect(played.outcome == .poweredOff)
+        #expect(played.devices.count == 2)
+        #expect(played.devices[0].isClosed)
+        #expect(played.devices[1].memory !== played.devices[0].memory)
+        #expect(played.devices[1].memory.load32(0x20_0000) == 0)
+        #expect(string(played.terminal.output) == "onetwo")
+        #expect(played.terminal.terminal == FakeTerminal.cooked)
+    }
+
+    @Test("without restarts a reboot is the end")
+    func noRestart() throws {
+        #expect(try play([[.fail(.restart)]], restarts: false).outcome == .restart)
+    }
+
+    @Test("a device that answers for another era is not used")
+    func otherDevice() throws {
+        let played = try play([[]]) { $0.answer = 16 }
+        #expect(played.outcome == .failed(.otherDevice(era: .era1)))
+    }
+
+    @Test("an errno of the device's that belongs to nothing ends the launch")
+    func deviceFailure() throws {
+        let played = try play([[.fail(.badAddress)]])
+        #expect(played.outcome == .failed(.device("run the guest", .badAddress)))
+    }
+}
+
+@Suite struct ConsoleSessionTests {
+    /// A run that was ended because somebody wants attention.
+    private let attention = ScriptedDevice.Step.fail(.again)
+
+    @Test("keys reach the guest's buffer, and its interrupt is raised")
+    func input() throws {
+        let played = try play(
+            [[.listen, attention, .listen]], on: FakeTerminal { $0.input = [Array("ls\n".utf8)] })
+        #expect(played.device.received == "ls\n")
+        #expect(played.device.interrupts == [1])
+    }
+
+    @Test("more than the buffer takes is delivered in turns, in order, none lost")
+    func longInput() throws {
+        let text = String(repeating: "0123456789", count: 10)
+        var steps: [ScriptedDevice.Step] = [.listen, attention]
+        for _ in 0..<20 { steps += [.listen, .send(".")] }
+        for isTerminal in [true, false] {
+            let played = try play(
+                [steps],
+                on: FakeTerminal {
+                    $0.isTerminal = isTerminal
+                    $0.input = [Array(text.utf8)]
+                    $0.signals = Array(repeating: 14, count: 20)
+                })
+            // A pipe is watched again after each delivery; the script breaks out only once.
+            let wanted = isTerminal ? text : String(text.prefix(16))
+            #expect(played.device.received == wanted)
+        }
+    }
+
+    @Test("from a pipe nothing is read before the guest has a buffer")
+    func patience() throws {
+        let terminal = FakeTerminal {
+            $0.isTerminal = false
+            $0.input = [Array("early".utf8)]
+        }
+        var left = -1
+        let played = try play(
+            [[attention, attention, .look { _ in left = terminal.now.input.count }]], on: terminal)
+        #expect(left == 1)
+        #expect(played.device.bufferRequests == 1)
+        #expect(!played.device.watched.contains(0))
+        #expect(played.terminal.alarms >= 1)
+    }
+
+    @Test("input that waits for the guest is delivered when the alarm goes off, or the guest ran")
+    func later() throws {
+        for wake: [ScriptedDevice.Step] in [[attention], [.send("x")]] {
+            let terminal = FakeTerminal {
+                $0.isTerminal = false
+                $0.input = [Array("early".utf8)]
+            }
+            let first = ScriptedDevice.Step.look { _ in terminal.add(signal: 14) }
+            let played = try play(
+                [[attention, .listen, first] + wake + [.listen]], on: terminal)
+            #expect(played.device.received == "early")
+        }
+    }
+
+    @Test("at the end of input it is watched no more, and the guest goes on")
+    func endOfInput() throws {
+        let played = try play(
+            [[.listen, attention, .send("on"), attention]],
+            on: FakeTerminal { $0.isTerminal = false })
+        #expect(played.outcome == .poweredOff)
+        #expect(string(played.terminal.output) == "on")
+        #expect(played.device.watched.count == 1)
+        #expect(played.device.interrupts.isEmpty)
+        #expect(played.device.memory.load32(0x8100) == 0)
+    }
+
+    @Test("three ^C at a terminal leave, and the terminal is as before")
+    func escape() throws {
+        let played = try play(
+            [[.listen, attention]], on: FakeTerminal { $0.input = [[3, 3, 3]] })
+        #expect(played.outcome == .escaped)
+        #expect(played.terminal.terminal == FakeTerminal.cooked)
+    }
+
+    @Test("three ^C leave a guest that never listens")
+    func escapeFromDeaf() throws {
+        let played = try play(
+            [[attention, attention, attention, attention]],
+            on: FakeTerminal { $0.input = [[3], [3], [3]] })
+        #expect(played.outcome == .escaped)
+    }
+
+    @Test("three ^C from a pipe are bytes like others")
+    func noEscape() throws {
+        let played = try play(
+            [[.listen, attention, .listen]],
+            on: FakeTerminal {
+                $0.isTerminal = false
+                $0.input = [[3, 3, 3]]
+            })
+        #expect(played.outcome == .poweredOff)
+        #expect(played.device.received == "\u{3}\u{3}\u{3}")
+    }
+
+    @Test("the terminal is raw while the guest runs, cooked before and after")
+    func rawMode() throws {
+        let terminal = FakeTerminal()
+        var during: UInt32 = 0
+        let played = try play([[.look { _ in during = terminal.now.terminal }]], on: terminal)
+        #expect(during == FakeTerminal.raw)
+        #expect(played.terminal.terminal == FakeTerminal.cooked)
+        #expect(played.terminal.held == 0)
+    }
+
+    @Test(
+        "a signal that ends us ends the guest, with the terminal as before",
+        arguments: [1, 2, 3, 10, 12, 13, 15, 24, 25, 26, 27] as [Int32])
+    func endingSignals(number: Int32) throws {
+        let played = try play([[attention]], on: FakeTerminal { $0.signals = [number] })
+        #expect(played.outcome == .signal(Signal(rawValue: number)))
+        #expect(played.terminal.terminal == FakeTerminal.cooked)
+    }
+
+    @Test("a signal while the output is written ends the guest too")
+    func signalWhileWriting() throws {
+        let played = try play([[.send("x")]], on: FakeTerminal { $0.signals = [15] })
+        #expect(played.outcome == .signal(.terminate))
+        #expect(played.terminal.output.isEmpty)
+    }
+
+    @Test("stopping gives the terminal back, going on takes it again")
+    func stop() throws {
+        let terminal = FakeTerminal { $0.signals = [20, 18] }
+        var during: UInt32 = 0
+        let played = try play(
+            [[attention, .look { _ in during = terminal.now.terminal }]], on: terminal)
+        #expect(played.outcome == .poweredOff)
+        #expect(during == FakeTerminal.raw)
+        let calls = played.terminal.calls
+        #expect(calls.contains(SystemCall.Number.kill.rawValue))
+    }
+
+    @Test("in the background the terminal is left alone, and taken when it is ours")
+    func background() throws {
+        let terminal = FakeTerminal {
+            $0.isForeground = false
+            $0.input = [[65]]
+        }
+        var settings: [UInt32] = []
+        var watched: [Int32] = []
+        let played = try play(
+            [
+                [
+                    .listen,
+                    .look {
+                        watched = $0.watched
+                        settings.append(terminal.now.terminal)
+                        terminal.bringToForeground()
+                        terminal.add(signal: 14)
+                    }, attention, .look { _ in settings.append(terminal.now.terminal) },
+                    attention, .listen,
+                ]
+            ], on: terminal)
+        #expect(!watched.contains(0))
+        #expect(settings == [FakeTerminal.cooked, FakeTerminal.raw])
+        #expect(played.device.received == "A")
+    }
+
+    @Test("a closed output ends the guest as SIGPIPE would")
+    func closedOutput() throws {
+        let played = try play([[.send("x")]], on: FakeTerminal { $0.outputErrno = .brokenPipe })
+        #expect(played.outcome == .signal(.brokenPipe))
+        #expect(played.terminal.terminal == FakeTerminal.cooked)
+    }
+
+    @Test("an output that fails ends the launch with its errno")
+    func failedOutput() throws {
+        let played = try play([[.send("x")]], on: FakeTerminal { $0.outputErrno = .noSpace })
+        #expect(played.outcome == .failed(.system("write the guest's output", .noSpace)))
+    }
+
+    @Test("whichever call fails, there is one outcome, the terminal is as before, nothing leaks")
+    func everyCallFails() throws {
+        let script: [ScriptedDevice.Step] = [
+            .send("hello"), .listen, attention, .listen, attention, .send("bye"),
+        ]
+        func terminal(failing: Int?) -> FakeTerminal {
+            FakeTerminal {
+                $0.input = [Array("ls".utf8), Array("more".utf8)]
+                $0.signals = [18]
+                if let failing { $0.failing = (failing, .noMemory) }
+            }
+        }
+        _ = try play([script], on: terminal(failing: nil))
+        let whole = try play([script], on: terminal(failing: nil)).terminal
+        #expect(whole.descriptors.isEmpty && whole.mappings.isEmpty)
+        #expect(whole.calls.count > 30)
+        let harmless: [SystemCall.Number] = [.close, .unmap, .control, .signalMask]
+        for call in 1...whole.calls.count {
+            let played = try play([script], on: terminal(failing: call)).terminal
+            let number = SystemCall.Number(rawValue: whole.calls[call - 1])
+            if !harmless.contains(number) {
+                #expect(played.terminal == FakeTerminal.cooked, "call \(call)")
+                #expect(played.held == 0, "call \(call)")
+            }
+            if number != .close && number != .unmap {
+                #expect(played.descriptors.isEmpty, "call \(call)")
+                #expect(played.mappings.isEmpty, "call \(call)")
+            }
+        }
+    }
+}

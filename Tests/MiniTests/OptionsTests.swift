@@ -1,0 +1,159 @@
+import Testing
+
+@testable import Mini
+
+private func words(_ line: String) -> ArraySlice<Text> {
+    line.split(separator: " ").map { Text(stringLiteral: String($0)) }[...]
+}
+
+private func settings(_ line: String) throws(CommandError) -> LaunchSettings {
+    try LaunchSettings(words(line))
+}
+
+private func error(_ line: String) -> String {
+    do throws(CommandError) {
+        _ = try settings(line)
+        return "no error"
+    } catch { return string(error.text) }
+}
+
+@Suite struct OptionsTests {
+    @Test("a kernel alone gets 64 MiB, the automatic engine and restarts")
+    func defaults() throws {
+        let settings = try settings("vmlinux")
+        #expect(settings.plan.kernel == "vmlinux")
+        #expect(settings.plan.mebibytes == 64)
+        #expect(settings.plan.initrd == nil)
+        #expect(settings.plan.arguments.isEmpty)
+        #expect(settings.engine == .automatic)
+        #expect(settings.restarts)
+        #expect(!settings.isVerbose && !settings.isCheck)
+    }
+
+    @Test("the argument of an option is the next word, or stands behind an equals sign")
+    func argumentForms() throws {
+        for line in ["--initrd a --memory 32 k", "--initrd=a --memory=32 k"] {
+            let settings = try settings(line)
+            #expect(settings.plan.initrd == "a")
+            #expect(settings.plan.mebibytes == 32)
+            #expect(settings.plan.kernel == "k")
+        }
+        #expect(try settings("--initrd=a=b k").plan.initrd == "a=b")
+        #expect(try settings("--initrd --help k").plan.initrd == "--help")
+    }
+
+    @Test("every flag of the table sets what it says")
+    func flags() throws {
+        #expect(try settings("--verbose k").isVerbose)
+        #expect(try settings("--check k").isCheck)
+        #expect(try !settings("--no-reboot k").restarts)
+        #expect(try settings("--engine builtin k").engine == .builtIn)
+        #expect(try settings("--engine=lguest k").engine == .lguest)
+        #expect(try settings("--engine auto k").engine == .automatic)
+        #expect(try settings("--help").wantsHelp)
+        #expect(try settings("--version").wantsVersion)
+    }
+
+    @Test("options end at the kernel: its arguments are its own")
+    func kernelArguments() throws {
+        let settings = try settings("--verbose k --check --unknown 64 -- init=/bin/sh")
+        #expect(!settings.isCheck)
+        #expect(
+            settings.plan.arguments.map(string) == [
+                "--check", "--unknown", "64", "--", "init=/bin/sh",
+            ])
+    }
+
+    @Test("two dashes end the options, so that a kernel's name may begin with one")
+    func dashes() throws {
+        #expect(try settings("-- --help").plan.kernel == "--help")
+        #expect(try settings("-- 32 -k").plan.mebibytes == 32)
+    }
+
+    @Test("a lone dash is a file name")
+    func dash() throws { #expect(try settings("-").plan.kernel == "-") }
+
+    @Test("the first word is the memory if it looks like that and a kernel follows")
+    func memory() throws {
+        #expect(try settings("32 vmlinux").plan.mebibytes == 32)
+        #expect(try settings("1G vmlinux").plan.mebibytes == 1024)
+        #expect(try settings("32 64").plan.kernel == "64")
+        #expect(try settings("32 64").plan.mebibytes == 32)
+        #expect(try settings("64").plan.kernel == "64")
+        #expect(try settings("64").plan.mebibytes == 64)
+        #expect(try settings("2.6.23 quiet").plan.kernel == "2.6.23")
+        #expect(try settings("./64 quiet").plan.kernel == "./64")
+    }
+
+    @Test("with --memory the first word is the kernel, whatever it looks like")
+    func memoryTwice() throws {
+        let settings = try settings("--memory 48 64 quiet")
+        #expect(settings.plan.kernel == "64")
+        #expect(settings.plan.mebibytes == 48)
+        #expect(settings.plan.arguments.map(string) == ["quiet"])
+    }
+
+    @Test("what is wrong is told in one line")
+    func errors() {
+        #expect(error("") == "no kernel is named; --help tells how to use this")
+        #expect(error("--verbose") == "no kernel is named; --help tells how to use this")
+        #expect(error("--memory") == "option --memory needs an argument")
+        #expect(error("--verbose=1 k") == "option --verbose takes no argument")
+        #expect(error("--engine kvm k") == "unknown engine \"kvm\": it is auto, lguest or builtin")
+        #expect(
+            error("12x k") == "memory of \"12x\" is not a size: digits, then nothing, K, M or G")
+    }
+
+    @Test(
+        "options of other releases and misspelt ones are refused",
+        arguments: ["--block", "--tunnet", "--sharenet", "--rng", "--mem", "-m", "-v", "--Help"])
+    func unknown(option: String) {
+        #expect(error("\(option)=x k") == "unknown option \"\(option)\"; --help lists them")
+    }
+
+    @Test("help lists every option and every exit code, at most 80 columns wide")
+    func help() {
+        let help = string(LaunchCommand.help)
+        for option in LaunchSettings.table { #expect(help.contains("  \(option.name)")) }
+        for entry in ExitCode.table { #expect(help.contains("\(entry.meaning)\n")) }
+        for line in help.split(separator: "\n") { #expect(line.utf8.count <= 80, "\(line)") }
+    }
+}
+
+@Suite struct MemoryArgumentTests {
+    @Test(
+        "sizes are MiB unless a letter says otherwise",
+        arguments: [
+            ("64", 64), ("64M", 64), ("64m", 64), ("1G", 1024), ("2g", 2048), ("65536K", 64),
+            ("1024k", 1), ("0", 0), ("0K", 0), ("3072", 3072), ("007", 7),
+        ] as [(String, UInt32)])
+    func sizes(word: String, mebibytes: UInt32) throws {
+        #expect(try MemoryArgument(Text(stringLiteral: word)).mebibytes == mebibytes)
+    }
+
+    @Test(
+        "what is no size is refused",
+        arguments: ["", "M", "12x", "64MB", "64 ", "-1", "+1", "1.5G", "0x40", "12M4"])
+    func noSize(word: String) {
+        #expect(throws: CommandError.self) {
+            try MemoryArgument(Text(stringLiteral: word))
+        }
+    }
+
+    @Test("KiB that make no whole MiB are refused")
+    func kibibytes() {
+        #expect(throws: CommandError.badMemory("512K", why: "is not a whole number of MiB")) {
+            try MemoryArgument("512K")
+        }
+    }
+
+    @Test(
+        "numbers too large to count with are refused, not cut off",
+        arguments: ["4294967296", "18446744073709551616", "99999999999999999999999", "4194304G"])
+    func overflow(word: String) {
+        let text = Text(stringLiteral: word)
+        #expect(throws: CommandError.badMemory(text, why: "is more than any guest can have")) {
+            try MemoryArgument(text)
+        }
+    }
+}

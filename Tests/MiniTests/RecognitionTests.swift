@@ -1,0 +1,99 @@
+import Testing
+
+@testable import Mini
+
+private func recognise(_ bytes: [UInt8]) -> Recognition {
+    ByteView.of(bytes) { Recognition(image: $0, origin: 0x10_0000) }
+}
+
+@Suite struct RecognitionTests {
+    @Test(
+        "the words of lguest_data tell eras 0, 1, 1b and 1c apart",
+        arguments: [
+            GuestABI.Era.era0, .era1, .era1b, .era1c,
+        ])
+    func eras(_ era: GuestABI.Era) {
+        var spec = KernelSpec()
+        spec.era = era
+        #expect(
+            recognise(spec.bytes()).dialect
+                == .dma(era: era, entry: spec.entryOffset, data: KernelSpec.dataOffset))
+    }
+
+    @Test("the structure is found at every word, also when its neighbours are all ones")
+    func everyPlace() {
+        let spec = KernelSpec()
+        let bytes = spec.bytes()
+        let structure = Array(bytes[0x1000..<(0x1000 + 1124)])
+        for shift in stride(from: 0, to: 128, by: 4) {
+            var moved = bytes
+            moved.put([UInt8](repeating: 0xFF, count: 1400), at: 0x1000)
+            moved.put(structure, at: 0x1040 + shift)
+            #expect(
+                recognise(moved).dialect
+                    == .dma(era: .era1, entry: spec.entryOffset, data: 0x1040 + shift))
+        }
+    }
+
+    @Test("a structure that is cut off by the end of the image is none")
+    func cutOff() {
+        var bytes = [UInt8](repeating: 0, count: 200)
+        bytes.put("GenuineLguest", at: 0)
+        bytes.put(UInt32(1), at: 104)
+        for index in 120..<184 { bytes[index] = 0xFF }
+        #expect(recognise(bytes).dialect == .dma(era: .era1, entry: 13, data: nil))
+    }
+
+    @Test("an era 1c call that names memory outside the image is still era 1c")
+    func wildData() {
+        var spec = KernelSpec()
+        spec.era = .era1c
+        var bytes = spec.bytes()
+        bytes.put(UInt32(0xFFFF_FFF0), at: spec.entryOffset + 6)
+        #expect(recognise(bytes).dialect == .dma(era: .era1c, entry: spec.entryOffset, data: nil))
+    }
+
+    @Test("the first mark wins")
+    func firstMark() {
+        var bytes = KernelSpec().bytes()
+        bytes.put("GenuineLguest", at: 0x700)
+        guard case .dma(_, let entry, _) = recognise(bytes).dialect else {
+            Issue.record("no mark found")
+            return
+        }
+        #expect(entry == 0x70D)
+    }
+
+    @Test("the banner is the one with a release number, up to its end of line")
+    func banner() {
+        var bytes = KernelSpec().bytes()
+        bytes.put("Linux version %s (x)\n", at: 0x700)
+        #expect(
+            recognise(bytes).banner == "Linux version 2.6.23 (user@host) (gcc version 4.1.2) #1 Mon"
+        )
+    }
+
+    @Test(
+        "release numbers are read as far as they are numbers",
+        arguments: [
+            ("2.6.23", 2, 6, 23), ("2.6.23-rc4 (x", 2, 6, 23), ("4.19.0-21-amd64", 4, 19, 0),
+            ("6.1", 6, 1, 0), ("3.0-rc1", 3, 0, 0), ("2.6.28.4", 2, 6, 28),
+            ("99999999999999999999.6", 0, 0, 0), ("x.y", 0, 0, 0), ("", 0, 0, 0), ("5", 0, 0, 0),
+        ])
+    func versions(_ text: String, _ major: Int, _ minor: Int, _ patch: Int) {
+        let version = LinuxVersion(Text(stringLiteral: text))
+        #expect(
+            (version?.major ?? 0, version?.minor ?? 0, version?.patch ?? 0) == (major, minor, patch)
+        )
+    }
+
+    @Test("releases compare by their numbers")
+    func comparison() throws {
+        let version = try #require(LinuxVersion("2.6.30"))
+        #expect(
+            version.isAtLeast(2, 6, 30) && version.isAtLeast(2, 6, 9) && version.isAtLeast(2, 4, 99)
+        )
+        #expect(
+            !version.isAtLeast(2, 6, 31) && !version.isAtLeast(3, 0) && !version.isAtLeast(2, 7))
+    }
+}
