@@ -184,6 +184,14 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
         packed("lzo", [0x89, 0x4C, 0x5A, 0x4F, 0]),
         packed("lz4", [0x02, 0x21, 0x4C, 0x18, 0]),
         packed("zstd", [0x28, 0xB5, 0x2F, 0xFD, 0]),
+        bzImage(
+            "4.19 and xz",
+            "Linux 4.19.0-21-686, which no longer speaks lguest (a bzImage compressed with xz)"
+        ) {
+            $0.protocolVersion = 0x20F
+            $0.version = "4.19.0-21-686 (x)"
+            $0.payload = [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0, 0]
+        },
         bzImage("no packed kernel", "a bzImage without a gzip-compressed kernel (Linux 2.6.23)") {
             $0.unpacker = []
             $0.payload = []
@@ -284,10 +292,10 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
     private static func packed(_ method: String, _ signature: [UInt8]) -> DamagedImage {
         bzImage(
             method,
-            "a bzImage compressed with \(method) (Linux 5.10.0); only gzip is of lguest's time"
+            "a bzImage compressed with \(method) (Linux 3.2.0), which mini does not unpack"
         ) {
             $0.protocolVersion = 0x20F
-            $0.version = "5.10.0 (x)"
+            $0.version = "3.2.0 (x)"
             $0.payload = signature + [UInt8](repeating: 7, count: 500)
         }
     }

@@ -167,9 +167,9 @@ enum LaunchCommand {
     static var help: Text {
         var text: Text = """
             Usage: \(name) [OPTIONS] [MEMORY] KERNEL [KERNEL ARGUMENTS...]
-            Starts a Linux kernel that speaks lguest: a vmlinux or bzImage of 2.6.23, or of the
-            months between it and 2.6.24. MEMORY is a size as for --memory. Whatever follows
-            KERNEL is the kernel's own.
+            Starts a Linux kernel that speaks lguest: a vmlinux or bzImage of 2.6.23, or
+            of the months between it and 2.6.24. MEMORY is a size as for --memory.
+            Whatever follows KERNEL is the kernel's own.
 
             Options:
 

@@ -103,11 +103,11 @@
         Int(truncatingIfNeeded: (group &* 0x9E37_79B1) >> 24)
     }
 
-    /// The text from `offset` to the next byte that ends or spoils a line, `limit` at most.
+    /// The text from `offset` to the next control character, `limit` bytes at most.
     func line(at offset: Int, limit: Int) -> Text {
         var text = Text()
         var at = offset
-        while at < min(count, offset + limit), self[at] >= 0x20, self[at] < 0x7F {
+        while at < min(count, offset + limit), self[at] >= 0x20, self[at] != 0x7F {
             text.append(self[at])
             at += 1
         }

@@ -46,17 +46,18 @@ struct BzImage: Equatable {
     /// Refuses what no unpacking could make a kernel of ours.
     func check(_ file: ByteView) throws(ImageError) {
         if is64Bit { throw .kernel64(version: version?.name) }
-        if let method = compression(file), method != "gzip" {
-            throw .otherCompression(method, version: version?.name)
+        let method = compression(file)
+        if let version, version.isAtLeast(4, 14) {
+            throw .withoutLguest(version: version.name, compression: method)
         }
-        if let version, version.isAtLeast(4, 14) { throw .withoutLguest(version: version.name) }
+        if let method { throw .otherCompression(method, version: version?.name) }
         if !isLoadedHigh { throw .zImage(version: version?.name) }
     }
 
-    /// By the signature of the compressed kernel. Source: the compressors' formats.
+    /// By the signature of the compressed kernel; nil for gzip and where the header does not
+    /// lead to it. Source: the compressors' formats.
     private func compression(_ file: ByteView) -> Text? {
         guard let payload else { return nil }
-        if file.has([0x1F, 0x8B], at: payload) { return "gzip" }
         if file.has([0xFD, 0x37, 0x7A, 0x58, 0x5A, 0], at: payload) { return "xz" }
         if file.has("BZh", at: payload) { return "bzip2" }
         if file.has([0x5D, 0, 0], at: payload) { return "lzma" }

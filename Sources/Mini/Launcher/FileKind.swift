@@ -43,9 +43,8 @@ enum FileKind {
     }
 
     private static func script(_ file: ByteView) -> Text {
-        let line = file.line(at: 2, limit: 80).bytes
-        return line.count >= 2 && line.suffix(2).elementsEqual("sh".utf8)
-            ? "a shell script" : "a script"
+        let line = file.line(at: 2, limit: 80)
+        return Text(bytes: Array(line.bytes.suffix(2))) == "sh" ? "a shell script" : "a script"
     }
 
     private static func isText(_ file: ByteView) -> Bool {

@@ -28,8 +28,8 @@ enum ImageError: Error, Equatable {
 
     // Kernels that speak something else.
     case zImage(version: Text?)
-    /// 4.14 or later.
-    case withoutLguest(version: Text)
+    /// 4.14 or later; the method if it is compressed with something else than gzip.
+    case withoutLguest(version: Text, compression: Text? = nil)
     /// Eras 2 to 5, as "2: virtio".
     case laterEra(version: Text?, era: Text)
     /// An old enough kernel with CONFIG_LGUEST_GUEST off.
@@ -135,7 +135,10 @@ extension ImageError {
         case .elfCutOff(let segment, let end, let size):
             "an ELF file cut off at byte \(size): segment \(segment) ends at byte \(end)"
         case .zImage(let version): "a zImage, not a bzImage\(Self.remark(version))"
-        case .withoutLguest(let version): "Linux \(visible: version), which no longer speaks lguest"
+        case .withoutLguest(let version, nil):
+            "Linux \(visible: version), which no longer speaks lguest"
+        case .withoutLguest(let version, let method?):
+            "Linux \(visible: version), which no longer speaks lguest (a bzImage compressed with \(method))"
         case .laterEra(let version, let era):
             "\(Self.linux(version)) (lguest era \(era)), which mini does not run yet"
         case .lguestGuestOff(let version):
@@ -145,7 +148,7 @@ extension ImageError {
             "a damaged kernel: its entry \(hex: address) is in no segment"
         case .pageOffsetUnknown: "a kernel whose page offset cannot be told"
         case .otherCompression(let method, let version):
-            "a bzImage compressed with \(method)\(Self.remark(version)); only gzip is of lguest's time"
+            "a bzImage compressed with \(method)\(Self.remark(version)), which mini does not unpack"
         case .noCompressedKernel(let version):
             "a bzImage without a gzip-compressed kernel\(Self.remark(version))"
         case .bzImageCutOff(let size, let expected):

@@ -52,6 +52,7 @@ enum Terminal {
 struct RawMode: ~Copyable {
     private let descriptor: Int32
     private let saved: mini_termios
+    private let rescue: Rescue
 
     private static let signalKeys: UInt32 = 0x1  // ISIG
     private static let lines: UInt32 = 0x2  // ICANON
@@ -60,13 +61,11 @@ struct RawMode: ~Copyable {
     /// - Throws: ENOTTY if the descriptor is no terminal.
     init(_ descriptor: Int32) throws(Errno) {
         let saved = try Terminal.attributes(of: descriptor)
-        try Rescue.prepare(descriptor, saved)
-        do throws(Errno) { try Self.makeRaw(descriptor, from: saved) } catch {
-            Rescue.forget()
-            throw error
-        }
+        let rescue = try Rescue.make(descriptor, saved)
+        try Self.makeRaw(descriptor, from: saved)
         self.descriptor = descriptor
         self.saved = saved
+        self.rescue = rescue
     }
 
     /// Sets raw mode again, after somebody else had the terminal.
@@ -90,56 +89,69 @@ struct RawMode: ~Copyable {
         }
     }
 
-    deinit {
-        leave()
-        Rescue.forget()
-    }
+    deinit { leave() }
 }
 
-/// What restores the terminal when the program itself faults.
-private enum Rescue {
-    /// Written only while one terminal is in raw mode, read by the handler.
+/// What restores the terminal when the program itself faults. There is one at a time.
+private struct Rescue: ~Copyable {
+    /// A stack of the handler's own, because the fault may be that ours is used up.
+    private let stack: Mapping
+
+    /// What the handler reads; -1 for nothing to restore.
     nonisolated(unsafe) private static var descriptor: Int32 = -1
     nonisolated(unsafe) private static var saved = mini_termios()
-    nonisolated(unsafe) private static var isInstalled = false
 
-    private static let onStack = 0x0800_0000
-    private static let hasRestorer = 0x0400_0000
+    private static let faults: [Signal] = [
+        .illegalInstruction, .busError, .arithmetic, .segmentationFault,
+    ]
+    private static let onStack: UInt = 0x0800_0000
+    private static let hasRestorer: UInt = 0x0400_0000
     /// The second time is the last: the fault repeats, and ends us with the right signal.
-    private static let onlyOnce = 0x8000_0000 as UInt
+    private static let onlyOnce: UInt = 0x8000_0000
     private static let stackSize = 65536
+    private static let disabled = 2  // SS_DISABLE
 
-    static func prepare(_ descriptor: Int32, _ saved: mini_termios) throws(Errno) {
+    private init(stack: consuming Mapping) { self.stack = stack }
+
+    static func make(_ descriptor: Int32, _ saved: mini_termios) throws(Errno) -> Rescue {
+        let rescue = Rescue(stack: try Mapping.anonymous(count: stackSize))
         unsafe Self.saved = saved
         unsafe Self.descriptor = descriptor
-        guard unsafe !isInstalled else { return }
-        // A handler stack of its own, because the fault may be that ours is used up. Kept for
-        // as long as the process lives.
-        let start = try SystemCall.make(.map, 0, stackSize, 3, 0x22, -1, 0)
+        try useStack(Int(bitPattern: unsafe rescue.stack.start), flags: 0)
+        var action = mini_sigaction()
+        action.handler = { _ in Rescue.restore() }
+        action.flags = onStack | hasRestorer | onlyOnce
+        action.restorer = mini_signal_return
+        try setAction(action)
+        return rescue
+    }
+
+    deinit {
+        unsafe Self.descriptor = -1
+        try? Self.setAction(mini_sigaction())
+        try? Self.useStack(0, flags: Self.disabled)
+    }
+
+    private static func useStack(_ start: Int, flags: Int) throws(Errno) {
         // stack_t: start, flags, size.
-        var stack = (start, 0, stackSize)
+        var stack = (start, flags, stackSize)
         try withKernel(&stack) { (address) throws(Errno) -> Void in
             try SystemCall.make(.signalStack, address, 0)
         }
-        for signal in [
-            Signal.illegalInstruction, .busError, .arithmetic, .segmentationFault,
-        ] {
-            var action = mini_sigaction()
-            action.handler = { _ in Rescue.restore() }
-            action.flags = UInt(onStack | hasRestorer) | onlyOnce
-            action.restorer = mini_signal_return
-            try withKernel(&action) { (address) throws(Errno) -> Void in
-                try SystemCall.make(
-                    .signalAction, Int(signal.rawValue), address, 0, SignalSet.size)
-            }
-        }
-        unsafe isInstalled = true
     }
 
-    static func forget() { unsafe descriptor = -1 }
+    private static func setAction(_ action: mini_sigaction) throws(Errno) {
+        var action = action
+        for fault in faults {
+            try withKernel(&action) { (address) throws(Errno) -> Void in
+                try SystemCall.make(
+                    .signalAction, Int(fault.rawValue), address, 0, SignalSet.size)
+            }
+        }
+    }
 
     private static func restore() {
         guard unsafe descriptor >= 0 else { return }
-        _ = try? unsafe Terminal.setAttributes(of: descriptor, saved)
+        try? unsafe Terminal.setAttributes(of: descriptor, saved)
     }
 }

@@ -138,7 +138,10 @@ extension Machine {
         }
         if state.arenaUsed + UInt32(Self.maximumBlock) > Self.arenaCount { forgetBlocks() }
         let made = unsafe block(at: state.arenaUsed)
-        guard unsafe try decode(into: made, linear, physical, limit: limit) else {
+        // Never by this call's limit: whoever finds the block later may have less left, and is
+        // then given one of fewer than `maximumInstructions`.
+        guard unsafe try decode(into: made, linear, physical, limit: Self.maximumInstructions)
+        else {
             return unsafe try decodeTemporary(linear, limit: 1)
         }
         unsafe enter(made, bucket)

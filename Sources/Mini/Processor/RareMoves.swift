@@ -249,14 +249,14 @@ extension Machine {
         let linear = try linear(i, i.bytes &* 2, write: false)
         if i.size == 1 {
             let index = Int16(bitPattern: get(i.operation.a, as: UInt16.self))
-            let lower = Int16(bitPattern: try read(linear, as: UInt16.self))
-            let upper = Int16(bitPattern: try read(linear &+ 2, as: UInt16.self))
-            guard index >= lower && index <= upper else { throw .bounds }
+            guard index >= Int16(bitPattern: try read(linear, as: UInt16.self)),
+                index <= Int16(bitPattern: try read(linear &+ 2, as: UInt16.self))
+            else { throw .bounds }
         } else {
             let index = Int32(bitPattern: get(i.operation.a, as: UInt32.self))
-            let lower = Int32(bitPattern: try read(linear, as: UInt32.self))
-            let upper = Int32(bitPattern: try read(linear &+ 4, as: UInt32.self))
-            guard index >= lower && index <= upper else { throw .bounds }
+            guard index >= Int32(bitPattern: try read(linear, as: UInt32.self)),
+                index <= Int32(bitPattern: try read(linear &+ 4, as: UInt32.self))
+            else { throw .bounds }
         }
     }
 
@@ -358,12 +358,26 @@ extension Machine {
         case .pending: throw .floatingPoint
         case .done, .withheld: break
         }
-        let linear = try linear(i, bytes, write: sizes.written > 0)
-        // It pops its stack before we can store: all of the store must be possible.
-        if sizes.written > 0 { try checkWrite(linear, bytes) }
-        try readScratch(linear, sizes.read)
         site.operand = offset(i)
         site.dataSelector = unsafe state.segments[i.operation.segmentNumber].selector
+        let linear: UInt32
+        do throws(Fault) {
+            linear = try self.linear(i, bytes, write: sizes.written > 0)
+            // It pops its stack before we can store: all of the store must be possible.
+            if sizes.written > 0 { try checkWrite(linear, bytes) }
+        } catch {
+            let isControl = modrm &>> 3 & 7 == 7 && (opcode == 0xD9 || opcode == 0xDD)
+            let isValue = sizes.written > 0 && sizes.written <= 10 && !isControl
+            // An exception of its own comes before the fault of a store that never happens.
+            if isValue,
+                unsafe state.floatingPoint.withholds(
+                    opcode: opcode, modrm: modrm, scratch: state.scratch, site: site)
+            {
+                return .next
+            }
+            throw error
+        }
+        try readScratch(linear, sizes.read)
         guard try execute(opcode, modrm, site, isShort: i.size == 1) else { return .next }
         try writeScratch(linear, sizes.written)
         return .next

@@ -3,7 +3,7 @@ import Testing
 @testable import Mini
 
 /// Traps, gates, stack switches, returns between rings, far transfers.
-@Suite struct ProcessorRingTests {
+@Suite struct ProcessorTransferTests {
     typealias Guest = ProcessorGuest
     static let handler = Guest.handlers
 

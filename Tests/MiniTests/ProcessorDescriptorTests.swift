@@ -3,7 +3,7 @@ import Testing
 @testable import Mini
 
 /// Segment loads, limits and types, with their exact error codes.
-@Suite struct ProcessorSegmentLoadTests {
+@Suite struct ProcessorDescriptorTests {
     typealias Guest = ProcessorGuest
 
     /// mov seg, ax

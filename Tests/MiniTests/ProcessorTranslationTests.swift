@@ -3,7 +3,7 @@ import Testing
 @testable import Mini
 
 /// Page faults, accessed and dirty bits, entries that the host refuses.
-@Suite struct ProcessorPageFaultTests {
+@Suite struct ProcessorTranslationTests {
     typealias Guest = ProcessorGuest
     static let page: UInt32 = 0x20_0000
 
