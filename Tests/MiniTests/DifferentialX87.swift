@@ -88,14 +88,13 @@ extension CaseGenerator {
         default:
             let saves = random.chance(50)
             let address = dataAddress()
-            add(
-                saves ? "fnsave" : "fnstenv", size: size, [saves ? 0xDD : 0xD9],
-                EncodedOperand(tail: [0x05] + bytes(address)), reg: 6)
-            // The pointers are not to be compared.
+            var code = prefix(size) + [saves ? 0xDD : 0xD9, 0x35] + bytes(address)
+            // The pointers are not to be compared: one step, that they are not left by shrinking.
             for word in 3..<7 {
                 let field = address &+ UInt32(word * size)
-                add("mov", prefix(size) + [0xC7, 0x05] + bytes(field) + bytes(0, size))
+                code += prefix(size) + [0xC7, 0x05] + bytes(field) + bytes(0, size)
             }
+            add(saves ? "fnsave" : "fnstenv", code)
         }
     }
 
