@@ -235,7 +235,8 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
             #expect(guest.run() == .failed(.again))
             #expect(guest.run() == .failed(.again))
         }
-        #expect(seen.lengths == [-1, -1])
+        #expect(seen.lengths.count == 2)
+        #expect(seen.lengths.last == -1)
     }
 
     @Test("while the guest runs, watched descriptors are looked at once a millisecond")

@@ -7,6 +7,9 @@
 enum DeathReason: Equatable {
     /// The guest called CRASH with this text, which is also how it powers off.
     case crash(Text)
+    /// The guest pulled the reset line. run() answers ERESTART at once and ever after, as the
+    /// devices of kernels do whose guests have a call for it; the text is never handed out.
+    case restart
     case secondInitialization
     case callBeforeInitialization(number: UInt32)
     case badCall(number: UInt32)
@@ -39,6 +42,7 @@ enum DeathReason: Equatable {
     func text(_ abi: GuestABI, pageLimit: UInt32) -> Text {
         switch self {
         case .crash(let text): "CRASH: \(text)"
+        case .restart: "restart"
         case .secondInitialization: "already have lguest_data"
         case .callBeforeInitialization(let number):
             "hypercall \(signed(number)) before \(abi.sayingInit)"

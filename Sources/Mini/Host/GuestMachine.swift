@@ -114,6 +114,7 @@ struct GuestMachine: Equatable {
         case .brokenOut(let asleep), .notifying(_, let asleep, true):
             state = .draining(asleep: asleep)
         case .draining, .running, .halted: return .fail(.busy)
+        case .dead(.restart, _): return .fail(.restart)
         case .dead(let reason, _): return .tell(reason)
         case .closed: return .fail(.badDescriptor)
         }
@@ -202,6 +203,7 @@ struct GuestMachine: Equatable {
         switch state {
         case .running: .execute
         case .halted: .sleep
+        case .dead(.restart, _): .fail(.restart)
         case .dead: .fail(.noSuchFile)
         default: .fail(.invalid)
         }

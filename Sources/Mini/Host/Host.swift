@@ -60,6 +60,7 @@ final class Host {
         let cpu = processor
         cpu.pageLimit = min(pageLimit, memory.count >> 12)
         cpu.pageDirectory = pageDirectory
+        cpu.reservedTop = Self.reservedTop
         for index in 0..<SegmentRules.entries {
             cpu.setDescriptor(Int(index), SegmentRules.initial(index))
         }
@@ -129,7 +130,7 @@ final class Host {
     // MARK: - Run loop
 
     /// How run() ends when it does not fail.
-    enum Outcome {
+    enum RunEnd {
         case notification(GuestMachine.Notification)
         case reason(Text)
     }
@@ -137,7 +138,7 @@ final class Host {
     /// Runs the guest (the device's read()).
     /// - Throws: ENOENT when the guest dies now (its reason is for the next call), EAGAIN
     ///   for a break or a watched descriptor, EINVAL not initialised, EBADF closed.
-    func run() throws(Errno) -> Outcome {
+    func run() throws(Errno) -> RunEnd {
         switch machine.enter() {
         case .proceed: clock.resume()
         case .fail(let errno): throw errno

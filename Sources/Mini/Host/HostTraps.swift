@@ -106,6 +106,7 @@ extension Host {
         guard isKernel,
             let instruction = PortInstruction({ cpu.read8(linear: start &+ $0) })
         else { return false }
+        if instruction.isReset(eax: cpu[.eax], edx: cpu[.edx]) { kill(.restart) }
         cpu[.eax] = instruction.result(cpu[.eax])
         cpu.eip = start &+ instruction.count
         return true
