@@ -39,7 +39,7 @@ extension Machine {
             }
             unsafe previous = nil
             // Blocks of this mode are never linked: each comes this way.
-            isStepping = state.mode & Mode.stepping != 0
+            isStepping = state.mode & BlockMode.stepping != 0
 
             enter: while true {
                 let count = unsafe Int(block.pointee.count)
