@@ -140,7 +140,7 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
     private func withFakeClock<Value>(
         _ sleeps: Sleeps, _ body: () throws -> Value
     ) rethrows -> Value {
-        try SystemCall.$hook.withValue({ call in
+        try SystemCall.hooked({ call in
             switch call.number {
             case .clockTime:
                 sleeps.now += 10_000
@@ -235,7 +235,7 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
         #expect(guest.run() == .checkpoint(1))
         guest.host.watch([7])
         let seen = Sleeps()
-        SystemCall.$hook.withValue({ call in
+        SystemCall.hooked({ call in
             guard call.number == .poll else { return nil }
             seen.lengths.append(Self.milliseconds(call))
             let record = UnsafeMutablePointer<Int32>(bitPattern: call.arguments.0)!
@@ -256,7 +256,7 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
         guest.host.watch([7])
         let seen = Sleeps()
         let start = Clock.monotonic()
-        SystemCall.$hook.withValue({ call in
+        SystemCall.hooked({ call in
             guard call.number == .poll else { return nil }
             seen.lengths.append(Self.milliseconds(call))
             guard seen.lengths.count == 20 else { return 0 }
@@ -273,7 +273,7 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
             $0.initialize()
             $0.call(10)
         }
-        SystemCall.$hook.withValue({ $0.number == .poll ? -12 : nil }) {
+        SystemCall.hooked({ $0.number == .poll ? -12 : nil }) {
             #expect(guest.run() == .failed(.noMemory))
             #expect(guest.run() == .failed(.noMemory))
         }
