@@ -551,7 +551,7 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
 
     /// Runs until the guest is dead, sleeps or has been served often; sleep ends at once.
     private func isDead(_ guest: TinyGuest) -> Bool {
-        SystemCall.$hook.withValue({ call in
+        SystemCall.hooked({ call in
             guard call.number == .poll else { return nil }
             UnsafeMutablePointer<Int32>(bitPattern: call.arguments.0)![1] = 1 << 16 | 1
             return 1

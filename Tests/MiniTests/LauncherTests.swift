@@ -91,7 +91,7 @@ final class ScriptedDevice: LguestDevice {
 
 /// What a launch by script came to.
 private struct Played {
-    var outcome: Outcome
+    var outcome: LaunchOutcome
     var devices: [ScriptedDevice]
     var terminal: FakeTerminal.State
     var reports: [String]

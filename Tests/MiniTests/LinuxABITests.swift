@@ -20,7 +20,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
     /// Our name, the kernel's name on x86_64, the kernel's name on i386.
     static let names: [(SystemCall.Number, String, String)] = [
         (.read, "read", "read"), (.write, "write", "write"), (.open, "open", "open"),
-        (.close, "close", "close"), (.fileStatus, "fstat", "fstat64"), (.poll, "poll", "poll"),
+        (.close, "close", "close"), (.fileStatus, "fstat", "fstat64"), (.poll, "ppoll", "ppoll"),
         (.map, "mmap", "mmap2"), (.protect, "mprotect", "mprotect"), (.unmap, "munmap", "munmap"),
         (.signalAction, "rt_sigaction", "rt_sigaction"),
         (.signalMask, "rt_sigprocmask", "rt_sigprocmask"), (.control, "ioctl", "ioctl"),

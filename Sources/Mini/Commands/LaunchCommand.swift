@@ -95,7 +95,7 @@ enum LaunchCommand {
 
     // MARK: Launching
 
-    private static func launch(_ settings: LaunchSettings) -> Outcome {
+    private static func launch(_ settings: LaunchSettings) -> LaunchOutcome {
         let report: ((Text) -> Void)? =
             settings.isVerbose ? { Message.error(name, $0) } : nil
         switch settings.engine {
@@ -117,7 +117,7 @@ enum LaunchCommand {
 
     private static func onDevice(
         _ settings: LaunchSettings, _ report: ((Text) -> Void)?
-    ) -> Outcome {
+    ) -> LaunchOutcome {
         report?("engine: \(KernelDevice.path)")
         return Launcher<KernelDevice>(settings.plan, report: report) {
             (memory, abi) throws(LauncherError) in
@@ -128,7 +128,7 @@ enum LaunchCommand {
     }
 
     /// The outcome's line, if it needs one, and its code.
-    private static func finish(_ outcome: Outcome) -> Int32 {
+    private static func finish(_ outcome: LaunchOutcome) -> Int32 {
         switch outcome {
         case .poweredOff: return ExitCode.success
         case .died(let reason):

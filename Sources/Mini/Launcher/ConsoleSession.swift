@@ -81,7 +81,7 @@ final class ConsoleSession {
     /// - Returns: nil, or how the guest ends because of what happened meanwhile.
     func write(
         _ sections: [GuestRange], of memory: GuestMemory
-    ) throws(LauncherError) -> Outcome? {
+    ) throws(LauncherError) -> LaunchOutcome? {
         for section in sections {
             var rest = section
             while rest.count > 0 {
@@ -104,7 +104,7 @@ final class ConsoleSession {
         return nil
     }
 
-    private func waitForOutput() throws(LauncherError) -> Outcome? {
+    private func waitForOutput() throws(LauncherError) -> LaunchOutcome? {
         while true {
             let ready: [Bool]
             do throws(Errno) {
@@ -121,7 +121,7 @@ final class ConsoleSession {
 
     /// Looks after everything that can have ended a run.
     /// - Returns: nil, or how the guest ends because of it.
-    func serve<Guest: ConsoleGuest>(_ guest: Guest) throws(LauncherError) -> Outcome? {
+    func serve<Guest: ConsoleGuest>(_ guest: Guest) throws(LauncherError) -> LaunchOutcome? {
         if let outcome = try takeSignals() { return outcome }
         if isAlarmDue {
             isAlarmDue = false
@@ -137,12 +137,12 @@ final class ConsoleSession {
     }
 
     /// The guest spoke: perhaps it has room for input by now.
-    func guestRan<Guest: ConsoleGuest>(_ guest: Guest) throws(LauncherError) -> Outcome? {
+    func guestRan<Guest: ConsoleGuest>(_ guest: Guest) throws(LauncherError) -> LaunchOutcome? {
         isAlarmDue = false
         return machine.isWaiting ? try handle(.guestRan, guest) : nil
     }
 
-    private func takeSignals() throws(LauncherError) -> Outcome? {
+    private func takeSignals() throws(LauncherError) -> LaunchOutcome? {
         while true {
             let signal: Signal?
             do throws(Errno) { signal = try signals.next() } catch {
@@ -192,7 +192,7 @@ final class ConsoleSession {
 
     private func handle<Guest: ConsoleGuest>(
         _ event: ConsoleInput.Event, _ guest: Guest
-    ) throws(LauncherError) -> Outcome? {
+    ) throws(LauncherError) -> LaunchOutcome? {
         var action = machine.handle(event)
         var loan: Console.Loan?
         while true {
@@ -236,7 +236,7 @@ final class ConsoleSession {
 
     /// Reads what there is, at most so much, behind what is pending.
     /// - Returns: an event if nothing was read; the outcome if the user left by it.
-    private func read(_ count: Int) -> (ConsoleInput.Event?, Outcome?) {
+    private func read(_ count: Int) -> (ConsoleInput.Event?, LaunchOutcome?) {
         var failure: Errno?
         let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             do throws(Errno) {

@@ -26,7 +26,7 @@ extension LoadedKernel {
     }
 }
 
-extension Segment {
+extension ImageSegment {
     /// Where it lies in memory and in the file, and what it may be used for.
     fileprivate var description: Text {
         """

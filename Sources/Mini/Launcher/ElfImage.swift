@@ -4,7 +4,7 @@
 // Source: docs/abi/lguest.md §2.3; the System V ABI's chapter on object files.
 
 /// A piece of a kernel image in guest memory.
-struct Segment: Equatable {
+struct ImageSegment: Equatable {
     /// Guest-physical address, bytes.
     let address: UInt32
     /// Where its bytes begin in the file.
@@ -24,7 +24,7 @@ struct Segment: Equatable {
 struct ElfImage: Equatable {
     /// The PT_LOAD segments, in the file's order; none overlaps another, each ends below
     /// 4 GiB and lies in the file.
-    let segments: [Segment]
+    let segments: [ImageSegment]
     /// Virtual minus physical address, the same for all segments.
     let pageOffset: UInt32
     /// Lowest address, and highest end of the bytes that come from the file.
@@ -57,7 +57,7 @@ struct ElfImage: Equatable {
         guard count <= Self.mostProgramHeaders else {
             throw .damagedElf("it has \(count) program headers, at most 2048 make sense")
         }
-        var segments: [Segment] = []
+        var segments: [ImageSegment] = []
         var offset: UInt32?
         for index in 0..<Int(count) {
             let at = UInt64(start) + UInt64(index) * 32
@@ -134,9 +134,9 @@ struct ElfImage: Equatable {
 
     private static func segment(
         _ file: ByteView, _ header: Int, _ index: Int
-    ) throws(ImageError) -> (Segment, pageOffset: UInt32) {
+    ) throws(ImageError) -> (ImageSegment, pageOffset: UInt32) {
         func word(_ offset: Int) -> UInt32 { file.word(header + offset) ?? 0 }
-        let segment = Segment(
+        let segment = ImageSegment(
             address: word(12), fileOffset: word(4), fileSize: word(16), memorySize: word(20),
             flags: word(24))
         let virtual = word(8)
@@ -156,7 +156,7 @@ struct ElfImage: Equatable {
         return (segment, virtual &- segment.address)
     }
 
-    private static func checkOverlap(_ segments: [Segment]) throws(ImageError) {
+    private static func checkOverlap(_ segments: [ImageSegment]) throws(ImageError) {
         for index in segments.indices {
             for other in 0..<index
             where segments[index].address < segments[other].end
@@ -176,8 +176,8 @@ struct ElfImage: Equatable {
     /// - Throws: what the kernel said to a mapping; memory is not fit for use then.
     func load(
         _ file: ByteView, descriptor: Int32, into memory: GuestMemory
-    ) throws(Errno) -> [Segment] {
-        var loaded: [Segment] = []
+    ) throws(Errno) -> [ImageSegment] {
+        var loaded: [ImageSegment] = []
         for var segment in segments {
             let pages = Self.wholePages(segment)
             if pages.count > 0 {
@@ -199,7 +199,7 @@ struct ElfImage: Equatable {
     /// The part of a segment, relative to its start, that is whole pages in file and memory
     /// alike. A page that is the file's only in part is copied: mapping it would bring
     /// bytes along that belong to something else.
-    private static func wholePages(_ segment: Segment) -> (start: UInt32, count: UInt32) {
+    private static func wholePages(_ segment: ImageSegment) -> (start: UInt32, count: UInt32) {
         guard segment.address & 4095 == segment.fileOffset & 4095 else { return (0, 0) }
         let start = (0 &- segment.address) & 4095
         guard segment.fileSize > start else { return (0, 0) }
@@ -207,7 +207,8 @@ struct ElfImage: Equatable {
     }
 
     private static func copy(
-        _ file: ByteView, _ segment: Segment, from: UInt32, count: UInt32, _ memory: GuestMemory
+        _ file: ByteView, _ segment: ImageSegment, from: UInt32, count: UInt32,
+        _ memory: GuestMemory
     ) throws(Errno) {
         guard count > 0 else { return }
         guard let bytes = file.slice(Int(segment.fileOffset + from), Int(count)),

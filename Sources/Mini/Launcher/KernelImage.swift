@@ -21,7 +21,7 @@ struct LoadedKernel: Equatable {
     /// Initial EIP: virtual up to era 1b, physical in era 1c.
     let entry: UInt32
     let pageOffset: UInt32
-    let segments: [Segment]
+    let segments: [ImageSegment]
     /// Guest-physical address of `lguest_data`, if the image shows it.
     let data: UInt32?
     /// Guest-physical end of all that the kernel is known to use.
@@ -122,7 +122,7 @@ struct KernelImage: ~Copyable {
                         needed: GuestLayout.mebibytes(UInt64(image.highest)),
                         available: mebibytes))
             }
-            let segments: [Segment]
+            let segments: [ImageSegment]
             do throws(Errno) {
                 segments = try image.load(file, descriptor: descriptor, into: memory)
             } catch { throw .host("map", name: name, error) }
@@ -135,7 +135,7 @@ struct KernelImage: ~Copyable {
             return try refusing { () throws(ImageError) in
                 let (member, size) = try image.unpack(file, into: memory, limit: limit)
                 let start = BzImage.loadAddress
-                let segment = Segment(
+                let segment = ImageSegment(
                     address: start, fileOffset: UInt32(member), fileSize: size, memorySize: size,
                     flags: 7)
                 return try describe(
@@ -155,7 +155,7 @@ struct KernelImage: ~Copyable {
 
     /// Looks at the kernel where it lies in memory.
     private func describe(
-        _ format: LoadedKernel.Format, _ segments: [Segment], _ memory: GuestMemory,
+        _ format: LoadedKernel.Format, _ segments: [ImageSegment], _ memory: GuestMemory,
         range: (start: UInt32, end: UInt32), end: UInt32, knownOffset: UInt32?
     ) throws(ImageError) -> LoadedKernel {
         guard let checked = memory.range(range.start, range.end - range.start) else {

@@ -15,7 +15,7 @@
 // The same as a page: docs/launch-machine.md.
 
 /// How a launch ended.
-enum Outcome: Equatable {
+enum LaunchOutcome: Equatable {
     case poweredOff
     /// The host's reason, as "unhandled trap 6 at 0xc0100000 (0x0)".
     case died(Text)
@@ -29,7 +29,7 @@ enum Outcome: Equatable {
 struct LaunchMachine {
     private enum State {
         case empty, memory, loaded, initialized, running, servingOutput, servingInput, dying
-        case ended(Outcome)
+        case ended(LaunchOutcome)
     }
     private var state = State.empty
 
@@ -47,7 +47,7 @@ struct LaunchMachine {
         /// The guest asked for a reboot.
         case restart
         /// The user or a signal ended it.
-        case left(Outcome)
+        case left(LaunchOutcome)
         case failed(LauncherError)
     }
 
@@ -55,7 +55,7 @@ struct LaunchMachine {
         case mapMemory, loadImage, initializeDevice, openSession, run
         case serveOutput(buffer: UInt32, key: UInt32)
         case serveInput
-        case finish(Outcome)
+        case finish(LaunchOutcome)
     }
 
     /// What comes first.
@@ -87,7 +87,7 @@ struct LaunchMachine {
     }
 
     /// A guest of these eras tells its power-off as it tells a panic: by a text.
-    private static func outcome(of reason: Text) -> Outcome {
+    private static func outcome(of reason: Text) -> LaunchOutcome {
         reason == "CRASH: Power down" ? .poweredOff : .died(reason)
     }
 
@@ -96,7 +96,7 @@ struct LaunchMachine {
         return action
     }
 
-    private mutating func end(_ outcome: Outcome) -> Action {
+    private mutating func end(_ outcome: LaunchOutcome) -> Action {
         state = .ended(outcome)
         return .finish(outcome)
     }

@@ -47,7 +47,7 @@ final class Launcher<Device: LguestDevice> {
 
     /// Launches the guest and stays with it to its end.
     /// - Parameter restarts: true to begin again when the guest asks for it.
-    func run(restarts: Bool) -> Outcome {
+    func run(restarts: Bool) -> LaunchOutcome {
         while true {
             let outcome = launch()
             release()
@@ -61,7 +61,7 @@ final class Launcher<Device: LguestDevice> {
         }
     }
 
-    private func launch() -> Outcome {
+    private func launch() -> LaunchOutcome {
         var machine = LaunchMachine()
         var action = LaunchMachine.beginning
         while true {

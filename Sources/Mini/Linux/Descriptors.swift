@@ -13,14 +13,14 @@ struct Descriptor: ~Copyable {
     deinit { _ = try? SystemCall.make(.close, Int(number)) }
 
     /// How a file is opened. Source: asm-generic/fcntl.h.
-    struct Mode: RawRepresentable {
+    struct OpenMode: RawRepresentable {
         let rawValue: Int
-        static let readOnly = Mode(rawValue: 0o2000000)  // O_RDONLY | O_CLOEXEC
-        static let readWrite = Mode(rawValue: 0o2000002)  // O_RDWR | O_CLOEXEC
+        static let readOnly = OpenMode(rawValue: 0o2000000)  // O_RDONLY | O_CLOEXEC
+        static let readWrite = OpenMode(rawValue: 0o2000002)  // O_RDWR | O_CLOEXEC
     }
 
     /// Opens a file by its name.
-    static func open(_ path: Text, _ mode: Mode) throws(Errno) -> Descriptor {
+    static func open(_ path: Text, _ mode: OpenMode) throws(Errno) -> Descriptor {
         guard !path.bytes.contains(0) else { throw .noSuchFile }
         var name = path.bytes
         name.append(0)

@@ -93,7 +93,8 @@ extension SystemCall.Number {
     static let close = Self(x86_64: 3, i386: 6)
     /// fstat, or fstat64 on i386.
     static let fileStatus = Self(x86_64: 5, i386: 197)
-    static let poll = Self(x86_64: 7, i386: 168)
+    /// ppoll: nanoseconds rather than milliseconds.
+    static let poll = Self(x86_64: 271, i386: 309)
     /// mmap, or mmap2 on i386 (offset in pages).
     static let map = Self(x86_64: 9, i386: 192)
     static let protect = Self(x86_64: 10, i386: 125)
