@@ -13,8 +13,7 @@ final class Oracle {
     private static let caseSize = 4 * 12 + codeMaximum
 
     private let process: pid_t
-    private let input: Int32
-    private let output: Int32
+    private let socket: Int32
     /// Where the process has memory of its own: addresses that fault for us and not for it.
     private(set) var occupied: [Range<UInt64>] = []
 
@@ -33,25 +32,22 @@ final class Oracle {
         guard access(Self.path, X_OK) == 0 else {
             throw Unavailable(description: "no oracle at \(Self.path) (./build.sh oracle)")
         }
-        var toOracle: [Int32] = [-1, -1]
-        var fromOracle: [Int32] = [-1, -1]
-        guard pipe(&toOracle) == 0, pipe(&fromOracle) == 0 else {
-            throw Unavailable(description: "no pipe")
+        // SOCK_CLOEXEC: not for the processes that other tests start at the same time.
+        var ends: [Int32] = [-1, -1]
+        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2000000, 0, &ends) == 0 else {
+            throw Unavailable(description: "no socket")
         }
-        for descriptor in toOracle + fromOracle { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
-        posix_spawn_file_actions_adddup2(&actions, toOracle[0], 0)
-        posix_spawn_file_actions_adddup2(&actions, fromOracle[1], 1)
+        posix_spawn_file_actions_adddup2(&actions, ends[1], 0)
+        posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
         defer { posix_spawn_file_actions_destroy(&actions) }
         var process: pid_t = 0
         let arguments = [strdup("oracle"), nil]
         defer { free(arguments[0]) }
         let failure = posix_spawn(&process, Self.path, &actions, nil, arguments, nil)
-        close(toOracle[0])
-        close(fromOracle[1])
-        (self.process, input, output) = (process, toOracle[1], fromOracle[0])
-        signal(SIGPIPE, SIG_IGN)
+        close(ends[1])
+        (self.process, socket) = (failure == 0 ? process : 0, ends[0])
         guard failure == 0 else {
             throw Unavailable(description: "this machine runs no 32-bit programs")
         }
@@ -63,15 +59,14 @@ final class Oracle {
             throw Unavailable(description: "the host's selectors are not those of a 64-bit kernel")
         }
         precondition(word(hello, 12) == UInt32(Self.resultSize))
-        send(image)
+        transmit(image)
         readMap()
     }
 
     deinit {
-        close(input)
-        close(output)
+        close(socket)
         var status: Int32 = 0
-        waitpid(process, &status, 0)
+        if process != 0 { waitpid(process, &status, 0) }
     }
 
     /// Sends cases; `finish` is to follow.
@@ -93,7 +88,7 @@ final class Oracle {
             bytes += code
             bytes.append(contentsOf: repeatElement(0, count: Self.codeMaximum - code.count))
         }
-        send(bytes)
+        transmit(bytes)
     }
 
     /// The endings of the cases sent last; nil if the oracle died.
@@ -139,11 +134,12 @@ final class Oracle {
         return word
     }
 
-    private func send(_ bytes: [UInt8]) {
+    private func transmit(_ bytes: [UInt8]) {
         var sent = 0
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes {
-                write(input, $0.baseAddress! + sent, bytes.count - sent)
+                // MSG_NOSIGNAL: an oracle that died is an error of read.
+                send(socket, $0.baseAddress! + sent, bytes.count - sent, 0x4000)
             }
             if count < 0 && errno == EINTR { continue }
             if count <= 0 { return }
@@ -159,7 +155,7 @@ final class Oracle {
         result.reserveCapacity(count)
         while result.count < count {
             if buffered.isEmpty {
-                let got = read(output, &buffer, buffer.count)
+                let got = read(socket, &buffer, buffer.count)
                 if got < 0 && errno == EINTR { continue }
                 if got <= 0 { return result }
                 buffered = 0..<got

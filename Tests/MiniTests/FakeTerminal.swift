@@ -48,8 +48,10 @@ final class FakeTerminal: Sendable {
     func bringToForeground() { state.withLock { $0.isForeground = true } }
 
     /// Runs `body` with this terminal.
-    func play<Value>(_ body: () throws -> Value) rethrows -> Value {
-        try SystemCall.$hook.withValue({ self.answer($0) }, operation: body)
+    func play<Value, Failure: Error>(
+        _ body: () throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        try SystemCall.hooked({ self.answer($0) }, body)
     }
 
     private func answer(_ call: SystemCall) -> Int? {

@@ -500,7 +500,7 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
                 }
                 guest.setField(0, value())
                 guest.setField(4, value())
-                let isDead = SystemCall.$hook.withValue({ call in
+                let isDead = SystemCall.hooked({ call in
                     guard call.number == .poll else { return nil }
                     UnsafeMutablePointer<Int32>(bitPattern: call.arguments.0)![1] = 1 << 16 | 1
                     return 1

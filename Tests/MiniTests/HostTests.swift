@@ -140,7 +140,7 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
     private func withFakeClock<Value>(
         _ sleeps: Sleeps, _ body: () throws -> Value
     ) rethrows -> Value {
-        try SystemCall.$hook.withValue({ call in
+        try SystemCall.hooked({ call in
             switch call.number {
             case .clockTime:
                 sleeps.now += 10_000
@@ -149,13 +149,24 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
                 time[1] = Int(sleeps.now % 1_000_000_000)
                 return 0
             case .poll:
-                sleeps.lengths.append(call.arguments.2)
-                if call.arguments.2 < 0 { return -4 }
-                sleeps.now += UInt64(call.arguments.2) * 1_000_000
+                sleeps.lengths.append(Self.milliseconds(call))
+                guard let length = Self.timeout(call) else { return -4 }
+                sleeps.now += length
                 return 0
             default: return nil
             }
         }) { try body() }
+    }
+
+    /// The nanoseconds that a ppoll() asks for; nil for no end.
+    private static func timeout(_ call: SystemCall) -> UInt64? {
+        guard let words = UnsafePointer<Int>(bitPattern: call.arguments.2) else { return nil }
+        return UInt64(words[0]) * 1_000_000_000 + UInt64(words[1])
+    }
+
+    /// The same in milliseconds, rounded up; -1 for no end.
+    private static func milliseconds(_ call: SystemCall) -> Int {
+        timeout(call).map { Int(($0 + 999_999) / 1_000_000) } ?? -1
     }
 
     private final class Sleeps: @unchecked Sendable {
@@ -224,9 +235,9 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
         #expect(guest.run() == .checkpoint(1))
         guest.host.watch([7])
         let seen = Sleeps()
-        SystemCall.$hook.withValue({ call in
+        SystemCall.hooked({ call in
             guard call.number == .poll else { return nil }
-            seen.lengths.append(call.arguments.2)
+            seen.lengths.append(Self.milliseconds(call))
             let record = UnsafeMutablePointer<Int32>(bitPattern: call.arguments.0)!
             #expect(record[0] == 7 && call.arguments.1 == 1)
             record[1] = 1 << 16 | 1
@@ -245,9 +256,9 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
         guest.host.watch([7])
         let seen = Sleeps()
         let start = Clock.monotonic()
-        SystemCall.$hook.withValue({ call in
+        SystemCall.hooked({ call in
             guard call.number == .poll else { return nil }
-            seen.lengths.append(call.arguments.2)
+            seen.lengths.append(Self.milliseconds(call))
             guard seen.lengths.count == 20 else { return 0 }
             UnsafeMutablePointer<Int32>(bitPattern: call.arguments.0)![1] = 1 << 16 | 1
             return 1
@@ -262,7 +273,7 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
             $0.initialize()
             $0.call(10)
         }
-        SystemCall.$hook.withValue({ $0.number == .poll ? -12 : nil }) {
+        SystemCall.hooked({ $0.number == .poll ? -12 : nil }) {
             #expect(guest.run() == .failed(.noMemory))
             #expect(guest.run() == .failed(.noMemory))
         }

@@ -344,7 +344,7 @@ private let high = TinyGuest.high
         }
         guest.setField(4, 1 << 3)
         try guest.host.interrupt(3)
-        SystemCall.$hook.withValue({ $0.number == .poll ? -12 : nil }) {
+        SystemCall.hooked({ $0.number == .poll ? -12 : nil }) {
             #expect(guest.run() == .failed(.noMemory))
         }
         guest.setField(4, 0)

@@ -94,7 +94,7 @@ import Testing
     }
 
     private func with(_ kernel: Kernel, _ body: (KernelDevice) throws -> Void) throws {
-        try SystemCall.$hook.withValue({ kernel.answer($0) }) {
+        try SystemCall.hooked({ kernel.answer($0) }) {
             let memory = try GuestMemory(count: 4096)
             let device = try KernelDevice(memory: memory, abi: GuestABI(era: .era1))
             try body(device)

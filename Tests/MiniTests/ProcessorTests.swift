@@ -21,6 +21,21 @@ import Testing
         }
     }
 
+    @Test("slices shorter than a stretch of straight code, and longer than a block, end in time")
+    func straightSlices() throws {
+        let guest = try Guest()
+        let code = [UInt8](repeating: 0x40, count: 1000) + [0x0F, 0x0B]
+        #expect(guest.run(code, instructions: 100_000) == .trap(6))
+        for count in [63, 64, 65, 100, 127, 128, 129, 999] {
+            guest.processor[.eax] = 0
+            #expect(guest.run(code, instructions: 100_000) == .trap(6))
+            guest.processor.eip = Guest.code
+            guest.processor[.eax] = 0
+            #expect(guest.processor.run(instructions: count) == .sliceEnded)
+            #expect(guest.processor[.eax] == UInt32(count))
+        }
+    }
+
     @Test("slices of one instruction do what one long slice does")
     func singleSlices() throws {
         // xor eax, eax; mov ecx, 5; add eax, ecx; cmp ecx, 3; jne +1; inc ebx; dec ecx; jnz; ud2

@@ -1,4 +1,4 @@
-// Waiting for descriptors. Source: poll(2).
+// Waiting for descriptors. Source: ppoll(2).
 
 import CShim
 
@@ -19,7 +19,7 @@ enum Poll {
     }
 
     /// Sleeps until something is ready, or the time is over, or a signal came.
-    /// - Parameter timeout: nil for none; 0 looks without sleeping. Rounded up to milliseconds.
+    /// - Parameter timeout: nil for none; 0 looks without sleeping.
     /// - Returns: for each interest whether it is ready (an error or a hang-up counts as
     ///   ready: the read or write that follows will tell).
     static func wait(
@@ -28,15 +28,20 @@ enum Poll {
         var records = interests.map {
             mini_pollfd(descriptor: $0.descriptor, events: $0.readiness.rawValue, returned: 0)
         }
-        let milliseconds: Int =
-            if let timeout { Int(min((timeout.count + 999_999) / 1_000_000, 3_600_000)) } else {
-                -1
-            }
         var failure: Errno?
         unsafe records.withUnsafeMutableBufferPointer { buffer in
+            let address = Int(bitPattern: buffer.baseAddress)
             do throws(Errno) {
-                try SystemCall.make(
-                    .poll, Int(bitPattern: buffer.baseAddress), buffer.count, milliseconds)
+                guard let timeout else {
+                    try SystemCall.make(.poll, address, buffer.count, 0)
+                    return
+                }
+                var length = mini_timespec()
+                length.seconds = Int(timeout.count / 1_000_000_000)
+                length.nanoseconds = Int(timeout.count % 1_000_000_000)
+                _ = try withKernel(&length) { (limit) throws(Errno) in
+                    try SystemCall.make(.poll, address, buffer.count, limit)
+                }
             } catch { failure = error }
         }
         if let failure, failure != .interrupted { throw failure }

@@ -93,21 +93,17 @@ extension SystemCall.Number {
     static let close = Self(x86_64: 3, i386: 6)
     /// fstat, or fstat64 on i386.
     static let fileStatus = Self(x86_64: 5, i386: 197)
-    static let poll = Self(x86_64: 7, i386: 168)
+    /// ppoll: nanoseconds rather than milliseconds.
+    static let poll = Self(x86_64: 271, i386: 309)
     /// mmap, or mmap2 on i386 (offset in pages).
     static let map = Self(x86_64: 9, i386: 192)
-    static let protect = Self(x86_64: 10, i386: 125)
     static let unmap = Self(x86_64: 11, i386: 91)
     static let signalAction = Self(x86_64: 13, i386: 174)
     static let signalMask = Self(x86_64: 14, i386: 175)
     static let control = Self(x86_64: 16, i386: 54)
-    static let readAt = Self(x86_64: 17, i386: 180)
-    static let readVector = Self(x86_64: 19, i386: 145)
-    static let writeVector = Self(x86_64: 20, i386: 146)
     static let intervalTimer = Self(x86_64: 38, i386: 104)
     static let processGroup = Self(x86_64: 111, i386: 65)
     static let signalStack = Self(x86_64: 131, i386: 186)
-    static let advise = Self(x86_64: 28, i386: 219)
     static let processID = Self(x86_64: 39, i386: 20)
     static let kill = Self(x86_64: 62, i386: 37)
     /// clock_gettime with the native timespec.

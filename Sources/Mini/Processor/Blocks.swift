@@ -12,7 +12,7 @@
 // is forgotten. GuestMemory's map of decoded lines tells a write that it hits code.
 
 /// Bits of `State.mode`.
-enum Mode {
+enum BlockMode {
     /// Code segment with 32-bit defaults.
     static let code32: UInt32 = 1
     /// Stack segment that uses esp.
@@ -70,10 +70,10 @@ extension Machine {
     /// Recomputes mode and key, and the active translation table, from the segments.
     func updateMode() {
         var mode = (state.openSegments & 0xF) &<< 2
-        if unsafe state.segments[SegmentRegister.code].is32 { mode |= Mode.code32 }
-        if unsafe state.segments[SegmentRegister.stack].is32 { mode |= Mode.stack32 }
-        if state.privilege == 3 { mode |= Mode.user }
-        if state.otherFlags & Flag.trap != 0 { mode |= Mode.stepping }
+        if unsafe state.segments[SegmentRegister.code].is32 { mode |= BlockMode.code32 }
+        if unsafe state.segments[SegmentRegister.stack].is32 { mode |= BlockMode.stack32 }
+        if state.privilege == 3 { mode |= BlockMode.user }
+        if state.otherFlags & Flag.trap != 0 { mode |= BlockMode.stepping }
         state.mode = mode
         unsafe state.translations =
             state.privilege == 3 ? state.userTranslations : state.supervisorTranslations
@@ -115,9 +115,9 @@ extension Machine {
     @inline(never) func findBlock(limit: Int) throws(Fault) -> UnsafeMutablePointer<Block> {
         let eip = state.eip
         let linear = state.csBase &+ eip
-        let isOpen = state.mode & Mode.openCode != 0
+        let isOpen = state.mode & BlockMode.openCode != 0
         if !isOpen { try checkCode(eip, 1) }
-        let isStepping = state.mode & Mode.stepping != 0
+        let isStepping = state.mode & BlockMode.stepping != 0
         if isStepping || limit < Self.maximumInstructions {
             return unsafe try decodeTemporary(linear, limit: isStepping ? 1 : limit)
         }

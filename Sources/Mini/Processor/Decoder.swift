@@ -68,7 +68,7 @@
         start = position
         firstRecord = recordCount
         (isCutOff, isLocked, mayLock, override, repeating) = (false, false, false, nil, 0)
-        isOperand32 = mode & Mode.code32 != 0
+        isOperand32 = mode & BlockMode.code32 != 0
         isAddress32 = isOperand32
         oneByte(opcodeAfterPrefixes())
         if position - start > 15 {
@@ -87,7 +87,7 @@
     }
 
     private mutating func opcodeAfterPrefixes() -> UInt8 {
-        let is32 = mode & Mode.code32 != 0
+        let is32 = mode & BlockMode.code32 != 0
         while true {
             let byte = next8()
             switch byte {
@@ -257,7 +257,7 @@
         var record = operation
         addMemory(to: &record)
         let segment = record.segmentNumber
-        let isOpen = segment < 4 && mode & (Mode.open &<< UInt32(segment)) != 0
+        let isOpen = segment < 4 && mode & (BlockMode.open &<< UInt32(segment)) != 0
         if !isOpen || (write && segment == SegmentRegister.code) {
             var check = record
             check.code = .check
@@ -314,7 +314,7 @@
 
     /// Push, pop, call and return need no checks: esp is used, the stack segment is open.
     var hasPlainStack: Bool {
-        let plain = Mode.stack32 | Mode.open &<< UInt32(SegmentRegister.stack)
+        let plain = BlockMode.stack32 | BlockMode.open &<< UInt32(SegmentRegister.stack)
         return mode & plain == plain
     }
 

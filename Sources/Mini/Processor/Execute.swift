@@ -38,6 +38,8 @@ extension Machine {
                 unsafe link(from, taken: state.isTaken, to: block)
             }
             unsafe previous = nil
+            // Blocks of this mode are never linked: each comes this way.
+            isStepping = state.mode & BlockMode.stepping != 0
 
             enter: while true {
                 let count = unsafe Int(block.pointee.count)
@@ -55,7 +57,6 @@ extension Machine {
                     unsafe block = unsafe short
                     continue enter
                 }
-                isStepping = state.mode & Mode.stepping != 0
                 var record = unsafe UnsafePointer(Self.operations(of: block))
                 var flow = Flow.jump
                 run: while true {

@@ -362,7 +362,8 @@ extension Machine {
     func link(
         _ from: UnsafeMutablePointer<Block>, taken: Bool, to block: UnsafeMutablePointer<Block>
     ) {
-        let isLinkable = state.mode & (Mode.openCode | Mode.stepping) == Mode.openCode
+        let isLinkable =
+            state.mode & (BlockMode.openCode | BlockMode.stepping) == BlockMode.openCode
         guard isLinkable, unsafe !from.pointee.isTemporary && !block.pointee.isTemporary else {
             return
         }

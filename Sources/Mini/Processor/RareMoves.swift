@@ -246,18 +246,23 @@ extension Machine {
     // MARK: Protection
 
     func checkBounds(_ i: Instruction) throws(Fault) {
-        let linear = try linear(i, i.bytes &* 2, write: false)
+        // The upper bound is not looked at when the lower one is missed.
         if i.size == 1 {
             let index = Int16(bitPattern: get(i.operation.a, as: UInt16.self))
-            guard index >= Int16(bitPattern: try read(linear, as: UInt16.self)),
-                index <= Int16(bitPattern: try read(linear &+ 2, as: UInt16.self))
+            guard index >= Int16(bitPattern: try bound(i, 0)),
+                index <= Int16(bitPattern: try bound(i, 2))
             else { throw .bounds }
         } else {
             let index = Int32(bitPattern: get(i.operation.a, as: UInt32.self))
-            guard index >= Int32(bitPattern: try read(linear, as: UInt32.self)),
-                index <= Int32(bitPattern: try read(linear &+ 4, as: UInt32.self))
+            guard index >= Int32(bitPattern: try bound(i, 0)),
+                index <= Int32(bitPattern: try bound(i, 4))
             else { throw .bounds }
         }
+    }
+
+    private func bound<Width: Operand>(_ i: Instruction, _ at: UInt32) throws(Fault) -> Width {
+        try read(
+            try linear(i.operation.segmentNumber, offset(i) &+ at, i.bytes, write: false))
     }
 
     func adjustPrivilege(_ i: Instruction) throws(Fault) -> Flow {

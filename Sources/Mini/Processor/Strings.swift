@@ -43,7 +43,7 @@ extension Machine {
         }
         // Until the end the flags are those of before, also for a fault on the way.
         let flags = (state.result, state.carries)
-        var left = state.mode & Mode.stepping != 0 ? 1 : Self.longestRun
+        var left = state.mode & BlockMode.stepping != 0 ? 1 : Self.longestRun
         while true {
             let count = state.ecx & s.mask
             if count == 0 { return .next }
