@@ -1,2 +1,3 @@
 // Picks the applet.
+Process.fillStandardDescriptors()
 Process.exit(Applet.run(Process.arguments()))

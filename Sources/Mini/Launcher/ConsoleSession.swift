@@ -35,6 +35,7 @@ final class ConsoleSession {
     private var isAheadEnded = false
     /// The alarm went off while the guest could take no input.
     private var isAlarmDue = false
+    private var isAlarmUsed = false
 
     /// Ends the guest: the ones that would end us.
     private static let ending: [Signal] = [
@@ -59,7 +60,8 @@ final class ConsoleSession {
     /// Gives everything back. Nothing may be served afterwards.
     func close() {
         rawMode = nil
-        Alarm.cancel()
+        if isAlarmUsed { Alarm.cancel() }
+        isAlarmUsed = false
     }
 
     deinit { close() }
@@ -185,6 +187,7 @@ final class ConsoleSession {
     }
 
     private func setAlarm(_ time: Nanoseconds) throws(LauncherError) {
+        isAlarmUsed = true
         do throws(Errno) { try Alarm.set(after: time) } catch {
             throw .system("set an alarm", error)
         }

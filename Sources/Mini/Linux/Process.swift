@@ -16,6 +16,18 @@ enum Process {
         }
     }
 
+    /// Fills the numbers 0 to 2 where whoever started us left one closed: a file that is opened
+    /// later must not be taken for the console. Reading there finds the end, writing fails.
+    static func fillStandardDescriptors() {
+        for number in 0...2 as ClosedRange<Int32> {
+            do throws(Errno) { _ = try FileStatus.of(number) } catch {
+                // The lowest free number is the one that is missing; it stays open.
+                let path: StaticString = "/dev/null"
+                _ = unsafe try? SystemCall.make(.open, Int(bitPattern: path.utf8Start), 0)
+            }
+        }
+    }
+
     /// Ends every thread with this code (0…255).
     static func exit(_ code: Int32) -> Never {
         while true { _ = try? SystemCall.make(.exitGroup, Int(code)) }

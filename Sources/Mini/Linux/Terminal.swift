@@ -106,7 +106,7 @@ private struct Rescue: ~Copyable {
     ]
     private static let onStack: UInt = 0x0800_0000
     private static let hasRestorer: UInt = 0x0400_0000
-    /// The second time is the last: the fault repeats, and ends us with the right signal.
+    /// The second time is the last.
     private static let onlyOnce: UInt = 0x8000_0000
     private static let stackSize = 65536
     private static let disabled = 2  // SS_DISABLE
@@ -119,7 +119,7 @@ private struct Rescue: ~Copyable {
         unsafe Self.descriptor = descriptor
         try useStack(Int(bitPattern: unsafe rescue.stack.start), flags: 0)
         var action = mini_sigaction()
-        action.handler = { _ in Rescue.restore() }
+        action.handler = { Rescue.restore(Signal(rawValue: $0)) }
         action.flags = onStack | hasRestorer | onlyOnce
         action.restorer = mini_signal_return
         try setAction(action)
@@ -150,8 +150,11 @@ private struct Rescue: ~Copyable {
         }
     }
 
-    private static func restore() {
-        guard unsafe descriptor >= 0 else { return }
-        try? unsafe Terminal.setAttributes(of: descriptor, saved)
+    private static func restore(_ signal: Signal) {
+        if unsafe descriptor >= 0 {
+            try? unsafe Terminal.setAttributes(of: descriptor, saved)
+        }
+        // It is held back until the handler is done, and is then what it was without one.
+        try? signal.raise()
     }
 }

@@ -1,0 +1,104 @@
+// Raw mode on a terminal of the test's own, and signals of the test's own thread.
+
+import CShim
+import Testing
+
+@testable import Mini
+
+/// A pseudo-terminal: its two ends.
+private struct PseudoTerminal: ~Copyable {
+    let keyboard: Descriptor
+    let terminal: Descriptor
+
+    init() throws {
+        let mode = Descriptor.OpenMode(rawValue: 0o2000402)  // also O_NOCTTY
+        let keyboard = try Descriptor.open("/dev/ptmx", mode)
+        var unlock = Int32(0)
+        var number = UInt32(0)
+        let descriptor = Int(keyboard.number)
+        try withKernel(&unlock) { (address) throws(Errno) -> Void in
+            try SystemCall.make(.control, descriptor, 0x4004_5431, address)  // TIOCSPTLCK
+        }
+        try withKernel(&number) { (address) throws(Errno) -> Void in
+            try SystemCall.make(.control, descriptor, 0x8004_5430, address)  // TIOCGPTN
+        }
+        let terminal = try Descriptor.open("/dev/pts/\(number)", mode)
+        self.keyboard = keyboard
+        self.terminal = terminal
+    }
+}
+
+@Suite struct TerminalTests {
+    @Test("raw mode turns off echo, lines and the keys that send signals, and nothing else")
+    func raw() throws {
+        let pair = try PseudoTerminal()
+        let before = try Terminal.attributes(of: pair.terminal.number)
+        #expect(before.local & 0xB == 0xB)
+        do {
+            let raw = try RawMode(pair.terminal.number)
+            let during = try Terminal.attributes(of: pair.terminal.number)
+            #expect(during.local == before.local & ~0xB)
+            #expect(during.input == before.input)
+            #expect(during.output == before.output)
+            #expect(during.control == before.control)
+            raw.leave()
+            #expect(try Terminal.attributes(of: pair.terminal.number).local == before.local)
+            try raw.enter()
+            #expect(try Terminal.attributes(of: pair.terminal.number).local == during.local)
+        }
+        #expect(try Terminal.attributes(of: pair.terminal.number).local == before.local)
+    }
+
+    @Test("what is no terminal is told from one")
+    func isTerminal() throws {
+        let pair = try PseudoTerminal()
+        let file = try Descriptor.open("/dev/null", .readOnly)
+        #expect(Terminal.isTerminal(pair.terminal.number))
+        #expect(!Terminal.isTerminal(file.number))
+        #expect(throws: Errno.notATerminal) { try Terminal.attributes(of: file.number) }
+    }
+
+    @Test("a terminal that does not control us is ours to use")
+    func foreground() throws {
+        let pair = try PseudoTerminal()
+        #expect(Terminal.isForeground(pair.terminal.number))
+    }
+}
+
+@Suite struct SignalsTests {
+    /// Sends a signal to this thread alone.
+    private func signalThread(_ signal: Signal) {
+        let thread = mini_syscall(186, 0, 0, 0, 0, 0, 0)  // gettid
+        let process = mini_syscall(39, 0, 0, 0, 0, 0, 0)
+        _ = mini_syscall(234, process, thread, Int(signal.rawValue), 0, 0, 0)  // tgkill
+    }
+
+    @Test("signals that are held back come out of the queue; afterwards they are let through")
+    func queue() throws {
+        let before = try SignalSet().apply(.block)
+        do {
+            let queue = try SignalQueue(awaited: [.user2], silenced: [.backgroundRead])
+            #expect(try queue.next() == nil)
+            signalThread(.user2)
+            #expect(try Poll.wait([Poll.Interest(queue.descriptor)], timeout: nil) == [true])
+            #expect(try queue.next() == .user2)
+            #expect(try queue.next() == nil)
+            let held = try SignalSet().apply(.block)
+            #expect(held.contains(.user2) && held.contains(.backgroundRead))
+            // Nobody takes this one: it must not end us when it is let through.
+            signalThread(.user2)
+        }
+        #expect(try SignalSet().apply(.block) == before)
+    }
+
+    @Test("a set holds what was put into it")
+    func sets() {
+        var set: SignalSet = [.hangUp, .profiling]
+        #expect(set.mask == 1 | 1 << 26)
+        set.remove(.hangUp)
+        #expect(!set.contains(.hangUp) && set.contains(.profiling))
+    }
+
+    @Test("a signal is ignored only if somebody said so")
+    func ignored() { #expect(!Signal.profiling.isIgnored) }
+}
