@@ -65,7 +65,7 @@ compile() {
     case $arch in
     x86_64) target=x86_64-unknown-none-elf cpu=x86-64 emulation=elf_x86_64 ;;
     i386)
-        target=i686-unknown-none-elf cpu=pentium3 emulation=elf_i386
+        target=i686-unknown-none-elf cpu=i686 emulation=elf_i386
         libraries=("$(libgcc32)")
         ;;
     *) die "no such architecture: $arch" ;;
