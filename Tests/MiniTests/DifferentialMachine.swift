@@ -88,6 +88,19 @@ final class SoftwareMachine {
         return ending
     }
 
+    /// The image's bytes at a linear address, to show.
+    func bytes(at linear: UInt32, count: Int) -> [UInt8] {
+        var offset = 0
+        for (start, size) in CaseMemory.parts {
+            if linear >= start && linear < start + size {
+                let first = offset + Int(linear - start)
+                return Array(image[first..<min(first + count, image.count)])
+            }
+            offset += Int(size)
+        }
+        return []
+    }
+
     private func place(_ code: [UInt8], at eip: UInt32) {
         let offset = Int(CaseMemory.dataSize + CaseMemory.stackSize + (eip - CaseMemory.code))
         image.replaceSubrange(offset..<offset + code.count, with: code)

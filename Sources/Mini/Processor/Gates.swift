@@ -251,8 +251,9 @@ extension Machine {
     /// RETF and RETF n.
     func farReturn(size: UInt8, releasing count: UInt32) throws(Fault) {
         let bytes: UInt32 = size == 1 ? 2 : 4
-        let eip = try peek(0, size: size)
+        // The selector first, which shows if neither can be read.
         let selector = UInt16(truncatingIfNeeded: try peek(1, size: size))
+        let eip = try peek(0, size: size)
         let code = try returnCode(selector, eip)
         let ring = UInt32(selector & 3)
         if ring == state.privilege {

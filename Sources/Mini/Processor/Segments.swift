@@ -104,7 +104,8 @@ extension Machine {
         if register.isExpandDown {
             let top: UInt32 = register.is32 ? 0xFFFF_FFFF : 0xFFFF
             guard offset > register.limit, last >= offset, last <= top else { throw fault }
-        } else {
+        } else if register.limit != 0xFFFF_FFFF {
+            // Where the limit is all there is, an operand goes round the end of memory.
             guard last >= offset, last <= register.limit else { throw fault }
         }
     }
