@@ -203,4 +203,14 @@ func transitionsOfPage(_ name: String) throws -> Set<String> {
         machine.kill(reason)
         #expect(machine.enter() == .tell(reason))
     }
+
+    @Test("a guest that asks for a restart answers ERESTART at once and ever after")
+    func restart() {
+        var machine = running()
+        machine.kill(.restart)
+        #expect(machine.afterCalls() == .proceed)
+        #expect(machine.beforeEntry() == .fail(.restart))
+        #expect(machine.enter() == .fail(.restart))
+        #expect(machine.request() == .noSuchFile)
+    }
 }

@@ -269,6 +269,29 @@ private let high = TinyGuest.high
         #expect(try lastWords { $0.emit(0xF4) } == "unhandled trap 13 at 0xc0010005 (0x0)")
     }
 
+    @Test("the keyboard controller's reset command, however it is sent, is a restart")
+    func reset() throws {
+        for output in [[0xE6, 0x64], [0xEE]] as [[UInt8]] {
+            let guest = try TinyGuest {
+                $0.move(.edx, 0x64)
+                $0.move(.eax, 0xFE)
+                for byte in output { $0.emit(byte) }
+            }
+            #expect(guest.run() == .failed(.restart))
+            #expect(guest.run() == .failed(.restart))
+        }
+        // Another command, another port, another width.
+        #expect(
+            try lastWords {
+                $0.move(.edx, 0x60)
+                $0.move(.eax, 0xFE)
+                $0.emit(0xEE, 0xEF, 0xE6, 0x60)
+                $0.move(.eax, 0xFD)
+                $0.emit(0xE6, 0x64)
+                $0.undefined()
+            }.hasPrefix("unhandled trap 6"))
+    }
+
     // MARK: - Interrupts
 
     @Test("an interrupt reaches a guest that spins with interrupts on, in ring 3 as well")
