@@ -420,7 +420,7 @@ private func play(
             let played = try play(
                 [script], on: terminal(failing: call), keeps: false
             ).terminal
-            let number = SystemCall.Number(rawValue: whole.calls[call - 1])
+            let number = SystemCall.Number(rawValue: played.calls[call - 1])
             if !harmless.contains(number) {
                 #expect(played.terminal == FakeTerminal.cooked, "call \(call)")
                 #expect(played.held == 0, "call \(call)")

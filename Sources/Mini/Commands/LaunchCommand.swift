@@ -132,7 +132,9 @@ enum LaunchCommand {
         switch outcome {
         case .poweredOff: return ExitCode.success
         case .died(let reason):
-            Message.error(name, "the guest died: \(visible: reason)")
+            // Some of the host's reasons end like lines of a log.
+            let line = Text(bytes: Array(reason.bytes.prefix { $0 != 10 }))
+            Message.error(name, "the guest died: \(visible: line)")
             return ExitCode.guestDied
         case .restart:
             Message.error(name, "the guest asked for a reboot")
