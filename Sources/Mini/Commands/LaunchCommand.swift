@@ -133,8 +133,9 @@ enum LaunchCommand {
         case .poweredOff: return ExitCode.success
         case .died(let reason):
             // Some of the host's reasons end like lines of a log.
-            let line = Text(bytes: Array(reason.bytes.prefix { $0 != 10 }))
-            Message.error(name, "the guest died: \(visible: line)")
+            var line = reason.bytes
+            while line.last == 10 { line.removeLast() }
+            Message.error(name, "the guest died: \(visible: Text(bytes: line))")
             return ExitCode.guestDied
         case .restart:
             Message.error(name, "the guest asked for a reboot")
