@@ -48,6 +48,7 @@ final class SoftwareMachine {
         processor.setDescriptor(3, 0x00CF_9300_0000_FFFF)
         processor.setDescriptor(4, 0x00CF_FB00_0000_FFFF)
         processor.setDescriptor(5, 0x00CF_F300_0000_FFFF)
+        processor.setDescriptor(6, 0x00AF_FB00_0000_FFFF)
         processor.setDescriptor(12, 0x1050_F300_0100_07FF)
         processor.setDescriptor(13, 0x1050_F700_0100_07FF)
         processor.setDescriptor(14, 0x1050_F100_1000_0FFF)

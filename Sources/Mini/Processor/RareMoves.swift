@@ -134,7 +134,8 @@ extension Machine {
 
     func popSegment(_ i: Instruction) throws(Fault) -> Flow {
         let segment = Int(i.operation.a)
-        let selector = UInt16(truncatingIfNeeded: try peek(0, size: i.size))
+        // Two bytes are read, however many are popped.
+        let selector = UInt16(truncatingIfNeeded: try peek(0, size: 1))
         let mask = stackMask
         try loadSegment(segment, selector)
         state.esp = state.esp & ~mask | (state.esp &+ i.bytes) & mask
