@@ -158,8 +158,9 @@ import Testing
             guest.processor[.esp] = Self.page
             guest.processor[.eax] = 77
             guest.mapPage(Self.page, to: Self.page, flags: 6)
-            #expect(
-                guest.run(code) == .trap(vector: 14, errorCode: 0, address: Self.page))
+            // A far return reads its selector first, which shows in the address.
+            let first = Self.page + (code == [0xCB] ? 4 : 0)
+            #expect(guest.run(code) == .trap(vector: 14, errorCode: 0, address: first))
             #expect(guest.processor[.esp] == Self.page)
             #expect(guest.processor[.eax] == 77)
         }
