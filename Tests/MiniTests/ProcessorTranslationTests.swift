@@ -158,8 +158,9 @@ import Testing
             guest.processor[.esp] = Self.page
             guest.processor[.eax] = 77
             guest.mapPage(Self.page, to: Self.page, flags: 6)
-            #expect(
-                guest.run(code) == .trap(vector: 14, errorCode: 0, address: Self.page))
+            // A far return reads the selector first, as the differential test has seen.
+            let first = code == [0xCB] ? Self.page + 4 : Self.page
+            #expect(guest.run(code) == .trap(vector: 14, errorCode: 0, address: first))
             #expect(guest.processor[.esp] == Self.page)
             #expect(guest.processor[.eax] == 77)
         }
