@@ -257,6 +257,10 @@ extension Decoder {
                 }
             return lay(Operation(code: code, a: rm(2), immediate: amount))
         }
+        if size == 2 && isRegisterForm && regField < 2 && count != .cl {
+            let code: Code = regField == 0 ? .rol32i : .ror32i
+            return lay(Operation(code: code, a: rm(2), immediate: amount))
+        }
         let rare = Rare(rawValue: Rare.rol.rawValue + regField)!
         layRare(
             rare, size: size, b: rm(size), immediate: amount, countInRegister: count == .cl,

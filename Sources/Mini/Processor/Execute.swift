@@ -557,6 +557,8 @@ extension Machine {
                     case .shl32i: unsafe shiftLeft(record, record.pointee.immediate)
                     case .shr32i: unsafe shiftRight(record, record.pointee.immediate)
                     case .sar32i: unsafe shiftRightSigned(record, record.pointee.immediate)
+                    case .rol32i: unsafe rotateLeft(record, record.pointee.immediate)
+                    case .ror32i: unsafe rotateRight(record, record.pointee.immediate)
                     case .shl32c: unsafe shiftLeft(record, state.ecx & 31)
                     case .shr32c: unsafe shiftRight(record, state.ecx & 31)
                     case .sar32c: unsafe shiftRightSigned(record, state.ecx & 31)

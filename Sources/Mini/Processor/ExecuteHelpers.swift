@@ -157,6 +157,27 @@ extension Machine {
         unsafe set(record.pointee.a, result)
     }
 
+    @inline(__always) func rotateLeft(_ record: Record, _ count: UInt32) {
+        guard count != 0 else { return }
+        let a: UInt32 = unsafe get(record.pointee.a)
+        let result = a &<< count | a &>> (32 &- count)
+        setRotateFlags(carry: result & 1, sign: result &>> 31)
+        unsafe set(record.pointee.a, result)
+    }
+
+    @inline(__always) func rotateRight(_ record: Record, _ count: UInt32) {
+        guard count != 0 else { return }
+        let a: UInt32 = unsafe get(record.pointee.a)
+        let result = a &>> count | a &<< (32 &- count)
+        setRotateFlags(carry: result &>> 31, sign: result &>> 30 & 1)
+        unsafe set(record.pointee.a, result)
+    }
+
+    /// Carry, and overflow where `sign` differs from it (0 or 1); the other flags stay.
+    @inline(__always) private func setRotateFlags(carry: UInt32, sign: UInt32) {
+        state.carries = state.carries & 0x3FFF_FFFF | carry &<< 31 | sign &<< 30
+    }
+
     @inline(__always) func shiftRightSigned(_ record: Record, _ count: UInt32) {
         guard count != 0 else { return }
         let a: UInt32 = unsafe get(record.pointee.a)

@@ -41,7 +41,7 @@ enum Code: UInt8 {
     case zero8r, zero8m, sign8r, sign8m, zero16r, zero16m, sign16r, sign16m
     case lea, lea0
     case inc32r, dec32r, inc32m, dec32m, not32r, neg32r
-    case shl32i, shr32i, sar32i, shl32c, shr32c, sar32c
+    case shl32i, shr32i, sar32i, shl32c, shr32c, sar32c, rol32i, ror32i
     case multiply32r, multiply32m, multiply32ri, multiply32mi
     case push32r, push32i, push32m, pop32r, leave32
     case loop, jecxz
