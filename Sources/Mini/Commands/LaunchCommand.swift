@@ -24,6 +24,12 @@ struct LaunchSettings {
                 name: "--initrd", argument: "FILE", help: "what the kernel unpacks or mounts first",
                 apply: { (settings, word) throws(CommandError) in settings.plan.initrd = word }),
             Option(
+                name: "--block", argument: "FILE",
+                help: "a disk, ,ro behind it for read-only; up to 15 devices",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.plan.devices.append(.block(DiskRequest(word)))
+                }),
+            Option(
                 name: "--engine", argument: "NAME",
                 help: "auto, lguest (the kernel's device) or builtin (auto)",
                 apply: { (settings, word) throws(CommandError) in try settings.setEngine(word) }),
@@ -107,8 +113,8 @@ enum LaunchCommand {
             guard case .failed(.otherDevice) = outcome else { return outcome }
         }
         report?("engine: the built-in host")
-        return Launcher<BuiltInHost>(settings.plan, report: report) {
-            (memory, abi) throws(LauncherError) in
+        return Launcher(settings.plan, report: report, notice: notice) {
+            (memory, abi) throws(LauncherError) -> any LguestDevice in
             do throws(Errno) { return try BuiltInHost(memory: memory, abi: abi) } catch {
                 throw .system("make a guest", error)
             }
@@ -119,13 +125,15 @@ enum LaunchCommand {
         _ settings: LaunchSettings, _ report: ((Text) -> Void)?
     ) -> LaunchOutcome {
         report?("engine: \(KernelDevice.path)")
-        return Launcher<KernelDevice>(settings.plan, report: report) {
-            (memory, abi) throws(LauncherError) in
+        return Launcher(settings.plan, report: report, notice: notice) {
+            (memory, abi) throws(LauncherError) -> any LguestDevice in
             do throws(Errno) { return try KernelDevice(memory: memory, abi: abi) } catch {
                 throw .host("open", name: KernelDevice.path, error)
             }
         }.run(restarts: settings.restarts)
     }
+
+    private static func notice(_ text: Text) { Message.error(name, text) }
 
     /// The outcome's line, if it needs one, and its code.
     private static func finish(_ outcome: LaunchOutcome) -> Int32 {

@@ -7,7 +7,7 @@
 // termios(3) (job control), signal(7).
 
 /// What the console's input needs from the guest and its host.
-protocol ConsoleGuest {
+protocol ConsoleGuest: AnyObject {
     /// A free buffer of the guest's, if it has one.
     func borrow() -> Console.Loan?
     /// Fills it and raises its interrupt.
@@ -123,7 +123,7 @@ final class ConsoleSession {
 
     /// Looks after everything that can have ended a run.
     /// - Returns: nil, or how the guest ends because of it.
-    func serve<Guest: ConsoleGuest>(_ guest: Guest) throws(LauncherError) -> LaunchOutcome? {
+    func serve(_ guest: any ConsoleGuest) throws(LauncherError) -> LaunchOutcome? {
         if let outcome = try takeSignals() { return outcome }
         if isAlarmDue {
             isAlarmDue = false
@@ -139,7 +139,7 @@ final class ConsoleSession {
     }
 
     /// The guest spoke: perhaps it has room for input by now.
-    func guestRan<Guest: ConsoleGuest>(_ guest: Guest) throws(LauncherError) -> LaunchOutcome? {
+    func guestRan(_ guest: any ConsoleGuest) throws(LauncherError) -> LaunchOutcome? {
         isAlarmDue = false
         return machine.isWaiting ? try handle(.guestRan, guest) : nil
     }
@@ -193,8 +193,8 @@ final class ConsoleSession {
         }
     }
 
-    private func handle<Guest: ConsoleGuest>(
-        _ event: ConsoleInput.Event, _ guest: Guest
+    private func handle(
+        _ event: ConsoleInput.Event, _ guest: any ConsoleGuest
     ) throws(LauncherError) -> LaunchOutcome? {
         var action = machine.handle(event)
         var loan: Console.Loan?
@@ -233,7 +233,7 @@ final class ConsoleSession {
         }
     }
 
-    private func give<Guest: ConsoleGuest>(_ loan: Console.Loan, _ guest: Guest) {
+    private func give(_ loan: Console.Loan, _ guest: any ConsoleGuest) {
         pending.removeFirst(guest.fill(loan, with: pending[...]))
     }
 

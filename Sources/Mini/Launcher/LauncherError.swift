@@ -72,15 +72,22 @@ enum LauncherError: Error, Equatable {
     case initrdNotAFile(name: Text, FileStatus.Kind)
     /// Bytes of the initrd, bytes that are free for it, memory in MiB.
     case initrdTooLarge(name: Text, size: UInt64, room: UInt32, mebibytes: UInt32)
+    case disk(name: Text, DiskError)
+    /// Somebody else has locked it.
+    case diskInUse(name: Text)
+    /// Devices with their console's slot taken off.
+    case tooManyDevices(count: Int, most: Int)
     /// Bytes, NUL included.
     case commandLineTooLong(length: Int, limit: Int)
 
     /// The exit code of mini-launch that goes with it.
     var exitCode: Int32 {
         switch self {
-        case .host, .system, .device, .otherDevice, .guestMemory: 1
-        case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong: 2
-        case .image, .initrdEmpty, .initrdNotAFile, .initrdTooLarge: 3
+        case .host, .system, .device, .otherDevice, .guestMemory, .diskInUse: 1
+        case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong,
+            .tooManyDevices:
+            2
+        case .image, .initrdEmpty, .initrdNotAFile, .initrdTooLarge, .disk: 3
         }
     }
 
@@ -107,6 +114,11 @@ enum LauncherError: Error, Equatable {
         case .initrdNotAFile(let name, _): "initrd \(quoted: name) is not a regular file"
         case .initrdTooLarge(let name, let size, let room, let memory):
             "initrd \(quoted: name) of \(size) bytes is too large: \(memory) MiB of memory leave \(room) bytes for it"
+        case .disk(let name, let error): "disk \(quoted: name) \(error.text)"
+        case .diskInUse(let name):
+            "disk \(quoted: name) is in use by another process"
+        case .tooManyDevices(let count, let most):
+            "\(count) devices are too many: a guest can have \(most) beside its console"
         case .commandLineTooLong(let length, let limit):
             "the kernel's command line is too long: \(length - 1) bytes, at most \(limit - 1) fit"
         }

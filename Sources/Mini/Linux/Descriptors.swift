@@ -15,8 +15,9 @@ struct Descriptor: ~Copyable {
     /// How a file is opened. Source: asm-generic/fcntl.h.
     struct OpenMode: RawRepresentable {
         let rawValue: Int
-        static let readOnly = OpenMode(rawValue: 0o2000000)  // O_RDONLY | O_CLOEXEC
-        static let readWrite = OpenMode(rawValue: 0o2000002)  // O_RDWR | O_CLOEXEC
+        // O_CLOEXEC, and O_LARGEFILE for files of 2 GiB and more on i386.
+        static let readOnly = OpenMode(rawValue: 0o2100000)
+        static let readWrite = OpenMode(rawValue: 0o2100002)
     }
 
     /// Opens a file by its name.
@@ -37,6 +38,42 @@ struct Descriptor: ~Copyable {
 
     /// What `fstat` says of the file.
     func status() throws(Errno) -> FileStatus { try FileStatus.of(number) }
+
+    /// Moves the position at which it is read and written, in bytes from the start.
+    func seek(to offset: UInt64) throws(Errno) {
+        #if arch(x86_64)
+        try SystemCall.make(.seek, Int(number), Int(truncatingIfNeeded: offset), 0)
+        #else
+        var result: UInt64 = 0
+        _ = try withKernel(&result) { (address) throws(Errno) in
+            try SystemCall.make(
+                .seek, Int(number), Int(truncatingIfNeeded: offset >> 32),
+                Int(truncatingIfNeeded: offset), address, 0)
+        }
+        #endif
+    }
+
+    /// Waits until what was written is on the disk.
+    func synchronize() throws(Errno) { try SystemCall.retrying(.synchronize, Int(number)) }
+
+    /// Takes the file for this open description, until that is closed. Others that ask, too,
+    /// are kept away; whoever does not ask is not. Source: flock(2).
+    /// - Parameter shared: true to let others in that ask for a share, too.
+    /// - Throws: EAGAIN if somebody else has it.
+    func lock(shared: Bool) throws(Errno) {
+        // LOCK_SH or LOCK_EX, with LOCK_NB.
+        try SystemCall.retrying(.lock, Int(number), (shared ? 1 : 2) | 4)
+    }
+
+    /// Size in bytes of a block device. Source: linux/fs.h, BLKGETSIZE64.
+    func deviceSize() throws(Errno) -> UInt64 {
+        var size: UInt64 = 0
+        let request = UInt(0x8000_1272) | UInt(MemoryLayout<Int>.size) << 16
+        _ = try withKernel(&size) { (address) throws(Errno) in
+            try SystemCall.make(.control, Int(number), Int(bitPattern: request), address)
+        }
+        return size
+    }
 }
 
 /// Kind and size of an open file.

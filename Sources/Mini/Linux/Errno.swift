@@ -20,6 +20,7 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let invalid = Errno(rawValue: 22)
     static let notATerminal = Errno(rawValue: 25)
     static let noSpace = Errno(rawValue: 28)
+    static let readOnlySystem = Errno(rawValue: 30)
     static let brokenPipe = Errno(rawValue: 32)
     static let notImplemented = Errno(rawValue: 38)
     static let restart = Errno(rawValue: 85)

@@ -101,6 +101,12 @@ extension SystemCall.Number {
     static let signalAction = Self(x86_64: 13, i386: 174)
     static let signalMask = Self(x86_64: 14, i386: 175)
     static let control = Self(x86_64: 16, i386: 54)
+    /// lseek, or _llseek on i386, which has the offset in two words and stores its result.
+    static let seek = Self(x86_64: 8, i386: 140)
+    static let readVector = Self(x86_64: 19, i386: 145)
+    static let writeVector = Self(x86_64: 20, i386: 146)
+    static let lock = Self(x86_64: 73, i386: 143)
+    static let synchronize = Self(x86_64: 74, i386: 118)
     static let intervalTimer = Self(x86_64: 38, i386: 104)
     static let processGroup = Self(x86_64: 111, i386: 65)
     static let signalStack = Self(x86_64: 131, i386: 186)
