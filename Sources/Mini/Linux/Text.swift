@@ -108,4 +108,26 @@ extension Text {
     }
 
     static func ~= (pattern: StaticString, text: Text) -> Bool { text == pattern }
+
+    /// The number that the whole text is, in decimal or in hexadecimal behind `0x`; nil if it
+    /// is none, or more than 64 bits.
+    var number: UInt64? {
+        let isHex =
+            bytes.count > 2 && bytes[0] == UInt8(ascii: "0") && bytes[1] | 0x20 == UInt8(ascii: "x")
+        guard !bytes.isEmpty else { return nil }
+        var value: UInt64 = 0
+        for byte in bytes[(isHex ? 2 : 0)...] {
+            var digit = byte &- UInt8(ascii: "0")
+            if digit > 9 {
+                let letter = (byte | 0x20) &- UInt8(ascii: "a")
+                guard isHex, letter < 6 else { return nil }
+                digit = letter + 10
+            }
+            let (scaled, isLong) = value.multipliedReportingOverflow(by: isHex ? 16 : 10)
+            let (sum, isLonger) = scaled.addingReportingOverflow(UInt64(digit))
+            guard !isLong, !isLonger else { return nil }
+            value = sum
+        }
+        return value
+    }
 }
