@@ -16,8 +16,11 @@ enum GrantCommand {
     static var table: [GrantSubcommand] {
         [
             GrantSubcommand(
+                name: "map", summary: "map pages of another domain",
+                run: { (words) throws(CommandError) in try GrantMap.run(words) }),
+            GrantSubcommand(
                 name: "probe", summary: "say what this machine has of Xen",
-                run: { (words) throws(CommandError) in try GrantProbe.run(words) })
+                run: { (words) throws(CommandError) in try GrantProbe.run(words) }),
         ]
     }
 

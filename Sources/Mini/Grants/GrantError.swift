@@ -6,10 +6,13 @@ struct GrantStatus: Equatable {
     let rawValue: Int16
 
     static let okay = GrantStatus(rawValue: 0)
+    /// Refused on a kernel that cannot tell why.
+    static let unknown = GrantStatus(rawValue: 1)
 
     /// Source: docs/abi/xen-grants.md §4.9; what -1 means in practice is in its §10.
     var words: Text {
         switch rawValue {
+        case 1: "it cannot be mapped"
         case -1: "not granted to this domain, or not for this"
         case -2: "no such domain"
         case -3: "no such grant"
@@ -50,7 +53,7 @@ enum GrantError: Error, Equatable {
     case refused(Text)
 
     // Code 5.
-    /// What did not happen in time, as "domain 3 lent grant 17".
+    /// What did not happen in time: a whole sentence.
     case deadline(Text)
 
     /// The exit code of mini-grant that goes with it.
@@ -76,12 +79,13 @@ enum GrantError: Error, Equatable {
         case .host(let action, let name, let errno):
             "cannot \(action) \(quoted: name): \(errno)"
         case .system(let action, let errno): "cannot \(action): \(errno)"
-        case .limit(let sentence), .use(let sentence), .refused(let sentence): sentence
+        case .limit(let sentence), .use(let sentence), .refused(let sentence),
+            .deadline(let sentence):
+            sentence
         case .grant(let reference, let domain, let status):
             "grant \(reference.rawValue) of domain \(domain.rawValue): \(status.words)"
         case .readOnlyGrant(let reference, let domain):
             "grant \(reference.rawValue) of domain \(domain.rawValue): granted for reading only"
-        case .deadline(let what): "the time is over: \(what)"
         }
     }
 }

@@ -8,19 +8,13 @@ struct ControlRequest: Equatable {
 
     /// - Parameters:
     ///   - group: the letter that the device has for itself.
-    ///   - size: bytes of the fixed part of the structure.
-    init(group: UInt8, number: Int, size: Int) {
-        rawValue = size << 16 | Int(group) << 8 | number
+    ///   - structure: what goes down, with one element where it ends in an array.
+    init<Structure>(group: UInt8, number: Int, _ structure: Structure.Type) {
+        rawValue = MemoryLayout<Structure>.size << 16 | Int(group) << 8 | number
     }
 
-    /// A structure with pointers, or with 64-bit fields, has a size for each architecture.
-    init(group: UInt8, number: Int, x86_64: Int, i386: Int) {
-        #if arch(x86_64)
-        self.init(group: group, number: number, size: x86_64)
-        #else
-        self.init(group: group, number: number, size: i386)
-        #endif
-    }
+    /// A request without a structure.
+    init(group: UInt8, number: Int) { rawValue = Int(group) << 8 | number }
 }
 
 enum Control {

@@ -17,7 +17,12 @@ struct Descriptor: ~Copyable {
         let rawValue: Int
         static let readOnly = OpenMode(rawValue: 0o2000000)  // O_RDONLY | O_CLOEXEC
         static let readWrite = OpenMode(rawValue: 0o2000002)  // O_RDWR | O_CLOEXEC
+        /// For writing, from nothing: O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC.
+        static let create = OpenMode(rawValue: 0o2001101)
     }
+
+    /// What anybody may do with a file that is made here, as far as the user's mask lets.
+    private static let permissions = 0o666
 
     /// Opens a file by its name.
     static func open(_ path: Text, _ mode: OpenMode) throws(Errno) -> Descriptor {
@@ -29,7 +34,8 @@ struct Descriptor: ~Copyable {
             do throws(Errno) {
                 result = .success(
                     try SystemCall.retrying(
-                        .open, Int(bitPattern: buffer.baseAddress), mode.rawValue))
+                        .open, Int(bitPattern: buffer.baseAddress), mode.rawValue,
+                        permissions))
             } catch { result = .failure(error) }
         }
         return Descriptor(owning: Int32(try result.get()))
