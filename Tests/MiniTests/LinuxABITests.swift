@@ -32,6 +32,15 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.signalStack, "sigaltstack", "sigaltstack"), (.seek, "lseek", "_llseek"),
         (.readVector, "readv", "readv"), (.writeVector, "writev", "writev"),
         (.lock, "flock", "flock"), (.synchronize, "fsync", "fsync"),
+        (.makeDirectory, "mkdir", "mkdir"), (.makeNode, "mknod", "mknod"),
+        (.unlink, "unlink", "unlink"), (.removeDirectory, "rmdir", "rmdir"),
+        (.directoryEntries, "getdents64", "getdents64"), (.changeDirectory, "chdir", "chdir"),
+        (.changeRoot, "chroot", "chroot"), (.duplicate, "dup2", "dup2"),
+        (.memoryFile, "memfd_create", "memfd_create"), (.mount, "mount", "mount"),
+        (.unmount, "umount2", "umount2"), (.fileSystemStatus, "statfs", "statfs"),
+        (.synchronizeAll, "sync", "sync"), (.loadModule, "finit_module", "finit_module"),
+        (.reboot, "reboot", "reboot"), (.fork, "fork", "fork"), (.execute, "execve", "execve"),
+        (.waitForChild, "wait4", "wait4"), (.newSession, "setsid", "setsid"),
     ]
 
     @Test("system call numbers are the kernel's, on both architectures")

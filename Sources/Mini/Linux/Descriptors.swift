@@ -20,6 +20,15 @@ struct Descriptor: ~Copyable {
         static let readWrite = OpenMode(rawValue: 0o2100002)
         /// For writing, from nothing: O_WRONLY | O_CREAT | O_TRUNC besides.
         static let create = OpenMode(rawValue: 0o2101101)
+        /// For writing what is there already.
+        static let writeOnly = OpenMode(rawValue: 0o2100001)
+        /// A console for this process and the programs that it executes, which does not become its
+        /// controlling terminal: O_RDWR | O_NOCTTY, without O_CLOEXEC.
+        static let console = OpenMode(rawValue: 0o0100402)
+        /// Whatever it is, not for its bytes: O_PATH.
+        static let path = OpenMode(rawValue: 0o12000000)
+        /// A folder, never through a symbolic link: O_DIRECTORY | O_NOFOLLOW.
+        static let directory = OpenMode(rawValue: 0o2700000)
     }
 
     /// What anybody may do with a file that is made here, as far as the user's mask lets.
@@ -27,19 +36,15 @@ struct Descriptor: ~Copyable {
 
     /// Opens a file by its name.
     static func open(_ path: Text, _ mode: OpenMode) throws(Errno) -> Descriptor {
-        guard !path.bytes.contains(0) else { throw .noSuchFile }
-        var name = path.bytes
-        name.append(0)
-        var result: Result<Int, Errno> = .failure(.invalid)
-        unsafe name.withUnsafeBufferPointer { buffer in
-            do throws(Errno) {
-                result = .success(
-                    try SystemCall.retrying(
-                        .open, Int(bitPattern: buffer.baseAddress), mode.rawValue,
-                        permissions))
-            } catch { result = .failure(error) }
+        Descriptor(owning: try openNumber(path, mode))
+    }
+
+    /// The same for whoever looks after the number himself.
+    static func openNumber(_ path: Text, _ mode: OpenMode) throws(Errno) -> Int32 {
+        let number = try path.withCString { (name) throws(Errno) in
+            try SystemCall.retrying(.open, name, mode.rawValue, permissions)
         }
-        return Descriptor(owning: Int32(try result.get()))
+        return Int32(number)
     }
 
     /// What `fstat` says of the file.
@@ -88,6 +93,10 @@ struct FileStatus: Equatable {
     let kind: Kind
     /// Size in bytes; 0 for what has none.
     let size: UInt64
+    /// The number of the file system that it is in.
+    var fileSystem: UInt64 = 0
+    /// The device behind a device node, 0x103 being /dev/null.
+    var node: UInt64 = 0
 
     /// Asks the kernel about an open descriptor.
     static func of(_ descriptor: Int32) throws(Errno) -> FileStatus {
@@ -102,7 +111,9 @@ struct FileStatus: Equatable {
             case 0o060000: .block
             default: .other
             }
-        return FileStatus(kind: kind, size: UInt64(max(0, status.size)))
+        return FileStatus(
+            kind: kind, size: UInt64(max(0, status.size)), fileSystem: status.device,
+            node: status.special)
     }
 }
 
