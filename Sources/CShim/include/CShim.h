@@ -94,4 +94,6 @@ struct mini_stat {
 };
 #endif
 
+#include "Xen.h"
+
 #endif

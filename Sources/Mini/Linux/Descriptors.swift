@@ -15,10 +15,15 @@ struct Descriptor: ~Copyable {
     /// How a file is opened. Source: asm-generic/fcntl.h.
     struct OpenMode: RawRepresentable {
         let rawValue: Int
-        // O_CLOEXEC, and O_LARGEFILE for files of 2 GiB and more on i386.
+        // All with O_CLOEXEC, and O_LARGEFILE for files of 2 GiB and more on i386.
         static let readOnly = OpenMode(rawValue: 0o2100000)
         static let readWrite = OpenMode(rawValue: 0o2100002)
+        /// For writing, from nothing: O_WRONLY | O_CREAT | O_TRUNC.
+        static let create = OpenMode(rawValue: 0o2101101)
     }
+
+    /// What anybody may do with a file that is made here, as far as the user's mask lets.
+    private static let permissions = 0o666
 
     /// Opens a file by its name.
     static func open(_ path: Text, _ mode: OpenMode) throws(Errno) -> Descriptor {
@@ -30,7 +35,8 @@ struct Descriptor: ~Copyable {
             do throws(Errno) {
                 result = .success(
                     try SystemCall.retrying(
-                        .open, Int(bitPattern: buffer.baseAddress), mode.rawValue))
+                        .open, Int(bitPattern: buffer.baseAddress), mode.rawValue,
+                        permissions))
             } catch { result = .failure(error) }
         }
         return Descriptor(owning: Int32(try result.get()))

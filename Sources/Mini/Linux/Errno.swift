@@ -16,24 +16,31 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let badAddress = Errno(rawValue: 14)
     static let busy = Errno(rawValue: 16)
     static let exists = Errno(rawValue: 17)
+    /// ENODEV; ENXIO is `noSuchDevice`.
+    static let noDevice = Errno(rawValue: 19)
     static let isDirectory = Errno(rawValue: 21)
     static let invalid = Errno(rawValue: 22)
     static let notATerminal = Errno(rawValue: 25)
+    static let fileTooLarge = Errno(rawValue: 27)
     static let noSpace = Errno(rawValue: 28)
     static let readOnlySystem = Errno(rawValue: 30)
     static let brokenPipe = Errno(rawValue: 32)
     static let notImplemented = Errno(rawValue: 38)
     static let restart = Errno(rawValue: 85)
+    static let notConnected = Errno(rawValue: 107)
+    static let timedOut = Errno(rawValue: 110)
 
     /// What a person reads: the usual words and the usual name.
     var words: (text: StaticString, name: StaticString) {
         switch rawValue {
         case 1: ("operation not permitted", "EPERM")
         case 2: ("no such file", "ENOENT")
+        case 3: ("no such process or domain", "ESRCH")
         case 4: ("interrupted", "EINTR")
         case 5: ("input/output error", "EIO")
         case 6: ("no such device or address", "ENXIO")
         case 7: ("argument list too long", "E2BIG")
+        case 8: ("not a program", "ENOEXEC")
         case 9: ("bad file descriptor", "EBADF")
         case 11: ("try again", "EAGAIN")
         case 12: ("out of memory", "ENOMEM")
@@ -59,6 +66,7 @@ struct Errno: RawRepresentable, Equatable, Error {
         case 40: ("too many symbolic links", "ELOOP")
         case 75: ("value too large", "EOVERFLOW")
         case 85: ("interrupted, to be restarted", "ERESTART")
+        case 107: ("not connected", "ENOTCONN")
         case 110: ("timed out", "ETIMEDOUT")
         default: ("error", "errno")
         }

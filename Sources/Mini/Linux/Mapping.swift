@@ -19,6 +19,7 @@
 
     private static let readable = 1
     private static let writable = 2
+    private static let isShared = 0x01
     private static let isPrivate = 0x02
     private static let isFixed = 0x10
     private static let isAnonymous = 0x20
@@ -37,6 +38,23 @@
             count: count, protection: readable, flags: isPrivate, descriptor: Int(descriptor))
     }
 
+    /// Part of a device's or file's memory, shared with whoever else maps it.
+    /// - Parameters: offset and count in bytes, multiples of 4096.
+    static func shared(
+        _ descriptor: Int32, offset: Int, count: Int, isWritable: Bool
+    ) throws(Errno) -> Mapping {
+        try make(
+            count: count, protection: isWritable ? readable | writable : readable,
+            flags: isShared, descriptor: Int(descriptor), offset: offset)
+    }
+
+    /// Keeps the pages out of processes that are forked from this one: there they would count as
+    /// used for longer than anybody here knows, or be no memory at all.
+    func excludeFromFork() throws(Errno) {
+        try SystemCall.make(.memoryAdvice, Int(bitPattern: unsafe start), count, Self.notForked)
+    }
+    private static let notForked = 10  // MADV_DONTFORK
+
     /// Lays pages of a file over part of this mapping: private, readable and writable.
     /// - Parameters: offsets and count in bytes, multiples of 4096.
     /// - Throws: the kernel's errno; ENODEV where the file cannot be mapped.
@@ -51,9 +69,10 @@
     }
 
     private static func make(
-        count: Int, protection: Int, flags: Int, descriptor: Int
+        count: Int, protection: Int, flags: Int, descriptor: Int, offset: Int = 0
     ) throws(Errno) -> Mapping {
-        let address = try SystemCall.make(.map, 0, count, protection, flags, descriptor, 0)
+        let address = try SystemCall.make(
+            .map, 0, count, protection, flags, descriptor, offsetWord(offset))
         guard let start = unsafe UnsafeMutableRawPointer(bitPattern: address) else {
             throw .invalid
         }

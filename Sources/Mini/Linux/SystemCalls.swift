@@ -98,6 +98,7 @@ extension SystemCall.Number {
     /// mmap, or mmap2 on i386 (offset in pages).
     static let map = Self(x86_64: 9, i386: 192)
     static let unmap = Self(x86_64: 11, i386: 91)
+    static let memoryAdvice = Self(x86_64: 28, i386: 219)
     static let signalAction = Self(x86_64: 13, i386: 174)
     static let signalMask = Self(x86_64: 14, i386: 175)
     static let control = Self(x86_64: 16, i386: 54)
