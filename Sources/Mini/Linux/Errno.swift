@@ -16,6 +16,7 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let badAddress = Errno(rawValue: 14)
     static let busy = Errno(rawValue: 16)
     static let exists = Errno(rawValue: 17)
+    static let noDevice = Errno(rawValue: 19)
     static let isDirectory = Errno(rawValue: 21)
     static let invalid = Errno(rawValue: 22)
     static let notATerminal = Errno(rawValue: 25)
