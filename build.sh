@@ -61,12 +61,14 @@ need_tests() {
 
 # compile ARCH: out/ARCH/mini
 compile() {
-    local arch=$1 target cpu emulation libraries=()
+    local arch=$1 target cpu emulation libraries=() placing=()
     case $arch in
     x86_64) target=x86_64-unknown-none-elf cpu=x86-64 emulation=elf_x86_64 ;;
     i386)
         target=i686-unknown-none-elf cpu=i686 emulation=elf_i386
         libraries=("$(libgcc32)")
+        # Out of the way of guest memory at address 0, which a /dev/lguest of 2.6.23 wants.
+        placing=(--image-base=0x70000000)
         ;;
     *) die "no such architecture: $arch" ;;
     esac
@@ -88,7 +90,7 @@ compile() {
         -Xfrontend -disable-stack-protector -Xfrontend -function-sections \
         -file-prefix-map "$root"=. -module-name Mini \
         -c "${sources[@]}" -o "$out/objects/mini.swift.o"
-    "$(tool ld.lld)" -m "$emulation" -static --gc-sections -z noexecstack -z norelro --build-id=none -s \
+    "$(tool ld.lld)" -m "$emulation" -static "${placing[@]}" --gc-sections -z noexecstack -z norelro --build-id=none -s \
         -o "$out/mini" "${objects[@]}" "$out/objects/mini.swift.o" "${libraries[@]}"
     local applet
     for applet in mini-launch mini-grant mini-init; do ln -sf mini "$out/$applet"; done

@@ -32,6 +32,9 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.signalStack, "sigaltstack", "sigaltstack"), (.seek, "lseek", "_llseek"),
         (.readVector, "readv", "readv"), (.writeVector, "writev", "writev"),
         (.lock, "flock", "flock"), (.synchronize, "fsync", "fsync"),
+        (.clone, "clone", "clone"),
+        (.exitThread, "exit", "exit"), (.killThread, "tgkill", "tgkill"),
+        (.futex, "futex", "futex"), (.pipe, "pipe", "pipe"),
     ]
 
     @Test("system call numbers are the kernel's, on both architectures")
