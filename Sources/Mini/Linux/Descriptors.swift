@@ -18,9 +18,14 @@ struct Descriptor: ~Copyable {
         // O_CLOEXEC, and O_LARGEFILE for files of 2 GiB and more on i386.
         static let readOnly = OpenMode(rawValue: 0o2100000)
         static let readWrite = OpenMode(rawValue: 0o2100002)
+        // O_NONBLOCK
+        static let readWriteWithoutWaiting = OpenMode(rawValue: 0o2104002)
+        // O_APPEND; and with O_CREAT
+        static let readAppend = OpenMode(rawValue: 0o2102002)
+        static let createAppend = OpenMode(rawValue: 0o2102102)
     }
 
-    /// Opens a file by its name.
+    /// Opens a file by its name. A file that is created is its owner's alone.
     static func open(_ path: Text, _ mode: OpenMode) throws(Errno) -> Descriptor {
         guard !path.bytes.contains(0) else { throw .noSuchFile }
         var name = path.bytes
@@ -30,7 +35,7 @@ struct Descriptor: ~Copyable {
             do throws(Errno) {
                 result = .success(
                     try SystemCall.retrying(
-                        .open, Int(bitPattern: buffer.baseAddress), mode.rawValue))
+                        .open, Int(bitPattern: buffer.baseAddress), mode.rawValue, 0o600))
             } catch { result = .failure(error) }
         }
         return Descriptor(owning: Int32(try result.get()))
@@ -76,12 +81,19 @@ struct Descriptor: ~Copyable {
     }
 }
 
+/// Which file it is, whatever its name: the same for every process.
+struct FileIdentity: Equatable {
+    let device: UInt64
+    let inode: UInt64
+}
+
 /// Kind and size of an open file.
 struct FileStatus: Equatable {
     enum Kind { case regular, directory, block, other }
     let kind: Kind
     /// Size in bytes; 0 for what has none.
     let size: UInt64
+    let identity: FileIdentity
 
     /// Asks the kernel about an open descriptor.
     static func of(_ descriptor: Int32) throws(Errno) -> FileStatus {
@@ -96,7 +108,9 @@ struct FileStatus: Equatable {
             case 0o060000: .block
             default: .other
             }
-        return FileStatus(kind: kind, size: UInt64(max(0, status.size)))
+        return FileStatus(
+            kind: kind, size: UInt64(max(0, status.size)),
+            identity: FileIdentity(device: status.device, inode: status.inode))
     }
 }
 

@@ -24,6 +24,8 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let brokenPipe = Errno(rawValue: 32)
     static let notImplemented = Errno(rawValue: 38)
     static let restart = Errno(rawValue: 85)
+    static let addressInUse = Errno(rawValue: 98)
+    static let refused = Errno(rawValue: 111)
 
     /// What a person reads: the usual words and the usual name.
     var words: (text: StaticString, name: StaticString) {
@@ -59,7 +61,13 @@ struct Errno: RawRepresentable, Equatable, Error {
         case 40: ("too many symbolic links", "ELOOP")
         case 75: ("value too large", "EOVERFLOW")
         case 85: ("interrupted, to be restarted", "ERESTART")
+        case 95: ("operation not supported", "EOPNOTSUPP")
+        case 97: ("address family not supported", "EAFNOSUPPORT")
+        case 98: ("address already in use", "EADDRINUSE")
+        case 99: ("cannot assign this address", "EADDRNOTAVAIL")
+        case 100: ("network is down", "ENETDOWN")
         case 110: ("timed out", "ETIMEDOUT")
+        case 111: ("connection refused", "ECONNREFUSED")
         default: ("error", "errno")
         }
     }
