@@ -2,7 +2,8 @@
 // and the kernel's ABI structures. No logic lives here.
 //
 // Sources: the kernel's uapi headers (asm/unistd_{32,64}.h, asm/stat.h,
-// asm/termbits.h, asm/signal.h, linux/signalfd.h, linux/poll.h); the tests hold the
+// asm/termbits.h, asm/signal.h, linux/signalfd.h, linux/poll.h, linux/if.h,
+// linux/un.h, linux/socket.h, asm/fcntl.h); the tests hold the
 // numbers and layouts against them.
 #ifndef MINI_CSHIM_H
 #define MINI_CSHIM_H
@@ -90,6 +91,53 @@ void mini_ignore_signal(int signal);
 mini_u32 mini_x87_register(mini_u32 form);
 mini_u32 mini_x87_register_flags(mini_u32 form, mini_u32 flags);
 void mini_x87_memory(mini_u32 form, void *operand);
+
+// struct ifreq: an interface's name, and 24 bytes (16 on i386) that depend on the request.
+struct mini_ifreq {
+    mini_u8 name[16];
+    union {
+        short flags;
+        int index;
+        struct {
+            mini_u16 family;
+            mini_u8 data[14];
+        } address;
+        unsigned long size[sizeof(long) == 8 ? 3 : 4];
+    } of;
+};
+
+// struct sockaddr_un.
+struct mini_sockaddr_un {
+    mini_u16 family;
+    mini_u8 path[108];
+};
+
+// struct msghdr of sendmsg and recvmsg.
+struct mini_msghdr {
+    unsigned long name;
+    int name_length;
+    unsigned long vector;
+    unsigned long vector_count;
+    unsigned long control;
+    unsigned long control_length;
+    unsigned int flags;
+};
+
+// struct ucred of SO_PEERCRED.
+struct mini_ucred {
+    int process;
+    mini_u32 user;
+    mini_u32 group;
+};
+
+// struct flock of fcntl, with offsets of the machine's word.
+struct mini_flock {
+    short type;
+    short whence;
+    long start;
+    long length;
+    int process;
+};
 
 #if defined(__x86_64__)
 // struct stat of fstat.

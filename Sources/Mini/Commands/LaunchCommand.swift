@@ -30,6 +30,17 @@ struct LaunchSettings {
                     settings.plan.devices.append(.block(DiskRequest(word)))
                 }),
             Option(
+                name: "--tunnet", argument: "LINK",
+                help: "a network to a new tap: ADDRESS or bridge:NAME[,HARDWARE ADDRESS]",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.plan.devices.append(.network(try NetworkArgument.tunnel(word)))
+                }),
+            Option(
+                name: "--tap", argument: "NAME", help: "a network to this tap, which is as it is",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.plan.devices.append(.network(try NetworkArgument.tap(word)))
+                }),
+            Option(
                 name: "--engine", argument: "NAME",
                 help: "auto, lguest (the kernel's device) or builtin (auto)",
                 apply: { (settings, word) throws(CommandError) in try settings.setEngine(word) }),

@@ -20,10 +20,21 @@ struct Descriptor: ~Copyable {
         static let readWrite = OpenMode(rawValue: 0o2100002)
         /// For writing, from nothing: O_WRONLY | O_CREAT | O_TRUNC.
         static let create = OpenMode(rawValue: 0o2101101)
-    }
+        // O_NONBLOCK
+        static let readWriteWithoutWaiting = OpenMode(rawValue: 0o2104002)
+        // O_APPEND
+        static let readAppend = OpenMode(rawValue: 0o2102002)
+        /// O_APPEND | O_CREAT; a file that is made here is its owner's alone.
+        static let createAppend = OpenMode(rawValue: 0o2102102, permissions: 0o600)
 
-    /// What anybody may do with a file that is made here, as far as the user's mask lets.
-    private static let permissions = 0o666
+        /// What may be done with a file that is made here, as far as the user's mask lets.
+        private(set) var permissions = 0o666
+        private init(rawValue: Int, permissions: Int) {
+            self.rawValue = rawValue
+            self.permissions = permissions
+        }
+        init(rawValue: Int) { self.rawValue = rawValue }
+    }
 
     /// Opens a file by its name.
     static func open(_ path: Text, _ mode: OpenMode) throws(Errno) -> Descriptor {
@@ -36,7 +47,7 @@ struct Descriptor: ~Copyable {
                 result = .success(
                     try SystemCall.retrying(
                         .open, Int(bitPattern: buffer.baseAddress), mode.rawValue,
-                        permissions))
+                        mode.permissions))
             } catch { result = .failure(error) }
         }
         return Descriptor(owning: Int32(try result.get()))
@@ -82,12 +93,19 @@ struct Descriptor: ~Copyable {
     }
 }
 
+/// Which file it is, whatever its name: the same for every process.
+struct FileIdentity: Equatable {
+    let device: UInt64
+    let inode: UInt64
+}
+
 /// Kind and size of an open file.
 struct FileStatus: Equatable {
     enum Kind { case regular, directory, block, other }
     let kind: Kind
     /// Size in bytes; 0 for what has none.
     let size: UInt64
+    let identity: FileIdentity
 
     /// Asks the kernel about an open descriptor.
     static func of(_ descriptor: Int32) throws(Errno) -> FileStatus {
@@ -102,7 +120,9 @@ struct FileStatus: Equatable {
             case 0o060000: .block
             default: .other
             }
-        return FileStatus(kind: kind, size: UInt64(max(0, status.size)))
+        return FileStatus(
+            kind: kind, size: UInt64(max(0, status.size)),
+            identity: FileIdentity(device: status.device, inode: status.inode))
     }
 }
 

@@ -29,6 +29,8 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let restart = Errno(rawValue: 85)
     static let notConnected = Errno(rawValue: 107)
     static let timedOut = Errno(rawValue: 110)
+    static let addressInUse = Errno(rawValue: 98)
+    static let refused = Errno(rawValue: 111)
 
     /// What a person reads: the usual words and the usual name.
     var words: (text: StaticString, name: StaticString) {
@@ -67,7 +69,13 @@ struct Errno: RawRepresentable, Equatable, Error {
         case 75: ("value too large", "EOVERFLOW")
         case 85: ("interrupted, to be restarted", "ERESTART")
         case 107: ("not connected", "ENOTCONN")
+        case 95: ("operation not supported", "EOPNOTSUPP")
+        case 97: ("address family not supported", "EAFNOSUPPORT")
+        case 98: ("address already in use", "EADDRINUSE")
+        case 99: ("cannot assign this address", "EADDRNOTAVAIL")
+        case 100: ("network is down", "ENETDOWN")
         case 110: ("timed out", "ETIMEDOUT")
+        case 111: ("connection refused", "ECONNREFUSED")
         default: ("error", "errno")
         }
     }

@@ -82,17 +82,20 @@
     }
     private static let notForked = 10  // MADV_DONTFORK
 
-    /// Lays pages of a file over part of this mapping: private, readable and writable.
-    /// - Parameters: offsets and count in bytes, multiples of 4096.
+    /// Lays pages of a file over part of this mapping: readable and writable.
+    /// - Parameters:
+    ///   - offset, count, fileOffset: in bytes, multiples of 4096.
+    ///   - shared: true if what is written goes to the file, and so to others.
     /// - Throws: the kernel's errno; ENODEV where the file cannot be mapped.
     func overlay(
-        at offset: Int, count: Int, file descriptor: Int32, fileOffset: Int
+        at offset: Int, count: Int, file descriptor: Int32, fileOffset: Int, shared: Bool = false
     ) throws(Errno) {
         precondition(offset >= 0 && count > 0 && offset + count <= self.count)
         precondition((offset | count | fileOffset) & 4095 == 0)
         try SystemCall.make(
             .map, Int(bitPattern: unsafe start) + offset, count, Self.readable | Self.writable,
-            Self.isPrivate | Self.isFixed, Int(descriptor), Self.offsetWord(fileOffset))
+            (shared ? Self.isShared : Self.isPrivate) | Self.isFixed, Int(descriptor),
+            Self.offsetWord(fileOffset))
     }
 
     private static func make(

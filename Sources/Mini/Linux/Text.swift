@@ -116,6 +116,15 @@ extension Text {
         return Text(bytes: Array(bytes.dropLast(count)))
     }
 
+    /// Without this beginning; nil if it does not begin so.
+    func dropping(prefix: StaticString) -> Text? {
+        let count = prefix.utf8CodeUnitCount
+        guard bytes.count >= count, Text(bytes: Array(bytes.prefix(count))) == prefix else {
+            return nil
+        }
+        return Text(bytes: Array(bytes.dropFirst(count)))
+    }
+
     /// True if these are exactly the bytes of `text`.
     static func == (left: Text, right: StaticString) -> Bool {
         guard left.bytes.count == right.utf8CodeUnitCount else { return false }
