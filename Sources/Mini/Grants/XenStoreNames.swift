@@ -64,7 +64,7 @@ struct StorePermission: Equatable {
     /// - Returns: nil unless the word is a letter and a number, as "r3".
     init?(_ word: Text) {
         guard let first = word.bytes.first, let access = Access(rawValue: first),
-            let number = StoreNumber.decimal(word.bytes.dropFirst()),
+            let number = Text(bytes: Array(word.bytes.dropFirst())).number,
             let domain = UInt32(exactly: number)
         else { return nil }
         self.init(access, domain)
@@ -74,23 +74,6 @@ struct StorePermission: Equatable {
         var text = Text(bytes: [access.rawValue])
         text += "\(domain)"
         return text
-    }
-}
-
-/// Numbers in the store are decimal.
-enum StoreNumber {
-    /// - Returns: nil unless all bytes are digits, at least one, and the number fits.
-    static func decimal(_ bytes: ArraySlice<UInt8>) -> UInt64? {
-        guard !bytes.isEmpty else { return nil }
-        var number: UInt64 = 0
-        for byte in bytes {
-            guard byte >= 0x30, byte <= 0x39 else { return nil }
-            let (product, overflow) = number.multipliedReportingOverflow(by: 10)
-            let (sum, carry) = product.addingReportingOverflow(UInt64(byte - 0x30))
-            if overflow || carry { return nil }
-            number = sum
-        }
-        return number
     }
 }
 

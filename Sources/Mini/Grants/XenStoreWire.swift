@@ -138,7 +138,7 @@ enum StoreRequest: Equatable {
     }
 
     /// What a person calls it: "read", on which path.
-    var words: (verb: StaticString, path: Text) {
+    var words: (verb: Text, path: Text) {
         switch self {
         case .read(let path): ("read", path.text)
         case .write(let path, _): ("write", path.text)

@@ -62,11 +62,15 @@ struct Errno: RawRepresentable, Equatable, Error {
         case 32: ("broken pipe", "EPIPE")
         case 36: ("file name too long", "ENAMETOOLONG")
         case 38: ("not implemented by this kernel", "ENOSYS")
+        case 39: ("not empty", "ENOTEMPTY")
         case 40: ("too many symbolic links", "ELOOP")
         case 75: ("value too large", "EOVERFLOW")
         case 85: ("interrupted, to be restarted", "ERESTART")
+        case 98: ("address in use", "EADDRINUSE")
+        case 106: ("already connected", "EISCONN")
         case 107: ("not connected", "ENOTCONN")
         case 110: ("timed out", "ETIMEDOUT")
+        case 111: ("connection refused", "ECONNREFUSED")
         default: ("error", "errno")
         }
     }
