@@ -29,7 +29,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.clockTime, "clock_gettime", "clock_gettime"), (.exitGroup, "exit_group", "exit_group"),
         (.signalDescriptor, "signalfd", "signalfd"),
         (.intervalTimer, "setitimer", "setitimer"), (.processGroup, "getpgrp", "getpgrp"),
-        (.signalStack, "sigaltstack", "sigaltstack"),
+        (.signalStack, "sigaltstack", "sigaltstack"), (.removeName, "unlink", "unlink"),
     ]
 
     @Test("system call numbers are the kernel's, on both architectures")

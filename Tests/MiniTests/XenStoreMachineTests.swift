@@ -45,7 +45,10 @@ private func reachable() -> (machines: [String: StoreRequestMachine], transition
             var next = machine
             guard next.handle(value) != nil, name(next) != name(machine) else { continue }
             transitions.insert("\(name(machine)) --> \(name(next)): \(event)")
-            if machines.updateValue(next, forKey: name(next)) == nil { waiting.append(next) }
+            if machines[name(next)] == nil {
+                machines[name(next)] = next
+                waiting.append(next)
+            }
         }
     }
     return (machines, transitions)

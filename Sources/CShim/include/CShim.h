@@ -67,6 +67,12 @@ mini_u32 mini_x87_register(mini_u32 form);
 mini_u32 mini_x87_register_flags(mini_u32 form, mini_u32 flags);
 void mini_x87_memory(mini_u32 form, void *operand);
 
+// struct sockaddr_un.
+struct mini_sockaddr_un {
+    mini_u16 family;
+    mini_u8 path[108];
+};
+
 #if defined(__x86_64__)
 // struct stat of fstat.
 struct mini_stat {

@@ -83,6 +83,7 @@ enum StoreErrorName {
 
     /// The errno with this name; EIO for a name that nobody knows.
     static func errno(_ name: Text) -> Errno {
+        guard !(name == Errno(rawValue: 0).words.name) else { return .inputOutput }
         for number in 1...largest where name == Errno(rawValue: number).words.name {
             return Errno(rawValue: number)
         }

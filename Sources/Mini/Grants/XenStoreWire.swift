@@ -129,7 +129,7 @@ enum StoreRequest: Equatable {
         case .write(let path, let value): Self.strings([path.text]) + value
         case .listPart(let path, let offset): Self.strings([path.text, "\(offset)"])
         case .setPermissions(let path, let permissions):
-            Self.strings([path.text] + permissions.map(\.text))
+            Self.strings([path.text] + permissions.map { $0.text })
         case .watch(let path, let token), .unwatch(let path, let token):
             Self.strings([path.text, token])
         case .startTransaction: Self.strings([Text()])

@@ -24,8 +24,12 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let fileTooLarge = Errno(rawValue: 27)
     static let noSpace = Errno(rawValue: 28)
     static let brokenPipe = Errno(rawValue: 32)
+    static let tooBig = Errno(rawValue: 7)
+    static let nameTooLong = Errno(rawValue: 36)
     static let notImplemented = Errno(rawValue: 38)
     static let restart = Errno(rawValue: 85)
+    static let addressInUse = Errno(rawValue: 98)
+    static let refused = Errno(rawValue: 111)
     static let notConnected = Errno(rawValue: 107)
     static let timedOut = Errno(rawValue: 110)
 
