@@ -35,6 +35,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.clone, "clone", "clone"),
         (.exitThread, "exit", "exit"), (.killThread, "tgkill", "tgkill"),
         (.futex, "futex", "futex"), (.pipe, "pipe", "pipe"),
+        (.removeName, "unlink", "unlink"), (.fileControl, "fcntl", "fcntl"),
     ]
 
     @Test("system call numbers are the kernel's, on both architectures")

@@ -21,6 +21,8 @@ enum CommandError: Error, Equatable {
     case unknownSubcommand(Text)
     case unwantedWord(Text)
     case missingOption(Text)
+    /// A subcommand, and what it needs.
+    case missingWords(Text, Text)
     /// What was given, and why it will not do.
     case badArgument(option: Text, Text, why: Text)
     case grant(GrantError)
@@ -51,6 +53,7 @@ enum CommandError: Error, Equatable {
         case .unknownSubcommand(let name):
             "there is no subcommand \(quoted: name); --help lists them"
         case .unwantedWord(let word): "unexpected word \(quoted: word)"
+        case .missingWords(let command, let words): "\(command) needs \(words)"
         case .missingOption(let option): "option \(option) is missing"
         case .badArgument(let option, let word, let why): "\(option) of \(quoted: word) \(why)"
         case .grant(let error): error.text

@@ -145,6 +145,17 @@ enum Transfer {
             .read, Int(descriptor), Int(bitPattern: buffer.baseAddress), buffer.count)
     }
 
+    /// Reads up to `bytes.count` bytes to the start of an array; 0 is the end of the file.
+    static func read(_ descriptor: Int32, into bytes: inout [UInt8]) throws(Errno) -> Int {
+        var result: Result<Int, Errno> = .failure(.invalid)
+        unsafe bytes.withUnsafeMutableBytes { buffer in
+            do throws(Errno) {
+                result = .success(try unsafe read(descriptor, into: buffer))
+            } catch { result = .failure(error) }
+        }
+        return try result.get()
+    }
+
     /// One read of a device's record: a signal ends it, nothing is repeated.
     /// - Returns: the device's count.
     static func readRecord(

@@ -133,6 +133,8 @@ extension SystemCall.Number {
     static let kill = Self(x86_64: 62, i386: 37)
     /// clock_gettime with the native timespec.
     static let clockTime = Self(x86_64: 228, i386: 265)
+    /// unlink.
+    static let removeName = Self(x86_64: 87, i386: 10)
     static let exitGroup = Self(x86_64: 231, i386: 252)
     static let clone = Self(x86_64: 56, i386: 120)
     /// exit: of the calling thread alone.
