@@ -63,3 +63,26 @@ grant_there() {
         until [ -s /tmp/refs ]; do sleep 0.1; done; cat /tmp/refs'
     references=$output
 }
+
+# granter DOMAIN FILE [readonly]: dom0 grants the file's pages; sets $references and $granter, its process.
+granter() {
+    rm -f /tmp/references
+    grants share "$@" >/tmp/references 2>&1 &
+    granter=$! granters="$granters $!"
+    until [ -s /tmp/references ]; do sleep 0.05; done
+    references=$(cat /tmp/references)
+}
+end_granters() {
+    # shellcheck disable=SC2086
+    kill $granters && wait $granters
+    granters=
+}
+
+# report COMMAND...: a program that prints results itself, and ends with 0 or 1.
+report() {
+    "$@" >/tmp/report 2>&1
+    code=$?
+    cat /tmp/report
+    count=$((count + $(grep -cE '^(PASS|FAIL|SKIP) ' /tmp/report)))
+    [ $code -le 1 ] || fail "$1 comes to its end" "exit $code"
+}

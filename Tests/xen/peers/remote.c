@@ -1,5 +1,5 @@
 /* Runs shell commands in another domain, through xenstore, so that a test in dom0 can be one script.
- * `remote DOMAIN COMMAND` in dom0 prints the output (at most 3000 bytes) and ends with the exit code;
+ * `remote DOMAIN COMMAND` in dom0 prints the output (at most 3900 bytes) and ends with the exit code;
  * 124 after a minute. `remote` without words, in the other domain, is the side that obeys.
  * data/command is "NUMBER COMMAND", data/output what it wrote, data/done "NUMBER EXIT-CODE". */
 #include <stdio.h>
@@ -28,7 +28,7 @@ static void put(const char *key, const char *value, size_t length) {
 static void pause_briefly(void) { usleep(20000); }
 
 static void obey(void) {
-    static char output[3000];
+    static char output[3900];
     unsigned long last = 0;
     put("done", "0 0", 3);
     for (;;) {
