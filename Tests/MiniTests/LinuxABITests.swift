@@ -33,7 +33,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.readVector, "readv", "readv"), (.writeVector, "writev", "writev"),
         (.lock, "flock", "flock"), (.synchronize, "fsync", "fsync"),
         (.makeDirectory, "mkdir", "mkdir"), (.makeNode, "mknod", "mknod"),
-        (.unlink, "unlink", "unlink"), (.removeDirectory, "rmdir", "rmdir"),
+        (.removeDirectory, "rmdir", "rmdir"),
         (.directoryEntries, "getdents64", "getdents64"), (.changeDirectory, "chdir", "chdir"),
         (.changeRoot, "chroot", "chroot"), (.duplicate, "dup2", "dup2"),
         (.memoryFile, "memfd_create", "memfd_create"), (.mount, "mount", "mount"),
@@ -41,6 +41,10 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.synchronizeAll, "sync", "sync"), (.loadModule, "finit_module", "finit_module"),
         (.reboot, "reboot", "reboot"), (.fork, "fork", "fork"), (.execute, "execve", "execve"),
         (.waitForChild, "wait4", "wait4"), (.newSession, "setsid", "setsid"),
+        (.clone, "clone", "clone"),
+        (.exitThread, "exit", "exit"), (.killThread, "tgkill", "tgkill"),
+        (.futex, "futex", "futex"), (.pipe, "pipe", "pipe"),
+        (.removeName, "unlink", "unlink"), (.fileControl, "fcntl", "fcntl"),
     ]
 
     @Test("system call numbers are the kernel's, on both architectures")

@@ -12,12 +12,17 @@ enum CommandError: Error, Equatable {
     /// What was given, and why it is no size.
     case badMemory(Text, why: Text)
     case noKernel
+    case badAddress(Text)
+    case badHardwareAddress(Text)
+    case badInterface(Text)
 
     // mini-grant.
     case noSubcommand
     case unknownSubcommand(Text)
     case unwantedWord(Text)
     case missingOption(Text)
+    /// A subcommand, and what it needs.
+    case missingWords(Text, Text)
     /// What was given, and why it will not do.
     case badArgument(option: Text, Text, why: Text)
     case grant(GrantError)
@@ -37,11 +42,18 @@ enum CommandError: Error, Equatable {
         case .badEngine(let name):
             "unknown engine \(quoted: name): it is auto, lguest or builtin"
         case .badMemory(let size, let why): "memory of \(quoted: size) \(why)"
+        case .badAddress(let word):
+            "address \(quoted: word) is not one of a host: four numbers with dots between"
+        case .badHardwareAddress(let word):
+            "hardware address \(quoted: word) is not one of an interface: six bytes, as 52:54:0:1:2:3"
+        case .badInterface(let word):
+            "\(quoted: word) is not the name of an interface: 1 to 15 bytes"
         case .noKernel: "no kernel is named; --help tells how to use this"
         case .noSubcommand: "no subcommand is named; --help lists them"
         case .unknownSubcommand(let name):
             "there is no subcommand \(quoted: name); --help lists them"
         case .unwantedWord(let word): "unexpected word \(quoted: word)"
+        case .missingWords(let command, let words): "\(command) needs \(words)"
         case .missingOption(let option): "option \(option) is missing"
         case .badArgument(let option, let word, let why): "\(option) of \(quoted: word) \(why)"
         case .grant(let error): error.text

@@ -21,6 +21,9 @@ enum GrantCommand {
             GrantSubcommand(
                 name: "probe", summary: "say what this machine has of Xen",
                 run: { (words) throws(CommandError) in try GrantProbe.run(words) }),
+            GrantSubcommand(
+                name: "store", summary: "read, change, watch XenStore",
+                run: { (words) throws(CommandError) in try GrantStore.run(words) }),
         ]
     }
 

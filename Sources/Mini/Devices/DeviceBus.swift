@@ -9,24 +9,53 @@ final class DeviceBus {
     let memory: GuestMemory
     var console: Console
     let blocks: [BlockDevice]
+    let networks: [NetworkDevice]
 
     /// What a guest can send to.
     enum Target {
         case console
         case block(Int)
+        case network(Int)
     }
 
-    init(_ device: any LguestDevice, memory: GuestMemory, console: Console, blocks: [BlockDevice]) {
+    init(
+        _ device: any LguestDevice, memory: GuestMemory, console: Console,
+        blocks: [BlockDevice], networks: [NetworkDevice]
+    ) {
         self.device = device
         self.memory = memory
         self.console = console
         self.blocks = blocks
+        self.networks = networks
     }
 
     /// The device behind a key; nil if there is none.
     func target(_ key: UInt32) -> Target? {
         if key == Console.key { return .console }
-        return blocks.firstIndex { $0.key == key }.map { .block($0) }
+        if let index = blocks.firstIndex(where: { $0.key == key }) { return .block(index) }
+        return networks.firstIndex { $0.key == key }.map { .network($0) }
+    }
+
+    // MARK: Networks
+
+    /// The taps whose next frame must end a run of the guest.
+    var watched: [Int32] { networks.compactMap { $0.watched } }
+
+    /// Looks after every tap that the guest may have something of.
+    /// - Parameters:
+    ///   - alarm: true if it went off since.
+    /// - Returns: when to look again at the latest.
+    func serveNetworks(alarm: Bool) -> Nanoseconds? {
+        var next: Nanoseconds?
+        for network in networks {
+            let event: NetworkInput.Event =
+                !network.isWaiting ? .readable : alarm ? .alarm : .guestRan
+            guard let wait = network.handle(event, on: device) else { continue }
+            next = next.map { min($0, wait) } ?? wait
+        }
+        // A host that says when the guest has a buffer needs no alarm.
+        let waiting = networks.filter { $0.isWaiting }.map { $0.inputKey }
+        return device.awaitBuffers(waiting) ? nil : next
     }
 
     // MARK: Console

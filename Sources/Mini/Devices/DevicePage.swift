@@ -17,6 +17,10 @@ struct DeviceFeatures: OptionSet {
     static let randomness = DeviceFeatures(rawValue: 0x8000)
     /// Frames need no checksums.
     static let withoutChecksums = DeviceFeatures(rawValue: 0x4000)
+    /// The guest's own slot on a network, below 4096.
+    static func ownSlot(_ slot: UInt32) -> DeviceFeatures {
+        DeviceFeatures(rawValue: UInt16(slot & 0xFFF))
+    }
 }
 
 /// Where a device is, for those who serve it.

@@ -49,6 +49,8 @@ enum GrantError: Error, Equatable {
     case grant(GrantReference, of: DomainID, GrantStatus)
     /// Given for reading, wanted for writing.
     case readOnlyGrant(GrantReference, of: DomainID)
+    /// What the store refused (as "read"), on which path.
+    case store(Text, path: Text, Errno)
     /// The other side refused, or is gone: a whole sentence.
     case refused(Text)
 
@@ -62,7 +64,7 @@ enum GrantError: Error, Equatable {
         case .host, .system, .limit: 1
         case .use: 2
         case .notOnXen, .noDevice, .notOffered: 3
-        case .grant, .readOnlyGrant, .refused: 4
+        case .grant, .readOnlyGrant, .store, .refused: 4
         case .deadline: 5
         }
     }
@@ -86,6 +88,9 @@ enum GrantError: Error, Equatable {
             "grant \(reference.rawValue) of domain \(domain.rawValue): \(status.words)"
         case .readOnlyGrant(let reference, let domain):
             "grant \(reference.rawValue) of domain \(domain.rawValue): granted for reading only"
+        case .store(let action, let path, .noSuchFile):
+            "cannot \(action) \(quoted: path): no such entry (ENOENT)"
+        case .store(let action, let path, let errno): "cannot \(action) \(quoted: path): \(errno)"
         }
     }
 }

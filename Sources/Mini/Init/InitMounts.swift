@@ -52,7 +52,7 @@ enum InitMounts {
         guard let folder = try? Descriptor.open(path, .directory),
             let status = try? folder.status()
         else { return nil }
-        return status.fileSystem
+        return status.identity.device
     }
 
     // MARK: The end

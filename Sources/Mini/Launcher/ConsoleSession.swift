@@ -36,6 +36,10 @@ final class ConsoleSession {
     /// The alarm went off while the guest could take no input.
     private var isAlarmDue = false
     private var isAlarmUsed = false
+    /// When the alarm goes off, if it is set.
+    private var alarmTime: Nanoseconds?
+    /// It went off since somebody asked.
+    private var hasRung = false
 
     /// Ends the guest: the ones that would end us.
     private static let ending: [Signal] = [
@@ -55,6 +59,12 @@ final class ConsoleSession {
         } catch { throw .system("wait for signals", error) }
         isTerminal = Terminal.isTerminal(Self.input)
         try lookAtTerminal()
+    }
+
+    /// True once after the alarm went off.
+    func takeAlarm() -> Bool {
+        defer { hasRung = false }
+        return hasRung
     }
 
     /// Gives everything back. Nothing may be served afterwards.
@@ -152,8 +162,10 @@ final class ConsoleSession {
             }
             switch signal {
             case nil: return nil
-            case .alarm? where machine.isAway: try lookAtTerminal()
-            case .alarm?: isAlarmDue = true
+            case .alarm?:
+                alarmTime = nil
+                hasRung = true
+                if machine.isAway { try lookAtTerminal() } else { isAlarmDue = true }
             case .proceed?: try lookAtTerminal()
             case .stop?:
                 rawMode?.leave()
@@ -186,7 +198,12 @@ final class ConsoleSession {
         if case .setAlarm(let time) = action { try setAlarm(time) }
     }
 
-    private func setAlarm(_ time: Nanoseconds) throws(LauncherError) {
+    /// Ends a run of the guest after this time, or sooner: there is one alarm for all who
+    /// want one, and whoever does not find what he waits for sets it again.
+    func setAlarm(_ time: Nanoseconds) throws(LauncherError) {
+        let wanted = Clock.monotonic() + time
+        if let alarmTime, alarmTime <= wanted { return }
+        alarmTime = wanted
         isAlarmUsed = true
         do throws(Errno) { try Alarm.set(after: time) } catch {
             throw .system("set an alarm", error)

@@ -25,6 +25,7 @@ struct LaunchPlan {
 /// A device that the guest is to have beside its console.
 enum DeviceRequest: Equatable {
     case block(DiskRequest)
+    case network(NetworkRequest)
 }
 
 /// Launches guests by one plan, one after the other.
@@ -33,6 +34,7 @@ final class Launcher {
     typealias MakeDevice = (GuestMemory, GuestABI) throws(LauncherError) -> any LguestDevice
 
     private let plan: LaunchPlan
+    private let engine: Engine
     private let makeDevice: MakeDevice
     private let report: ((Text) -> Void)?
     private let notice: (Text) -> Void
@@ -42,6 +44,8 @@ final class Launcher {
     private var memory: GuestMemory?
     private var loaded: LoadedGuest?
     private var disks: [Disk] = []
+    /// What the networks lead to; they last through restarts.
+    private var links: [NetworkLink] = []
     private var guest: DeviceBus?
     private var isWarned = false
     /// What was said of which disk: each trouble once, however often a guest has it.
@@ -50,14 +54,16 @@ final class Launcher {
     /// - Parameters:
     ///   - report: takes a line of what is done, if somebody wants to know.
     ///   - notice: takes a line that a person should read in any case.
+    ///   - engine: what the guest's host needs to be prepared for it.
     ///   - makeDevice: called once for each launch.
     init(
         _ plan: LaunchPlan, report: ((Text) -> Void)?, notice: @escaping (Text) -> Void,
-        makeDevice: @escaping MakeDevice
+        engine: Engine = .builtIn, makeDevice: @escaping MakeDevice
     ) {
         self.plan = plan
         self.report = report
         self.notice = notice
+        self.engine = engine
         self.makeDevice = makeDevice
     }
 
@@ -73,6 +79,7 @@ final class Launcher {
             }
             session?.close()
             session = nil
+            links = []
             return outcome
         }
     }
@@ -116,7 +123,7 @@ final class Launcher {
     ) throws(LauncherError) -> LaunchMachine.Event {
         switch action {
         case .mapMemory:
-            memory = try GuestLayout.makeMemory(mebibytes: plan.mebibytes)
+            memory = try engine.makeMemory(mebibytes: plan.mebibytes)
             return .memoryMapped
         case .loadImage:
             try load()
@@ -153,6 +160,7 @@ final class Launcher {
             loaded = try GuestLoader.load(
                 kernel, into: memory, mebibytes: plan.mebibytes, commandLine: commandLine)
         }
+        try engine.admit(loaded.kernel)
         self.loaded = loaded
         if let report { for line in loaded.description { report(line) } }
     }
@@ -162,20 +170,21 @@ final class Launcher {
         guard plan.devices.count <= most else {
             throw .tooManyDevices(count: plan.devices.count, most: most)
         }
+        let isFirst = links.isEmpty
         for request in plan.devices {
             switch request {
             case .block(let request): disks.append(try request.open(notice: notice))
+            case .network(let request): if isFirst { links.append(try request.open()) }
             }
         }
+        if let report, isFirst { for link in links { report(link.description) } }
     }
 
     private func initialize() throws(LauncherError) {
         guard let memory, let loaded else { return }
         let (kernel, layout) = (loaded.kernel, loaded.layout)
         var page = DevicePage(at: layout.descriptorPage)
-        let blocks = disks.compactMap {
-            BlockDevice($0, on: &page, in: memory, layout: kernel.abi.dma)
-        }
+        let (blocks, networks) = addDevices(to: &page, in: memory, kernel.abi.dma)
         _ = page.add(.console, in: memory)
         let device = try makeDevice(memory, kernel.abi)
         let request = InitializeRequest(
@@ -189,14 +198,39 @@ final class Launcher {
         guard count == kernel.abi.initializeCount else { throw .otherDevice(era: kernel.era) }
         guest = DeviceBus(
             device, memory: memory, console: Console(memory: memory, layout: kernel.abi.dma),
-            blocks: blocks)
+            blocks: blocks, networks: networks)
+    }
+
+    /// Puts the devices on the page in the order in which they were asked for.
+    private func addDevices(
+        to page: inout DevicePage, in memory: GuestMemory, _ layout: GuestABI.DMALayout
+    ) -> ([BlockDevice], [NetworkDevice]) {
+        var (blocks, networks): ([BlockDevice], [NetworkDevice]) = ([], [])
+        var (disks, links) = (disks[...], links[...])
+        for request in plan.devices {
+            switch request {
+            case .block:
+                guard let disk = disks.popFirst() else { continue }
+                let block = BlockDevice(disk, on: &page, in: memory, layout: layout)
+                if let block { blocks.append(block) }
+            case .network:
+                switch links.popFirst() {
+                case .tap(let tap, let address)?:
+                    let network = NetworkDevice(
+                        tap, address: address, on: &page, in: memory, layout: layout)
+                    if let network { networks.append(network) }
+                case nil: continue
+                }
+            }
+        }
+        return (blocks, networks)
     }
 
     // MARK: Serving the guest
 
     private func runGuest() throws(LauncherError) -> LaunchMachine.Event {
         guard let guest, let session else { return .restart }
-        guest.device.watch(session.watched)
+        guest.device.watch(session.watched + guest.watched)
         do throws(Errno) {
             switch try guest.device.run() {
             case .dma(let buffer, let key): return .notified(buffer: buffer, key: key)
@@ -230,16 +264,28 @@ final class Launcher {
             if let trouble = guest.blocks[index].serve(address, on: guest.device) {
                 tell(trouble, of: index)
             }
+        case .network(let index):
+            if !guest.networks[index].send(address) {
+                warn("the guest sent a DMA record that points outside its memory")
+            }
         case nil: warn("the guest sent to DMA key \(hex: key), where no device is")
         }
         if let outcome = try session.guestRan(guest) { return .left(outcome) }
+        try serveNetworks()
         return .outputServed
     }
 
     private func serveInput() throws(LauncherError) -> LaunchMachine.Event {
         guard let guest, let session else { return .inputServed }
         if let outcome = try session.serve(guest) { return .left(outcome) }
+        try serveNetworks()
         return .inputServed
+    }
+
+    private func serveNetworks() throws(LauncherError) {
+        guard let guest, let session, !guest.networks.isEmpty else { return }
+        let next = guest.serveNetworks(alarm: session.takeAlarm())
+        if let next { try session.setAlarm(next) }
     }
 
     private func tell(_ trouble: BlockDevice.Trouble, of disk: Int) {
@@ -258,17 +304,3 @@ final class Launcher {
 }
 
 extension DeviceBus: ConsoleGuest {}
-
-extension KernelDevice {
-    /// True if the kernel has the device, which only a 32-bit one can, and lets us open it.
-    static var isUsable: Bool {
-        #if arch(i386)
-        do throws(Errno) {
-            _ = try Descriptor.open(path, .readWrite)
-            return true
-        } catch { return false }
-        #else
-        false
-        #endif
-    }
-}

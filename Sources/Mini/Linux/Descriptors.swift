@@ -15,13 +15,19 @@ struct Descriptor: ~Copyable {
     /// How a file is opened. Source: asm-generic/fcntl.h.
     struct OpenMode: RawRepresentable {
         let rawValue: Int
-        // O_CLOEXEC, and O_LARGEFILE for files of 2 GiB and more on i386.
+        // With O_LARGEFILE for files of 2 GiB and more on i386; all but one with O_CLOEXEC.
         static let readOnly = OpenMode(rawValue: 0o2100000)
         static let readWrite = OpenMode(rawValue: 0o2100002)
-        /// For writing, from nothing: O_WRONLY | O_CREAT | O_TRUNC besides.
-        static let create = OpenMode(rawValue: 0o2101101)
         /// For writing what is there already.
         static let writeOnly = OpenMode(rawValue: 0o2100001)
+        /// For writing, from nothing: O_WRONLY | O_CREAT | O_TRUNC.
+        static let create = OpenMode(rawValue: 0o2101101)
+        // O_NONBLOCK
+        static let readWriteWithoutWaiting = OpenMode(rawValue: 0o2104002)
+        // O_APPEND
+        static let readAppend = OpenMode(rawValue: 0o2102002)
+        /// O_APPEND | O_CREAT; a file that is made here is its owner's alone.
+        static let createAppend = OpenMode(rawValue: 0o2102102, permissions: 0o600)
         /// A console for this process and the programs that it executes, which does not become its
         /// controlling terminal: O_RDWR | O_NOCTTY, without O_CLOEXEC.
         static let console = OpenMode(rawValue: 0o0100402)
@@ -29,10 +35,15 @@ struct Descriptor: ~Copyable {
         static let path = OpenMode(rawValue: 0o12000000)
         /// A folder, never through a symbolic link: O_DIRECTORY | O_NOFOLLOW.
         static let directory = OpenMode(rawValue: 0o2700000)
-    }
 
-    /// What anybody may do with a file that is made here, as far as the user's mask lets.
-    private static let permissions = 0o666
+        /// What may be done with a file that is made here, as far as the user's mask lets.
+        private(set) var permissions = 0o666
+        private init(rawValue: Int, permissions: Int) {
+            self.rawValue = rawValue
+            self.permissions = permissions
+        }
+        init(rawValue: Int) { self.rawValue = rawValue }
+    }
 
     /// Opens a file by its name.
     static func open(_ path: Text, _ mode: OpenMode) throws(Errno) -> Descriptor {
@@ -42,7 +53,7 @@ struct Descriptor: ~Copyable {
     /// The same for whoever looks after the number himself.
     static func openNumber(_ path: Text, _ mode: OpenMode) throws(Errno) -> Int32 {
         let number = try path.withCString { (name) throws(Errno) in
-            try SystemCall.retrying(.open, name, mode.rawValue, permissions)
+            try SystemCall.retrying(.open, name, mode.rawValue, mode.permissions)
         }
         return Int32(number)
     }
@@ -87,14 +98,19 @@ struct Descriptor: ~Copyable {
     }
 }
 
+/// Which file it is, whatever its name: the same for every process.
+struct FileIdentity: Equatable {
+    let device: UInt64
+    let inode: UInt64
+}
+
 /// Kind and size of an open file.
 struct FileStatus: Equatable {
     enum Kind { case regular, directory, block, other }
     let kind: Kind
     /// Size in bytes; 0 for what has none.
     let size: UInt64
-    /// The number of the file system that it is in.
-    var fileSystem: UInt64 = 0
+    let identity: FileIdentity
     /// The device behind a device node, 0x103 being /dev/null.
     var node: UInt64 = 0
 
@@ -112,7 +128,8 @@ struct FileStatus: Equatable {
             default: .other
             }
         return FileStatus(
-            kind: kind, size: UInt64(max(0, status.size)), fileSystem: status.device,
+            kind: kind, size: UInt64(max(0, status.size)),
+            identity: FileIdentity(device: status.device, inode: status.inode),
             node: status.special)
     }
 }
@@ -134,6 +151,17 @@ enum Transfer {
     ) throws(Errno) -> Int {
         try SystemCall.retrying(
             .read, Int(descriptor), Int(bitPattern: buffer.baseAddress), buffer.count)
+    }
+
+    /// Reads up to `bytes.count` bytes to the start of an array; 0 is the end of the file.
+    static func read(_ descriptor: Int32, into bytes: inout [UInt8]) throws(Errno) -> Int {
+        var result: Result<Int, Errno> = .failure(.invalid)
+        unsafe bytes.withUnsafeMutableBytes { buffer in
+            do throws(Errno) {
+                result = .success(try unsafe read(descriptor, into: buffer))
+            } catch { result = .failure(error) }
+        }
+        return try result.get()
     }
 
     /// One read of a device's record: a signal ends it, nothing is repeated.

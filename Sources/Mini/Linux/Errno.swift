@@ -9,6 +9,7 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let interrupted = Errno(rawValue: 4)
     static let inputOutput = Errno(rawValue: 5)
     static let noSuchDevice = Errno(rawValue: 6)
+    static let tooBig = Errno(rawValue: 7)
     static let badDescriptor = Errno(rawValue: 9)
     static let again = Errno(rawValue: 11)
     static let noMemory = Errno(rawValue: 12)
@@ -25,10 +26,13 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let noSpace = Errno(rawValue: 28)
     static let readOnlySystem = Errno(rawValue: 30)
     static let brokenPipe = Errno(rawValue: 32)
+    static let nameTooLong = Errno(rawValue: 36)
     static let notImplemented = Errno(rawValue: 38)
     static let restart = Errno(rawValue: 85)
+    static let addressInUse = Errno(rawValue: 98)
     static let notConnected = Errno(rawValue: 107)
     static let timedOut = Errno(rawValue: 110)
+    static let refused = Errno(rawValue: 111)
 
     /// What a person reads: the usual words and the usual name.
     var words: (text: StaticString, name: StaticString) {
@@ -63,11 +67,19 @@ struct Errno: RawRepresentable, Equatable, Error {
         case 32: ("broken pipe", "EPIPE")
         case 36: ("file name too long", "ENAMETOOLONG")
         case 38: ("not implemented by this kernel", "ENOSYS")
+        case 39: ("not empty", "ENOTEMPTY")
         case 40: ("too many symbolic links", "ELOOP")
         case 75: ("value too large", "EOVERFLOW")
         case 85: ("interrupted, to be restarted", "ERESTART")
+        case 95: ("operation not supported", "EOPNOTSUPP")
+        case 97: ("address family not supported", "EAFNOSUPPORT")
+        case 98: ("address in use", "EADDRINUSE")
+        case 99: ("cannot assign this address", "EADDRNOTAVAIL")
+        case 100: ("network is down", "ENETDOWN")
+        case 106: ("already connected", "EISCONN")
         case 107: ("not connected", "ENOTCONN")
         case 110: ("timed out", "ETIMEDOUT")
+        case 111: ("connection refused", "ECONNREFUSED")
         default: ("error", "errno")
         }
     }

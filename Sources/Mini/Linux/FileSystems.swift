@@ -84,7 +84,7 @@ enum FileSystem {
     }
 
     static func unlink(_ path: Text) throws(Errno) {
-        _ = try path.withCString { (path) throws(Errno) in try SystemCall.make(.unlink, path) }
+        _ = try path.withCString { (path) throws(Errno) in try SystemCall.make(.removeName, path) }
     }
 
     static func removeDirectory(_ path: Text) throws(Errno) {

@@ -43,14 +43,20 @@
     /// One call at the descriptor's position.
     /// - Returns: how many bytes were moved; 0 at the end of a file.
     func transfer(_ direction: Direction, _ descriptor: Int32) throws(Errno) -> Int {
-        var result: Result<Int, Errno> = .failure(.invalid)
         let call: SystemCall.Number = direction == .read ? .readVector : .writeVector
+        return try withKernel { (address, count) throws(Errno) in
+            try SystemCall.retrying(call, Int(descriptor), address, count)
+        }
+    }
+
+    /// Hands the array of pieces, and how many they are, to a call.
+    func withKernel(_ call: (Int, Int) throws(Errno) -> Int) throws(Errno) -> Int {
+        var result: Result<Int, Errno> = .failure(.invalid)
         unsafe words.withUnsafeBufferPointer { buffer in
             do throws(Errno) {
                 result = .success(
-                    try SystemCall.retrying(
-                        call, Int(descriptor), Int(bitPattern: buffer.baseAddress),
-                        min(buffer.count / 2, Self.limit)))
+                    try call(
+                        Int(bitPattern: buffer.baseAddress), min(buffer.count / 2, Self.limit)))
             } catch { result = .failure(error) }
         }
         return try result.get()
