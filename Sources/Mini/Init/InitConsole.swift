@@ -31,14 +31,11 @@ enum InitConsole {
         if number > 2 { _ = Descriptor(owning: number) }
     }
 
-    /// False if a number is closed, or was filled with /dev/null when the program began.
+    /// False if there is no output: the number was closed, or filled with /dev/null when the
+    /// program began.
     private static var isOpen: Bool {
-        for number in 0...2 as ClosedRange<Int32> {
-            guard let status = try? FileStatus.of(number), status.node != nullDevice else {
-                return false
-            }
-        }
-        return true
+        guard let status = try? FileStatus.of(output) else { return false }
+        return status.node != nullDevice
     }
     private static let nullDevice: UInt64 = 0x103
 
