@@ -32,6 +32,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.signalStack, "sigaltstack", "sigaltstack"), (.seek, "lseek", "_llseek"),
         (.readVector, "readv", "readv"), (.writeVector, "writev", "writev"),
         (.lock, "flock", "flock"), (.synchronize, "fsync", "fsync"),
+        (.fileControl, "fcntl", "fcntl"),
     ]
 
     @Test("system call numbers are the kernel's, on both architectures")
@@ -65,6 +66,68 @@ private func numbers(_ path: String) throws -> [String: Int] {
         #expect(MemoryLayout<mini_termios>.size == 36)
         #expect(MemoryLayout<mini_signalfd_siginfo>.size == 128)
         #expect(MemoryLayout<mini_sigaction>.size == 32)
+        #expect(MemoryLayout<mini_ifreq>.size == MemoryLayout<ifreq>.size)
+        #expect(MemoryLayout<mini_sockaddr_un>.size == MemoryLayout<sockaddr_un>.size)
+        #expect(MemoryLayout<mini_msghdr>.size == MemoryLayout<msghdr>.size)
+        #expect(
+            MemoryLayout<mini_msghdr>.offset(of: \.vector)
+                == MemoryLayout<msghdr>.offset(of: \.msg_iov))
+        #expect(
+            MemoryLayout<mini_msghdr>.offset(of: \.flags)
+                == MemoryLayout<msghdr>.offset(of: \.msg_flags))
+        #expect(MemoryLayout<mini_flock>.size == MemoryLayout<flock>.size)
+        #expect(
+            MemoryLayout<mini_flock>.offset(of: \.start)
+                == MemoryLayout<flock>.offset(of: \.l_start))
+        #expect(
+            MemoryLayout<mini_flock>.offset(of: \.process)
+                == MemoryLayout<flock>.offset(of: \.l_pid))
+    }
+
+    @Test("calls on sockets have the kernel's numbers, alone and inside socketcall")
+    func socketCalls() throws {
+        let wide = try numbers("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
+        let text = try String(contentsOfFile: "/usr/include/linux/net.h", encoding: .utf8)
+        var packed: [String: Int] = [:]
+        for match in text.matches(of: #/#define SYS_(\w+)\s+(\d+)/#) {
+            packed[match.1.lowercased()] = Int(match.2)
+        }
+        let calls: [(SocketCall, String)] = [
+            (.socket, "socket"), (.bind, "bind"), (.connect, "connect"), (.listen, "listen"),
+            (.accept, "accept"), (.option, "getsockopt"), (.send, "sendmsg"),
+            (.receive, "recvmsg"),
+        ]
+        for (call, name) in calls {
+            #expect(call.direct == wide[name], "\(name)")
+            #expect(call.packed == packed[name], "\(name)")
+        }
+    }
+
+    @Test("requests about interfaces and taps have the kernel's numbers")
+    func interfaceRequests() throws {
+        let text = try String(contentsOfFile: "/usr/include/linux/sockios.h", encoding: .utf8)
+        typealias Request = InterfaceControl.Request
+        let requests: [(Int, String)] = [
+            (Request.getFlags, "SIOCGIFFLAGS"), (Request.setFlags, "SIOCSIFFLAGS"),
+            (Request.setAddress, "SIOCSIFADDR"), (Request.getHardwareAddress, "SIOCGIFHWADDR"),
+            (Request.setHardwareAddress, "SIOCSIFHWADDR"), (Request.getIndex, "SIOCGIFINDEX"),
+            (Request.addToBridge, "SIOCBRADDIF"),
+        ]
+        for (number, name) in requests {
+            let match = try #require(
+                text.firstMatch(of: try Regex("#define \(name)\\s+0x([0-9a-fA-F]+)")))
+            #expect(Int(match.output[1].substring!, radix: 16) == number, "\(name)")
+        }
+        let taps = try String(contentsOfFile: "/usr/include/linux/if_tun.h", encoding: .utf8)
+        for (number, name) in [
+            (Tap.Request.setInterface, "TUNSETIFF"), (Tap.Request.setChecksums, "TUNSETNOCSUM"),
+        ] {
+            let match = try #require(
+                taps.firstMatch(of: try Regex("#define \(name)\\s+_IOW\\('T', (\\d+), int\\)")))
+            // _IOW: direction 1, size 4.
+            let wanted = 1 << 30 | 4 << 16 | 0x54 << 8 | Int(match.output[1].substring!)!
+            #expect(wanted == number, "\(name)")
+        }
     }
 
     @Test("a system call's error is thrown, its value returned")
