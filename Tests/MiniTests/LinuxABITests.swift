@@ -24,7 +24,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.map, "mmap", "mmap2"), (.unmap, "munmap", "munmap"),
         (.signalAction, "rt_sigaction", "rt_sigaction"),
         (.signalMask, "rt_sigprocmask", "rt_sigprocmask"), (.control, "ioctl", "ioctl"),
-
+        (.memoryAdvice, "madvise", "madvise"),
         (.processID, "getpid", "getpid"), (.kill, "kill", "kill"),
         (.clockTime, "clock_gettime", "clock_gettime"), (.exitGroup, "exit_group", "exit_group"),
         (.signalDescriptor, "signalfd", "signalfd"),
@@ -32,7 +32,10 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.signalStack, "sigaltstack", "sigaltstack"), (.seek, "lseek", "_llseek"),
         (.readVector, "readv", "readv"), (.writeVector, "writev", "writev"),
         (.lock, "flock", "flock"), (.synchronize, "fsync", "fsync"),
-        (.fileControl, "fcntl", "fcntl"),
+        (.clone, "clone", "clone"),
+        (.exitThread, "exit", "exit"), (.killThread, "tgkill", "tgkill"),
+        (.futex, "futex", "futex"), (.pipe, "pipe", "pipe"),
+        (.removeName, "unlink", "unlink"), (.fileControl, "fcntl", "fcntl"),
     ]
 
     @Test("system call numbers are the kernel's, on both architectures")
@@ -103,9 +106,16 @@ private func numbers(_ path: String) throws -> [String: Int] {
         }
     }
 
+    /// What a header defines a name as, in words.
+    private static func definition(_ name: String, in path: String) throws -> [Substring] {
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        let lines = text.split(separator: "\n").map { $0.split { $0 == " " || $0 == "\t" } }
+        let line = try #require(lines.first { $0.count > 2 && $0[0] == "#define" && $0[1] == name })
+        return Array(line.dropFirst(2))
+    }
+
     @Test("requests about interfaces and taps have the kernel's numbers")
     func interfaceRequests() throws {
-        let text = try String(contentsOfFile: "/usr/include/linux/sockios.h", encoding: .utf8)
         typealias Request = InterfaceControl.Request
         let requests: [(Int, String)] = [
             (Request.getFlags, "SIOCGIFFLAGS"), (Request.setFlags, "SIOCSIFFLAGS"),
@@ -114,19 +124,16 @@ private func numbers(_ path: String) throws -> [String: Int] {
             (Request.addToBridge, "SIOCBRADDIF"),
         ]
         for (number, name) in requests {
-            let match = try #require(
-                text.firstMatch(of: try Regex("#define \(name)\\s+0x([0-9a-fA-F]+)")))
-            #expect(Int(match.output[1].substring!, radix: 16) == number, "\(name)")
+            let words = try Self.definition(name, in: "/usr/include/linux/sockios.h")
+            #expect(Int(words[0].dropFirst(2), radix: 16) == number, "\(name)")
         }
-        let taps = try String(contentsOfFile: "/usr/include/linux/if_tun.h", encoding: .utf8)
         for (number, name) in [
             (Tap.Request.setInterface, "TUNSETIFF"), (Tap.Request.setChecksums, "TUNSETNOCSUM"),
         ] {
-            let match = try #require(
-                taps.firstMatch(of: try Regex("#define \(name)\\s+_IOW\\('T', (\\d+), int\\)")))
-            // _IOW: direction 1, size 4.
-            let wanted = 1 << 30 | 4 << 16 | 0x54 << 8 | Int(match.output[1].substring!)!
-            #expect(wanted == number, "\(name)")
+            // _IOW('T', 202, int): direction 1, size 4.
+            let words = try Self.definition(name, in: "/usr/include/linux/if_tun.h")
+            #expect(words[0] == "_IOW('T'," && words[2] == "int)")
+            #expect(1 << 30 | 4 << 16 | 0x54 << 8 | Int(words[1].dropLast())! == number)
         }
     }
 

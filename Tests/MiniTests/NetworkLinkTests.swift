@@ -108,8 +108,9 @@ private let requests: [NetworkRequest] = [
 
 private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
     do throws(LauncherError) {
-        let link = try kernel.play { () throws(LauncherError) in try request.open() }
-        return string(link.description)
+        // The link goes while the kernel is still there.
+        let text = try kernel.play { () throws(LauncherError) in try request.open().description }
+        return string(text)
     } catch { return "\(error.exitCode) " + string(error.text) }
 }
 

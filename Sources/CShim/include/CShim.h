@@ -60,6 +60,30 @@ struct mini_signalfd_siginfo {
     mini_u8 rest[124];
 };
 
+// The waker of a guest on /dev/lguest: a thread that does nothing but this. It has no run-time
+// library behind it, so all that it needs stands here; see waker.c and Lguest/Waker.swift.
+#define MINI_WAKER_LIMIT 62
+struct mini_waker {
+    int identity;  // the thread's number; the kernel makes it 0 when the thread has gone
+    int device;    // BREAK is written here
+    int control;   // where a struct mini_watch is read when it should watch others
+    volatile int failure;  // an errno that the thread met, or 0
+    long poll, read, write, exit;  // numbers of the system calls
+};
+
+// What the waker is to watch; one record of its control pipe.
+struct mini_watch {
+    mini_u32 count;
+    int descriptors[MINI_WAKER_LIMIT];
+};
+
+// Starts it with the call clone(2): `number` and `flags` are the call's, `stack` is the upper
+// end of the thread's own stack. The thread's number or -errno.
+long mini_start_waker(long number, long flags, void *stack, struct mini_waker *waker);
+
+// A signal handler that does nothing: a signal with this handler ends a call that waits.
+void mini_ignore_signal(int signal);
+
 // One x87 instruction on the real x87. `form` is (opcode - 0xD8) * 64 + (modrm - 0xC0) for
 // the register forms, (opcode - 0xD8) * 8 + reg for the memory forms, whose operand is at
 // `operand`. The first returns what the instruction left in eax (FNSTSW AX; upper half
@@ -141,5 +165,7 @@ struct mini_stat {
     mini_u64 inode __attribute__((packed, aligned(4)));
 };
 #endif
+
+#include "Xen.h"
 
 #endif

@@ -15,12 +15,15 @@ struct Applet {
         [
             Applet(
                 name: LaunchCommand.name, summary: "start a Linux guest",
-                run: { LaunchCommand.run($0) })
+                run: { LaunchCommand.run($0) }),
+            Applet(
+                name: GrantCommand.name, summary: "map, share and copy pages between Xen domains",
+                run: { GrantCommand.run($0) }),
         ]
     }
 
     /// Names that links to the binary may have without an applet of this build behind them.
-    private static var absent: [StaticString] { ["mini-grant", "mini-init"] }
+    private static var absent: [StaticString] { ["mini-init"] }
 
     /// Runs the applet that a command line asks for.
     /// - Parameter words: the whole command line.

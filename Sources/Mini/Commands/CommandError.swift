@@ -1,6 +1,6 @@
 // Everything that can be wrong with a command line, each with the one line that a person reads.
 
-/// A wrong use of an applet. Every one ends it with code 2.
+/// A wrong use of an applet, which ends it with code 2, or what went wrong with Xen.
 enum CommandError: Error, Equatable {
     case unknownApplet(Text)
     /// An applet's name without the applet in this build.
@@ -15,6 +15,21 @@ enum CommandError: Error, Equatable {
     case badAddress(Text)
     case badHardwareAddress(Text)
     case badInterface(Text)
+
+    // mini-grant.
+    case noSubcommand
+    case unknownSubcommand(Text)
+    case unwantedWord(Text)
+    case missingOption(Text)
+    /// A subcommand, and what it needs.
+    case missingWords(Text, Text)
+    /// What was given, and why it will not do.
+    case badArgument(option: Text, Text, why: Text)
+    case grant(GrantError)
+
+    var exitCode: Int32 {
+        if case .grant(let error) = self { error.exitCode } else { ExitCode.wrongUse }
+    }
 
     /// One line without the applet's name in front.
     var text: Text {
@@ -34,6 +49,14 @@ enum CommandError: Error, Equatable {
         case .badInterface(let word):
             "\(quoted: word) is not the name of an interface: 1 to 15 bytes"
         case .noKernel: "no kernel is named; --help tells how to use this"
+        case .noSubcommand: "no subcommand is named; --help lists them"
+        case .unknownSubcommand(let name):
+            "there is no subcommand \(quoted: name); --help lists them"
+        case .unwantedWord(let word): "unexpected word \(quoted: word)"
+        case .missingWords(let command, let words): "\(command) needs \(words)"
+        case .missingOption(let option): "option \(option) is missing"
+        case .badArgument(let option, let word, let why): "\(option) of \(quoted: word) \(why)"
+        case .grant(let error): error.text
         }
     }
 }

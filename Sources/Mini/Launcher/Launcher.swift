@@ -34,6 +34,7 @@ final class Launcher {
     typealias MakeDevice = (GuestMemory, GuestABI) throws(LauncherError) -> any LguestDevice
 
     private let plan: LaunchPlan
+    private let engine: Engine
     private let makeDevice: MakeDevice
     private let report: ((Text) -> Void)?
     private let notice: (Text) -> Void
@@ -53,14 +54,16 @@ final class Launcher {
     /// - Parameters:
     ///   - report: takes a line of what is done, if somebody wants to know.
     ///   - notice: takes a line that a person should read in any case.
+    ///   - engine: what the guest's host needs to be prepared for it.
     ///   - makeDevice: called once for each launch.
     init(
         _ plan: LaunchPlan, report: ((Text) -> Void)?, notice: @escaping (Text) -> Void,
-        makeDevice: @escaping MakeDevice
+        engine: Engine = .builtIn, makeDevice: @escaping MakeDevice
     ) {
         self.plan = plan
         self.report = report
         self.notice = notice
+        self.engine = engine
         self.makeDevice = makeDevice
     }
 
@@ -120,7 +123,7 @@ final class Launcher {
     ) throws(LauncherError) -> LaunchMachine.Event {
         switch action {
         case .mapMemory:
-            memory = try GuestLayout.makeMemory(mebibytes: plan.mebibytes)
+            memory = try engine.makeMemory(mebibytes: plan.mebibytes)
             return .memoryMapped
         case .loadImage:
             try load()
@@ -157,6 +160,7 @@ final class Launcher {
             loaded = try GuestLoader.load(
                 kernel, into: memory, mebibytes: plan.mebibytes, commandLine: commandLine)
         }
+        try engine.admit(loaded.kernel)
         self.loaded = loaded
         if let report { for line in loaded.description { report(line) } }
     }
@@ -300,17 +304,3 @@ final class Launcher {
 }
 
 extension DeviceBus: ConsoleGuest {}
-
-extension KernelDevice {
-    /// True if the kernel has the device, which only a 32-bit one can, and lets us open it.
-    static var isUsable: Bool {
-        #if arch(i386)
-        do throws(Errno) {
-            _ = try Descriptor.open(path, .readWrite)
-            return true
-        } catch { return false }
-        #else
-        false
-        #endif
-    }
-}

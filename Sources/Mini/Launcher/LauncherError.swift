@@ -60,7 +60,9 @@ enum LauncherError: Error, Equatable {
     case system(Text, Errno)
     /// What the lguest device refused (as "run the guest").
     case device(Text, Errno)
-    /// The device takes guests of another era than the kernel's.
+    /// The kernel's device cannot be used.
+    case engine(DeviceError)
+    /// The device answers as one of another era than the kernel's.
     case otherDevice(era: GuestABI.Era)
     /// The host has no room for this many MiB.
     case guestMemory(mebibytes: UInt32, Errno)
@@ -83,7 +85,7 @@ enum LauncherError: Error, Equatable {
     /// The exit code of mini-launch that goes with it.
     var exitCode: Int32 {
         switch self {
-        case .host, .system, .device, .otherDevice, .guestMemory, .diskInUse: 1
+        case .host, .system, .device, .engine, .otherDevice, .guestMemory, .diskInUse: 1
         case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong,
             .tooManyDevices:
             2
@@ -99,6 +101,7 @@ enum LauncherError: Error, Equatable {
             "cannot \(action) \(quoted: name): \(errno)"
         case .system(let action, let errno): "cannot \(action): \(errno)"
         case .device(let action, let errno): "the lguest device cannot \(action): \(errno)"
+        case .engine(let error): error.text
         case .otherDevice(let era):
             "this host's /dev/lguest does not run guests of era \(era.name)"
         case .guestMemory(let size, let errno):

@@ -14,7 +14,31 @@ struct Nanoseconds: Equatable, Comparable {
     }
 }
 
+/// The moment until which something may take its time, on the monotonic clock.
+struct Deadline: Equatable {
+    private let moment: Nanoseconds?
+
+    /// No limit at all.
+    static let never = Deadline(moment: nil)
+
+    static func after(_ time: Nanoseconds) -> Deadline {
+        let (end, isFar) = Clock.monotonic().count.addingReportingOverflow(time.count)
+        return isFar ? never : Deadline(moment: Nanoseconds(count: end))
+    }
+
+    /// What is left: nil without a limit, 0 when it has passed.
+    var remaining: Nanoseconds? {
+        guard let moment else { return nil }
+        return moment - Clock.monotonic()
+    }
+
+    var isOver: Bool { remaining.map { $0.count == 0 } ?? false }
+}
+
 enum Clock {
+    /// Lets time pass; a signal ends it early.
+    static func sleep(_ time: Nanoseconds) { _ = try? Poll.wait([], timeout: time) }
+
     /// Time since some moment before the program; never runs backwards.
     static func monotonic() -> Nanoseconds { Nanoseconds(count: read(1)) }
 

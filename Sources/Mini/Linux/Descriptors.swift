@@ -15,17 +15,28 @@ struct Descriptor: ~Copyable {
     /// How a file is opened. Source: asm-generic/fcntl.h.
     struct OpenMode: RawRepresentable {
         let rawValue: Int
-        // O_CLOEXEC, and O_LARGEFILE for files of 2 GiB and more on i386.
+        // All with O_CLOEXEC, and O_LARGEFILE for files of 2 GiB and more on i386.
         static let readOnly = OpenMode(rawValue: 0o2100000)
         static let readWrite = OpenMode(rawValue: 0o2100002)
+        /// For writing, from nothing: O_WRONLY | O_CREAT | O_TRUNC.
+        static let create = OpenMode(rawValue: 0o2101101)
         // O_NONBLOCK
         static let readWriteWithoutWaiting = OpenMode(rawValue: 0o2104002)
-        // O_APPEND; and with O_CREAT
+        // O_APPEND
         static let readAppend = OpenMode(rawValue: 0o2102002)
-        static let createAppend = OpenMode(rawValue: 0o2102102)
+        /// O_APPEND | O_CREAT; a file that is made here is its owner's alone.
+        static let createAppend = OpenMode(rawValue: 0o2102102, permissions: 0o600)
+
+        /// What may be done with a file that is made here, as far as the user's mask lets.
+        private(set) var permissions = 0o666
+        private init(rawValue: Int, permissions: Int) {
+            self.rawValue = rawValue
+            self.permissions = permissions
+        }
+        init(rawValue: Int) { self.rawValue = rawValue }
     }
 
-    /// Opens a file by its name. A file that is created is its owner's alone.
+    /// Opens a file by its name.
     static func open(_ path: Text, _ mode: OpenMode) throws(Errno) -> Descriptor {
         guard !path.bytes.contains(0) else { throw .noSuchFile }
         var name = path.bytes
@@ -35,7 +46,8 @@ struct Descriptor: ~Copyable {
             do throws(Errno) {
                 result = .success(
                     try SystemCall.retrying(
-                        .open, Int(bitPattern: buffer.baseAddress), mode.rawValue, 0o600))
+                        .open, Int(bitPattern: buffer.baseAddress), mode.rawValue,
+                        mode.permissions))
             } catch { result = .failure(error) }
         }
         return Descriptor(owning: Int32(try result.get()))
@@ -131,6 +143,17 @@ enum Transfer {
     ) throws(Errno) -> Int {
         try SystemCall.retrying(
             .read, Int(descriptor), Int(bitPattern: buffer.baseAddress), buffer.count)
+    }
+
+    /// Reads up to `bytes.count` bytes to the start of an array; 0 is the end of the file.
+    static func read(_ descriptor: Int32, into bytes: inout [UInt8]) throws(Errno) -> Int {
+        var result: Result<Int, Errno> = .failure(.invalid)
+        unsafe bytes.withUnsafeMutableBytes { buffer in
+            do throws(Errno) {
+                result = .success(try unsafe read(descriptor, into: buffer))
+            } catch { result = .failure(error) }
+        }
+        return try result.get()
     }
 
     /// One read of a device's record: a signal ends it, nothing is repeated.

@@ -32,11 +32,55 @@
             flags: isPrivate | isAnonymous | withoutReserve, descriptor: -1)
     }
 
+    /// The same, from address 0 of our address space on. A pointer with that address is not
+    /// one that Swift could test for nil: only what lies behind byte 0 may be looked at.
+    /// - Throws: EPERM or EACCES where address 0 is not to be had; EEXIST where something else
+    ///   of ours is in the way.
+    static func lowest(count: Int) throws(Errno) -> Mapping {
+        let protection = readable | writable
+        let flags = isPrivate | isAnonymous | withoutReserve
+        // A fixed mapping replaces what is there. Whether something is, a mapping tells that
+        // only prefers its address; nothing can be in the pages before.
+        let address = try SystemCall.make(
+            .map, lowestUsual, count - lowestUsual, protection, flags, -1, 0)
+        do throws(Errno) {
+            guard address == lowestUsual else { throw .exists }
+            let start = try SystemCall.make(.map, 0, count, protection, flags | isFixed, -1, 0)
+            return unsafe Mapping(
+                start: unsafeBitCast(
+                    UnsafeMutableRawPointer(bitPattern: start), to: UnsafeMutableRawPointer.self),
+                count: count)
+        } catch {
+            _ = try? SystemCall.make(.unmap, address, count - lowestUsual)
+            throw error
+        }
+    }
+
+    /// Where kernels with a vm.mmap_min_addr let mappings begin.
+    private static let lowestUsual = 0x1_0000
+
     /// A file from its start, private, read-only.
     static func file(_ descriptor: Int32, count: Int) throws(Errno) -> Mapping {
         try make(
             count: count, protection: readable, flags: isPrivate, descriptor: Int(descriptor))
     }
+
+    /// Part of a device's or file's memory, shared with whoever else maps it.
+    /// - Parameters: offset and count in bytes, multiples of 4096.
+    static func shared(
+        _ descriptor: Int32, offset: Int, count: Int, isWritable: Bool
+    ) throws(Errno) -> Mapping {
+        try make(
+            count: count, protection: isWritable ? readable | writable : readable,
+            flags: isShared, descriptor: Int(descriptor), offset: offset)
+    }
+
+    /// Keeps the pages out of processes that are forked from this one: there they would count as
+    /// used for longer than anybody here knows, or be no memory at all.
+    func excludeFromFork() throws(Errno) {
+        try SystemCall.make(.memoryAdvice, Int(bitPattern: unsafe start), count, Self.notForked)
+    }
+    private static let notForked = 10  // MADV_DONTFORK
 
     /// Lays pages of a file over part of this mapping: readable and writable.
     /// - Parameters:
@@ -55,9 +99,10 @@
     }
 
     private static func make(
-        count: Int, protection: Int, flags: Int, descriptor: Int
+        count: Int, protection: Int, flags: Int, descriptor: Int, offset: Int = 0
     ) throws(Errno) -> Mapping {
-        let address = try SystemCall.make(.map, 0, count, protection, flags, descriptor, 0)
+        let address = try SystemCall.make(
+            .map, 0, count, protection, flags, descriptor, offsetWord(offset))
         guard let start = unsafe UnsafeMutableRawPointer(bitPattern: address) else {
             throw .invalid
         }

@@ -5,15 +5,32 @@ import CShim
 enum Process {
     /// The words of the command line, the program's name first.
     static func arguments() -> [Text] {
-        (0..<mini_argument_count()).map { index in
-            var text = Text()
-            guard var byte = unsafe mini_argument(index) else { return text }
-            while unsafe byte.pointee != 0 {
-                text.append(UInt8(bitPattern: unsafe byte.pointee))
-                unsafe byte += 1
+        (0..<mini_argument_count()).map { word($0) ?? Text() }
+    }
+
+    /// The value of a variable of the environment; nil without one.
+    static func environment(_ name: StaticString) -> Text? {
+        // The variables lie behind the arguments and the NULL that ends them.
+        var index = mini_argument_count() + 1
+        while let variable = word(index) {
+            index += 1
+            let parts = variable.bytes.split(
+                separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+            if parts.count == 2, Text(bytes: Array(parts[0])) == name {
+                return Text(bytes: Array(parts[1]))
             }
-            return text
         }
+        return nil
+    }
+
+    private static func word(_ index: Int) -> Text? {
+        guard var byte = unsafe mini_argument(index) else { return nil }
+        var text = Text()
+        while unsafe byte.pointee != 0 {
+            text.append(UInt8(bitPattern: unsafe byte.pointee))
+            unsafe byte += 1
+        }
+        return text
     }
 
     /// Fills the numbers 0 to 2 where whoever started us left one closed: a file that is opened

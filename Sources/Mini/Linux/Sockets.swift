@@ -17,6 +17,7 @@ struct SocketCall {
     static let listen = SocketCall(direct: 50, packed: 4)
     static let accept = SocketCall(direct: 43, packed: 5)
     static let option = SocketCall(direct: 55, packed: 15)
+    static let shutdown = SocketCall(direct: 48, packed: 13)
     static let send = SocketCall(direct: 46, packed: 16)
     static let receive = SocketCall(direct: 47, packed: 17)
 

@@ -63,6 +63,23 @@ struct SystemCall {
         }
     }
 
+    /// Starts a waker's thread: clone(2), which only the first thread returns from.
+    /// - Parameter stack: the upper end of the thread's stack.
+    static func startWaker(
+        _ waker: UnsafeMutablePointer<mini_waker>, stack: UnsafeMutableRawPointer, flags: Int
+    ) throws(Errno) {
+        var result: Int?
+        #if !hasFeature(Embedded)
+        result = hook?(
+            SystemCall(
+                number: .clone,
+                arguments: (flags, Int(bitPattern: stack), Int(bitPattern: waker), 0, 0, 0)))
+        #endif
+        let value =
+            unsafe result ?? mini_start_waker(Number.clone.rawValue, flags, stack, waker)
+        if value < 0 { throw Errno(rawValue: Int32(truncatingIfNeeded: -value)) }
+    }
+
     private static func raw(
         _ number: Number, _ a1: Int, _ a2: Int, _ a3: Int, _ a4: Int, _ a5: Int, _ a6: Int
     ) -> Int {
@@ -98,6 +115,7 @@ extension SystemCall.Number {
     /// mmap, or mmap2 on i386 (offset in pages).
     static let map = Self(x86_64: 9, i386: 192)
     static let unmap = Self(x86_64: 11, i386: 91)
+    static let memoryAdvice = Self(x86_64: 28, i386: 219)
     static let signalAction = Self(x86_64: 13, i386: 174)
     static let signalMask = Self(x86_64: 14, i386: 175)
     static let control = Self(x86_64: 16, i386: 54)
@@ -115,6 +133,14 @@ extension SystemCall.Number {
     static let kill = Self(x86_64: 62, i386: 37)
     /// clock_gettime with the native timespec.
     static let clockTime = Self(x86_64: 228, i386: 265)
+    /// unlink.
+    static let removeName = Self(x86_64: 87, i386: 10)
     static let exitGroup = Self(x86_64: 231, i386: 252)
+    static let clone = Self(x86_64: 56, i386: 120)
+    /// exit: of the calling thread alone.
+    static let exitThread = Self(x86_64: 60, i386: 1)
+    static let killThread = Self(x86_64: 234, i386: 270)
+    static let futex = Self(x86_64: 202, i386: 240)
+    static let pipe = Self(x86_64: 22, i386: 42)
     static let signalDescriptor = Self(x86_64: 282, i386: 321)
 }

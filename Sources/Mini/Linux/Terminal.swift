@@ -105,7 +105,6 @@ private struct Rescue: ~Copyable {
         .illegalInstruction, .busError, .arithmetic, .segmentationFault,
     ]
     private static let onStack: UInt = 0x0800_0000
-    private static let hasRestorer: UInt = 0x0400_0000
     /// The second time is the last.
     private static let onlyOnce: UInt = 0x8000_0000
     private static let stackSize = 65536
@@ -120,7 +119,7 @@ private struct Rescue: ~Copyable {
         try useStack(Int(bitPattern: unsafe rescue.stack.start), flags: 0)
         var action = mini_sigaction()
         action.handler = { Rescue.restore(Signal(rawValue: $0)) }
-        action.flags = onStack | hasRestorer | onlyOnce
+        action.flags = onStack | Signal.hasRestorer | onlyOnce
         action.restorer = mini_signal_return
         try setAction(action)
         return rescue
@@ -141,13 +140,7 @@ private struct Rescue: ~Copyable {
     }
 
     private static func setAction(_ action: mini_sigaction) throws(Errno) {
-        var action = action
-        for fault in faults {
-            try withKernel(&action) { (address) throws(Errno) -> Void in
-                try SystemCall.make(
-                    .signalAction, Int(fault.rawValue), address, 0, SignalSet.size)
-            }
-        }
+        for fault in faults { try fault.set(action) }
     }
 
     private static func restore(_ signal: Signal) {

@@ -1,6 +1,7 @@
 // Text as bytes. A message is built once and written by one system call. `String`'s
 // comparison, hashing and splitting would bring 60 KB of Unicode tables along; a file name or
-// a kernel's banner is bytes anyway, and is printed as the bytes it is.
+// a kernel's banner is bytes anyway, and is printed as the bytes it is. The steps that every
+// message is made of are kept from being inlined: a hundred messages of them are 20 KB.
 
 /// A line or paragraph under construction: UTF-8 or any other bytes.
 ///
@@ -9,18 +10,23 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
     private(set) var bytes: [UInt8] = []
 
     init() {}
+    @inline(never)
     init(literalCapacity: Int, interpolationCount: Int) {
         bytes.reserveCapacity(literalCapacity + 12 * interpolationCount)
     }
+    @inline(never)
     init(stringLiteral: String) { bytes = Array(stringLiteral.utf8) }
     init(stringInterpolation: Text) { self = stringInterpolation }
     init(bytes: [UInt8]) { self.bytes = bytes }
 
+    @inline(never)
     mutating func appendLiteral(_ literal: String) { bytes.append(contentsOf: literal.utf8) }
 
+    @inline(never)
     mutating func appendInterpolation(_ text: Text) { bytes.append(contentsOf: text.bytes) }
     mutating func appendInterpolation(_ text: String) { bytes.append(contentsOf: text.utf8) }
 
+    @inline(never)
     mutating func appendInterpolation(_ text: StaticString) {
         unsafe bytes.append(
             contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
@@ -50,6 +56,7 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
     }
 
     /// Between quotation marks, bytes that a terminal would obey made visible as `\xNN`.
+    @inline(never)
     mutating func appendInterpolation(quoted text: Text) {
         bytes.append(UInt8(ascii: "\""))
         appendInterpolation(visible: text)
@@ -57,6 +64,7 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
     }
 
     /// With control characters made visible as `\xNN`.
+    @inline(never)
     mutating func appendInterpolation(visible text: Text) {
         for byte in text.bytes {
             if byte < 0x20 || byte == 0x7F {
@@ -69,6 +77,7 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
     }
 
     /// The kernel's words and name: `no such file (ENOENT)`.
+    @inline(never)
     mutating func appendInterpolation(_ errno: Errno) {
         let words = errno.words
         appendInterpolation(words.text)
@@ -126,4 +135,26 @@ extension Text {
     }
 
     static func ~= (pattern: StaticString, text: Text) -> Bool { text == pattern }
+
+    /// The number that the whole text is, in decimal or in hexadecimal behind `0x`; nil if it
+    /// is none, or more than 64 bits.
+    var number: UInt64? {
+        let isHex =
+            bytes.count > 2 && bytes[0] == UInt8(ascii: "0") && bytes[1] | 0x20 == UInt8(ascii: "x")
+        guard !bytes.isEmpty else { return nil }
+        var value: UInt64 = 0
+        for byte in bytes[(isHex ? 2 : 0)...] {
+            var digit = byte &- UInt8(ascii: "0")
+            if digit > 9 {
+                let letter = (byte | 0x20) &- UInt8(ascii: "a")
+                guard isHex, letter < 6 else { return nil }
+                digit = letter + 10
+            }
+            let (scaled, isLong) = value.multipliedReportingOverflow(by: isHex ? 16 : 10)
+            let (sum, isLonger) = scaled.addingReportingOverflow(UInt64(digit))
+            guard !isLong, !isLonger else { return nil }
+            value = sum
+        }
+        return value
+    }
 }

@@ -1,0 +1,104 @@
+// `mini-grant SUBCOMMAND …`: picks the subcommand. Each is a file of its own and one line of the
+// table here; it reads its words, does its work and returns a code, or throws the line that
+// ends it.
+
+/// One of the things that mini-grant does.
+struct GrantSubcommand {
+    let name: StaticString
+    let summary: StaticString
+    /// - Parameter: the words behind the name; the result is the exit code.
+    let run: (ArraySlice<Text>) throws(CommandError) -> Int32
+}
+
+enum GrantCommand {
+    static let name: StaticString = "mini-grant"
+
+    static var table: [GrantSubcommand] {
+        [
+            GrantSubcommand(
+                name: "map", summary: "map pages of another domain",
+                run: { (words) throws(CommandError) in try GrantMap.run(words) }),
+            GrantSubcommand(
+                name: "probe", summary: "say what this machine has of Xen",
+                run: { (words) throws(CommandError) in try GrantProbe.run(words) }),
+            GrantSubcommand(
+                name: "store", summary: "read, change, watch XenStore",
+                run: { (words) throws(CommandError) in try GrantStore.run(words) }),
+        ]
+    }
+
+    /// Exit codes and meanings, for help.
+    static var exitCodes: [(code: StaticString, meaning: StaticString)] {
+        [
+            ("0", "done"),
+            ("1", "the host failed: a system call, memory, a file"),
+            ("2", "wrong use: an option, an argument"),
+            ("3", "not on Xen, or a device or one of its calls is missing"),
+            ("4", "refused by the other side, or it is gone"),
+            ("5", "a deadline has passed"),
+        ]
+    }
+
+    /// Runs the applet.
+    /// - Parameter words: the command line without the applet's name.
+    /// - Returns: the exit code.
+    static func run(_ words: ArraySlice<Text>) -> Int32 {
+        do throws(CommandError) { return try pick(words) } catch {
+            Message.error(name, error.text)
+            return error.exitCode
+        }
+    }
+
+    private static func pick(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
+        guard let first = words.first else { throw .noSubcommand }
+        if first == "--help" { return Message.print(help) }
+        if first == "--version" { return Message.print("\(name) \(Applet.version)\n") }
+        if let command = table.first(where: { first == $0.name }) {
+            return try command.run(words.dropFirst())
+        }
+        if first.bytes.first == UInt8(ascii: "-") { throw .unknownOption(first) }
+        throw .unknownSubcommand(first)
+    }
+
+    // MARK: What the subcommands share
+
+    /// Reads the options of a subcommand that takes nothing else.
+    static func read<Settings>(
+        _ words: ArraySlice<Text>, _ table: [Option<Settings>], into settings: inout Settings
+    ) throws(CommandError) {
+        if let word = try Options.read(words, table, into: &settings).first {
+            throw .unwantedWord(word)
+        }
+    }
+
+    /// Does something with Xen; what is wrong with it ends the command.
+    static func onXen<Value: ~Copyable>(
+        _ body: () throws(GrantError) -> Value
+    ) throws(CommandError) -> Value {
+        do throws(GrantError) { return try body() } catch { throw .grant(error) }
+    }
+
+    // MARK: Help
+
+    /// The help of a subcommand.
+    /// - Parameter usage: name and words, then what it does, a paragraph that ends a line.
+    static func help<Settings>(_ usage: StaticString, _ table: [Option<Settings>]) -> Text {
+        var text: Text = "Usage: \(name) \(usage)\nOptions:\n"
+        text += Options.help(table)
+        return text
+    }
+
+    private static var help: Text {
+        var text: Text = """
+            Usage: \(name) SUBCOMMAND [OPTIONS]
+            Pages, events and the store that a domain of Xen shares with others.
+
+            Subcommands; SUBCOMMAND --help tells more:
+
+            """
+        for command in table { text += Help.line("\(command.name)", command.summary) }
+        text += "\nExit codes:\n"
+        for (code, meaning) in exitCodes { text += Help.line("\(code)", meaning) }
+        return text
+    }
+}

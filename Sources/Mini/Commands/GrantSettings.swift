@@ -1,0 +1,202 @@
+// The options that map, copy and share take from one table each, and the words in them that name
+// domains, pages and ports.
+
+/// What a command line of mini-grant asks for.
+struct GrantSettings {
+    var domain: Text?
+    var references: Text?
+    var output: Text?
+    var input: Text?
+    /// In bytes from the start of the first page.
+    var offset = 0
+    /// In bytes; nil for all that is there.
+    var length: Int?
+    var isWritable = false
+    var isHexdump = false
+    var isHolding = false
+    var executes = false
+    var notifiedByte: Int?
+    var notifiedPort: EventPort?
+    /// How long to wait for others.
+    var patience = Nanoseconds.milliseconds(10_000)
+    var wantsHelp = false
+
+    // MARK: Options
+
+    typealias Choice = Option<GrantSettings>
+
+    static var forDomain: Choice {
+        Choice(
+            name: "--domain", argument: "D",
+            help: "the other domain: a number, or @PATH in the store",
+            apply: { (settings, word) throws(CommandError) in settings.domain = word })
+    }
+    static var forReferences: Choice {
+        Choice(
+            name: "--ref", argument: "R[,R...]",
+            help: "its grant references, in order, or @PATH in the store",
+            apply: { (settings, word) throws(CommandError) in settings.references = word })
+    }
+    static var forOutput: Choice {
+        Choice(
+            name: "--out", argument: "FILE", help: "write the bytes to FILE; - is standard output",
+            apply: { (settings, word) throws(CommandError) in settings.output = word })
+    }
+    static var forInput: Choice {
+        Choice(
+            name: "--in", argument: "FILE",
+            help: "fill the bytes from FILE; - is standard input",
+            apply: { (settings, word) throws(CommandError) in settings.input = word })
+    }
+    static var forOffset: Choice {
+        Choice(
+            name: "--offset", argument: "N", help: "start at this byte (0)",
+            apply: { (settings, word) throws(CommandError) in
+                settings.offset = try count("--offset", word)
+            })
+    }
+    static var forLength: Choice {
+        Choice(
+            name: "--length", argument: "N", help: "this many bytes (to the end of the pages)",
+            apply: { (settings, word) throws(CommandError) in
+                settings.length = try count("--length", word)
+            })
+    }
+    static var forHexdump: Choice {
+        Choice(
+            name: "--hexdump", argument: nil, help: "write them for people to read",
+            apply: { (settings, _) throws(CommandError) in settings.isHexdump = true })
+    }
+    static var forWriting: Choice {
+        Choice(
+            name: "--write", argument: nil, help: "map for writing",
+            apply: { (settings, _) throws(CommandError) in settings.isWritable = true })
+    }
+    static var forHolding: Choice {
+        Choice(
+            name: "--hold", argument: nil, help: "keep them until a signal",
+            apply: { (settings, _) throws(CommandError) in settings.isHolding = true })
+    }
+    static var forNotifiedByte: Choice {
+        Choice(
+            name: "--notify-byte", argument: "N",
+            help: "when they go, by whatever end, this byte becomes 0",
+            apply: { (settings, word) throws(CommandError) in
+                settings.notifiedByte = try count("--notify-byte", word)
+            })
+    }
+    static var forNotifiedPort: Choice {
+        Choice(
+            name: "--notify-port", argument: "P",
+            help: "and this port of the other domain gets an event",
+            apply: { (settings, word) throws(CommandError) in
+                guard let port = word.number.flatMap({ EventPort($0) }) else {
+                    throw .badArgument(option: "--notify-port", word, why: "is no event port")
+                }
+                settings.notifiedPort = port
+            })
+    }
+    static var forExecution: Choice {
+        Choice(
+            name: "--exec", argument: nil, help: "run the words that follow, which map the pages",
+            apply: { (settings, _) throws(CommandError) in settings.executes = true })
+    }
+    static var forPatience: Choice {
+        Choice(
+            name: "--deadline", argument: "SECONDS",
+            help: "how long to wait for the other side (10)",
+            apply: { (settings, word) throws(CommandError) in
+                let seconds = try count("--deadline", word)
+                settings.patience = .milliseconds(UInt64(seconds) * 1000)
+            })
+    }
+    static var forHelp: Choice {
+        Choice(
+            name: "--help", argument: nil, help: "print this",
+            apply: { (settings, _) throws(CommandError) in settings.wantsHelp = true })
+    }
+
+    private static func count(_ option: Text, _ word: Text) throws(CommandError) -> Int {
+        guard let number = word.number.flatMap({ Int32(exactly: $0) }) else {
+            throw .badArgument(
+                option: option, word, why: "is no number from 0 to \(Int32.max), decimal or 0x")
+        }
+        return Int(number)
+    }
+
+    // MARK: What the words mean
+
+    /// The grants that --domain and --ref name.
+    func grants() throws(CommandError) -> GrantList {
+        let domain = try namedDomain()
+        guard let word = references else { throw .missingOption("--ref") }
+        let list = try StoreWord.read(word)
+        guard let references = Self.references(list) else {
+            throw StoreWord.complaint("--ref", word, list, "is no list of grant references")
+        }
+        return try GrantCommand.onXen { () throws(GrantError) in
+            try GrantList(references, of: domain)
+        }
+    }
+
+    /// The domain that --domain names.
+    func namedDomain() throws(CommandError) -> DomainID {
+        guard let word = domain else { throw .missingOption("--domain") }
+        let number = try StoreWord.read(word)
+        guard let domain = number.number.flatMap({ DomainID($0) }) else {
+            throw StoreWord.complaint(
+                "--domain", word, number, "is no domain: 0 to \(DomainID.reserved - 1)")
+        }
+        return domain
+    }
+
+    /// Numbers with commas between them.
+    private static func references(_ list: Text) -> [GrantReference]? {
+        var references: [GrantReference] = []
+        for part in list.bytes.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
+        {
+            guard let number = Text(bytes: Array(part)).number,
+                let reference = GrantReference(number)
+            else { return nil }
+            references.append(reference)
+        }
+        return references
+    }
+
+    /// The bytes that --offset and --length choose.
+    func range(of pages: PageCount) throws(CommandError) -> Range<Int> {
+        guard offset < pages.bytes else {
+            throw .badArgument(
+                option: "--offset", "\(offset)",
+                why: "lies outside the pages: they have \(pages.bytes) bytes")
+        }
+        let length = length ?? pages.bytes - offset
+        guard length > 0, length <= pages.bytes - offset else {
+            throw .badArgument(
+                option: "--length", "\(length)",
+                why: length == 0
+                    ? "is nothing to do" : "leads outside the pages: they have \(pages.bytes) bytes"
+            )
+        }
+        return offset..<offset + length
+    }
+}
+
+/// A word that is meant as it stands, or that says where in the store the word is: `@PATH`.
+enum StoreWord {
+    static func read(_ word: Text) throws(CommandError) -> Text {
+        guard let path = path(word) else { return word }
+        throw .badArgument(option: "@", path, why: "cannot be read yet")
+    }
+
+    /// What is wrong with a word: ours, or what somebody put into the store.
+    static func complaint(_ option: Text, _ word: Text, _ value: Text, _ why: Text) -> CommandError
+    {
+        guard let path = path(word) else { return .badArgument(option: option, word, why: why) }
+        return .grant(.refused("\(quoted: value), which the store has at \(quoted: path), \(why)"))
+    }
+
+    private static func path(_ word: Text) -> Text? {
+        word.bytes.first == UInt8(ascii: "@") ? Text(bytes: Array(word.bytes.dropFirst())) : nil
+    }
+}

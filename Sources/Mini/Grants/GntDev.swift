@@ -1,0 +1,136 @@
+// The client of /dev/xen/gntdev: each of its calls once, with the kernel's own results. Mapping as a
+// whole, with its promises, is in GrantMapping.swift; copying in GrantCopy.swift.
+// Source: docs/abi/xen-grants.md §2 to §4.
+
+import CShim
+
+/// What the other side is to see when a mapping goes, however that comes about: with its
+/// process at the latest.
+struct UnmapNotification: Equatable {
+    /// A byte that becomes 0: its offset in the mapping, which must be writable.
+    var clearedByte: Int?
+    /// A port, bound by a process of this domain, that gets an event.
+    var port: EventPort?
+
+    var isEmpty: Bool { clearedByte == nil && port == nil }
+
+    /// The structure that gntdev and gntalloc take.
+    /// - Parameter offset: where the mapping is in the device, in bytes.
+    func structure(at offset: UInt64) -> mini_unmap_notify {
+        mini_unmap_notify(
+            index: offset + UInt64(clearedByte ?? 0),
+            action: (clearedByte == nil ? 0 : Self.clearByte) | (port == nil ? 0 : Self.sendEvent),
+            port: port?.rawValue ?? 0)
+    }
+
+    private static let clearByte: UInt32 = 1
+    private static let sendEvent: UInt32 = 2
+}
+
+/// An open gntdev; closed when the last mapping of it is gone.
+final class GntDev {
+    private let device: Descriptor
+
+    init() throws(GrantError) { device = try XenDevice.gntdev.open() }
+
+    /// Takes over a device that is open already.
+    init(owning device: consuming Descriptor) { self.device = device }
+
+    var number: Int32 { device.number }
+
+    static let path = XenDevice.gntdev.path
+
+    /// The device's requests.
+    private enum Request {
+        static var map: ControlRequest { .init(group: g, number: 0, mini_gntdev_map.self) }
+        static var unmap: ControlRequest { .init(group: g, number: 1, mini_gntdev_unmap.self) }
+        static var offset: ControlRequest { .init(group: g, number: 2, mini_gntdev_offset.self) }
+        static var limit: ControlRequest { .init(group: g, number: 3, UInt32.self) }
+        static var notify: ControlRequest { .init(group: g, number: 7, mini_unmap_notify.self) }
+        static var copy: ControlRequest { .init(group: g, number: 8, mini_gntdev_copy.self) }
+        private static let g = UInt8(ascii: "G")
+    }
+
+    // MARK: Mapping
+
+    /// MAP_GRANT_REF: makes an index under which the pages can be mapped, once. Xen is not asked
+    /// yet.
+    /// - Throws: EINVAL above the module's limit, ENOMEM.
+    func reference(_ grants: GrantList) throws(Errno) -> GrantIndex {
+        var words: [UInt32] = []
+        words.reserveCapacity(4 + 2 * grants.references.count)
+        words += [UInt32(grants.references.count), 0, 0, 0]
+        for reference in grants.references {
+            words.append(UInt32(grants.domain.rawValue))
+            words.append(reference.rawValue)
+        }
+        try Control.call(number, Request.map, words: &words)
+        return GrantIndex(
+            offset: UInt64(words[2]) | UInt64(words[3]) << 32, pages: grants.pages)
+    }
+
+    /// mmap: asks Xen for the pages, all of them.
+    /// - Throws: EINVAL when one of them cannot be had, EAGAIN when the granter has to fetch it.
+    func map(_ index: GrantIndex, isWritable: Bool) throws(Errno) -> Mapping {
+        // An index is far below 2 GiB: at most 65536 pages are behind it.
+        guard let offset = Int(exactly: index.offset) else { throw .invalid }
+        let mapping = try Mapping.shared(
+            number, offset: offset, count: index.pages.bytes, isWritable: isWritable)
+        try mapping.excludeFromFork()
+        return mapping
+    }
+
+    /// UNMAP_GRANT_REF: the index is no more; pages that are mapped stay until they are unmapped.
+    /// - Throws: ENOENT if there is no such index.
+    func release(_ index: GrantIndex) throws(Errno) {
+        var request = mini_gntdev_unmap(
+            index: index.offset, count: UInt32(index.pages.count), padding: 0)
+        try Control.call(number, Request.unmap, &request)
+    }
+
+    /// GET_OFFSET_FOR_VADDR: the index of the mapping that an address lies in.
+    /// - Throws: EINVAL if it lies in none of this device's.
+    func index(ofMappingAt address: UInt) throws(Errno) -> GrantIndex {
+        var request = mini_gntdev_offset()
+        request.address = UInt64(address)
+        try Control.call(number, Request.offset, &request)
+        return GrantIndex(offset: request.index, pages: PageCount(Int(request.count)))
+    }
+
+    /// SET_MAX_GRANTS: announces how many grants will be mapped. Kernels that do without this
+    /// call have a limit for each request only.
+    func allow(_ pages: PageCount) throws(Errno) {
+        var count = UInt32(pages.count)
+        do throws(Errno) { try Control.call(number, Request.limit, &count) } catch {
+            if error != .notATerminal { throw error }
+        }
+    }
+
+    /// SET_UNMAP_NOTIFY. An empty notification takes back an earlier one.
+    /// - Throws: ENOENT for an unknown index; EINVAL for a port that nobody here has bound, or a byte
+    ///   of a mapping that is not writable.
+    func notify(_ notification: UnmapNotification, of index: GrantIndex) throws(Errno) {
+        var request = notification.structure(at: index.offset)
+        try Control.call(number, Request.notify, &request)
+    }
+
+    // MARK: Copying
+
+    /// GRANT_COPY: Xen copies, nothing is mapped.
+    /// - Returns: each segment's status is in the segment.
+    /// - Throws: ENOTTY on kernels that do not know it, EINVAL for a segment that leaves its
+    ///   page; the statuses mean nothing then.
+    func copy(_ segments: inout [mini_copy_segment]) throws(Errno) {
+        var result: Result<Int, Errno> = .failure(.invalid)
+        let number = number
+        unsafe segments.withUnsafeMutableBufferPointer { buffer in
+            var request = mini_gntdev_copy()
+            request.count = UInt32(buffer.count)
+            request.segments = UInt(bitPattern: buffer.baseAddress)
+            do throws(Errno) {
+                result = .success(try Control.call(number, Request.copy, &request))
+            } catch { result = .failure(error) }
+        }
+        _ = try result.get()
+    }
+}

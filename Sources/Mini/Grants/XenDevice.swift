@@ -1,0 +1,72 @@
+// The device nodes through which a process speaks with Xen, and whether this is Xen at all.
+// Source: docs/abi/xen-grants.md §1.
+
+/// Whether this kernel runs on Xen.
+enum XenPresence: Equatable {
+    case xen, notXen
+    /// Neither /sys nor /proc is mounted, and no device of Xen's is there.
+    case unknown
+
+    static func find() -> XenPresence {
+        if let type = SmallFile.line("/sys/hypervisor/type") {
+            return type == "xen" ? .xen : .notXen
+        }
+        // The kernel makes the first folder for its devices, the second to mount xenfs on.
+        for folder: Text in ["/dev/xen", "/proc/xen"]
+        where (try? Descriptor.open(folder, .readOnly).number) != nil {
+            return .xen
+        }
+        for folder: Text in ["/sys/kernel", "/proc/self"]
+        where (try? Descriptor.open(folder, .readOnly).number) != nil {
+            return .notXen
+        }
+        return .unknown
+    }
+}
+
+/// One of Xen's devices.
+enum XenDevice {
+    /// Maps and copies pages that other domains granted.
+    case gntdev
+    /// Allocates pages and grants them to another domain.
+    case gntalloc
+    /// Event channels.
+    case evtchn
+    /// XenStore.
+    case xenbus
+
+    static var all: [XenDevice] { [.gntdev, .gntalloc, .evtchn, .xenbus] }
+
+    var name: StaticString {
+        switch self {
+        case .gntdev: "gntdev"
+        case .gntalloc: "gntalloc"
+        case .evtchn: "evtchn"
+        case .xenbus: "xenbus"
+        }
+    }
+
+    var path: Text { "/dev/xen/\(name)" }
+
+    /// The kernel module that makes it; nil for what is part of every kernel that runs on Xen.
+    var module: StaticString? {
+        switch self {
+        case .gntdev: "xen-gntdev"
+        case .gntalloc: "xen-gntalloc"
+        case .evtchn: "xen-evtchn"
+        case .xenbus: nil
+        }
+    }
+
+    /// Opens the device. Whatever opens it is not inherited by a program that is executed.
+    func open() throws(GrantError) -> Descriptor {
+        do throws(Errno) { return try Descriptor.open(path, .readWrite) } catch {
+            switch error {
+            case .noSuchFile, .noSuchDevice, .noDevice:
+                if XenPresence.find() == .notXen { throw .notOnXen(device: path) }
+                throw .noDevice(path, module: module.map { "\($0)" } ?? "xenbus_probe_frontend")
+            default: throw .host("open", name: path, error)
+            }
+        }
+    }
+}

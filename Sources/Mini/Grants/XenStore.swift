@@ -1,0 +1,215 @@
+// A connection to XenStore: finds it, sends one request after the other and waits for its reply, until a
+// deadline. The driver beside StoreRequestMachine and StoreTransactionMachine; what can be
+// asked is in XenStoreOperations.swift. Source: docs/abi/xen-grants.md §7.
+
+/// A connection to the store. What it watches and what it has begun ends with it.
+final class XenStore {
+    private enum Connection: ~Copyable {
+        case device(Descriptor)
+        case socket(StreamSocket)
+
+        var number: Int32 {
+            switch self {
+            case .device(let device): device.number
+            case .socket(let socket): socket.number
+            }
+        }
+    }
+    private let connection: Connection
+    private var machine = StoreRequestMachine()
+    private var assembler = StoreAssembler()
+    /// Watch events that came between a request and its reply.
+    private var events: [StoreWatchEvent] = []
+
+    /// How long the store may take for what is asked from now on.
+    var deadline: Deadline
+
+    // MARK: Finding it
+
+    /// Names the store where none of the usual ways is right, as for libxenstore.
+    private static let variable: StaticString = "XENSTORED_PATH"
+    /// The kernel's device; the same in xenfs; the daemon's socket, which is there in its own domain.
+    private static var usual: [Text] {
+        [
+            XenDevice.xenbus.path, "/proc/xen/xenbus", "/run/xenstored/socket",
+            "/var/run/xenstored/socket",
+        ]
+    }
+
+    /// Connects to the store of this machine.
+    init(deadline: Deadline) throws(GrantError) {
+        self.deadline = deadline
+        if let path = Process.environment(Self.variable) {
+            connection = try Self.host("open", path) { () throws(Errno) in
+                try Self.connect(path)
+            }
+            return
+        }
+        for path in Self.usual {
+            do throws(Errno) {
+                connection = try Self.connect(path)
+                return
+            } catch {
+                switch error {
+                case .noSuchFile, .noSuchDevice, .noDevice, .refused: continue
+                default: throw .host("open", name: path, error)
+                }
+            }
+        }
+        // Says why there is none. Should it have come up meanwhile, so much the better.
+        connection = .device(try XenDevice.xenbus.open())
+    }
+
+    private static func connect(_ path: Text) throws(Errno) -> Connection {
+        do throws(Errno) { return .device(try Descriptor.open(path, .readWrite)) } catch {
+            // This is what opening a socket as a file gives.
+            guard error == .noSuchDevice else { throw error }
+            return .socket(try StreamSocket.connected(to: path))
+        }
+    }
+
+    // MARK: Requests
+
+    /// Asks, and waits for the reply.
+    /// - Parameter transaction: 0 for none.
+    /// - Returns: the reply's payload is of the form that belongs to the request.
+    /// - Throws: `.store` if the store says no.
+    func ask(_ request: StoreRequest, in transaction: UInt32 = 0) throws(GrantError) -> StoreMessage
+    {
+        let words = request.words
+        guard request.payload.count <= StoreMessage.largestRequest else {
+            throw .store(words.verb, path: words.path, .tooBig)
+        }
+        guard case .send(let message)? = machine.handle(.asked(request, transaction: transaction))
+        else { throw Self.broken }
+        do throws(GrantError) { try send(message) } catch {
+            _ = machine.handle(.ended)
+            throw error
+        }
+        while let action = try receive(until: deadline) {
+            switch action {
+            case .deliver(let reply): return reply
+            case .refuse(let errno): throw .store(words.verb, path: words.path, errno)
+            case .note(let event): events.append(event)
+            case .giveUp, .send: throw Self.broken
+            }
+        }
+        _ = machine.handle(.late)
+        throw .deadline("the store did not answer in time")
+    }
+
+    /// What a watch tells, in the order in which it came.
+    /// - Returns: nil if nothing came until the moment.
+    func nextEvent(until moment: Deadline) throws(GrantError) -> StoreWatchEvent? {
+        if !events.isEmpty { return events.removeFirst() }
+        guard let action = try receive(until: moment) else { return nil }
+        guard case .note(let event) = action else { throw Self.broken }
+        return event
+    }
+
+    /// Readable when `nextEvent` may have something that it has not read yet.
+    var descriptor: Int32 { connection.number }
+
+    /// Does something in a transaction: all of it happens, or none. It is done again when somebody
+    /// else was there in between.
+    func transaction(_ body: (UInt32) throws(GrantError) -> Void) throws(GrantError) {
+        var machine = StoreTransactionMachine()
+        var action = StoreTransactionMachine.beginning
+        var failure = Self.broken
+        while true {
+            let event: StoreTransactionMachine.Event
+            do throws(GrantError) {
+                switch action {
+                case .start: event = .started(try startTransaction())
+                case .perform(let number):
+                    try body(number)
+                    event = .performed
+                case .commit(let number):
+                    _ = try ask(.endTransaction(commit: true), in: number)
+                    event = .committed
+                case .abandon(let number):
+                    _ = try? ask(.endTransaction(commit: false), in: number)
+                    event = .abandoned
+                case .finish(.done): return
+                case .finish(.late):
+                    throw .deadline("others kept changing the same entries of the store")
+                case .finish(.failed): throw failure
+                }
+            } catch {
+                if case .finish = action { throw error }
+                event = Self.event(of: error, isOver: deadline.isOver)
+                if event == .failed { failure = error }
+            }
+            guard let next = machine.handle(event) else { throw Self.broken }
+            action = next
+        }
+    }
+
+    private func startTransaction() throws(GrantError) -> UInt32 {
+        let reply = try ask(.startTransaction)
+        guard let number = reply.strings.first?.number.flatMap({ UInt32(exactly: $0) }), number != 0
+        else { throw Self.broken }
+        return number
+    }
+
+    private static func event(
+        of error: GrantError, isOver: Bool
+    ) -> StoreTransactionMachine.Event {
+        if case .store(_, _, .again) = error { return .conflict(isLate: isOver) }
+        return .failed
+    }
+
+    // MARK: Bytes
+
+    static let broken = GrantError.refused("the store broke its protocol, or ended the connection")
+
+    private func send(_ message: StoreMessage) throws(GrantError) {
+        // In one piece: the device takes what one write brings as one message.
+        try Self.host("write to", "the store") { () throws(Errno) in
+            try Transfer.write(connection.number, Text(bytes: message.bytes))
+        }
+    }
+
+    /// The machine's answer to the next message; nil if none came until the moment.
+    private func receive(
+        until moment: Deadline
+    ) throws(GrantError) -> StoreRequestMachine.Action? {
+        var piece = [UInt8](repeating: 0, count: 4096)
+        while true {
+            do throws(StoreAssembler.Violation) {
+                if let message = try assembler.next() { return machine.handle(.received(message)) }
+            } catch { return machine.handle(.ended) }
+            let count = try Self.host("read from", "the store") { () throws(Errno) -> Int? in
+                try read(into: &piece, until: moment)
+            }
+            guard let count else { return nil }
+            if count == 0 { return machine.handle(.ended) }
+            assembler.append(piece[..<count])
+        }
+    }
+
+    /// - Returns: nil if nothing came until the moment; 0 at the end of the connection.
+    private func read(into piece: inout [UInt8], until moment: Deadline) throws(Errno) -> Int? {
+        while true {
+            let isReady = try Poll.wait(
+                [Poll.Interest(connection.number)], timeout: moment.remaining)[0]
+            if isReady {
+                do throws(Errno) {
+                    return try Transfer.read(connection.number, into: &piece)
+                } catch {
+                    if error != .again { throw error }
+                }
+            } else if moment.isOver {
+                return nil
+            }
+        }
+    }
+
+    private static func host<Value: ~Copyable>(
+        _ action: Text, _ name: Text, _ body: () throws(Errno) -> Value
+    ) throws(GrantError) -> Value {
+        do throws(Errno) { return try body() } catch {
+            throw .host(action, name: name, error)
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// What can be done with the store, each by its name. Source: docs/abi/xen-grants.md §7.
+
+extension XenStore {
+    /// Reads one entry, for those who want nothing else of the store.
+    /// - Parameter path: not yet checked.
+    static func read(_ path: Text) throws(GrantError) -> Text {
+        let path = try checked(path)
+        let store = try XenStore(deadline: .after(patience))
+        return Text(bytes: try store.read(path))
+    }
+
+    /// Writes one entry, for those who want nothing else of the store.
+    static func write(_ path: Text, _ value: Text) throws(GrantError) {
+        let path = try checked(path)
+        let store = try XenStore(deadline: .after(patience))
+        try store.write(path, value.bytes)
+    }
+
+    /// How long a store may take that somebody does not expect to wait for.
+    static let patience = Nanoseconds.milliseconds(10_000)
+
+    private static func checked(_ path: Text) throws(GrantError) -> StorePath {
+        do throws(StorePath.Flaw) { return try StorePath(path) } catch {
+            throw .use("\(quoted: path) \(error.words)")
+        }
+    }
+
+    /// The value of an entry: any bytes.
+    func read(_ path: StorePath, in transaction: UInt32 = 0) throws(GrantError) -> [UInt8] {
+        try ask(.read(path), in: transaction).payload
+    }
+
+    /// Sets the value of an entry, and makes the entry and those above it if they are not there.
+    func write(
+        _ path: StorePath, _ value: [UInt8], in transaction: UInt32 = 0
+    ) throws(GrantError) {
+        _ = try ask(.write(path, value: value), in: transaction)
+    }
+
+    /// Makes an entry with an empty value; does nothing to one that is there.
+    func makeDirectory(_ path: StorePath, in transaction: UInt32 = 0) throws(GrantError) {
+        _ = try ask(.makeDirectory(path), in: transaction)
+    }
+
+    /// Removes an entry and all below it.
+    func remove(_ path: StorePath, in transaction: UInt32 = 0) throws(GrantError) {
+        _ = try ask(.remove(path), in: transaction)
+    }
+
+    /// Who may do what with an entry; see `StorePermission`.
+    func permissions(of path: StorePath) throws(GrantError) -> [StorePermission] {
+        try ask(.getPermissions(path)).strings.map { (word) throws(GrantError) in
+            guard let permission = StorePermission(word) else { throw Self.broken }
+            return permission
+        }
+    }
+
+    func setPermissions(
+        of path: StorePath, _ permissions: [StorePermission], in transaction: UInt32 = 0
+    ) throws(GrantError) {
+        _ = try ask(.setPermissions(path, permissions), in: transaction)
+    }
+
+    /// The names of the entries right below one.
+    func list(_ path: StorePath) throws(GrantError) -> [Text] {
+        do throws(GrantError) { return try ask(.list(path)).strings } catch {
+            guard case .store(_, _, .tooBig) = error else { throw error }
+            return try listInParts(path)
+        }
+    }
+
+    /// A list that is too long for one message. Each part has in front the generation of the list:
+    /// when that changes in between, everything begins again. The end is an empty name.
+    private func listInParts(_ path: StorePath) throws(GrantError) -> [Text] {
+        var generation: Text?
+        var list: [UInt8] = []
+        while true {
+            let part = try ask(.listPart(path, offset: list.count)).payload
+            guard let end = part.firstIndex(of: 0) else { throw Self.broken }
+            let current = Text(bytes: Array(part[..<end]))
+            if let before = generation, before != current {
+                if deadline.isOver {
+                    throw .deadline("others kept changing the entries of \(quoted: path.text)")
+                }
+                generation = nil
+                list = []
+                continue
+            }
+            generation = current
+            let names = part[(end + 1)...]
+            guard !names.isEmpty else { throw Self.broken }
+            list += names
+            if list.suffix(2).allSatisfy({ $0 == 0 }) {
+                list.removeLast()
+                return StoreMessage(type: 0, payload: list).strings
+            }
+        }
+    }
+
+    /// From now on `nextEvent` tells of every change at or below the path; at once of one, which
+    /// says that the watch is there.
+    /// - Parameter token: comes back with each event.
+    func watch(_ path: StorePath, token: Text) throws(GrantError) {
+        _ = try ask(.watch(path, token: token))
+    }
+
+    func unwatch(_ path: StorePath, token: Text) throws(GrantError) {
+        _ = try ask(.unwatch(path, token: token))
+    }
+
+    /// Waits until an entry is as somebody wants it.
+    /// - Parameter isMet: nil stands for an entry that is not there.
+    /// - Returns: its value then.
+    func wait(
+        for path: StorePath, _ isMet: ([UInt8]?) -> Bool
+    ) throws(GrantError) -> [UInt8]? {
+        let token: Text = "wait"
+        try watch(path, token: token)
+        while try nextEvent(until: deadline) != nil {
+            let value = try valueIfAny(path)
+            if isMet(value) {
+                try unwatch(path, token: token)
+                return value
+            }
+        }
+        throw .deadline("\(quoted: path.text) was not so in time")
+    }
+
+    private func valueIfAny(_ path: StorePath) throws(GrantError) -> [UInt8]? {
+        do throws(GrantError) { return try read(path) } catch {
+            guard case .store(_, _, .noSuchFile) = error else { throw error }
+            return nil
+        }
+    }
+}

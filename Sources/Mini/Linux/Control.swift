@@ -1,0 +1,49 @@
+// Requests to devices that are neither reading nor writing: ioctl. A request goes down as a
+// structure, or as the 32-bit words of one whose length varies, and the answer comes back in
+// the same place. Source: ioctl(2), asm-generic/ioctl.h.
+
+/// A device's request number, of a device that tells no direction: size, group, number.
+struct ControlRequest: Equatable {
+    let rawValue: Int
+
+    /// - Parameters:
+    ///   - group: the letter that the device has for itself.
+    ///   - structure: what goes down, with one element where it ends in an array.
+    init<Structure>(group: UInt8, number: Int, _ structure: Structure.Type) {
+        rawValue = MemoryLayout<Structure>.size << 16 | Int(group) << 8 | number
+    }
+
+    /// A request without a structure.
+    init(group: UInt8, number: Int) { rawValue = Int(group) << 8 | number }
+}
+
+enum Control {
+    /// Makes a request with a structure of fixed length.
+    /// - Returns: the device's answer, beside what it left in the structure.
+    @discardableResult
+    static func call<Structure>(
+        _ descriptor: Int32, _ request: ControlRequest, _ structure: inout Structure
+    ) throws(Errno) -> Int {
+        try withKernel(&structure) { (address) throws(Errno) in
+            try SystemCall.retrying(.control, Int(descriptor), request.rawValue, address)
+        }
+    }
+
+    /// Makes a request whose structure is so many 32-bit words.
+    /// - Returns: the device's answer, beside what it left in the words.
+    @discardableResult
+    static func call(
+        _ descriptor: Int32, _ request: ControlRequest, words: inout [UInt32]
+    ) throws(Errno) -> Int {
+        var result: Result<Int, Errno> = .failure(.invalid)
+        unsafe words.withUnsafeMutableBytes { buffer in
+            let address = Int(bitPattern: buffer.baseAddress)
+            do throws(Errno) {
+                result = .success(
+                    try SystemCall.retrying(
+                        .control, Int(descriptor), request.rawValue, address))
+            } catch { result = .failure(error) }
+        }
+        return try result.get()
+    }
+}

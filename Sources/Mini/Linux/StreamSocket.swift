@@ -1,0 +1,106 @@
+// Local sockets that carry a stream of bytes and have the name of a file. Source: unix(7).
+
+import CShim
+
+/// A local socket of the kind SOCK_STREAM. Reading, writing and accepting never wait; EAGAIN says
+/// that they would have to.
+struct StreamSocket: ~Copyable {
+    private let descriptor: Descriptor
+    var number: Int32 { descriptor.number }
+
+    private static let family = 1  // AF_UNIX
+    private static let kind = 1  // SOCK_STREAM
+    private static let dontWait = 0x5421  // FIONBIO
+    /// Longest name: sun_path, with its NUL.
+    static let longestName = 107
+    /// How many peers may wait to be accepted.
+    private static let backlog = 5
+
+    private init(owning number: Int) { descriptor = Descriptor(owning: Int32(number)) }
+
+    private init() throws(Errno) {
+        self.init(owning: try SocketCall.socket.make(Self.family, Self.kind))
+    }
+
+    /// - Throws: ENOENT or ECONNREFUSED if nobody listens there.
+    static func connected(to name: Text) throws(Errno) -> StreamSocket {
+        let socket = try StreamSocket()
+        try socket.call(.connect, name)
+        try socket.neverWait()
+        return socket
+    }
+
+    /// Makes the file and listens there. A file that is left from a process that ended is replaced.
+    /// - Throws: EADDRINUSE if somebody listens there, or the file is no socket.
+    static func listening(at name: Text) throws(Errno) -> StreamSocket {
+        let socket = try StreamSocket()
+        do throws(Errno) { try socket.call(.bind, name) } catch {
+            guard error == .addressInUse, isAbandoned(name) else { throw error }
+            try FileName.remove(name)
+            try socket.call(.bind, name)
+        }
+        try socket.neverWait()
+        try SocketCall.listen.make(Int(socket.number), backlog)
+        return socket
+    }
+
+    private static func isAbandoned(_ name: Text) -> Bool {
+        do throws(Errno) {
+            _ = try connected(to: name)
+            return false
+        } catch { return error == .refused }
+    }
+
+    /// The next peer; nil if there is none yet.
+    func accept() throws(Errno) -> StreamSocket? {
+        do throws(Errno) {
+            let peer = StreamSocket(owning: try SocketCall.accept.make(Int(number), 0, 0))
+            try peer.neverWait()
+            return peer
+        } catch {
+            if error == .again { return nil }
+            throw error
+        }
+    }
+
+    /// Tells the other end that no more bytes will come from this one.
+    func endWriting() throws(Errno) { try SocketCall.shutdown.make(Int(number), 1) }
+
+    private func neverWait() throws(Errno) {
+        var on: Int32 = 1
+        try withKernel(&on) { (address) throws(Errno) -> Void in
+            try SystemCall.make(.control, Int(number), Self.dontWait, address)
+        }
+    }
+
+    private func call(_ call: SocketCall, _ name: Text) throws(Errno) {
+        guard name.bytes.count <= Self.longestName, !name.bytes.contains(0) else {
+            throw .nameTooLong
+        }
+        var address = mini_sockaddr_un()
+        address.family = UInt16(Self.family)
+        unsafe withUnsafeMutableBytes(of: &address.path) { path in
+            for (index, byte) in name.bytes.enumerated() { unsafe path[index] = byte }
+        }
+        let size = MemoryLayout<UInt16>.size + name.bytes.count + 1
+        try withKernel(&address) { (place) throws(Errno) -> Void in
+            try call.make(Int(number), place, size)
+        }
+    }
+}
+
+/// Names in the file system.
+enum FileName {
+    /// Removes a name; the file goes when nobody uses it any more.
+    static func remove(_ name: Text) throws(Errno) {
+        var bytes = name.bytes
+        bytes.append(0)
+        var failure: Errno?
+        unsafe bytes.withUnsafeBufferPointer { buffer in
+            do throws(Errno) {
+                try SystemCall.make(.removeName, Int(bitPattern: buffer.baseAddress))
+            } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+}

@@ -1,0 +1,199 @@
+import Testing
+
+@testable import Mini
+
+private let path = try! StorePath("data")
+private let request = StoreRequest.read(path)
+
+/// Every event, with the name that the page gives it. The first request has the number 1.
+private let events: [(name: String, event: StoreRequestMachine.Event)] = [
+    ("asked", .asked(request, transaction: 9)),
+    ("reply", .received(StoreMessage(type: 2, request: 1, transaction: 9, payload: [0x76]))),
+    ("refusal", .received(StoreMessage(type: 16, request: 1, payload: Array("EACCES\0".utf8)))),
+    ("stray", .received(StoreMessage(type: 3, request: 1))),
+    ("watch event", .received(StoreMessage(type: 15, payload: Array("a\0t\0".utf8)))),
+    ("broken event", .received(StoreMessage(type: 15, payload: Array("a\0".utf8)))),
+    ("late", .late), ("ended", .ended),
+]
+
+private let noted = StoreRequestMachine.Action.note(StoreWatchEvent(path: "a", token: "t"))
+
+/// What each state answers to each event; every pair that is not here is refused.
+private let table: [String: [String: StoreRequestMachine.Action]] = [
+    "idle": [
+        "asked": .send(
+            StoreMessage(type: 2, request: 1, transaction: 9, payload: Array("data\0".utf8))),
+        "reply": .giveUp, "refusal": .giveUp, "stray": .giveUp, "watch event": noted,
+        "broken event": .giveUp, "ended": .giveUp,
+    ],
+    "awaiting": [
+        "reply": .deliver(StoreMessage(type: 2, request: 1, transaction: 9, payload: [0x76])),
+        "refusal": .refuse(.accessDenied), "stray": .giveUp, "watch event": noted,
+        "broken event": .giveUp, "late": .giveUp, "ended": .giveUp,
+    ],
+    "lost": [:],
+]
+
+private func name(_ machine: StoreRequestMachine) -> String { "\(machine.stateName)" }
+
+private func reachable() -> (machines: [String: StoreRequestMachine], transitions: Set<String>) {
+    var machines = ["idle": StoreRequestMachine()]
+    var transitions: Set<String> = []
+    var waiting = [StoreRequestMachine()]
+    while let machine = waiting.popLast() {
+        for (event, value) in events {
+            var next = machine
+            guard next.handle(value) != nil, name(next) != name(machine) else { continue }
+            transitions.insert("\(name(machine)) --> \(name(next)): \(event)")
+            if machines[name(next)] == nil {
+                machines[name(next)] = next
+                waiting.append(next)
+            }
+        }
+    }
+    return (machines, transitions)
+}
+
+@Suite struct XenStoreRequestMachineTests {
+    @Test("the page shows the transitions that the machine takes, and no others")
+    func page() throws {
+        #expect(try transitionsOfPage("xenstore-request-machine.md") == reachable().transitions)
+    }
+
+    @Test("every event in every state gives its action, or is refused and changes nothing")
+    func everyPair() {
+        let machines = reachable().machines
+        #expect(Set(machines.keys) == Set(table.keys))
+        for (state, machine) in machines {
+            for (event, value) in events {
+                var next = machine
+                let action = next.handle(value)
+                #expect(action == table[state]?[event], "\(state), \(event)")
+                if action == nil { #expect(name(next) == state, "\(state), \(event)") }
+            }
+        }
+    }
+
+    @Test("a reply with another number is a stray; but 0 for a watch, as old kernels answer")
+    func numbers() {
+        for (request, answered) in [(request, false), (.watch(path, token: "t"), true)] {
+            var machine = StoreRequestMachine()
+            _ = machine.handle(.asked(request, transaction: 0))
+            let reply = StoreMessage(type: request.type.rawValue, request: 0)
+            #expect(machine.handle(.received(reply)) == (answered ? .deliver(reply) : .giveUp))
+            machine = StoreRequestMachine()
+            _ = machine.handle(.asked(request, transaction: 0))
+            let other = StoreMessage(type: request.type.rawValue, request: 2)
+            #expect(machine.handle(.received(other)) == .giveUp)
+        }
+    }
+
+    @Test("numbers go up and are never 0")
+    func counting() {
+        var machine = StoreRequestMachine()
+        for number in 1...3 as ClosedRange<UInt32> {
+            guard case .send(let message) = machine.handle(.asked(request, transaction: 0)) else {
+                Issue.record("nothing was sent")
+                return
+            }
+            #expect(message.request == number)
+            _ = machine.handle(.received(StoreMessage(type: 2, request: number)))
+        }
+    }
+
+    @Test("no order of random messages confuses it", arguments: 0..<300 as Range<UInt64>)
+    func fuzz(seed: UInt64) {
+        var random = SplitMix(seed: seed)
+        var machine = StoreRequestMachine()
+        var asked: UInt32?
+        for _ in 0..<50 {
+            if asked == nil,
+                case .send(let message) = machine.handle(.asked(request, transaction: 0))
+            {
+                asked = message.request
+            }
+            let message = StoreMessage(
+                type: [2, 15, 16, 3, .random(in: 0 ... .max, using: &random)]
+                    .randomElement(using: &random)!,
+                request: [asked ?? 0, 0, .random(in: 0 ... .max, using: &random)]
+                    .randomElement(using: &random)!,
+                payload: (0..<Int.random(in: 0...20, using: &random)).map { _ in
+                    [0, 0x61].randomElement(using: &random)!
+                })
+            switch machine.handle(.received(message)) {
+            case .deliver(let reply):
+                #expect(reply.request == asked && reply.type == 2)
+                asked = nil
+            case .refuse:
+                #expect(message.request == asked && message.type == 16)
+                asked = nil
+            case .note: #expect(message.type == 15)
+            case .giveUp:
+                #expect(name(machine) == "lost")
+                return
+            default: Issue.record("no answer to a message")
+            }
+        }
+    }
+}
+
+private let transactionEvents: [(name: String, event: StoreTransactionMachine.Event)] = [
+    ("started", .started(5)), ("performed", .performed), ("failed", .failed),
+    ("committed", .committed), ("conflict", .conflict(isLate: false)),
+    ("late conflict", .conflict(isLate: true)), ("abandoned", .abandoned),
+]
+
+private let transactionTable: [String: [String: StoreTransactionMachine.Action]] = [
+    "starting": ["started": .perform(5), "failed": .finish(.failed)],
+    "open": ["performed": .commit(5), "failed": .abandon(5)],
+    "committing": [
+        "committed": .finish(.done), "conflict": .start, "late conflict": .finish(.late),
+        "failed": .finish(.failed),
+    ],
+    "abandoning": ["abandoned": .finish(.failed), "failed": .finish(.failed)],
+    "ended": [:],
+]
+
+private func name(_ machine: StoreTransactionMachine) -> String { "\(machine.stateName)" }
+
+@Suite struct XenStoreTransactionMachineTests {
+    private func reachable() -> (
+        machines: [String: StoreTransactionMachine], transitions: Set<String>
+    ) {
+        var machines = ["starting": StoreTransactionMachine()]
+        var transitions: Set<String> = []
+        var waiting = [StoreTransactionMachine()]
+        while let machine = waiting.popLast() {
+            for (event, value) in transactionEvents {
+                var next = machine
+                guard next.handle(value) != nil else { continue }
+                transitions.insert("\(name(machine)) --> \(name(next)): \(event)")
+                if machines.updateValue(next, forKey: name(next)) == nil { waiting.append(next) }
+            }
+        }
+        return (machines, transitions)
+    }
+
+    @Test("the page shows the transitions that the machine takes, and no others")
+    func page() throws {
+        #expect(
+            try transitionsOfPage("xenstore-transaction-machine.md") == reachable().transitions)
+    }
+
+    @Test("every event in every state gives its action, or is refused and changes nothing")
+    func everyPair() {
+        let machines = reachable().machines
+        #expect(Set(machines.keys) == Set(transactionTable.keys))
+        for (state, machine) in machines {
+            for (event, value) in transactionEvents {
+                var next = machine
+                let action = next.handle(value)
+                #expect(action == transactionTable[state]?[event], "\(state), \(event)")
+                if action == nil { #expect(name(next) == state, "\(state), \(event)") }
+            }
+        }
+    }
+
+    @Test("a machine begins with the start")
+    func beginning() { #expect(StoreTransactionMachine.beginning == .start) }
+}
