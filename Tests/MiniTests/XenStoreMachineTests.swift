@@ -107,7 +107,8 @@ private func reachable() -> (machines: [String: StoreRequestMachine], transition
         var machine = StoreRequestMachine()
         var asked: UInt32?
         for _ in 0..<50 {
-            if asked == nil, case .send(let message) = machine.handle(.asked(request, transaction: 0))
+            if asked == nil,
+                case .send(let message) = machine.handle(.asked(request, transaction: 0))
             {
                 asked = message.request
             }

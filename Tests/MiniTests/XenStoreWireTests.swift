@@ -83,10 +83,13 @@ import Testing
 }
 
 @Suite struct XenStoreNamesTests {
-    @Test("a path is what can stand in a message", arguments: [
-        ("", StorePath.Flaw.empty), ("/a//b", .emptyName), ("//", .emptyName), ("a/", .emptyName),
-        ("a\0b", .zeroByte),
-    ])
+    @Test(
+        "a path is what can stand in a message",
+        arguments: [
+            ("", StorePath.Flaw.empty), ("/a//b", .emptyName), ("//", .emptyName),
+            ("a/", .emptyName),
+            ("a\0b", .zeroByte),
+        ])
     func flaws(word: String, flaw: StorePath.Flaw) {
         #expect(throws: flaw) { try StorePath(Text(bytes: Array(word.utf8))) }
     }
@@ -117,12 +120,14 @@ import Testing
         }
     }
 
-    @Test("error names are numbers of errno", arguments: [
-        ("EINVAL", 22), ("EACCES", 13), ("EEXIST", 17), ("EISDIR", 21), ("ENOENT", 2),
-        ("ENOMEM", 12), ("ENOSPC", 28), ("EIO", 5), ("ENOTEMPTY", 39), ("ENOSYS", 38),
-        ("EROFS", 30), ("EBUSY", 16), ("EAGAIN", 11), ("EISCONN", 106), ("E2BIG", 7),
-        ("EPERM", 1), ("EWHATEVER", 5), ("errno", 5), ("", 5),
-    ])
+    @Test(
+        "error names are numbers of errno",
+        arguments: [
+            ("EINVAL", 22), ("EACCES", 13), ("EEXIST", 17), ("EISDIR", 21), ("ENOENT", 2),
+            ("ENOMEM", 12), ("ENOSPC", 28), ("EIO", 5), ("ENOTEMPTY", 39), ("ENOSYS", 38),
+            ("EROFS", 30), ("EBUSY", 16), ("EAGAIN", 11), ("EISCONN", 106), ("E2BIG", 7),
+            ("EPERM", 1), ("EWHATEVER", 5), ("errno", 5), ("", 5),
+        ])
     func errorNames(name: String, number: Int32) {
         #expect(StoreErrorName.errno(Text(bytes: Array(name.utf8))).rawValue == number)
     }

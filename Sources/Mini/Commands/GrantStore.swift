@@ -195,7 +195,8 @@ enum GrantStore {
         let table = verb.table + [StoreSettings.forPatience, StoreSettings.forHelp]
         let rest = try Options.read(words.dropFirst(), table, into: &settings)
         if settings.wantsHelp {
-            var text: Text = "Usage: \(GrantCommand.name) store \(verb.name) [OPTIONS] \(verb.usage)\n"
+            var text: Text =
+                "Usage: \(GrantCommand.name) store \(verb.name) [OPTIONS] \(verb.usage)\n"
             text += Options.help(table)
             return Message.print(text)
         }

@@ -21,7 +21,9 @@ extension GrantStore {
     static func set(
         _ store: XenStore, _ settings: StoreSettings, _ words: [Text]
     ) throws(CommandError) -> Int32 {
-        guard words.count % 2 == 0 else { throw .missingWords("store set", "a VALUE for each PATH") }
+        guard words.count % 2 == 0 else {
+            throw .missingWords("store set", "a VALUE for each PATH")
+        }
         var changes: [(path: StorePath, value: [UInt8])] = []
         for index in stride(from: 0, to: words.count, by: 2) {
             changes.append(

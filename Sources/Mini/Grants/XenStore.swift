@@ -74,7 +74,8 @@ final class XenStore {
     /// - Parameter transaction: 0 for none.
     /// - Returns: the reply's payload is of the form that belongs to the request.
     /// - Throws: `.store` if the store says no.
-    func ask(_ request: StoreRequest, in transaction: UInt32 = 0) throws(GrantError) -> StoreMessage {
+    func ask(_ request: StoreRequest, in transaction: UInt32 = 0) throws(GrantError) -> StoreMessage
+    {
         let words = request.words
         guard request.payload.count <= StoreMessage.largestRequest else {
             throw .store(words.verb, path: words.path, .tooBig)

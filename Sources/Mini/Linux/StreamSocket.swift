@@ -18,7 +18,9 @@ struct StreamSocket: ~Copyable {
 
     private init(owning number: Int) { descriptor = Descriptor(owning: Int32(number)) }
 
-    private init() throws(Errno) { self.init(owning: try SocketCall.socket.make(Self.family, Self.kind)) }
+    private init() throws(Errno) {
+        self.init(owning: try SocketCall.socket.make(Self.family, Self.kind))
+    }
 
     /// - Throws: ENOENT or ECONNREFUSED if nobody listens there.
     static func connected(to name: Text) throws(Errno) -> StreamSocket {
