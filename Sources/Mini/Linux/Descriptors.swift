@@ -165,6 +165,15 @@ enum Transfer {
             .read, Int(descriptor), Int(bitPattern: buffer.baseAddress), buffer.count)
     }
 
+    /// One read of a record that is a 32-bit word.
+    static func readWord(_ descriptor: Int32) throws(Errno) -> UInt32 {
+        var word: UInt32 = 0
+        try withKernel(&word) { (address) throws(Errno) -> Void in
+            try SystemCall.retrying(.read, Int(descriptor), address, MemoryLayout<UInt32>.size)
+        }
+        return word
+    }
+
     /// One write of a device's request.
     /// - Returns: the device's answer, which need not be a count.
     static func writeRecord(_ descriptor: Int32, _ words: [UInt32]) throws(Errno) -> Int {
