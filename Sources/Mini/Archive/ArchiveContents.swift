@@ -2,7 +2,7 @@
 // directory that something lies in. Nothing is read or written here.
 
 /// A file, directory, link or node of an archive.
-struct ArchiveMember: Equatable {
+final class ArchiveMember: Sendable {
     enum Body: Equatable {
         case none
         /// What a symbolic link holds.
@@ -15,10 +15,21 @@ struct ArchiveMember: Equatable {
     /// Type and permissions, as in `st_mode`.
     let mode: UInt32
     /// Of a node.
-    var number = DeviceNumber()
-    var body = Body.none
+    let number: DeviceNumber
+    let body: Body
     /// A directory that nobody named.
-    var isImplied = false
+    let isImplied: Bool
+
+    init(
+        path: ArchivePath, mode: UInt32, number: DeviceNumber = DeviceNumber(), body: Body = .none,
+        isImplied: Bool = false
+    ) {
+        self.path = path
+        self.mode = mode
+        self.number = number
+        self.body = body
+        self.isImplied = isImplied
+    }
 
     var isDirectory: Bool { mode & FileMode.type == FileMode.directory }
 }

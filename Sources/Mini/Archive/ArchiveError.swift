@@ -1,6 +1,7 @@
 // Everything that can keep an archive from being made, each with the one line that a person reads.
+// Boxed, as it passes through many functions: one word in each of them.
 
-enum ArchiveError: Error, Equatable {
+indirect enum ArchiveError: Error, Equatable {
     /// What was tried (as "read"), on which file.
     case host(StaticString, name: Text, Errno)
     /// A place that does not lie in the archive.

@@ -5,7 +5,7 @@ struct ArchivePath: Equatable {
     /// Without a slash at either end; empty for the root.
     let text: Text
 
-    static let root = ArchivePath(normal: Text())
+    private static let slash = UInt8(ascii: "/")
     /// What the kernel reads, which counts the NUL at the end.
     static let longest = Files.longestPath - 1
 
@@ -16,12 +16,18 @@ struct ArchivePath: Equatable {
     /// - Parameter word: as a person writes it, from the root with or without a slash in front.
     init(_ word: Text) throws(ArchiveError) {
         var normal = Text()
-        for part in word.bytes.split(separator: UInt8(ascii: "/")) {
-            let name = Text(bytes: Array(part))
-            if name == "." { continue }
+        var name = Text()
+        for byte in word.bytes + [Self.slash] {
+            if byte != Self.slash {
+                name.append(byte)
+                continue
+            }
             if name == ".." { throw .outside(word) }
-            if !normal.bytes.isEmpty { normal.append(UInt8(ascii: "/")) }
-            normal += name
+            if !name.bytes.isEmpty && !(name == ".") {
+                if !normal.bytes.isEmpty { normal.append(Self.slash) }
+                normal += name
+            }
+            name = Text()
         }
         try self.init(checked: normal)
     }
@@ -41,9 +47,13 @@ struct ArchivePath: Equatable {
 
     /// The directories that it lies in, outermost first, without the root.
     var parents: [ArchivePath] {
-        text.bytes.indices.filter { text.bytes[$0] == UInt8(ascii: "/") }.map {
-            ArchivePath(normal: Text(bytes: Array(text.bytes[..<$0])))
+        var parents: [ArchivePath] = []
+        var parent = Text()
+        for byte in text.bytes {
+            if byte == Self.slash { parents.append(ArchivePath(normal: parent)) }
+            parent.append(byte)
         }
+        return parents
     }
 
     /// The order of members: by bytes, so that a directory comes before what is in it.

@@ -13,6 +13,7 @@ struct Gathering {
 
     /// Adds a file, with all that is in it if it is a directory.
     /// - Parameter permissions: instead of its own.
+    @inline(never)
     mutating func add(
         _ name: Text, at path: ArchivePath, permissions: UInt32?
     ) throws(ArchiveError) {
@@ -43,12 +44,12 @@ struct Gathering {
         }
     }
 
+    @inline(never)
     private mutating func add(
         _ name: Text, _ status: FileStatus, at path: ArchivePath, permissions: UInt32?
     ) throws(ArchiveError) {
         let type = status.mode & FileMode.type
-        let mode = type | (permissions ?? status.mode & FileMode.permissions)
-        var member = ArchiveMember(path: path, mode: mode)
+        var body = ArchiveMember.Body.none
         if type == FileMode.regular {
             if let archive, archive.device == status.device, archive.inode == status.inode {
                 throw .isArchive(name)
@@ -56,17 +57,19 @@ struct Gathering {
             guard let size = UInt32(exactly: status.size) else {
                 throw .tooLarge(name: name, size: status.size)
             }
-            member.body = .file(name, size: size)
+            body = .file(name, size: size)
         } else if type == FileMode.link {
-            do throws(Errno) { member.body = .target(try Files.target(ofLink: name)) } catch {
+            do throws(Errno) { body = .target(try Files.target(ofLink: name)) } catch {
                 throw .host("read link", name: name, error)
             }
-        } else if type == FileMode.characters || type == FileMode.blocks {
-            member.number = status.number
         }
-        try contents.add(member)
+        try contents.add(
+            ArchiveMember(
+                path: path, mode: type | (permissions ?? status.mode & FileMode.permissions),
+                number: status.number, body: body))
     }
 
+    @inline(never)
     private static func status(
         _ name: Text, followsLink: Bool
     ) throws(ArchiveError) -> FileStatus {

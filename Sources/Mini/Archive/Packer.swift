@@ -56,6 +56,7 @@ struct Packer: ~Copyable {
         }
     }
 
+    @inline(never)
     private static func open(
         _ name: Text, _ mode: Descriptor.OpenMode, _ verb: StaticString
     ) throws(ArchiveError) -> Descriptor {

@@ -86,7 +86,7 @@ struct FileStatus: Equatable {
     let size: UInt64
     /// Type and permissions, as in `st_mode`.
     let mode: UInt32
-    /// Of a device file.
+    /// Of a device file; zeros for others.
     let number: DeviceNumber
     /// Which file it is: device and inode are the same for one file alone.
     let device: UInt64
@@ -124,7 +124,9 @@ struct FileStatus: Equatable {
             }
         size = UInt64(max(0, status.size))
         mode = status.mode
-        number = DeviceNumber(packed: status.special)
+        number =
+            kind == .block || mode & 0o170000 == 0o020000
+            ? DeviceNumber(packed: status.special) : DeviceNumber()
         device = UInt64(status.device)
         inode = UInt64(status.inode)
     }

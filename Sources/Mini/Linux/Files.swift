@@ -19,7 +19,10 @@ enum Files {
             // A record: inode and offset of 8 bytes, its own length, a type, the name and a NUL.
             while start + 19 < count {
                 let length = Int(buffer[start + 16]) | Int(buffer[start + 17]) << 8
-                let name = Text(bytes: Array(buffer[(start + 19)..<count].prefix { $0 != 0 }))
+                var name = Text()
+                while start + 19 + name.bytes.count < count,
+                    buffer[start + 19 + name.bytes.count] != 0
+                { name.append(buffer[start + 19 + name.bytes.count]) }
                 if !(name == ".") && !(name == "..") { names.append(name) }
                 guard length > 19 else { throw .inputOutput }
                 start += length
