@@ -6,6 +6,11 @@ long mini_argument_count(void) { return mini_initial_stack ? mini_initial_stack[
 
 const char *mini_argument(long index) { return (const char *)mini_initial_stack[1 + index]; }
 
+// The strings behind the NULL that ends the arguments; NULL behind the last one.
+const char *mini_environment(long index) {
+    return mini_initial_stack ? (const char *)mini_initial_stack[2 + mini_initial_stack[0] + index] : 0;
+}
+
 #ifndef MINI_FREESTANDING
 // Under a C library its start-up hands the arguments to every constructor; the
 // kernel's block lies just below argv.

@@ -25,6 +25,9 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.signalAction, "rt_sigaction", "rt_sigaction"),
         (.signalMask, "rt_sigprocmask", "rt_sigprocmask"), (.control, "ioctl", "ioctl"),
         (.memoryAdvice, "madvise", "madvise"),
+        (.fileStatusAt, "newfstatat", "fstatat64"), (.readLink, "readlink", "readlink"),
+        (.rename, "rename", "rename"), (.unlink, "unlink", "unlink"),
+        (.directoryEntries, "getdents64", "getdents64"),
         (.processID, "getpid", "getpid"), (.kill, "kill", "kill"),
         (.clockTime, "clock_gettime", "clock_gettime"), (.exitGroup, "exit_group", "exit_group"),
         (.signalDescriptor, "signalfd", "signalfd"),
@@ -63,6 +66,13 @@ private func numbers(_ path: String) throws -> [String: Int] {
             MemoryLayout<mini_stat>.offset(of: \.size) == MemoryLayout<stat>.offset(of: \.st_size))
         #expect(
             MemoryLayout<mini_stat>.offset(of: \.mode) == MemoryLayout<stat>.offset(of: \.st_mode))
+        #expect(
+            MemoryLayout<mini_stat>.offset(of: \.special)
+                == MemoryLayout<stat>.offset(of: \.st_rdev))
+        #expect(
+            MemoryLayout<mini_stat>.offset(of: \.device) == MemoryLayout<stat>.offset(of: \.st_dev))
+        #expect(
+            MemoryLayout<mini_stat>.offset(of: \.inode) == MemoryLayout<stat>.offset(of: \.st_ino))
         #expect(MemoryLayout<mini_pollfd>.size == MemoryLayout<pollfd>.size)
         #expect(MemoryLayout<mini_timespec>.size == MemoryLayout<timespec>.size)
         // struct termios of asm-generic/termbits.h: four words, a line discipline, 19 characters.

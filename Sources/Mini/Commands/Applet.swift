@@ -19,6 +19,9 @@ struct Applet {
             Applet(
                 name: GrantCommand.name, summary: "map, share and copy pages between Xen domains",
                 run: { GrantCommand.run($0) }),
+            Applet(
+                name: PackCommand.name, summary: "make an initramfs of files",
+                run: { PackCommand.run($0) }),
         ]
     }
 

@@ -26,6 +26,11 @@ struct Descriptor: ~Copyable {
         static let readAppend = OpenMode(rawValue: 0o2102002)
         /// O_APPEND | O_CREAT; a file that is made here is its owner's alone.
         static let createAppend = OpenMode(rawValue: 0o2102102, permissions: 0o600)
+        static let writeOnly = OpenMode(rawValue: 0o2100001)
+        /// For writing, a file that was not there: O_WRONLY | O_CREAT | O_EXCL.
+        static let createNew = OpenMode(rawValue: 0o2100301)
+        /// To list what is in it: O_DIRECTORY.
+        static let directory = OpenMode(rawValue: 0o2300000)
 
         /// What may be done with a file that is made here, as far as the user's mask lets.
         private(set) var permissions = 0o666
@@ -38,19 +43,10 @@ struct Descriptor: ~Copyable {
 
     /// Opens a file by its name.
     static func open(_ path: Text, _ mode: OpenMode) throws(Errno) -> Descriptor {
-        guard !path.bytes.contains(0) else { throw .noSuchFile }
-        var name = path.bytes
-        name.append(0)
-        var result: Result<Int, Errno> = .failure(.invalid)
-        unsafe name.withUnsafeBufferPointer { buffer in
-            do throws(Errno) {
-                result = .success(
-                    try SystemCall.retrying(
-                        .open, Int(bitPattern: buffer.baseAddress), mode.rawValue,
-                        mode.permissions))
-            } catch { result = .failure(error) }
+        let number = try withName(path) { (name) throws(Errno) in
+            try SystemCall.retrying(.open, name, mode.rawValue, mode.permissions)
         }
-        return Descriptor(owning: Int32(try result.get()))
+        return Descriptor(owning: Int32(number))
     }
 
     /// What `fstat` says of the file.
@@ -99,13 +95,17 @@ struct FileIdentity: Equatable {
     let inode: UInt64
 }
 
-/// Kind and size of an open file.
+/// What the kernel knows of a file.
 struct FileStatus: Equatable {
     enum Kind { case regular, directory, block, other }
     let kind: Kind
     /// Size in bytes; 0 for what has none.
     let size: UInt64
     let identity: FileIdentity
+    /// Type and permissions, as in `st_mode`.
+    let mode: UInt32
+    /// Of a device file; zeros for others.
+    let number: DeviceNumber
 
     /// Asks the kernel about an open descriptor.
     static func of(_ descriptor: Int32) throws(Errno) -> FileStatus {
@@ -113,17 +113,69 @@ struct FileStatus: Equatable {
         _ = try withKernel(&status) { (address) throws(Errno) in
             try SystemCall.make(.fileStatus, Int(descriptor), address)
         }
-        let kind: Kind =
+        return FileStatus(status)
+    }
+
+    /// Asks the kernel about a file by its name.
+    /// - Parameter followsLink: about what a symbolic link points at, rather than the link.
+    static func of(_ path: Text, followsLink: Bool) throws(Errno) -> FileStatus {
+        var status = mini_stat()
+        _ = try withKernel(&status) { (address) throws(Errno) in
+            try withName(path) { (name) throws(Errno) in
+                // AT_FDCWD; AT_SYMLINK_NOFOLLOW.
+                try SystemCall.make(.fileStatusAt, -100, name, address, followsLink ? 0 : 0x100)
+            }
+        }
+        return FileStatus(status)
+    }
+
+    private init(_ status: mini_stat) {
+        kind =
             switch status.mode & 0o170000 {
             case 0o100000: .regular
             case 0o040000: .directory
             case 0o060000: .block
             default: .other
             }
-        return FileStatus(
-            kind: kind, size: UInt64(max(0, status.size)),
-            identity: FileIdentity(device: status.device, inode: status.inode))
+        size = UInt64(max(0, status.size))
+        mode = status.mode
+        number =
+            kind == .block || mode & 0o170000 == 0o020000
+            ? DeviceNumber(packed: status.special) : DeviceNumber()
+        identity = FileIdentity(device: UInt64(status.device), inode: UInt64(status.inode))
     }
+}
+
+/// Which device a device file stands for.
+struct DeviceNumber: Equatable {
+    /// At most 12 bits.
+    var major: UInt32 = 0
+    /// At most 20 bits.
+    var minor: UInt32 = 0
+}
+
+extension DeviceNumber {
+    /// - Parameter packed: as the kernel hands it out. Source: linux/kdev_t.h.
+    init(packed: UInt64) {
+        let low = UInt32(truncatingIfNeeded: packed)
+        major = low >> 8 & 0xFFF
+        minor = low & 0xFF | low >> 12 & 0xFFF00
+    }
+}
+
+/// Hands the address of a file's name to the kernel for the length of one call.
+func withName<Value>(_ path: Text, _ call: (Int) throws(Errno) -> Value) throws(Errno) -> Value {
+    guard !path.bytes.contains(0) else { throw .noSuchFile }
+    var name = path.bytes
+    name.append(0)
+    var result: Result<Value, Errno> = .failure(.invalid)
+    unsafe name.withUnsafeBufferPointer { buffer in
+        do throws(Errno) { result = .success(try call(Int(bitPattern: buffer.baseAddress))) } catch
+        {
+            result = .failure(error)
+        }
+    }
+    return try result.get()
 }
 
 /// Hands the address of a structure to the kernel for the length of one call.

@@ -110,6 +110,13 @@ extension SystemCall.Number {
     static let close = Self(x86_64: 3, i386: 6)
     /// fstat, or fstat64 on i386.
     static let fileStatus = Self(x86_64: 5, i386: 197)
+    /// newfstatat, or fstatat64 on i386.
+    static let fileStatusAt = Self(x86_64: 262, i386: 300)
+    static let readLink = Self(x86_64: 89, i386: 85)
+    static let rename = Self(x86_64: 82, i386: 38)
+    static let unlink = Self(x86_64: 87, i386: 10)
+    /// getdents64.
+    static let directoryEntries = Self(x86_64: 217, i386: 220)
     /// ppoll: nanoseconds rather than milliseconds.
     static let poll = Self(x86_64: 271, i386: 309)
     /// mmap, or mmap2 on i386 (offset in pages).
