@@ -19,8 +19,10 @@ struct Signal: RawRepresentable, Equatable {
     static let segmentationFault = Signal(rawValue: 11)
     static let user2 = Signal(rawValue: 12)
     static let brokenPipe = Signal(rawValue: 13)
+    static let kill = Signal(rawValue: 9)
     static let alarm = Signal(rawValue: 14)
     static let terminate = Signal(rawValue: 15)
+    static let childEnded = Signal(rawValue: 17)  // SIGCHLD
     static let proceed = Signal(rawValue: 18)  // SIGCONT
     static let stop = Signal(rawValue: 20)  // SIGTSTP
     static let backgroundRead = Signal(rawValue: 21)  // SIGTTIN
@@ -30,6 +32,7 @@ struct Signal: RawRepresentable, Equatable {
     static let fileSize = Signal(rawValue: 25)  // SIGXFSZ
     static let virtualAlarm = Signal(rawValue: 26)
     static let profiling = Signal(rawValue: 27)
+    static let powerFailure = Signal(rawValue: 30)  // SIGPWR
 
     /// Sends the signal to this process.
     func raise() throws(Errno) {
