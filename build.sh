@@ -102,7 +102,7 @@ compile() {
     "$(tool ld.lld)" -m "$emulation" -static "${placing[@]}" --gc-sections -z noexecstack -z norelro --build-id=none -s \
         -o "$out/mini" "${objects[@]}" "$out/objects/mini.swift.o" "${libraries[@]}"
     local applet
-    for applet in mini-launch mini-grant mini-init; do ln -sf mini "$out/$applet"; done
+    for applet in mini-launch mini-grant mini-init mini-pack; do ln -sf mini "$out/$applet"; done
 }
 
 

@@ -168,6 +168,7 @@ struct mini_stat {
 };
 #endif
 
+#include "Atomic.h"
 #include "Xen.h"
 
 #endif

@@ -20,6 +20,9 @@ struct Applet {
                 name: GrantCommand.name, summary: "map, share and copy pages between Xen domains",
                 run: { GrantCommand.run($0) }),
             Applet(
+                name: PackCommand.name, summary: "make an initramfs of files",
+                run: { PackCommand.run($0) }),
+            Applet(
                 name: InitCommand.name, summary: "process 1 of an initramfs",
                 run: { InitCommand.run($0) }),
         ]

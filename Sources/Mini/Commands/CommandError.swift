@@ -27,8 +27,18 @@ enum CommandError: Error, Equatable {
     case badArgument(option: Text, Text, why: Text)
     case grant(GrantError)
 
+    // mini-pack.
+    case noArchive
+    case nothingToPack
+    case badTime(Text)
+    case archive(ArchiveError)
+
     var exitCode: Int32 {
-        if case .grant(let error) = self { error.exitCode } else { ExitCode.wrongUse }
+        switch self {
+        case .grant(let error): error.exitCode
+        case .archive(let error): error.exitCode
+        default: ExitCode.wrongUse
+        }
     }
 
     /// One line without the applet's name in front.
@@ -57,6 +67,11 @@ enum CommandError: Error, Equatable {
         case .missingOption(let option): "option \(option) is missing"
         case .badArgument(let option, let word, let why): "\(option) of \(quoted: word) \(why)"
         case .grant(let error): error.text
+        case .noArchive: "no archive is named; --help tells how to use this"
+        case .nothingToPack: "nothing to pack is named; --help tells how to use this"
+        case .badTime(let time):
+            "SOURCE_DATE_EPOCH of \(quoted: time) is no number of seconds that the format can hold"
+        case .archive(let error): error.text
         }
     }
 }

@@ -5,8 +5,8 @@ enum GrantMap {
         [
             GrantSettings.forDomain, GrantSettings.forReferences, GrantSettings.forWriting,
             GrantSettings.forOutput, GrantSettings.forInput, GrantSettings.forOffset,
-            GrantSettings.forLength, GrantSettings.forHexdump, GrantSettings.forHolding,
-            GrantSettings.forNotifiedByte, GrantSettings.forNotifiedPort, GrantSettings.forPatience,
+            GrantSettings.forLength, GrantSettings.forHexdump,
+            GrantSettings.forPatience,
             GrantSettings.forHelp,
         ]
     }

@@ -31,12 +31,13 @@ struct LaunchSettings {
                 }),
             Option(
                 name: "--tunnet", argument: "LINK",
-                help: "a network to a new tap: ADDRESS or bridge:NAME[,HARDWARE ADDRESS]",
+                help: "a network to the host: IP address of its end, or bridge:NAME",
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(.network(try NetworkArgument.tunnel(word)))
                 }),
             Option(
-                name: "--tap", argument: "NAME", help: "a network to this tap, which is as it is",
+                name: "--tap", argument: "NAME",
+                help: "a network through this tap, which others have set up",
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(.network(try NetworkArgument.tap(word)))
                 }),

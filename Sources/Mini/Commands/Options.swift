@@ -69,9 +69,14 @@ enum Help {
 
     /// One entry: a name, and what it means in a column of its own.
     static func line(_ name: Text, _ meaning: StaticString) -> Text {
-        var line: Text = "  \(name)"
+        columns("  \(name)", "\(meaning)", column)
+    }
+
+    /// Two columns of a line.
+    static func columns(_ left: Text, _ right: Text, _ column: Int) -> Text {
+        var line = left
         repeat { line.append(UInt8(ascii: " ")) } while line.bytes.count < column
-        line += "\(meaning)\n"
+        line += "\(right)\n"
         return line
     }
 }

@@ -51,6 +51,26 @@ final class GntDev {
         private static let g = UInt8(ascii: "G")
     }
 
+    /// Whether this kernel's gntdev knows a request, which is made in a way that does nothing.
+    func knows(_ feature: Feature) -> Bool {
+        do throws(Errno) {
+            switch feature {
+            case .mapping:
+                // No grants at all: EINVAL.
+                var words: [UInt32] = [0, 0, 0, 0]
+                try Control.call(number, Request.map, words: &words)
+            case .copying:
+                var none: [mini_copy_segment] = []
+                try copy(&none)
+            case .sharedBuffers: try waitForRelease(ofBuffer: -1, Nanoseconds(count: 0))
+            }
+            return true
+        } catch { return error != .notATerminal }
+    }
+
+    /// What not every kernel's gntdev can do: no 64-bit kernel's anything for a 32-bit program.
+    enum Feature { case mapping, copying, sharedBuffers }
+
     // MARK: Mapping
 
     /// MAP_GRANT_REF: makes an index under which the pages can be mapped, once. Xen is not asked

@@ -48,10 +48,4 @@ extension GntDev {
         errno == .notATerminal
             ? .notOffered("grants", device: Self.path) : .system("\(action) \(grants.name)", errno)
     }
-
-    /// gntdev's limit for one request, a parameter of its module; nil if it cannot be told.
-    static var limit: PageCount? {
-        SmallFile.line("/sys/module/xen_gntdev/parameters/limit")?.number
-            .flatMap { Int(exactly: $0) }.map { PageCount($0) }
-    }
 }

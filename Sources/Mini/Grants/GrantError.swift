@@ -28,8 +28,9 @@ enum GrantError: Error, Equatable {
     // This machine: code 3.
     /// The device that was wanted.
     case notOnXen(device: Text)
-    /// The kernel runs on Xen, or that cannot be told, and the module is not there.
-    case noDevice(Text, module: Text)
+    /// The kernel runs on Xen, or that cannot be told, and the device is not there; why, and what
+    /// helps.
+    case noDevice(Text, why: Text)
     /// A device without the request (as "GRANT_COPY").
     case notOffered(Text, device: Text)
 
@@ -74,8 +75,8 @@ enum GrantError: Error, Equatable {
         switch self {
         case .notOnXen(let device):
             "cannot open \(quoted: device): this machine does not run on Xen"
-        case .noDevice(let device, let module):
-            "cannot open \(quoted: device): no such device; the kernel module \(module) brings it"
+        case .noDevice(let device, let why):
+            "cannot open \(quoted: device): no such device; \(why)"
         case .notOffered(let request, let device):
             "\(quoted: device) of this kernel does not know \(request)"
         case .host(let action, let name, let errno):

@@ -82,9 +82,11 @@ final class GrantMapping {
 
     private func reference() throws(GrantError) -> GrantIndex {
         do throws(Errno) { return try device.reference(grants) } catch {
-            if error == .invalid, let most = GntDev.limit, grants.pages > most {
+            if error == .invalid, let most = XenDevice.gntdev.limit,
+                grants.pages.count > most
+            {
                 throw .limit(
-                    "\(grants.name) are too many: gntdev of this kernel maps at most \(most.count) at once"
+                    "\(grants.name) are too many: gntdev of this kernel maps at most \(most) at once"
                 )
             }
             throw device.failure("map", grants, error)

@@ -58,13 +58,36 @@ enum XenDevice {
         }
     }
 
+    /// The module's limit, as the kernel tells it; nil where there is none to tell.
+    var limit: UInt64? {
+        switch self {
+        case .gntdev: SmallFile.line("/sys/module/xen_gntdev/parameters/limit")?.number
+        case .gntalloc: SmallFile.line("/sys/module/xen_gntalloc/parameters/limit")?.number
+        case .evtchn, .xenbus: nil
+        }
+    }
+
+    /// What the limit is one of.
+    var limited: StaticString {
+        self == .gntdev ? "grants in one mapping" : "pages lent at a time by the whole domain"
+    }
+
+    /// Why a kernel that runs on Xen does not show the device.
+    private var absence: Text {
+        if (try? Descriptor.open("/sys/class/misc/xen!\(name)", .readOnly).number) != nil {
+            return "the kernel has it; mount devtmpfs on /dev"
+        }
+        guard let module else { return "mount devtmpfs on /dev" }
+        return "the kernel module \(module) brings it"
+    }
+
     /// Opens the device. Whatever opens it is not inherited by a program that is executed.
     func open() throws(GrantError) -> Descriptor {
         do throws(Errno) { return try Descriptor.open(path, .readWrite) } catch {
             switch error {
             case .noSuchFile, .noSuchDevice, .noDevice:
                 if XenPresence.find() == .notXen { throw .notOnXen(device: path) }
-                throw .noDevice(path, module: module.map { "\($0)" } ?? "xenbus_probe_frontend")
+                throw .noDevice(path, why: absence)
             default: throw .host("open", name: path, error)
             }
         }

@@ -120,7 +120,8 @@ struct BootTableReader {
     private mutating func statement_(
         _ words: [TableWord], at place: TablePosition, isTried: Bool
     ) throws(TableError) {
-        guard let name = words.first?.text, let form = StatementForm.all.first(where: { name == $0.name })
+        guard let name = words.first?.text,
+            let form = StatementForm.all.first(where: { name == $0.name })
         else {
             throw TableError(
                 position: place, reason: .unknownStatement(words.first?.text ?? Text()))
@@ -153,7 +154,8 @@ struct BootTableReader {
             }
             try statement.end()
         case "at-end":
-            var statement = StatementWords(words, at: place, usage: "at-end poweroff | reboot | halt")
+            var statement = StatementWords(
+                words, at: place, usage: "at-end poweroff | reboot | halt")
             let word = statement.rest.first
             let action = try statement.next("what to do")
             guard let ending = Ending(action) else {

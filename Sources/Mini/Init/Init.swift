@@ -46,7 +46,9 @@ final class Init {
                 awaited: [
                     .childEnded, .interrupt, .terminate, .user1, .user2, .powerFailure,
                 ],
-                silenced: [.hangUp, .quit, .brokenPipe, .alarm, .stop, .backgroundRead, .backgroundWrite])
+                silenced: [
+                    .hangUp, .quit, .brokenPipe, .alarm, .stop, .backgroundRead, .backgroundWrite,
+                ])
             launcher.signals = signals?.descriptor
         } catch { say(.system("wait for signals", error)) }
         try? Kernel.catchKeys()

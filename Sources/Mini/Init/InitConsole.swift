@@ -35,9 +35,9 @@ enum InitConsole {
     /// program began.
     private static var isOpen: Bool {
         guard let status = try? FileStatus.of(output) else { return false }
-        return status.node != nullDevice
+        return status.number != nullDevice
     }
-    private static let nullDevice: UInt64 = 0x103
+    private static let nullDevice = DeviceNumber(major: 1, minor: 3)
 
     /// Waits, but not for ever, until everything is on its way.
     static func drain() { Terminal.drain(output, patience: patience) }

@@ -49,7 +49,7 @@ enum InitMounts {
     }
 
     private static func fileSystem(of path: Text) -> UInt64? {
-        guard let folder = try? Descriptor.open(path, .directory),
+        guard let folder = try? Descriptor.open(path, .ownDirectory),
             let status = try? folder.status()
         else { return nil }
         return status.identity.device

@@ -50,7 +50,11 @@ enum TableWords {
                 return words
             } else {
                 if word == nil { word = TableWord(text: Text(), column: entry.column) }
-                if byte == single || byte == double { quote = entry } else { word?.text.append(byte) }
+                if byte == single || byte == double {
+                    quote = entry
+                } else {
+                    word?.text.append(byte)
+                }
             }
         }
         if let quote { throw Failure(column: quote.column, reason: .unclosedQuote) }

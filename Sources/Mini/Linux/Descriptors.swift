@@ -28,13 +28,17 @@ struct Descriptor: ~Copyable {
         static let readAppend = OpenMode(rawValue: 0o2102002)
         /// O_APPEND | O_CREAT; a file that is made here is its owner's alone.
         static let createAppend = OpenMode(rawValue: 0o2102102, permissions: 0o600)
+        /// For writing, a file that was not there: O_WRONLY | O_CREAT | O_EXCL.
+        static let createNew = OpenMode(rawValue: 0o2100301)
+        /// To list what is in it: O_DIRECTORY.
+        static let directory = OpenMode(rawValue: 0o2300000)
         /// A console for this process and the programs that it executes, which does not become its
         /// controlling terminal: O_RDWR | O_NOCTTY, without O_CLOEXEC.
         static let console = OpenMode(rawValue: 0o0100402)
         /// Whatever it is, not for its bytes: O_PATH.
         static let path = OpenMode(rawValue: 0o12000000)
         /// A folder, never through a symbolic link: O_DIRECTORY | O_NOFOLLOW.
-        static let directory = OpenMode(rawValue: 0o2700000)
+        static let ownDirectory = OpenMode(rawValue: 0o2700000)
 
         /// What may be done with a file that is made here, as far as the user's mask lets.
         private(set) var permissions = 0o666
@@ -104,15 +108,17 @@ struct FileIdentity: Equatable {
     let inode: UInt64
 }
 
-/// Kind and size of an open file.
+/// What the kernel knows of a file.
 struct FileStatus: Equatable {
     enum Kind { case regular, directory, block, other }
     let kind: Kind
     /// Size in bytes; 0 for what has none.
     let size: UInt64
     let identity: FileIdentity
-    /// The device behind a device node, 0x103 being /dev/null.
-    var node: UInt64 = 0
+    /// Type and permissions, as in `st_mode`.
+    let mode: UInt32
+    /// Of a device file; zeros for others.
+    let number: DeviceNumber
 
     /// Asks the kernel about an open descriptor.
     static func of(_ descriptor: Int32) throws(Errno) -> FileStatus {
@@ -120,17 +126,53 @@ struct FileStatus: Equatable {
         _ = try withKernel(&status) { (address) throws(Errno) in
             try SystemCall.make(.fileStatus, Int(descriptor), address)
         }
-        let kind: Kind =
+        return FileStatus(status)
+    }
+
+    /// Asks the kernel about a file by its name.
+    /// - Parameter followsLink: about what a symbolic link points at, rather than the link.
+    static func of(_ path: Text, followsLink: Bool) throws(Errno) -> FileStatus {
+        var status = mini_stat()
+        _ = try withKernel(&status) { (address) throws(Errno) in
+            try path.withCString { (name) throws(Errno) in
+                // AT_FDCWD; AT_SYMLINK_NOFOLLOW.
+                try SystemCall.make(.fileStatusAt, -100, name, address, followsLink ? 0 : 0x100)
+            }
+        }
+        return FileStatus(status)
+    }
+
+    private init(_ status: mini_stat) {
+        kind =
             switch status.mode & 0o170000 {
             case 0o100000: .regular
             case 0o040000: .directory
             case 0o060000: .block
             default: .other
             }
-        return FileStatus(
-            kind: kind, size: UInt64(max(0, status.size)),
-            identity: FileIdentity(device: status.device, inode: status.inode),
-            node: status.special)
+        size = UInt64(max(0, status.size))
+        mode = status.mode
+        number =
+            kind == .block || mode & 0o170000 == 0o020000
+            ? DeviceNumber(packed: status.special) : DeviceNumber()
+        identity = FileIdentity(device: UInt64(status.device), inode: UInt64(status.inode))
+    }
+}
+
+/// Which device a device file stands for.
+struct DeviceNumber: Equatable {
+    /// At most 12 bits.
+    var major: UInt32 = 0
+    /// At most 20 bits.
+    var minor: UInt32 = 0
+}
+
+extension DeviceNumber {
+    /// - Parameter packed: as the kernel hands it out. Source: linux/kdev_t.h.
+    init(packed: UInt64) {
+        let low = UInt32(truncatingIfNeeded: packed)
+        major = low >> 8 & 0xFFF
+        minor = low & 0xFF | low >> 12 & 0xFFF00
     }
 }
 
@@ -171,6 +213,15 @@ enum Transfer {
     ) throws(Errno) -> Int {
         try SystemCall.make(
             .read, Int(descriptor), Int(bitPattern: buffer.baseAddress), buffer.count)
+    }
+
+    /// One read of a record that is a 32-bit word.
+    static func readWord(_ descriptor: Int32) throws(Errno) -> UInt32 {
+        var word: UInt32 = 0
+        try withKernel(&word) { (address) throws(Errno) -> Void in
+            try SystemCall.retrying(.read, Int(descriptor), address, MemoryLayout<UInt32>.size)
+        }
+        return word
     }
 
     /// One write of a device's request.

@@ -12,7 +12,9 @@ extension Text {
         name.append(0)
         var result: Result<Int, Errno> = .failure(.invalid)
         unsafe name.withUnsafeBufferPointer { buffer in
-            do throws(Errno) { result = .success(try call(Int(bitPattern: buffer.baseAddress))) } catch {
+            do throws(Errno) {
+                result = .success(try call(Int(bitPattern: buffer.baseAddress)))
+            } catch {
                 result = .failure(error)
             }
         }
@@ -81,10 +83,6 @@ enum FileSystem {
                 try SystemCall.make(.makeNode, path, 0o020600, major << 8 | minor)
             }
         } catch { if error != .exists { throw error } }
-    }
-
-    static func unlink(_ path: Text) throws(Errno) {
-        _ = try path.withCString { (path) throws(Errno) in try SystemCall.make(.removeName, path) }
     }
 
     static func removeDirectory(_ path: Text) throws(Errno) {

@@ -110,6 +110,12 @@ extension SystemCall.Number {
     static let close = Self(x86_64: 3, i386: 6)
     /// fstat, or fstat64 on i386.
     static let fileStatus = Self(x86_64: 5, i386: 197)
+    /// newfstatat, or fstatat64 on i386.
+    static let fileStatusAt = Self(x86_64: 262, i386: 300)
+    static let readLink = Self(x86_64: 89, i386: 85)
+    static let rename = Self(x86_64: 82, i386: 38)
+    /// getdents64.
+    static let directoryEntries = Self(x86_64: 217, i386: 220)
     /// ppoll: nanoseconds rather than milliseconds.
     static let poll = Self(x86_64: 271, i386: 309)
     /// mmap, or mmap2 on i386 (offset in pages).
@@ -148,7 +154,6 @@ extension SystemCall.Number {
     static let makeDirectory = Self(x86_64: 83, i386: 39)
     static let makeNode = Self(x86_64: 133, i386: 14)
     static let removeDirectory = Self(x86_64: 84, i386: 40)
-    static let directoryEntries = Self(x86_64: 217, i386: 220)
     static let changeDirectory = Self(x86_64: 80, i386: 12)
     static let changeRoot = Self(x86_64: 161, i386: 61)
     static let duplicate = Self(x86_64: 33, i386: 63)

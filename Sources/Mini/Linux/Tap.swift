@@ -54,6 +54,12 @@ final class Tap {
     /// Lets the kernel find the first free number for a new interface.
     static let anyName: Text = "tap%d"
 
+    /// What the device is asked. Source: linux/if_tun.h.
+    enum Request {
+        static let setInterface = 0x4004_54CA  // TUNSETIFF
+        static let setChecksums = 0x4004_54C8  // TUNSETNOCSUM
+    }
+
     private let file: Descriptor
     let name: InterfaceName
 
@@ -75,7 +81,8 @@ final class Tap {
         guard var request = InterfaceName(name)?.request else { throw .invalid }
         unsafe request.of.flags = 0x1002  // IFF_TAP | IFF_NO_PI
         try withKernel(&request) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.control, Int(device.number), 0x4004_54CA, address)  // TUNSETIFF
+            try SystemCall.make(
+                .control, Int(device.number), Request.setInterface, address)
         }
         guard let given = InterfaceName(of: request) else { throw .invalid }
         file = device
@@ -92,15 +99,18 @@ final class Tap {
     }
 
     /// Tells old kernels that checksums of what we write need not be looked at; later ones
-    /// do not care. TUNSETNOCSUM.
-    func trustChecksums() { _ = try? SystemCall.make(.control, Int(descriptor), 0x4004_54C8, 1) }
+    /// do not care.
+    func trustChecksums() {
+        _ = try? SystemCall.make(.control, Int(descriptor), Request.setChecksums, 1)
+    }
 }
 
 /// Questions and orders about network interfaces.
 struct InterfaceControl: ~Copyable {
     private let socket: Descriptor
 
-    private enum Request {
+    /// Source: linux/sockios.h.
+    enum Request {
         static let getFlags = 0x8913
         static let setFlags = 0x8914
         static let setAddress = 0x8916

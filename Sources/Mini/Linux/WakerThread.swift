@@ -12,7 +12,7 @@ final class WakerThread {
     /// As many descriptors can be watched.
     static let mostWatched = Int(MINI_WAKER_LIMIT)
 
-    private let pipe: Pipe
+    private let pipe: PipeEnds
     private var writing: Descriptor?
     /// The thread's record at its start, its stack from the end down.
     private let room: Mapping
@@ -36,7 +36,7 @@ final class WakerThread {
     /// Starts the thread; it watches nothing yet.
     /// - Parameter device: an open lguest device, initialized; stays open longer than this.
     init(device: Int32) throws(Errno) {
-        var pipe = try Pipe()
+        var pipe = try PipeEnds()
         let room = try Mapping.anonymous(count: Self.roomSize)
         var quiet = mini_sigaction()
         quiet.handler = mini_ignore_signal
@@ -126,7 +126,7 @@ final class WakerThread {
 }
 
 /// Two ends of a pipe.
-struct Pipe: ~Copyable {
+struct PipeEnds: ~Copyable {
     private let input: Descriptor
     private var output: Descriptor?
 

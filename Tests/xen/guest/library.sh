@@ -64,11 +64,11 @@ grant_there() {
     references=$output
 }
 
-# granter DOMAIN FILE [readonly]: dom0 grants the file's pages; sets $references and $granter, its process.
+# granter DOMAIN FILE [readonly]: dom0 grants the file's pages; sets $references.
 granter() {
     rm -f /tmp/references
     grants share "$@" >/tmp/references 2>&1 &
-    granter=$! granters="$granters $!"
+    granters="$granters $!"
     until [ -s /tmp/references ]; do sleep 0.05; done
     references=$(cat /tmp/references)
 }
@@ -86,3 +86,6 @@ report() {
     count=$((count + $(grep -cE '^(PASS|FAIL|SKIP) ' /tmp/report)))
     [ $code -le 1 ] || fail "$1 comes to its end" "exit $code"
 }
+
+# has COMMAND: mini-grant has it.
+has() { mini-grant --help | grep -q "^  $1 "; }

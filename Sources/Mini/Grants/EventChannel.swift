@@ -1,0 +1,147 @@
+// The client of /dev/xen/evtchn: one end of an event channel, in a device file of its own. The driver
+// beside EventMachine, which makes its calls. Source: docs/abi/xen-grants.md §2 and §6.
+
+import CShim
+
+/// A bell between this domain and another one; unbound when the last owner goes.
+final class EventChannel {
+    /// What the port is bound to.
+    enum Binding: Equatable {
+        /// A new port that the domain may bind itself to.
+        case unbound(for: DomainID)
+        /// A port that the domain has made for us.
+        case interdomain(DomainID, EventPort)
+        /// A bell of Xen's own, as 3 for the console.
+        case virtual(UInt32)
+    }
+
+    /// This domain's end.
+    let port: EventPort
+    private let device: Descriptor
+    private var machine: EventMachine
+
+    private enum Request {
+        static var bindVirtual: ControlRequest { .init(group: e, number: 0, UInt32.self) }
+        static var bindInterdomain: ControlRequest {
+            .init(group: e, number: 1, mini_evtchn_interdomain.self)
+        }
+        static var bindUnbound: ControlRequest { .init(group: e, number: 2, UInt32.self) }
+        static var unbind: ControlRequest { .init(group: e, number: 3, UInt32.self) }
+        static var notify: ControlRequest { .init(group: e, number: 4, UInt32.self) }
+        static var reset: ControlRequest { .init(group: e, number: 5) }
+        private static let e = UInt8(ascii: "E")
+    }
+
+    /// - Throws: `.refused` if Xen does not bind it.
+    init(_ binding: Binding) throws(GrantError) {
+        var machine = EventMachine()
+        let device = try XenDevice.evtchn.open()
+        _ = machine.handle(.opened)
+        let number: Int
+        do throws(Errno) { number = try Self.bind(binding, device.number) } catch {
+            throw Self.refusal(of: binding, error)
+        }
+        guard let port = EventPort(UInt64(number)) else {
+            throw Self.refusal(of: binding, .invalid)
+        }
+        _ = machine.handle(.bound)
+        self.port = port
+        self.device = device
+        self.machine = machine
+    }
+
+    deinit { try? unbind() }
+
+    private static func bind(_ binding: Binding, _ device: Int32) throws(Errno) -> Int {
+        switch binding {
+        case .unbound(let domain):
+            var number = UInt32(domain.rawValue)
+            return try Control.call(device, Request.bindUnbound, &number)
+        case .interdomain(let domain, let port):
+            var request = mini_evtchn_interdomain(
+                domain: UInt32(domain.rawValue), port: port.rawValue)
+            return try Control.call(device, Request.bindInterdomain, &request)
+        case .virtual(var number): return try Control.call(device, Request.bindVirtual, &number)
+        }
+    }
+
+    private static func refusal(of binding: Binding, _ errno: Errno) -> GrantError {
+        let what: Text =
+            switch binding {
+            case .unbound(let domain): "an event channel for domain \(domain.rawValue)"
+            case .interdomain(let domain, let port):
+                "event port \(port.rawValue) of domain \(domain.rawValue)"
+            case .virtual(let number): "virtual interrupt \(number)"
+            }
+        if errno == .noMemory { return .system("bind \(what)", errno) }
+        return .refused("Xen does not bind \(what): \(errno)")
+    }
+
+    // MARK: Events
+
+    /// Readable when an event has come.
+    var descriptor: Int32 { device.number }
+
+    /// Rings the bell at the other end.
+    func notify() throws(GrantError) {
+        var number = port.rawValue
+        do throws(Errno) { try Control.call(device.number, Request.notify, &number) } catch {
+            throw .system("send an event", error)
+        }
+    }
+
+    /// Waits for an event, and takes it. Several that came before somebody looked are one.
+    /// - Returns: false when the deadline has passed.
+    func wait(_ deadline: Deadline) throws(GrantError) -> Bool {
+        while machine.unfinished == nil {
+            do throws(Errno) {
+                if try Poll.wait([Poll.Interest(descriptor)], timeout: deadline.remaining)[0] {
+                    break
+                }
+            } catch { throw .system("wait for an event", error) }
+            if deadline.isOver { return false }
+        }
+        try take()
+        return true
+    }
+
+    /// Takes the event that has come; sleeps for one if none has.
+    func take() throws(GrantError) {
+        var action = machine.unfinished
+        do throws(Errno) {
+            while true {
+                switch action {
+                case nil: action = machine.handle(try read())
+                case .acknowledge:
+                    _ = try Transfer.writeRecord(descriptor, [port.rawValue])
+                    action = machine.handle(.acknowledged)
+                case .reset:
+                    var nothing: UInt32 = 0
+                    try Control.call(descriptor, Request.reset, &nothing)
+                    action = machine.handle(.reset)
+                case .bind, .use, .end: return
+                }
+            }
+        } catch { throw .system("take an event", error) }
+    }
+
+    private func read() throws(Errno) -> EventMachine.Event {
+        do throws(Errno) {
+            // The file has one port, so that is the one.
+            _ = try Transfer.readWord(descriptor)
+            return .arrived
+        } catch {
+            if error == .fileTooLarge { return .overflowed }
+            throw error
+        }
+    }
+
+    /// Gives the port back now.
+    func unbind() throws(GrantError) {
+        guard machine.handle(.finished) != nil else { return }
+        var number = port.rawValue
+        do throws(Errno) { try Control.call(device.number, Request.unbind, &number) } catch {
+            throw .system("unbind an event port", error)
+        }
+    }
+}

@@ -1,0 +1,58 @@
+// Memory that somebody else, whom we need not trust, reads and writes at the same time. Every
+// access is one access: what was loaded and checked is in a variable of ours and cannot change any
+// more. Bytes move between it and files without a stop in our own memory.
+
+import CShim
+
+/// A range of shared memory. It does not own it: whoever has the mapping keeps it long enough.
+@safe struct SharedMemory {
+    private let bytes: UnsafeMutableRawBufferPointer
+    var count: Int { bytes.count }
+
+    init(_ bytes: UnsafeMutableRawBufferPointer) { unsafe self.bytes = unsafe bytes }
+
+    /// A part of it.
+    subscript(range: Range<Int>) -> SharedMemory {
+        unsafe SharedMemory(UnsafeMutableRawBufferPointer(rebasing: bytes[range]))
+    }
+
+    private func place(_ offset: Int, _ size: Int) -> UnsafeMutableRawPointer {
+        precondition(offset >= 0 && offset + size <= count && offset % size == 0)
+        return unsafe bytes.baseAddress.unsafelyUnwrapped + offset
+    }
+
+    // Later accesses stay behind a load, earlier ones before a store.
+    func load32(_ offset: Int) -> UInt32 { unsafe mini_load32(place(offset, 4)) }
+    func store32(_ offset: Int, _ value: UInt32) { unsafe mini_store32(place(offset, 4), value) }
+    func load16(_ offset: Int) -> UInt16 { unsafe mini_load16(place(offset, 2)) }
+    func load8(_ offset: Int) -> UInt8 { unsafe mini_load8(place(offset, 1)) }
+    func store8(_ offset: Int, _ value: UInt8) { unsafe mini_store8(place(offset, 1), value) }
+
+    /// Sets bits of a byte. No access, earlier or later, crosses it.
+    func set8(_ offset: Int, _ bits: UInt8) { _ = unsafe mini_or8(place(offset, 1), bits) }
+
+    /// Clears bits of a byte. No access, earlier or later, crosses it.
+    /// - Returns: the byte before.
+    func clear8(_ offset: Int, _ bits: UInt8) -> UInt8 {
+        unsafe mini_and8(place(offset, 1), ~bits)
+    }
+
+    func store16(_ offset: Int, _ value: UInt16) {
+        store8(offset, UInt8(truncatingIfNeeded: value))
+        store8(offset + 1, UInt8(truncatingIfNeeded: value >> 8))
+    }
+
+    func clear() { for offset in 0..<count { store8(offset, 0) } }
+
+    /// Fills it from a file with what one read gives.
+    /// - Returns: how many bytes that was; 0 at the end of the file.
+    func fill(from descriptor: Int32) throws(Errno) -> Int {
+        try unsafe Transfer.read(descriptor, into: bytes)
+    }
+
+    /// Writes it to a file, as far as one write goes.
+    /// - Returns: how many bytes that was.
+    func write(to descriptor: Int32) throws(Errno) -> Int {
+        try unsafe Transfer.write(descriptor, some: UnsafeRawBufferPointer(bytes))
+    }
+}

@@ -1,0 +1,434 @@
+// A kernel that runs on Xen, as far as gntdev, gntalloc and evtchn show it, with other domains
+// that grant pages. Maps, indices, counts, references and errnos are those of
+// docs/abi/xen-grants.md §4 to §6 and §10. Clock, signals, standard input and output are the model's
+// too; other files and memory stay the real kernel's, and all that is given out is counted.
+// The devices: FakeGntDev.swift, FakeGntAlloc.swift, FakeEvtchn.swift.
+
+import CShim
+import Synchronization
+
+@testable import Mini
+
+/// Stands in the system calls of a task; see `SystemCall.hook`.
+final class FakeXen: Sendable {
+    /// What happens while somebody waits and nothing is ready.
+    enum Happening {
+        case signal(Int32)
+        /// An event for a port of this domain.
+        case event(UInt32)
+        /// The ring of every evtchn file overflows.
+        case overflow
+    }
+
+    /// A page that some domain grants to this one.
+    struct Grant {
+        var page: Int
+        var isReadOnly = false
+        /// False for a page that is granted to somebody else.
+        var isOurs = true
+        /// How often the page is not there yet.
+        var absences = 0
+        var mappings = 0
+    }
+
+    enum Device { case gntdev, gntalloc, evtchn, signals }
+
+    struct File {
+        var device: Device
+        /// The descriptors and mappings that hold it.
+        var users = 1
+    }
+
+    struct Area {
+        var file: Int
+        var count: Int
+        var maps: [Int]
+        var gntallocPages: [Int]
+    }
+
+    struct State {
+        var isXen = true
+        var isPV = true
+        var modules: Set<String> = ["gntdev", "gntalloc", "evtchn", "xenbus"]
+        /// Files that only this kernel has.
+        var files: [String: String] = ["/sys/hypervisor/type": "xen\n"]
+        var hasCopy = true
+        var mostGrants = 65536
+        var ownDomain: UInt32 = 0
+        var domains: Set<UInt32> = [0, 3]
+        /// By domain and reference.
+        var grants: [UInt64: Grant] = [:]
+        var nextPage = 0
+
+        var opened: [Int: File] = [:]
+        /// Which file a descriptor is of.
+        var descriptors: [Int: Int] = [:]
+        var nextFile = 1
+        var areas: [Int: Area] = [:]
+        var maps: [Int: Map] = [:]
+        var nextMap = 1
+        var lent: [Int: LentPage] = [:]
+        var lentCount: [Int: Int] = [:]
+        var nextReference: UInt32 = 8
+        var ports: [UInt32: Port] = [:]
+        var rings: [Int: Ring] = [:]
+        var nextPort: UInt32 = 1
+        /// Ports of other domains that wait for us, by domain and port.
+        var remotePorts: Set<UInt64> = []
+        /// Ports of other domains that got an event from us.
+        var notified: [UInt32] = []
+
+        var clock: UInt64 = 1_000_000_000
+        var happenings: [Happening] = []
+        var signals: [Int32] = []
+        var held: UInt64 = 0
+        var input: [UInt8] = []
+        var output: [UInt8] = []
+        var errors: [UInt8] = []
+        var outputErrno: Errno?
+
+        var calls: [Int] = []
+        /// Real descriptors and mappings that are still open.
+        var realDescriptors: Set<Int> = []
+        var realMappings: Set<Int> = []
+        var failing: (call: Int, errno: Errno)?
+
+        /// What the calls have left behind, in words.
+        var left: [String] {
+            var left = descriptors.keys.map { "descriptor \($0)" }
+            left += realDescriptors.map { "descriptor \($0)" }
+            left += areas.keys.map { _ in "granted pages mapped" }
+            left += realMappings.map { _ in "a mapping" }
+            left += maps.values.map { "index \($0.first) of \($0.references.count) pages" }
+            left += lent.values.map { "lent page \($0.reference)" }
+            left += ports.keys.map { "port \($0)" }
+            left += grants.values.filter { $0.mappings > 0 }.map { _ in "a grant in use" }
+            if held != 0 { left.append("signals held back") }
+            return left.sorted()
+        }
+    }
+    let state: Mutex<State>
+    let memory: MachineMemory
+
+    init(_ change: (inout State) -> Void = { _ in }) throws {
+        memory = MachineMemory()
+        var state = State()
+        change(&state)
+        self.state = Mutex(state)
+    }
+
+    var now: State { state.withLock { $0 } }
+    func change(_ body: (inout State) -> Void) { state.withLock { body(&$0) } }
+
+    /// Lets a domain grant pages, filled with what `content` gives for each.
+    func grant(
+        _ references: [UInt32], of domain: UInt32, isReadOnly: Bool = false,
+        content: (Int) -> UInt8 = { UInt8(truncatingIfNeeded: $0 + 1) }
+    ) {
+        state.withLock { state in
+            for (index, reference) in references.enumerated() {
+                let page = state.nextPage
+                state.nextPage += 1
+                memory[page].initializeMemory(as: UInt8.self, repeating: content(index))
+                state.grants[key(domain, reference)] = Grant(page: page, isReadOnly: isReadOnly)
+            }
+        }
+    }
+
+    func changeGrant(_ reference: UInt32, of domain: UInt32, _ body: (inout Grant) -> Void) {
+        state.withLock { body(&$0.grants[key(domain, reference)]!) }
+    }
+
+    /// A granted page as its owner sees it.
+    func page(_ reference: UInt32, of domain: UInt32) -> UnsafeMutableRawBufferPointer {
+        memory[state.withLock { $0.grants[key(domain, reference)]!.page }]
+    }
+
+    /// Runs `body` on this kernel.
+    func play<Value, Failure: Error>(
+        _ body: () throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        try SystemCall.hooked({ self.answer($0) }, body)
+    }
+
+    private func answer(_ call: SystemCall) -> Int? {
+        state.withLock { state in
+            state.calls.append(call.number.rawValue)
+            if let failing = state.failing, failing.call == state.calls.count {
+                return -Int(failing.errno.rawValue)
+            }
+            return answer(call, &state)
+        }
+    }
+
+    private func answer(_ call: SystemCall, _ state: inout State) -> Int? {
+        let (first, second, third, fourth, fifth, sixth) = call.arguments
+        let device = state.device(of: first)
+        switch call.number {
+        case .open: return open(call, &state)
+        case .close: return close(call, &state)
+        case .control:
+            switch device {
+            case .gntdev?: return state.gntdev(file(first, state), second, third, memory)
+            case .gntalloc?: return state.gntalloc(file(first, state), second, third, memory)
+            case .evtchn?: return state.evtchn(file(first, state), second, third)
+            default: return -25
+            }
+        case .map:
+            switch state.device(of: fifth) {
+            case .gntdev?:
+                return state.mapGrants(file(fifth, state), second, third, fourth, sixth, memory)
+            case .gntalloc?:
+                return state.mapLent(file(fifth, state), second, third, fourth, sixth, memory)
+            case .some: return -19
+            case nil: return real(call, &state)
+            }
+        case .memoryAdvice: return state.areas[first] == nil ? -22 : 0
+        case .unmap:
+            guard state.areas[first] != nil else { return real(call, &state) }
+            _ = mini_syscall(call.number.rawValue, first, second, 0, 0, 0, 0)
+            state.unmap(first, memory)
+            return 0
+        case .write where first == 1 || first == 2: return write(first, second, third, &state)
+        case .write where device == .evtchn:
+            return state.acknowledge(file(first, state), second, third)
+        case .read where first == 0:
+            let count = min(third, state.input.count)
+            UnsafeMutableRawPointer(bitPattern: second)!.copyMemory(
+                from: state.input, byteCount: count)
+            state.input.removeFirst(count)
+            return count
+        case .read where device == .evtchn:
+            return state.readEvents(file(first, state), second, third)
+        case .read where device == .signals:
+            guard !state.signals.isEmpty else { return -11 }
+            UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(
+                of: UInt32(state.signals.removeFirst()), as: UInt32.self)
+            return third
+        case .poll: return poll(first, second, third, &state)
+        case .clockTime:
+            state.clock += 1000
+            let time = mini_timespec(
+                seconds: Int(state.clock / 1_000_000_000),
+                nanoseconds: Int(state.clock % 1_000_000_000))
+            UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(
+                of: time, as: mini_timespec.self)
+            return 0
+        case .signalDescriptor: return state.open(.signals)
+        case .signalMask: return mask(first, second, third, &state)
+        default: return real(call, &state)
+        }
+    }
+
+    private func file(_ descriptor: Int, _ state: State) -> Int { state.descriptors[descriptor]! }
+
+    // MARK: Files
+
+    private func open(_ call: SystemCall, _ state: inout State) -> Int {
+        let path = String(cString: UnsafePointer<CChar>(bitPattern: call.arguments.0)!)
+        if let content = state.files[path] {
+            let number = rawMemoryFile(content)
+            state.realDescriptors.insert(number)
+            return number
+        }
+        if path.hasPrefix("/dev/xen/") {
+            let name = String(path.dropFirst("/dev/xen/".count))
+            guard state.isXen, state.modules.contains(name) else { return -2 }
+            switch name {
+            case "gntdev": return state.open(.gntdev)
+            case "gntalloc": return state.open(.gntalloc)
+            case "evtchn": return state.open(.evtchn)
+            default: break
+            }
+        }
+        for place in ["/dev/xen", "/sys/hypervisor", "/sys/module/xen", "/proc/xen"]
+        where path.hasPrefix(place) { return -2 }
+        return real(call, &state)
+    }
+
+    private func close(_ call: SystemCall, _ state: inout State) -> Int {
+        let descriptor = call.arguments.0
+        guard let file = state.descriptors.removeValue(forKey: descriptor) else {
+            return real(call, &state)
+        }
+        _ = mini_syscall(call.number.rawValue, descriptor, 0, 0, 0, 0, 0)
+        state.drop(file, memory)
+        return 0
+    }
+
+    private func write(
+        _ descriptor: Int, _ address: Int, _ count: Int, _ state: inout State
+    ) -> Int {
+        let bytes = UnsafeRawBufferPointer(
+            start: UnsafeRawPointer(bitPattern: address), count: count)
+        if descriptor == 2 {
+            state.errors += bytes
+            return count
+        }
+        if let errno = state.outputErrno { return -Int(errno.rawValue) }
+        state.output += bytes
+        return count
+    }
+
+    // MARK: Waiting and signals
+
+    private func poll(_ address: Int, _ count: Int, _ limit: Int, _ state: inout State) -> Int {
+        let records = UnsafeMutableBufferPointer(
+            start: UnsafeMutablePointer<mini_pollfd>(bitPattern: address), count: count)
+        while true {
+            var ready = 0
+            for index in records.indices {
+                let descriptor = Int(records[index].descriptor)
+                switch state.device(of: descriptor) {
+                case .evtchn?:
+                    let ring = state.rings[file(descriptor, state)] ?? Ring()
+                    records[index].returned =
+                        ring.isOverflowed ? 8 : ring.ports.isEmpty ? 0 : records[index].events & 1
+                case .signals?: records[index].returned = state.signals.isEmpty ? 0 : 1
+                case .some: records[index].returned = 0
+                case nil: records[index].returned = records[index].events
+                }
+                if records[index].returned != 0 { ready += 1 }
+            }
+            if ready > 0 { return ready }
+            if limit != 0 {
+                let length = UnsafePointer<mini_timespec>(bitPattern: limit)!.pointee
+                if length.seconds == 0 && length.nanoseconds == 0 { return 0 }
+            }
+            if !state.happenings.isEmpty {
+                state.happen(state.happenings.removeFirst())
+                continue
+            }
+            // Nothing will ever come: the time passes, if there is an end to it.
+            guard limit != 0 else { return -35 }
+            let length = UnsafePointer<mini_timespec>(bitPattern: limit)!.pointee
+            state.clock += UInt64(length.seconds) * 1_000_000_000 + UInt64(length.nanoseconds)
+            return 0
+        }
+    }
+
+    private func mask(_ how: Int, _ new: Int, _ old: Int, _ state: inout State) -> Int {
+        let before = state.held
+        if new != 0 {
+            let mask = UnsafeRawPointer(bitPattern: new)!.load(as: UInt64.self)
+            state.held = how == 0 ? state.held | mask : how == 1 ? state.held & ~mask : mask
+        }
+        if old != 0 {
+            UnsafeMutableRawPointer(bitPattern: old)!.storeBytes(of: before, as: UInt64.self)
+        }
+        return 0
+    }
+
+    /// The real kernel answers, and what it gives is noted.
+    private func real(_ call: SystemCall, _ state: inout State) -> Int {
+        let (first, second, third, fourth, fifth, sixth) = call.arguments
+        let result = mini_syscall(
+            call.number.rawValue, first, second, third, fourth, fifth, sixth)
+        guard result >= 0 || result < -4095 else { return result }
+        switch call.number {
+        case .open: state.realDescriptors.insert(result)
+        case .close: state.realDescriptors.remove(first)
+        case .map where fourth & 0x10 == 0: state.realMappings.insert(result)
+        case .unmap: state.realMappings.remove(first)
+        default: break
+        }
+        return result
+    }
+}
+
+/// A file in memory, made behind the hook's back.
+private func rawMemoryFile(_ content: String) -> Int {
+    let name: StaticString = "fake"
+    let number = mini_syscall(319, Int(bitPattern: name.utf8Start), 1, 0, 0, 0, 0)
+    Array(content.utf8).withUnsafeBytes { bytes in
+        _ = mini_syscall(1, number, Int(bitPattern: bytes.baseAddress), bytes.count, 0, 0, 0)
+    }
+    _ = mini_syscall(8, number, 0, 0, 0, 0, 0)  // lseek to the start
+    return number
+}
+
+func key(_ domain: UInt32, _ number: UInt32) -> UInt64 { UInt64(domain) << 32 | UInt64(number) }
+
+extension FakeXen.State {
+    func device(of descriptor: Int) -> FakeXen.Device? {
+        descriptors[descriptor].flatMap { opened[$0] }?.device
+    }
+
+    /// A descriptor with a real number, so that nobody else gets the same.
+    mutating func open(_ device: FakeXen.Device) -> Int {
+        let path: StaticString = "/dev/null"
+        let number = mini_syscall(
+            SystemCall.Number.open.rawValue, Int(bitPattern: path.utf8Start), 0o2000002, 0, 0, 0, 0)
+        guard number >= 0 else { return number }
+        opened[nextFile] = FakeXen.File(device: device)
+        descriptors[number] = nextFile
+        nextFile += 1
+        return number
+    }
+
+    /// One user of a file goes; with the last one the file does.
+    mutating func drop(_ file: Int, _ memory: MachineMemory) {
+        opened[file]!.users -= 1
+        guard opened[file]!.users == 0 else { return }
+        for (id, map) in maps where map.file == file {
+            maps[id]!.isListed = false
+            freeMap(id, memory)
+        }
+        for (id, page) in lent where page.file == file {
+            lent[id]!.isListed = false
+            freeLent(id, memory)
+        }
+        for (port, end) in ports where end.file == file { unbind(port) }
+        rings[file] = nil
+        opened[file] = nil
+    }
+
+    /// munmap of pages that a device gave.
+    mutating func unmap(_ address: Int, _ memory: MachineMemory) {
+        let area = areas.removeValue(forKey: address)!
+        for id in area.maps { unmapGrants(id, memory) }
+        for id in area.gntallocPages {
+            lent[id]!.users -= 1
+            freeLent(id, memory)
+        }
+        drop(area.file, memory)
+    }
+
+    mutating func happen(_ happening: FakeXen.Happening) {
+        switch happening {
+        case .signal(let number): signals.append(number)
+        case .event(let port): deliver(port)
+        case .overflow: for file in rings.keys { rings[file]!.isOverflowed = true }
+        }
+    }
+}
+
+/// The pages of all domains: one file in memory, of which parts are mapped wherever needed.
+final class MachineMemory: @unchecked Sendable {
+    private let file: Descriptor
+    private let start: UnsafeMutableRawPointer
+    static let pages = 16384
+
+    init() {
+        file = Descriptor(owning: Int32(rawMemoryFile("")))
+        _ = mini_syscall(77, Int(file.number), Self.pages * 4096, 0, 0, 0, 0)  // ftruncate
+        start = UnsafeMutableRawPointer(
+            bitPattern: mini_syscall(9, 0, Self.pages * 4096, 3, 1, Int(file.number), 0))!
+    }
+
+    deinit { _ = mini_syscall(11, Int(bitPattern: start), Self.pages * 4096, 0, 0, 0, 0) }
+
+    subscript(page: Int) -> UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: start + page * 4096, count: 4096)
+    }
+
+    /// Maps pages one behind the other.
+    func map(_ pages: [Int], protection: Int) -> Int {
+        let address = mini_syscall(9, 0, pages.count * 4096, 0, 0x22, -1, 0)
+        for (index, page) in pages.enumerated() {
+            _ = mini_syscall(
+                9, address + index * 4096, 4096, protection, 0x11, Int(file.number), page * 4096)
+        }
+        return address
+    }
+}
