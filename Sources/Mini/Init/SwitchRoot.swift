@@ -67,7 +67,7 @@ enum SwitchRoot {
                 remove(contentsOf: inner, child, device: device, depth: depth + 1)
                 _ = try? FileSystem.removeDirectory(child)
             } else {
-                _ = try? FileSystem.unlink(child)
+                _ = try? Files.remove(child)
             }
         }
     }
