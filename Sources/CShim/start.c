@@ -6,6 +6,10 @@ long mini_argument_count(void) { return mini_initial_stack ? mini_initial_stack[
 
 const char *mini_argument(long index) { return (const char *)mini_initial_stack[1 + index]; }
 
+const char *const *mini_environment(void) {
+    return mini_initial_stack ? (const char *const *)(mini_initial_stack + 1 + mini_initial_stack[0] + 1) : 0;
+}
+
 #ifndef MINI_FREESTANDING
 // Under a C library its start-up hands the arguments to every constructor; the
 // kernel's block lies just below argv.

@@ -24,7 +24,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.map, "mmap", "mmap2"), (.unmap, "munmap", "munmap"),
         (.signalAction, "rt_sigaction", "rt_sigaction"),
         (.signalMask, "rt_sigprocmask", "rt_sigprocmask"), (.control, "ioctl", "ioctl"),
-        (.memoryAdvice, "madvise", "madvise"),
+        (.execute, "execve", "execve"), (.memoryAdvice, "madvise", "madvise"),
         (.processID, "getpid", "getpid"), (.kill, "kill", "kill"),
         (.clockTime, "clock_gettime", "clock_gettime"), (.exitGroup, "exit_group", "exit_group"),
         (.signalDescriptor, "signalfd", "signalfd"),

@@ -22,6 +22,8 @@ enum CommandError: Error, Equatable {
     case missingWords(Text, Text)
     /// What was given, and why it will not do.
     case badArgument(option: Text, Text, why: Text)
+    /// Two options of which one makes no sense beside the other.
+    case conflict(Text, Text)
     case grant(GrantError)
 
     var exitCode: Int32 {
@@ -47,6 +49,7 @@ enum CommandError: Error, Equatable {
         case .missingWords(let command, let words): "\(command) needs \(words)"
         case .missingOption(let option): "option \(option) is missing"
         case .badArgument(let option, let word, let why): "\(option) of \(quoted: word) \(why)"
+        case .conflict(let one, let other): "\(one) does not go with \(other)"
         case .grant(let error): error.text
         }
     }

@@ -112,5 +112,6 @@ extension SystemCall.Number {
     /// unlink.
     static let removeName = Self(x86_64: 87, i386: 10)
     static let exitGroup = Self(x86_64: 231, i386: 252)
+    static let execute = Self(x86_64: 59, i386: 11)
     static let signalDescriptor = Self(x86_64: 282, i386: 321)
 }
