@@ -376,8 +376,10 @@ func failEveryCall(_ line: String, codes: Set<Int32> = [1, 4], on make: () throw
             if ended.code == 0 {
                 let isHarmless = [
                     SystemCall.Number.close, .unmap, .clockTime, .signalAction, .signalMask,
+                    // A last look for signals that came too late.
+                    .poll,
                 ].contains(number)
-                #expect(isHarmless, "call \(call) of \(line)")
+                #expect(isHarmless, "call \(call), number \(number.rawValue), of \(line)")
             } else {
                 #expect(codes.contains(ended.code), "call \(call) of \(line): \(ended.errors)")
                 #expect(ended.errors.hasPrefix("mini-grant: "), "call \(call) of \(line)")
