@@ -31,6 +31,7 @@ final class Host {
     /// Error code of the last exit, as a failing entry reports it.
     var lastErrorCode: UInt32 = 0
     private var watched: [Poll.Interest] = []
+    private var awaited: [UInt32] = []
 
     /// - Throws: ENOMEM.
     init(memory: GuestMemory, abi: GuestABI) throws(Errno) {
@@ -121,6 +122,19 @@ final class Host {
     /// here, no other process has to send BREAK. Replaces the earlier ones.
     func watch(_ descriptors: [Int32]) { watched = descriptors.map { Poll.Interest($0) } }
 
+    /// Keys for which a free buffer ends run() with EAGAIN. Replaces the earlier ones.
+    func awaitBuffers(_ keys: [UInt32]) { awaited = keys }
+
+    /// True if one of them has a buffer; of a long array only the first ones are looked at.
+    private var hasAwaitedBuffer: Bool {
+        awaited.contains { key in
+            guard let binding = bindings[key] else { return false }
+            return (0..<min(UInt32(binding.count), 16)).contains { index in
+                memory.load32(binding.buffers &+ index &* GuestABI.dmaRecordSize) == 0
+            }
+        }
+    }
+
     func close() {
         machine.close()
         clock.cancelEvent()
@@ -150,6 +164,10 @@ final class Host {
             case .deliver(let record): return .notification(record)
             case .fail(let errno): throw errno
             default: break
+            }
+            if !awaited.isEmpty && hasAwaitedBuffer {
+                machine.pause()
+                throw .again
             }
             if clock.isTimeToLook(), try anyWatchedReady(timeout: Nanoseconds(count: 0)) {
                 machine.pause()

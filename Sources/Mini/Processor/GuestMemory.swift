@@ -37,12 +37,22 @@ struct GuestRange: Equatable {
     var codeWillChange: ((UInt32, UInt32) -> Void)?
     /// Size in bytes, a multiple of 4096.
     let count: UInt32
+    /// The first byte that a range can have: 1 for memory at our address 0, of which no pointer
+    /// can be told from nil. (In a guest's first byte are boot parameters that nobody uses.)
+    private let first: UInt32
 
-    /// - Parameter count: bytes, a multiple of 4096.
-    /// - Throws: ENOMEM where the machine has no room for it.
-    init(count: UInt32) throws(Errno) {
+    /// Where guest-physical 0 is in our address space.
+    enum Place { case anywhere, zero }
+
+    /// - Parameter count: bytes, a multiple of 4096; at address 0 more than 64 KiB.
+    /// - Throws: ENOMEM where the machine has no room for it; see `Mapping.lowest`.
+    init(count: UInt32, at place: Place = .anywhere) throws(Errno) {
         precondition(count & 4095 == 0 && count > 0)
-        mapping = try Mapping.anonymous(count: Int(count))
+        switch place {
+        case .anywhere: mapping = try Mapping.anonymous(count: Int(count))
+        case .zero: mapping = try Mapping.lowest(count: Int(count))
+        }
+        first = place == .zero ? 1 : 0
         lines = try Mapping.anonymous(count: Int(count / 4096) * 8)
         self.count = count
     }
@@ -57,7 +67,9 @@ struct GuestRange: Equatable {
 
     /// The range, if all of it is guest memory.
     func range(_ start: UInt32, _ count: UInt32) -> GuestRange? {
-        guard start <= self.count && count <= self.count - start else { return nil }
+        guard start >= first && start <= self.count && count <= self.count - start else {
+            return nil
+        }
         return GuestRange(start: start, count: count)
     }
 
