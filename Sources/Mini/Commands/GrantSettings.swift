@@ -17,6 +17,10 @@ struct GrantSettings {
     var executes = false
     var notifiedByte: Int?
     var notifiedPort: EventPort?
+    /// How many pages to share; nil for as many as the input fills.
+    var pages: PageCount?
+    /// Where in the store the references are to be found.
+    var publication: Text?
     /// How long to wait for others.
     var patience = Nanoseconds.milliseconds(10_000)
     var wantsHelp = false
@@ -101,6 +105,29 @@ struct GrantSettings {
             name: "--exec", argument: nil, help: "run the words that follow, which map the pages",
             apply: { (settings, _) throws(CommandError) in settings.executes = true })
     }
+    static var forPages: Choice {
+        Choice(
+            name: "--pages", argument: "N", help: "how many pages (what --in fills, or 1)",
+            apply: { (settings, word) throws(CommandError) in
+                let count = try count("--pages", word)
+                guard count > 0, count <= GrantList.most.count else {
+                    throw .badArgument(
+                        option: "--pages", word, why: "is not from 1 to \(GrantList.most.count)")
+                }
+                settings.pages = PageCount(count)
+            })
+    }
+    static var forWritableShare: Choice {
+        Choice(
+            name: "--writable", argument: nil, help: "D may write to them",
+            apply: { (settings, _) throws(CommandError) in settings.isWritable = true })
+    }
+    static var forPublication: Choice {
+        Choice(
+            name: "--publish", argument: "PATH",
+            help: "write the references to the store, for D to read",
+            apply: { (settings, word) throws(CommandError) in settings.publication = word })
+    }
     static var forPatience: Choice {
         Choice(
             name: "--deadline", argument: "SECONDS",
@@ -150,6 +177,23 @@ struct GrantSettings {
         return domain
     }
 
+    /// What the other side is to see at the end, without the port, which is yet to be bound.
+    func notification(in pages: PageCount) throws(CommandError) -> UnmapNotification {
+        guard let byte = notifiedByte else { return UnmapNotification() }
+        guard byte < pages.bytes else {
+            throw .badArgument(
+                option: "--notify-byte", "\(byte)",
+                why: "lies outside the pages: they have \(pages.bytes) bytes")
+        }
+        return UnmapNotification(clearedByte: byte)
+    }
+
+    /// The channel for --notify-port.
+    func channel(to domain: DomainID) throws(GrantError) -> EventChannel? {
+        guard let port = notifiedPort else { return nil }
+        return try EventChannel(.interdomain(domain, port))
+    }
+
     /// Numbers with commas between them.
     private static func references(_ list: Text) -> [GrantReference]? {
         var references: [GrantReference] = []
@@ -186,7 +230,7 @@ struct GrantSettings {
 enum StoreWord {
     static func read(_ word: Text) throws(CommandError) -> Text {
         guard let path = path(word) else { return word }
-        throw .badArgument(option: "@", path, why: "cannot be read yet")
+        return try GrantCommand.onXen { () throws(GrantError) in try XenStore.read(path) }
     }
 
     /// What is wrong with a word: ours, or what somebody put into the store.

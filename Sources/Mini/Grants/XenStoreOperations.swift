@@ -4,26 +4,20 @@ extension XenStore {
     /// Reads one entry, for those who want nothing else of the store.
     /// - Parameter path: not yet checked.
     static func read(_ path: Text) throws(GrantError) -> Text {
-        let path = try checked(path)
+        let path = try StorePath(named: path)
         let store = try XenStore(deadline: .after(patience))
         return Text(bytes: try store.read(path))
     }
 
     /// Writes one entry, for those who want nothing else of the store.
     static func write(_ path: Text, _ value: Text) throws(GrantError) {
-        let path = try checked(path)
+        let path = try StorePath(named: path)
         let store = try XenStore(deadline: .after(patience))
         try store.write(path, value.bytes)
     }
 
     /// How long a store may take that somebody does not expect to wait for.
     static let patience = Nanoseconds.milliseconds(10_000)
-
-    private static func checked(_ path: Text) throws(GrantError) -> StorePath {
-        do throws(StorePath.Flaw) { return try StorePath(path) } catch {
-            throw .use("\(quoted: path) \(error.words)")
-        }
-    }
 
     /// The value of an entry: any bytes.
     func read(_ path: StorePath, in transaction: UInt32 = 0) throws(GrantError) -> [UInt8] {
@@ -130,6 +124,15 @@ extension XenStore {
         do throws(GrantError) { return try read(path) } catch {
             guard case .store(_, _, .noSuchFile) = error else { throw error }
             return nil
+        }
+    }
+}
+
+extension StorePath {
+    /// A path that somebody named, with what is wrong with it as an error of use.
+    init(named path: Text) throws(GrantError) {
+        do throws(Flaw) { self = try StorePath(path) } catch {
+            throw .use("\(quoted: path) \(error.words)")
         }
     }
 }

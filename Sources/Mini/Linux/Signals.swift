@@ -152,6 +152,14 @@ struct SignalQueue: ~Copyable {
             ? Signal(rawValue: Int32(record.number)) : nil
     }
 
+    /// Sleeps until one of the signals has come.
+    func wait() throws(Errno) -> Signal {
+        while true {
+            _ = try Poll.wait([Poll.Interest(descriptor)], timeout: nil)
+            if let signal = try next() { return signal }
+        }
+    }
+
     /// Lets the process be stopped, here and now, as job control wants; returns when it goes on.
     func stop() throws(Errno) {
         let stop: SignalSet = [.stop]
