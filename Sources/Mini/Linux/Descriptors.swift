@@ -12,11 +12,19 @@ struct Descriptor: ~Copyable {
 
     deinit { _ = try? SystemCall.make(.close, Int(number)) }
 
+    /// Waits for nothing in what it writes, whoever else has the same file open; nil where that
+    /// cannot be, as for sockets.
+    static func neverWaiting(_ number: Int32) -> Descriptor? {
+        try? open("/proc/self/fd/\(number)", .writeOnlyNow)
+    }
+
     /// How a file is opened. Source: asm-generic/fcntl.h.
     struct OpenMode: RawRepresentable {
         let rawValue: Int
         static let readOnly = OpenMode(rawValue: 0o2000000)  // O_RDONLY | O_CLOEXEC
         static let readWrite = OpenMode(rawValue: 0o2000002)  // O_RDWR | O_CLOEXEC
+        /// O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC.
+        static let writeOnlyNow = OpenMode(rawValue: 0o2004401)
         /// For writing, from nothing: O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC.
         static let create = OpenMode(rawValue: 0o2001101)
     }

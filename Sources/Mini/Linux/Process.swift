@@ -45,6 +45,13 @@ enum Process {
         }
     }
 
+    /// Closes standard output, so that whoever reads it finds its end. Its number is not given to
+    /// another file.
+    static func endStandardOutput() {
+        _ = try? SystemCall.make(.close, 1)
+        fillStandardDescriptors()
+    }
+
     /// Ends every thread with this code (0…255).
     static func exit(_ code: Int32) -> Never {
         while true { _ = try? SystemCall.make(.exitGroup, Int(code)) }
