@@ -28,6 +28,9 @@ enum GrantCommand {
                 name: "probe", summary: "say what this machine has of Xen",
                 run: { (words) throws(CommandError) in try GrantProbe.run(words) }),
             GrantSubcommand(
+                name: "pipe", summary: "carry bytes to and from another domain",
+                run: { (words) throws(CommandError) in try GrantPipe.run(words) }),
+            GrantSubcommand(
                 name: "store", summary: "read, change, watch XenStore",
                 run: { (words) throws(CommandError) in try GrantStore.run(words) }),
         ]

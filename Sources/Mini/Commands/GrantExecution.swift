@@ -18,7 +18,7 @@ enum GrantExecution {
         } catch { throw device.failure("hand over", grants, error) }
         let name = program[program.startIndex]
         var environment = Process.environment()
-                environment += [
+        environment += [
             "GNTDEV_FD=\(device.number)", "GNTDEV_INDEX=\(index.offset)",
             "GNTDEV_COUNT=\(index.pages.count)",
         ]

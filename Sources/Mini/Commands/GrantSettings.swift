@@ -23,6 +23,8 @@ struct GrantSettings {
     var publication: Text?
     /// How long to wait for others.
     var patience = Nanoseconds.milliseconds(10_000)
+    var store = StoreChoices()
+    var pipe = PipeChoices()
     var wantsHelp = false
 
     // MARK: Options
@@ -133,8 +135,7 @@ struct GrantSettings {
             name: "--deadline", argument: "SECONDS",
             help: "how long to wait for the other side (10)",
             apply: { (settings, word) throws(CommandError) in
-                let seconds = try count("--deadline", word)
-                settings.patience = .milliseconds(UInt64(seconds) * 1000)
+                settings.patience = try seconds("--deadline", word)
             })
     }
     static var forHelp: Choice {
@@ -143,7 +144,11 @@ struct GrantSettings {
             apply: { (settings, _) throws(CommandError) in settings.wantsHelp = true })
     }
 
-    private static func count(_ option: Text, _ word: Text) throws(CommandError) -> Int {
+    static func seconds(_ option: Text, _ word: Text) throws(CommandError) -> Nanoseconds {
+        .milliseconds(UInt64(try count(option, word)) * 1000)
+    }
+
+    static func count(_ option: Text, _ word: Text) throws(CommandError) -> Int {
         guard let number = word.number.flatMap({ Int32(exactly: $0) }) else {
             throw .badArgument(
                 option: option, word, why: "is no number from 0 to \(Int32.max), decimal or 0x")
@@ -169,6 +174,10 @@ struct GrantSettings {
     /// The domain that --domain names.
     func namedDomain() throws(CommandError) -> DomainID {
         guard let word = domain else { throw .missingOption("--domain") }
+        return try Self.domain(word)
+    }
+
+    static func domain(_ word: Text) throws(CommandError) -> DomainID {
         let number = try StoreWord.read(word)
         guard let domain = number.number.flatMap({ DomainID($0) }) else {
             throw StoreWord.complaint(

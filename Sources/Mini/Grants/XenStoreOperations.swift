@@ -20,11 +20,13 @@ extension XenStore {
     static let patience = Nanoseconds.milliseconds(10_000)
 
     /// The value of an entry: any bytes.
+    @inline(never)
     func read(_ path: StorePath, in transaction: UInt32 = 0) throws(GrantError) -> [UInt8] {
         try ask(.read(path), in: transaction).payload
     }
 
     /// Sets the value of an entry, and makes the entry and those above it if they are not there.
+    @inline(never)
     func write(
         _ path: StorePath, _ value: [UInt8], in transaction: UInt32 = 0
     ) throws(GrantError) {
@@ -37,25 +39,30 @@ extension XenStore {
     }
 
     /// Removes an entry and all below it.
+    @inline(never)
     func remove(_ path: StorePath, in transaction: UInt32 = 0) throws(GrantError) {
         _ = try ask(.remove(path), in: transaction)
     }
 
-    /// Who may do what with an entry; see `StorePermission`.
-    func permissions(of path: StorePath) throws(GrantError) -> [StorePermission] {
-        try ask(.getPermissions(path)).strings.map { (word) throws(GrantError) in
-            guard let permission = StorePermission(word) else { throw Self.broken }
-            return permission
-        }
+    /// Who may do what with an entry.
+    @inline(never)
+    func permissions(
+        of path: StorePath, in transaction: UInt32 = 0
+    ) throws(GrantError) -> StorePermissions {
+        let reply = try ask(.getPermissions(path), in: transaction)
+        guard let permissions = StorePermissions(reply.strings) else { throw Self.broken }
+        return permissions
     }
 
+    @inline(never)
     func setPermissions(
-        of path: StorePath, _ permissions: [StorePermission], in transaction: UInt32 = 0
+        of path: StorePath, _ permissions: StorePermissions, in transaction: UInt32 = 0
     ) throws(GrantError) {
         _ = try ask(.setPermissions(path, permissions), in: transaction)
     }
 
     /// The names of the entries right below one.
+    @inline(never)
     func list(_ path: StorePath) throws(GrantError) -> [Text] {
         do throws(GrantError) { return try ask(.list(path)).strings } catch {
             guard case .store(_, _, .tooBig) = error else { throw error }
@@ -94,6 +101,7 @@ extension XenStore {
     /// From now on `nextEvent` tells of every change at or below the path; at once of one, which
     /// says that the watch is there.
     /// - Parameter token: comes back with each event.
+    @inline(never)
     func watch(_ path: StorePath, token: Text) throws(GrantError) {
         _ = try ask(.watch(path, token: token))
     }
@@ -120,7 +128,9 @@ extension XenStore {
         throw .deadline("\(quoted: path.text) was not so in time")
     }
 
-    private func valueIfAny(_ path: StorePath) throws(GrantError) -> [UInt8]? {
+    /// The value of an entry; nil if it is not there.
+    @inline(never)
+    func valueIfAny(_ path: StorePath) throws(GrantError) -> [UInt8]? {
         do throws(GrantError) { return try read(path) } catch {
             guard case .store(_, _, .noSuchFile) = error else { throw error }
             return nil
@@ -130,6 +140,7 @@ extension XenStore {
 
 extension StorePath {
     /// A path that somebody named, with what is wrong with it as an error of use.
+    @inline(never)
     init(named path: Text) throws(GrantError) {
         do throws(Flaw) { self = try StorePath(path) } catch {
             throw .use("\(quoted: path) \(error.words)")
