@@ -77,6 +77,8 @@ enum ProgramMode: Equatable {
     case run
     /// It goes on beside the rest.
     case start
+    /// As `run`, with the console as its terminal; how it ends does not matter.
+    case interactive
     /// Beside the rest, and started again whenever it ends.
     case respawn
 }

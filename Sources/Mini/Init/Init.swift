@@ -121,7 +121,12 @@ final class Init {
             case .set(let file, let value): try InitStatements.set(file, value)
             case .mount(let request): try InitMounts.mount(request)
             case .grant(let request):
-                if let mapping = try InitGrants.carryOut(request) { held.append(mapping) }
+                // What is not to stay was good for a check.
+                let mapping = try InitGrants.map(request)
+                if request.isHeld { held.append(mapping) }
+                if let words = InitGrants.words(request) {
+                    return watch(try launcher.start(words), request.name, statement)
+                }
             case .wait(let request):
                 let id = try launcher.start { InitStatements.wait(request) }
                 return watch(id, InitStatements.name(request), statement)
@@ -146,6 +151,11 @@ final class Init {
                 InitChild(
                     id: try launcher.start(words), name: words[0], position: statement.position,
                     role: .started))
+        case .interactive:
+            return watch(
+                try launcher.start(words, isInteractive: true), words.first ?? "the shell",
+                statement,
+                isTried: true)
         case .respawn:
             services.append(InitService(words: words, position: statement.position))
             startServices()
@@ -154,17 +164,20 @@ final class Init {
     }
 
     private func watch(
-        _ id: ProcessID, _ name: Text, _ statement: BootStatement
+        _ id: ProcessID, _ name: Text, _ statement: BootStatement, isTried: Bool? = nil
     ) -> BootMachine.Event {
         children.append(
             InitChild(
                 id: id, name: name, position: statement.position,
-                role: .awaited(isTried: statement.isTried)))
+                role: .awaited(isTried: isTried ?? statement.isTried)))
         return .started
     }
 
     private func startShell() -> BootMachine.Event {
-        guard let words = InitLauncher.shell() else { return .noShell }
+        guard let words = InitLauncher.shell() else {
+            InitConsole.say("there is no shell")
+            return .noShell
+        }
         InitConsole.say("a shell; its end is the machine's")
         do throws(InitError) {
             children.append(

@@ -70,6 +70,10 @@ struct InitLauncher {
     /// Runs an applet, or replaces this process.
     /// - Returns: an exit code as a shell would give it.
     private func become(_ words: [Text]) -> Int32 {
+        guard let words = words.isEmpty ? Self.shell() : words else {
+            InitConsole.say("there is no shell")
+            return 127
+        }
         if let code = programs.run(words) { return code }
         let error = execute(words)
         InitConsole.say("cannot run \(quoted: words[0]): \(error)")

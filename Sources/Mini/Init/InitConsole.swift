@@ -31,14 +31,11 @@ enum InitConsole {
         if number > 2 { _ = Descriptor(owning: number) }
     }
 
-    /// False if a number is closed, or was filled with /dev/null when the program began.
+    /// False if there is no output: the number was closed, or filled with /dev/null when the
+    /// program began.
     private static var isOpen: Bool {
-        for number in 0...2 as ClosedRange<Int32> {
-            guard let status = try? FileStatus.of(number), status.number != nullDevice else {
-                return false
-            }
-        }
-        return true
+        guard let status = try? FileStatus.of(output) else { return false }
+        return status.number != nullDevice
     }
     private static let nullDevice = DeviceNumber(major: 1, minor: 3)
 

@@ -37,21 +37,39 @@ enum InitStatements {
 
     /// - Returns: the child's exit code.
     static func wait(_ request: WaitRequest) -> Int32 {
+        do throws(InitError) { try wait(for: request) } catch {
+            InitConsole.say(error.text)
+            return 1
+        }
+        return 0
+    }
+
+    private static func wait(for request: WaitRequest) throws(InitError) {
         let deadline = Deadline.after(request.patience)
         switch request.subject {
         case .file(let name):
             while (try? Descriptor.open(name, .path).number) == nil {
-                if deadline.isOver {
-                    InitConsole.say("\(quoted: name) has not appeared in time")
-                    return 1
-                }
+                if deadline.isOver { throw .refused("\(quoted: name) has not appeared in time") }
                 Clock.sleep(min(pause, deadline.remaining ?? pause))
             }
-            return 0
-        case .store, .event:
-            InitConsole.say("cannot wait for the store or an event yet")
-            return 1
+        case .store(let path, let value):
+            do throws(GrantError) {
+                let path = try StorePath(checking: path)
+                _ = try XenStore(deadline: deadline).wait(for: path) { found in
+                    if let value { found == value.bytes } else { found != nil }
+                }
+            } catch { throw .grant(error) }
+        case .event:
+            throw .refused("cannot wait for an event yet")
         }
     }
     private static let pause = Nanoseconds.milliseconds(20)
+}
+
+extension StorePath {
+    fileprivate init(checking word: Text) throws(GrantError) {
+        do throws(Flaw) { try self.init(word) } catch {
+            throw .use("\(quoted: word) \(error.words)")
+        }
+    }
 }

@@ -8,6 +8,4 @@ struct InnerPrograms {
     /// Looks at a command line without running it.
     /// - Returns: what is wrong with it; nil for nothing, or for no applet.
     var complaint: ([Text]) -> Text?
-    /// True if a word names an applet.
-    var has: (Text) -> Bool
 }

@@ -34,6 +34,7 @@ struct StatementForm {
             StatementForm(
                 name: "respawn", usage: "respawn PROGRAM [ARGUMENT...]",
                 read: { (words) throws(TableError) in try program(&words, .respawn) }),
+            StatementForm(name: "shell", usage: "shell [PROGRAM [ARGUMENT...]]", read: shell),
             StatementForm(name: "exec", usage: "exec PROGRAM [ARGUMENT...]", read: exec),
             StatementForm(
                 name: "switch-root", usage: "switch-root FOLDER PROGRAM [ARGUMENT...]",
@@ -69,9 +70,16 @@ struct StatementForm {
     // MARK: Other domains
 
     private static func grant(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        var request = GrantRequest(
-            name: try words.next("a name"), domain: try words.next("the domain"),
-            references: try words.next("the grant references"))
+        let name = try words.next("a name")
+        let domain = try words.domain()
+        guard let list = words.rest.first else {
+            throw words.error(.missing("the grant references", usage: words.usage))
+        }
+        let references = try words.next("the grant references")
+        guard references.isStorePath || GrantList.references(references) != nil else {
+            throw words.error(.notA("a list of grants as 8,12-15, or @PATH", references), at: list)
+        }
+        var request = GrantRequest(name: name, domain: domain, references: references)
         try words.options { (option) throws(TableError) in
             switch option.name {
             case "write": request.isWritable = try option.flag()
@@ -104,7 +112,7 @@ struct StatementForm {
         case "event":
             request = WaitRequest(
                 subject: .event(
-                    domain: try words.next("the domain"), port: try words.next("the port")))
+                    domain: try words.domain(), port: try words.next("the port")))
         default: throw words.error(.notA("file, store or event", kind.text), at: kind)
         }
         try words.options { (option) throws(TableError) in
@@ -134,6 +142,11 @@ struct StatementForm {
         _ words: inout StatementWords, _ mode: ProgramMode
     ) throws(TableError) -> BootRequest {
         .program(try words.all("the program"), mode)
+    }
+
+    private static func shell(_ words: inout StatementWords) throws(TableError) -> BootRequest {
+        if words.rest.isEmpty { return .program([], .interactive) }
+        return .program(try words.all("the program"), .interactive)
     }
 
     private static func exec(_ words: inout StatementWords) throws(TableError) -> BootRequest {

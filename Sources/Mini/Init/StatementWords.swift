@@ -28,6 +28,16 @@ struct StatementWords {
         return word.text
     }
 
+    /// A domain's number, or where in the store it stands.
+    mutating func domain() throws(TableError) -> Text {
+        let first = rest.first
+        let word = try next("the domain")
+        guard word.isStorePath || word.number.flatMap({ DomainID($0) }) != nil else {
+            throw error(.notA("a domain: 0 to 32751, or @PATH", word), at: first)
+        }
+        return word
+    }
+
     /// All that are left, at least one.
     mutating func all(_ what: StaticText) throws(TableError) -> [Text] {
         if rest.isEmpty { throw error(.missing(what, usage: usage)) }
@@ -63,6 +73,11 @@ struct StatementWords {
             if try !take(option) { throw error(.unknownOption(option.name), at: word) }
         }
     }
+}
+
+extension Text {
+    /// True for `@PATH`.
+    var isStorePath: Bool { bytes.first == UInt8(ascii: "@") }
 }
 
 /// `NAME` or `NAME=VALUE`.

@@ -41,5 +41,34 @@ enum SwitchRoot {
             throw .refused("the root is no initramfs: nothing is switched")
         }
     }
-    private static func removeEverything() {}
+
+    // MARK: Freeing the old root
+
+    /// Removes what is in the old root's own file system; whatever is mounted there is left alone.
+    private static func removeEverything() {
+        guard let root = try? Descriptor.open("/", .directory),
+            let status = try? root.status()
+        else { return }
+        remove(contentsOf: root, "", device: status.identity.device, depth: 0)
+    }
+
+    private static let deepest = 64
+
+    private static func remove(
+        contentsOf folder: borrowing Descriptor, _ path: Text, device: UInt64, depth: Int
+    ) {
+        guard depth < deepest, let names = try? FileSystem.names(in: folder) else { return }
+        for name in names {
+            let child: Text = "\(path)/\(name)"
+            if let inner = try? Descriptor.open(child, .directory) {
+                guard let status = try? inner.status(), status.identity.device == device else {
+                    continue
+                }
+                remove(contentsOf: inner, child, device: device, depth: depth + 1)
+                _ = try? FileSystem.removeDirectory(child)
+            } else {
+                _ = try? Files.remove(child)
+            }
+        }
+    }
 }

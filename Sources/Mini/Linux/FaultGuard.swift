@@ -10,6 +10,7 @@ enum FaultGuard {
     ]
     private static let onStack: UInt = 0x0800_0000
     private static let hasRestorer: UInt = 0x0400_0000
+    private static let hasInformation: UInt = 4
     private static let stackSize = 16384
 
     /// Handles the faults from now on.
@@ -21,8 +22,11 @@ enum FaultGuard {
             try SystemCall.make(.signalStack, address, 0)
         }
         var action = mini_sigaction()
-        action.handler = { FaultGuard.stand(Signal(rawValue: $0)) }
-        action.flags = onStack | hasRestorer
+        let handler: @convention(c) (Int32, UnsafePointer<Int32>) -> Void = {
+            unsafe FaultGuard.stand($0, $1)
+        }
+        action.handler = unsafe unsafeBitCast(handler, to: (@convention(c) (Int32) -> Void).self)
+        action.flags = onStack | hasRestorer | hasInformation
         action.restorer = mini_signal_return
         try set(action)
     }
@@ -40,9 +44,11 @@ enum FaultGuard {
         }
     }
 
-    private static func stand(_ signal: Signal) {
-        try? Transfer.write(
-            2, "mini: a fault of our own, signal \(signal.rawValue); standing still\n")
+    /// - Parameter information: siginfo_t; its third word tells who sent the signal.
+    private static func stand(_ signal: Int32, _ information: UnsafePointer<Int32>) {
+        // Up to 0 are processes, which cannot harm process 1 with any other signal either.
+        if unsafe information[2] <= 0 { return }
+        try? Transfer.write(2, "mini: a fault of our own, signal \(signal); standing still\n")
         while true { Clock.sleep(.milliseconds(3_600_000)) }
     }
 }
