@@ -4,7 +4,7 @@
 
 machines=$root/out/initramfs
 # The reason why there is no machine here, for a SKIP line; empty while nothing is missing.
-machine_missing=
+export machine_missing=
 
 # Modules that the tests load, which need no other one.
 machine_modules=(drivers/net/dummy.ko fs/fuse/fuse.ko)
@@ -58,7 +58,7 @@ machine_make() {
         { machine_missing="cannot unpack $package" && return 1; }
     mv "$folder"/boot/vmlinuz-* "$folder/vmlinuz"
     find "$folder/lib" -name '*.ko' -exec mv -t "$folder/modules" {} +
-    rm -rf "$folder"/{boot,lib} "$package"
+    (cd "$folder" && rm -rf boot lib "$package")
     : >"$folder/fetched"
 }
 

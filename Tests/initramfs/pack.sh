@@ -39,7 +39,7 @@ refused() {
     fi
 }
 
-options=(--dir sys,555 --dir /proc --node /dev/console=c:5:1 --node disk,640=b:259:70000 --node fifo=p
+options=(--dir "sys,555" --dir /proc --node /dev/console=c:5:1 --node "disk,640=b:259:70000" --node fifo=p
     --link /bin/sh=../mini/busybox=x)
 files=("$tree=/" "$tree/etc/words=second,0644" "$tree/etc=/etc.copy/")
 

@@ -51,7 +51,7 @@ struct Gathering {
         let type = status.mode & FileMode.type
         var body = ArchiveMember.Body.none
         if type == FileMode.regular {
-            if let archive, archive.device == status.device, archive.inode == status.inode {
+            if let archive, archive.identity == status.identity {
                 throw .isArchive(name)
             }
             guard let size = UInt32(exactly: status.size) else {
