@@ -163,6 +163,19 @@ oracle() {
     "$(tool ld.lld)" -m elf_i386 -static --image-base=0x56000000 -z noexecstack -o out/oracle out/oracle.o
 }
 
+# --- an initramfs, and what gets installed -----------------------------------------------------------
+
+# out/ARCH/initramfs.cpio: mini as the init, and the demo guest for it to start.
+initramfs() {
+    build x86_64 i386
+    guests
+    local arch
+    for arch in x86_64 i386; do
+        SOURCE_DATE_EPOCH=0 out/x86_64/mini-pack out/$arch/initramfs.cpio "out/$arch/mini=init,755" out/guests/demo=demo,755
+        say "out/$arch/initramfs.cpio: $(stat -c %s out/$arch/initramfs.cpio) bytes"
+    done
+}
+
 # --- the commands -------------------------------------------------------------------------------
 
 run() {
@@ -206,6 +219,7 @@ usage: ./build.sh [command]
   run xen          boot Xen in QEMU: a prompt in dom0 with mini-grant, and a second domain
   test             every test: lint, both builds, unit tests, system tests, a real Xen
   bench            measure speed and size, as ratios against peers
+  initramfs        make out/ARCH/initramfs.cpio: mini as the init, and the demo guest
   guests           build the small guest kernels of Tests/Guests into out/guests
   oracle           build out/oracle, the native side of the differential test
   lint             check the formatting
@@ -217,6 +231,7 @@ case ${1:-build} in
 build) build x86_64 i386 ;;
 x86_64 | i386) build "$1" ;;
 guests) guests ;;
+initramfs) initramfs ;;
 oracle) oracle ;;
 run) shift && run "$@" ;;
 test) shift && test_all "$@" ;;
