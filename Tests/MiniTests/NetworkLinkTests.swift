@@ -109,7 +109,9 @@ private let requests: [NetworkRequest] = [
 private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
     do throws(LauncherError) {
         // The link goes while the kernel is still there.
-        let text = try kernel.play { () throws(LauncherError) in try request.open().description }
+        let text = try kernel.play { () throws(LauncherError) in
+            try request.open(beside: []).description
+        }
         return string(text)
     } catch { return "\(error.exitCode) " + string(error.text) }
 }
@@ -118,7 +120,7 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
     @Test("an address is the tap's own, which comes up with it")
     func address() throws {
         let kernel = TapKernel()
-        let link = try kernel.play { () throws(LauncherError) in try requests[0].open() }
+        let link = try kernel.play { () throws(LauncherError) in try requests[0].open(beside: []) }
         #expect(string(link.description) == "network: tap \"tap4\", 02:03:04:05:06:07")
         #expect(
             kernel.now.requests == [
@@ -134,7 +136,7 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
             (requests[1], ["hardware tap4 1 [2, 0, 0, 0, 0, 9]"]), (requests[2], []),
         ] {
             let kernel = TapKernel()
-            _ = try kernel.play { () throws(LauncherError) in try request.open() }
+            _ = try kernel.play { () throws(LauncherError) in try request.open(beside: []) }
             #expect(
                 kernel.now.requests == ["open /dev/net/tun", "make tap%d 4098"] + hardware + [
                     "index? tap4", "bridge br0 77", "flags? tap4", "flags tap4 4099",
@@ -146,7 +148,7 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
     @Test("a tap by its name is taken as it is")
     func tap() throws {
         let kernel = TapKernel()
-        _ = try kernel.play { () throws(LauncherError) in try requests[3].open() }
+        _ = try kernel.play { () throws(LauncherError) in try requests[3].open(beside: []) }
         #expect(
             kernel.now.requests == ["open /dev/net/tun", "make guest7 4098", "hardware? guest7"])
     }
@@ -202,7 +204,7 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
     @Test("a link that goes takes its tap along")
     func closing() throws {
         let kernel = TapKernel()
-        try kernel.play { () throws(LauncherError) in _ = try requests[0].open() }
+        try kernel.play { () throws(LauncherError) in _ = try requests[0].open(beside: []) }
         #expect(kernel.now.open.isEmpty)
     }
 }

@@ -42,6 +42,12 @@ struct LaunchSettings {
                     settings.plan.devices.append(.network(try NetworkArgument.tap(word)))
                 }),
             Option(
+                name: "--sharenet", argument: "FILE",
+                help: "a network of all guests that name this file",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.plan.devices.append(.network(.shared(word)))
+                }),
+            Option(
                 name: "--engine", argument: "NAME",
                 help: "auto, lguest (the kernel's device) or builtin (auto)",
                 apply: { (settings, word) throws(CommandError) in try settings.setEngine(word) }),

@@ -6,7 +6,6 @@
 
 /// Facts of the page that is shared by those on a network.
 enum NetworkPage {
-    static let slots = 682
     /// Bytes of a slot's entry: a hardware address, or zeros where nobody is.
     static let entrySize: UInt32 = 6
     /// In an entry's first byte: wants every frame.
@@ -14,6 +13,31 @@ enum NetworkPage {
 
     /// Distance of a slot's DMA key from the page's start.
     static func key(_ slot: UInt32) -> UInt32 { 4 * slot }
+
+    /// Puts a network that guests share on the device page: its page is the file's, and the
+    /// guests send to each other without the launcher.
+    /// - Parameters:
+    ///   - descriptor: of the file, open for reading and writing.
+    ///   - slot: the guest's own; what a guest before it left there is cleared.
+    static func share(
+        _ descriptor: Int32, slot: UInt32, on devices: inout DevicePage, in memory: GuestMemory
+    ) throws(Errno) {
+        let features = DeviceFeatures.withoutChecksums.union(.ownSlot(slot))
+        guard let place = devices.add(.network, features: features, pages: 1, in: memory),
+            let page = memory.range(place.page, 4096)
+        else { return }
+        try memory.share(page, file: descriptor, slot: slot)
+        clear(in: memory)
+    }
+
+    /// Takes the guest's entries out of the pages that it shares.
+    static func clear(in memory: GuestMemory) {
+        for page in memory.sharedPages {
+            let start = page.start + entrySize * page.slot
+            guard let entry = memory.range(start, entrySize) else { continue }
+            for index in 0..<Int(entrySize) { unsafe memory.writable(entry)[index] = 0 }
+        }
+    }
 }
 
 /// One tap in the service of a guest.

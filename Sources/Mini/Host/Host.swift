@@ -32,6 +32,9 @@ final class Host {
     var lastErrorCode: UInt32 = 0
     private var watched: [Poll.Interest] = []
     private var awaited: [UInt32] = []
+    /// The ways from and to guests that share a page with ours.
+    var inlets: [PeerInlet] = []
+    var outlets: [PeerOutlet] = []
 
     /// - Throws: ENOMEM.
     init(memory: GuestMemory, abi: GuestABI) throws(Errno) {
@@ -56,6 +59,7 @@ final class Host {
     ) throws(Errno) -> Int {
         let acceptable = !abi.namesPageOffset || pageOffset < Self.reservedTop
         if let errno = machine.initialize(acceptable: acceptable) { throw errno }
+        for page in memory.sharedPages { inlets.append(try PeerInlet(page)) }
         self.pageLimit = pageLimit
         self.pageOffset = pageOffset
         let cpu = processor
@@ -128,10 +132,7 @@ final class Host {
     /// True if one of them has a buffer; of a long array only the first ones are looked at.
     private var hasAwaitedBuffer: Bool {
         awaited.contains { key in
-            guard let binding = bindings[key] else { return false }
-            return (0..<min(UInt32(binding.count), 16)).contains { index in
-                memory.load32(binding.buffers &+ index &* GuestABI.dmaRecordSize) == 0
-            }
+            bindings[key].map { hasFreeBuffer($0) } ?? false
         }
     }
 
@@ -139,6 +140,8 @@ final class Host {
         machine.close()
         clock.cancelEvent()
         bindings = DmaBindings()
+        inlets = []
+        outlets = []
     }
 
     // MARK: - Run loop
@@ -169,6 +172,7 @@ final class Host {
                 machine.pause()
                 throw .again
             }
+            serveWaitingPeers()
             if clock.isTimeToLook(), try anyWatchedReady(timeout: Nanoseconds(count: 0)) {
                 machine.pause()
                 throw .again
@@ -225,9 +229,15 @@ final class Host {
         }
     }
 
+    /// Waits for the launcher's descriptors, and for those of other guests, which are served.
+    /// - Returns: true if one of the launcher's is ready.
     private func anyWatchedReady(timeout: Nanoseconds?) throws(Errno) -> Bool {
-        if watched.isEmpty && timeout == Nanoseconds(count: 0) { return false }
-        return try Poll.wait(watched, timeout: timeout).contains(true)
+        var interests = watched
+        for inlet in inlets { interests += inlet.watched.map { Poll.Interest($0) } }
+        if interests.isEmpty && timeout == Nanoseconds(count: 0) { return false }
+        let ready = try Poll.wait(interests, timeout: timeout)
+        if ready[watched.count...].contains(true) { servePeers() }
+        return ready[..<watched.count].contains(true)
     }
 
     // MARK: - Common to all parts

@@ -153,7 +153,8 @@ final class Init {
                     role: .started))
         case .interactive:
             return watch(
-                try launcher.start(words, isInteractive: true), words.first ?? "the shell", statement,
+                try launcher.start(words, isInteractive: true), words.first ?? "the shell",
+                statement,
                 isTried: true)
         case .respawn:
             services.append(InitService(words: words, position: statement.position))

@@ -104,6 +104,7 @@ final class Launcher {
         guest?.device.close()
         guest = nil
         loaded = nil
+        if let memory { NetworkPage.clear(in: memory) }
         memory = nil
         var result = outcome
         for disk in disks {
@@ -172,7 +173,7 @@ final class Launcher {
         for request in plan.devices {
             switch request {
             case .block(let request): disks.append(try request.open(notice: notice))
-            case .network(let request): if isFirst { links.append(try request.open()) }
+            case .network(let request): if isFirst { links.append(try request.open(beside: links)) }
             }
         }
         if let report, isFirst { for link in links { report(link.description) } }
@@ -182,7 +183,7 @@ final class Launcher {
         guard let memory, let loaded else { return }
         let (kernel, layout) = (loaded.kernel, loaded.layout)
         var page = DevicePage(at: layout.descriptorPage)
-        let (blocks, networks) = addDevices(to: &page, in: memory, kernel.abi.dma)
+        let (blocks, networks) = try addDevices(to: &page, in: memory, kernel.abi.dma)
         _ = page.add(.console, in: memory)
         let device = try makeDevice(memory, kernel.abi)
         let request = InitializeRequest(
@@ -202,7 +203,7 @@ final class Launcher {
     /// Puts the devices on the page in the order in which they were asked for.
     private func addDevices(
         to page: inout DevicePage, in memory: GuestMemory, _ layout: GuestABI.DMALayout
-    ) -> ([BlockDevice], [NetworkDevice]) {
+    ) throws(LauncherError) -> ([BlockDevice], [NetworkDevice]) {
         var (blocks, networks): ([BlockDevice], [NetworkDevice]) = ([], [])
         var (disks, links) = (disks[...], links[...])
         for request in plan.devices {
@@ -217,6 +218,11 @@ final class Launcher {
                     let network = NetworkDevice(
                         tap, address: address, on: &page, in: memory, layout: layout)
                     if let network { networks.append(network) }
+                case .shared(let file)?:
+                    do throws(Errno) {
+                        try NetworkPage.share(
+                            file.descriptor, slot: file.slot, on: &page, in: memory)
+                    } catch { throw .host("map network file", name: file.name, error) }
                 case nil: continue
                 }
             }

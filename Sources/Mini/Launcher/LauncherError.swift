@@ -79,6 +79,7 @@ enum LauncherError: Error, Equatable {
     case disk(name: Text, DiskError)
     /// Somebody else has locked it.
     case diskInUse(name: Text)
+    case networkFile(name: Text, NetworkFileError)
     /// Devices with their console's slot taken off.
     case tooManyDevices(count: Int, most: Int)
     /// Bytes, NUL included.
@@ -89,10 +90,12 @@ enum LauncherError: Error, Equatable {
         switch self {
         case .source(_, _, .use): 2
         case .source, .host, .system, .device, .engine, .otherDevice, .guestMemory, .diskInUse: 1
+        case .networkFile(_, .full): 1
+        case .networkFile(_, .twice): 2
         case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong,
             .tooManyDevices:
             2
-        case .image, .initrdEmpty, .initrdNotAFile, .initrdTooLarge, .disk: 3
+        case .image, .initrdEmpty, .initrdNotAFile, .initrdTooLarge, .disk, .networkFile: 3
         }
     }
 
@@ -125,6 +128,7 @@ enum LauncherError: Error, Equatable {
         case .disk(let name, let error): "disk \(quoted: name) \(error.text)"
         case .diskInUse(let name):
             "disk \(quoted: name) is in use by another process"
+        case .networkFile(let name, let error): "network file \(quoted: name) \(error.text)"
         case .tooManyDevices(let count, let most):
             "\(count) devices are too many: a guest can have \(most) beside its console"
         case .commandLineTooLong(let length, let limit):

@@ -2,7 +2,7 @@
 // with an address or on a bridge, or one that somebody else has set up.
 // Source: docs/abi/lguest.md §5.2 (net), netdevice(7).
 
-/// `--tunnet` and `--tap`.
+/// `--tunnet`, `--tap` and `--sharenet`.
 enum NetworkRequest: Equatable {
     /// A new tap; the host's end has this address.
     case address(InternetAddress)
@@ -10,15 +10,22 @@ enum NetworkRequest: Equatable {
     case bridge(InterfaceName, HardwareAddress?)
     /// This tap, made if it is not there; nothing of it is configured.
     case tap(InterfaceName)
+    /// An Ethernet of all guests that name this file.
+    case shared(Text)
 }
 
 /// An open network.
 enum NetworkLink {
     case tap(Tap, HardwareAddress)
+    case shared(NetworkFile)
 }
 
 extension NetworkRequest {
-    func open() throws(LauncherError) -> NetworkLink {
+    /// - Parameter links: those that were opened before.
+    func open(beside links: [NetworkLink]) throws(LauncherError) -> NetworkLink {
+        if case .shared(let name) = self {
+            return .shared(try NetworkFile(name, beside: links.compactMap { $0.file }))
+        }
         let tap = try openTap()
         let name = tap.name
         tap.trustChecksums()
@@ -42,7 +49,7 @@ extension NetworkRequest {
                 throw .host("put a tap on bridge", name: bridge.text, error)
             }
             try Self.bringUp(name, control)
-        case .tap: break
+        case .tap, .shared: break
         }
         do throws(Errno) { return .tap(tap, try control.hardwareAddress(of: name)) } catch {
             throw .host("ask for the hardware address of tap", name: name.text, error)
@@ -73,10 +80,13 @@ extension NetworkRequest {
 }
 
 extension NetworkLink {
+    fileprivate var file: NetworkFile? { if case .shared(let file) = self { file } else { nil } }
+
     /// For `--verbose`.
     var description: Text {
         switch self {
         case .tap(let tap, let address): "network: tap \(quoted: tap.name.text), \(address)"
+        case .shared(let file): "network: file \(quoted: file.name), slot \(file.slot)"
         }
     }
 }

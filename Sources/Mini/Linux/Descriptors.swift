@@ -12,6 +12,12 @@ struct Descriptor: ~Copyable {
 
     deinit { _ = try? SystemCall.make(.close, Int(number)) }
 
+    /// Waits for nothing in what it writes, whoever else has the same file open; nil where that
+    /// cannot be, as for sockets.
+    static func neverWaiting(_ number: Int32) -> Descriptor? {
+        try? open("/proc/self/fd/\(number)", .writeOnlyNow)
+    }
+
     /// How a file is opened. Source: asm-generic/fcntl.h.
     struct OpenMode: RawRepresentable {
         let rawValue: Int
@@ -39,6 +45,8 @@ struct Descriptor: ~Copyable {
         static let path = OpenMode(rawValue: 0o12000000)
         /// A folder, never through a symbolic link: O_DIRECTORY | O_NOFOLLOW.
         static let ownDirectory = OpenMode(rawValue: 0o2700000)
+        /// For writing, never waiting: O_WRONLY | O_NONBLOCK | O_NOCTTY.
+        static let writeOnlyNow = OpenMode(rawValue: 0o2104401)
 
         /// What may be done with a file that is made here, as far as the user's mask lets.
         private(set) var permissions = 0o666

@@ -51,8 +51,9 @@ struct Signal: RawRepresentable, Equatable {
 }
 
 extension Signal {
-    /// SA_RESTORER: an action brings its own way back into the program.
-    static let hasRestorer: UInt = 0x0400_0000
+    /// SA_RESTORER and SA_SIGINFO: a handler brings its own way back into the program, which is
+    /// rt_sigreturn; for a handler without SA_SIGINFO i386 would want another.
+    static let returnsByItself: UInt = 0x0400_0000 | 0x4
 
     /// Sets what happens when it comes.
     /// - Returns: what happened before.
@@ -149,6 +150,14 @@ struct SignalQueue: ~Copyable {
         }
         return count == MemoryLayout<mini_signalfd_siginfo>.size
             ? Signal(rawValue: Int32(record.number)) : nil
+    }
+
+    /// Sleeps until one of the signals has come.
+    func wait() throws(Errno) -> Signal {
+        while true {
+            _ = try Poll.wait([Poll.Interest(descriptor)], timeout: nil)
+            if let signal = try next() { return signal }
+        }
     }
 
     /// Lets the process be stopped, here and now, as job control wants; returns when it goes on.

@@ -133,7 +133,7 @@ private struct Rescue: ~Copyable {
         try useStack(Int(bitPattern: unsafe rescue.stack.start), flags: 0)
         var action = mini_sigaction()
         action.handler = { Rescue.restore(Signal(rawValue: $0)) }
-        action.flags = onStack | Signal.hasRestorer | onlyOnce
+        action.flags = onStack | Signal.returnsByItself | onlyOnce
         action.restorer = mini_signal_return
         try setAction(action)
         return rescue

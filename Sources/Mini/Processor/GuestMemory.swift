@@ -27,6 +27,20 @@ struct GuestRange: Equatable {
     }
 }
 
+/// A page of guest memory that is also a page of a file, which other guests have, too.
+struct SharedPage: Equatable {
+    /// Each has a slot there: an aligned word to send to, and a byte of the file that is locked.
+    static let slots = 682
+
+    /// Guest-physical address.
+    let start: UInt32
+    let file: FileIdentity
+    /// Open for reading and writing as long as the guest lives.
+    let descriptor: Int32
+    /// The slot whose byte this process has locked.
+    let slot: UInt32
+}
+
 /// Guest-physical memory, zero when made, taken from the machine when touched.
 @safe final class GuestMemory {
     private let mapping: Mapping
@@ -110,6 +124,29 @@ struct GuestRange: Equatable {
         try mapping.overlay(
             at: Int(range.start), count: Int(range.count), file: descriptor,
             fileOffset: fileOffset)
+    }
+
+    /// Pages that other guests have, too.
+    private(set) var sharedPages: [SharedPage] = []
+
+    /// Maps the first page of a file over a guest page, for all who have it.
+    /// - Parameters:
+    ///   - range: a page.
+    ///   - descriptor: open for reading and writing as long as this memory is used.
+    ///   - slot: the one that is this guest's.
+    func share(_ range: GuestRange, file descriptor: Int32, slot: UInt32) throws(Errno) {
+        let identity = try FileStatus.of(descriptor).identity
+        willWrite(range)
+        try mapping.overlay(
+            at: Int(range.start), count: Int(range.count), file: descriptor, fileOffset: 0,
+            shared: true)
+        sharedPages.append(
+            SharedPage(start: range.start, file: identity, descriptor: descriptor, slot: slot))
+    }
+
+    /// The shared page that an address is in.
+    func sharedPage(of address: UInt32) -> SharedPage? {
+        sharedPages.first { $0.start == address & ~4095 }
     }
 
     /// Tells the processor that these bytes are about to change under it.
