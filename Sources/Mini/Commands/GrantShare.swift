@@ -78,14 +78,10 @@ private final class Publication {
         store = try XenStore(deadline: .after(XenStore.patience))
         try store.write(self.path, value.bytes)
         isThere = true
-        // The owner stays; the first entry is what everybody else may do.
-        guard let owner = try store.permissions(of: self.path).first else { return }
-        try store.setPermissions(
-            of: self.path,
-            [
-                StorePermission(.none, owner.domain),
-                StorePermission(.read, UInt32(domain.rawValue)),
-            ])
+        guard let permissions = try store.permissions(of: self.path).forReading(by: domain) else {
+            return
+        }
+        try store.setPermissions(of: self.path, permissions)
     }
 
     /// Removes the entry: the references mean nothing any more.
