@@ -38,19 +38,12 @@ private func manual(_ page: String) throws -> String {
             #expect(code == 0)
             #expect(errors == "")
             #expect(output.contains("  mini-launch "))
-            #expect(output.contains("  mini-grant ") && !output.contains("mini-init"))
+            #expect(output.contains("  mini-grant ") && output.contains("  mini-init "))
         }
     }
 
     @Test("--version tells the version")
     func version() { #expect(run("mini --version") == (0, "mini 0.1\n", "")) }
-
-    @Test("an applet that comes later says so in one line", arguments: ["mini-init"])
-    func absent(name: String) {
-        let answer = "\(name): this build of mini does not have that applet\n"
-        #expect(run(name) == (2, "", answer))
-        #expect(run("mini \(name)") == (2, "", answer))
-    }
 
     @Test("an unknown applet or option is refused")
     func unknown() {
