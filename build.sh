@@ -105,13 +105,13 @@ compile() {
     done
     local sources
     mapfile -t sources < <(find Sources/Mini -name '*.swift' | LC_ALL=C sort)
-    swiftc -target "$target" -Xcc -march="$cpu" -enable-experimental-feature Embedded -wmo -static-stdlib -O \
+    swiftc -target "$target" -Xcc -march="$cpu" -enable-experimental-feature Embedded -wmo -static-stdlib -Osize \
         -swift-version 6 -strict-memory-safety -enforce-exclusivity=unchecked \
         -I "$toolchain/lib/swift/embedded" -I Sources/CShim/include \
         -Xfrontend -disable-stack-protector -Xfrontend -function-sections \
         -file-prefix-map "$root"=. -module-name Mini \
         -c "${sources[@]}" -o "$out/objects/mini.swift.o"
-    "$(tool ld.lld)" -m "$emulation" -static "${placing[@]}" --gc-sections -z noexecstack -z norelro --build-id=none -s \
+    "$(tool ld.lld)" -m "$emulation" -static "${placing[@]}" --gc-sections --icf=all -z noexecstack -z norelro --build-id=none -s \
         -o "$out/mini" "${objects[@]}" "$out/objects/mini.swift.o" "${libraries[@]}"
     local applet
     for applet in mini-launch mini-grant mini-init mini-pack; do ln -sf mini "$out/$applet"; done
