@@ -75,16 +75,8 @@ private final class Publication {
     init(_ value: Text, at path: Text, for domain: DomainID) throws(GrantError) {
         self.path = try StorePath(named: path)
         store = try XenStore(deadline: .after(XenStore.patience))
-        try store.write(self.path, value.bytes)
         isThere = true
-        // The owner stays; the first entry is what everybody else may do.
-        guard let owner = try store.permissions(of: self.path).first else { return }
-        try store.setPermissions(
-            of: self.path,
-            [
-                StorePermission(.none, owner.domain),
-                StorePermission(.read, UInt32(domain.rawValue)),
-            ])
+        try store.publish(value, at: self.path, for: domain)
     }
 
     /// Removes the entry: the references mean nothing any more.
