@@ -2,7 +2,7 @@
 # System tests: the built binaries as a person runs them, with the guests of Tests/Guests.
 # Each test says what must be true; a test that cannot run says why it was skipped.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

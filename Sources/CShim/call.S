@@ -1,5 +1,5 @@
-// The system call instruction, the signal return stub, and (in the freestanding
-// release) the program's first instruction. System V calling conventions.
+// The system call instruction, the signal return stub, the first steps of a thread, and (in
+// the freestanding release) the program's first instruction. System V calling conventions.
 
     .text
 
@@ -25,6 +25,31 @@ mini_signal_return:
     movl $15, %eax              // rt_sigreturn
     syscall
     .size mini_signal_return, . - mini_signal_return
+
+// clone(flags, stack, identity, identity, 0); the new thread calls function(argument), which
+// must not return. (number, flags, stack, identity, function, argument)
+    .globl mini_start_thread
+    .type mini_start_thread, @function
+mini_start_thread:
+    subq $16, %rdx
+    movq %r8, (%rdx)
+    movq %r9, 8(%rdx)
+    movq %rdi, %rax
+    movq %rsi, %rdi
+    movq %rdx, %rsi
+    movq %rcx, %rdx
+    movq %rcx, %r10
+    xorl %r8d, %r8d
+    syscall
+    testq %rax, %rax
+    jz 1f
+    ret
+1:  xorl %ebp, %ebp
+    popq %rax
+    popq %rdi
+    call *%rax
+    hlt
+    .size mini_start_thread, . - mini_start_thread
 
 #ifdef MINI_FREESTANDING
     .globl _start
@@ -73,6 +98,40 @@ mini_signal_return:
     movl $173, %eax             // rt_sigreturn
     int $0x80
     .size mini_signal_return, . - mini_signal_return
+
+// As above; on i386 the fourth argument of clone is the thread-local storage, the fifth the
+// second identity. The argument of the function stands at a multiple of 16.
+    .globl mini_start_thread
+    .type mini_start_thread, @function
+mini_start_thread:
+    pushl %ebp
+    pushl %edi
+    pushl %esi
+    pushl %ebx
+    movl 28(%esp), %ecx
+    subl $20, %ecx
+    movl 36(%esp), %eax
+    movl %eax, (%ecx)
+    movl 40(%esp), %eax
+    movl %eax, 4(%ecx)
+    movl 20(%esp), %eax
+    movl 24(%esp), %ebx
+    movl 32(%esp), %edx
+    xorl %esi, %esi
+    movl %edx, %edi
+    int $0x80
+    testl %eax, %eax
+    jz 1f
+    popl %ebx
+    popl %esi
+    popl %edi
+    popl %ebp
+    ret
+1:  xorl %ebp, %ebp
+    popl %eax
+    call *%eax
+    hlt
+    .size mini_start_thread, . - mini_start_thread
 
 #ifdef MINI_FREESTANDING
     .globl _start

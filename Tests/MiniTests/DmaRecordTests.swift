@@ -67,25 +67,3 @@ func put(
         #expect(DmaRecord(at: 0x10000 - 100, in: memory, layout: .lengthsFirst) != nil)
     }
 }
-
-@Suite struct DevicePageTests {
-    @Test("descriptors fill the slots in turn, and slot n has interrupt n + 1")
-    func slots() throws {
-        let memory = try GuestMemory(count: 0x2000)
-        var page = DevicePage(at: 0x1000)
-        for slot in 0..<16 {
-            #expect(page.add(.console, in: memory) == UInt32(slot + 1))
-            #expect(memory.load32(0x1000 + 12 * UInt32(slot)) == 1)
-            #expect(memory.load32(0x1004 + 12 * UInt32(slot)) == 0)
-        }
-        #expect(page.add(.console, in: memory) == nil)
-        #expect(memory.load32(0x1000 + 12 * 16) == 0)
-    }
-
-    @Test("a page that is not guest memory takes no device")
-    func outside() throws {
-        let memory = try GuestMemory(count: 0x1000)
-        var page = DevicePage(at: 0x1000)
-        #expect(page.add(.console, in: memory) == nil)
-    }
-}

@@ -35,12 +35,24 @@ final class FakeTerminal: Sendable {
         var failing: (call: Int, errno: Errno)?
     }
     private let state = Mutex(State())
+    /// Another part of the kernel, which is asked first; nil from it for what is not its own.
+    private let device: @Sendable (SystemCall) -> Int?
 
     static let cooked: UInt32 = 0x8A3B
     static let raw: UInt32 = 0x8A3B & ~0xB
     private static let signalDescriptor = 1000
 
-    init(_ change: (inout State) -> Void = { _ in }) { state.withLock { change(&$0) } }
+    convenience init(_ change: (inout State) -> Void = { _ in }) {
+        self.init(device: { _ in nil }, change)
+    }
+
+    init(
+        device: @escaping @Sendable (SystemCall) -> Int?,
+        _ change: (inout State) -> Void = { _ in }
+    ) {
+        self.device = device
+        state.withLock { change(&$0) }
+    }
 
     var now: State { state.withLock { $0 } }
 
@@ -60,7 +72,7 @@ final class FakeTerminal: Sendable {
             if let failing = state.failing, failing.call == state.calls.count {
                 return -Int(failing.errno.rawValue)
             }
-            return Self.answer(call, &state)
+            return device(call) ?? Self.answer(call, &state)
         }
     }
 
@@ -100,6 +112,8 @@ final class FakeTerminal: Sendable {
             }
             return 0
         case .signalAction, .signalStack, .kill: return 0
+        // Returns twice: not from here.
+        case .clone: return nil
         case .intervalTimer:
             state.alarms += 1
             return 0
@@ -166,6 +180,12 @@ final class FakeTerminal: Sendable {
         guard result >= 0 || result < -4095 else { return result }
         switch call.number {
         case .open: state.descriptors.insert(result)
+        case .pipe:
+            let ends = UnsafeRawPointer(bitPattern: first)!
+            for offset in [0, 4] {
+                state.descriptors.insert(
+                    Int(ends.load(fromByteOffset: offset, as: Int32.self)))
+            }
         case .close: state.descriptors.remove(first)
         case .map where flags & 0x10 == 0: state.mappings.insert(result)
         case .unmap: state.mappings.remove(first)

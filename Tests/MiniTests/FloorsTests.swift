@@ -5,7 +5,8 @@ import Foundation
 import Testing
 
 private let floors = [
-    "Commands", "Init", "Launcher", "Devices", "Grants", "Lguest", "Host", "Processor", "Linux",
+    "Commands", "Init", "Archive", "Launcher", "Devices", "Grants", "Lguest", "Host", "Processor",
+    "Linux",
 ]
 
 private let sources = URL(filePath: #filePath)

@@ -100,7 +100,7 @@ private func unpack(_ member: [UInt8], at start: Int = 0, room: Int) -> (Gzip.Ou
         try Data(data).write(to: source)
         defer { try? FileManager.default.removeItem(at: source) }
         process.standardInput = try FileHandle(forReadingFrom: source)
-        let pipe = Pipe()
+        let pipe = Foundation.Pipe()
         process.standardOutput = pipe
         try process.run()
         let packed = Array(pipe.fileHandleForReading.readDataToEndOfFile())

@@ -95,13 +95,14 @@ private struct Played {
     var devices: [ScriptedDevice]
     var terminal: FakeTerminal.State
     var reports: [String]
+    var notices: [String]
     var device: ScriptedDevice { devices[0] }
 }
 
 /// Launches a kernel by these scripts, one for each start.
 private func play(
     _ scripts: [[ScriptedDevice.Step]], on terminal: FakeTerminal = FakeTerminal(),
-    restarts: Bool = true, keeps: Bool = true,
+    restarts: Bool = true, keeps: Bool = true, with requests: [DeviceRequest] = [],
     change: @escaping (ScriptedDevice) -> Void = { _ in }
 ) throws -> Played {
     let file = try memoryFile(ElfSpec.kernel())
@@ -109,10 +110,14 @@ private func play(
     plan.kernel = "/proc/self/fd/\(file.number)"
     plan.mebibytes = 4
     plan.arguments = ["quiet"]
+    plan.devices = requests
     var devices: [ScriptedDevice] = []
     var reports: [String] = []
-    let launcher = Launcher<ScriptedDevice>(plan, report: { reports.append(string($0)) }) {
-        (memory, abi) throws(LauncherError) in
+    var notices: [String] = []
+    let launcher = Launcher(
+        plan, report: { reports.append(string($0)) }, notice: { notices.append(string($0)) }
+    ) {
+        (memory, abi) throws(LauncherError) -> any LguestDevice in
         let device = ScriptedDevice(memory, abi, scripts[min(devices.count, scripts.count - 1)])
         change(device)
         if keeps { devices.append(device) }
@@ -120,7 +125,9 @@ private func play(
     }
     let outcome = terminal.play { launcher.run(restarts: restarts) }
     _ = file.number
-    return Played(outcome: outcome, devices: devices, terminal: terminal.now, reports: reports)
+    return Played(
+        outcome: outcome, devices: devices, terminal: terminal.now, reports: reports,
+        notices: notices)
 }
 
 @Suite struct LauncherTests {

@@ -106,7 +106,7 @@ private func error(_ line: String) -> String {
 
     @Test(
         "options of other releases and misspelt ones are refused",
-        arguments: ["--block", "--tunnet", "--sharenet", "--rng", "--mem", "-m", "-v", "--Help"])
+        arguments: ["--disk", "--net", "--share", "--rng", "--mem", "-m", "-v", "--Help"])
     func unknown(option: String) {
         #expect(error("\(option)=x k") == "unknown option \"\(option)\"; --help lists them")
     }
@@ -154,6 +154,54 @@ private func error(_ line: String) -> String {
         let text = Text(stringLiteral: word)
         #expect(throws: CommandError.badMemory(text, why: "is more than any guest can have")) {
             try MemoryArgument(text)
+        }
+    }
+
+    @Test("networks have a place among the devices, and say what they lead to")
+    func networks() throws {
+        let settings = try settings(
+            "--tunnet 192.168.19.1 --block d --tunnet=bridge:br0 --tap guest7 --tunnet bridge:b,x,2:0:0:0:a:FF k"
+        )
+        #expect(
+            settings.plan.devices == [
+                .network(.address(InternetAddress(bytes: (192, 168, 19, 1)))),
+                .block(DiskRequest("d")),
+                .network(.bridge(InterfaceName("br0")!, nil)),
+                .network(.tap(InterfaceName("guest7")!)),
+                .network(
+                    .bridge(InterfaceName("b,x")!, HardwareAddress([2, 0, 0, 0, 10, 255]))),
+            ])
+    }
+
+    @Test(
+        "what is no address, interface or hardware address is told",
+        arguments: [
+            "", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1..2.3", "a.b.c.d", "0.0.0.0", "1.2.3.4 ",
+            "224.0.0.1", "255.255.255.255", "bridge", "br0", "1.2.3.-4",
+            "99999999999999999999.1.1.1",
+        ])
+    func badAddress(word: String) {
+        #expect(throws: CommandError.badAddress(Text(stringLiteral: word))) {
+            try LaunchSettings(["--tunnet", Text(stringLiteral: word), "k"])
+        }
+    }
+
+    @Test("interfaces have names of 1 to 15 bytes, and hardware addresses are no group's")
+    func badInterface() {
+        for line in ["--tunnet bridge: k", "--tunnet bridge:,2:0:0:0:0:1 k"] {
+            #expect(
+                error(line) == "\"\" is not the name of an interface: 1 to 15 bytes")
+        }
+        for line in ["--tap abcdefghijklmnop k", "--tunnet bridge:abcdefghijklmnop k"] {
+            #expect(error(line).hasPrefix("\"abcdefghijklmnop\" is not the name"))
+        }
+        for word in [
+            "", "2:0:0:0:0", "2:0:0:0:0:0:0", "3:0:0:0:0:0", "0:0:0:0:0:0", "2:0:0:0:0:100",
+        ] {
+            #expect(
+                error("--tunnet bridge:b,\(word) k")
+                    == "hardware address \"\(word)\" is not one of an interface: six bytes, as 52:54:0:1:2:3"
+            )
         }
     }
 }

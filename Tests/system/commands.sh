@@ -41,7 +41,7 @@ for arch in x86_64 i386; do
     refused "memory of 3 GiB" 2 "memory of 3072 MiB is too large: a guest can have at most 2046 MiB" 3G "$guest"
     refused "memory of 12x" 2 "memory of \"12x\" is not a size: digits, then nothing, K, M or G" 12x "$guest"
     refused "memory of 512K" 2 "memory of \"512K\" is not a whole number of MiB" 512K "$guest"
-    refused "an unknown option" 2 "unknown option \"--block\"; --help lists them" --block=disk "$guest"
+    refused "an unknown option" 2 "unknown option \"--disk\"; --help lists them" --disk=root "$guest"
     refused "an unknown engine" 2 "unknown engine \"kvm\": it is auto, lguest or builtin" --engine kvm "$guest"
     refused "a missing argument" 2 "option --initrd needs an argument" --initrd
     refused "a command line that the kernel would not read" 2 \
@@ -49,9 +49,14 @@ for arch in x86_64 i386; do
     refused "no such initrd" 1 "cannot open \"$work/none\": no such file (ENOENT)" --initrd "$work/none" "$guest"
     refused "a directory as initrd" 3 "initrd \"$work\" is a directory" --initrd "$work" "$guest"
     refused "an empty initrd" 3 "initrd \"$work/empty\" is an empty file" --initrd "$work/empty" "$guest"
-    if [[ ! -e /dev/lguest ]]; then
+    if [[ $arch == x86_64 ]]; then
+        refused "the engine lguest for a 64-bit program" 1 \
+            "cannot use \"/dev/lguest\": only 32-bit kernels have it, and this is the 64-bit build of mini" \
+            --engine lguest "$guest"
+    elif [[ ! -e /dev/lguest ]]; then
         refused "the engine lguest where there is none" 1 \
-            "cannot open \"/dev/lguest\": no such file (ENOENT)" --engine lguest "$guest"
+            "cannot use \"/dev/lguest\": no such file (ENOENT); is the kernel's module lg loaded?" \
+            --engine lguest "$guest"
     fi
 
     launch $arch 4 "$work/large"

@@ -2,7 +2,8 @@
 // and the kernel's ABI structures. No logic lives here.
 //
 // Sources: the kernel's uapi headers (asm/unistd_{32,64}.h, asm/stat.h,
-// asm/termbits.h, asm/signal.h, linux/signalfd.h, linux/poll.h); the tests hold the
+// asm/termbits.h, asm/signal.h, linux/signalfd.h, linux/poll.h, linux/if.h,
+// linux/un.h, linux/socket.h, asm/fcntl.h); the tests hold the
 // numbers and layouts against them.
 #ifndef MINI_CSHIM_H
 #define MINI_CSHIM_H
@@ -61,6 +62,30 @@ struct mini_signalfd_siginfo {
     mini_u8 rest[124];
 };
 
+// The waker of a guest on /dev/lguest: a thread that does nothing but this. It has no run-time
+// library behind it, so all that it needs stands here; see waker.c and Lguest/Waker.swift.
+#define MINI_WAKER_LIMIT 62
+struct mini_waker {
+    int identity;  // the thread's number; the kernel makes it 0 when the thread has gone
+    int device;    // BREAK is written here
+    int control;   // where a struct mini_watch is read when it should watch others
+    volatile int failure;  // an errno that the thread met, or 0
+    long poll, read, write, exit;  // numbers of the system calls
+};
+
+// What the waker is to watch; one record of its control pipe.
+struct mini_watch {
+    mini_u32 count;
+    int descriptors[MINI_WAKER_LIMIT];
+};
+
+// Starts it with the call clone(2): `number` and `flags` are the call's, `stack` is the upper
+// end of the thread's own stack. The thread's number or -errno.
+long mini_start_waker(long number, long flags, void *stack, struct mini_waker *waker);
+
+// A signal handler that does nothing: a signal with this handler ends a call that waits.
+void mini_ignore_signal(int signal);
+
 // One x87 instruction on the real x87. `form` is (opcode - 0xD8) * 64 + (modrm - 0xC0) for
 // the register forms, (opcode - 0xD8) * 8 + reg for the memory forms, whose operand is at
 // `operand`. The first returns what the instruction left in eax (FNSTSW AX; upper half
@@ -69,10 +94,51 @@ mini_u32 mini_x87_register(mini_u32 form);
 mini_u32 mini_x87_register_flags(mini_u32 form, mini_u32 flags);
 void mini_x87_memory(mini_u32 form, void *operand);
 
+// struct ifreq: an interface's name, and 24 bytes (16 on i386) that depend on the request.
+struct mini_ifreq {
+    mini_u8 name[16];
+    union {
+        short flags;
+        int index;
+        struct {
+            mini_u16 family;
+            mini_u8 data[14];
+        } address;
+        unsigned long size[sizeof(long) == 8 ? 3 : 4];
+    } of;
+};
+
 // struct sockaddr_un.
 struct mini_sockaddr_un {
     mini_u16 family;
     mini_u8 path[108];
+};
+
+// struct msghdr of sendmsg and recvmsg.
+struct mini_msghdr {
+    unsigned long name;
+    int name_length;
+    unsigned long vector;
+    unsigned long vector_count;
+    unsigned long control;
+    unsigned long control_length;
+    unsigned int flags;
+};
+
+// struct ucred of SO_PEERCRED.
+struct mini_ucred {
+    int process;
+    mini_u32 user;
+    mini_u32 group;
+};
+
+// struct flock of fcntl, with offsets of the machine's word.
+struct mini_flock {
+    short type;
+    short whence;
+    long start;
+    long length;
+    int process;
 };
 
 #if defined(__x86_64__)

@@ -12,6 +12,9 @@ enum CommandError: Error, Equatable {
     /// What was given, and why it is no size.
     case badMemory(Text, why: Text)
     case noKernel
+    case badAddress(Text)
+    case badHardwareAddress(Text)
+    case badInterface(Text)
 
     // mini-grant.
     case noSubcommand
@@ -26,8 +29,18 @@ enum CommandError: Error, Equatable {
     case conflict(Text, Text)
     case grant(GrantError)
 
+    // mini-pack.
+    case noArchive
+    case nothingToPack
+    case badTime(Text)
+    case archive(ArchiveError)
+
     var exitCode: Int32 {
-        if case .grant(let error) = self { error.exitCode } else { ExitCode.wrongUse }
+        switch self {
+        case .grant(let error): error.exitCode
+        case .archive(let error): error.exitCode
+        default: ExitCode.wrongUse
+        }
     }
 
     /// One line without the applet's name in front.
@@ -41,6 +54,12 @@ enum CommandError: Error, Equatable {
         case .badEngine(let name):
             "unknown engine \(quoted: name): it is auto, lguest or builtin"
         case .badMemory(let size, let why): "memory of \(quoted: size) \(why)"
+        case .badAddress(let word):
+            "address \(quoted: word) is not one of a host: four numbers with dots between"
+        case .badHardwareAddress(let word):
+            "hardware address \(quoted: word) is not one of an interface: six bytes, as 52:54:0:1:2:3"
+        case .badInterface(let word):
+            "\(quoted: word) is not the name of an interface: 1 to 15 bytes"
         case .noKernel: "no kernel is named; --help tells how to use this"
         case .noSubcommand: "no subcommand is named; --help lists them"
         case .unknownSubcommand(let name):
@@ -51,6 +70,11 @@ enum CommandError: Error, Equatable {
         case .badArgument(let option, let word, let why): "\(option) of \(quoted: word) \(why)"
         case .conflict(let one, let other): "\(one) does not go with \(other)"
         case .grant(let error): error.text
+        case .noArchive: "no archive is named; --help tells how to use this"
+        case .nothingToPack: "nothing to pack is named; --help tells how to use this"
+        case .badTime(let time):
+            "SOURCE_DATE_EPOCH of \(quoted: time) is no number of seconds that the format can hold"
+        case .archive(let error): error.text
         }
     }
 }

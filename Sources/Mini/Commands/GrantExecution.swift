@@ -18,13 +18,12 @@ enum GrantExecution {
         } catch { throw device.failure("hand over", grants, error) }
         let name = program[program.startIndex]
         var environment = Process.environment()
-        let places = places(of: name, environment)
         environment += [
             "GNTDEV_FD=\(device.number)", "GNTDEV_INDEX=\(index.offset)",
             "GNTDEV_COUNT=\(index.pages.count)",
         ]
         var failure = Errno.noSuchFile
-        for place in places {
+        for place in places(of: name) {
             do throws(Errno) {
                 try Process.execute(place, Array(program), environment: environment)
             } catch {
@@ -36,12 +35,10 @@ enum GrantExecution {
     }
 
     /// Where a program can be: a name without a slash in the folders of PATH.
-    private static func places(of name: Text, _ environment: [Text]) -> [Text] {
+    private static func places(of name: Text) -> [Text] {
         if name.bytes.contains(UInt8(ascii: "/")) { return [name] }
-        let label: Text = "PATH="
-        let path = environment.first { $0.bytes.starts(with: label.bytes) }
-        let folders = path.map { $0.bytes.dropFirst(label.bytes.count) }
-        return (folders ?? []).split(separator: UInt8(ascii: ":")).map {
+        let path = Process.environment("PATH") ?? ""
+        return path.bytes.split(separator: UInt8(ascii: ":")).map {
             "\(Text(bytes: Array($0)))/\(name)"
         }
     }

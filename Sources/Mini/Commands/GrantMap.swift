@@ -79,6 +79,7 @@ enum GrantMap {
         }
         if settings.isHexdump || settings.output != nil { try hold?.wait() }
         try mapping.unmap()
+        try channel?.unbind()
     }
 
     private static var help: Text {

@@ -40,7 +40,7 @@ struct GrantSettings {
     static var forReferences: Choice {
         Choice(
             name: "--ref", argument: "R[,R...]",
-            help: "its grant references, in order, or @PATH in the store",
+            help: "its grant references, as 8,12-15 in order, or @PATH in the store",
             apply: { (settings, word) throws(CommandError) in settings.references = word })
     }
     static var forOutput: Choice {
@@ -163,7 +163,7 @@ struct GrantSettings {
         let domain = try namedDomain()
         guard let word = references else { throw .missingOption("--ref") }
         let list = try StoreWord.read(word)
-        guard let references = Self.references(list) else {
+        guard let references = GrantList.references(list) else {
             throw StoreWord.complaint("--ref", word, list, "is no list of grant references")
         }
         return try GrantCommand.onXen { () throws(GrantError) in
@@ -201,19 +201,6 @@ struct GrantSettings {
     func channel(to domain: DomainID) throws(GrantError) -> EventChannel? {
         guard let port = notifiedPort else { return nil }
         return try EventChannel(.interdomain(domain, port))
-    }
-
-    /// Numbers with commas between them.
-    private static func references(_ list: Text) -> [GrantReference]? {
-        var references: [GrantReference] = []
-        for part in list.bytes.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
-        {
-            guard let number = Text(bytes: Array(part)).number,
-                let reference = GrantReference(number)
-            else { return nil }
-            references.append(reference)
-        }
-        return references
     }
 
     /// The bytes that --offset and --length choose.

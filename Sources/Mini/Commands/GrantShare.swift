@@ -53,6 +53,7 @@ enum GrantShare {
         try hold.wait()
         try publication?.withdraw()
         try pages.unmap()
+        try channel?.unbind()
     }
 
     private static var help: Text {

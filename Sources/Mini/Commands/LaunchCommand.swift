@@ -24,6 +24,30 @@ struct LaunchSettings {
                 name: "--initrd", argument: "FILE", help: "what the kernel unpacks or mounts first",
                 apply: { (settings, word) throws(CommandError) in settings.plan.initrd = word }),
             Option(
+                name: "--block", argument: "FILE",
+                help: "a disk, ,ro behind it for read-only; up to 15 devices",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.plan.devices.append(.block(DiskRequest(word)))
+                }),
+            Option(
+                name: "--tunnet", argument: "LINK",
+                help: "a network to the host: IP address of its end, or bridge:NAME",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.plan.devices.append(.network(try NetworkArgument.tunnel(word)))
+                }),
+            Option(
+                name: "--tap", argument: "NAME",
+                help: "a network through this tap, which others have set up",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.plan.devices.append(.network(try NetworkArgument.tap(word)))
+                }),
+            Option(
+                name: "--sharenet", argument: "FILE",
+                help: "a network of all guests that name this file",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.plan.devices.append(.network(.shared(word)))
+                }),
+            Option(
                 name: "--engine", argument: "NAME",
                 help: "auto, lguest (the kernel's device) or builtin (auto)",
                 apply: { (settings, word) throws(CommandError) in try settings.setEngine(word) }),
@@ -98,34 +122,48 @@ enum LaunchCommand {
     private static func launch(_ settings: LaunchSettings) -> LaunchOutcome {
         let report: ((Text) -> Void)? =
             settings.isVerbose ? { Message.error(name, $0) } : nil
-        switch settings.engine {
-        case .builtIn: break
-        case .lguest: return onDevice(settings, report)
-        case .automatic:
-            guard KernelDevice.isUsable else { break }
-            let outcome = onDevice(settings, report)
-            guard case .failed(.otherDevice) = outcome else { return outcome }
+        if settings.engine == .builtIn {
+            report?("engine: the built-in host")
+            return onBuiltInHost(settings, report)
         }
-        report?("engine: the built-in host")
-        return Launcher<BuiltInHost>(settings.plan, report: report) {
-            (memory, abi) throws(LauncherError) in
+        let outcome = onDevice(settings, report)
+        guard settings.engine == .automatic, case .failed(.engine(let error)) = outcome else {
+            return outcome
+        }
+        report?("engine: the built-in host (\(KernelDevice.path): \(error.reason))")
+        return onBuiltInHost(settings, report)
+    }
+
+    private static func onBuiltInHost(
+        _ settings: LaunchSettings, _ report: ((Text) -> Void)?
+    ) -> LaunchOutcome {
+        Launcher(settings.plan, report: report, notice: notice) {
+            (memory, abi) throws(LauncherError) -> any LguestDevice in
             do throws(Errno) { return try BuiltInHost(memory: memory, abi: abi) } catch {
                 throw .system("make a guest", error)
             }
         }.run(restarts: settings.restarts)
     }
 
+    /// Fails with `.engine` before anything was taken from the terminal if the device cannot
+    /// be used, or not for this guest.
     private static func onDevice(
         _ settings: LaunchSettings, _ report: ((Text) -> Void)?
     ) -> LaunchOutcome {
-        report?("engine: \(KernelDevice.path)")
-        return Launcher<KernelDevice>(settings.plan, report: report) {
-            (memory, abi) throws(LauncherError) in
+        let era: DeviceEra
+        do throws(DeviceError) { era = try DeviceEra.probe() } catch {
+            return .failed(.engine(error))
+        }
+        return Launcher(settings.plan, report: report, notice: notice, engine: .device(era)) {
+            (memory, abi) throws(LauncherError) -> any LguestDevice in
+            report?("engine: \(KernelDevice.path) of \(era.kernels)")
             do throws(Errno) { return try KernelDevice(memory: memory, abi: abi) } catch {
-                throw .host("open", name: KernelDevice.path, error)
+                throw .engine(.unavailable(error))
             }
         }.run(restarts: settings.restarts)
     }
+
+    private static func notice(_ text: Text) { Message.error(name, text) }
 
     /// The outcome's line, if it needs one, and its code.
     private static func finish(_ outcome: LaunchOutcome) -> Int32 {

@@ -30,6 +30,9 @@ struct DmaRecord {
         self.sections = sections
     }
 
+    /// Guest-physical address of the record.
+    var address: UInt32 { record.start }
+
     /// The sum of the sections' lengths in bytes.
     var count: UInt32 { sections.reduce(0) { $0 + $1.count } }
 

@@ -42,7 +42,7 @@ final class VchanSession {
     }
 
     deinit {
-        if case .listen(let name) = plan.local, listener != nil { try? FileName.remove(name) }
+        if case .listen(let name) = plan.local, listener != nil { try? Files.remove(name) }
     }
 
     /// Runs until the pipe has ended, or without an end if it reconnects.

@@ -36,6 +36,9 @@ enum DeathReason: Equatable {
     case badBindingKey(UInt32)
     case badSendingKey
     case badRegisteredBuffer
+    /// A section of a record for another guest, or of one to receive into.
+    case badDmaEntry(address: UInt32, count: UInt32)
+    case badRegisteredRecord
 
     /// The text that read() hands out, without its final NUL.
     /// - Parameter pageLimit: number of pages that INITIALIZE granted.
@@ -74,6 +77,8 @@ enum DeathReason: Equatable {
         case .badBindingKey(let key): "bad dma key \(hex: key)"
         case .badSendingKey: "bad sending DMA key"
         case .badRegisteredBuffer: "bad registered DMA buffer"
+        case .badDmaEntry(let address, let count): "bad DMA entry: \(count)@\(hex: address)"
+        case .badRegisteredRecord: "bad address in registered DMA struct"
         }
     }
 

@@ -31,6 +31,10 @@ final class Host {
     /// Error code of the last exit, as a failing entry reports it.
     var lastErrorCode: UInt32 = 0
     private var watched: [Poll.Interest] = []
+    private var awaited: [UInt32] = []
+    /// The ways from and to guests that share a page with ours.
+    var inlets: [PeerInlet] = []
+    var outlets: [PeerOutlet] = []
 
     /// - Throws: ENOMEM.
     init(memory: GuestMemory, abi: GuestABI) throws(Errno) {
@@ -55,6 +59,7 @@ final class Host {
     ) throws(Errno) -> Int {
         let acceptable = !abi.namesPageOffset || pageOffset < Self.reservedTop
         if let errno = machine.initialize(acceptable: acceptable) { throw errno }
+        for page in memory.sharedPages { inlets.append(try PeerInlet(page)) }
         self.pageLimit = pageLimit
         self.pageOffset = pageOffset
         let cpu = processor
@@ -121,10 +126,22 @@ final class Host {
     /// here, no other process has to send BREAK. Replaces the earlier ones.
     func watch(_ descriptors: [Int32]) { watched = descriptors.map { Poll.Interest($0) } }
 
+    /// Keys for which a free buffer ends run() with EAGAIN. Replaces the earlier ones.
+    func awaitBuffers(_ keys: [UInt32]) { awaited = keys }
+
+    /// True if one of them has a buffer; of a long array only the first ones are looked at.
+    private var hasAwaitedBuffer: Bool {
+        awaited.contains { key in
+            bindings[key].map { hasFreeBuffer($0) } ?? false
+        }
+    }
+
     func close() {
         machine.close()
         clock.cancelEvent()
         bindings = DmaBindings()
+        inlets = []
+        outlets = []
     }
 
     // MARK: - Run loop
@@ -151,6 +168,11 @@ final class Host {
             case .fail(let errno): throw errno
             default: break
             }
+            if !awaited.isEmpty && hasAwaitedBuffer {
+                machine.pause()
+                throw .again
+            }
+            serveWaitingPeers()
             if clock.isTimeToLook(), try anyWatchedReady(timeout: Nanoseconds(count: 0)) {
                 machine.pause()
                 throw .again
@@ -207,9 +229,15 @@ final class Host {
         }
     }
 
+    /// Waits for the launcher's descriptors, and for those of other guests, which are served.
+    /// - Returns: true if one of the launcher's is ready.
     private func anyWatchedReady(timeout: Nanoseconds?) throws(Errno) -> Bool {
-        if watched.isEmpty && timeout == Nanoseconds(count: 0) { return false }
-        return try Poll.wait(watched, timeout: timeout).contains(true)
+        var interests = watched
+        for inlet in inlets { interests += inlet.watched.map { Poll.Interest($0) } }
+        if interests.isEmpty && timeout == Nanoseconds(count: 0) { return false }
+        let ready = try Poll.wait(interests, timeout: timeout)
+        if ready[watched.count...].contains(true) { servePeers() }
+        return ready[..<watched.count].contains(true)
     }
 
     // MARK: - Common to all parts

@@ -235,12 +235,14 @@ extension Host {
             kill(.badBindingKey(key))
             return 0
         }
+        if let result = bindShared(key, buffers, code) { return result }
         return bindings.bind(key: key, buffers: buffers, code: code) ? 1 : 0
     }
 
-    /// SEND_DMA: every key in our private memory is the launcher's business.
+    /// SEND_DMA: a key in memory of the guest's alone is the launcher's business.
     private func send(key: UInt32, buffer: UInt32) {
         guard isKey(key) else { return kill(.badSendingKey) }
+        if let page = memory.sharedPage(of: key) { return sendShared(key, buffer, of: page) }
         machine.send(GuestMachine.Notification(buffer: buffer, key: key))
     }
 }

@@ -7,7 +7,7 @@
 // termios(3) (job control), signal(7).
 
 /// What the console's input needs from the guest and its host.
-protocol ConsoleGuest {
+protocol ConsoleGuest: AnyObject {
     /// A free buffer of the guest's, if it has one.
     func borrow() -> Console.Loan?
     /// Fills it and raises its interrupt.
@@ -36,6 +36,10 @@ final class ConsoleSession {
     /// The alarm went off while the guest could take no input.
     private var isAlarmDue = false
     private var isAlarmUsed = false
+    /// When the alarm goes off, if it is set.
+    private var alarmTime: Nanoseconds?
+    /// It went off since somebody asked.
+    private var hasRung = false
 
     /// Ends the guest: the ones that would end us.
     private static let ending: [Signal] = [
@@ -55,6 +59,12 @@ final class ConsoleSession {
         } catch { throw .system("wait for signals", error) }
         isTerminal = Terminal.isTerminal(Self.input)
         try lookAtTerminal()
+    }
+
+    /// True once after the alarm went off.
+    func takeAlarm() -> Bool {
+        defer { hasRung = false }
+        return hasRung
     }
 
     /// Gives everything back. Nothing may be served afterwards.
@@ -123,7 +133,7 @@ final class ConsoleSession {
 
     /// Looks after everything that can have ended a run.
     /// - Returns: nil, or how the guest ends because of it.
-    func serve<Guest: ConsoleGuest>(_ guest: Guest) throws(LauncherError) -> LaunchOutcome? {
+    func serve(_ guest: any ConsoleGuest) throws(LauncherError) -> LaunchOutcome? {
         if let outcome = try takeSignals() { return outcome }
         if isAlarmDue {
             isAlarmDue = false
@@ -139,7 +149,7 @@ final class ConsoleSession {
     }
 
     /// The guest spoke: perhaps it has room for input by now.
-    func guestRan<Guest: ConsoleGuest>(_ guest: Guest) throws(LauncherError) -> LaunchOutcome? {
+    func guestRan(_ guest: any ConsoleGuest) throws(LauncherError) -> LaunchOutcome? {
         isAlarmDue = false
         return machine.isWaiting ? try handle(.guestRan, guest) : nil
     }
@@ -152,8 +162,10 @@ final class ConsoleSession {
             }
             switch signal {
             case nil: return nil
-            case .alarm? where machine.isAway: try lookAtTerminal()
-            case .alarm?: isAlarmDue = true
+            case .alarm?:
+                alarmTime = nil
+                hasRung = true
+                if machine.isAway { try lookAtTerminal() } else { isAlarmDue = true }
             case .proceed?: try lookAtTerminal()
             case .stop?:
                 rawMode?.leave()
@@ -186,15 +198,20 @@ final class ConsoleSession {
         if case .setAlarm(let time) = action { try setAlarm(time) }
     }
 
-    private func setAlarm(_ time: Nanoseconds) throws(LauncherError) {
+    /// Ends a run of the guest after this time, or sooner: there is one alarm for all who
+    /// want one, and whoever does not find what he waits for sets it again.
+    func setAlarm(_ time: Nanoseconds) throws(LauncherError) {
+        let wanted = Clock.monotonic() + time
+        if let alarmTime, alarmTime <= wanted { return }
+        alarmTime = wanted
         isAlarmUsed = true
         do throws(Errno) { try Alarm.set(after: time) } catch {
             throw .system("set an alarm", error)
         }
     }
 
-    private func handle<Guest: ConsoleGuest>(
-        _ event: ConsoleInput.Event, _ guest: Guest
+    private func handle(
+        _ event: ConsoleInput.Event, _ guest: any ConsoleGuest
     ) throws(LauncherError) -> LaunchOutcome? {
         var action = machine.handle(event)
         var loan: Console.Loan?
@@ -233,7 +250,7 @@ final class ConsoleSession {
         }
     }
 
-    private func give<Guest: ConsoleGuest>(_ loan: Console.Loan, _ guest: Guest) {
+    private func give(_ loan: Console.Loan, _ guest: any ConsoleGuest) {
         pending.removeFirst(guest.fill(loan, with: pending[...]))
     }
 

@@ -67,6 +67,22 @@ struct GuestLayout: Equatable {
         }
     }
 
+    /// The same at address 0, for the kernel's device of era 0.
+    static func makeMemoryAtZero(mebibytes: UInt32) throws(LauncherError) -> GuestMemory {
+        let size = try memorySize(mebibytes: mebibytes)
+        // The i386 program begins there (build.sh).
+        let most = (programStart >> 20) - devicePages / 256
+        guard size <= programStart else {
+            throw .engine(.tooMuchMemory(mebibytes: mebibytes, most: most))
+        }
+        do throws(Errno) { return try GuestMemory(count: size, at: .zero) } catch {
+            if error == .noMemory { throw .guestMemory(mebibytes: mebibytes, error) }
+            throw .engine(.addressZero(error))
+        }
+    }
+
+    private static let programStart: UInt32 = 0x7000_0000
+
     /// - Parameters:
     ///   - mebibytes: RAM, as given to `makeMemory`.
     ///   - initrd: its name and its size in bytes.

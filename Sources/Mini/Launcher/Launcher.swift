@@ -11,37 +11,57 @@ struct LaunchPlan {
     var initrd: Text?
     /// The kernel's own arguments.
     var arguments: [Text] = []
+    /// In the order of their slots; the console comes after them.
+    var devices: [DeviceRequest] = []
 
     /// Opens one of its files.
     static func open(_ name: Text) throws(LauncherError) -> Descriptor {
-        do throws(Errno) { return try Descriptor.open(name, .readOnly) } catch {
-            throw .host("open", name: name, error)
-        }
+        try FileSource.open(name, .readOnly, "open")
     }
 }
 
+/// A device that the guest is to have beside its console.
+enum DeviceRequest: Equatable {
+    case block(DiskRequest)
+    case network(NetworkRequest)
+}
+
 /// Launches guests by one plan, one after the other.
-final class Launcher<Device: LguestDevice> {
+final class Launcher {
     /// Makes the device for a guest in this memory that speaks this.
-    typealias MakeDevice = (GuestMemory, GuestABI) throws(LauncherError) -> Device
+    typealias MakeDevice = (GuestMemory, GuestABI) throws(LauncherError) -> any LguestDevice
 
     private let plan: LaunchPlan
+    private let engine: Engine
     private let makeDevice: MakeDevice
     private let report: ((Text) -> Void)?
+    private let notice: (Text) -> Void
     private var session: ConsoleSession?
 
     // The guest, as far as it is there.
     private var memory: GuestMemory?
     private var loaded: LoadedGuest?
-    private var guest: DeviceConsole<Device>?
+    private var disks: [Disk] = []
+    /// What the networks lead to; they last through restarts.
+    private var links: [NetworkLink] = []
+    private var guest: DeviceBus?
     private var isWarned = false
+    /// What was said of which disk: each trouble once, however often a guest has it.
+    private var told: [(disk: Int, trouble: BlockDevice.Trouble)] = []
 
     /// - Parameters:
     ///   - report: takes a line of what is done, if somebody wants to know.
+    ///   - notice: takes a line that a person should read in any case.
+    ///   - engine: what the guest's host needs to be prepared for it.
     ///   - makeDevice: called once for each launch.
-    init(_ plan: LaunchPlan, report: ((Text) -> Void)?, makeDevice: @escaping MakeDevice) {
+    init(
+        _ plan: LaunchPlan, report: ((Text) -> Void)?, notice: @escaping (Text) -> Void,
+        engine: Engine = .builtIn, makeDevice: @escaping MakeDevice
+    ) {
         self.plan = plan
         self.report = report
+        self.notice = notice
+        self.engine = engine
         self.makeDevice = makeDevice
     }
 
@@ -49,14 +69,15 @@ final class Launcher<Device: LguestDevice> {
     /// - Parameter restarts: true to begin again when the guest asks for it.
     func run(restarts: Bool) -> LaunchOutcome {
         while true {
-            let outcome = launch()
-            release()
+            let launched = launch()
+            let outcome = release(launched)
             if outcome == .restart && restarts {
                 report?("the guest restarts")
                 continue
             }
             session?.close()
             session = nil
+            links = []
             return outcome
         }
     }
@@ -77,11 +98,23 @@ final class Launcher<Device: LguestDevice> {
         }
     }
 
-    private func release() {
+    /// Gives back what a launch took.
+    /// - Returns: its outcome, or that the guest's data could not be kept.
+    private func release(_ outcome: LaunchOutcome) -> LaunchOutcome {
         guest?.device.close()
         guest = nil
         loaded = nil
+        if let memory { NetworkPage.clear(in: memory) }
         memory = nil
+        var result = outcome
+        for disk in disks {
+            do throws(Errno) { try disk.synchronize() } catch {
+                result = .failed(.host("write to disk", name: disk.name, error))
+            }
+        }
+        disks = []
+        told = []
+        return result
     }
 
     private func perform(
@@ -89,7 +122,7 @@ final class Launcher<Device: LguestDevice> {
     ) throws(LauncherError) -> LaunchMachine.Event {
         switch action {
         case .mapMemory:
-            memory = try GuestLayout.makeMemory(mebibytes: plan.mebibytes)
+            memory = try engine.makeMemory(mebibytes: plan.mebibytes)
             return .memoryMapped
         case .loadImage:
             try load()
@@ -112,6 +145,7 @@ final class Launcher<Device: LguestDevice> {
     private func load() throws(LauncherError) {
         guard let memory else { return }
         let commandLine = try CommandLine(plan.arguments)
+        try openDevices()
         let file = try LaunchPlan.open(plan.kernel)
         let kernel = try KernelImage.examine(file.number, name: plan.kernel)
         let loaded: LoadedGuest
@@ -125,18 +159,35 @@ final class Launcher<Device: LguestDevice> {
             loaded = try GuestLoader.load(
                 kernel, into: memory, mebibytes: plan.mebibytes, commandLine: commandLine)
         }
+        try engine.admit(loaded.kernel)
         self.loaded = loaded
         if let report { for line in loaded.description { report(line) } }
+    }
+
+    private func openDevices() throws(LauncherError) {
+        let most = DevicePage.slots - 1
+        guard plan.devices.count <= most else {
+            throw .tooManyDevices(count: plan.devices.count, most: most)
+        }
+        let isFirst = links.isEmpty
+        for request in plan.devices {
+            switch request {
+            case .block(let request): disks.append(try request.open(notice: notice))
+            case .network(let request): if isFirst { links.append(try request.open(beside: links)) }
+            }
+        }
+        if let report, isFirst { for link in links { report(link.description) } }
     }
 
     private func initialize() throws(LauncherError) {
         guard let memory, let loaded else { return }
         let (kernel, layout) = (loaded.kernel, loaded.layout)
         var page = DevicePage(at: layout.descriptorPage)
+        let (blocks, networks) = try addDevices(to: &page, in: memory, kernel.abi.dma)
         _ = page.add(.console, in: memory)
         let device = try makeDevice(memory, kernel.abi)
         let request = InitializeRequest(
-            pageLimit: (layout.memory + GuestLayout.pageSize) / GuestLayout.pageSize,
+            pageLimit: page.end / GuestLayout.pageSize,
             pageDirectory: layout.pageDirectory, start: kernel.entry,
             pageOffset: kernel.pageOffset)
         let count: Int
@@ -144,15 +195,46 @@ final class Launcher<Device: LguestDevice> {
             throw .device("make a guest", error)
         }
         guard count == kernel.abi.initializeCount else { throw .otherDevice(era: kernel.era) }
-        guest = DeviceConsole(
-            device: device, console: Console(memory: memory, layout: kernel.abi.dma))
+        guest = DeviceBus(
+            device, memory: memory, console: Console(memory: memory, layout: kernel.abi.dma),
+            blocks: blocks, networks: networks)
+    }
+
+    /// Puts the devices on the page in the order in which they were asked for.
+    private func addDevices(
+        to page: inout DevicePage, in memory: GuestMemory, _ layout: GuestABI.DMALayout
+    ) throws(LauncherError) -> ([BlockDevice], [NetworkDevice]) {
+        var (blocks, networks): ([BlockDevice], [NetworkDevice]) = ([], [])
+        var (disks, links) = (disks[...], links[...])
+        for request in plan.devices {
+            switch request {
+            case .block:
+                guard let disk = disks.popFirst() else { continue }
+                let block = BlockDevice(disk, on: &page, in: memory, layout: layout)
+                if let block { blocks.append(block) }
+            case .network:
+                switch links.popFirst() {
+                case .tap(let tap, let address)?:
+                    let network = NetworkDevice(
+                        tap, address: address, on: &page, in: memory, layout: layout)
+                    if let network { networks.append(network) }
+                case .shared(let file)?:
+                    do throws(Errno) {
+                        try NetworkPage.share(
+                            file.descriptor, slot: file.slot, on: &page, in: memory)
+                    } catch { throw .host("map network file", name: file.name, error) }
+                case nil: continue
+                }
+            }
+        }
+        return (blocks, networks)
     }
 
     // MARK: Serving the guest
 
     private func runGuest() throws(LauncherError) -> LaunchMachine.Event {
         guard let guest, let session else { return .restart }
-        guest.device.watch(session.watched)
+        guest.device.watch(session.watched + guest.watched)
         do throws(Errno) {
             switch try guest.device.run() {
             case .dma(let buffer, let key): return .notified(buffer: buffer, key: key)
@@ -171,25 +253,51 @@ final class Launcher<Device: LguestDevice> {
     private func serveOutput(
         _ address: UInt32, _ key: UInt32
     ) throws(LauncherError) -> LaunchMachine.Event {
-        guard let guest, let session, let memory else { return .outputServed }
-        guard key == Console.key, let record = guest.console.output(at: address) else {
-            // Nothing hears it, and it does no harm.
-            warn(
-                key == Console.key
-                    ? "the guest sent a DMA record that points outside its memory"
-                    : "the guest sent to DMA key \(hex: key), where no device is")
-            return .outputServed
+        guard let guest, let session else { return .outputServed }
+        switch guest.target(key) {
+        case .console:
+            guard let record = guest.console.output(at: address) else {
+                warn("the guest sent a DMA record that points outside its memory")
+                break
+            }
+            if let outcome = try session.write(record.sections, of: guest.memory) {
+                return .left(outcome)
+            }
+            guest.console.wrote(record.count, of: record)
+        case .block(let index):
+            if let trouble = guest.blocks[index].serve(address, on: guest.device) {
+                tell(trouble, of: index)
+            }
+        case .network(let index):
+            if !guest.networks[index].send(address) {
+                warn("the guest sent a DMA record that points outside its memory")
+            }
+        case nil: warn("the guest sent to DMA key \(hex: key), where no device is")
         }
-        if let outcome = try session.write(record.sections, of: memory) { return .left(outcome) }
-        guest.console.wrote(record.count, of: record)
         if let outcome = try session.guestRan(guest) { return .left(outcome) }
+        try serveNetworks()
         return .outputServed
     }
 
     private func serveInput() throws(LauncherError) -> LaunchMachine.Event {
         guard let guest, let session else { return .inputServed }
         if let outcome = try session.serve(guest) { return .left(outcome) }
+        try serveNetworks()
         return .inputServed
+    }
+
+    private func serveNetworks() throws(LauncherError) {
+        guard let guest, let session, !guest.networks.isEmpty else { return }
+        let next = guest.serveNetworks(alarm: session.takeAlarm())
+        if let next { try session.setAlarm(next) }
+    }
+
+    private func tell(_ trouble: BlockDevice.Trouble, of disk: Int) {
+        guard !told.contains(where: { $0.disk == disk && $0.trouble == trouble }) else { return }
+        told.append((disk, trouble))
+        notice(
+            "the guest cannot \(trouble.action) disk \(quoted: disks[disk].name): \(trouble.failure.text)"
+        )
     }
 
     /// Once for each launch: a guest must not be able to fill somebody's log.
@@ -199,40 +307,4 @@ final class Launcher<Device: LguestDevice> {
     }
 }
 
-/// The console of a guest together with the device that finds its buffers.
-final class DeviceConsole<Device: LguestDevice>: ConsoleGuest {
-    let device: Device
-    var console: Console
-
-    init(device: Device, console: Console) {
-        self.device = device
-        self.console = console
-    }
-
-    func borrow() -> Console.Loan? {
-        guard console.canTakeInput else { return nil }
-        // No buffer, or the guest is dead: the next run tells which.
-        guard let address = try? device.dmaBuffer(Console.key) else { return nil }
-        return console.borrow(address)
-    }
-
-    func fill(_ loan: Console.Loan, with bytes: ArraySlice<UInt8>) -> Int {
-        let (count, line) = console.fill(loan, with: bytes)
-        if count > 0 { try? device.interrupt(line) }
-        return count
-    }
-}
-
-extension KernelDevice {
-    /// True if the kernel has the device, which only a 32-bit one can, and lets us open it.
-    static var isUsable: Bool {
-        #if arch(i386)
-        do throws(Errno) {
-            _ = try Descriptor.open(path, .readWrite)
-            return true
-        } catch { return false }
-        #else
-        false
-        #endif
-    }
-}
+extension DeviceBus: ConsoleGuest {}

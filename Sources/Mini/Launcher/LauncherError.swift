@@ -56,11 +56,15 @@ enum LauncherError: Error, Equatable {
     case image(name: Text, ImageError)
     /// What the launcher tried (as "read the kernel"), on which file.
     case host(Text, name: Text, Errno)
+    /// What the launcher tried (as "open"), on which name of granted pages.
+    case source(Text, name: Text, GrantError)
     /// What the launcher tried (as "set the terminal").
     case system(Text, Errno)
     /// What the lguest device refused (as "run the guest").
     case device(Text, Errno)
-    /// The device takes guests of another era than the kernel's.
+    /// The kernel's device cannot be used.
+    case engine(DeviceError)
+    /// The device answers as one of another era than the kernel's.
     case otherDevice(era: GuestABI.Era)
     /// The host has no room for this many MiB.
     case guestMemory(mebibytes: UInt32, Errno)
@@ -72,15 +76,26 @@ enum LauncherError: Error, Equatable {
     case initrdNotAFile(name: Text, FileStatus.Kind)
     /// Bytes of the initrd, bytes that are free for it, memory in MiB.
     case initrdTooLarge(name: Text, size: UInt64, room: UInt32, mebibytes: UInt32)
+    case disk(name: Text, DiskError)
+    /// Somebody else has locked it.
+    case diskInUse(name: Text)
+    case networkFile(name: Text, NetworkFileError)
+    /// Devices with their console's slot taken off.
+    case tooManyDevices(count: Int, most: Int)
     /// Bytes, NUL included.
     case commandLineTooLong(length: Int, limit: Int)
 
     /// The exit code of mini-launch that goes with it.
     var exitCode: Int32 {
         switch self {
-        case .host, .system, .device, .otherDevice, .guestMemory: 1
-        case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong: 2
-        case .image, .initrdEmpty, .initrdNotAFile, .initrdTooLarge: 3
+        case .source(_, _, .use): 2
+        case .source, .host, .system, .device, .engine, .otherDevice, .guestMemory, .diskInUse: 1
+        case .networkFile(_, .full): 1
+        case .networkFile(_, .twice): 2
+        case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong,
+            .tooManyDevices:
+            2
+        case .image, .initrdEmpty, .initrdNotAFile, .initrdTooLarge, .disk, .networkFile: 3
         }
     }
 
@@ -90,8 +105,11 @@ enum LauncherError: Error, Equatable {
         case .image(let name, let error): "cannot start \(quoted: name): \(error.text)"
         case .host(let action, let name, let errno):
             "cannot \(action) \(quoted: name): \(errno)"
+        case .source(let action, let name, let error):
+            "cannot \(action) \(quoted: name): \(error.text)"
         case .system(let action, let errno): "cannot \(action): \(errno)"
         case .device(let action, let errno): "the lguest device cannot \(action): \(errno)"
+        case .engine(let error): error.text
         case .otherDevice(let era):
             "this host's /dev/lguest does not run guests of era \(era.name)"
         case .guestMemory(let size, let errno):
@@ -107,6 +125,12 @@ enum LauncherError: Error, Equatable {
         case .initrdNotAFile(let name, _): "initrd \(quoted: name) is not a regular file"
         case .initrdTooLarge(let name, let size, let room, let memory):
             "initrd \(quoted: name) of \(size) bytes is too large: \(memory) MiB of memory leave \(room) bytes for it"
+        case .disk(let name, let error): "disk \(quoted: name) \(error.text)"
+        case .diskInUse(let name):
+            "disk \(quoted: name) is in use by another process"
+        case .networkFile(let name, let error): "network file \(quoted: name) \(error.text)"
+        case .tooManyDevices(let count, let most):
+            "\(count) devices are too many: a guest can have \(most) beside its console"
         case .commandLineTooLong(let length, let limit):
             "the kernel's command line is too long: \(length - 1) bytes, at most \(limit - 1) fit"
         }

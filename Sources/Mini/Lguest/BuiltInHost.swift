@@ -27,5 +27,9 @@ final class BuiltInHost: LguestDevice {
     func dmaBuffer(_ key: UInt32) throws(Errno) -> UInt32 { try host.dmaBuffer(key) }
     func breakOut(_ on: Bool) throws(Errno) { try host.breakOut(on) }
     func watch(_ descriptors: [Int32]) { host.watch(descriptors) }
+    func awaitBuffers(_ keys: [UInt32]) -> Bool {
+        host.awaitBuffers(keys)
+        return true
+    }
     func close() { host.close() }
 }

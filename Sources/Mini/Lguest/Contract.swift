@@ -70,6 +70,15 @@ protocol LguestDevice: AnyObject {
     /// Descriptors whose readability ends run() with EAGAIN; replaces the earlier ones.
     func watch(_ descriptors: [Int32])
 
+    /// Keys with which run() ends with EAGAIN once the guest has a free buffer bound to one
+    /// of them; replaces the earlier ones.
+    /// - Returns: false if this device cannot tell: its caller must look from time to time.
+    func awaitBuffers(_ keys: [UInt32]) -> Bool
+
     /// Ends the guest.
     func close()
+}
+
+extension LguestDevice {
+    func awaitBuffers(_ keys: [UInt32]) -> Bool { false }
 }

@@ -21,44 +21,112 @@ struct Descriptor: ~Copyable {
     /// How a file is opened. Source: asm-generic/fcntl.h.
     struct OpenMode: RawRepresentable {
         let rawValue: Int
-        static let readOnly = OpenMode(rawValue: 0o2000000)  // O_RDONLY | O_CLOEXEC
-        static let readWrite = OpenMode(rawValue: 0o2000002)  // O_RDWR | O_CLOEXEC
-        /// O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC.
-        static let writeOnlyNow = OpenMode(rawValue: 0o2004401)
-        /// For writing, from nothing: O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC.
-        static let create = OpenMode(rawValue: 0o2001101)
-    }
+        // With O_LARGEFILE for files of 2 GiB and more on i386; all but one with O_CLOEXEC.
+        static let readOnly = OpenMode(rawValue: 0o2100000)
+        static let readWrite = OpenMode(rawValue: 0o2100002)
+        /// For writing what is there already.
+        static let writeOnly = OpenMode(rawValue: 0o2100001)
+        /// For writing, from nothing: O_WRONLY | O_CREAT | O_TRUNC.
+        static let create = OpenMode(rawValue: 0o2101101)
+        // O_NONBLOCK
+        static let readWriteWithoutWaiting = OpenMode(rawValue: 0o2104002)
+        // O_APPEND
+        static let readAppend = OpenMode(rawValue: 0o2102002)
+        /// O_APPEND | O_CREAT; a file that is made here is its owner's alone.
+        static let createAppend = OpenMode(rawValue: 0o2102102, permissions: 0o600)
+        /// For writing, a file that was not there: O_WRONLY | O_CREAT | O_EXCL.
+        static let createNew = OpenMode(rawValue: 0o2100301)
+        /// To list what is in it: O_DIRECTORY.
+        static let directory = OpenMode(rawValue: 0o2300000)
+        /// A console for this process and the programs that it executes, which does not become its
+        /// controlling terminal: O_RDWR | O_NOCTTY, without O_CLOEXEC.
+        static let console = OpenMode(rawValue: 0o0100402)
+        /// Whatever it is, not for its bytes: O_PATH.
+        static let path = OpenMode(rawValue: 0o12000000)
+        /// A folder, never through a symbolic link: O_DIRECTORY | O_NOFOLLOW.
+        static let ownDirectory = OpenMode(rawValue: 0o2700000)
+        /// For writing, never waiting: O_WRONLY | O_NONBLOCK | O_NOCTTY.
+        static let writeOnlyNow = OpenMode(rawValue: 0o2104401)
 
-    /// What anybody may do with a file that is made here, as far as the user's mask lets.
-    private static let permissions = 0o666
+        /// What may be done with a file that is made here, as far as the user's mask lets.
+        private(set) var permissions = 0o666
+        private init(rawValue: Int, permissions: Int) {
+            self.rawValue = rawValue
+            self.permissions = permissions
+        }
+        init(rawValue: Int) { self.rawValue = rawValue }
+    }
 
     /// Opens a file by its name.
     static func open(_ path: Text, _ mode: OpenMode) throws(Errno) -> Descriptor {
-        guard !path.bytes.contains(0) else { throw .noSuchFile }
-        var name = path.bytes
-        name.append(0)
-        var result: Result<Int, Errno> = .failure(.invalid)
-        unsafe name.withUnsafeBufferPointer { buffer in
-            do throws(Errno) {
-                result = .success(
-                    try SystemCall.retrying(
-                        .open, Int(bitPattern: buffer.baseAddress), mode.rawValue,
-                        permissions))
-            } catch { result = .failure(error) }
+        Descriptor(owning: try openNumber(path, mode))
+    }
+
+    /// The same for whoever looks after the number himself.
+    static func openNumber(_ path: Text, _ mode: OpenMode) throws(Errno) -> Int32 {
+        let number = try path.withCString { (name) throws(Errno) in
+            try SystemCall.retrying(.open, name, mode.rawValue, mode.permissions)
         }
-        return Descriptor(owning: Int32(try result.get()))
+        return Int32(number)
     }
 
     /// What `fstat` says of the file.
     func status() throws(Errno) -> FileStatus { try FileStatus.of(number) }
+
+    /// Moves the position at which it is read and written, in bytes from the start.
+    func seek(to offset: UInt64) throws(Errno) {
+        #if arch(x86_64)
+        try SystemCall.make(.seek, Int(number), Int(truncatingIfNeeded: offset), 0)
+        #else
+        var result: UInt64 = 0
+        _ = try withKernel(&result) { (address) throws(Errno) in
+            try SystemCall.make(
+                .seek, Int(number), Int(truncatingIfNeeded: offset >> 32),
+                Int(truncatingIfNeeded: offset), address, 0)
+        }
+        #endif
+    }
+
+    /// Waits until what was written is on the disk.
+    func synchronize() throws(Errno) { try SystemCall.retrying(.synchronize, Int(number)) }
+
+    /// Takes the file for this open description, until that is closed. Others that ask, too,
+    /// are kept away; whoever does not ask is not. Source: flock(2).
+    /// - Parameter shared: true to let others in that ask for a share, too.
+    /// - Throws: EAGAIN if somebody else has it.
+    func lock(shared: Bool) throws(Errno) {
+        // LOCK_SH or LOCK_EX, with LOCK_NB.
+        try SystemCall.retrying(.lock, Int(number), (shared ? 1 : 2) | 4)
+    }
+
+    /// Size in bytes of a block device. Source: linux/fs.h, BLKGETSIZE64.
+    func deviceSize() throws(Errno) -> UInt64 {
+        var size: UInt64 = 0
+        let request = UInt(0x8000_1272) | UInt(MemoryLayout<Int>.size) << 16
+        _ = try withKernel(&size) { (address) throws(Errno) in
+            try SystemCall.make(.control, Int(number), Int(bitPattern: request), address)
+        }
+        return size
+    }
 }
 
-/// Kind and size of an open file.
+/// Which file it is, whatever its name: the same for every process.
+struct FileIdentity: Equatable {
+    let device: UInt64
+    let inode: UInt64
+}
+
+/// What the kernel knows of a file.
 struct FileStatus: Equatable {
     enum Kind { case regular, directory, block, other }
     let kind: Kind
     /// Size in bytes; 0 for what has none.
     let size: UInt64
+    let identity: FileIdentity
+    /// Type and permissions, as in `st_mode`.
+    let mode: UInt32
+    /// Of a device file; zeros for others.
+    let number: DeviceNumber
 
     /// Asks the kernel about an open descriptor.
     static func of(_ descriptor: Int32) throws(Errno) -> FileStatus {
@@ -66,14 +134,53 @@ struct FileStatus: Equatable {
         _ = try withKernel(&status) { (address) throws(Errno) in
             try SystemCall.make(.fileStatus, Int(descriptor), address)
         }
-        let kind: Kind =
+        return FileStatus(status)
+    }
+
+    /// Asks the kernel about a file by its name.
+    /// - Parameter followsLink: about what a symbolic link points at, rather than the link.
+    static func of(_ path: Text, followsLink: Bool) throws(Errno) -> FileStatus {
+        var status = mini_stat()
+        _ = try withKernel(&status) { (address) throws(Errno) in
+            try path.withCString { (name) throws(Errno) in
+                // AT_FDCWD; AT_SYMLINK_NOFOLLOW.
+                try SystemCall.make(.fileStatusAt, -100, name, address, followsLink ? 0 : 0x100)
+            }
+        }
+        return FileStatus(status)
+    }
+
+    private init(_ status: mini_stat) {
+        kind =
             switch status.mode & 0o170000 {
             case 0o100000: .regular
             case 0o040000: .directory
             case 0o060000: .block
             default: .other
             }
-        return FileStatus(kind: kind, size: UInt64(max(0, status.size)))
+        size = UInt64(max(0, status.size))
+        mode = status.mode
+        number =
+            kind == .block || mode & 0o170000 == 0o020000
+            ? DeviceNumber(packed: status.special) : DeviceNumber()
+        identity = FileIdentity(device: UInt64(status.device), inode: UInt64(status.inode))
+    }
+}
+
+/// Which device a device file stands for.
+struct DeviceNumber: Equatable {
+    /// At most 12 bits.
+    var major: UInt32 = 0
+    /// At most 20 bits.
+    var minor: UInt32 = 0
+}
+
+extension DeviceNumber {
+    /// - Parameter packed: as the kernel hands it out. Source: linux/kdev_t.h.
+    init(packed: UInt64) {
+        let low = UInt32(truncatingIfNeeded: packed)
+        major = low >> 8 & 0xFFF
+        minor = low & 0xFF | low >> 12 & 0xFFF00
     }
 }
 

@@ -32,6 +32,33 @@
             flags: isPrivate | isAnonymous | withoutReserve, descriptor: -1)
     }
 
+    /// The same, from address 0 of our address space on. A pointer with that address is not
+    /// one that Swift could test for nil: only what lies behind byte 0 may be looked at.
+    /// - Throws: EPERM or EACCES where address 0 is not to be had; EEXIST where something else
+    ///   of ours is in the way.
+    static func lowest(count: Int) throws(Errno) -> Mapping {
+        let protection = readable | writable
+        let flags = isPrivate | isAnonymous | withoutReserve
+        // A fixed mapping replaces what is there. Whether something is, a mapping tells that
+        // only prefers its address; nothing can be in the pages before.
+        let address = try SystemCall.make(
+            .map, lowestUsual, count - lowestUsual, protection, flags, -1, 0)
+        do throws(Errno) {
+            guard address == lowestUsual else { throw .exists }
+            let start = try SystemCall.make(.map, 0, count, protection, flags | isFixed, -1, 0)
+            return unsafe Mapping(
+                start: unsafeBitCast(
+                    UnsafeMutableRawPointer(bitPattern: start), to: UnsafeMutableRawPointer.self),
+                count: count)
+        } catch {
+            _ = try? SystemCall.make(.unmap, address, count - lowestUsual)
+            throw error
+        }
+    }
+
+    /// Where kernels with a vm.mmap_min_addr let mappings begin.
+    private static let lowestUsual = 0x1_0000
+
     /// A file from its start, private, read-only.
     static func file(_ descriptor: Int32, count: Int) throws(Errno) -> Mapping {
         try make(
@@ -55,17 +82,20 @@
     }
     private static let notForked = 10  // MADV_DONTFORK
 
-    /// Lays pages of a file over part of this mapping: private, readable and writable.
-    /// - Parameters: offsets and count in bytes, multiples of 4096.
+    /// Lays pages of a file over part of this mapping: readable and writable.
+    /// - Parameters:
+    ///   - offset, count, fileOffset: in bytes, multiples of 4096.
+    ///   - shared: true if what is written goes to the file, and so to others.
     /// - Throws: the kernel's errno; ENODEV where the file cannot be mapped.
     func overlay(
-        at offset: Int, count: Int, file descriptor: Int32, fileOffset: Int
+        at offset: Int, count: Int, file descriptor: Int32, fileOffset: Int, shared: Bool = false
     ) throws(Errno) {
         precondition(offset >= 0 && count > 0 && offset + count <= self.count)
         precondition((offset | count | fileOffset) & 4095 == 0)
         try SystemCall.make(
             .map, Int(bitPattern: unsafe start) + offset, count, Self.readable | Self.writable,
-            Self.isPrivate | Self.isFixed, Int(descriptor), Self.offsetWord(fileOffset))
+            (shared ? Self.isShared : Self.isPrivate) | Self.isFixed, Int(descriptor),
+            Self.offsetWord(fileOffset))
     }
 
     private static func make(

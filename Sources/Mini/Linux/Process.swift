@@ -45,6 +45,8 @@ enum Process {
         }
     }
 
+    /// This process's number.
+    static var identifier: Int { (try? SystemCall.make(.processID)) ?? 0 }
     /// Closes standard output, so that whoever reads it finds its end. Its number is not given to
     /// another file.
     static func endStandardOutput() {

@@ -1,24 +1,24 @@
-// Other processes: replacing this one by a program.
-// Sources: execve(2).
+// Other processes: making, waiting for, replacing by a program, ending.
+// Sources: fork(2), execve(2), wait4(2), setsid(2), tty_ioctl(4), kill(2).
 
 import CShim
 
-extension Text {
-    /// Hands the kernel this as a C string.
-    func withCString(_ call: (Int) throws(Errno) -> Int) throws(Errno) -> Int {
-        guard !bytes.contains(0) else { throw .noSuchFile }
-        var name = bytes
-        name.append(0)
-        var result: Result<Int, Errno> = .failure(.invalid)
-        unsafe name.withUnsafeBufferPointer { buffer in
-            do throws(Errno) {
-                result = .success(try call(Int(bitPattern: buffer.baseAddress)))
-            } catch {
-                result = .failure(error)
-            }
-        }
-        return try result.get()
+/// A process's number.
+struct ProcessID: RawRepresentable, Equatable {
+    let rawValue: Int32
+}
+
+/// How a process ended. Source: wait(2).
+enum ProcessEnd: Equatable {
+    case exited(code: Int32)
+    case killed(Signal)
+
+    init(status: Int32) {
+        let signal = status & 0x7F
+        self = signal == 0 ? .exited(code: status >> 8 & 0xFF) : .killed(Signal(rawValue: signal))
     }
+
+    var isSuccess: Bool { self == .exited(code: 0) }
 }
 
 /// NULL-terminated words with the array of their addresses, as execve takes them.
@@ -50,6 +50,9 @@ private struct WordVector {
 }
 
 extension Process {
+    /// This process's number.
+    static var id: Int { (try? SystemCall.make(.processID)) ?? 0 }
+
     /// The words `NAME=VALUE` of the environment.
     static func environment() -> [Text] {
         var words: [Text] = []
@@ -66,6 +69,13 @@ extension Process {
         return words
     }
 
+    /// Makes a copy of this process, which has one thread.
+    /// - Returns: the child's number; nil in the child.
+    static func fork() throws(Errno) -> ProcessID? {
+        let number = try SystemCall.make(.fork)
+        return number == 0 ? nil : ProcessID(rawValue: Int32(number))
+    }
+
     /// Replaces this process by a program. Returns only by throwing.
     /// - Parameter words: the program's arguments, its name first.
     static func execute(
@@ -80,5 +90,38 @@ extension Process {
                 }
             }
         }
+    }
+
+    /// A child that has ended; nil if all go on.
+    /// - Throws: ECHILD if there is none at all.
+    static func endedChild() throws(Errno) -> (id: ProcessID, end: ProcessEnd)? {
+        var status: Int32 = 0
+        let number = try withKernel(&status) { (address) throws(Errno) in
+            try SystemCall.retrying(.waitForChild, -1, address, 1, 0)  // WNOHANG
+        }
+        guard number > 0 else { return nil }
+        return (ProcessID(rawValue: Int32(number)), ProcessEnd(status: status))
+    }
+
+    /// Sends a signal to every process but this one and the kernel's own: only for process 1.
+    static func signalAll(_ signal: Signal) {
+        _ = try? SystemCall.make(.kill, -1, Int(signal.rawValue))
+    }
+
+    /// Sends a signal.
+    static func signal(_ id: ProcessID, _ signal: Signal) throws(Errno) {
+        try SystemCall.make(.kill, Int(id.rawValue), Int(signal.rawValue))
+    }
+
+    /// Begins a session of its own, whose terminal becomes the one behind this descriptor, if it
+    /// is one and nobody else's.
+    static func beginSession(terminal descriptor: Int32?) {
+        _ = try? SystemCall.make(.newSession)
+        if let descriptor { _ = try? SystemCall.make(.control, Int(descriptor), 0x540E, 0) }  // TIOCSCTTY
+    }
+
+    /// Makes a second number for an open file, in place of what that number stood for.
+    static func duplicate(_ descriptor: Int32, as number: Int32) throws(Errno) {
+        try SystemCall.retrying(.duplicate, Int(descriptor), Int(number))
     }
 }

@@ -19,16 +19,20 @@ struct Signal: RawRepresentable, Equatable {
     static let segmentationFault = Signal(rawValue: 11)
     static let user2 = Signal(rawValue: 12)
     static let brokenPipe = Signal(rawValue: 13)
+    static let kill = Signal(rawValue: 9)
     static let alarm = Signal(rawValue: 14)
     static let terminate = Signal(rawValue: 15)
+    static let childEnded = Signal(rawValue: 17)  // SIGCHLD
     static let proceed = Signal(rawValue: 18)  // SIGCONT
     static let stop = Signal(rawValue: 20)  // SIGTSTP
     static let backgroundRead = Signal(rawValue: 21)  // SIGTTIN
     static let backgroundWrite = Signal(rawValue: 22)  // SIGTTOU
+    static let urgent = Signal(rawValue: 23)  // SIGURG
     static let processorTime = Signal(rawValue: 24)  // SIGXCPU
     static let fileSize = Signal(rawValue: 25)  // SIGXFSZ
     static let virtualAlarm = Signal(rawValue: 26)
     static let profiling = Signal(rawValue: 27)
+    static let powerFailure = Signal(rawValue: 30)  // SIGPWR
 
     /// Sends the signal to this process.
     func raise() throws(Errno) {
@@ -43,6 +47,25 @@ struct Signal: RawRepresentable, Equatable {
         }
         let handler = unsafe unsafeBitCast(action.handler, to: Int.self)
         return asked != nil && handler == 1  // SIG_IGN
+    }
+}
+
+extension Signal {
+    /// SA_RESTORER and SA_SIGINFO: a handler brings its own way back into the program, which is
+    /// rt_sigreturn; for a handler without SA_SIGINFO i386 would want another.
+    static let returnsByItself: UInt = 0x0400_0000 | 0x4
+
+    /// Sets what happens when it comes.
+    /// - Returns: what happened before.
+    @discardableResult
+    func set(_ action: mini_sigaction) throws(Errno) -> mini_sigaction {
+        var actions = (new: action, old: mini_sigaction())
+        try withKernel(&actions) { (address) throws(Errno) -> Void in
+            try SystemCall.make(
+                .signalAction, Int(rawValue), address,
+                address + MemoryLayout<mini_sigaction>.stride, SignalSet.size)
+        }
+        return actions.old
     }
 }
 

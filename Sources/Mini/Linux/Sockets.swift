@@ -1,5 +1,8 @@
-// The calls on sockets.
-// Source: socketcall(2), linux/net.h.
+// The calls on sockets, and local sockets that carry messages from one process to another.
+// Their addresses are in the abstract namespace: they vanish with the socket, whatever way
+// its process ends. Source: unix(7), socketcall(2), linux/net.h, asm-generic/socket.h.
+
+import CShim
 
 /// A call on sockets. On i386 all of them are one call with a number: direct ones came with 4.3.
 struct SocketCall {
@@ -13,7 +16,10 @@ struct SocketCall {
     static let connect = SocketCall(direct: 42, packed: 3)
     static let listen = SocketCall(direct: 50, packed: 4)
     static let accept = SocketCall(direct: 43, packed: 5)
+    static let option = SocketCall(direct: 55, packed: 15)
     static let shutdown = SocketCall(direct: 48, packed: 13)
+    static let send = SocketCall(direct: 46, packed: 16)
+    static let receive = SocketCall(direct: 47, packed: 17)
 
     /// Makes the call.
     /// - Throws: the kernel's errno, but begins again when a signal interrupted the call.
@@ -39,5 +45,115 @@ struct SocketCall {
         #else
         return try SystemCall.make(SystemCall.Number(rawValue: direct), a1, a2, a3, a4, a5)
         #endif
+    }
+}
+
+/// The address of a local socket, which is no file: up to 107 bytes.
+struct LocalAddress: Equatable {
+    let name: Text
+
+    /// Hands the structure and its length to a call.
+    fileprivate func with<Value>(
+        _ call: (Int, Int) throws(Errno) -> Value
+    ) throws(Errno) -> Value {
+        var address = mini_sockaddr_un()
+        address.family = UInt16(LocalSocket.family)
+        let count = min(name.bytes.count, 107)
+        unsafe withUnsafeMutableBytes(of: &address.path) { path in
+            // A first byte of 0 is what makes a name abstract.
+            for index in 0..<count { unsafe path[index + 1] = name.bytes[index] }
+        }
+        return try withKernel(&address) { (place) throws(Errno) in
+            try call(place, MemoryLayout<UInt16>.size + 1 + count)
+        }
+    }
+}
+
+/// Local sockets of the kind that keeps messages apart and in order (SOCK_SEQPACKET). None of
+/// these calls waits; EAGAIN says that one would have to.
+enum LocalSocket {
+    fileprivate static let family = 1  // AF_UNIX
+    private static let kind = 5  // SOCK_SEQPACKET
+    private static let dontWait = 0x40
+    private static let noSignal = 0x4000
+    /// How many peers may wait to be accepted.
+    private static let backlog = 16
+
+    private static func make() throws(Errno) -> Descriptor {
+        let socket = Descriptor(owning: Int32(try SocketCall.socket.make(family, kind)))
+        var on: Int32 = 1
+        _ = try withKernel(&on) { (address) throws(Errno) in
+            try SystemCall.make(.control, Int(socket.number), 0x5421, address)  // FIONBIO
+        }
+        return socket
+    }
+
+    /// A socket with an address, which nobody can reach before `listen`.
+    /// - Throws: EADDRINUSE if another socket has that address.
+    static func bound(to address: LocalAddress) throws(Errno) -> Descriptor {
+        let socket = try make()
+        try address.with { (place, count) throws(Errno) -> Void in
+            try SocketCall.bind.make(Int(socket.number), place, count)
+        }
+        return socket
+    }
+
+    static func listen(_ socket: Int32) throws(Errno) {
+        try SocketCall.listen.make(Int(socket), backlog)
+    }
+
+    /// The next peer that wants to send to us.
+    /// - Throws: EAGAIN if there is none.
+    static func accept(_ socket: Int32) throws(Errno) -> Descriptor {
+        Descriptor(owning: Int32(try SocketCall.accept.make(Int(socket))))
+    }
+
+    /// - Throws: ECONNREFUSED if nobody listens there.
+    static func connected(to address: LocalAddress) throws(Errno) -> Descriptor {
+        let socket = try make()
+        try address.with { (place, count) throws(Errno) -> Void in
+            try SocketCall.connect.make(Int(socket.number), place, count)
+        }
+        return socket
+    }
+
+    /// The process at the other end, as the kernel knows it: who connected, or who listened.
+    /// - Returns: 0 for one of another process namespace.
+    static func peer(of socket: Int32) throws(Errno) -> Int32 {
+        var credentials = mini_ucred()
+        var count = Int32(MemoryLayout<mini_ucred>.size)
+        try withKernel(&credentials) { (place) throws(Errno) -> Void in
+            _ = try withKernel(&count) { (length) throws(Errno) in
+                // SOL_SOCKET, SO_PEERCRED
+                try SocketCall.option.make(Int(socket), 1, 17, place, length)
+            }
+        }
+        return credentials.process
+    }
+
+    /// Sends one message, straight from where its parts lie.
+    /// - Throws: EAGAIN if the other end has too much unread, EPIPE if it is gone.
+    static func send(_ socket: Int32, _ message: TransferVector) throws(Errno) {
+        try transfer(.send, socket, message, dontWait | noSignal)
+    }
+
+    /// Receives one message, straight to where its parts belong; what has no room is lost.
+    /// - Returns: its length, at most `room.count`; 0 if the other end is gone.
+    static func receive(_ socket: Int32, into room: TransferVector) throws(Errno) -> UInt32 {
+        UInt32(truncatingIfNeeded: try transfer(.receive, socket, room, dontWait))
+    }
+
+    @discardableResult
+    private static func transfer(
+        _ call: SocketCall, _ socket: Int32, _ vector: TransferVector, _ flags: Int
+    ) throws(Errno) -> Int {
+        try vector.withKernel { (address, count) throws(Errno) in
+            var header = mini_msghdr()
+            header.vector = UInt(bitPattern: address)
+            header.vector_count = UInt(count)
+            return try withKernel(&header) { (place) throws(Errno) in
+                try call.make(Int(socket), place, flags)
+            }
+        }
     }
 }

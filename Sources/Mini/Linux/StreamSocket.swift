@@ -36,7 +36,7 @@ final class StreamSocket {
         let socket = try make()
         do throws(Errno) { try socket.call(.bind, name) } catch {
             guard error == .addressInUse, isAbandoned(name) else { throw error }
-            try FileName.remove(name)
+            try Files.remove(name)
             try socket.call(.bind, name)
         }
         try socket.neverWait()
@@ -86,21 +86,5 @@ final class StreamSocket {
         try withKernel(&address) { (place) throws(Errno) -> Void in
             try call.make(Int(number), place, size)
         }
-    }
-}
-
-/// Names in the file system.
-enum FileName {
-    /// Removes a name; the file goes when nobody uses it any more.
-    static func remove(_ name: Text) throws(Errno) {
-        var bytes = name.bytes
-        bytes.append(0)
-        var failure: Errno?
-        unsafe bytes.withUnsafeBufferPointer { buffer in
-            do throws(Errno) {
-                try SystemCall.make(.removeName, Int(bitPattern: buffer.baseAddress))
-            } catch { failure = error }
-        }
-        if let failure { throw failure }
     }
 }

@@ -63,6 +63,23 @@ struct SystemCall {
         }
     }
 
+    /// Starts a waker's thread: clone(2), which only the first thread returns from.
+    /// - Parameter stack: the upper end of the thread's stack.
+    static func startWaker(
+        _ waker: UnsafeMutablePointer<mini_waker>, stack: UnsafeMutableRawPointer, flags: Int
+    ) throws(Errno) {
+        var result: Int?
+        #if !hasFeature(Embedded)
+        result = hook?(
+            SystemCall(
+                number: .clone,
+                arguments: (flags, Int(bitPattern: stack), Int(bitPattern: waker), 0, 0, 0)))
+        #endif
+        let value =
+            unsafe result ?? mini_start_waker(Number.clone.rawValue, flags, stack, waker)
+        if value < 0 { throw Errno(rawValue: Int32(truncatingIfNeeded: -value)) }
+    }
+
     private static func raw(
         _ number: Number, _ a1: Int, _ a2: Int, _ a3: Int, _ a4: Int, _ a5: Int, _ a6: Int
     ) -> Int {
@@ -93,6 +110,12 @@ extension SystemCall.Number {
     static let close = Self(x86_64: 3, i386: 6)
     /// fstat, or fstat64 on i386.
     static let fileStatus = Self(x86_64: 5, i386: 197)
+    /// newfstatat, or fstatat64 on i386.
+    static let fileStatusAt = Self(x86_64: 262, i386: 300)
+    static let readLink = Self(x86_64: 89, i386: 85)
+    static let rename = Self(x86_64: 82, i386: 38)
+    /// getdents64.
+    static let directoryEntries = Self(x86_64: 217, i386: 220)
     /// ppoll: nanoseconds rather than milliseconds.
     static let poll = Self(x86_64: 271, i386: 309)
     /// mmap, or mmap2 on i386 (offset in pages).
@@ -102,6 +125,13 @@ extension SystemCall.Number {
     static let signalAction = Self(x86_64: 13, i386: 174)
     static let signalMask = Self(x86_64: 14, i386: 175)
     static let control = Self(x86_64: 16, i386: 54)
+    static let fileControl = Self(x86_64: 72, i386: 55)
+    /// lseek, or _llseek on i386, which has the offset in two words and stores its result.
+    static let seek = Self(x86_64: 8, i386: 140)
+    static let readVector = Self(x86_64: 19, i386: 145)
+    static let writeVector = Self(x86_64: 20, i386: 146)
+    static let lock = Self(x86_64: 73, i386: 143)
+    static let synchronize = Self(x86_64: 74, i386: 118)
     static let intervalTimer = Self(x86_64: 38, i386: 104)
     static let processGroup = Self(x86_64: 111, i386: 65)
     static let signalStack = Self(x86_64: 131, i386: 186)
@@ -112,6 +142,34 @@ extension SystemCall.Number {
     /// unlink.
     static let removeName = Self(x86_64: 87, i386: 10)
     static let exitGroup = Self(x86_64: 231, i386: 252)
-    static let execute = Self(x86_64: 59, i386: 11)
+    static let clone = Self(x86_64: 56, i386: 120)
+    /// exit: of the calling thread alone.
+    static let exitThread = Self(x86_64: 60, i386: 1)
+    static let killThread = Self(x86_64: 234, i386: 270)
+    static let futex = Self(x86_64: 202, i386: 240)
+    static let pipe = Self(x86_64: 22, i386: 42)
     static let signalDescriptor = Self(x86_64: 282, i386: 321)
+
+    // Files by name.
+    static let makeDirectory = Self(x86_64: 83, i386: 39)
+    static let makeNode = Self(x86_64: 133, i386: 14)
+    static let removeDirectory = Self(x86_64: 84, i386: 40)
+    static let changeDirectory = Self(x86_64: 80, i386: 12)
+    static let changeRoot = Self(x86_64: 161, i386: 61)
+    static let duplicate = Self(x86_64: 33, i386: 63)
+    static let memoryFile = Self(x86_64: 319, i386: 356)
+
+    // File systems, modules, the machine.
+    static let mount = Self(x86_64: 165, i386: 21)
+    static let unmount = Self(x86_64: 166, i386: 52)
+    static let fileSystemStatus = Self(x86_64: 137, i386: 99)
+    static let synchronizeAll = Self(x86_64: 162, i386: 36)
+    static let loadModule = Self(x86_64: 313, i386: 350)
+    static let reboot = Self(x86_64: 169, i386: 88)
+
+    // Processes.
+    static let fork = Self(x86_64: 57, i386: 2)
+    static let execute = Self(x86_64: 59, i386: 11)
+    static let waitForChild = Self(x86_64: 61, i386: 114)
+    static let newSession = Self(x86_64: 112, i386: 66)
 }

@@ -35,6 +35,20 @@ enum Terminal {
         (try? attributes(of: descriptor)) != nil
     }
 
+    /// Lets output that was stopped go on, and waits until it is out or the time is over.
+    static func drain(_ descriptor: Int32, patience: Nanoseconds) {
+        _ = try? SystemCall.make(.control, Int(descriptor), 0x540A, 1)  // TCXONC, TCOON
+        let deadline = Deadline.after(patience)
+        var waiting = Int32(0)
+        while !deadline.isOver {
+            let asked: Int? = try? withKernel(&waiting) { (address) throws(Errno) in
+                try SystemCall.make(.control, Int(descriptor), 0x5411, address)  // TIOCOUTQ
+            }
+            if asked == nil || waiting == 0 { return }
+            Clock.sleep(.milliseconds(5))
+        }
+    }
+
     /// False if job control has given the terminal to others. True for a terminal that does
     /// not control this process: nobody shares it by such rules.
     static func isForeground(_ descriptor: Int32) -> Bool {
@@ -105,7 +119,6 @@ private struct Rescue: ~Copyable {
         .illegalInstruction, .busError, .arithmetic, .segmentationFault,
     ]
     private static let onStack: UInt = 0x0800_0000
-    private static let hasRestorer: UInt = 0x0400_0000
     /// The second time is the last.
     private static let onlyOnce: UInt = 0x8000_0000
     private static let stackSize = 65536
@@ -120,7 +133,7 @@ private struct Rescue: ~Copyable {
         try useStack(Int(bitPattern: unsafe rescue.stack.start), flags: 0)
         var action = mini_sigaction()
         action.handler = { Rescue.restore(Signal(rawValue: $0)) }
-        action.flags = onStack | hasRestorer | onlyOnce
+        action.flags = onStack | Signal.returnsByItself | onlyOnce
         action.restorer = mini_signal_return
         try setAction(action)
         return rescue
@@ -141,13 +154,7 @@ private struct Rescue: ~Copyable {
     }
 
     private static func setAction(_ action: mini_sigaction) throws(Errno) {
-        var action = action
-        for fault in faults {
-            try withKernel(&action) { (address) throws(Errno) -> Void in
-                try SystemCall.make(
-                    .signalAction, Int(fault.rawValue), address, 0, SignalSet.size)
-            }
-        }
+        for fault in faults { try fault.set(action) }
     }
 
     private static func restore(_ signal: Signal) {

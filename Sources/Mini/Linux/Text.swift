@@ -107,6 +107,24 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
 }
 
 extension Text {
+    /// Without this ending; nil if it does not end so.
+    func dropping(suffix: StaticString) -> Text? {
+        let count = suffix.utf8CodeUnitCount
+        guard bytes.count >= count, Text(bytes: Array(bytes.suffix(count))) == suffix else {
+            return nil
+        }
+        return Text(bytes: Array(bytes.dropLast(count)))
+    }
+
+    /// Without this beginning; nil if it does not begin so.
+    func dropping(prefix: StaticString) -> Text? {
+        let count = prefix.utf8CodeUnitCount
+        guard bytes.count >= count, Text(bytes: Array(bytes.prefix(count))) == prefix else {
+            return nil
+        }
+        return Text(bytes: Array(bytes.dropFirst(count)))
+    }
+
     /// True if these are exactly the bytes of `text`.
     static func == (left: Text, right: StaticString) -> Bool {
         guard left.bytes.count == right.utf8CodeUnitCount else { return false }

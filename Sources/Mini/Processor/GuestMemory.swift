@@ -27,6 +27,20 @@ struct GuestRange: Equatable {
     }
 }
 
+/// A page of guest memory that is also a page of a file, which other guests have, too.
+struct SharedPage: Equatable {
+    /// Each has a slot there: an aligned word to send to, and a byte of the file that is locked.
+    static let slots = 682
+
+    /// Guest-physical address.
+    let start: UInt32
+    let file: FileIdentity
+    /// Open for reading and writing as long as the guest lives.
+    let descriptor: Int32
+    /// The slot whose byte this process has locked.
+    let slot: UInt32
+}
+
 /// Guest-physical memory, zero when made, taken from the machine when touched.
 @safe final class GuestMemory {
     private let mapping: Mapping
@@ -37,12 +51,22 @@ struct GuestRange: Equatable {
     var codeWillChange: ((UInt32, UInt32) -> Void)?
     /// Size in bytes, a multiple of 4096.
     let count: UInt32
+    /// The first byte that a range can have: 1 for memory at our address 0, of which no pointer
+    /// can be told from nil. (In a guest's first byte are boot parameters that nobody uses.)
+    private let first: UInt32
 
-    /// - Parameter count: bytes, a multiple of 4096.
-    /// - Throws: ENOMEM where the machine has no room for it.
-    init(count: UInt32) throws(Errno) {
+    /// Where guest-physical 0 is in our address space.
+    enum Place { case anywhere, zero }
+
+    /// - Parameter count: bytes, a multiple of 4096; at address 0 more than 64 KiB.
+    /// - Throws: ENOMEM where the machine has no room for it; see `Mapping.lowest`.
+    init(count: UInt32, at place: Place = .anywhere) throws(Errno) {
         precondition(count & 4095 == 0 && count > 0)
-        mapping = try Mapping.anonymous(count: Int(count))
+        switch place {
+        case .anywhere: mapping = try Mapping.anonymous(count: Int(count))
+        case .zero: mapping = try Mapping.lowest(count: Int(count))
+        }
+        first = place == .zero ? 1 : 0
         lines = try Mapping.anonymous(count: Int(count / 4096) * 8)
         self.count = count
     }
@@ -57,7 +81,9 @@ struct GuestRange: Equatable {
 
     /// The range, if all of it is guest memory.
     func range(_ start: UInt32, _ count: UInt32) -> GuestRange? {
-        guard start <= self.count && count <= self.count - start else { return nil }
+        guard start >= first && start <= self.count && count <= self.count - start else {
+            return nil
+        }
         return GuestRange(start: start, count: count)
     }
 
@@ -98,6 +124,29 @@ struct GuestRange: Equatable {
         try mapping.overlay(
             at: Int(range.start), count: Int(range.count), file: descriptor,
             fileOffset: fileOffset)
+    }
+
+    /// Pages that other guests have, too.
+    private(set) var sharedPages: [SharedPage] = []
+
+    /// Maps the first page of a file over a guest page, for all who have it.
+    /// - Parameters:
+    ///   - range: a page.
+    ///   - descriptor: open for reading and writing as long as this memory is used.
+    ///   - slot: the one that is this guest's.
+    func share(_ range: GuestRange, file descriptor: Int32, slot: UInt32) throws(Errno) {
+        let identity = try FileStatus.of(descriptor).identity
+        willWrite(range)
+        try mapping.overlay(
+            at: Int(range.start), count: Int(range.count), file: descriptor, fileOffset: 0,
+            shared: true)
+        sharedPages.append(
+            SharedPage(start: range.start, file: identity, descriptor: descriptor, slot: slot))
+    }
+
+    /// The shared page that an address is in.
+    func sharedPage(of address: UInt32) -> SharedPage? {
+        sharedPages.first { $0.start == address & ~4095 }
     }
 
     /// Tells the processor that these bytes are about to change under it.

@@ -1,0 +1,50 @@
+// The waker's thread: sleeps until something that it watches is readable, then writes BREAK to
+// the lguest device, which blocks it until the launcher has served whatever it was. It shares
+// everything with the launcher and so ends with it, however that ends. It is C, and small,
+// because it runs beside the Swift code: it may use no heap and nothing with a state.
+// Source: docs/abi/lguest.md 1.5 (BREAK), 1.8.
+#include "CShim.h"
+
+enum { interrupted = 4, readable = 1, request_break = 3 };
+
+// Defined in call.S: clone(2), and a call of `function` on the new stack.
+long mini_start_thread(long number, long flags, void *stack, int *identity,
+                       void (*function)(struct mini_waker *), struct mini_waker *argument);
+
+static void wake(struct mini_waker *waker) {
+    struct mini_pollfd polled[1 + MINI_WAKER_LIMIT];
+    const mini_u32 request[2] = {request_break, 1};
+    struct mini_watch watch;
+    mini_u32 count = 1;
+    long result;
+
+    polled[0].descriptor = waker->control;
+    polled[0].events = readable;
+    for (;;) {
+        result = mini_syscall(waker->poll, (long)polled, (long)count, 0, 0, 0, 0);
+        if (result == -interrupted) continue;
+        if (result > 0 && polled[0].returned) {
+            // Others to watch, or the launcher has closed its end: the thread's end as well.
+            result = mini_syscall(waker->read, waker->control, (long)&watch, sizeof watch, 0, 0, 0);
+            if (result == -interrupted) continue;
+            if (result != sizeof watch || watch.count > MINI_WAKER_LIMIT) break;
+            for (count = 1; count <= watch.count; count++) {
+                polled[count].descriptor = watch.descriptors[count - 1];
+                polled[count].events = readable;
+            }
+            continue;
+        }
+        if (result < 0) waker->failure = (int)-result;
+        result = mini_syscall(waker->write, waker->device, (long)request, sizeof request, 0, 0, 0);
+        // Whoever cannot wait or wake watches nothing more until it is told to again. (A guest
+        // that is dead, ENOENT, needs no waking.)
+        if (waker->failure || (result < 0 && result != -interrupted)) count = 1;
+    }
+    mini_syscall(waker->exit, 0, 0, 0, 0, 0, 0);
+}
+
+long mini_start_waker(long number, long flags, void *stack, struct mini_waker *waker) {
+    return mini_start_thread(number, flags, stack, &waker->identity, wake, waker);
+}
+
+void mini_ignore_signal(int signal) { (void)signal; }

@@ -1,0 +1,94 @@
+// What an archive is going to have: its members in order, each place once, and every
+// directory that something lies in. Nothing is read or written here.
+
+/// A file, directory, link or node of an archive.
+final class ArchiveMember: Sendable {
+    enum Body: Equatable {
+        case none
+        /// What a symbolic link holds.
+        case target(Text)
+        /// A file of this machine's, of so many bytes.
+        case file(Text, size: UInt32)
+    }
+
+    let path: ArchivePath
+    /// Type and permissions, as in `st_mode`.
+    let mode: UInt32
+    /// Of a node.
+    let number: DeviceNumber
+    let body: Body
+    /// A directory that nobody named.
+    let isImplied: Bool
+
+    init(
+        path: ArchivePath, mode: UInt32, number: DeviceNumber = DeviceNumber(), body: Body = .none,
+        isImplied: Bool = false
+    ) {
+        self.path = path
+        self.mode = mode
+        self.number = number
+        self.body = body
+        self.isImplied = isImplied
+    }
+
+    var isDirectory: Bool { mode & FileMode.type == FileMode.directory }
+}
+
+/// Types and usual permissions of files. Source: inode(7).
+enum FileMode {
+    static let type: UInt32 = 0o170000
+    static let permissions: UInt32 = 0o7777
+    static let pipe: UInt32 = 0o010000
+    static let characters: UInt32 = 0o020000
+    static let directory: UInt32 = 0o040000
+    static let blocks: UInt32 = 0o060000
+    static let regular: UInt32 = 0o100000
+    static let link: UInt32 = 0o120000
+}
+
+struct ArchiveContents {
+    /// In the order of their paths.
+    private(set) var members: [ArchiveMember] = []
+
+    /// Puts in a member, and the directories above it that are missing.
+    /// - Throws: if its place is taken, or lies in something that is no directory. A directory may be named twice:
+    ///   the later one counts.
+    mutating func add(_ member: ArchiveMember) throws(ArchiveError) {
+        guard !member.path.isRoot else {
+            guard member.isDirectory else { throw .isRoot(Text("/")) }
+            return
+        }
+        for parent in member.path.parents {
+            try put(
+                ArchiveMember(path: parent, mode: FileMode.directory | 0o755, isImplied: true))
+        }
+        try put(member)
+    }
+
+    private mutating func put(_ member: ArchiveMember) throws(ArchiveError) {
+        let index = place(of: member.path)
+        guard index < members.count, members[index].path == member.path else {
+            members.insert(member, at: index)
+            return
+        }
+        if member.isImplied {
+            if !members[index].isDirectory { throw .notADirectory(member.path.text) }
+        } else if !member.isDirectory && members[index].isImplied {
+            throw .notADirectory(member.path.text)
+        } else if member.isDirectory && members[index].isDirectory {
+            members[index] = member
+        } else {
+            throw .exists(member.path.text)
+        }
+    }
+
+    /// The first index whose member's path is not before this one.
+    private func place(of path: ArchivePath) -> Int {
+        var (low, high) = (0, members.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if members[middle].path < path { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+}

@@ -1,0 +1,57 @@
+// Everything that can keep an archive from being made, each with the one line that a person reads.
+// Boxed, as it passes through many functions: one word in each of them.
+
+indirect enum ArchiveError: Error, Equatable {
+    /// What was tried (as "read"), on which file.
+    case host(StaticString, name: Text, Errno)
+    /// A place that does not lie in the archive.
+    case outside(Text)
+    /// Something else than a directory for the root.
+    case isRoot(Text)
+    /// Bytes, at most so many.
+    case pathTooLong(length: Int, limit: Int)
+    /// The name that ends an archive.
+    case reservedName(Text)
+    /// Two members for one place.
+    case exists(Text)
+    /// Something lies in what is no directory.
+    case notADirectory(Text)
+    /// Bytes of a file that the format cannot hold.
+    case tooLarge(name: Text, size: UInt64)
+    case changed(name: Text)
+    /// The archive was to be put into itself.
+    case isArchive(Text)
+    case interrupted(Signal)
+
+    static func == (left: Self, right: Self) -> Bool { left.text == right.text }
+
+    /// The exit code of mini-pack that goes with it.
+    var exitCode: Int32 {
+        switch self {
+        case .host: 1
+        case .outside, .isRoot, .pathTooLong, .reservedName, .exists, .notADirectory: 2
+        case .tooLarge, .changed, .isArchive: 3
+        case .interrupted(let signal): 128 + signal.rawValue
+        }
+    }
+
+    /// One line without the program's name in front; empty where the code tells it all.
+    var text: Text {
+        switch self {
+        case .host(let verb, let name, let errno): "cannot \(verb) \(quoted: name): \(errno)"
+        case .outside(let path): "cannot pack to \(quoted: path): it leads out of the archive"
+        case .isRoot(let name): "cannot pack \(quoted: name) as the root: it is no directory"
+        case .pathTooLong(let length, let limit):
+            "a path of \(length) bytes is too long: at most \(limit) fit"
+        case .reservedName(let path): "cannot pack to \(quoted: path): that name ends an archive"
+        case .exists(let path): "the archive has two members \(quoted: path)"
+        case .notADirectory(let path):
+            "the archive has members in \(quoted: path), which is no directory"
+        case .tooLarge(let name, let size):
+            "cannot pack \(quoted: name): its \(size) bytes are too many, the format ends at 4 GiB"
+        case .changed(let name): "cannot pack \(quoted: name): its size changed meanwhile"
+        case .isArchive(let name): "cannot pack \(quoted: name): it is the archive"
+        case .interrupted: ""
+        }
+    }
+}

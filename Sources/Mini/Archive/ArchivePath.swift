@@ -1,0 +1,67 @@
+// Where a member lies in an archive: a relative path in its one spelling, without empty
+// components and without dots. So a path that exists is not spelled in two ways, and none leads out.
+
+struct ArchivePath: Equatable {
+    /// Without a slash at either end; empty for the root.
+    let text: Text
+
+    private static let slash = UInt8(ascii: "/")
+    /// What the kernel reads, which counts the NUL at the end.
+    static let longest = Files.longestPath - 1
+
+    var isRoot: Bool { text.bytes.isEmpty }
+
+    private init(normal: Text) { text = normal }
+
+    /// - Parameter word: as a person writes it, from the root with or without a slash in front.
+    init(_ word: Text) throws(ArchiveError) {
+        var normal = Text()
+        var name = Text()
+        for byte in word.bytes + [Self.slash] {
+            if byte != Self.slash {
+                name.append(byte)
+                continue
+            }
+            if name == ".." { throw .outside(word) }
+            if !name.bytes.isEmpty && !(name == ".") {
+                if !normal.bytes.isEmpty { normal.append(Self.slash) }
+                normal += name
+            }
+            name = Text()
+        }
+        try self.init(checked: normal)
+    }
+
+    /// - Parameter name: of something in the directory that this is.
+    func appending(_ name: Text) throws(ArchiveError) -> ArchivePath {
+        try ArchivePath(checked: isRoot ? name : "\(text)/\(name)")
+    }
+
+    private init(checked path: Text) throws(ArchiveError) {
+        guard path.bytes.count <= Self.longest else {
+            throw .pathTooLong(length: path.bytes.count, limit: Self.longest)
+        }
+        guard !(path == Cpio.trailer) else { throw .reservedName(path) }
+        text = path
+    }
+
+    /// The directories that it lies in, outermost first, without the root.
+    var parents: [ArchivePath] {
+        var parents: [ArchivePath] = []
+        var parent = Text()
+        for byte in text.bytes {
+            if byte == Self.slash { parents.append(ArchivePath(normal: parent)) }
+            parent.append(byte)
+        }
+        return parents
+    }
+
+    /// The order of members: by bytes, so that a directory comes before what is in it.
+    static func < (left: ArchivePath, right: ArchivePath) -> Bool {
+        let (left, right) = (left.text.bytes, right.text.bytes)
+        for index in 0..<min(left.count, right.count) where left[index] != right[index] {
+            return left[index] < right[index]
+        }
+        return left.count < right.count
+    }
+}

@@ -1,0 +1,78 @@
+// The devices of one guest behind its host: which of them a DMA key means, and whose
+// descriptors the launcher must watch. The console is there always, in the last slot, as the
+// original has it.
+// Source: docs/abi/lguest.md §5.1, §5.2, §7.1.
+
+/// One guest's devices, and the lguest device that finds their buffers.
+final class DeviceBus {
+    let device: any LguestDevice
+    let memory: GuestMemory
+    var console: Console
+    let blocks: [BlockDevice]
+    let networks: [NetworkDevice]
+
+    /// What a guest can send to.
+    enum Target {
+        case console
+        case block(Int)
+        case network(Int)
+    }
+
+    init(
+        _ device: any LguestDevice, memory: GuestMemory, console: Console,
+        blocks: [BlockDevice], networks: [NetworkDevice]
+    ) {
+        self.device = device
+        self.memory = memory
+        self.console = console
+        self.blocks = blocks
+        self.networks = networks
+    }
+
+    /// The device behind a key; nil if there is none.
+    func target(_ key: UInt32) -> Target? {
+        if key == Console.key { return .console }
+        if let index = blocks.firstIndex(where: { $0.key == key }) { return .block(index) }
+        return networks.firstIndex { $0.key == key }.map { .network($0) }
+    }
+
+    // MARK: Networks
+
+    /// The taps whose next frame must end a run of the guest.
+    var watched: [Int32] { networks.compactMap { $0.watched } }
+
+    /// Looks after every tap that the guest may have something of.
+    /// - Parameters:
+    ///   - alarm: true if it went off since.
+    /// - Returns: when to look again at the latest.
+    func serveNetworks(alarm: Bool) -> Nanoseconds? {
+        var next: Nanoseconds?
+        for network in networks {
+            let event: NetworkInput.Event =
+                !network.isWaiting ? .readable : alarm ? .alarm : .guestRan
+            guard let wait = network.handle(event, on: device) else { continue }
+            next = next.map { min($0, wait) } ?? wait
+        }
+        // A host that says when the guest has a buffer needs no alarm.
+        let waiting = networks.filter { $0.isWaiting }.map { $0.inputKey }
+        return device.awaitBuffers(waiting) ? nil : next
+    }
+
+    // MARK: Console
+
+    /// A free buffer of the console's, if the guest has one.
+    func borrow() -> Console.Loan? {
+        guard console.canTakeInput else { return nil }
+        // No buffer, or the guest is dead: the next run tells which.
+        guard let address = try? device.dmaBuffer(Console.key) else { return nil }
+        return console.borrow(address)
+    }
+
+    /// Fills it and raises its interrupt.
+    /// - Returns: how many bytes went in.
+    func fill(_ loan: Console.Loan, with bytes: ArraySlice<UInt8>) -> Int {
+        let (count, line) = console.fill(loan, with: bytes)
+        if count > 0 { try? device.interrupt(line) }
+        return count
+    }
+}

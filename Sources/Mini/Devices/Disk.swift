@@ -1,0 +1,119 @@
+// What stands behind a block device: an open file or block device of the host, whose size was
+// fixed when the guest was made. A transfer is all or nothing to the guest; why one failed is
+// kept for whoever wants to tell a person.
+
+/// A disk of whole sectors.
+final class Disk {
+    static let sectorSize: UInt64 = 512
+
+    let name: Text
+    /// As the guest sees it.
+    let sectorCount: UInt32
+    let isReadOnly: Bool
+    private let file: Descriptor
+    /// A file can shrink under the guest; a block device cannot.
+    private let isFile: Bool
+    /// Where the file's position is.
+    private var position: UInt64?
+    private var isChanged = false
+
+    /// - Parameters:
+    ///   - file: open for reading and, unless `isReadOnly`, writing.
+    ///   - sectorCount: how many sectors it has now.
+    init(
+        _ file: consuming Descriptor, name: Text, sectorCount: UInt32, isReadOnly: Bool,
+        isFile: Bool
+    ) {
+        self.file = file
+        self.name = name
+        self.sectorCount = sectorCount
+        self.isReadOnly = isReadOnly
+        self.isFile = isFile
+    }
+
+    /// Why a transfer did not happen, or not wholly.
+    enum Failure: Error, Equatable {
+        /// It reaches beyond the last sector.
+        case beyondEnd
+        case readOnly
+        /// The file is shorter than it was.
+        case shrunk
+        case host(Errno)
+    }
+
+    /// Bytes from a sector on; nil where that leaves the disk.
+    private func offset(_ sector: UInt32, _ count: UInt32) -> UInt64? {
+        let start = UInt64(sector) * Self.sectorSize
+        return start + UInt64(count) <= UInt64(sectorCount) * Self.sectorSize ? start : nil
+    }
+
+    /// Reads from a sector on into guest memory.
+    func read(
+        _ sector: UInt32, into sections: [GuestRange], of memory: GuestMemory
+    ) throws(Failure) {
+        var vector = TransferVector()
+        for section in sections {
+            unsafe vector.append(UnsafeRawBufferPointer(memory.writable(section)))
+        }
+        try transfer(.read, sector, vector)
+    }
+
+    /// Writes guest memory from a sector on.
+    func write(
+        _ sector: UInt32, from sections: [GuestRange], of memory: GuestMemory
+    ) throws(Failure) {
+        guard !isReadOnly else { throw .readOnly }
+        var vector = TransferVector()
+        for section in sections { unsafe vector.append(memory.readable(section)) }
+        if isFile { try checkSize(sector, vector.count) }
+        isChanged = true
+        try transfer(.write, sector, vector)
+    }
+
+    /// Puts what was written on the disk for good.
+    func synchronize() throws(Errno) {
+        guard isChanged else { return }
+        try file.synchronize()
+        isChanged = false
+    }
+
+    /// A write beyond the end of a file would make it grow, with a hole.
+    private func checkSize(_ sector: UInt32, _ count: UInt32) throws(Failure) {
+        guard let end = offset(sector, count).map({ $0 + UInt64(count) }) else {
+            throw .beyondEnd
+        }
+        let size: UInt64
+        do throws(Errno) { size = try file.status().size } catch { throw .host(error) }
+        guard end <= size else { throw .shrunk }
+    }
+
+    private func transfer(
+        _ direction: TransferVector.Direction, _ sector: UInt32, _ whole: TransferVector
+    ) throws(Failure) {
+        guard let start = offset(sector, whole.count) else { throw .beyondEnd }
+        var vector = whole
+        do throws(Errno) {
+            if position != start { try file.seek(to: start) }
+            position = nil
+            while vector.count > 0 {
+                let count = try vector.transfer(direction, file.number)
+                if count == 0 { break }
+                vector.drop(UInt32(count))
+            }
+        } catch { throw .host(error) }
+        guard vector.count == 0 else { throw direction == .read ? .shrunk : .host(.noSpace) }
+        position = start + UInt64(whole.count)
+    }
+}
+
+extension Disk.Failure {
+    /// Printed behind `the guest cannot read disk "root.img": `.
+    var text: Text {
+        switch self {
+        case .beyondEnd: "it asked for sectors beyond the end"
+        case .readOnly: "the disk is read-only"
+        case .shrunk: "the file has become shorter"
+        case .host(let errno): "\(errno)"
+        }
+    }
+}

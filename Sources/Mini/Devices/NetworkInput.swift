@@ -1,0 +1,108 @@
+// When a network reads frames from its tap. A frame that the guest has no buffer for stays in
+// the tap's queue, with the host's kernel, which drops what is too much; as long as the guest's
+// interface is down frames are read and dropped, so that none of them is an hour old when it
+// comes up. Nothing spins: while there is no buffer, the machine looks again when the guest ran
+// up to some request, or an alarm goes off, ever more seldom.
+//
+//   watching -- readable --> seeking -- buffer --> reading -- received --> seeking
+//                             ^ |  \                   | | |
+//            alarm, guest ran | |   +-- down --> dropping | +-- failed --> ended
+//                             | | no buffer           | +-- empty, enough --> watching
+//                             | v                     |
+//                           waiting                   +-- (as reading)
+//
+// Source: docs/abi/lguest.md §1.4 (buffers), §5.2 (net).
+// The same as a page: docs/network-input-machine.md.
+
+/// Decides when to read a tap.
+struct NetworkInput {
+    private enum State {
+        case watching
+        /// The next wait lasts so many milliseconds; an alarm may still be set.
+        case seeking(wait: UInt64, alarmSet: Bool)
+        case reading, dropping
+        case waiting(UInt64)
+        case ended
+    }
+    private var state = State.watching
+
+    enum Event: CaseIterable {
+        /// The tap has a frame, or failed.
+        case readable
+        /// The guest lent a free buffer, or has none, or its interface is down.
+        case buffer, noBuffer, down
+        /// A frame was read; it was the last for this turn.
+        case received, enough
+        /// The tap had none.
+        case empty
+        /// The tap is gone.
+        case failed
+        /// The guest ran up to some request of its own.
+        case guestRan
+        case alarm
+    }
+
+    enum Action: Equatable {
+        case none
+        case seekBuffer
+        /// One frame into the guest's buffer.
+        case read
+        /// One frame into nothing.
+        case drop
+        case setAlarm(Nanoseconds)
+    }
+
+    private static let shortestWait: UInt64 = 1
+    private static let longestWait: UInt64 = 128
+
+    /// True while the next frame is for the guest at once.
+    var isWatching: Bool { if case .watching = state { true } else { false } }
+    /// True while a frame waits for the guest.
+    var isWaiting: Bool { if case .waiting = state { true } else { false } }
+
+    /// Takes an event. One that does not belong to the state changes nothing.
+    mutating func handle(_ event: Event) -> Action {
+        switch (state, event) {
+        case (.watching, .readable), (.reading, .received), (.dropping, .received):
+            return seek(wait: Self.shortestWait, alarmSet: false)
+        case (.waiting(let wait), .alarm):
+            return seek(wait: min(2 * wait, Self.longestWait), alarmSet: false)
+        case (.waiting(let wait), .guestRan):
+            return seek(wait: wait, alarmSet: true)
+        case (.seeking, .buffer):
+            state = .reading
+            return .read
+        case (.seeking, .down):
+            state = .dropping
+            return .drop
+        case (.seeking(let wait, let alarmSet), .noBuffer):
+            state = .waiting(wait)
+            return alarmSet ? .none : .setAlarm(.milliseconds(wait))
+        case (.reading, .empty), (.reading, .enough), (.dropping, .empty), (.dropping, .enough):
+            state = .watching
+            return .none
+        case (.reading, .failed), (.dropping, .failed):
+            state = .ended
+            return .none
+        default:
+            return .none
+        }
+    }
+
+    private mutating func seek(wait: UInt64, alarmSet: Bool) -> Action {
+        state = .seeking(wait: wait, alarmSet: alarmSet)
+        return .seekBuffer
+    }
+
+    /// The state's name in the diagram.
+    var stateName: StaticString {
+        switch state {
+        case .watching: "watching"
+        case .seeking: "seeking"
+        case .reading: "reading"
+        case .dropping: "dropping"
+        case .waiting: "waiting"
+        case .ended: "ended"
+        }
+    }
+}

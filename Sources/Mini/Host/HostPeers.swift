@@ -1,0 +1,150 @@
+// DMA between guests: a key in a page that several guests share is no business of the
+// launcher's. What is sent there goes to the guest whose slot it is; what others send to our
+// guest's slot fills the buffers that it bound. Source: docs/abi/lguest.md §5.1.
+//
+// Two differences from the original. A guest hears only at its own slot's key: it could bind
+// another's there, and take what is meant for it. And the first free buffer is filled, not the
+// next in turn: drivers look at their buffers from the first on, so frames keep their order.
+
+extension Host {
+    /// What BIND_DMA does for a key in a shared page, before and after the binding changes.
+    /// - Returns: nil if the key is in none.
+    func bindShared(_ key: UInt32, _ buffers: UInt32, _ code: UInt32) -> UInt32? {
+        guard let page = memory.sharedPage(of: key) else { return nil }
+        guard let inlet = inlets.first(where: { $0.key == key && $0.page.start == page.start })
+        else { return 0 }
+        guard bindings.bind(key: key, buffers: buffers, code: code) else { return 0 }
+        if bindings[key] == nil {
+            inlet.close()
+        } else if !inlet.open() {
+            _ = bindings.bind(key: key, buffers: buffers, code: 0)
+            return 0
+        }
+        return 1
+    }
+
+    /// SEND_DMA with a key in a shared page: at once, or not at all. The record's used_len tells
+    /// the guest how much was taken.
+    func sendShared(_ key: UInt32, _ buffer: UInt32, of page: SharedPage) {
+        let slot = (key - page.start) / 4
+        guard slot != page.slot, slot < UInt32(SharedPage.slots) else { return }
+        let outlet: PeerOutlet
+        if let known = outlets.first(where: { $0.key == key }) {
+            outlet = known
+        } else {
+            outlet = PeerOutlet(key, of: page)
+            outlets.append(outlet)
+        }
+        var action = outlet.link.handle(.frame)
+        while true {
+            switch action {
+            case .none: return
+            case .connect: action = outlet.link.handle(outlet.connect())
+            case .send:
+                // Only now that there is a receiver the record is looked at.
+                guard let frame = frame(buffer) else {
+                    action = outlet.link.handle(.gone)
+                    if machine.phase == .dead { return }
+                    continue
+                }
+                let event = outlet.send(frame)
+                if event == .sent { memory.store32(buffer, frame.count) }
+                action = outlet.link.handle(event)
+            case .waitForRoom: action = outlet.link.handle(outlet.waitForRoom())
+            case .finish: return
+            }
+        }
+    }
+
+    /// The pieces of memory that a guest sends; nil, and the guest is dead, if they are not its own.
+    private func frame(_ record: UInt32) -> TransferVector? {
+        guard let sections = sections(record) else { return nil }
+        var frame = TransferVector()
+        for section in sections { unsafe frame.append(memory.readable(section)) }
+        return frame
+    }
+
+    /// The sections of a record, each inside one page of the guest's.
+    private func sections(_ address: UInt32) -> [GuestRange]? {
+        guard let record = readable(address, GuestABI.dmaRecordSize) else { return nil }
+        let bytes = unsafe memory.readable(record)
+        var sections: [GuestRange] = []
+        for index in 0..<Int(GuestABI.dmaSections) {
+            let count = UInt32(
+                unsafe bytes.loadUnaligned(
+                    fromByteOffset: Int(abi.dma.lengths) + 2 * index, as: UInt16.self))
+            if count == 0 { break }
+            let start = unsafe bytes.loadUnaligned(
+                fromByteOffset: Int(abi.dma.addresses) + 4 * index, as: UInt32.self)
+            guard let section = range(start, count), start & 4095 + count <= 4096 else {
+                kill(.badDmaEntry(address: start, count: count))
+                return nil
+            }
+            sections.append(section)
+        }
+        return sections
+    }
+
+    // MARK: - Receiving
+
+    /// Looks at every inlet that may have something.
+    func servePeers() {
+        for inlet in inlets where inlet.isOpen {
+            inlet.accept()
+            receive(inlet)
+        }
+    }
+
+    /// A buffer may have become free since frames had to wait.
+    func serveWaitingPeers() {
+        for inlet in inlets where inlet.isWaiting {
+            guard let binding = bindings[inlet.key], hasFreeBuffer(binding) else { continue }
+            receive(inlet)
+        }
+    }
+
+    private func receive(_ inlet: PeerInlet) {
+        guard let binding = bindings[inlet.key] else { return }
+        let wasWaiting = inlet.isWaiting
+        var record: UInt32 = 0
+        inlet.receive(
+            room: {
+                guard let free = freeBuffer(binding) else {
+                    return machine.phase == .dead ? .dead : .noRoom
+                }
+                guard let sections = sections(free) else { return .dead }
+                record = free
+                var room = TransferVector()
+                for section in sections {
+                    unsafe room.append(UnsafeRawBufferPointer(memory.writable(section)))
+                }
+                return .into(room)
+            },
+            received: { count in
+                memory.store32(record, count)
+                lines.raise(binding.line)
+            })
+        // The guest is told even then: it may have forgotten to look.
+        if inlet.isWaiting && !wasWaiting { lines.raise(binding.line) }
+    }
+
+    /// The first buffer of a binding that is free.
+    private func freeBuffer(_ binding: DmaBindings.Binding) -> UInt32? {
+        for index in 0..<UInt32(binding.count) {
+            let address = binding.buffers &+ index &* GuestABI.dmaRecordSize
+            guard range(address, GuestABI.dmaRecordSize) != nil else {
+                kill(.badRegisteredRecord)
+                return nil
+            }
+            if memory.load32(address) == 0 { return address }
+        }
+        return nil
+    }
+
+    /// True if one of the first buffers is free.
+    func hasFreeBuffer(_ binding: DmaBindings.Binding) -> Bool {
+        (0..<min(UInt32(binding.count), 16)).contains { index in
+            memory.load32(binding.buffers &+ index &* GuestABI.dmaRecordSize) == 0
+        }
+    }
+}

@@ -1,0 +1,86 @@
+// A file that guests share as their Ethernet: one page, with an entry for each of 682 slots. A
+// guest's slot is the first whose byte of the file can be locked, and is free again when its
+// launcher ends, however it ends. Source: docs/abi/lguest.md §5.2 (shared net).
+
+/// An open network file, with a slot of ours.
+final class NetworkFile {
+    private static let size: UInt64 = 4096
+
+    let name: Text
+    let slot: UInt32
+    private let file: Descriptor
+    private let identity: FileIdentity
+
+    var descriptor: Int32 { file.number }
+
+    /// Opens it, or makes it; takes the first free slot.
+    /// - Parameter others: those that this guest has already.
+    init(_ name: Text, beside others: [NetworkFile]) throws(LauncherError) {
+        self.name = name
+        file = try Self.open(name)
+        let status: FileStatus
+        do throws(Errno) { status = try file.status() } catch {
+            throw .host("examine network file", name: name, error)
+        }
+        guard status.kind == .regular else { throw .networkFile(name: name, .notAFile) }
+        identity = status.identity
+        let identity = identity
+        if others.contains(where: { $0.identity == identity }) {
+            throw .networkFile(name: name, .twice)
+        }
+        try Self.fill(file.number, status.size, name)
+        slot = try Self.takeSlot(of: file.number, name)
+    }
+
+    private static func open(_ name: Text) throws(LauncherError) -> Descriptor {
+        do throws(Errno) {
+            do throws(Errno) { return try Descriptor.open(name, .readAppend) } catch {
+                // Creating what is there, others' files in /tmp can be refused.
+                guard error == .noSuchFile else { throw error }
+                return try Descriptor.open(name, .createAppend)
+            }
+        } catch { throw .host("open network file", name: name, error) }
+    }
+
+    /// An empty file gets its page. Two launchers may do so at once, hence a second page is
+    /// allowed: what is written goes to the end, so nobody's entry is lost.
+    private static func fill(
+        _ descriptor: Int32, _ size: UInt64, _ name: Text
+    ) throws(LauncherError) {
+        if size == self.size || size == 2 * self.size { return }
+        guard size == 0 else { throw .networkFile(name: name, .otherSize(size)) }
+        let zeros = Text(bytes: [UInt8](repeating: 0, count: Int(self.size)))
+        do throws(Errno) { try Transfer.write(descriptor, zeros) } catch {
+            throw .host("write network file", name: name, error)
+        }
+    }
+
+    private static func takeSlot(
+        of descriptor: Int32, _ name: Text
+    ) throws(LauncherError) -> UInt32 {
+        do throws(Errno) {
+            for slot in 0..<SharedPage.slots
+            where try FileLock.take(slot, of: descriptor) { return UInt32(slot) }
+        } catch { throw .host("lock network file", name: name, error) }
+        throw .networkFile(name: name, .full)
+    }
+}
+
+/// Why a file is no network.
+enum NetworkFileError: Equatable {
+    case notAFile
+    /// Bytes.
+    case otherSize(UInt64)
+    /// The same guest has it already.
+    case twice
+    case full
+
+    var text: Text {
+        switch self {
+        case .notAFile: "is not a regular file"
+        case .otherSize(let size): "of \(size) bytes is none: it should be empty or have 4096"
+        case .twice: "was given twice"
+        case .full: "has no free slot: \(SharedPage.slots) guests are on it"
+        }
+    }
+}

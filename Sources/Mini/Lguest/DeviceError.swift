@@ -1,0 +1,44 @@
+// Why the kernel's /dev/lguest cannot run a guest, each with the one line that a person reads.
+
+enum DeviceError: Error, Equatable {
+    /// There is none for a 64-bit program.
+    case otherBuild
+    /// What opening it, or its first answer, failed with.
+    case unavailable(Errno)
+    case notTheDevice
+    /// It speaks what no launcher of ours does.
+    case otherHost(DeviceEra)
+    /// It runs guests, but not of this era.
+    case otherGuest(DeviceEra, GuestABI.Era)
+    /// Era 0: the guest's memory cannot be at address 0.
+    case addressZero(Errno)
+    /// Era 0: so many MiB are more than fit below the program.
+    case tooMuchMemory(mebibytes: UInt32, most: UInt32)
+
+    /// The reason without what it is about.
+    var reason: Text {
+        switch self {
+        case .otherBuild: "only 32-bit kernels have it, and this is the 64-bit build of mini"
+        case .unavailable(.noSuchFile): missing(.noSuchFile)
+        case .unavailable(.noSuchDevice): missing(.noSuchDevice)
+        case .unavailable(.noDevice): missing(.noDevice)
+        case .unavailable(.noSpace): "it runs as many guests as it can (ENOSPC)"
+        case .unavailable(let errno): "\(errno)"
+        case .notTheDevice: "it is something else"
+        case .otherHost(let era): "it is of \(era.kernels), which mini does not speak yet"
+        case .otherGuest(let era, let guest):
+            "it is of \(era.kernels), the guest of era \(guest.name)"
+        case .addressZero(let errno):
+            "memory at address 0, where this kernel wants the guest's, cannot be had: \(errno); is vm.mmap_min_addr 0?"
+        case .tooMuchMemory(let size, let most):
+            "a guest of \(size) MiB does not fit, at most \(most) MiB do"
+        }
+    }
+
+    private func missing(_ errno: Errno) -> Text {
+        "\(errno); is the kernel's module lg loaded?"
+    }
+
+    /// One line without the program's name in front.
+    var text: Text { "cannot use \(quoted: KernelDevice.path): \(reason)" }
+}

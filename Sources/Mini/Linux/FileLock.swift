@@ -1,0 +1,48 @@
+// Locks on bytes of a file, which belong to a process: the kernel gives them back when the
+// process ends, or when it closes the file for the first time. Who holds one can be asked.
+// Source: fcntl(2), asm-generic/fcntl.h.
+
+import CShim
+
+enum FileLock {
+    private static let ask = 5  // F_GETLK
+    private static let set = 6  // F_SETLK
+    private static let forWriting: Int16 = 1  // F_WRLCK
+    private static let none: Int16 = 2  // F_UNLCK
+
+    /// Takes one byte for this process alone.
+    /// - Parameter descriptor: open for writing.
+    /// - Returns: false if another process has it.
+    static func take(_ byte: Int, of descriptor: Int32) throws(Errno) -> Bool {
+        var lock = Self.lock(byte, 1)
+        do throws(Errno) {
+            _ = try withKernel(&lock) { (address) throws(Errno) in
+                try SystemCall.make(.fileControl, Int(descriptor), set, address)
+            }
+        } catch {
+            if error == .again || error == .accessDenied { return false }
+            throw error
+        }
+        return true
+    }
+
+    /// One of the other processes that hold a lock on these bytes.
+    /// - Returns: nil if there is none; 0 for a process of another namespace.
+    static func holder(
+        _ byte: Int, count: Int = 1, of descriptor: Int32
+    ) throws(Errno) -> Int32? {
+        var lock = Self.lock(byte, count)
+        _ = try withKernel(&lock) { (address) throws(Errno) in
+            try SystemCall.make(.fileControl, Int(descriptor), ask, address)
+        }
+        return lock.type == none ? nil : lock.process
+    }
+
+    private static func lock(_ byte: Int, _ count: Int) -> mini_flock {
+        var lock = mini_flock()
+        lock.type = forWriting
+        lock.start = byte
+        lock.length = count
+        return lock
+    }
+}

@@ -1,0 +1,187 @@
+// A tap: a network interface of the host whose cable ends in this process. What the host sends
+// through it is read as Ethernet frames, what is written to it the host receives. Also what it
+// takes to configure an interface. Nothing here decides; every call is one request.
+// Source: linux/if_tun.h, linux/sockios.h, netdevice(7); as of Linux 2.6.23.
+
+import CShim
+
+/// The name of a network interface: 1 to 15 bytes.
+struct InterfaceName: Equatable {
+    let text: Text
+
+    /// - Returns: nil if no interface can have this name.
+    init?(_ text: Text) {
+        guard (1...15).contains(text.bytes.count), !text.bytes.contains(0) else { return nil }
+        self.text = text
+    }
+
+    /// A request about this interface.
+    fileprivate var request: mini_ifreq {
+        var request = mini_ifreq()
+        unsafe withUnsafeMutableBytes(of: &request.name) { unsafe $0.copyBytes(from: text.bytes) }
+        return request
+    }
+
+    fileprivate init?(of request: mini_ifreq) {
+        let bytes = unsafe withUnsafeBytes(of: request.name) {
+            unsafe Array($0.prefix { $0 != 0 })
+        }
+        self.init(Text(bytes: bytes))
+    }
+}
+
+/// An Ethernet address, six bytes.
+struct HardwareAddress: Equatable {
+    static let count = 6
+    let bytes: [UInt8]
+
+    /// - Parameter bytes: six of them.
+    init(_ bytes: some Sequence<UInt8>) {
+        self.bytes = Array(bytes)
+        precondition(self.bytes.count == Self.count)
+    }
+}
+
+/// An address of the Internet Protocol, version 4.
+struct InternetAddress: Equatable {
+    let bytes: (UInt8, UInt8, UInt8, UInt8)
+    static func == (left: Self, right: Self) -> Bool { left.bytes == right.bytes }
+}
+
+/// One open tap. Without others that hold on to it the interface goes when this goes.
+final class Tap {
+    static let path: Text = "/dev/net/tun"
+    /// Lets the kernel find the first free number for a new interface.
+    static let anyName: Text = "tap%d"
+
+    /// What the device is asked. Source: linux/if_tun.h.
+    enum Request {
+        static let setInterface = 0x4004_54CA  // TUNSETIFF
+        static let setChecksums = 0x4004_54C8  // TUNSETNOCSUM
+    }
+
+    private let file: Descriptor
+    let name: InterfaceName
+
+    /// Reading and writing it never waits.
+    var descriptor: Int32 { file.number }
+
+    /// Opens the device of taps.
+    /// - Throws: ENOENT or ENODEV where the kernel has none, EACCES.
+    static func open() throws(Errno) -> Descriptor {
+        try Descriptor.open(path, .readWriteWithoutWaiting)
+    }
+
+    /// Makes the interface, or takes it if it exists and is meant to last.
+    /// - Parameters:
+    ///   - device: as `open` gave it.
+    ///   - name: up to 15 bytes; `%d` in it is for the kernel to number.
+    /// - Throws: EPERM, EBUSY if another process has it, EINVAL if it is no tap.
+    init(_ device: consuming Descriptor, name: Text) throws(Errno) {
+        guard var request = InterfaceName(name)?.request else { throw .invalid }
+        unsafe request.of.flags = 0x1002  // IFF_TAP | IFF_NO_PI
+        try withKernel(&request) { (address) throws(Errno) -> Void in
+            try SystemCall.make(
+                .control, Int(device.number), Request.setInterface, address)
+        }
+        guard let given = InterfaceName(of: request) else { throw .invalid }
+        file = device
+        self.name = given
+    }
+
+    /// Reads a frame into nothing.
+    /// - Throws: EAGAIN if there is none.
+    func drop() throws(Errno) {
+        var byte: UInt8 = 0
+        _ = try withKernel(&byte) { (address) throws(Errno) in
+            try SystemCall.retrying(.read, Int(descriptor), address, 1)
+        }
+    }
+
+    /// Tells old kernels that checksums of what we write need not be looked at; later ones
+    /// do not care.
+    func trustChecksums() {
+        _ = try? SystemCall.make(.control, Int(descriptor), Request.setChecksums, 1)
+    }
+}
+
+/// Questions and orders about network interfaces.
+struct InterfaceControl: ~Copyable {
+    private let socket: Descriptor
+
+    /// Source: linux/sockios.h.
+    enum Request {
+        static let getFlags = 0x8913
+        static let setFlags = 0x8914
+        static let setAddress = 0x8916
+        static let setHardwareAddress = 0x8924
+        static let getHardwareAddress = 0x8927
+        static let getIndex = 0x8933
+        static let addToBridge = 0x89A2
+    }
+    private static let internet: UInt16 = 2  // AF_INET
+    private static let ethernet: UInt16 = 1  // ARPHRD_ETHER
+    private static let up: Int16 = 1  // IFF_UP
+
+    /// - Throws: EAFNOSUPPORT where the kernel has no Internet Protocol.
+    init() throws(Errno) {
+        socket = Descriptor(
+            owning: Int32(try SocketCall.socket.make(Int(Self.internet), 2)))  // SOCK_DGRAM
+    }
+
+    func hardwareAddress(of name: InterfaceName) throws(Errno) -> HardwareAddress {
+        var request = name.request
+        try ask(Request.getHardwareAddress, &request)
+        return HardwareAddress(
+            unsafe withUnsafeBytes(of: request.of.address.data) {
+                unsafe Array($0.prefix(HardwareAddress.count))
+            })
+    }
+
+    func setHardwareAddress(_ address: HardwareAddress, of name: InterfaceName) throws(Errno) {
+        var request = name.request
+        unsafe request.of.address.family = Self.ethernet
+        unsafe withUnsafeMutableBytes(of: &request.of.address.data) {
+            unsafe $0.copyBytes(from: address.bytes)
+        }
+        try ask(Request.setHardwareAddress, &request)
+    }
+
+    /// Gives it an address of the Internet Protocol; the kernel adds the netmask of its class.
+    func setAddress(_ address: InternetAddress, of name: InterfaceName) throws(Errno) {
+        var request = name.request
+        unsafe request.of.address.family = Self.internet
+        unsafe withUnsafeMutableBytes(of: &request.of.address.data) {
+            // struct sockaddr_in: the port comes first.
+            let (a, b, c, d) = address.bytes
+            for (index, byte) in [a, b, c, d].enumerated() { unsafe $0[2 + index] = byte }
+        }
+        try ask(Request.setAddress, &request)
+    }
+
+    func bringUp(_ name: InterfaceName) throws(Errno) {
+        var request = name.request
+        try ask(Request.getFlags, &request)
+        let flags = unsafe request.of.flags
+        unsafe request.of.flags = flags | Self.up
+        try ask(Request.setFlags, &request)
+    }
+
+    /// Plugs an interface into a bridge.
+    /// - Throws: ENODEV if there is no such bridge, EOPNOTSUPP if it is none, EBUSY if the
+    ///   interface is in another.
+    func add(_ name: InterfaceName, toBridge bridge: InterfaceName) throws(Errno) {
+        var request = name.request
+        try ask(Request.getIndex, &request)
+        let index = unsafe request.of.index
+        request = bridge.request
+        unsafe request.of.index = index
+        try ask(Request.addToBridge, &request)
+    }
+
+    private func ask(_ number: Int, _ request: inout mini_ifreq) throws(Errno) {
+        try withKernel(&request) { (address) throws(Errno) -> Void in
+            try SystemCall.make(.control, Int(socket.number), number, address)
+        }
+    }
+}

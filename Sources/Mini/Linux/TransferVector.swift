@@ -1,0 +1,64 @@
+// Several pieces of memory that are read or written in one call. Source: readv(2).
+
+/// Pieces of memory in the order in which bytes go there or come from there.
+@safe struct TransferVector {
+    enum Direction: Equatable { case read, write }
+
+    /// What the kernel takes in one call: IOV_MAX is 1024, ours are far fewer.
+    private static let limit = 64
+
+    /// `struct iovec` after `struct iovec`: address, length in bytes.
+    private var words: [Int] = []
+    /// Sum of the lengths.
+    private(set) var count: UInt32 = 0
+
+    /// Adds a piece, which must outlive the transfer. Pieces side by side become one.
+    mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        let start = Int(bitPattern: bytes.baseAddress)
+        guard bytes.count > 0 else { return }
+        count += UInt32(bytes.count)
+        if let last = words.indices.last, words[last - 1] + words[last] == start {
+            words[last] += bytes.count
+        } else {
+            words.append(start)
+            words.append(bytes.count)
+        }
+    }
+
+    /// Forgets the first bytes.
+    mutating func drop(_ bytes: UInt32) {
+        var rest = Int(min(bytes, count))
+        count -= UInt32(rest)
+        while rest > 0 {
+            if words[1] > rest {
+                words[0] += rest
+                words[1] -= rest
+                return
+            }
+            rest -= words[1]
+            words.removeFirst(2)
+        }
+    }
+
+    /// One call at the descriptor's position.
+    /// - Returns: how many bytes were moved; 0 at the end of a file.
+    func transfer(_ direction: Direction, _ descriptor: Int32) throws(Errno) -> Int {
+        let call: SystemCall.Number = direction == .read ? .readVector : .writeVector
+        return try withKernel { (address, count) throws(Errno) in
+            try SystemCall.retrying(call, Int(descriptor), address, count)
+        }
+    }
+
+    /// Hands the array of pieces, and how many they are, to a call.
+    func withKernel(_ call: (Int, Int) throws(Errno) -> Int) throws(Errno) -> Int {
+        var result: Result<Int, Errno> = .failure(.invalid)
+        unsafe words.withUnsafeBufferPointer { buffer in
+            do throws(Errno) {
+                result = .success(
+                    try call(
+                        Int(bitPattern: buffer.baseAddress), min(buffer.count / 2, Self.limit)))
+            } catch { result = .failure(error) }
+        }
+        return try result.get()
+    }
+}

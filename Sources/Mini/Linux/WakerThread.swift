@@ -1,0 +1,150 @@
+// A thread that ends the wait of another: it watches descriptors, and when one is readable it
+// writes BREAK to an lguest device, which makes the launcher's run() return. What the thread
+// itself does is in CShim/waker.c. It shares all that the process has and lives in the same
+// thread group, so it ends with the process, whatever ends that; it needs a pipe, and memory
+// for its stack. Nothing but the pipe and the device is between the two threads.
+// Sources: clone(2), set_tid_address(2), futex(2), pipe(7) (writes up to 4096 bytes are whole).
+
+import CShim
+
+/// A running waker; stopped and gone when this goes.
+final class WakerThread {
+    /// As many descriptors can be watched.
+    static let mostWatched = Int(MINI_WAKER_LIMIT)
+
+    private let pipe: PipeEnds
+    private var writing: Descriptor?
+    /// The thread's record at its start, its stack from the end down.
+    private let room: Mapping
+    /// What the signal that ends it meant before.
+    private let action: mini_sigaction
+    private var watched: [Int32] = []
+
+    /// A signal's frame has to fit as well.
+    private static let roomSize = 65536
+    /// Ends the thread's waits when it has to go. By default nobody notices this signal, so
+    /// that a handler which does nothing changes nothing for anybody else.
+    private static let ender = Signal.urgent
+
+    /// All of memory, files, signals and the thread group are shared; the thread's number is
+    /// kept where it starts and cleared when it has gone.
+    private static let flags =
+        0x100 | 0x200 | 0x400 | 0x800  // CLONE_VM, _FS, _FILES, _SIGHAND
+        | 0x1_0000 | 0x4_0000  // CLONE_THREAD, _SYSVSEM
+        | 0x10_0000 | 0x20_0000  // CLONE_PARENT_SETTID, _CHILD_CLEARTID
+
+    /// Starts the thread; it watches nothing yet.
+    /// - Parameter device: an open lguest device, initialized; stays open longer than this.
+    init(device: Int32) throws(Errno) {
+        var pipe = try PipeEnds()
+        let room = try Mapping.anonymous(count: Self.roomSize)
+        var quiet = mini_sigaction()
+        quiet.handler = mini_ignore_signal
+        quiet.flags = Signal.returnsByItself
+        quiet.restorer = mini_signal_return
+        let action = try Self.ender.set(quiet)
+        do throws(Errno) {
+            let record = unsafe room.start.bindMemory(to: mini_waker.self, capacity: 1)
+            unsafe record.initialize(
+                to: mini_waker(
+                    identity: 0, device: device, control: pipe.reading, failure: 0,
+                    poll: SystemCall.Number.poll.rawValue, read: SystemCall.Number.read.rawValue,
+                    write: SystemCall.Number.write.rawValue,
+                    exit: SystemCall.Number.exitThread.rawValue))
+            // The thread takes over the mask. Signals to the process are for the launcher.
+            var others = SignalSet()
+            others.mask = ~0
+            others.remove(Self.ender)
+            let before = try others.apply(.replace)
+            defer { _ = try? before.apply(.replace) }
+            try unsafe SystemCall.startWaker(
+                record, stack: room.start + Self.roomSize, flags: Self.flags)
+        } catch {
+            _ = try? Self.ender.set(action)
+            throw error
+        }
+        writing = pipe.takeWriting()
+        self.pipe = pipe
+        self.room = room
+        self.action = action
+    }
+
+    deinit {
+        // A closed pipe tells the thread to go; the signal ends what it waits in. It can come
+        // just before the wait begins, so it comes again until the thread has gone.
+        writing = nil
+        while identity != 0 {
+            _ = try? SystemCall.make(
+                .killThread, (try? SystemCall.make(.processID)) ?? 0, Int(identity),
+                Int(Self.ender.rawValue))
+            awaitEnd(.milliseconds(10))
+        }
+        _ = try? Self.ender.set(action)
+    }
+
+    /// What the thread failed with, if it did. It then watches nothing until the next `watch`.
+    var failure: Errno? {
+        let number = unsafe record.pointee.failure
+        return number == 0 ? nil : Errno(rawValue: number)
+    }
+
+    /// Watches these descriptors, in place of the earlier ones.
+    /// - Throws: EINVAL if they are too many.
+    func watch(_ descriptors: [Int32]) throws(Errno) {
+        guard descriptors != watched, let number = writing?.number else { return }
+        guard descriptors.count <= Self.mostWatched else { throw .invalid }
+        // struct mini_watch
+        var words = [UInt32](repeating: 0, count: 1 + Self.mostWatched)
+        words[0] = UInt32(descriptors.count)
+        for (index, descriptor) in descriptors.enumerated() {
+            words[1 + index] = UInt32(bitPattern: descriptor)
+        }
+        // The pipe has room for 256 of these; the thread reads them at the latest when the
+        // launcher takes the break back, which is when the next one is written.
+        _ = try Transfer.writeRecord(number, words)
+        watched = descriptors
+    }
+
+    private var record: UnsafeMutablePointer<mini_waker> {
+        unsafe room.start.assumingMemoryBound(to: mini_waker.self)
+    }
+
+    /// The thread's number; 0 when it has gone.
+    private var identity: Int32 { unsafe record.pointee.identity }
+
+    private func awaitEnd(_ time: Nanoseconds) {
+        let seen = identity
+        var limit = mini_timespec()
+        limit.seconds = Int(time.count / 1_000_000_000)
+        limit.nanoseconds = Int(time.count % 1_000_000_000)
+        // FUTEX_WAIT on the number, which comes first in the record.
+        _ = try? withKernel(&limit) { (limit) throws(Errno) in
+            try SystemCall.make(
+                .futex, Int(bitPattern: unsafe room.start), 0, Int(seen), limit)
+        }
+    }
+}
+
+/// Two ends of a pipe.
+struct PipeEnds: ~Copyable {
+    private let input: Descriptor
+    private var output: Descriptor?
+
+    init() throws(Errno) {
+        var ends: (Int32, Int32) = (-1, -1)
+        _ = try withKernel(&ends) { (address) throws(Errno) in
+            try SystemCall.make(.pipe, address)
+        }
+        input = Descriptor(owning: ends.0)
+        output = Descriptor(owning: ends.1)
+    }
+
+    /// Reading finds what was written; the end, when nobody can write any more.
+    var reading: Int32 { input.number }
+
+    /// The other end, which is then the caller's to close.
+    mutating func takeWriting() -> Descriptor? {
+        let taken = output.take()
+        return taken
+    }
+}

@@ -1,0 +1,90 @@
+import Testing
+
+@testable import Mini
+
+private func eventName(_ event: NetworkInput.Event) -> String {
+    switch event {
+    case .readable: "readable"
+    case .buffer: "buffer"
+    case .noBuffer: "no buffer"
+    case .down: "down"
+    case .received: "received"
+    case .enough: "enough"
+    case .empty: "empty"
+    case .failed: "failed"
+    case .guestRan: "guest ran"
+    case .alarm: "alarm"
+    }
+}
+
+/// A machine in each state that can be reached, as it was first reached.
+private func reachable() -> (machines: [String: NetworkInput], transitions: Set<String>) {
+    var machines = ["watching": NetworkInput()]
+    var transitions: Set<String> = []
+    var waiting = [NetworkInput()]
+    while !waiting.isEmpty {
+        let machine = waiting.removeFirst()
+        for event in NetworkInput.Event.allCases {
+            var next = machine
+            _ = next.handle(event)
+            if "\(next.stateName)" == "\(machine.stateName)" { continue }
+            transitions.insert("\(machine.stateName) --> \(next.stateName): \(eventName(event))")
+            if machines.updateValue(next, forKey: "\(next.stateName)") == nil {
+                waiting.append(next)
+            }
+        }
+    }
+    return (machines, transitions)
+}
+
+@Suite struct NetworkInputTests {
+    @Test("the page shows the transitions that the machine takes, and no others")
+    func page() throws {
+        #expect(try transitionsOfPage("network-input-machine.md") == reachable().transitions)
+    }
+
+    @Test("every event in every state gives its action, or nothing")
+    func everyPair() {
+        let table: [String: [NetworkInput.Event: NetworkInput.Action]] = [
+            "watching": [.readable: .seekBuffer],
+            "seeking": [.buffer: .read, .down: .drop, .noBuffer: .setAlarm(.milliseconds(1))],
+            "reading": [.received: .seekBuffer],
+            "dropping": [.received: .seekBuffer],
+            "waiting": [.alarm: .seekBuffer, .guestRan: .seekBuffer],
+            "ended": [:],
+        ]
+        let machines = reachable().machines
+        #expect(Set(machines.keys) == Set(table.keys))
+        for (state, machine) in machines {
+            for event in NetworkInput.Event.allCases {
+                var next = state == "seeking" ? NetworkInput() : machine
+                if state == "seeking" { _ = next.handle(.readable) }
+                #expect(
+                    next.handle(event) == table[state]?[event] ?? .none,
+                    "\(state), \(eventName(event))")
+            }
+        }
+    }
+
+    @Test(
+        "a frame waits ever longer, at most an eighth of a second; runs of the guest do not count")
+    func waits() {
+        var machine = NetworkInput()
+        _ = machine.handle(.readable)
+        var waits: [UInt64] = []
+        for _ in 0..<9 {
+            if case .setAlarm(let time) = machine.handle(.noBuffer) {
+                waits.append(time.count / 1_000_000)
+            }
+            for _ in 0..<3 {
+                #expect(machine.handle(.guestRan) == .seekBuffer)
+                // The alarm of before is still to come.
+                #expect(machine.handle(.noBuffer) == .none)
+            }
+            #expect(machine.handle(.alarm) == .seekBuffer)
+        }
+        #expect(waits == [1, 2, 4, 8, 16, 32, 64, 128, 128])
+        for event: NetworkInput.Event in [.buffer, .received] { _ = machine.handle(event) }
+        #expect(machine.handle(.noBuffer) == .setAlarm(.milliseconds(1)))
+    }
+}

@@ -1,0 +1,210 @@
+// Taps on a kernel that plays them: what is asked of it, and what becomes of each refusal.
+
+import CShim
+import Synchronization
+import Testing
+
+@testable import Mini
+
+/// A kernel with /dev/net/tun and interfaces; counts what stays open.
+private final class TapKernel: Sendable {
+    struct State {
+        var requests: [String] = []
+        var calls = 0
+        var failing: (call: Int, errno: Errno)?
+        /// Requests that fail with this.
+        var refused: (name: String, errno: Errno)?
+        var open: Set<Int> = []
+        var next = 500
+    }
+    private let state = Mutex(State())
+    var now: State { state.withLock { $0 } }
+
+    init(_ change: (inout State) -> Void = { _ in }) { state.withLock { change(&$0) } }
+
+    func play<Value>(
+        _ body: () throws(LauncherError) -> Value
+    ) throws(LauncherError) -> Value {
+        try SystemCall.hooked({ call in self.state.withLock { Self.answer(call, &$0) } }, body)
+    }
+
+    private static func answer(_ call: SystemCall, _ state: inout State) -> Int? {
+        let (first, second, third, _, _, _) = call.arguments
+        state.calls += 1
+        if let failing = state.failing, failing.call == state.calls, call.number != .close {
+            return -Int(failing.errno.rawValue)
+        }
+        func refuse(_ name: String) -> Int? {
+            guard let refused = state.refused, refused.name == name else { return nil }
+            return -Int(refused.errno.rawValue)
+        }
+        func opened() -> Int {
+            state.next += 1
+            state.open.insert(state.next)
+            return state.next
+        }
+        switch call.number {
+        case .open:
+            state.requests.append(
+                "open " + String(cString: UnsafePointer<CChar>(bitPattern: first)!))
+            return refuse("open") ?? opened()
+        case .close:
+            state.open.remove(first)
+            return 0
+        case .control where second == Tap.Request.setChecksums: return 0
+        case .control:
+            let request = UnsafeMutablePointer<mini_ifreq>(bitPattern: third)!
+            let answer = self.answer(second, request)
+            state.requests.append(answer)
+            return refuse(String(answer.prefix { $0 != " " })) ?? 0
+        case let number where number.rawValue == SocketCall.socket.direct:
+            return refuse("socket") ?? opened()
+        default: return -38
+        }
+    }
+
+    private static func answer(
+        _ number: Int, _ request: UnsafeMutablePointer<mini_ifreq>
+    ) -> String {
+        let name = withUnsafeBytes(of: request.pointee.name) {
+            String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        let data = withUnsafeBytes(of: request.pointee.of.address.data) { Array($0) }
+        switch number {
+        case Tap.Request.setInterface:
+            let flags = request.pointee.of.flags
+            if name == "tap%d" {
+                request.pointee.name.3 = UInt8(ascii: "4")
+                request.pointee.name.4 = 0
+            }
+            return "make \(name) \(flags)"
+        case InterfaceControl.Request.getFlags:
+            request.pointee.of.flags = 0x1002
+            return "flags? \(name)"
+        case InterfaceControl.Request.setFlags:
+            return "flags \(name) \(request.pointee.of.flags)"
+        case InterfaceControl.Request.setAddress:
+            return "address \(name) \(data[2...5])"
+        case InterfaceControl.Request.getHardwareAddress:
+            request.pointee.of.address.data = (2, 3, 4, 5, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0)
+            return "hardware? \(name)"
+        case InterfaceControl.Request.setHardwareAddress:
+            return "hardware \(name) \(request.pointee.of.address.family) \(data[..<6])"
+        case InterfaceControl.Request.getIndex:
+            request.pointee.of.index = 77
+            return "index? \(name)"
+        case InterfaceControl.Request.addToBridge:
+            return "bridge \(name) \(request.pointee.of.index)"
+        default: return "? \(number)"
+        }
+    }
+}
+
+private let requests: [NetworkRequest] = [
+    .address(InternetAddress(bytes: (192, 168, 19, 1))),
+    .bridge(InterfaceName("br0")!, HardwareAddress([2, 0, 0, 0, 0, 9])),
+    .bridge(InterfaceName("br0")!, nil), .tap(InterfaceName("guest7")!),
+]
+
+private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
+    do throws(LauncherError) {
+        // The link goes while the kernel is still there.
+        let text = try kernel.play { () throws(LauncherError) in
+            try request.open(beside: []).description
+        }
+        return string(text)
+    } catch { return "\(error.exitCode) " + string(error.text) }
+}
+
+@Suite struct NetworkLinkTests {
+    @Test("an address is the tap's own, which comes up with it")
+    func address() throws {
+        let kernel = TapKernel()
+        let link = try kernel.play { () throws(LauncherError) in try requests[0].open(beside: []) }
+        #expect(string(link.description) == "network: tap \"tap4\", 02:03:04:05:06:07")
+        #expect(
+            kernel.now.requests == [
+                "open /dev/net/tun", "make tap%d 4098", "address tap4 [192, 168, 19, 1]",
+                "flags? tap4", "flags tap4 4099", "hardware? tap4",
+            ])
+        #expect(kernel.now.open.count == 1, "the tap stays, the socket does not")
+    }
+
+    @Test("a bridge gets the tap as a port, with a hardware address if one is given")
+    func bridge() throws {
+        for (request, hardware) in [
+            (requests[1], ["hardware tap4 1 [2, 0, 0, 0, 0, 9]"]), (requests[2], []),
+        ] {
+            let kernel = TapKernel()
+            _ = try kernel.play { () throws(LauncherError) in try request.open(beside: []) }
+            #expect(
+                kernel.now.requests == ["open /dev/net/tun", "make tap%d 4098"] + hardware + [
+                    "index? tap4", "bridge br0 77", "flags? tap4", "flags tap4 4099",
+                    "hardware? tap4",
+                ])
+        }
+    }
+
+    @Test("a tap by its name is taken as it is")
+    func tap() throws {
+        let kernel = TapKernel()
+        _ = try kernel.play { () throws(LauncherError) in try requests[3].open(beside: []) }
+        #expect(
+            kernel.now.requests == ["open /dev/net/tun", "make guest7 4098", "hardware? guest7"])
+    }
+
+    @Test("what cannot be had is told in one line, with code 1")
+    func refusals() {
+        let table: [(Int, String, Errno, String)] = [
+            (0, "open", .noSuchFile, "1 cannot open \"/dev/net/tun\": no such file (ENOENT)"),
+            (
+                3, "make", .busy,
+                "1 cannot use tap \"guest7\": device or resource busy (EBUSY)"
+            ),
+            (
+                0, "make", .notPermitted,
+                "1 cannot make a tap of \"tap%d\": operation not permitted (EPERM)"
+            ),
+            (
+                0, "address", .invalid,
+                "1 cannot give an address to tap \"tap4\": invalid argument (EINVAL)"
+            ),
+            (
+                2, "bridge", Errno(rawValue: 19),
+                "1 cannot put a tap on bridge \"br0\": no such device (ENODEV)"
+            ),
+            (
+                2, "socket", Errno(rawValue: 97),
+                "1 cannot configure tap \"tap4\": address family not supported (EAFNOSUPPORT)"
+            ),
+        ]
+        for (index, name, errno, line) in table {
+            let kernel = TapKernel { $0.refused = (name, errno) }
+            #expect(open(requests[index], on: kernel) == line)
+            #expect(kernel.now.open.isEmpty)
+        }
+    }
+
+    @Test("whichever call fails, there is one error and nothing stays open")
+    func everyCallFails() {
+        for request in requests {
+            let whole = TapKernel()
+            _ = open(request, on: whole)
+            for call in 1...whole.now.calls {
+                let kernel = TapKernel { $0.failing = (call, .noMemory) }
+                let result = open(request, on: kernel)
+                #expect(
+                    result.hasPrefix("1 cannot ") || result.hasPrefix("network:"), "call \(call)")
+                // What is left is dropped with the link.
+                #expect(kernel.now.open.isEmpty, "call \(call)")
+            }
+        }
+    }
+
+    @Test("a link that goes takes its tap along")
+    func closing() throws {
+        let kernel = TapKernel()
+        try kernel.play { () throws(LauncherError) in _ = try requests[0].open(beside: []) }
+        #expect(kernel.now.open.isEmpty)
+    }
+}

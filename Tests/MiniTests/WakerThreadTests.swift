@@ -1,0 +1,207 @@
+// The waker's thread for real, with the end of a pipe in place of the lguest device: BREAK
+// arrives there, and a full pipe blocks the thread as BREAK does on the device.
+
+import Foundation
+import Synchronization
+import Testing
+
+@testable import Mini
+
+/// The end of a pipe that the waker takes for its device.
+private final class PipeDevice {
+    private var pipe: PipeEnds
+    private var end: Descriptor?
+    var writing: Int32 { end?.number ?? -1 }
+
+    init() throws {
+        pipe = try PipeEnds()
+        end = pipe.takeWriting()
+    }
+
+    /// The next BREAK, or nil if none comes within the time.
+    func nextBreak(within time: Nanoseconds = .milliseconds(5000)) throws -> [UInt32]? {
+        guard try Poll.wait([Poll.Interest(pipe.reading)], timeout: time)[0] else { return nil }
+        var words = [UInt32](repeating: 0, count: 2)
+        let count = try words.withUnsafeMutableBytes {
+            try Transfer.readRecord(pipe.reading, into: $0)
+        }
+        return count == 8 ? words : []
+    }
+
+    /// Leaves no room for a BREAK.
+    func fill() throws {
+        // fcntl, F_SETPIPE_SZ
+        try SystemCall.make(.init(rawValue: 72), Int(writing), 1031, 4096)
+        _ = try Transfer.writeRecord(writing, [UInt32](repeating: 7, count: 1024))
+    }
+}
+
+/// Something to watch.
+private final class Bell {
+    private var pipe: PipeEnds
+    private var writing: Descriptor?
+
+    init() throws {
+        pipe = try PipeEnds()
+        writing = pipe.takeWriting()
+    }
+
+    var descriptor: Int32 { pipe.reading }
+    func ring() throws { try Transfer.write(writing?.number ?? -1, "!") }
+    func hangUp() { writing = nil }
+}
+
+private func threads() throws -> Set<String> {
+    Set(try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task"))
+}
+
+/// A line of what the kernel says of a thread; nil if the thread has gone.
+private func status(of thread: String, _ name: String) -> String? {
+    let text = try? String(contentsOfFile: "/proc/self/task/\(thread)/status", encoding: .utf8)
+    return text?.split(separator: "\n").first { $0.hasPrefix(name + ":") }
+        .map { $0.dropFirst(name.count + 1).trimmingCharacters(in: .whitespaces) }
+}
+
+/// The threads that hold back every signal but SIGKILL, SIGSTOP and SIGURG.
+private func wakers() throws -> [String] {
+    try threads().filter { status(of: $0, "SigBlk") == "ffffffffffbbfeff" }.sorted()
+}
+
+/// Clock ticks that a thread has run for.
+private func processorTime(of thread: String) throws -> Int {
+    let text = try String(contentsOfFile: "/proc/self/task/\(thread)/stat", encoding: .utf8)
+    let fields = text.split(separator: ")").last!.split(separator: " ")
+    return Int(fields[11])! + Int(fields[12])!
+}
+
+@Suite(.serialized) struct WakerThreadTests {
+    @Test("what becomes readable makes the waker write BREAK, again after each time")
+    func wakes() throws {
+        let device = try PipeDevice()
+        let quiet = try Bell()
+        let bell = try Bell()
+        let waker = try WakerThread(device: device.writing)
+        try waker.watch([quiet.descriptor, bell.descriptor])
+        #expect(try device.nextBreak(within: .milliseconds(50)) == nil)
+        try bell.ring()
+        for _ in 0..<3 { #expect(try device.nextBreak() == [3, 1]) }
+        #expect(waker.failure == nil)
+    }
+
+    @Test("a hang-up wakes as well")
+    func hangUp() throws {
+        let device = try PipeDevice()
+        let bell = try Bell()
+        let waker = try WakerThread(device: device.writing)
+        try waker.watch([bell.descriptor])
+        bell.hangUp()
+        #expect(try device.nextBreak() == [3, 1])
+        _ = waker.failure
+    }
+
+    @Test("what is watched no more wakes nobody, what is watched instead does")
+    func otherWatch() throws {
+        let device = try PipeDevice()
+        let first = try Bell()
+        let second = try Bell()
+        let waker = try WakerThread(device: device.writing)
+        try waker.watch([first.descriptor])
+        try waker.watch([])
+        try first.ring()
+        #expect(try device.nextBreak(within: .milliseconds(100)) == nil)
+        try waker.watch([second.descriptor])
+        try second.ring()
+        #expect(try device.nextBreak() == [3, 1])
+        _ = waker.failure
+    }
+
+    @Test("it goes at once, from a wait for input and from a BREAK that nobody takes back")
+    func stops() throws {
+        for isBlocked in [false, true] {
+            let device = try PipeDevice()
+            if isBlocked { try device.fill() }
+            let bell = try Bell()
+            let started = Mutex<Set<String>>([])
+            let ended = Mutex<Set<Int>>([])
+            let begin = Clock.monotonic()
+            try SystemCall.hooked({ call in
+                if call.number == .killThread { _ = ended.withLock { $0.insert(call.arguments.1) } }
+                return nil
+            }) {
+                var waker: WakerThread? = try WakerThread(device: device.writing)
+                started.withLock { $0 = (try? threads()) ?? [] }
+                try waker?.watch([bell.descriptor])
+                if isBlocked { try bell.ring() }
+                try pause()
+                waker = nil
+            }
+            let identity = try #require(ended.withLock { $0.first })
+            #expect(started.withLock { $0.contains("\(identity)") })
+            // The kernel tells of the end a moment before the thread leaves the list.
+            for _ in 0..<100 where try threads().contains("\(identity)") { try pause() }
+            #expect(!(try threads().contains("\(identity)")))
+            #expect(Clock.monotonic() - begin < .milliseconds(6000))
+        }
+    }
+
+    @Test("a device that refuses BREAK is left alone until there is something else to watch")
+    func refused() throws {
+        let bell = try Bell()
+        let full = try Descriptor.open("/dev/full", .readWrite)
+        let waker = try WakerThread(device: full.number)
+        try bell.ring()
+        try waker.watch([bell.descriptor])
+        try pause()
+        let before = try wakers().map { try processorTime(of: $0) }
+        for _ in 0..<4 { try pause() }
+        let after = try wakers().map { try processorTime(of: $0) }
+        #expect(before.count == 1 && before == after)
+        #expect(waker.failure == nil)
+        _ = full.number
+    }
+
+    @Test("more descriptors than it has room for are refused, a closed one wakes at once")
+    func limits() throws {
+        let device = try PipeDevice()
+        let waker = try WakerThread(device: device.writing)
+        #expect(throws: Errno.invalid) {
+            try waker.watch([Int32](repeating: 0, count: WakerThread.mostWatched + 1))
+        }
+        try waker.watch([Int32](repeating: 987_654, count: WakerThread.mostWatched))
+        #expect(try device.nextBreak() == [3, 1])
+    }
+
+    @Test("signals to the process are not the waker's")
+    func mask() throws {
+        let device = try PipeDevice()
+        let waker = try WakerThread(device: device.writing)
+        #expect(try wakers().count == 1)
+        _ = waker.failure
+    }
+
+    @Test("whichever call fails, nothing is left behind")
+    func everyCallFails() throws {
+        let device = try PipeDevice()
+        func start(failing: Int?) -> FakeTerminal.State {
+            let kernel = FakeTerminal { if let failing { $0.failing = (failing, .noMemory) } }
+            kernel.play {
+                if let waker = try? WakerThread(device: device.writing) {
+                    try? waker.watch([device.writing])
+                }
+            }
+            return kernel.now
+        }
+        let whole = start(failing: nil)
+        #expect(whole.calls.count >= 12)
+        for call in 1...whole.calls.count {
+            let number = SystemCall.Number(rawValue: whole.calls[call - 1])
+            // The kernel never leaves a descriptor open, whatever close() returns.
+            if number == .close || number == .unmap { continue }
+            let state = start(failing: call)
+            #expect(state.descriptors.isEmpty && state.mappings.isEmpty, "call \(call)")
+            if number != .signalMask { #expect(state.held == 0, "call \(call)") }
+        }
+    }
+
+    private func pause() throws { _ = try Poll.wait([], timeout: .milliseconds(50)) }
+}

@@ -1,0 +1,89 @@
+# Disks, with the guest that drives them. Sourced by system.sh.
+
+for arch in x86_64 i386; do
+    if ! "out/$arch/mini" --version >/dev/null 2>&1; then
+        skip "$arch: disks" "this machine does not run $arch programs"
+        continue
+    fi
+    disk=$work/disk-$arch
+    guest=out/guests/block
+
+    truncate -s 3M "$disk"
+    truncate -s 100000 "$disk-two"
+    launch $arch --block "$disk" --block="$disk-two" $guest write check
+    expect "$arch: two disks keep what is written to them" 0 "disk 0 of 6144 sectors
+  writes that failed: 0
+  words that differ: 0
+disk 1 of 195 sectors
+  writes that failed: 0
+  words that differ: 0" ""
+    launch $arch --block "$disk" $guest check
+    expect "$arch: another guest finds it" 0 "*words that differ: 0" ""
+    # Word n of the file is n * 4 * 2654435761 mod 2^32, exclusive or 0x5a5a5a5a.
+    check "$arch: the file holds it, byte for byte" \
+        "$(od -An -v -tu4 -w4 "$disk" | awk '
+            function xor(a, b,  r, p) { r = 0; for (p = 1; p < 4294967296; p *= 2) {
+                if (a % 2 != b % 2) r += p; a = int(a / 2); b = int(b / 2) } return r }
+            NR % 997 == 1 { low = ((NR - 1) * 4) % 65536; high = int((NR - 1) * 4 / 65536)
+                want = (low * 2654435761) % 4294967296
+                want = (want + (high * 31153) % 65536 * 65536) % 4294967296
+                seen++; if (xor(want, 1515870810) != $1) wrong++ }
+            END { print NR, seen, wrong + 0 }')" = "786432 789 0"
+
+    launch $arch --block "$disk,ro" $guest write check
+    expect "$arch: a read-only disk can be read and not written" 0 "*writes that failed: 96*words that differ: 0" \
+        "mini-launch: the guest cannot write disk \"$disk\": the disk is read-only"
+    launch $arch --block "$disk" $guest hostile
+    expect "$arch: what leaves disk or memory is an I/O error in the guest, which goes on" 0 \
+        "*the last sector: 1*across the end: 2*behind the end: 2*far behind it: 2*of type 7: 2*outside memory: 2*outside memory: 2*more than its sections: 2*less than its sections: 2*outside memory: 2*nothing bound: 0" \
+        "*beyond the end"
+    check "$arch: and the disk is as it was" "$(stat -c %s "$disk")" = 3145728
+    launch $arch --block "$disk" $guest check die
+    expect "$arch: a guest that dies leaves its disk whole" 4 "*words that differ: 0" "*Kernel panic - as asked for*"
+
+    launch $arch --block "$work/none" $guest
+    expect "$arch: no such disk" 1 "" "mini-launch: cannot open disk \"$work/none\": no such file (ENOENT)"
+    launch $arch --block "$work" $guest
+    expect "$arch: a directory as disk" 1 "" "mini-launch: cannot open disk \"$work\": is a directory (EISDIR)"
+    launch $arch --block "$work,ro" $guest
+    expect "$arch: a directory as read-only disk" 3 "" "mini-launch: disk \"$work\" is a directory"
+    launch $arch --block /dev/null $guest
+    expect "$arch: a device that is no disk" 3 "" "mini-launch: disk \"/dev/null\" is neither a regular file nor a block device"
+    : >"$disk-empty"
+    launch $arch --block "$disk-empty" $guest
+    expect "$arch: an empty disk" 3 "" "mini-launch: disk \"$disk-empty\" of 0 bytes has not one sector of 512"
+    launch $arch --block "$disk" --block "$disk" $guest
+    expect "$arch: one disk twice" 1 "" "mini-launch: disk \"$disk\" is in use by another process"
+    words=()
+    for _ in {1..15}; do words+=(--block "$disk,ro"); done
+    launch $arch "${words[@]}" $guest check
+    expect "$arch: fifteen disks" 0 "disk 0 *disk 14 of 6144 sectors*words that differ: 0" ""
+    launch $arch "${words[@]}" --block "$disk,ro" $guest
+    expect "$arch: sixteen disks" 2 "" "mini-launch: 16 devices are too many: a guest can have 15 beside its console"
+
+    if loop=$(losetup --find --show "$disk" 2>/dev/null); then
+        launch $arch --block "$loop" $guest check
+        expect "$arch: a block device is a disk" 0 "disk 0 of 6144 sectors*words that differ: 0" ""
+        losetup --detach "$loop"
+    else
+        skip "$arch: a block device" "no loop device can be made here"
+    fi
+
+    # A file system of 1 MiB, full after half of the disk.
+    if mkdir -p "$work/full" && mount -t tmpfs -o size=1M none "$work/full" 2>/dev/null; then
+        truncate -s 2M "$work/full/disk"
+        launch $arch --block "$work/full/disk" $guest write
+        expect "$arch: a full host disk is an I/O error in the guest" 0 "*writes that failed: [1-9]*" \
+            "mini-launch: the guest cannot write disk \"$work/full/disk\": no space left on device (ENOSPC)"
+        umount "$work/full"
+    else
+        skip "$arch: a full host disk" "a tmpfs cannot be mounted here"
+    fi
+    # Killed in the middle of writing: what the guest was told is written stays written.
+    truncate -s 64M "$disk-large"
+    timeout -s KILL 0.3 "out/$arch/mini-launch" --block "$disk-large" $guest write check write check \
+        >/dev/null 2>&1 </dev/null
+    launch $arch --block "$disk-large" $guest write check
+    expect "$arch: a disk whose launcher was killed can be had again" 0 "*writes that failed: 0*words that differ: 0" ""
+    rm -f "$disk-large"
+done

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Tests on a real Xen, booted in QEMU (docs/XEN_BENCH.md): each word names a part of Tests/xen/guest, all of
+# them run in one boot. A machine that cannot have QEMU or the packages skips them and says why.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+root=$PWD
+# shellcheck source=Tests/xen/machine.sh
+source Tests/xen/machine.sh
+
+passed=0 failed=0 skipped=0
+ok() { passed=$((passed + 1)) && echo "ok    $1"; }
+skip() { skipped=$((skipped + 1)) && echo "SKIP  $1"; }
+not_ok() { failed=$((failed + 1)) && echo "FAIL  $1"; }
+
+parts=("$@")
+((${#parts[@]})) || parts=(loop pv pvh)
+
+if ! xen_make; then
+    skip "a real Xen: $xen_missing"
+else
+    # What dom0's parts print: results, and at a part's end how many there were.
+    part='' results=0 ended=' '
+    while IFS= read -r line; do
+        printf '%s\n' "$line" >&3
+        case $line in
+        'PART '*) part=${line#PART } results=0 ;;
+        'PASS '*) results=$((results + 1)) && ok "xen $part: ${line#PASS }" ;;
+        'FAIL '*) results=$((results + 1)) && not_ok "xen $part: ${line#FAIL }" ;;
+        'SKIP '*) results=$((results + 1)) && skip "xen $part: ${line#SKIP }" ;;
+        'END '*)
+            [[ $line == "END $part $results" ]] || not_ok "xen $part: $results results arrived, the part says: $line"
+            ended+="$part "
+            ;;
+        esac
+    done 3>"$xen/console.log" < <(xen_boot 1200 "tests=$(IFS=+ && echo "${parts[*]}")" </dev/null 2>&1 | tr -d '\r')
+    for part in "${parts[@]}"; do
+        [[ $ended == *" $part "* ]] || not_ok "xen $part: did not come to its end; the console is in out/xen/console.log"
+    done
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+((failed == 0))
