@@ -109,7 +109,9 @@ private let requests: [NetworkRequest] = [
 private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
     do throws(LauncherError) {
         // The link goes while the kernel is still there.
-        let text = try kernel.play { () throws(LauncherError) in try request.open(beside: []).description }
+        let text = try kernel.play { () throws(LauncherError) in
+            try request.open(beside: []).description
+        }
         return string(text)
     } catch { return "\(error.exitCode) " + string(error.text) }
 }
