@@ -57,6 +57,18 @@ need_tests() {
     install_missing
 }
 
+# Xen's own headers, for the test that compares layouts with them: those of Debian's libxen-dev, installed
+# or unpacked. Prints nothing where they cannot be had; that test is skipped then.
+xen_headers() {
+    local out=$root/out/libxen-dev
+    [[ -d /usr/include/xen/sys ]] && echo /usr/include/xen/sys && return
+    if [[ ! -d $out/usr/include/xen/sys ]] && command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
+        mkdir -p "$out"
+        (cd "$out" && apt-get download -qq libxen-dev && dpkg -x libxen-dev_*.deb .) >/dev/null 2>&1
+    fi
+    [[ ! -d $out/usr/include/xen/sys ]] || echo "$out/usr/include/xen/sys"
+}
+
 # A real Xen for the tests; without it they say SKIP, so only root installs, and nothing here fails.
 need_xen() {
     [[ $(id -u) == 0 ]] || return 0
@@ -93,13 +105,13 @@ compile() {
     done
     local sources
     mapfile -t sources < <(find Sources/Mini -name '*.swift' | LC_ALL=C sort)
-    swiftc -target "$target" -Xcc -march="$cpu" -enable-experimental-feature Embedded -wmo -static-stdlib -O \
+    swiftc -target "$target" -Xcc -march="$cpu" -enable-experimental-feature Embedded -wmo -static-stdlib -Osize \
         -swift-version 6 -strict-memory-safety -enforce-exclusivity=unchecked \
         -I "$toolchain/lib/swift/embedded" -I Sources/CShim/include \
         -Xfrontend -disable-stack-protector -Xfrontend -function-sections \
         -file-prefix-map "$root"=. -module-name Mini \
         -c "${sources[@]}" -o "$out/objects/mini.swift.o"
-    "$(tool ld.lld)" -m "$emulation" -static "${placing[@]}" --gc-sections -z noexecstack -z norelro --build-id=none -s \
+    "$(tool ld.lld)" -m "$emulation" -static "${placing[@]}" --gc-sections --icf=all -z noexecstack -z norelro --build-id=none -s \
         -o "$out/mini" "${objects[@]}" "$out/objects/mini.swift.o" "${libraries[@]}"
     local applet
     for applet in mini-launch mini-grant mini-init mini-pack; do ln -sf mini "$out/$applet"; done
@@ -151,6 +163,19 @@ oracle() {
     "$(tool ld.lld)" -m elf_i386 -static --image-base=0x56000000 -z noexecstack -o out/oracle out/oracle.o
 }
 
+# --- an initramfs, and what gets installed -----------------------------------------------------------
+
+# out/ARCH/initramfs.cpio: mini as the init, and the demo guest for it to start.
+initramfs() {
+    build x86_64 i386
+    guests
+    local arch
+    for arch in x86_64 i386; do
+        SOURCE_DATE_EPOCH=0 out/x86_64/mini-pack out/$arch/initramfs.cpio "out/$arch/mini=init,755" out/guests/demo=demo,755
+        say "out/$arch/initramfs.cpio: $(stat -c %s out/$arch/initramfs.cpio) bytes"
+    done
+}
+
 # --- the commands -------------------------------------------------------------------------------
 
 run() {
@@ -178,7 +203,7 @@ test_all() {
     build x86_64 i386
     guests
     oracle
-    MINI_OUT=$root/out MINI_ORACLE=$root/out/oracle swift test -c release -Xswiftc -enable-testing "$@"
+    MINI_XEN_HEADERS=$(xen_headers) MINI_OUT=$root/out MINI_ORACLE=$root/out/oracle swift test -c release -Xswiftc -enable-testing "$@"
     need_xen
     local good=0
     Tests/system.sh || good=1
@@ -194,6 +219,7 @@ usage: ./build.sh [command]
   run xen          boot Xen in QEMU: a prompt in dom0 with mini-grant, and a second domain
   test             every test: lint, both builds, unit tests, system tests, a real Xen
   bench            measure speed and size, as ratios against peers
+  initramfs        make out/ARCH/initramfs.cpio: mini as the init, and the demo guest
   guests           build the small guest kernels of Tests/Guests into out/guests
   oracle           build out/oracle, the native side of the differential test
   lint             check the formatting
@@ -205,6 +231,7 @@ case ${1:-build} in
 build) build x86_64 i386 ;;
 x86_64 | i386) build "$1" ;;
 guests) guests ;;
+initramfs) initramfs ;;
 oracle) oracle ;;
 run) shift && run "$@" ;;
 test) shift && test_all "$@" ;;

@@ -6,9 +6,8 @@ long mini_argument_count(void) { return mini_initial_stack ? mini_initial_stack[
 
 const char *mini_argument(long index) { return (const char *)mini_initial_stack[1 + index]; }
 
-// The strings behind the NULL that ends the arguments; NULL behind the last one.
-const char *mini_environment(long index) {
-    return mini_initial_stack ? (const char *)mini_initial_stack[2 + mini_initial_stack[0] + index] : 0;
+const char *const *mini_environment(void) {
+    return mini_initial_stack ? (const char *const *)(mini_initial_stack + 1 + mini_initial_stack[0] + 1) : 0;
 }
 
 #ifndef MINI_FREESTANDING

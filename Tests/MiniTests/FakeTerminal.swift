@@ -42,8 +42,12 @@ final class FakeTerminal: Sendable {
     static let raw: UInt32 = 0x8A3B & ~0xB
     private static let signalDescriptor = 1000
 
+    convenience init(_ change: (inout State) -> Void = { _ in }) {
+        self.init(device: { _ in nil }, change)
+    }
+
     init(
-        device: @escaping @Sendable (SystemCall) -> Int? = { _ in nil },
+        device: @escaping @Sendable (SystemCall) -> Int?,
         _ change: (inout State) -> Void = { _ in }
     ) {
         self.device = device

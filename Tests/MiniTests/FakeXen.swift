@@ -61,6 +61,7 @@ final class FakeXen: Sendable {
         var nextPage = 0
 
         var opened: [Int: File] = [:]
+        var openedInOrder: [Device] = []
         /// Which file a descriptor is of.
         var descriptors: [Int: Int] = [:]
         var nextFile = 1
@@ -86,6 +87,12 @@ final class FakeXen: Sendable {
         var output: [UInt8] = []
         var errors: [UInt8] = []
         var outputErrno: Errno?
+
+        /// Programs that could be run, which are only noted: each says that it may not.
+        var programs: Set<String> = []
+        var executed: [[String]] = []
+        var environment: [String] = []
+        var inherited: Set<Int> = []
 
         var calls: [Int] = []
         /// Real descriptors and mappings that are still open.
@@ -167,6 +174,10 @@ final class FakeXen: Sendable {
         switch call.number {
         case .open: return open(call, &state)
         case .close: return close(call, &state)
+        case .control where second == 0x5450:  // FIONCLEX
+            state.inherited.insert(first)
+            return 0
+        case .execute: return execute(first, second, third, &state)
         case .control:
             switch device {
             case .gntdev?: return state.gntdev(file(first, state), second, third, memory)
@@ -270,6 +281,24 @@ final class FakeXen: Sendable {
         return count
     }
 
+    private func execute(_ path: Int, _ words: Int, _ environment: Int, _ state: inout State) -> Int
+    {
+        func strings(_ address: Int) -> [String] {
+            var entry = UnsafePointer<UnsafePointer<CChar>?>(bitPattern: address)!
+            var strings: [String] = []
+            while let string = entry.pointee {
+                strings.append(String(cString: string))
+                entry += 1
+            }
+            return strings
+        }
+        let path = String(cString: UnsafePointer<CChar>(bitPattern: path)!)
+        guard state.programs.contains(path) else { return -2 }
+        state.executed.append([path] + strings(words))
+        state.environment = strings(environment)
+        return -13
+    }
+
     // MARK: Waiting and signals
 
     private func poll(_ address: Int, _ count: Int, _ limit: Int, _ state: inout State) -> Int {
@@ -361,6 +390,7 @@ extension FakeXen.State {
             SystemCall.Number.open.rawValue, Int(bitPattern: path.utf8Start), 0o2000002, 0, 0, 0, 0)
         guard number >= 0 else { return number }
         opened[nextFile] = FakeXen.File(device: device)
+        openedInOrder.append(device)
         descriptors[number] = nextFile
         nextFile += 1
         return number

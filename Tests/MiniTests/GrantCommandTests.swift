@@ -185,6 +185,28 @@ func pages(_ letters: String) -> String {
                 "--domain 3 --ref 17 --length 1M", 2,
                 "--length of \"1M\" is no number from 0 to 2147483647, decimal or 0x"
             ),
+            (
+                "--domain 3 --ref 17 --hold --notify-port 0", 2,
+                "--notify-port of \"0\" is no event port"
+            ),
+            (
+                "--domain 3 --ref 17 --hold --notify-byte 4096", 2,
+                "--notify-byte of \"4096\" lies outside the pages: they have 4096 bytes"
+            ),
+            ("--domain 3 --ref 17 --notify-byte 4", 2, "option --hold is missing"),
+            ("--domain 3 --ref 17 --notify-port 4", 2, "option --hold is missing"),
+            ("--domain 3 --ref 17 --exec", 2, "option --exec needs an argument"),
+            (
+                "--domain 3 --ref 17 --out x --exec prog", 2, "--out does not go with --exec"
+            ),
+            (
+                "--domain 3 --ref 17 --hold --notify-port 40", 4,
+                "Xen does not bind event port 40 of domain 3: invalid argument (EINVAL)"
+            ),
+            (
+                "--domain 3 --ref @data/ref", 3,
+                "cannot open \"/dev/xen/xenbus\": no such device; mount devtmpfs on /dev"
+            ),
             ("--domain 3 --ref 17 more", 2, "unexpected word \"more\""),
             ("--domain 3 --ref 17 --foo", 2, "unknown option \"--foo\"; --help lists them"),
             ("--domain 3 --ref 17,20", 4, "grant 20 of domain 3: no such grant"),
@@ -268,6 +290,451 @@ func pages(_ letters: String) -> String {
                 if number != .close && number != .unmap {
                     #expect(xen.now.left == [], "call \(call)")
                 }
+            }
+        }
+    }
+}
+
+@Suite struct GrantHoldTests {
+    @Test("--hold says when they are mapped, and keeps them until a signal")
+    func hold() throws {
+        let xen = try threePages { $0.happenings = [.signal(15)] }
+        #expect(
+            grant("map --domain 3 --ref 17,18 --hold", on: xen)
+                == Ended(code: 0, output: "2 grants of domain 3 mapped\n", errors: ""))
+        #expect(xen.now.happenings.isEmpty)
+        #expect(xen.now.left == [])
+    }
+
+    @Test("what is held can be dumped before, and filled before that")
+    func dumpAndHold() throws {
+        let xen = try threePages {
+            $0.happenings = [.signal(1)]
+            $0.input = Array("HELLO".utf8)
+        }
+        #expect(
+            grant("map --domain 3 --ref 17 --length 5 --in - --out - --hold", on: xen)
+                == Ended(code: 0, output: "HELLO", errors: ""))
+        #expect(xen.now.happenings.isEmpty)
+    }
+
+    @Test("at the end the other side finds a cleared byte and an event", arguments: [true, false])
+    func notification(isPV: Bool) throws {
+        let xen = try threePages {
+            $0.isPV = isPV
+            $0.remotePorts = [key(3, 40)]
+            $0.happenings = [.signal(2)]
+        }
+        let line = "map --domain 3 --ref 17,18 --hold --notify-byte 4097 --notify-port 40"
+        #expect(
+            grant(line, on: xen)
+                == Ended(code: 0, output: "2 grants of domain 3 mapped\n", errors: ""))
+        #expect(xen.page(18, of: 3)[0..<3].elementsEqual([98, 0, 98]))
+        #expect(xen.now.notified == [40])
+        #expect(xen.now.left == [])
+    }
+
+    @Test("the device is opened before the channel, for a process that is killed")
+    func order() throws {
+        let xen = try threePages {
+            $0.remotePorts = [key(3, 40)]
+            $0.happenings = [.signal(2)]
+        }
+        let line = "map --domain 3 --ref 17 --hold --notify-port 40"
+        #expect(grant(line, on: xen).code == 0)
+        #expect(xen.now.openedInOrder.filter { $0 != .signals } == [.gntdev, .evtchn])
+    }
+
+    @Test("whichever call fails, there is one line, and nothing is left")
+    func everyCallFails() throws {
+        let line = "map --domain 3 --ref 17,18 --hold --notify-byte 1 --notify-port 40"
+        failEveryCall(line) {
+            try threePages {
+                $0.remotePorts = [key(3, 40)]
+                $0.happenings = [.signal(2)]
+            }
+        }
+    }
+}
+
+/// Runs a command line that works, with each of its calls failing in turn.
+func failEveryCall(_ line: String, codes: Set<Int32> = [1, 4], on make: () throws -> FakeXen) {
+    for errno in [Errno.noMemory, .inputOutput] {
+        for call in 1...1000 {
+            guard let xen = try? make() else {
+                Issue.record("no model")
+                return
+            }
+            xen.change { $0.failing = (call, errno) }
+            let ended = grant(line, on: xen)
+            let calls = xen.now.calls
+            guard call <= calls.count else {
+                #expect(ended.code == 0 && ended.errors == "", "\(line)")
+                return
+            }
+            let number = SystemCall.Number(rawValue: calls[call - 1])
+            if ended.code == 0 {
+                let isHarmless = [
+                    SystemCall.Number.close, .unmap, .clockTime, .signalAction, .signalMask,
+                    // A last look for signals that came too late.
+                    .poll,
+                ].contains(number)
+                #expect(isHarmless, "call \(call), number \(number.rawValue), of \(line)")
+            } else {
+                #expect(codes.contains(ended.code), "call \(call) of \(line): \(ended.errors)")
+                #expect(ended.errors.hasPrefix("mini-grant: "), "call \(call) of \(line)")
+                #expect(
+                    ended.errors.split(separator: "\n").count == 1,
+                    "call \(call) of \(line): \(ended.errors)")
+            }
+            if ![.close, .unmap, .signalMask].contains(number) {
+                #expect(xen.now.left == [], "call \(call) of \(line)")
+            }
+        }
+        Issue.record("more than 1000 calls")
+    }
+}
+
+@Suite struct GrantExecutionTests {
+    @Test("--exec hands device, index and count over to a program")
+    func handOver() throws {
+        let xen = try threePages { $0.programs = ["/bin/reader"] }
+        let ended = grant("map --domain 3 --ref 17,18 --exec /bin/reader --fast now", on: xen)
+        // In this model a program may never be run.
+        #expect(
+            ended
+                == Ended(
+                    code: 1, output: "",
+                    errors: "mini-grant: cannot run \"/bin/reader\": permission denied (EACCES)\n"))
+        let end = xen.now
+        #expect(end.executed == [["/bin/reader", "/bin/reader", "--fast", "now"]])
+        let number = try #require(end.inherited.first)
+        #expect(
+            end.environment.suffix(3) == [
+                "GNTDEV_FD=\(number)", "GNTDEV_INDEX=0", "GNTDEV_COUNT=2",
+            ])
+        #expect(end.environment.contains { $0.hasPrefix("PATH=") })
+        #expect(end.left == [])
+    }
+
+    @Test("a name without a slash is looked for in PATH")
+    func path() throws {
+        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+        let last = try #require(folders.last)
+        let xen = try threePages { $0.programs = ["\(last)/reader"] }
+        #expect(grant("map --domain 3 --ref 17 --exec reader", on: xen).code == 1)
+        #expect(xen.now.executed == [["\(last)/reader", "reader"]])
+    }
+
+    @Test("a grant that cannot be mapped is told before any program runs")
+    func refused() throws {
+        let xen = try threePages { $0.programs = ["/bin/reader"] }
+        let ended = grant("map --domain 3 --ref 17,20 --exec /bin/reader", on: xen)
+        #expect(ended.errors == "mini-grant: grant 20 of domain 3: no such grant\n")
+        #expect(ended.code == 4)
+        #expect(xen.now.executed == [])
+    }
+
+    @Test("no such program")
+    func missing() throws {
+        let xen = try threePages()
+        #expect(
+            grant("map --domain 3 --ref 17 --exec /bin/none", on: xen).errors
+                == "mini-grant: cannot run \"/bin/none\": no such file (ENOENT)\n")
+        #expect(xen.now.left == [])
+    }
+}
+
+@Suite struct GrantCopyCommandTests {
+    @Test("pages are copied out without being mapped")
+    func out() throws {
+        let file = try TemporaryFile()
+        let xen = try threePages()
+        #expect(
+            grant("copy --domain 3 --ref 18,17 --offset 4095 --length 3", on: xen)
+                == Ended(code: 0, output: "baa", errors: ""))
+        #expect(
+            grant("copy --domain 3 --ref 17,18,19 --out \(file.path)", on: xen).code == 0)
+        #expect(file.content == pages("abc"))
+        #expect(xen.now.maps.isEmpty && xen.now.nextMap == 1)
+        #expect(xen.now.left == [])
+    }
+
+    @Test("and in")
+    func input() throws {
+        let file = try TemporaryFile(pages("xyz"))
+        let xen = try threePages { $0.input = Array("hello".utf8) }
+        #expect(
+            grant("copy --domain 3 --ref 17,18 --in - --offset 4093 --length 5", on: xen)
+                == Ended(code: 0, output: "", errors: ""))
+        #expect(xen.page(17, of: 3)[4092...].elementsEqual("ahel".utf8))
+        #expect(xen.page(18, of: 3)[..<3].elementsEqual("lob".utf8))
+        #expect(grant("copy --domain 3 --ref 17,18,19 --in \(file.path)", on: xen).code == 0)
+        #expect(xen.page(19, of: 3).allSatisfy { $0 == UInt8(ascii: "z") })
+    }
+
+    @Test("a large share goes in parts")
+    func large() throws {
+        let xen = try FakeXen()
+        xen.grant(Array(100..<900), of: 3) { UInt8(truncatingIfNeeded: $0 % 251) }
+        let references = (100..<900).map { "\($0)" }.joined(separator: ",")
+        #expect(grant("copy --domain 3 --ref \(references) --offset 1", on: xen).code == 0)
+        let output = xen.now.output
+        #expect(output.count == 800 * 4096 - 1)
+        #expect(
+            output.indices.allSatisfy { output[$0] == UInt8(($0 + 1) / 4096 % 251) })
+        #expect(xen.now.left == [])
+    }
+
+    @Test(
+        "bad input gets a line and a code",
+        arguments: [
+            ("--domain 3 --ref 17 --in a --out b", 2, "--out does not go with --in"),
+            ("--domain 3 --ref 17,20", 4, "grant 20 of domain 3: no such grant"),
+            ("--domain 7 --ref 17", 4, "grant 17 of domain 7: no such domain"),
+            (
+                "--domain 3 --ref 17,18 --in /dev/null", 2,
+                "\"/dev/null\" has only 0 of the 8192 bytes that are to be filled"
+            ),
+            (
+                "--domain 3 --ref 17 --out /dev/full", 1,
+                "cannot write \"/dev/full\": no space left on device (ENOSPC)"
+            ),
+        ])
+    func badInput(words: String, code: Int32, line: String) throws {
+        let xen = try threePages()
+        #expect(
+            grant("copy \(words)", on: xen)
+                == Ended(code: code, output: "", errors: "mini-grant: \(line)\n"))
+        #expect(xen.now.left == [])
+    }
+
+    @Test("a page for reading only is not written")
+    func readOnly() throws {
+        let xen = try FakeXen { $0.input = [1, 2, 3] }
+        xen.grant([5], of: 3, isReadOnly: true)
+        let ended = grant("copy --domain 3 --ref 5 --length 3 --in -", on: xen)
+        #expect(ended.code == 4)
+        #expect(
+            ended.errors
+                == "mini-grant: grant 5 of domain 3: not granted to this domain, or not for this\n")
+    }
+
+    @Test("a kernel that cannot copy says so")
+    func tooOld() throws {
+        let xen = try threePages { $0.hasCopy = false }
+        #expect(
+            grant("copy --domain 3 --ref 17", on: xen)
+                == Ended(
+                    code: 3, output: "",
+                    errors:
+                        "mini-grant: \"/dev/xen/gntdev\" of this kernel does not know GRANT_COPY\n"
+                ))
+    }
+
+    @Test("whichever call fails, there is one line, and nothing is left")
+    func everyCallFails() throws {
+        let file = try TemporaryFile()
+        failEveryCall("copy --domain 3 --ref 17,18,19 --out \(file.path)") { try threePages() }
+    }
+}
+
+@Suite struct GrantShareTests {
+    @Test("pages are filled, granted, told, kept until a signal and taken back")
+    func share() throws {
+        let file = try TemporaryFile(pages("pq") + "r")
+        let xen = try FakeXen { $0.happenings = [.signal(15)] }
+        xen.change { $0.nextReference = 50 }
+        #expect(
+            grant("share --domain 3 --in \(file.path) --hold", on: xen)
+                == Ended(code: 0, output: "50,51,52\n", errors: ""))
+        #expect(xen.now.lentCount == [:] || xen.now.left == [])
+        #expect(xen.now.left == [])
+    }
+
+    @Test("a domain that they are granted to can map them, and write if it may")
+    func loopback() throws {
+        for isWritable in [true, false] {
+            let xen = try FakeXen { $0.nextReference = 50 }
+            try xen.play { () throws(GrantError) in
+                var plan = SharingPlan(domain: DomainID(0)!, pages: PageCount(2))
+                plan.isWritable = isWritable
+                let shared = try SharedPages(plan)
+                #expect(shared.bytes.count == 8192 && shared.bytes.allSatisfy { $0 == 0 })
+                shared.bytes[4096] = 7
+                let list = try GrantList(shared.references, of: DomainID(0)!)
+                var mapping = MappingPlan(deadline: .never)
+                let reading = try GrantMapping(list, on: GntDev(), mapping)
+                #expect(reading.bytes[4096] == 7)
+                try reading.unmap()
+                mapping.isWritable = true
+                do throws(GrantError) {
+                    let pages = try GrantMapping(list, on: GntDev(), mapping)
+                    pages.bytes[5] = 9
+                    #expect(isWritable && shared.bytes[5] == 9)
+                    try pages.unmap()
+                } catch {
+                    #expect(!isWritable)
+                    #expect(error == .readOnlyGrant(shared.references[0], of: DomainID(0)!))
+                }
+                try shared.unmap()
+            }
+            #expect(xen.now.left == [])
+        }
+    }
+
+    @Test("pages live on while the other domain has them mapped")
+    func outlive() throws {
+        let xen = try FakeXen()
+        try xen.play { () throws(GrantError) in
+            let plan = SharingPlan(domain: DomainID(0)!, pages: PageCount(1))
+            let shared = try SharedPages(plan)
+            shared.bytes[0] = 3
+            let list = try GrantList(shared.references, of: DomainID(0)!)
+            let mapping = try GrantMapping(list, on: GntDev(), MappingPlan(deadline: .never))
+            try shared.unmap()
+            #expect(shared.bytes.isEmpty)
+            #expect(mapping.bytes[0] == 3)
+            #expect(xen.now.lent.count == 1)
+            try mapping.unmap()
+        }
+        #expect(xen.now.left == [])
+    }
+
+    @Test("at the end the other side finds a cleared byte and an event")
+    func notification() throws {
+        let xen = try FakeXen {
+            $0.remotePorts = [key(3, 40)]
+            $0.happenings = [.signal(15)]
+            $0.input = [1, 2, 3, 4]
+        }
+        let line = "share --domain 3 --pages 2 --in - --hold --notify-byte 2 --notify-port 40"
+        #expect(grant(line, on: xen) == Ended(code: 0, output: "8,9\n", errors: ""))
+        #expect(xen.memory[0][0..<4].elementsEqual([1, 2, 0, 4]))
+        #expect(xen.now.notified == [40])
+        #expect(xen.now.left == [])
+    }
+
+    @Test(
+        "bad input gets a line and a code",
+        arguments: [
+            ("--domain 3", 2, "option --hold is missing"),
+            ("--hold", 2, "option --domain is missing"),
+            ("--domain 0x7ff0 --hold", 2, "--domain of \"0x7ff0\" is no domain: 0 to 32751"),
+            ("--domain 3 --hold --pages 0", 2, "--pages of \"0\" is not from 1 to 65536"),
+            (
+                "--domain 3 --hold --pages 1025", 1,
+                "cannot share 1025 pages for domain 3: gntalloc lends at most 1024 pages at a time in all"
+            ),
+            (
+                "--domain 3 --hold --in /nowhere/file", 1,
+                "cannot open \"/nowhere/file\": no such file (ENOENT)"
+            ),
+        ])
+    func badInput(words: String, code: Int32, line: String) throws {
+        let xen = try FakeXen {
+            $0.files["/sys/module/xen_gntalloc/parameters/limit"] = "1024\n"
+        }
+        #expect(
+            grant("share \(words)", on: xen)
+                == Ended(code: code, output: "", errors: "mini-grant: \(line)\n"))
+        #expect(xen.now.left == [])
+    }
+
+    @Test("a file that the pages have no room for, or an empty one, is refused")
+    func size() throws {
+        let file = try TemporaryFile(pages("a") + "b")
+        let empty = try TemporaryFile("")
+        let xen = try FakeXen()
+        #expect(
+            grant("share --domain 3 --hold --pages 1 --in \(file.path)", on: xen).errors
+                == "mini-grant: \"\(file.path)\" has 4097 bytes, the pages 4096\n")
+        #expect(grant("share --domain 3 --hold --in \(empty.path)", on: xen).code == 2)
+        #expect(xen.now.left == [])
+    }
+
+    @Test("whichever call fails, there is one line, and nothing is left")
+    func everyCallFails() throws {
+        let file = try TemporaryFile("content")
+        failEveryCall(
+            "share --domain 3 --in \(file.path) --hold --notify-byte 2 --notify-port 40"
+        ) {
+            try FakeXen {
+                $0.remotePorts = [key(3, 40)]
+                $0.happenings = [.signal(15)]
+            }
+        }
+    }
+}
+
+@Suite struct GrantProbeTests {
+    private static let whole: [String: String] = [
+        "/sys/hypervisor/type": "xen\n", "/sys/hypervisor/version/major": "4\n",
+        "/sys/hypervisor/version/minor": "17\n", "/sys/hypervisor/version/extra": ".5\n",
+        "/sys/hypervisor/guest_type": "PV\n",
+        "/sys/module/xen_gntdev/parameters/limit": "65536\n",
+        "/sys/module/xen_gntalloc/parameters/limit": "1024\n",
+    ]
+
+    @Test("a line for Xen, for each device with its limit, for each kind of call")
+    func lines() throws {
+        let xen = try FakeXen {
+            $0.files = Self.whole
+            $0.modules.remove("xenbus")
+        }
+        #expect(
+            grant("probe", on: xen)
+                == Ended(
+                    code: 3,
+                    output: """
+                        xen       4.17.5
+                        guest     PV
+                        gntdev    /dev/xen/gntdev, at most 65536 grants in one mapping
+                        copy      yes
+                        dmabuf    no: CONFIG_XEN_GNTDEV_DMABUF is off
+                        gntalloc  /dev/xen/gntalloc, at most 1024 pages lent at a time by the whole domain
+                        evtchn    /dev/xen/evtchn
+                        xenbus    cannot open "/dev/xen/xenbus": no such device; mount devtmpfs on /dev
+
+                        """, errors: ""))
+        #expect(xen.now.left == [])
+    }
+
+    @Test("or one JSON object")
+    func json() throws {
+        for isXen in [true, false] {
+            let xen = try FakeXen {
+                $0.files = isXen ? Self.whole : [:]
+                $0.isXen = isXen
+                $0.modules.remove("gntalloc")
+            }
+            let ended = grant("probe --json", on: xen)
+            #expect(ended.code == 3)
+            let object = try #require(
+                try JSONSerialization.jsonObject(with: Data(ended.output.utf8)) as? [String: Any])
+            #expect(object["xen"] as? Bool == isXen)
+            let gntdev = try #require(object["gntdev"] as? [String: Any])
+            #expect(gntdev["usable"] as? Bool == isXen)
+            #expect(gntdev["limit"] as? Int == (isXen ? 65536 : nil))
+            #expect(object["copy"] as? Bool == (isXen ? true : nil))
+            #expect(object["version"] as? String == (isXen ? "4.17.5" : nil))
+            let gntalloc = try #require(object["gntalloc"] as? [String: Any])
+            #expect(gntalloc["module"] as? String == "xen-gntalloc")
+        }
+    }
+
+    @Test("whichever call fails, what can be told is told")
+    func everyCallFails() throws {
+        for call in 1...100 {
+            let xen = try FakeXen {
+                $0.files = Self.whole
+                $0.failing = (call, .inputOutput)
+            }
+            let ended = grant("probe", on: xen)
+            guard call <= xen.now.calls.count else { return }
+            #expect(ended.output.contains("evtchn"))
+            if SystemCall.Number(rawValue: xen.now.calls[call - 1]) != .close {
+                #expect(xen.now.left == [], "call \(call)")
             }
         }
     }

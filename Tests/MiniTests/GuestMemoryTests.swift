@@ -1,3 +1,4 @@
+import Synchronization
 import Testing
 
 @testable import Mini
@@ -45,5 +46,58 @@ import Testing
         let again = try GuestMemory(count: 0x1000)
         try again.map(again.range(0, 0x1000)!, file: file.number, fileOffset: 0)
         #expect(again.load32(0) == 0x464C_457F)
+    }
+}
+
+@Suite struct MemoryAtZeroTests {
+    @Test("memory at address 0 holds all but its first byte, and is given back")
+    func lowest() throws {
+        guard (try? Mapping.lowest(count: 0x2_0000)) != nil else { return }
+        do {
+            let memory = try GuestMemory(count: 0x4_0000, at: .zero)
+            #expect(UInt(bitPattern: memory.base) == 0)
+            #expect(memory.range(0, 1) == nil && memory.range(0, 0) == nil)
+            #expect(memory.range(1, 0x3_FFFF) != nil && memory.range(1, 0x4_0000) == nil)
+            #expect(memory.store32(1, 0x1122_3344) && memory.load32(1) == 0x1122_3344)
+            let range = try #require(memory.range(0x1000, 4))
+            memory.writable(range).copyBytes(from: [1, 2, 3, 4])
+            #expect(Array(memory.readable(range)) == [1, 2, 3, 4])
+            #expect(memory.load32(0x1000) == 0x0403_0201)
+            let file = try Descriptor.open("/proc/self/exe", .readOnly)
+            try memory.map(memory.range(0x2000, 0x1000)!, file: file.number, fileOffset: 0)
+            #expect(memory.load32(0x2000) == 0x464C_457F)
+        }
+        _ = try GuestMemory(count: 0x4_0000, at: .zero)
+    }
+
+    @Test("what is in the way of it stays, and is told")
+    func inTheWay() throws {
+        let calls = Mutex<[Int]>([])
+        SystemCall.hooked({ call in
+            calls.withLock { $0.append(call.number.rawValue) }
+            // The kernel had to choose another address.
+            return call.number == .map && call.arguments.0 == 0x1_0000 ? 0x7000_0000 : 0
+        }) {
+            #expect(throws: Errno.exists) { try GuestMemory(count: 0x4_0000, at: .zero) }
+        }
+        #expect(calls.withLock { $0 } == [SystemCall.Number.map, .unmap].map(\.rawValue))
+    }
+
+    @Test("a machine that keeps address 0 to itself says so, with nothing left")
+    func forbidden() throws {
+        let calls = Mutex<[Int]>([])
+        SystemCall.hooked({ call in
+            calls.withLock { $0.append(call.number.rawValue) }
+            guard call.number == .map else { return 0 }
+            return call.arguments.0 == 0 ? -1 : call.arguments.0
+        }) {
+            #expect(throws: LauncherError.engine(.addressZero(.notPermitted))) {
+                try GuestLayout.makeMemoryAtZero(mebibytes: 4)
+            }
+            #expect(throws: LauncherError.engine(.tooMuchMemory(mebibytes: 1792, most: 1791))) {
+                try GuestLayout.makeMemoryAtZero(mebibytes: 1792)
+            }
+        }
+        #expect(calls.withLock { $0 } == [SystemCall.Number.map, .map, .unmap].map(\.rawValue))
     }
 }

@@ -5,7 +5,7 @@ import Testing
 @testable import Mini
 
 /// A kernel that prints "hello\n" and powers itself off.
-private func hello() -> [UInt8] {
+func hello() -> [UInt8] {
     let spec = KernelSpec()
     var elf = ElfSpec(spec)
     let record = 0x2D00

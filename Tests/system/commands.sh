@@ -49,9 +49,14 @@ for arch in x86_64 i386; do
     refused "no such initrd" 1 "cannot open \"$work/none\": no such file (ENOENT)" --initrd "$work/none" "$guest"
     refused "a directory as initrd" 3 "initrd \"$work\" is a directory" --initrd "$work" "$guest"
     refused "an empty initrd" 3 "initrd \"$work/empty\" is an empty file" --initrd "$work/empty" "$guest"
-    if [[ ! -e /dev/lguest ]]; then
+    if [[ $arch == x86_64 ]]; then
+        refused "the engine lguest for a 64-bit program" 1 \
+            "cannot use \"/dev/lguest\": only 32-bit kernels have it, and this is the 64-bit build of mini" \
+            --engine lguest "$guest"
+    elif [[ ! -e /dev/lguest ]]; then
         refused "the engine lguest where there is none" 1 \
-            "cannot open \"/dev/lguest\": no such file (ENOENT)" --engine lguest "$guest"
+            "cannot use \"/dev/lguest\": no such file (ENOENT); is the kernel's module lg loaded?" \
+            --engine lguest "$guest"
     fi
 
     launch $arch 4 "$work/large"

@@ -21,7 +21,8 @@ long mini_syscall(long number, long a1, long a2, long a3, long a4, long a5, long
 extern long *mini_initial_stack;
 long mini_argument_count(void);
 const char *mini_argument(long index);
-const char *mini_environment(long index);
+// The environment: NULL-terminated, as the kernel left it.
+const char *const *mini_environment(void);
 
 // The address of the return stub that the kernel wants as SA_RESTORER.
 void mini_signal_return(void);

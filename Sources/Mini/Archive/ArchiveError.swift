@@ -35,7 +35,7 @@ indirect enum ArchiveError: Error, Equatable {
         }
     }
 
-    /// One line without the program's name in front.
+    /// One line without the program's name in front; empty where the code tells it all.
     var text: Text {
         switch self {
         case .host(let verb, let name, let errno): "cannot \(verb) \(quoted: name): \(errno)"
@@ -51,7 +51,7 @@ indirect enum ArchiveError: Error, Equatable {
             "cannot pack \(quoted: name): its \(size) bytes are too many, the format ends at 4 GiB"
         case .changed(let name): "cannot pack \(quoted: name): its size changed meanwhile"
         case .isArchive(let name): "cannot pack \(quoted: name): it is the archive"
-        case .interrupted(let signal): "ended by signal \(signal.rawValue)"
+        case .interrupted: ""
         }
     }
 }

@@ -24,14 +24,14 @@ struct Packer: ~Copyable {
         _ contents: ArchiveContents, time: UInt32, to name: Text, existing: FileStatus?
     ) throws(ArchiveError) {
         if let existing, existing.mode & FileMode.type != FileMode.regular {
-            let file = try open(name, .writeOnly, "open")
+            let file = try open(name, .writeOnly, "open", for: name)
             var packer = Packer(name: name, output: BufferedOutput(file.number), signals: nil)
             try packer.write(contents, time: time)
             return
         }
         let signals = try holdSignals(name)
         let temporary: Text = "\(name).\(Process.identifier)"
-        let file = try open(temporary, .createNew, "create")
+        let file = try open(temporary, .createNew, "create", for: name)
         var packer = Packer(name: name, output: BufferedOutput(file.number), signals: signals)
         do throws(ArchiveError) {
             try packer.write(contents, time: time)
@@ -58,9 +58,9 @@ struct Packer: ~Copyable {
 
     @inline(never)
     private static func open(
-        _ name: Text, _ mode: Descriptor.OpenMode, _ verb: StaticString
+        _ path: Text, _ mode: Descriptor.OpenMode, _ verb: StaticString, for name: Text
     ) throws(ArchiveError) -> Descriptor {
-        do throws(Errno) { return try Descriptor.open(name, mode) } catch {
+        do throws(Errno) { return try Descriptor.open(path, mode) } catch {
             throw .host(verb, name: name, error)
         }
     }
@@ -87,7 +87,7 @@ struct Packer: ~Copyable {
 
     /// Puts in a file's bytes, which must be as many as the header before them says.
     private mutating func copy(_ source: Text, _ size: UInt32) throws(ArchiveError) {
-        let file = try Self.open(source, .readOnly, "open")
+        let file = try Self.open(source, .readOnly, "open", for: source)
         var left = UInt64(size)
         while left > 0 {
             if output.isFull { try flush() }

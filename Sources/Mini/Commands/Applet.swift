@@ -22,11 +22,11 @@ struct Applet {
             Applet(
                 name: PackCommand.name, summary: "make an initramfs of files",
                 run: { PackCommand.run($0) }),
+            Applet(
+                name: InitCommand.name, summary: "process 1 of an initramfs",
+                run: { InitCommand.run($0) }),
         ]
     }
-
-    /// Names that links to the binary may have without an applet of this build behind them.
-    private static var absent: [StaticString] { ["mini-init"] }
 
     /// Runs the applet that a command line asks for.
     /// - Parameter words: the whole command line.
@@ -35,6 +35,7 @@ struct Applet {
         let called = basename(words.first ?? "mini")
         let rest = words.dropFirst()
         if let code = run(called, rest) { return code }
+        if isBoot(called, rest) { return InitCommand.run(rest) }
         guard let first = rest.first, !(first == "--help") else { return Message.print(help) }
         if first == "--version" { return Message.print("mini \(version)\n") }
         if let code = run(first, rest.dropFirst()) { return code }
@@ -47,11 +48,15 @@ struct Applet {
     /// - Returns: nil if no applet has that name.
     private static func run(_ name: Text, _ rest: ArraySlice<Text>) -> Int32? {
         if let applet = table.first(where: { name == $0.name }) { return applet.run(rest) }
-        if let name = absent.first(where: { name == $0 }) {
-            Message.error(name, CommandError.absentApplet.text)
-            return ExitCode.wrongUse
-        }
         return nil
+    }
+
+    /// True for the process that the kernel made of the only file that it had: whatever that is
+    /// called, and whatever the kernel's command line has left for it.
+    private static func isBoot(_ called: Text, _ rest: ArraySlice<Text>) -> Bool {
+        guard Process.id == 1 else { return false }
+        guard let first = rest.first, !(called == "init") else { return true }
+        return !table.contains { first == $0.name }
     }
 
     private static func basename(_ path: Text) -> Text {

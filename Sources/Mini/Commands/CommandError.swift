@@ -25,6 +25,8 @@ enum CommandError: Error, Equatable {
     case missingWords(Text, Text)
     /// What was given, and why it will not do.
     case badArgument(option: Text, Text, why: Text)
+    /// Two options of which one makes no sense beside the other.
+    case conflict(Text, Text)
     case grant(GrantError)
 
     // mini-pack.
@@ -66,6 +68,7 @@ enum CommandError: Error, Equatable {
         case .missingWords(let command, let words): "\(command) needs \(words)"
         case .missingOption(let option): "option \(option) is missing"
         case .badArgument(let option, let word, let why): "\(option) of \(quoted: word) \(why)"
+        case .conflict(let one, let other): "\(one) does not go with \(other)"
         case .grant(let error): error.text
         case .noArchive: "no archive is named; --help tells how to use this"
         case .nothingToPack: "nothing to pack is named; --help tells how to use this"

@@ -19,8 +19,17 @@ enum GrantCommand {
                 name: "map", summary: "map pages of another domain",
                 run: { (words) throws(CommandError) in try GrantMap.run(words) }),
             GrantSubcommand(
+                name: "copy", summary: "copy to or from them without mapping",
+                run: { (words) throws(CommandError) in try GrantCopyCommand.run(words) }),
+            GrantSubcommand(
+                name: "share", summary: "grant pages of this domain to another one",
+                run: { (words) throws(CommandError) in try GrantShare.run(words) }),
+            GrantSubcommand(
                 name: "probe", summary: "say what this machine has of Xen",
                 run: { (words) throws(CommandError) in try GrantProbe.run(words) }),
+            GrantSubcommand(
+                name: "pipe", summary: "carry bytes to and from another domain",
+                run: { (words) throws(CommandError) in try GrantPipe.run(words) }),
             GrantSubcommand(
                 name: "store", summary: "read, change, watch XenStore",
                 run: { (words) throws(CommandError) in try GrantStore.run(words) }),

@@ -5,46 +5,88 @@ enum GrantMap {
         [
             GrantSettings.forDomain, GrantSettings.forReferences, GrantSettings.forWriting,
             GrantSettings.forOutput, GrantSettings.forInput, GrantSettings.forOffset,
-            GrantSettings.forLength, GrantSettings.forHexdump,
-            GrantSettings.forPatience,
-            GrantSettings.forHelp,
+            GrantSettings.forLength, GrantSettings.forHexdump, GrantSettings.forHolding,
+            GrantSettings.forNotifiedByte, GrantSettings.forNotifiedPort,
+            GrantSettings.forExecution, GrantSettings.forPatience, GrantSettings.forHelp,
         ]
     }
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         var settings = GrantSettings()
-        try GrantCommand.read(words, table, into: &settings)
+        let program = try Options.read(words, table, into: &settings)
         if settings.wantsHelp { return Message.print(help) }
+        try check(settings, program)
         let grants = try settings.grants()
         let range = try settings.range(of: grants.pages)
-        try GrantCommand.onXen { () throws(GrantError) in try map(grants, range, settings) }
+        let notification = try settings.notification(in: grants.pages)
+        try GrantCommand.onXen { () throws(GrantError) in
+            // Opened before the channel for --notify-port: a process that is killed closes its files
+            // in this order, and the event is sent through the channel.
+            let device = try GntDev()
+            if settings.executes {
+                try GrantExecution.run(program, grants, device, settings)
+            } else {
+                try map(grants, range, notification, device, settings)
+            }
+        }
         return ExitCode.success
     }
 
+    private static func check(
+        _ settings: GrantSettings, _ program: ArraySlice<Text>
+    ) throws(CommandError) {
+        guard settings.executes else {
+            if let word = program.first { throw .unwantedWord(word) }
+            if !settings.isHolding {
+                if settings.notifiedByte != nil { throw .missingOption("--hold") }
+                if settings.notifiedPort != nil { throw .missingOption("--hold") }
+            }
+            return
+        }
+        if program.isEmpty { throw .missingArgument(option: "--exec") }
+        if settings.output != nil { throw .conflict("--out", "--exec") }
+        if settings.input != nil { throw .conflict("--in", "--exec") }
+        if settings.isHexdump { throw .conflict("--hexdump", "--exec") }
+        if settings.isHolding { throw .conflict("--hold", "--exec") }
+    }
+
     private static func map(
-        _ grants: GrantList, _ range: Range<Int>, _ settings: GrantSettings
+        _ grants: GrantList, _ range: Range<Int>, _ notification: UnmapNotification,
+        _ device: GntDev, _ settings: GrantSettings
     ) throws(GrantError) {
-        let device = try GntDev()
+        let hold = settings.isHolding ? try Hold() : nil
+        let channel = try settings.channel(to: grants.domain)
         var plan = MappingPlan(deadline: .after(settings.patience))
-        plan.isWritable = settings.isWritable || settings.input != nil
+        plan.isWritable =
+            settings.isWritable || settings.input != nil || settings.notifiedByte != nil
+        plan.notification = notification
+        plan.notification.port = channel?.port
         let mapping = try GrantMapping(grants, on: device, plan)
         let bytes = unsafe UnsafeMutableRawBufferPointer(rebasing: mapping.bytes[range])
-        if let input = settings.input { try unsafe GrantFiles.fill(bytes, from: input) }
+        if let input = settings.input {
+            try unsafe GrantFiles.Source(input, filling: bytes.count).fill(bytes)
+        }
         if settings.isHexdump {
             try unsafe GrantFiles.dump(
                 UnsafeRawBufferPointer(bytes), at: range.lowerBound, to: settings.output ?? "-")
-        } else if let output = settings.output
-            ?? (settings.input == nil && !settings.isHolding ? "-" : nil)
-        {
+        } else if let output = settings.output {
             try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: output)
+        } else if let hold {
+            try GrantFiles.say("\(grants.name) mapped\n")
+            try hold.wait()
+        } else if settings.input == nil {
+            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: "-")
         }
+        if settings.isHexdump || settings.output != nil { try hold?.wait() }
         try mapping.unmap()
+        try channel?.unbind()
     }
 
     private static var help: Text {
         GrantCommand.help(
             """
             map --domain D --ref R[,R...] [OPTIONS]
+                   mini-grant map --domain D --ref R[,R...] --exec PROGRAM [ARGUMENTS...]
             Maps pages that domain D granted to this one, all of them or none, and writes
             them to standard output if the options say nothing else.
 

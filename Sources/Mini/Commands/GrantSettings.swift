@@ -17,8 +17,14 @@ struct GrantSettings {
     var executes = false
     var notifiedByte: Int?
     var notifiedPort: EventPort?
+    /// How many pages to share; nil for as many as the input fills.
+    var pages: PageCount?
+    /// Where in the store the references are to be found.
+    var publication: Text?
     /// How long to wait for others.
     var patience = Nanoseconds.milliseconds(10_000)
+    var store = StoreChoices()
+    var pipe = PipeChoices()
     var wantsHelp = false
 
     // MARK: Options
@@ -34,7 +40,7 @@ struct GrantSettings {
     static var forReferences: Choice {
         Choice(
             name: "--ref", argument: "R[,R...]",
-            help: "its grant references, in order, or @PATH in the store",
+            help: "its grant references, as 8,12-15 in order, or @PATH in the store",
             apply: { (settings, word) throws(CommandError) in settings.references = word })
     }
     static var forOutput: Choice {
@@ -101,13 +107,35 @@ struct GrantSettings {
             name: "--exec", argument: nil, help: "run the words that follow, which map the pages",
             apply: { (settings, _) throws(CommandError) in settings.executes = true })
     }
+    static var forPages: Choice {
+        Choice(
+            name: "--pages", argument: "N", help: "how many pages (what --in fills, or 1)",
+            apply: { (settings, word) throws(CommandError) in
+                let count = try count("--pages", word)
+                guard count > 0, count <= GrantList.most.count else {
+                    throw .badArgument(
+                        option: "--pages", word, why: "is not from 1 to \(GrantList.most.count)")
+                }
+                settings.pages = PageCount(count)
+            })
+    }
+    static var forWritableShare: Choice {
+        Choice(
+            name: "--writable", argument: nil, help: "D may write to them",
+            apply: { (settings, _) throws(CommandError) in settings.isWritable = true })
+    }
+    static var forPublication: Choice {
+        Choice(
+            name: "--publish", argument: "PATH",
+            help: "write the references to the store, for D to read",
+            apply: { (settings, word) throws(CommandError) in settings.publication = word })
+    }
     static var forPatience: Choice {
         Choice(
             name: "--deadline", argument: "SECONDS",
             help: "how long to wait for the other side (10)",
             apply: { (settings, word) throws(CommandError) in
-                let seconds = try count("--deadline", word)
-                settings.patience = .milliseconds(UInt64(seconds) * 1000)
+                settings.patience = try seconds("--deadline", word)
             })
     }
     static var forHelp: Choice {
@@ -116,7 +144,11 @@ struct GrantSettings {
             apply: { (settings, _) throws(CommandError) in settings.wantsHelp = true })
     }
 
-    private static func count(_ option: Text, _ word: Text) throws(CommandError) -> Int {
+    static func seconds(_ option: Text, _ word: Text) throws(CommandError) -> Nanoseconds {
+        .milliseconds(UInt64(try count(option, word)) * 1000)
+    }
+
+    static func count(_ option: Text, _ word: Text) throws(CommandError) -> Int {
         guard let number = word.number.flatMap({ Int32(exactly: $0) }) else {
             throw .badArgument(
                 option: option, word, why: "is no number from 0 to \(Int32.max), decimal or 0x")
@@ -131,7 +163,7 @@ struct GrantSettings {
         let domain = try namedDomain()
         guard let word = references else { throw .missingOption("--ref") }
         let list = try StoreWord.read(word)
-        guard let references = Self.references(list) else {
+        guard let references = GrantList.references(list) else {
             throw StoreWord.complaint("--ref", word, list, "is no list of grant references")
         }
         return try GrantCommand.onXen { () throws(GrantError) in
@@ -142,6 +174,10 @@ struct GrantSettings {
     /// The domain that --domain names.
     func namedDomain() throws(CommandError) -> DomainID {
         guard let word = domain else { throw .missingOption("--domain") }
+        return try Self.domain(word)
+    }
+
+    static func domain(_ word: Text) throws(CommandError) -> DomainID {
         let number = try StoreWord.read(word)
         guard let domain = number.number.flatMap({ DomainID($0) }) else {
             throw StoreWord.complaint(
@@ -150,17 +186,21 @@ struct GrantSettings {
         return domain
     }
 
-    /// Numbers with commas between them.
-    private static func references(_ list: Text) -> [GrantReference]? {
-        var references: [GrantReference] = []
-        for part in list.bytes.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
-        {
-            guard let number = Text(bytes: Array(part)).number,
-                let reference = GrantReference(number)
-            else { return nil }
-            references.append(reference)
+    /// What the other side is to see at the end, without the port, which is yet to be bound.
+    func notification(in pages: PageCount) throws(CommandError) -> UnmapNotification {
+        guard let byte = notifiedByte else { return UnmapNotification() }
+        guard byte < pages.bytes else {
+            throw .badArgument(
+                option: "--notify-byte", "\(byte)",
+                why: "lies outside the pages: they have \(pages.bytes) bytes")
         }
-        return references
+        return UnmapNotification(clearedByte: byte)
+    }
+
+    /// The channel for --notify-port.
+    func channel(to domain: DomainID) throws(GrantError) -> EventChannel? {
+        guard let port = notifiedPort else { return nil }
+        return try EventChannel(.interdomain(domain, port))
     }
 
     /// The bytes that --offset and --length choose.
@@ -186,7 +226,7 @@ struct GrantSettings {
 enum StoreWord {
     static func read(_ word: Text) throws(CommandError) -> Text {
         guard let path = path(word) else { return word }
-        throw .badArgument(option: "@", path, why: "cannot be read yet")
+        return try GrantCommand.onXen { () throws(GrantError) in try XenStore.read(path) }
     }
 
     /// What is wrong with a word: ours, or what somebody put into the store.

@@ -172,7 +172,8 @@ enum PackCommand {
             do throws(ArchiveError) { try pack(settings, time) } catch { throw .archive(error) }
             return ExitCode.success
         } catch {
-            Message.error(name, error.text)
+            let line = error.text
+            if !line.bytes.isEmpty { Message.error(name, line) }
             return error.exitCode
         }
     }

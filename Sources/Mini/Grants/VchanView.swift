@@ -121,6 +121,10 @@ struct VchanView {
     private var other: VchanRole { role == .server ? .client : .server }
     private var sendsLeft: Bool { role == .client }
 
+    /// The byte that says that an end is there, and that the kernel clears should it end without
+    /// saying so.
+    static func liveByte(of role: VchanRole) -> Int { Field.live(role) }
+
     // MARK: The other end
 
     var presence: Presence {

@@ -18,8 +18,8 @@ final class XenStore {
     private let connection: Connection
     private var machine = StoreRequestMachine()
     private var assembler = StoreAssembler()
-    /// Watch events that came between a request and its reply.
-    private var events: [StoreWatchEvent] = []
+    /// Paths of watch events that came between a request and its reply.
+    private var events: [Text] = []
 
     /// How long the store may take for what is asked from now on.
     var deadline: Deadline
@@ -74,11 +74,14 @@ final class XenStore {
     /// - Parameter transaction: 0 for none.
     /// - Returns: the reply's payload is of the form that belongs to the request.
     /// - Throws: `.store` if the store says no.
+    @inline(never)
     func ask(_ request: StoreRequest, in transaction: UInt32 = 0) throws(GrantError) -> StoreMessage
     {
-        let words = request.words
-        guard request.payload.count <= StoreMessage.largestRequest else {
-            throw .store(words.verb, path: words.path, .tooBig)
+        let size = request.payload.count
+        guard size <= StoreMessage.largestRequest else {
+            throw .use(
+                "cannot \(request.verb) \(quoted: request.path): path and value are \(size) bytes, at most \(StoreMessage.largestRequest) fit"
+            )
         }
         guard case .send(let message)? = machine.handle(.asked(request, transaction: transaction))
         else { throw Self.broken }
@@ -89,8 +92,9 @@ final class XenStore {
         while let action = try receive(until: deadline) {
             switch action {
             case .deliver(let reply): return reply
-            case .refuse(let errno): throw .store(words.verb, path: words.path, errno)
-            case .note(let event): events.append(event)
+            case .refuse(let errno):
+                throw .store(request.verb, path: request.path, errno)
+            case .note(let path): events.append(path)
             case .giveUp, .send: throw Self.broken
             }
         }
@@ -98,13 +102,14 @@ final class XenStore {
         throw .deadline("the store did not answer in time")
     }
 
-    /// What a watch tells, in the order in which it came.
+    /// The path that a watch tells of, in the order in which it came.
     /// - Returns: nil if nothing came until the moment.
-    func nextEvent(until moment: Deadline) throws(GrantError) -> StoreWatchEvent? {
+    @inline(never)
+    func nextEvent(until moment: Deadline) throws(GrantError) -> Text? {
         if !events.isEmpty { return events.removeFirst() }
         guard let action = try receive(until: moment) else { return nil }
-        guard case .note(let event) = action else { throw Self.broken }
-        return event
+        guard case .note(let path) = action else { throw Self.broken }
+        return path
     }
 
     /// Readable when `nextEvent` may have something that it has not read yet.
@@ -112,6 +117,7 @@ final class XenStore {
 
     /// Does something in a transaction: all of it happens, or none. It is done again when somebody
     /// else was there in between.
+    @inline(never)
     func transaction(_ body: (UInt32) throws(GrantError) -> Void) throws(GrantError) {
         var machine = StoreTransactionMachine()
         var action = StoreTransactionMachine.beginning

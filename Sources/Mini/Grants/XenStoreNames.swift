@@ -23,6 +23,7 @@ struct StorePath: Equatable {
     private static let slash = UInt8(ascii: "/")
 
     /// Which other characters an entry's name may have is the store's own matter.
+    @inline(never)
     init(_ text: Text) throws(Flaw) {
         let bytes = text.bytes
         guard let first = bytes.first, let last = bytes.last else { throw .empty }
@@ -37,43 +38,39 @@ struct StorePath: Equatable {
     }
 
     /// The path of an entry under this one.
+    @inline(never)
     func child(_ name: Text) throws(Flaw) -> StorePath {
         try StorePath(text == "/" ? "/\(name)" : "\(text)/\(name)")
     }
 }
 
-/// What one domain may do with an entry. The first in an entry's list names its owner, who may
-/// do everything, and what those domains may do that are not in the list.
-struct StorePermission: Equatable {
-    /// As the store writes it: n, r, w or b, for none, read, write, both.
-    enum Access: UInt8 {
-        case none = 0x6E
-        case read = 0x72
-        case write = 0x77
-        case both = 0x62
-    }
-    var access: Access
-    /// The domain's number. (The store knows numbers that are no domain's.)
-    var domain: UInt32
+/// Who may do what with an entry: words of a letter (n, r, w or b: nothing, read, write, both) and a
+/// domain's number, as "r3". The first one names the owner, who may do everything, and what those domains may
+/// do that have no word of their own.
+struct StorePermissions: Equatable {
+    let words: [Text]
 
-    init(_ access: Access, _ domain: UInt32) {
-        self.access = access
-        self.domain = domain
-    }
-
-    /// - Returns: nil unless the word is a letter and a number, as "r3".
-    init?(_ word: Text) {
-        guard let first = word.bytes.first, let access = Access(rawValue: first),
-            let number = Text(bytes: Array(word.bytes.dropFirst())).number,
-            let domain = UInt32(exactly: number)
-        else { return nil }
-        self.init(access, domain)
+    /// - Returns: nil unless all words are such, and there is one.
+    init?(_ words: [Text]) {
+        for word in words {
+            switch word.bytes.first {
+            case UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "w"), UInt8(ascii: "b"): break
+            default: return nil
+            }
+            // The store knows numbers that are no domain's, but none this long.
+            guard let number = Self.number(word), number <= UInt32.max else { return nil }
+        }
+        guard !words.isEmpty else { return nil }
+        self.words = words
     }
 
-    var text: Text {
-        var text = Text(bytes: [access.rawValue])
-        text += "\(domain)"
-        return text
+    /// The same owner, and one domain that may read; nobody else may do anything.
+    func forReading(by domain: DomainID) -> StorePermissions? {
+        StorePermissions(["n\(Self.number(words[0]) ?? 0)", "r\(domain.rawValue)"])
+    }
+
+    private static func number(_ word: Text) -> UInt64? {
+        Text(bytes: Array(word.bytes.dropFirst())).number
     }
 }
 

@@ -4,14 +4,14 @@ extension XenStore {
     /// Reads one entry, for those who want nothing else of the store.
     /// - Parameter path: not yet checked.
     static func read(_ path: Text) throws(GrantError) -> Text {
-        let path = try checked(path)
+        let path = try StorePath(named: path)
         let store = try XenStore(deadline: .after(patience))
         return Text(bytes: try store.read(path))
     }
 
     /// Writes one entry, for those who want nothing else of the store.
     static func write(_ path: Text, _ value: Text) throws(GrantError) {
-        let path = try checked(path)
+        let path = try StorePath(named: path)
         let store = try XenStore(deadline: .after(patience))
         try store.write(path, value.bytes)
     }
@@ -19,18 +19,14 @@ extension XenStore {
     /// How long a store may take that somebody does not expect to wait for.
     static let patience = Nanoseconds.milliseconds(10_000)
 
-    private static func checked(_ path: Text) throws(GrantError) -> StorePath {
-        do throws(StorePath.Flaw) { return try StorePath(path) } catch {
-            throw .use("\(quoted: path) \(error.words)")
-        }
-    }
-
     /// The value of an entry: any bytes.
+    @inline(never)
     func read(_ path: StorePath, in transaction: UInt32 = 0) throws(GrantError) -> [UInt8] {
         try ask(.read(path), in: transaction).payload
     }
 
     /// Sets the value of an entry, and makes the entry and those above it if they are not there.
+    @inline(never)
     func write(
         _ path: StorePath, _ value: [UInt8], in transaction: UInt32 = 0
     ) throws(GrantError) {
@@ -43,25 +39,30 @@ extension XenStore {
     }
 
     /// Removes an entry and all below it.
+    @inline(never)
     func remove(_ path: StorePath, in transaction: UInt32 = 0) throws(GrantError) {
         _ = try ask(.remove(path), in: transaction)
     }
 
-    /// Who may do what with an entry; see `StorePermission`.
-    func permissions(of path: StorePath) throws(GrantError) -> [StorePermission] {
-        try ask(.getPermissions(path)).strings.map { (word) throws(GrantError) in
-            guard let permission = StorePermission(word) else { throw Self.broken }
-            return permission
-        }
+    /// Who may do what with an entry.
+    @inline(never)
+    func permissions(
+        of path: StorePath, in transaction: UInt32 = 0
+    ) throws(GrantError) -> StorePermissions {
+        let reply = try ask(.getPermissions(path), in: transaction)
+        guard let permissions = StorePermissions(reply.strings) else { throw Self.broken }
+        return permissions
     }
 
+    @inline(never)
     func setPermissions(
-        of path: StorePath, _ permissions: [StorePermission], in transaction: UInt32 = 0
+        of path: StorePath, _ permissions: StorePermissions, in transaction: UInt32 = 0
     ) throws(GrantError) {
         _ = try ask(.setPermissions(path, permissions), in: transaction)
     }
 
     /// The names of the entries right below one.
+    @inline(never)
     func list(_ path: StorePath) throws(GrantError) -> [Text] {
         do throws(GrantError) { return try ask(.list(path)).strings } catch {
             guard case .store(_, _, .tooBig) = error else { throw error }
@@ -100,6 +101,7 @@ extension XenStore {
     /// From now on `nextEvent` tells of every change at or below the path; at once of one, which
     /// says that the watch is there.
     /// - Parameter token: comes back with each event.
+    @inline(never)
     func watch(_ path: StorePath, token: Text) throws(GrantError) {
         _ = try ask(.watch(path, token: token))
     }
@@ -126,10 +128,22 @@ extension XenStore {
         throw .deadline("\(quoted: path.text) was not so in time")
     }
 
-    private func valueIfAny(_ path: StorePath) throws(GrantError) -> [UInt8]? {
+    /// The value of an entry; nil if it is not there.
+    @inline(never)
+    func valueIfAny(_ path: StorePath) throws(GrantError) -> [UInt8]? {
         do throws(GrantError) { return try read(path) } catch {
             guard case .store(_, _, .noSuchFile) = error else { throw error }
             return nil
+        }
+    }
+}
+
+extension StorePath {
+    /// A path that somebody named, with what is wrong with it as an error of use.
+    @inline(never)
+    init(named path: Text) throws(GrantError) {
+        do throws(Flaw) { self = try StorePath(path) } catch {
+            throw .use("\(quoted: path) \(error.words)")
         }
     }
 }

@@ -10,12 +10,6 @@
 //
 // Source: docs/abi/xen-grants.md §7. The same as a page: docs/xenstore-request-machine.md.
 
-/// Something under a watched path changed; or nothing did and the watch is new.
-struct StoreWatchEvent: Equatable {
-    var path: Text
-    var token: Text
-}
-
 /// Matches what arrives with what was asked.
 struct StoreRequestMachine {
     private enum State {
@@ -41,7 +35,8 @@ struct StoreRequestMachine {
         case deliver(StoreMessage)
         /// The store says no.
         case refuse(Errno)
-        case note(StoreWatchEvent)
+        /// Something at this path or below changed; or nothing did, and the watch is new.
+        case note(path: Text)
         /// Give up the connection.
         case giveUp
     }
@@ -61,7 +56,7 @@ struct StoreRequestMachine {
         where message.type == StoreMessageType.watchEvent.rawValue:
             let strings = message.strings
             guard strings.count >= 2 else { return giveUp() }
-            return .note(StoreWatchEvent(path: strings[0], token: strings[1]))
+            return .note(path: strings[0])
         case (.awaiting(let type, let number, _), .received(let message)):
             guard Self.answers(message, type, number) else { return giveUp() }
             state = .idle

@@ -50,6 +50,7 @@ struct StoreMessage: Equatable {
     }
 
     /// The strings of the payload, each of which ends with NUL (the last one need not).
+    @inline(never)
     var strings: [Text] {
         var strings = payload.split(separator: 0, omittingEmptySubsequences: false)
         if strings.last?.isEmpty == true { strings.removeLast() }
@@ -88,74 +89,65 @@ struct StoreAssembler {
     }
 }
 
-/// What can be asked of the store.
-enum StoreRequest: Equatable {
-    case read(StorePath)
-    case write(StorePath, value: [UInt8])
-    case list(StorePath)
+/// What can be asked of the store: a kind of message, and the strings and bytes that it carries.
+struct StoreRequest: Equatable {
+    let type: StoreMessageType
+    let payload: [UInt8]
+    /// What it is about, for people.
+    let path: Text
+
+    static func read(_ path: StorePath) -> Self { Self(.read, path) }
+    static func write(_ path: StorePath, value: [UInt8]) -> Self {
+        Self(.write, path, [], value)
+    }
+    static func list(_ path: StorePath) -> Self { Self(.list, path) }
     /// A part of a list that is too long for one message, from a byte of it on.
-    case listPart(StorePath, offset: Int)
-    case getPermissions(StorePath)
-    case setPermissions(StorePath, [StorePermission])
-    case makeDirectory(StorePath)
-    case remove(StorePath)
-    case watch(StorePath, token: Text)
-    case unwatch(StorePath, token: Text)
-    case startTransaction
-    case endTransaction(commit: Bool)
-
-    var type: StoreMessageType {
-        switch self {
-        case .read: .read
-        case .write: .write
-        case .list: .list
-        case .listPart: .listPart
-        case .getPermissions: .getPermissions
-        case .setPermissions: .setPermissions
-        case .makeDirectory: .makeDirectory
-        case .remove: .remove
-        case .watch: .watch
-        case .unwatch: .unwatch
-        case .startTransaction: .startTransaction
-        case .endTransaction: .endTransaction
-        }
+    static func listPart(_ path: StorePath, offset: Int) -> Self {
+        Self(.listPart, path, ["\(offset)"])
+    }
+    static func getPermissions(_ path: StorePath) -> Self { Self(.getPermissions, path) }
+    static func setPermissions(_ path: StorePath, _ permissions: StorePermissions) -> Self {
+        Self(.setPermissions, path, permissions.words)
+    }
+    static func makeDirectory(_ path: StorePath) -> Self { Self(.makeDirectory, path) }
+    static func remove(_ path: StorePath) -> Self { Self(.remove, path) }
+    static func watch(_ path: StorePath, token: Text) -> Self { Self(.watch, path, [token]) }
+    static func unwatch(_ path: StorePath, token: Text) -> Self { Self(.unwatch, path, [token]) }
+    static var startTransaction: Self { Self(.startTransaction, Text()) }
+    static func endTransaction(commit: Bool) -> Self {
+        Self(.endTransaction, commit ? "T" : "F")
     }
 
-    var payload: [UInt8] {
-        switch self {
-        case .read(let path), .list(let path), .getPermissions(let path),
-            .makeDirectory(let path), .remove(let path):
-            Self.strings([path.text])
-        case .write(let path, let value): Self.strings([path.text]) + value
-        case .listPart(let path, let offset): Self.strings([path.text, "\(offset)"])
-        case .setPermissions(let path, let permissions):
-            Self.strings([path.text] + permissions.map { $0.text })
-        case .watch(let path, let token), .unwatch(let path, let token):
-            Self.strings([path.text, token])
-        case .startTransaction: Self.strings([Text()])
-        case .endTransaction(let commit): Self.strings([commit ? "T" : "F"])
-        }
+    private init(
+        _ type: StoreMessageType, _ path: StorePath, _ strings: [Text] = [], _ value: [UInt8] = []
+    ) {
+        self.init(type, path.text, strings, value)
     }
 
-    /// What a person calls it: "read", on which path.
-    var words: (verb: Text, path: Text) {
-        switch self {
-        case .read(let path): ("read", path.text)
-        case .write(let path, _): ("write", path.text)
-        case .list(let path), .listPart(let path, _): ("list", path.text)
-        case .getPermissions(let path): ("read the permissions of", path.text)
-        case .setPermissions(let path, _): ("set the permissions of", path.text)
-        case .makeDirectory(let path): ("make", path.text)
-        case .remove(let path): ("remove", path.text)
-        case .watch(let path, _), .unwatch(let path, _): ("watch", path.text)
-        case .startTransaction: ("begin a transaction in", "the store")
-        case .endTransaction: ("end a transaction in", "the store")
-        }
+    @inline(never)
+    private init(
+        _ type: StoreMessageType, _ first: Text, _ strings: [Text] = [], _ value: [UInt8] = []
+    ) {
+        self.type = type
+        path = first
+        var payload = first.bytes + [0]
+        for string in strings { payload += string.bytes + [0] }
+        self.payload = payload + value
     }
 
-    private static func strings(_ strings: [Text]) -> [UInt8] {
-        var bytes: [UInt8] = []
-        for string in strings { bytes += string.bytes + [0] }
-        return bytes
+    /// What a person calls it, as "read".
+    @inline(never)
+    var verb: Text {
+        switch type {
+        case .read: "read"
+        case .write: "write"
+        case .list, .listPart: "list"
+        case .getPermissions: "read the permissions of"
+        case .setPermissions: "set the permissions of"
+        case .makeDirectory: "make"
+        case .remove: "remove"
+        case .watch, .unwatch, .watchEvent, .error: "watch"
+        case .startTransaction, .endTransaction: "have a transaction of"
+        }
     }
 }

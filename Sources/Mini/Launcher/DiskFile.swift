@@ -26,12 +26,13 @@ extension DiskRequest {
     func open(notice: (Text) -> Void) throws(LauncherError) -> Disk {
         var isReadOnly = isReadOnly
         let file: Descriptor
-        do throws(Errno) {
-            file = try Descriptor.open(name, isReadOnly ? .readOnly : .readWrite)
+        do throws(LauncherError) {
+            file = try FileSource.open(name, isReadOnly ? .readOnly : .readWrite, "open disk")
         } catch {
-            guard !isReadOnly, [.accessDenied, .readOnlySystem, .notPermitted].contains(error)
-            else { throw .host("open disk", name: name, error) }
-            file = try openForReading(error)
+            guard !isReadOnly, case .host(_, _, let errno) = error,
+                [.accessDenied, .readOnlySystem, .notPermitted].contains(errno)
+            else { throw error }
+            file = try openForReading(errno)
             isReadOnly = true
             notice("disk \(quoted: name) cannot be written: the guest's writes will fail")
         }

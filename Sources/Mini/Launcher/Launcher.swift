@@ -16,9 +16,7 @@ struct LaunchPlan {
 
     /// Opens one of its files.
     static func open(_ name: Text) throws(LauncherError) -> Descriptor {
-        do throws(Errno) { return try Descriptor.open(name, .readOnly) } catch {
-            throw .host("open", name: name, error)
-        }
+        try FileSource.open(name, .readOnly, "open")
     }
 }
 

@@ -56,6 +56,8 @@ enum LauncherError: Error, Equatable {
     case image(name: Text, ImageError)
     /// What the launcher tried (as "read the kernel"), on which file.
     case host(Text, name: Text, Errno)
+    /// What the launcher tried (as "open"), on which name of granted pages.
+    case source(Text, name: Text, GrantError)
     /// What the launcher tried (as "set the terminal").
     case system(Text, Errno)
     /// What the lguest device refused (as "run the guest").
@@ -86,7 +88,8 @@ enum LauncherError: Error, Equatable {
     /// The exit code of mini-launch that goes with it.
     var exitCode: Int32 {
         switch self {
-        case .host, .system, .device, .engine, .otherDevice, .guestMemory, .diskInUse: 1
+        case .source(_, _, .use): 2
+        case .source, .host, .system, .device, .engine, .otherDevice, .guestMemory, .diskInUse: 1
         case .networkFile(_, .full): 1
         case .networkFile(_, .twice): 2
         case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong,
@@ -102,6 +105,8 @@ enum LauncherError: Error, Equatable {
         case .image(let name, let error): "cannot start \(quoted: name): \(error.text)"
         case .host(let action, let name, let errno):
             "cannot \(action) \(quoted: name): \(errno)"
+        case .source(let action, let name, let error):
+            "cannot \(action) \(quoted: name): \(error.text)"
         case .system(let action, let errno): "cannot \(action): \(errno)"
         case .device(let action, let errno): "the lguest device cannot \(action): \(errno)"
         case .engine(let error): error.text

@@ -18,6 +18,11 @@ struct ControlRequest: Equatable {
 }
 
 enum Control {
+    /// Lets a program that is executed in this process have the descriptor: FIONCLEX.
+    static func handOver(_ descriptor: Int32) throws(Errno) {
+        try SystemCall.retrying(.control, Int(descriptor), 0x5450)
+    }
+
     /// Makes a request with a structure of fixed length.
     /// - Returns: the device's answer, beside what it left in the structure.
     @discardableResult

@@ -12,12 +12,20 @@ struct Descriptor: ~Copyable {
 
     deinit { _ = try? SystemCall.make(.close, Int(number)) }
 
+    /// Waits for nothing in what it writes, whoever else has the same file open; nil where that
+    /// cannot be, as for sockets.
+    static func neverWaiting(_ number: Int32) -> Descriptor? {
+        try? open("/proc/self/fd/\(number)", .writeOnlyNow)
+    }
+
     /// How a file is opened. Source: asm-generic/fcntl.h.
     struct OpenMode: RawRepresentable {
         let rawValue: Int
-        // All with O_CLOEXEC, and O_LARGEFILE for files of 2 GiB and more on i386.
+        // With O_LARGEFILE for files of 2 GiB and more on i386; all but one with O_CLOEXEC.
         static let readOnly = OpenMode(rawValue: 0o2100000)
         static let readWrite = OpenMode(rawValue: 0o2100002)
+        /// For writing what is there already.
+        static let writeOnly = OpenMode(rawValue: 0o2100001)
         /// For writing, from nothing: O_WRONLY | O_CREAT | O_TRUNC.
         static let create = OpenMode(rawValue: 0o2101101)
         // O_NONBLOCK
@@ -26,11 +34,19 @@ struct Descriptor: ~Copyable {
         static let readAppend = OpenMode(rawValue: 0o2102002)
         /// O_APPEND | O_CREAT; a file that is made here is its owner's alone.
         static let createAppend = OpenMode(rawValue: 0o2102102, permissions: 0o600)
-        static let writeOnly = OpenMode(rawValue: 0o2100001)
         /// For writing, a file that was not there: O_WRONLY | O_CREAT | O_EXCL.
         static let createNew = OpenMode(rawValue: 0o2100301)
         /// To list what is in it: O_DIRECTORY.
         static let directory = OpenMode(rawValue: 0o2300000)
+        /// A console for this process and the programs that it executes, which does not become its
+        /// controlling terminal: O_RDWR | O_NOCTTY, without O_CLOEXEC.
+        static let console = OpenMode(rawValue: 0o0100402)
+        /// Whatever it is, not for its bytes: O_PATH.
+        static let path = OpenMode(rawValue: 0o12000000)
+        /// A folder, never through a symbolic link: O_DIRECTORY | O_NOFOLLOW.
+        static let ownDirectory = OpenMode(rawValue: 0o2700000)
+        /// For writing, never waiting: O_WRONLY | O_NONBLOCK | O_NOCTTY.
+        static let writeOnlyNow = OpenMode(rawValue: 0o2104401)
 
         /// What may be done with a file that is made here, as far as the user's mask lets.
         private(set) var permissions = 0o666
@@ -43,10 +59,15 @@ struct Descriptor: ~Copyable {
 
     /// Opens a file by its name.
     static func open(_ path: Text, _ mode: OpenMode) throws(Errno) -> Descriptor {
-        let number = try withName(path) { (name) throws(Errno) in
+        Descriptor(owning: try openNumber(path, mode))
+    }
+
+    /// The same for whoever looks after the number himself.
+    static func openNumber(_ path: Text, _ mode: OpenMode) throws(Errno) -> Int32 {
+        let number = try path.withCString { (name) throws(Errno) in
             try SystemCall.retrying(.open, name, mode.rawValue, mode.permissions)
         }
-        return Descriptor(owning: Int32(number))
+        return Int32(number)
     }
 
     /// What `fstat` says of the file.
@@ -121,7 +142,7 @@ struct FileStatus: Equatable {
     static func of(_ path: Text, followsLink: Bool) throws(Errno) -> FileStatus {
         var status = mini_stat()
         _ = try withKernel(&status) { (address) throws(Errno) in
-            try withName(path) { (name) throws(Errno) in
+            try path.withCString { (name) throws(Errno) in
                 // AT_FDCWD; AT_SYMLINK_NOFOLLOW.
                 try SystemCall.make(.fileStatusAt, -100, name, address, followsLink ? 0 : 0x100)
             }
@@ -161,21 +182,6 @@ extension DeviceNumber {
         major = low >> 8 & 0xFFF
         minor = low & 0xFF | low >> 12 & 0xFFF00
     }
-}
-
-/// Hands the address of a file's name to the kernel for the length of one call.
-func withName<Value>(_ path: Text, _ call: (Int) throws(Errno) -> Value) throws(Errno) -> Value {
-    guard !path.bytes.contains(0) else { throw .noSuchFile }
-    var name = path.bytes
-    name.append(0)
-    var result: Result<Value, Errno> = .failure(.invalid)
-    unsafe name.withUnsafeBufferPointer { buffer in
-        do throws(Errno) { result = .success(try call(Int(bitPattern: buffer.baseAddress))) } catch
-        {
-            result = .failure(error)
-        }
-    }
-    return try result.get()
 }
 
 /// Hands the address of a structure to the kernel for the length of one call.

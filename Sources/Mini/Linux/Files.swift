@@ -7,34 +7,14 @@ enum Files {
 
     /// The names in a directory, in no order, without `.` and `..`.
     static func names(in directory: Text) throws(Errno) -> [Text] {
-        let file = try Descriptor.open(directory, .directory)
-        var names: [Text] = []
-        var buffer = [UInt8](repeating: 0, count: 1 << 15)
-        while true {
-            let count = try fill(&buffer) { (address, size) throws(Errno) in
-                try SystemCall.make(.directoryEntries, Int(file.number), address, size)
-            }
-            if count == 0 { return names }
-            var start = 0
-            // A record: inode and offset of 8 bytes, its own length, a type, the name and a NUL.
-            while start + 19 < count {
-                let length = Int(buffer[start + 16]) | Int(buffer[start + 17]) << 8
-                var name = Text()
-                while start + 19 + name.bytes.count < count,
-                    buffer[start + 19 + name.bytes.count] != 0
-                { name.append(buffer[start + 19 + name.bytes.count]) }
-                if !(name == ".") && !(name == "..") { names.append(name) }
-                guard length > 19 else { throw .inputOutput }
-                start += length
-            }
-        }
+        try FileSystem.names(in: try Descriptor.open(directory, .directory))
     }
 
     /// What a symbolic link holds.
     static func target(ofLink path: Text) throws(Errno) -> Text {
         var buffer = [UInt8](repeating: 0, count: longestPath)
         let count = try fill(&buffer) { (address, size) throws(Errno) in
-            try withName(path) { (name) throws(Errno) in
+            try path.withCString { (name) throws(Errno) in
                 try SystemCall.make(.readLink, name, address, size)
             }
         }
@@ -43,14 +23,14 @@ enum Files {
 
     /// Gives a file another name, in the place of whatever has that.
     static func rename(_ path: Text, to other: Text) throws(Errno) {
-        try withName(path) { (from) throws(Errno) in
-            _ = try withName(other) { (to) throws(Errno) in try SystemCall.make(.rename, from, to) }
+        _ = try path.withCString { (from) throws(Errno) in
+            try other.withCString { (to) throws(Errno) in try SystemCall.make(.rename, from, to) }
         }
     }
 
     /// Takes a name away that is no directory's.
     static func remove(_ path: Text) throws(Errno) {
-        _ = try withName(path) { (name) throws(Errno) in try SystemCall.make(.unlink, name) }
+        _ = try path.withCString { (name) throws(Errno) in try SystemCall.make(.removeName, name) }
     }
 
     private static func fill(

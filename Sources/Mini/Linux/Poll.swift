@@ -6,6 +6,8 @@ enum Poll {
     enum Readiness: Int16 {
         case readable = 1
         case writable = 4
+        /// Nothing but an error, or that the other end was closed.
+        case closed = 0
     }
 
     /// One descriptor and what is awaited from it.

@@ -50,6 +50,12 @@ enum Process {
 
     /// This process's number.
     static var identifier: Int { (try? SystemCall.make(.processID)) ?? 0 }
+    /// Closes standard output, so that whoever reads it finds its end. Its number is not given to
+    /// another file.
+    static func endStandardOutput() {
+        _ = try? SystemCall.make(.close, 1)
+        fillStandardDescriptors()
+    }
 
     /// Ends every thread with this code (0…255).
     static func exit(_ code: Int32) -> Never {

@@ -19,8 +19,10 @@ struct Signal: RawRepresentable, Equatable {
     static let segmentationFault = Signal(rawValue: 11)
     static let user2 = Signal(rawValue: 12)
     static let brokenPipe = Signal(rawValue: 13)
+    static let kill = Signal(rawValue: 9)
     static let alarm = Signal(rawValue: 14)
     static let terminate = Signal(rawValue: 15)
+    static let childEnded = Signal(rawValue: 17)  // SIGCHLD
     static let proceed = Signal(rawValue: 18)  // SIGCONT
     static let stop = Signal(rawValue: 20)  // SIGTSTP
     static let backgroundRead = Signal(rawValue: 21)  // SIGTTIN
@@ -30,6 +32,7 @@ struct Signal: RawRepresentable, Equatable {
     static let fileSize = Signal(rawValue: 25)  // SIGXFSZ
     static let virtualAlarm = Signal(rawValue: 26)
     static let profiling = Signal(rawValue: 27)
+    static let powerFailure = Signal(rawValue: 30)  // SIGPWR
 
     /// Sends the signal to this process.
     func raise() throws(Errno) {
@@ -48,8 +51,9 @@ struct Signal: RawRepresentable, Equatable {
 }
 
 extension Signal {
-    /// SA_RESTORER: an action brings its own way back into the program.
-    static let hasRestorer: UInt = 0x0400_0000
+    /// SA_RESTORER and SA_SIGINFO: a handler brings its own way back into the program, which is
+    /// rt_sigreturn; for a handler without SA_SIGINFO i386 would want another.
+    static let returnsByItself: UInt = 0x0400_0000 | 0x4
 
     /// Sets what happens when it comes.
     /// - Returns: what happened before.
@@ -146,6 +150,14 @@ struct SignalQueue: ~Copyable {
         }
         return count == MemoryLayout<mini_signalfd_siginfo>.size
             ? Signal(rawValue: Int32(record.number)) : nil
+    }
+
+    /// Sleeps until one of the signals has come.
+    func wait() throws(Errno) -> Signal {
+        while true {
+            _ = try Poll.wait([Poll.Interest(descriptor)], timeout: nil)
+            if let signal = try next() { return signal }
+        }
     }
 
     /// Lets the process be stopped, here and now, as job control wants; returns when it goes on.

@@ -3,8 +3,8 @@
 import CShim
 
 /// A local socket of the kind SOCK_STREAM. Reading, writing and accepting never wait; EAGAIN says
-/// that they would have to.
-struct StreamSocket: ~Copyable {
+/// that they would have to. Closed when the last owner goes.
+final class StreamSocket {
     private let descriptor: Descriptor
     var number: Int32 { descriptor.number }
 
@@ -18,13 +18,13 @@ struct StreamSocket: ~Copyable {
 
     private init(owning number: Int) { descriptor = Descriptor(owning: Int32(number)) }
 
-    private init() throws(Errno) {
-        self.init(owning: try SocketCall.socket.make(Self.family, Self.kind))
+    private static func make() throws(Errno) -> StreamSocket {
+        StreamSocket(owning: try SocketCall.socket.make(family, kind))
     }
 
     /// - Throws: ENOENT or ECONNREFUSED if nobody listens there.
     static func connected(to name: Text) throws(Errno) -> StreamSocket {
-        let socket = try StreamSocket()
+        let socket = try make()
         try socket.call(.connect, name)
         try socket.neverWait()
         return socket
@@ -33,10 +33,10 @@ struct StreamSocket: ~Copyable {
     /// Makes the file and listens there. A file that is left from a process that ended is replaced.
     /// - Throws: EADDRINUSE if somebody listens there, or the file is no socket.
     static func listening(at name: Text) throws(Errno) -> StreamSocket {
-        let socket = try StreamSocket()
+        let socket = try make()
         do throws(Errno) { try socket.call(.bind, name) } catch {
             guard error == .addressInUse, isAbandoned(name) else { throw error }
-            try FileName.remove(name)
+            try Files.remove(name)
             try socket.call(.bind, name)
         }
         try socket.neverWait()
@@ -86,21 +86,5 @@ struct StreamSocket: ~Copyable {
         try withKernel(&address) { (place) throws(Errno) -> Void in
             try call.make(Int(number), place, size)
         }
-    }
-}
-
-/// Names in the file system.
-enum FileName {
-    /// Removes a name; the file goes when nobody uses it any more.
-    static func remove(_ name: Text) throws(Errno) {
-        var bytes = name.bytes
-        bytes.append(0)
-        var failure: Errno?
-        unsafe bytes.withUnsafeBufferPointer { buffer in
-            do throws(Errno) {
-                try SystemCall.make(.removeName, Int(bitPattern: buffer.baseAddress))
-            } catch { failure = error }
-        }
-        if let failure { throw failure }
     }
 }

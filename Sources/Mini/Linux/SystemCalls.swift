@@ -114,7 +114,6 @@ extension SystemCall.Number {
     static let fileStatusAt = Self(x86_64: 262, i386: 300)
     static let readLink = Self(x86_64: 89, i386: 85)
     static let rename = Self(x86_64: 82, i386: 38)
-    static let unlink = Self(x86_64: 87, i386: 10)
     /// getdents64.
     static let directoryEntries = Self(x86_64: 217, i386: 220)
     /// ppoll: nanoseconds rather than milliseconds.
@@ -150,4 +149,27 @@ extension SystemCall.Number {
     static let futex = Self(x86_64: 202, i386: 240)
     static let pipe = Self(x86_64: 22, i386: 42)
     static let signalDescriptor = Self(x86_64: 282, i386: 321)
+
+    // Files by name.
+    static let makeDirectory = Self(x86_64: 83, i386: 39)
+    static let makeNode = Self(x86_64: 133, i386: 14)
+    static let removeDirectory = Self(x86_64: 84, i386: 40)
+    static let changeDirectory = Self(x86_64: 80, i386: 12)
+    static let changeRoot = Self(x86_64: 161, i386: 61)
+    static let duplicate = Self(x86_64: 33, i386: 63)
+    static let memoryFile = Self(x86_64: 319, i386: 356)
+
+    // File systems, modules, the machine.
+    static let mount = Self(x86_64: 165, i386: 21)
+    static let unmount = Self(x86_64: 166, i386: 52)
+    static let fileSystemStatus = Self(x86_64: 137, i386: 99)
+    static let synchronizeAll = Self(x86_64: 162, i386: 36)
+    static let loadModule = Self(x86_64: 313, i386: 350)
+    static let reboot = Self(x86_64: 169, i386: 88)
+
+    // Processes.
+    static let fork = Self(x86_64: 57, i386: 2)
+    static let execute = Self(x86_64: 59, i386: 11)
+    static let waitForChild = Self(x86_64: 61, i386: 114)
+    static let newSession = Self(x86_64: 112, i386: 66)
 }

@@ -35,6 +35,20 @@ enum Terminal {
         (try? attributes(of: descriptor)) != nil
     }
 
+    /// Lets output that was stopped go on, and waits until it is out or the time is over.
+    static func drain(_ descriptor: Int32, patience: Nanoseconds) {
+        _ = try? SystemCall.make(.control, Int(descriptor), 0x540A, 1)  // TCXONC, TCOON
+        let deadline = Deadline.after(patience)
+        var waiting = Int32(0)
+        while !deadline.isOver {
+            let asked: Int? = try? withKernel(&waiting) { (address) throws(Errno) in
+                try SystemCall.make(.control, Int(descriptor), 0x5411, address)  // TIOCOUTQ
+            }
+            if asked == nil || waiting == 0 { return }
+            Clock.sleep(.milliseconds(5))
+        }
+    }
+
     /// False if job control has given the terminal to others. True for a terminal that does
     /// not control this process: nobody shares it by such rules.
     static func isForeground(_ descriptor: Int32) -> Bool {
@@ -119,7 +133,7 @@ private struct Rescue: ~Copyable {
         try useStack(Int(bitPattern: unsafe rescue.stack.start), flags: 0)
         var action = mini_sigaction()
         action.handler = { Rescue.restore(Signal(rawValue: $0)) }
-        action.flags = onStack | Signal.hasRestorer | onlyOnce
+        action.flags = onStack | Signal.returnsByItself | onlyOnce
         action.restorer = mini_signal_return
         try setAction(action)
         return rescue

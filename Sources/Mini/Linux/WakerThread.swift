@@ -40,7 +40,7 @@ final class WakerThread {
         let room = try Mapping.anonymous(count: Self.roomSize)
         var quiet = mini_sigaction()
         quiet.handler = mini_ignore_signal
-        quiet.flags = Signal.hasRestorer
+        quiet.flags = Signal.returnsByItself
         quiet.restorer = mini_signal_return
         let action = try Self.ender.set(quiet)
         do throws(Errno) {

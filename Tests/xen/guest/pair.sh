@@ -11,4 +11,6 @@ granter 0 /tmp/pages && stranger=${references%%,*}
 report remote "$domain" "behaviour $type 0 $writable $readonly $stranger"
 end_granters
 
+if has map; then . /tests/pairmap.sh; else skip "mini-grant map" "this build has no such command"; fi
+
 stop_domain

@@ -1,0 +1,120 @@
+// `mini-grant pipe`: a vchan between standard input and output, or a local socket, and another domain.
+
+/// What a command line of `pipe` asks for, beside the domain.
+struct PipeChoices {
+    var role: VchanRole?
+    var path: Text?
+    var socket: Text?
+    /// Whether to listen on the socket or to connect to it; nil for what is usual for the role.
+    var listens: Bool?
+    var ringBytes = 65536
+    var patience: Nanoseconds?
+    var linger: Nanoseconds?
+    var reconnects = false
+    var isVerbose = false
+}
+
+enum GrantPipe {
+    private typealias Choice = GrantSettings.Choice
+
+    private static var table: [Choice] {
+        [
+            GrantSettings.forDomain,
+            Choice(
+                name: "--path", argument: "P", help: "where in the store the ends find each other",
+                apply: { (settings, word) throws(CommandError) in settings.pipe.path = word }),
+            Choice(
+                name: "--server", argument: nil, help: "offer the vchan, and wait for the client",
+                apply: { (settings, _) throws(CommandError) in settings.pipe.role = .server }),
+            Choice(
+                name: "--client", argument: nil, help: "wait for the server, and connect to it",
+                apply: { (settings, _) throws(CommandError) in settings.pipe.role = .client }),
+            Choice(
+                name: "--socket", argument: "FILE",
+                help:
+                    "a socket, not standard input and output: a server connects, a client listens",
+                apply: { (settings, word) throws(CommandError) in settings.pipe.socket = word }),
+            Choice(
+                name: "--listen", argument: nil, help: "listen on the socket",
+                apply: { (settings, _) throws(CommandError) in settings.pipe.listens = true }),
+            Choice(
+                name: "--connect", argument: nil, help: "connect to the socket",
+                apply: { (settings, _) throws(CommandError) in settings.pipe.listens = false }),
+            Choice(
+                name: "--reconnect", argument: nil, help: "after one peer wait for the next",
+                apply: { (settings, _) throws(CommandError) in settings.pipe.reconnects = true }),
+            Choice(
+                name: "--linger", argument: "SECONDS",
+                help: "when the input has ended, wait so long for what still comes",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.pipe.linger = try GrantSettings.seconds("--linger", word)
+                }),
+            Choice(
+                name: "--ring", argument: "BYTES", help: "the least size of each ring (65536)",
+                apply: { (settings, word) throws(CommandError) in
+                    guard let bytes = word.number, bytes > 0, bytes <= 1 << 20 else {
+                        throw .badArgument(
+                            option: "--ring", word, why: "is no number from 1 to 1048576")
+                    }
+                    settings.pipe.ringBytes = Int(bytes)
+                }),
+            Choice(
+                name: "--deadline", argument: "SECONDS", help: "how long to wait for a peer",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.pipe.patience = try GrantSettings.seconds("--deadline", word)
+                }),
+            Choice(
+                name: "--verbose", argument: nil, help: "say on standard error what is done",
+                apply: { (settings, _) throws(CommandError) in settings.pipe.isVerbose = true }),
+            GrantSettings.forHelp,
+        ]
+    }
+
+    static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
+        var settings = GrantSettings()
+        try GrantCommand.read(words, table, into: &settings)
+        if settings.wantsHelp { return Message.print(help) }
+        let plan = try plan(settings)
+        let report: ((Text) -> Void)? =
+            settings.pipe.isVerbose ? { Message.error(GrantCommand.name, $0) } : nil
+        let outcome = try GrantCommand.onXen { () throws(GrantError) in
+            try VchanSession(plan, report: report).run()
+        }
+        switch outcome {
+        case .done, .left(untaken: 0): return ExitCode.success
+        case .left, .broken: throw .grant(.refused(outcome.words))
+        case .outputClosed: return ExitCode.signal(.brokenPipe)
+        case .stopped(let signal): return ExitCode.signal(signal)
+        }
+    }
+
+    private static func plan(_ settings: GrantSettings) throws(CommandError) -> PipePlan {
+        let pipe = settings.pipe
+        guard let role = pipe.role else { throw .missingOption("--server or --client") }
+        let domain = try settings.namedDomain()
+        guard let path = pipe.path else { throw .missingOption("--path") }
+        var local = PipePlan.Local.standard
+        if let socket = pipe.socket {
+            let listens = pipe.listens ?? (role == .client)
+            local = listens ? .listen(socket) : .connect(socket)
+        } else if pipe.listens != nil {
+            throw .missingOption("--socket")
+        }
+        return PipePlan(
+            role: role, domain: domain,
+            path: try GrantCommand.onXen { () throws(GrantError) in try StorePath(named: path) },
+            local: local, ringBytes: pipe.ringBytes,
+            patience: pipe.patience, linger: pipe.linger, reconnects: pipe.reconnects)
+    }
+
+    private static var help: Text {
+        GrantCommand.help(
+            """
+            pipe --server|--client --domain D --path P [OPTIONS]
+            Carries bytes both ways between standard input and output, or a local socket, and
+            another domain, through a vchan. Ends when both directions have ended, or when the
+            other end leaves.
+
+            """, table)
+    }
+}

@@ -1,0 +1,87 @@
+// `mini-init`: process 1, and for everybody else a way to look at a boot table before it is
+// packed, and to ask process 1 for the machine's end.
+
+enum InitCommand {
+    static let name: StaticString = "mini-init"
+
+    /// Runs the applet.
+    /// - Parameter words: the command line without the applet's name. What process 1 finds there
+    ///   is the rest of the kernel's, and it does not look.
+    /// - Returns: the exit code; process 1 does not return.
+    static func run(_ words: ArraySlice<Text>) -> Int32 {
+        if Process.id == 1 { Init(programs).run() }
+        guard let first = words.first, !(first == "--help") else { return Message.print(help) }
+        if first == "--version" { return Message.print("\(name) \(Applet.version)\n") }
+        do throws(CommandError) {
+            if words.count > 2 || (words.count == 2 && !(first == "--check")) {
+                throw .unwantedWord(words[words.startIndex + 1])
+            }
+            switch first {
+            case "--check": return check(words.count == 2 ? words[words.startIndex + 1] : nil)
+            case "poweroff": return ask(.user2)
+            case "reboot": return ask(.terminate)
+            case "halt": return ask(.user1)
+            default: throw .unknownOption(first)
+            }
+        } catch {
+            Message.error(name, error.text)
+            return error.exitCode
+        }
+    }
+
+    /// The applets as process 1 starts them.
+    static var programs: InnerPrograms {
+        InnerPrograms(
+            run: { (words) in applet(words)?.run(words.dropFirst()) },
+            complaint: { (words) in
+                guard let word = words.first, word == LaunchCommand.name else { return nil }
+                do throws(CommandError) { _ = try LaunchSettings(words.dropFirst()) } catch {
+                    return error.text
+                }
+                return nil
+            })
+    }
+
+    private static func applet(_ words: [Text]) -> Applet? {
+        guard let word = words.first else { return nil }
+        return Applet.table.first { word == $0.name }
+    }
+
+    // MARK: For others than process 1
+
+    /// Reads a table as process 1 would, and says what is wrong with it.
+    private static func check(_ file: Text?) -> Int32 {
+        let file = file ?? BootTable.usualFile
+        var reader = BootTableReader(programs)
+        do throws(Errno) {
+            reader.read(
+                file: try SmallFile.read(file, limit: BootTableReader.limit + 1), name: file)
+        } catch {
+            Message.error(name, "cannot read \(quoted: file): \(error)")
+            return ExitCode.hostFailure
+        }
+        reader.finish()
+        for error in reader.errors { Message.error(name, error.text) }
+        return reader.errors.isEmpty ? ExitCode.success : ExitCode.wrongUse
+    }
+
+    private static func ask(_ signal: Signal) -> Int32 {
+        do throws(Errno) { try Process.signal(ProcessID(rawValue: 1), signal) } catch {
+            Message.error(name, "cannot signal process 1: \(error)")
+            return ExitCode.hostFailure
+        }
+        return ExitCode.success
+    }
+
+    private static var help: Text {
+        """
+        Usage: \(name) --check [FILE]
+               \(name) poweroff | reboot | halt
+        As process 1, which the kernel makes of /init or of what rdinit= names, it needs no
+        words: it carries out /etc/mini.table and the mini.* words of the kernel's command
+        line. Others use it to check a table before it is packed, or to ask process 1 for
+        the end of the machine.
+
+        """
+    }
+}

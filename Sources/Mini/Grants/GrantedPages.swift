@@ -1,0 +1,87 @@
+// Pages that two domains share, in this process's memory: all of them or none. The driver beside
+// GrantMachine; which device's calls its steps are is not its business. On whatever fails nothing
+// stays mapped and no index stays behind.
+
+/// The machine's actions as the calls of one device: gntdev for pages of others (GrantMapping.swift),
+/// gntalloc for our own (SharedPages.swift).
+protocol GrantSteps: AnyObject {
+    func reference() throws(GrantError) -> GrantIndex
+    /// - Throws: nothing for a page that is not there yet: that is nil.
+    func map(_ index: GrantIndex) throws(GrantError) -> Mapping?
+    func arm(_ index: GrantIndex) throws(GrantError)
+    func release(_ index: GrantIndex) throws(GrantError)
+    /// Lets some time pass, if there is any left.
+    func wait() throws(GrantError)
+}
+
+/// Mapped pages, unmapped when the last owner goes. A process that is forked does not have them.
+final class GrantedPages {
+    private let steps: any GrantSteps
+    private var machine: GrantMachine
+    private var pages: Mapping?
+
+    init(_ steps: any GrantSteps, isNotifying: Bool) throws(GrantError) {
+        self.steps = steps
+        machine = GrantMachine(isNotifying: isNotifying)
+        try drive(.opened)
+    }
+
+    deinit { try? drive(.finished) }
+
+    /// The pages, one behind the other, for as long as this object is kept (`unmap` at the end of
+    /// their use keeps it). Their content may change at any moment: another domain
+    /// has them too.
+    var bytes: UnsafeMutableRawBufferPointer {
+        unsafe pages?.bytes ?? UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    }
+
+    /// Unmaps the pages now. `bytes` is empty afterwards.
+    func unmap() throws(GrantError) { try drive(.finished) }
+
+    /// Does what the machine says until it needs nothing more.
+    private func drive(_ event: GrantMachine.Event) throws(GrantError) {
+        var event = event
+        while let action = machine.handle(event) {
+            switch action {
+            case .use: return
+            case .end(let error):
+                if let error { throw error }
+                return
+            default: event = perform(action)
+            }
+        }
+    }
+
+    private func perform(_ action: GrantMachine.Action) -> GrantMachine.Event {
+        do throws(GrantError) {
+            switch action {
+            case .reference: return .referenced(try steps.reference())
+            case .map(let index):
+                pages = try steps.map(index)
+                return pages == nil ? .busy : .mapped
+            case .arm(let index):
+                try steps.arm(index)
+                return .armed
+            case .unmap:
+                pages = nil
+                return .unmapped
+            case .release(let index):
+                try steps.release(index)
+                return .released
+            case .wait, .use, .end:
+                try steps.wait()
+                return .resumed
+            }
+        } catch { return .failed(error) }
+    }
+}
+
+/// What is wrong with a notification.
+func notificationFailure(
+    _ notification: UnmapNotification, of pages: Text, _ errno: Errno
+) -> GrantError {
+    if errno == .invalid, let port = notification.port {
+        return .use("event port \(port.rawValue) is not bound by a process of this domain")
+    }
+    return .system("have a notification for \(pages)", errno)
+}

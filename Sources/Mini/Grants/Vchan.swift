@@ -1,0 +1,181 @@
+// One end of a vchan: two rings in memory that one domain grants to another, and an event channel. The
+// driver beside VchanView, which makes and checks what is in the memory. A peer that ends, by whatever
+// end, leaves its mark: the kernel clears the byte that says it is there, and sends an event.
+// Source: docs/abi/xen-grants.md §8.
+
+/// Where a server's shared page and event channel are.
+struct VchanAddress: Equatable {
+    var page: GrantReference
+    var port: EventPort
+}
+
+/// An end of a vchan. The other end sees that it is gone when its last owner is.
+final class Vchan {
+    /// What keeps the memory: pages of ours that are lent, or of the server's that are mapped.
+    private enum Memory {
+        case lent([SharedPages])
+        case mapped([GrantMapping])
+    }
+    private var memory: Memory
+    private let channel: EventChannel
+    private var view: VchanView
+    private var isOpen = true
+
+    var role: VchanRole { view.role }
+    /// Readable when the other end has something to tell.
+    var descriptor: Int32 { channel.descriptor }
+
+    // MARK: Making it
+
+    /// Makes a server's end for one domain. Nobody comes before the address is told.
+    static func offered(
+        to domain: DomainID, _ layout: VchanLayout
+    ) throws(GrantError) -> (vchan: Vchan, address: VchanAddress) {
+        let channel = try EventChannel(.unbound(for: domain))
+        let rings = layout.left.pages + layout.right.pages
+        var shares = [
+            try SharedPages(
+                SharingPlan(
+                    domain: domain, pages: PageCount(1), isWritable: true,
+                    notification: UnmapNotification(
+                        clearedByte: VchanView.liveByte(of: .server), port: channel.port)))
+        ]
+        if rings > 0 {
+            shares.append(
+                try SharedPages(
+                    SharingPlan(domain: domain, pages: PageCount(rings), isWritable: true)))
+        }
+        let page = SharedMemory(unsafe shares[0].bytes)
+        let view = VchanView(
+            serverOn: page, rings: rings > 0 ? SharedMemory(unsafe shares[1].bytes) : page, layout,
+            references: rings > 0 ? shares[1].references[...] : [])
+        let address = VchanAddress(page: shares[0].references[0], port: channel.port)
+        return (Vchan(.lent(shares), channel, view), address)
+    }
+
+    /// Makes a client's end of what a domain offers.
+    /// - Throws: `.refused` if that is no vchan, or nobody is there any more.
+    static func connected(
+        to domain: DomainID, _ address: VchanAddress, _ deadline: Deadline
+    ) throws(GrantError) -> Vchan {
+        let channel = try EventChannel(.interdomain(domain, address.port))
+        let device = try GntDev()
+        func map(
+            _ references: [GrantReference], _ plan: MappingPlan
+        ) throws(GrantError) -> GrantMapping {
+            try GrantMapping(GrantList(references, of: domain), on: device, plan)
+        }
+        var mappings = [
+            try map(
+                [address.page],
+                MappingPlan(
+                    isWritable: true,
+                    notification: UnmapNotification(
+                        clearedByte: VchanView.liveByte(of: .client), port: channel.port),
+                    deadline: deadline))
+        ]
+        let page = SharedMemory(unsafe mappings[0].bytes)
+        guard let layout = VchanView.layout(of: page) else {
+            throw .refused("what domain \(domain.rawValue) offers is no vchan")
+        }
+        let references = VchanView.references(of: page, layout)
+        var rings = (left: page, right: page)
+        if !references.left.isEmpty {
+            mappings.append(
+                try map(references.left, MappingPlan(isWritable: true, deadline: deadline)))
+            rings.left = SharedMemory(unsafe mappings[mappings.count - 1].bytes)
+        }
+        if !references.right.isEmpty {
+            // The server's to write, so a mistake of ours shall not.
+            mappings.append(try map(references.right, MappingPlan(deadline: deadline)))
+            rings.right = SharedMemory(unsafe mappings[mappings.count - 1].bytes)
+        }
+        guard
+            let view = VchanView(clientOn: page, left: rings.left, right: rings.right, layout)
+        else { throw .refused("domain \(domain.rawValue) has left the vchan that it offers") }
+        let vchan = Vchan(.mapped(mappings), channel, view)
+        try channel.notify()
+        return vchan
+    }
+
+    private init(_ memory: Memory, _ channel: EventChannel, _ view: VchanView) {
+        self.memory = memory
+        self.channel = channel
+        self.view = view
+    }
+
+    deinit { close() }
+
+    /// Leaves, and gives the memory back. Nothing may be done with the end afterwards.
+    func close() {
+        guard isOpen else { return }
+        isOpen = false
+        view.leave()
+        memory = .mapped([])
+        // If that fails the kernel has told the other end anyhow.
+        try? channel.notify()
+        try? channel.unbind()
+    }
+
+    // MARK: The other end
+
+    var presence: VchanView.Presence { view.presence }
+    var isOtherFinished: Bool { view.isOtherFinished }
+    var space: UInt32? { view.space }
+    var ready: UInt32? { view.ready }
+    var untaken: UInt32 { view.untaken }
+
+    func ask(for notice: VchanView.Notice) { view.ask(for: notice) }
+
+    /// Takes the event that made `descriptor` readable.
+    func takeEvent() throws(GrantError) { try channel.take() }
+
+    /// Tells the other end that we send nothing more.
+    func finish() throws(GrantError) {
+        view.finish()
+        try channel.notify()
+    }
+
+    // MARK: Bytes
+
+    /// Reads from a file into the ring, as much as one read gives and the ring takes.
+    /// - Returns: how many bytes that was, 0 at the end of the file; nil if there is nothing now.
+    /// - Throws: the file's errno as `.host` with its name.
+    func send(from descriptor: Int32, name: Text, space: UInt32) throws(GrantError) -> Int? {
+        let room = view.room(space)
+        let count = try Self.transfer("read", name) { () throws(Errno) in
+            try room.fill(from: descriptor)
+        }
+        guard let count, count > 0 else { return count }
+        if view.send(count) { try channel.notify() }
+        return count
+    }
+
+    /// Writes from the ring to a file.
+    /// - Parameter most: how many bytes the file takes without waiting.
+    /// - Returns: false if nobody reads the file any more.
+    func receive(
+        to descriptor: Int32, name: Text, ready: UInt32, most: Int
+    ) throws(GrantError) -> Bool {
+        let piece = view.arrived(ready)
+        let part = piece[0..<min(piece.count, most)]
+        var isClosed = false
+        let count = try Self.transfer("write to", name) { () throws(Errno) -> Int in
+            do throws(Errno) { return try part.write(to: descriptor) } catch {
+                isClosed = error == .brokenPipe
+                throw isClosed ? .again : error
+            }
+        }
+        if let count, view.consume(count) { try channel.notify() }
+        return !isClosed
+    }
+
+    private static func transfer(
+        _ action: Text, _ name: Text, _ body: () throws(Errno) -> Int
+    ) throws(GrantError) -> Int? {
+        do throws(Errno) { return try body() } catch {
+            if error == .again { return nil }
+            throw .host(action, name: name, error)
+        }
+    }
+}

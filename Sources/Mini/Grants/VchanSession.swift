@@ -1,0 +1,195 @@
+// A pipe from its beginning to its end, and from one peer to the next: offers a vchan or looks for one,
+// opens this side's streams when the other end is there, relays, and gives everything back.
+
+/// What a pipe is to connect.
+struct PipePlan {
+    /// How this side's bytes come and go.
+    enum Local: Equatable {
+        case standard
+        case connect(Text)
+        case listen(Text)
+    }
+    var role: VchanRole
+    var domain: DomainID
+    var path: StorePath
+    var local: Local
+    /// The least size of each ring, for a server.
+    var ringBytes: Int
+    /// How long to wait for a peer; nil for as long as it takes.
+    var patience: Nanoseconds?
+    var linger: Nanoseconds?
+    /// After one peer, wait for the next.
+    var reconnects: Bool
+}
+
+/// Carries out a plan.
+final class VchanSession {
+    private let plan: PipePlan
+    private let signals: PipeSignals
+    private let report: ((Text) -> Void)?
+    private var listener: StreamSocket?
+    /// Set when a signal ended a wait, which throws then.
+    private var stopped: Signal?
+
+    init(_ plan: PipePlan, report: ((Text) -> Void)?) throws(GrantError) {
+        self.plan = plan
+        self.report = report
+        signals = try PipeSignals()
+        guard case .listen(let name) = plan.local else { return }
+        do throws(Errno) { listener = try StreamSocket.listening(at: name) } catch {
+            throw .host("listen on", name: name, error)
+        }
+    }
+
+    deinit {
+        if case .listen(let name) = plan.local, listener != nil { try? Files.remove(name) }
+    }
+
+    /// Runs until the pipe has ended, or without an end if it reconnects.
+    func run() throws(GrantError) -> VchanOutcome {
+        while true {
+            let outcome: VchanOutcome
+            do throws(GrantError) {
+                outcome = plan.role == .server ? try serve() : try connect()
+            } catch {
+                guard let stopped else { throw error }
+                return .stopped(stopped)
+            }
+            report?(outcome.words)
+            switch outcome {
+            case .stopped: return outcome
+            case .outputClosed where plan.local == .standard: return outcome
+            default: if !plan.reconnects { return outcome }
+            }
+        }
+    }
+
+    private var deadline: Deadline { plan.patience.map { Deadline.after($0) } ?? .never }
+
+    private static func openStore() throws(GrantError) -> XenStore {
+        try XenStore(deadline: .after(XenStore.patience))
+    }
+
+    // MARK: Server
+
+    private func serve() throws(GrantError) -> VchanOutcome {
+        let deadline = deadline
+        guard let layout = VchanLayout(leastLeft: plan.ringBytes, leastRight: plan.ringBytes)
+        else { throw .use("a ring of \(plan.ringBytes) bytes is too large") }
+        let (vchan, address) = try Vchan.offered(to: plan.domain, layout)
+        let isNew = try Self.openStore().publish(address, at: plan.path, for: plan.domain)
+        defer {
+            // First the entries: nobody shall come to what is going away.
+            try? Self.openStore().withdraw(address, at: plan.path, isNew: isNew)
+            vchan.close()
+        }
+        report?("offered to domain \(plan.domain.rawValue) at \(quoted: plan.path.text)")
+        while vchan.presence == .notYet {
+            guard try wait(for: vchan.descriptor, until: deadline) else {
+                throw .deadline("domain \(plan.domain.rawValue) did not connect in time")
+            }
+            try vchan.takeEvent()
+        }
+        return try relay(vchan, try streams(until: deadline))
+    }
+
+    // MARK: Client
+
+    private func connect() throws(GrantError) -> VchanOutcome {
+        // Nobody is disturbed before there is something to connect with.
+        var local: LocalStreams?
+        if case .listen = plan.local { local = try streams(until: .never) }
+        let deadline = deadline
+        let vchan = try find(until: deadline)
+        defer { vchan.close() }
+        report?("connected to domain \(plan.domain.rawValue) at \(quoted: plan.path.text)")
+        if let local { return try relay(vchan, local) }
+        return try relay(vchan, try streams(until: deadline))
+    }
+
+    /// Connects to what the domain offers, as soon as it offers something.
+    private func find(until deadline: Deadline) throws(GrantError) -> Vchan {
+        let store = try Self.openStore()
+        try store.watch(plan.path, token: "vchan")
+        var tried: VchanAddress?
+        var failure: GrantError?
+        while true {
+            while try store.nextEvent(until: .after(Nanoseconds(count: 0))) != nil {
+                store.deadline = .after(XenStore.patience)
+                guard let address = try store.find(plan.path), address != tried else { continue }
+                do throws(GrantError) {
+                    return try Vchan.connected(to: plan.domain, address, deadline)
+                } catch {
+                    // What a server left that has ended; the next one will write over it.
+                    guard error.exitCode == 4, plan.reconnects || plan.patience != nil else {
+                        throw error
+                    }
+                    failure = error
+                    tried = address
+                }
+            }
+            if try wait(for: store.descriptor, until: deadline) { continue }
+            throw failure
+                ?? .deadline("nobody offered a vchan at \(quoted: plan.path.text) in time")
+        }
+    }
+
+    // MARK: Both
+
+    private func relay(_ vchan: Vchan, _ local: LocalStreams) throws(GrantError) -> VchanOutcome {
+        var relay = VchanRelay(vchan, local, signals, linger: plan.linger)
+        return try relay.run()
+    }
+
+    /// Opens this side's streams.
+    private func streams(until deadline: Deadline) throws(GrantError) -> LocalStreams {
+        switch plan.local {
+        case .standard: return .standard(keepsOutput: plan.reconnects)
+        case .connect(let name):
+            do throws(Errno) {
+                return LocalStreams(try StreamSocket.connected(to: name), name: name)
+            } catch { throw .host("connect to", name: name, error) }
+        case .listen(let name):
+            while try wait(for: listener?.number ?? -1, until: deadline) {
+                do throws(Errno) {
+                    // Who was there a moment ago may have gone.
+                    if let socket = try listener?.accept() {
+                        return LocalStreams(socket, name: name)
+                    }
+                } catch { throw .host("accept at", name: name, error) }
+            }
+            throw .deadline("nobody connected to \(quoted: name) in time")
+        }
+    }
+
+    /// - Returns: false when the deadline has passed.
+    /// - Throws: anything, with `stopped` set, when a signal came.
+    private func wait(for descriptor: Int32, until deadline: Deadline) throws(GrantError) -> Bool {
+        while true {
+            let isReady = try PipeSignals.wait(
+                [Poll.Interest(descriptor), Poll.Interest(signals.descriptor)], deadline.remaining)
+            if isReady[1], let signal = try signals.next() {
+                stopped = signal
+                throw .system("wait", .interrupted)
+            }
+            if isReady[0] { return true }
+            if deadline.isOver { return false }
+        }
+    }
+}
+
+extension VchanOutcome {
+    /// One line for people.
+    var words: Text {
+        switch self {
+        case .done: "both directions have ended"
+        case .left(let untaken):
+            untaken == 0
+                ? "the other domain has closed the vchan"
+                : "the other domain has closed the vchan and left \(untaken) bytes untaken"
+        case .outputClosed: "nobody reads the output any more"
+        case .stopped(let signal): "ended by signal \(signal.rawValue)"
+        case .broken: "the other domain's indices are impossible"
+        }
+    }
+}

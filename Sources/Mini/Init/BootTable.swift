@@ -1,0 +1,139 @@
+// The boot table: what process 1 is to do, one statement after the other, and a few settings.
+// It comes from a file in the initramfs and from `mini.*` words on the kernel's command line;
+// BootTableReader.swift makes it of their bytes. Grammar and meaning: docs/boot-table.md.
+
+/// Where something stands in the table's sources.
+struct TablePosition: Equatable {
+    enum Source: Equatable {
+        case commandLine
+        /// The file's name.
+        case file(Text)
+    }
+    var source: Source
+    /// From 1.
+    var line: Int
+    /// In bytes, from 1.
+    var column: Int
+
+    /// As compilers write it: `/etc/mini.table:3:7`.
+    var text: Text {
+        switch source {
+        case .commandLine: "/proc/cmdline:\(line):\(column)"
+        case .file(let name): "\(visible: name):\(line):\(column)"
+        }
+    }
+}
+
+/// A word of a statement and where it begins.
+struct TableWord: Equatable {
+    var text: Text
+    var column: Int
+}
+
+/// What to do when a statement fails.
+enum ErrorPolicy: Equatable {
+    /// A shell on the console, if there is one; else as `halt`.
+    case shell
+    case end(Ending)
+}
+
+struct BootSettings: Equatable {
+    var onError = ErrorPolicy.shell
+    /// What follows when the table is done and no process is left.
+    var atEnd = Ending.powerOff
+    /// What processes have between SIGTERM and SIGKILL.
+    var grace = Nanoseconds.milliseconds(5000)
+    /// True to say each statement before it is carried out.
+    var isVerbose = false
+}
+
+struct BootStatement: Equatable {
+    var position: TablePosition
+    /// As it was written, without quotes and comment.
+    var words: [TableWord]
+    /// A failure is told, but changes nothing.
+    var isTried = false
+    var request: BootRequest
+}
+
+/// What a statement asks for.
+enum BootRequest: Equatable {
+    /// A kernel module's file and its parameters.
+    case load(file: Text, parameters: Text)
+    /// Write a value into a file that is there, as those of sysfs.
+    case set(file: Text, value: Text)
+    case mount(MountRequest)
+    case grant(GrantRequest)
+    case wait(WaitRequest)
+    /// Start a program: its words, its name first.
+    case program([Text], ProgramMode)
+    /// Become a program, on this root or on another.
+    case replace([Text], root: Text?)
+}
+
+/// How a program is looked after.
+enum ProgramMode: Equatable {
+    /// Its end is awaited, and must be a success.
+    case run
+    /// It goes on beside the rest.
+    case start
+    /// As `run`, with the console as its terminal; how it ends does not matter.
+    case interactive
+    /// Beside the rest, and started again whenever it ends.
+    case respawn
+}
+
+struct MountRequest: Equatable {
+    var source: Text
+    var target: Text
+    var type: Text
+    var flags: MountFlags = []
+    /// What the file system itself is told.
+    var data = Text()
+}
+
+/// Pages of another domain, and what to do with them.
+struct GrantRequest: Equatable {
+    /// For messages.
+    var name: Text
+    /// A number, or `@PATH` in the store.
+    var domain: Text
+    /// `R-R,R…`, or `@PATH`.
+    var references: Text
+    var isWritable = false
+    /// Mapped until the machine ends.
+    var isHeld = false
+    /// A file to write the bytes to.
+    var output: Text?
+    /// A file to fill the bytes from.
+    var input: Text?
+    /// In bytes from the start of the first page.
+    var offset = 0
+    /// In bytes; nil for all that is there.
+    var length: Int?
+    var notifiedByte: Int?
+    var notifiedPort: EventPort?
+    var patience = Nanoseconds.milliseconds(10_000)
+}
+
+/// Something that others have to do first.
+struct WaitRequest: Equatable {
+    enum Subject: Equatable {
+        /// A file, as a device node, to appear.
+        case file(Text)
+        /// A key of the store to appear, or to have a value.
+        case store(path: Text, value: Text?)
+        /// An event on a channel of the other domain: a number or `@PATH`, each.
+        case event(domain: Text, port: Text)
+    }
+    var subject: Subject
+    /// How long at most.
+    var patience = Nanoseconds.milliseconds(10_000)
+}
+
+struct BootTable: Equatable {
+    static let usualFile: Text = "/etc/mini.table"
+
+    var settings = BootSettings()
+    var statements: [BootStatement] = []
+}

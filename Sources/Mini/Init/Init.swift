@@ -1,0 +1,342 @@
+// Process 1: performs what the boot machine says and turns what happens into its events. It never
+// returns, sleeps whenever there is nothing to do, takes away every child that ends, and answers
+// signals: SIGINT (which Ctrl-Alt-Del sends) and SIGTERM reboot, SIGUSR1 halts, SIGUSR2 and SIGPWR
+// power off; a second one while the machine is ending changes nothing. (The signals are those of
+// busybox's init.) Source of the duties: docs/boot-machine.md.
+
+final class Init {
+    let programs: InnerPrograms
+    private var machine = BootMachine()
+    private var table = BootTable()
+    private var signals: SignalQueue?
+    private var launcher: InitLauncher
+    private var children: [InitChild] = []
+    private var services: [InitService] = []
+    /// Grants that stay mapped to the end.
+    var held: [GrantMapping] = []
+    /// When the patience with those who were signalled is over.
+    private var deadline = Deadline.never
+    private var isEnding = false
+
+    init(_ programs: InnerPrograms) {
+        self.programs = programs
+        launcher = InitLauncher(programs: programs)
+    }
+
+    /// Carries out the table to the machine's end.
+    func run() -> Never {
+        prepare()
+        var action = BootMachine.beginning
+        while true { action = step(action) }
+    }
+
+    /// Performs an action, and waits for what leads to the next.
+    func step(_ action: BootMachine.Action) -> BootMachine.Action {
+        var next = machine.handle(perform(action))
+        while next == nil { next = machine.handle(nextEvent()) }
+        return next ?? .sleepForever
+    }
+
+    var stateName: StaticString { machine.stateName }
+
+    private func prepare() {
+        try? FaultGuard.install()
+        do throws(Errno) {
+            signals = try SignalQueue(
+                awaited: [
+                    .childEnded, .interrupt, .terminate, .user1, .user2, .powerFailure,
+                ],
+                silenced: [
+                    .hangUp, .quit, .brokenPipe, .alarm, .stop, .backgroundRead, .backgroundWrite,
+                ])
+            launcher.signals = signals?.descriptor
+        } catch { say(.system("wait for signals", error)) }
+        try? Kernel.catchKeys()
+    }
+
+    private func perform(_ action: BootMachine.Action) -> BootMachine.Event {
+        switch action {
+        case .mountFileSystems:
+            var complaints: [InitError] = []
+            InitMounts.mountUsual { complaints.append($0) }
+            do throws(InitError) { try InitConsole.open() } catch { complaints.append(error) }
+            for error in complaints { say(error) }
+            return .mounted
+        case .readTable: return readTable()
+        case .carryOut(let index): return carryOut(table.statements[index])
+        case .wait, .waitForAll, .sleepForever: return nextEvent()
+        case .startShell: return startShell()
+        case .signalAll(let signal, let patience):
+            signalAll(signal, patience)
+            return nextEvent()
+        case .leave:
+            held = []
+            InitMounts.unmountAll()
+            return .left
+        case .end(let ending): return end(ending)
+        }
+    }
+
+    // MARK: Reading the table
+
+    private func readTable() -> BootMachine.Event {
+        var reader = BootTableReader(programs)
+        var isComplete = true
+        let commandLine = (try? SmallFile.read("/proc/cmdline", limit: 8192)) ?? Text()
+        let name = BootTableReader.file(on: commandLine)
+        do throws(Errno) {
+            reader.read(
+                file: try SmallFile.read(
+                    name ?? BootTable.usualFile, limit: BootTableReader.limit + 1),
+                name: name ?? BootTable.usualFile)
+        } catch {
+            // The usual one need not be there.
+            if name != nil || error != .noSuchFile {
+                say(.host("read the table", name: name ?? BootTable.usualFile, error))
+                isComplete = false
+            }
+        }
+        reader.read(commandLine: commandLine)
+        if isComplete { reader.finish() }
+        for error in reader.errors { InitConsole.say(error.text) }
+        table = reader.table
+        return isComplete && reader.errors.isEmpty
+            ? .tableRead(statements: table.statements.count, table.settings)
+            : .tableRefused(table.settings)
+    }
+
+    // MARK: Carrying out
+
+    private func carryOut(_ statement: BootStatement) -> BootMachine.Event {
+        if table.settings.isVerbose {
+            var line = statement.position.text
+            line += ":"
+            for word in statement.words { line += " \(visible: word.text)" }
+            InitConsole.say(line)
+        }
+        do throws(InitError) {
+            switch statement.request {
+            case .load(let file, let parameters):
+                try InitStatements.load(file, parameters)
+            case .set(let file, let value): try InitStatements.set(file, value)
+            case .mount(let request): try InitMounts.mount(request)
+            case .grant(let request):
+                // What is not to stay was good for a check.
+                let mapping = try InitGrants.map(request)
+                if request.isHeld { held.append(mapping) }
+                if let words = InitGrants.words(request) {
+                    return watch(try launcher.start(words), request.name, statement)
+                }
+            case .wait(let request):
+                let id = try launcher.start { InitStatements.wait(request) }
+                return watch(id, InitStatements.name(request), statement)
+            case .program(let words, let mode): return try start(words, mode, statement)
+            case .replace(let words, let root): try replace(words, root)
+            }
+            return .done
+        } catch {
+            say(error, at: statement.position)
+            return statement.isTried ? .done : .failed
+        }
+    }
+
+    private func start(
+        _ words: [Text], _ mode: ProgramMode, _ statement: BootStatement
+    ) throws(InitError) -> BootMachine.Event {
+        switch mode {
+        case .run:
+            return watch(try launcher.start(words), words[0], statement)
+        case .start:
+            children.append(
+                InitChild(
+                    id: try launcher.start(words), name: words[0], position: statement.position,
+                    role: .started))
+        case .interactive:
+            return watch(
+                try launcher.start(words, isInteractive: true), words.first ?? "the shell",
+                statement,
+                isTried: true)
+        case .respawn:
+            services.append(InitService(words: words, position: statement.position))
+            startServices()
+        }
+        return .done
+    }
+
+    private func watch(
+        _ id: ProcessID, _ name: Text, _ statement: BootStatement, isTried: Bool? = nil
+    ) -> BootMachine.Event {
+        children.append(
+            InitChild(
+                id: id, name: name, position: statement.position,
+                role: .awaited(isTried: isTried ?? statement.isTried)))
+        return .started
+    }
+
+    private func startShell() -> BootMachine.Event {
+        guard let words = InitLauncher.shell() else {
+            InitConsole.say("there is no shell")
+            return .noShell
+        }
+        InitConsole.say("a shell; its end is the machine's")
+        do throws(InitError) {
+            children.append(
+                InitChild(
+                    id: try launcher.start(words, isInteractive: true), name: words[0],
+                    position: nil, role: .awaited(isTried: true)))
+        } catch {
+            say(error)
+            return .noShell
+        }
+        return nextEvent()
+    }
+
+    private func replace(_ words: [Text], _ root: Text?) throws(InitError) {
+        if let root { try SwitchRoot.change(to: root) }
+        launcher.release()
+        let error = launcher.execute(words)
+        prepare()
+        throw .host("run", name: words[0], error)
+    }
+
+    // MARK: What happens
+
+    /// Sleeps until something has happened that the machine wants to know.
+    private func nextEvent() -> BootMachine.Event {
+        while true {
+            if let event = reap() ?? takeSignals() { return event }
+            if deadline.isOver {
+                deadline = .never
+                return .timeOver
+            }
+            if !isEnding { startServices() }
+            sleep()
+        }
+    }
+
+    private func sleep() {
+        var limit = deadline.remaining
+        let now = Clock.monotonic()
+        for service in services {
+            guard !isEnding, let moment = service.machine.moment else { continue }
+            limit = min(limit ?? (moment - now), moment - now)
+        }
+        guard let descriptor = signals?.descriptor else {
+            // Without a way to be woken: look around once a second.
+            Clock.sleep(min(limit ?? Self.second, Self.second))
+            return
+        }
+        do throws(Errno) {
+            _ = try Poll.wait([Poll.Interest(descriptor)], timeout: limit)
+        } catch { Clock.sleep(Self.second) }
+    }
+    private static let second = Nanoseconds.milliseconds(1000)
+
+    /// Takes away every child that has ended.
+    private func reap() -> BootMachine.Event? {
+        while true {
+            do throws(Errno) {
+                guard let (id, end) = try Process.endedChild() else { return nil }
+                if let event = ended(id, end) { return event }
+            } catch {
+                // No child at all.
+                children = []
+                let isDeserted = isEnding || services.isEmpty
+                return isDeserted ? .deserted : nil
+            }
+        }
+    }
+
+    private func ended(_ id: ProcessID, _ end: ProcessEnd) -> BootMachine.Event? {
+        guard let index = children.firstIndex(where: { $0.id == id }) else { return nil }
+        let child = children.remove(at: index)
+        if !end.isSuccess && !isEnding { say(.program(child.name, end), at: child.position) }
+        switch child.role {
+        case .awaited(let isTried): return end.isSuccess || isTried ? .succeeded : .failed
+        case .started: return nil
+        case .service(let index):
+            _ = services[index].machine.handle(.ended, at: Clock.monotonic())
+            return nil
+        }
+    }
+
+    private func takeSignals() -> BootMachine.Event? {
+        while true {
+            guard let signal = try? signals?.next() else { return nil }
+            switch signal {
+            case .interrupt, .terminate: return .asked(.reboot)
+            case .user1: return .asked(.halt)
+            case .user2, .powerFailure: return .asked(.powerOff)
+            default: continue
+            }
+        }
+    }
+
+    private func startServices() {
+        let now = Clock.monotonic()
+        for index in services.indices {
+            guard services[index].machine.handle(.due, at: now) == .start else { continue }
+            let service = services[index]
+            do throws(InitError) {
+                children.append(
+                    InitChild(
+                        id: try launcher.start(service.words), name: service.words[0],
+                        position: service.position, role: .service(index)))
+                _ = services[index].machine.handle(.started, at: now)
+            } catch {
+                say(error, at: service.position)
+                _ = services[index].machine.handle(.notStarted, at: now)
+            }
+        }
+    }
+
+    // MARK: The end
+
+    private func signalAll(_ signal: Signal, _ patience: Nanoseconds) {
+        if !isEnding {
+            let now = Clock.monotonic()
+            for index in services.indices { _ = services[index].machine.handle(.stop, at: now) }
+        }
+        isEnding = true
+        deadline = .after(patience)
+        Process.signalAll(signal)
+        // Whoever is stopped cannot take it.
+        if signal == .terminate { Process.signalAll(.proceed) }
+    }
+
+    private func end(_ ending: Ending) -> BootMachine.Event {
+        InitConsole.say(ending.announcement)
+        InitConsole.drain()
+        do throws(Errno) { try Kernel.end(ending) } catch {
+            say(.system(ending.verb, error))
+        }
+        return .failed
+    }
+
+    // MARK: Saying
+
+    private func say(_ error: InitError, at position: TablePosition? = nil) {
+        if let position {
+            InitConsole.say("\(position.text): \(error.text)")
+        } else {
+            InitConsole.say(error.text)
+        }
+    }
+}
+
+extension Ending {
+    fileprivate var announcement: Text {
+        switch self {
+        case .powerOff: "powering off"
+        case .reboot: "rebooting"
+        case .halt: "halting"
+        }
+    }
+    fileprivate var verb: Text {
+        switch self {
+        case .powerOff: "power off"
+        case .reboot: "reboot"
+        case .halt: "halt"
+        }
+    }
+}

@@ -1,0 +1,103 @@
+// The processes that process 1 has started, and those that others have left to it. Whoever ends is
+// taken away at once; who it was decides what follows.
+
+/// A program of the table that runs now.
+struct InitChild: Equatable {
+    enum Role: Equatable {
+        /// The table waits for it. What is only tried may end as it likes.
+        case awaited(isTried: Bool)
+        case started
+        /// An index into the services.
+        case service(Int)
+    }
+    let id: ProcessID
+    let name: Text
+    let position: TablePosition?
+    var role: Role
+}
+
+/// A program that is to run for as long as the machine.
+struct InitService {
+    let words: [Text]
+    let position: TablePosition
+    var machine = ServiceMachine()
+}
+
+/// Starts programs.
+struct InitLauncher {
+    let programs: InnerPrograms
+    /// A number that no program must have.
+    var signals: Int32?
+
+    /// Where a program's file is looked for if its name has no slash.
+    private static var folders: [Text] { ["/sbin/", "/bin/", "/usr/sbin/", "/usr/bin/"] }
+    static var shells: [[Text]] {
+        [["/bin/sh"], ["/bin/busybox", "sh"], ["/bin/bash"], ["/usr/bin/sh"], ["/sbin/sh"]]
+    }
+
+    /// Starts a program in a child.
+    /// - Parameter isInteractive: true to give it the console as its terminal, with ^C and job
+    ///   control. When such a program ends, the kernel drops what the console has not shown yet.
+    func start(
+        _ words: [Text], isInteractive: Bool = false
+    ) throws(InitError) -> ProcessID {
+        try start(isInteractive: isInteractive) { become(words) }
+    }
+
+    /// Starts a child that does something and ends with a code.
+    func start(
+        isInteractive: Bool = false, _ body: () -> Int32
+    ) throws(InitError) -> ProcessID {
+        let id: ProcessID?
+        do throws(Errno) { id = try Process.fork() } catch {
+            throw .system("start a process", error)
+        }
+        if let id { return id }
+        release()
+        Process.beginSession(terminal: isInteractive ? 0 : nil)
+        Process.exit(body())
+    }
+
+    /// Makes the process what its program expects: no signal held back, none handled, none of
+    /// process 1's descriptors.
+    func release() {
+        FaultGuard.remove()
+        let none: SignalSet = []
+        _ = try? none.apply(.replace)
+        if let signals { _ = Descriptor(owning: signals) }
+    }
+
+    /// Runs an applet, or replaces this process.
+    /// - Returns: an exit code as a shell would give it.
+    private func become(_ words: [Text]) -> Int32 {
+        guard let words = words.isEmpty ? Self.shell() : words else {
+            InitConsole.say("there is no shell")
+            return 127
+        }
+        if let code = programs.run(words) { return code }
+        let error = execute(words)
+        InitConsole.say("cannot run \(quoted: words[0]): \(error)")
+        return error == .noSuchFile ? 127 : 126
+    }
+
+    /// Replaces this process by a program's file.
+    /// - Returns: why that cannot be.
+    func execute(_ words: [Text]) -> Errno {
+        let name = words[0]
+        let paths =
+            name.bytes.contains(UInt8(ascii: "/"))
+            ? [name] : Self.folders.map { "\($0)\(name)" as Text }
+        var reason = Errno.noSuchFile
+        for path in paths {
+            do throws(Errno) {
+                try Process.execute(path, words, environment: Process.environment())
+            } catch { if error != .noSuchFile { reason = error } }
+        }
+        return reason
+    }
+
+    /// The words that start the first shell that is there.
+    static func shell() -> [Text]? {
+        shells.first { (try? Descriptor.open($0[0], .readOnly).number) != nil }
+    }
+}

@@ -1,0 +1,44 @@
+// The console of process 1: where it says what it does and what is wrong. The kernel hands it one if
+// the initramfs has /dev/console; with this binary as the only file there is none, and it is
+// opened as soon as devtmpfs is there. Writing never holds process 1 up for long: somebody may have
+// stopped the output with ^S and gone home. Source: console(4), the kernel's
+// console_on_rootfs (init/main.c).
+
+enum InitConsole {
+    static let path: Text = "/dev/console"
+    private static let output: Int32 = 2
+    private static let patience = Nanoseconds.milliseconds(1000)
+
+    /// Writes one line, with the applet's name in front.
+    static func say(_ text: Text) {
+        let ready = try? Poll.wait([Poll.Interest(output, .writable)], timeout: patience)
+        guard ready?.first ?? true else { return }
+        try? Transfer.write(output, "mini-init: \(text)\n")
+    }
+
+    /// Gives the numbers 0 to 2 a console where they have none.
+    static func open() throws(InitError) {
+        if isOpen { return }
+        do throws(Errno) { try take() } catch { throw .host("open", name: path, error) }
+    }
+
+    private static func take() throws(Errno) {
+        // The number may be 0, 1 or 2 itself, and then must stay open.
+        let number = try Descriptor.openNumber(path, .console)
+        for standard in 0...2 as ClosedRange<Int32> where standard != number {
+            try Process.duplicate(number, as: standard)
+        }
+        if number > 2 { _ = Descriptor(owning: number) }
+    }
+
+    /// False if there is no output: the number was closed, or filled with /dev/null when the
+    /// program began.
+    private static var isOpen: Bool {
+        guard let status = try? FileStatus.of(output) else { return false }
+        return status.number != nullDevice
+    }
+    private static let nullDevice = DeviceNumber(major: 1, minor: 3)
+
+    /// Waits, but not for ever, until everything is on its way.
+    static func drain() { Terminal.drain(output, patience: patience) }
+}

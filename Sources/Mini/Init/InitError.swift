@@ -1,0 +1,35 @@
+// Everything that can keep process 1 from a statement's end, each with the words that a person
+// reads behind the statement's place.
+
+enum InitError: Error, Equatable {
+    /// What was tried (as "load the module"), on which file.
+    case host(Text, name: Text, Errno)
+    /// What was tried (as "start a process").
+    case system(Text, Errno)
+    /// An awaited program did not end well.
+    case program(Text, ProcessEnd)
+    case grant(GrantError)
+    /// What the statement cannot do here: a whole sentence.
+    case refused(Text)
+
+    /// One line without a name in front.
+    var text: Text {
+        switch self {
+        case .host(let action, let name, let errno): "cannot \(action) \(quoted: name): \(errno)"
+        case .system(let action, let errno): "cannot \(action): \(errno)"
+        case .program(let name, let end): "\(quoted: name) \(end.text)"
+        case .grant(let error): error.text
+        case .refused(let sentence): sentence
+        }
+    }
+}
+
+extension ProcessEnd {
+    /// As "ended with code 3".
+    var text: Text {
+        switch self {
+        case .exited(let code): "ended with code \(code)"
+        case .killed(let signal): "was ended by signal \(signal.rawValue)"
+        }
+    }
+}

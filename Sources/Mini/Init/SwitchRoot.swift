@@ -1,0 +1,74 @@
+// From the initramfs to the real root: moves the kernel's file systems over, frees the memory of the
+// initramfs by removing its files, and makes the new root the root. Done only where it is right:
+// on an initramfs, to a file system of its own. Source: switch_root(8), the kernel's
+// ramfs-rootfs-initramfs.rst, mount(2) (MS_MOVE).
+
+enum SwitchRoot {
+    private static let moved: [StaticString] = ["/dev", "/proc", "/sys", "/run"]
+
+    /// Makes a folder the root.
+    static func change(to root: Text) throws(InitError) {
+        try check(root)
+        for name in moved where InitMounts.isMounted("\(name)") {
+            let target: Text = "\(root)\(name)"
+            do throws(Errno) {
+                try FileSystem.mount("\(name)", on: target, type: "", .move)
+            } catch {
+                // The new root has no place for it.
+                _ = try? FileSystem.unmount("\(name)")
+            }
+        }
+        do throws(Errno) { try FileSystem.changeDirectory(root) } catch {
+            throw .host("enter", name: root, error)
+        }
+        removeEverything()
+        do throws(Errno) {
+            try FileSystem.mount(".", on: "/", type: "", .move)
+            try FileSystem.changeRoot(".")
+            try FileSystem.changeDirectory("/")
+        } catch { throw .host("make the root", name: root, error) }
+    }
+
+    private static func check(_ root: Text) throws(InitError) {
+        guard InitMounts.isMounted(root) else {
+            throw .refused("\(quoted: root) is no file system of its own to switch to")
+        }
+        let isInitramfs: Bool
+        do throws(Errno) { isInitramfs = try FileSystem.isMemory("/") } catch {
+            throw .host("examine", name: "/", error)
+        }
+        guard isInitramfs else {
+            throw .refused("the root is no initramfs: nothing is switched")
+        }
+    }
+
+    // MARK: Freeing the old root
+
+    /// Removes what is in the old root's own file system; whatever is mounted there is left alone.
+    private static func removeEverything() {
+        guard let root = try? Descriptor.open("/", .directory),
+            let status = try? root.status()
+        else { return }
+        remove(contentsOf: root, "", device: status.identity.device, depth: 0)
+    }
+
+    private static let deepest = 64
+
+    private static func remove(
+        contentsOf folder: borrowing Descriptor, _ path: Text, device: UInt64, depth: Int
+    ) {
+        guard depth < deepest, let names = try? FileSystem.names(in: folder) else { return }
+        for name in names {
+            let child: Text = "\(path)/\(name)"
+            if let inner = try? Descriptor.open(child, .directory) {
+                guard let status = try? inner.status(), status.identity.device == device else {
+                    continue
+                }
+                remove(contentsOf: inner, child, device: device, depth: depth + 1)
+                _ = try? FileSystem.removeDirectory(child)
+            } else {
+                _ = try? Files.remove(child)
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+// Everything that can be wrong with a boot table, each with the words that a person reads behind
+// the place where it stands.
+
+struct TableError: Error, Equatable {
+    enum Reason: Equatable {
+        case unknownStatement(Text)
+        /// What the statement has not, as "the file's name".
+        case missing(StaticText, usage: StaticText)
+        case unexpectedWord(Text)
+        case unknownOption(Text)
+        /// What is wrong with a word: what was wanted there.
+        case notA(StaticText, Text)
+        case unclosedQuote
+        /// A byte that no table has.
+        case badByte(UInt8)
+        /// It would never be carried out.
+        case unreachable(after: Text)
+        /// Only the kernel's command line can say this.
+        case notInFile(Text)
+        /// Words that belong to an applet, and what that says of them.
+        case applet(Text, Text)
+        case tooLong(limit: Int)
+        case empty
+    }
+    var position: TablePosition
+    var reason: Reason
+
+    /// One line.
+    var text: Text { "\(position.text): \(words)" }
+
+    private var words: Text {
+        switch reason {
+        case .unknownStatement(let name): "there is no statement \(quoted: name)"
+        case .missing(let what, let usage): "\(what.text) is missing; usage: \(usage.text)"
+        case .unexpectedWord(let word): "unexpected word \(quoted: word)"
+        case .unknownOption(let word): "unknown option \(quoted: word)"
+        case .notA(let wanted, let word): "\(quoted: word) is not \(wanted.text)"
+        case .unclosedQuote: "this quotation mark is not closed"
+        case .badByte(let byte): "byte \(hex: byte, width: 2) does not belong into a table"
+        case .unreachable(let name): "nothing is carried out behind \(name)"
+        case .notInFile(let name): "\(name) belongs on the kernel's command line"
+        case .applet(let name, let complaint): "\(name): \(complaint)"
+        case .tooLong(let limit): "the table is longer than \(limit) bytes"
+        case .empty: "the table has no statement"
+        }
+    }
+}
+
+/// A literal that can be compared.
+struct StaticText: Equatable, ExpressibleByStringLiteral {
+    let text: StaticString
+    init(stringLiteral: StaticString) { text = stringLiteral }
+    static func == (left: Self, right: Self) -> Bool {
+        Text("\(left.text)") == right.text
+    }
+}

@@ -1,0 +1,158 @@
+// Files and file systems by name: making, mounting, moving, removing. Each call once, with the
+// kernel's own results. Sources: mount(2), umount2(2), mkdir(2), mknod(2), getdents64(2),
+// statfs(2), memfd_create(2), linux/mount.h, linux/magic.h.
+
+import CShim
+
+extension Text {
+    /// Hands the kernel this as a C string.
+    func withCString(_ call: (Int) throws(Errno) -> Int) throws(Errno) -> Int {
+        guard !bytes.contains(0) else { throw .noSuchFile }
+        var name = bytes
+        name.append(0)
+        var result: Result<Int, Errno> = .failure(.invalid)
+        unsafe name.withUnsafeBufferPointer { buffer in
+            do throws(Errno) {
+                result = .success(try call(Int(bitPattern: buffer.baseAddress)))
+            } catch {
+                result = .failure(error)
+            }
+        }
+        return try result.get()
+    }
+}
+
+/// How a file system is mounted: mount(2)'s flags.
+struct MountFlags: OptionSet, Equatable {
+    let rawValue: UInt
+    static let readOnly = MountFlags(rawValue: 1)
+    static let noSetUserID = MountFlags(rawValue: 2)
+    static let noDevices = MountFlags(rawValue: 4)
+    static let noExecution = MountFlags(rawValue: 8)
+    static let synchronous = MountFlags(rawValue: 16)
+    static let remount = MountFlags(rawValue: 32)
+    static let noAccessTimes = MountFlags(rawValue: 1024)
+    static let bind = MountFlags(rawValue: 4096)
+    static let move = MountFlags(rawValue: 8192)
+}
+
+enum FileSystem {
+    static func mount(
+        _ source: Text, on target: Text, type: Text, _ flags: MountFlags = [], data: Text = ""
+    ) throws(Errno) {
+        _ = try source.withCString { (source) throws(Errno) in
+            try target.withCString { (target) throws(Errno) in
+                try type.withCString { (type) throws(Errno) in
+                    try data.withCString { (data) throws(Errno) in
+                        try SystemCall.make(
+                            .mount, source, target, type, Int(bitPattern: flags.rawValue), data)
+                    }
+                }
+            }
+        }
+    }
+
+    static func unmount(_ target: Text) throws(Errno) {
+        _ = try target.withCString { (target) throws(Errno) in
+            try SystemCall.make(.unmount, target, 0)
+        }
+    }
+
+    /// Makes a folder, and those above it that are missing.
+    static func makeDirectories(_ path: Text) throws(Errno) {
+        var name = Text()
+        for byte in path.bytes {
+            if byte == UInt8(ascii: "/") && !name.bytes.isEmpty { try makeDirectory(name) }
+            name.append(byte)
+        }
+        try makeDirectory(name)
+    }
+
+    private static func makeDirectory(_ path: Text) throws(Errno) {
+        do throws(Errno) {
+            _ = try path.withCString { (path) throws(Errno) in
+                try SystemCall.make(.makeDirectory, path, 0o755)
+            }
+        } catch { if error != .exists { throw error } }
+    }
+
+    /// Makes the node of a character device that only its owner may use.
+    static func makeNode(_ path: Text, major: Int, minor: Int) throws(Errno) {
+        do throws(Errno) {
+            _ = try path.withCString { (path) throws(Errno) in
+                try SystemCall.make(.makeNode, path, 0o020600, major << 8 | minor)
+            }
+        } catch { if error != .exists { throw error } }
+    }
+
+    static func removeDirectory(_ path: Text) throws(Errno) {
+        _ = try path.withCString { (path) throws(Errno) in
+            try SystemCall.make(.removeDirectory, path)
+        }
+    }
+
+    static func changeDirectory(_ path: Text) throws(Errno) {
+        _ = try path.withCString { (path) throws(Errno) in
+            try SystemCall.make(.changeDirectory, path)
+        }
+    }
+
+    static func changeRoot(_ path: Text) throws(Errno) {
+        _ = try path.withCString { (path) throws(Errno) in try SystemCall.make(.changeRoot, path) }
+    }
+
+    /// True for a file system that is only memory: ramfs or tmpfs, as the kernel unpacks an
+    /// initramfs into.
+    static func isMemory(_ path: Text) throws(Errno) -> Bool {
+        // struct statfs begins with the type; 120 bytes on x86_64, 64 on i386.
+        var words = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        _ = try path.withCString { (path) throws(Errno) in
+            try withKernel(&words) { (address) throws(Errno) in
+                try SystemCall.make(.fileSystemStatus, path, address)
+            }
+        }
+        let type = UInt32(truncatingIfNeeded: words.0)
+        return type == 0x8584_58F6 || type == 0x0102_1994
+    }
+
+    /// Writes everything to the disks.
+    static func synchronize() { _ = try? SystemCall.make(.synchronizeAll) }
+
+    /// A file without a name that is only memory, and closed for programs that are executed.
+    /// - Parameter name: what /proc calls it.
+    static func memoryFile(_ name: Text) throws(Errno) -> Descriptor {
+        let number = try name.withCString { (name) throws(Errno) in
+            try SystemCall.make(.memoryFile, name, 1)  // MFD_CLOEXEC
+        }
+        return Descriptor(owning: Int32(number))
+    }
+
+    /// The names in an open folder, without `.` and `..`.
+    static func names(in directory: borrowing Descriptor) throws(Errno) -> [Text] {
+        var names: [Text] = []
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            var result: Result<Int, Errno> = .failure(.invalid)
+            let number = directory.number
+            unsafe buffer.withUnsafeMutableBytes { bytes in
+                do throws(Errno) {
+                    result = .success(
+                        try SystemCall.make(
+                            .directoryEntries, Int(number), Int(bitPattern: bytes.baseAddress),
+                            bytes.count))
+                } catch { result = .failure(error) }
+            }
+            let count = try result.get()
+            if count == 0 { return names }
+            // struct linux_dirent64: inode, offset, length of the record at 16, type, name at 19.
+            var at = 0
+            while at + 19 < count {
+                let length = Int(buffer[at + 16]) | Int(buffer[at + 17]) << 8
+                guard length > 19, at + length <= count else { throw .inputOutput }
+                let name = Text(bytes: Array(buffer[(at + 19)..<(at + length)].prefix { $0 != 0 }))
+                if !(name == ".") && !(name == "..") { names.append(name) }
+                at += length
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+// Other processes: making, waiting for, replacing by a program, ending.
+// Sources: fork(2), execve(2), wait4(2), setsid(2), tty_ioctl(4), kill(2).
+
+import CShim
+
+/// A process's number.
+struct ProcessID: RawRepresentable, Equatable {
+    let rawValue: Int32
+}
+
+/// How a process ended. Source: wait(2).
+enum ProcessEnd: Equatable {
+    case exited(code: Int32)
+    case killed(Signal)
+
+    init(status: Int32) {
+        let signal = status & 0x7F
+        self = signal == 0 ? .exited(code: status >> 8 & 0xFF) : .killed(Signal(rawValue: signal))
+    }
+
+    var isSuccess: Bool { self == .exited(code: 0) }
+}
+
+/// NULL-terminated words with the array of their addresses, as execve takes them.
+private struct WordVector {
+    private var bytes: [UInt8] = []
+    private var offsets: [Int] = []
+
+    init(_ words: [Text]) {
+        for word in words {
+            offsets.append(bytes.count)
+            bytes.append(contentsOf: word.bytes)
+            bytes.append(0)
+        }
+    }
+
+    func withAddress(_ call: (Int) throws(Errno) -> Int) throws(Errno) -> Int {
+        var result: Result<Int, Errno> = .failure(.invalid)
+        unsafe bytes.withUnsafeBufferPointer { buffer in
+            let start = Int(bitPattern: buffer.baseAddress)
+            let addresses = offsets.map { start + $0 } + [0]
+            unsafe addresses.withUnsafeBufferPointer { vector in
+                do throws(Errno) {
+                    result = .success(try call(Int(bitPattern: vector.baseAddress)))
+                } catch { result = .failure(error) }
+            }
+        }
+        return try result.get()
+    }
+}
+
+extension Process {
+    /// This process's number.
+    static var id: Int { (try? SystemCall.make(.processID)) ?? 0 }
+
+    /// The words `NAME=VALUE` of the environment.
+    static func environment() -> [Text] {
+        var words: [Text] = []
+        guard var entry = unsafe mini_environment() else { return words }
+        while var byte = unsafe entry.pointee {
+            var word = Text()
+            while unsafe byte.pointee != 0 {
+                word.append(UInt8(bitPattern: unsafe byte.pointee))
+                unsafe byte += 1
+            }
+            words.append(word)
+            unsafe entry += 1
+        }
+        return words
+    }
+
+    /// Makes a copy of this process, which has one thread.
+    /// - Returns: the child's number; nil in the child.
+    static func fork() throws(Errno) -> ProcessID? {
+        let number = try SystemCall.make(.fork)
+        return number == 0 ? nil : ProcessID(rawValue: Int32(number))
+    }
+
+    /// Replaces this process by a program. Returns only by throwing.
+    /// - Parameter words: the program's arguments, its name first.
+    static func execute(
+        _ path: Text, _ words: [Text], environment: [Text]
+    ) throws(Errno) {
+        let words = WordVector(words)
+        let environment = WordVector(environment)
+        _ = try path.withCString { (path) throws(Errno) in
+            try words.withAddress { (words) throws(Errno) in
+                try environment.withAddress { (environment) throws(Errno) in
+                    try SystemCall.make(.execute, path, words, environment)
+                }
+            }
+        }
+    }
+
+    /// A child that has ended; nil if all go on.
+    /// - Throws: ECHILD if there is none at all.
+    static func endedChild() throws(Errno) -> (id: ProcessID, end: ProcessEnd)? {
+        var status: Int32 = 0
+        let number = try withKernel(&status) { (address) throws(Errno) in
+            try SystemCall.retrying(.waitForChild, -1, address, 1, 0)  // WNOHANG
+        }
+        guard number > 0 else { return nil }
+        return (ProcessID(rawValue: Int32(number)), ProcessEnd(status: status))
+    }
+
+    /// Sends a signal to every process but this one and the kernel's own: only for process 1.
+    static func signalAll(_ signal: Signal) {
+        _ = try? SystemCall.make(.kill, -1, Int(signal.rawValue))
+    }
+
+    /// Sends a signal.
+    static func signal(_ id: ProcessID, _ signal: Signal) throws(Errno) {
+        try SystemCall.make(.kill, Int(id.rawValue), Int(signal.rawValue))
+    }
+
+    /// Begins a session of its own, whose terminal becomes the one behind this descriptor, if it
+    /// is one and nobody else's.
+    static func beginSession(terminal descriptor: Int32?) {
+        _ = try? SystemCall.make(.newSession)
+        if let descriptor { _ = try? SystemCall.make(.control, Int(descriptor), 0x540E, 0) }  // TIOCSCTTY
+    }
+
+    /// Makes a second number for an open file, in place of what that number stood for.
+    static func duplicate(_ descriptor: Int32, as number: Int32) throws(Errno) {
+        try SystemCall.retrying(.duplicate, Int(descriptor), Int(number))
+    }
+}

@@ -1,0 +1,261 @@
+// mini-launch as a whole on a kernel with /dev/lguest, which the test plays: what it finds out
+// about the device, what it does with it, and what it says when that cannot be used.
+
+import Testing
+
+@testable import Mini
+
+private let eras: [DeviceEra] = [
+    .era0, .era1, .era1c, .virtio, .hostTables, .eventDescriptors, .pci,
+]
+
+/// The guest that a device of an era runs.
+private func guestEra(_ era: DeviceEra) -> GuestABI.Era {
+    switch era {
+    case .era0: .era0
+    case .era1c: .era1c
+    default: .era1
+    }
+}
+
+/// What a run of mini-launch came to.
+private struct Launched {
+    var code: Int32
+    var device: PlayedLguest.State
+    var terminal: FakeTerminal.State
+    var output: String { string(terminal.output) }
+    var errors: [String] {
+        string(terminal.errors).split(separator: "\n").map(String.init)
+    }
+}
+
+/// Launches a kernel of this era with 4 MiB on a played device.
+private func launch(
+    _ words: [Text], kernel era: GuestABI.Era = .era1, image: [UInt8]? = nil,
+    on device: PlayedLguest, _ change: (inout FakeTerminal.State) -> Void = { _ in }
+) throws -> Launched {
+    let file = try memoryFile(image ?? ElfSpec.kernel(KernelSpec(era: era)))
+    let terminal = FakeTerminal(device: device.answer, change)
+    let kernel: Text = "/proc/self/fd/\(file.number)"
+    let code = terminal.play { LaunchCommand.run((words + ["4", kernel, "quiet"])[...]) }
+    _ = file.number
+    return Launched(code: code, device: device.now, terminal: terminal.now)
+}
+
+private func played(
+    _ era: DeviceEra, _ steps: [PlayedLguest.Step] = [],
+    _ change: (inout PlayedLguest.State) -> Void = { _ in }
+) -> PlayedLguest {
+    PlayedLguest(era, steps) {
+        $0.memorySize = 5 << 20
+        change(&$0)
+    }
+}
+
+/// True if this process may map address 0, which era 0 needs.
+private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
+
+@Suite struct DeviceEraTests {
+    @Test("a device's era is found out, and nothing stays open", arguments: eras)
+    func probe(_ era: DeviceEra) throws {
+        let device = played(era)
+        let terminal = FakeTerminal(device: device.answer)
+        let found = terminal.play { () -> Result<DeviceEra, DeviceError> in
+            do throws(DeviceError) { return .success(try DeviceEra.probe()) } catch {
+                return .failure(error)
+            }
+        }
+        #expect(found == (era.isSpoken ? .success(era) : .failure(.otherHost(era))))
+        #expect(device.now.guests.isEmpty && device.now.starts == 0)
+        #expect(terminal.now.mappings.isEmpty)
+    }
+
+    @Test("a file or another device is not written to, or not believed")
+    func somethingElse() throws {
+        let file = try memoryFile([1, 2, 3])
+        let null = try Descriptor.open("/dev/null", .readWrite)
+        for number in [file.number, null.number] {
+            let result: DeviceError? = SystemCall.hooked({ call in
+                guard call.number == .open else { return nil }
+                // dup
+                return try? SystemCall.make(.init(rawValue: 32), Int(number))
+            }) {
+                do throws(DeviceError) {
+                    _ = try DeviceEra.probe()
+                    return nil
+                } catch { return error }
+            }
+            #expect(result == .notTheDevice)
+        }
+        #expect(try FileStatus.of(file.number).size == 3)
+        _ = null.number
+    }
+
+    @Test("each device runs the guests of its own age and no others")
+    func fitting() {
+        let fitting: [(DeviceEra, [GuestABI.Era])] = [
+            (.era0, [.era0, .era0b]), (.era1, [.era1a, .era1, .era1b]), (.era1c, [.era1c]),
+            (.virtio, []), (.hostTables, []), (.eventDescriptors, []), (.pci, []),
+        ]
+        for (device, guests) in fitting {
+            for guest in [GuestABI.Era.era0, .era0b, .era1a, .era1, .era1b, .era1c] {
+                #expect(device.runs(guest) == guests.contains(guest))
+            }
+        }
+    }
+}
+
+@Suite struct LguestLaunchTests {
+    private static let session: [PlayedLguest.Step] = [
+        .send("Linux\n"), .listen, .attention, .listen, .send("bye\n"),
+    ]
+
+    @Test(
+        "a guest prints, is given keys and powers off",
+        arguments: [.era0, .era1, .era1c] as [DeviceEra])
+    func session(_ era: DeviceEra) throws {
+        if era == .era0 && !mapsZero { return }
+        let launched = try launch(
+            ["--engine=lguest"], kernel: guestEra(era), on: played(era, Self.session)
+        ) { $0.input = [Array("ls\n".utf8)] }
+        #expect(launched.code == 0 && launched.errors.isEmpty, "\(launched.errors)")
+        #expect(launched.output == "Linux\nbye\n")
+        #expect(launched.device.received == "ls\n")
+        // After the break: the buffer, its interrupt, and the break taken back, in this order.
+        let tail = launched.device.requests.suffix(3).map { Array($0.prefix(2)) }
+        #expect(tail == [[1, 0], [2, 1], [3, 0]])
+        // (In era 0 the probe's guest is dead when it is asked.)
+        #expect(launched.device.refusals.filter { $0.request == 3 }.count == (era == .era0 ? 1 : 0))
+        #expect(launched.device.starts == 1 && launched.device.waker == 0)
+        #expect(launched.device.guests.isEmpty && launched.device.memory == nil)
+        #expect(launched.terminal.terminal == FakeTerminal.cooked)
+    }
+
+    @Test("INITIALIZE has the words of the device's era")
+    func words() throws {
+        for era in [DeviceEra.era0, .era1, .era1c] where era != .era0 || mapsZero {
+            let launched = try launch(["--engine=lguest"], kernel: guestEra(era), on: played(era))
+            let words = try #require(launched.device.requests.last { $0[0] == 0 })
+            let rest = Array(words.drop { $0 != 1025 })
+            #expect(words.count == (era == .era1 ? 6 : 5))
+            #expect(rest[1] == 0x3F_F000)
+            if era != .era1c { #expect(rest.last == 0xC000_0000) }
+        }
+    }
+
+    @Test("a death is told with its reason, whichever way the launcher learns of it")
+    func death() throws {
+        for step in [PlayedLguest.Step.die("unhandled trap 6"), .dieUnseen("unhandled trap 6")] {
+            let launched = try launch(["--engine=lguest"], on: played(.era1, [step]))
+            #expect(launched.code == 4)
+            #expect(launched.errors == ["mini-launch: the guest died: unhandled trap 6"])
+        }
+    }
+
+    @Test("a guest that dies of what a break brought is told too")
+    func deathInBreak() throws {
+        let steps: [PlayedLguest.Step] = [.listen, .attention, .die("bad stack")]
+        let launched = try launch(["--engine=lguest"], on: played(.era1, steps)) {
+            $0.input = [[65]]
+        }
+        #expect(launched.errors == ["mini-launch: the guest died: bad stack"])
+    }
+
+    @Test("an errno that means nothing good ends the launch with one line and code 1")
+    func errnos() throws {
+        for (step, words) in [
+            (PlayedLguest.Step.fail(.badAddress), "bad address (EFAULT)"),
+            (.forget, "operation not permitted (EPERM)"),
+        ] {
+            let launched = try launch(["--engine=lguest"], on: played(.era1, [step]))
+            #expect(launched.code == 1)
+            #expect(
+                launched.errors == ["mini-launch: the lguest device cannot run the guest: \(words)"]
+            )
+            #expect(launched.device.guests.isEmpty && launched.device.waker == 0)
+        }
+    }
+
+    @Test("a forced engine that cannot be used is told with the reason")
+    func forced() throws {
+        func line(_ device: PlayedLguest, _ era: GuestABI.Era = .era1) throws -> String {
+            let launched = try launch(["--engine=lguest"], kernel: era, on: device)
+            #expect(launched.code == 1 && launched.errors.count == 1)
+            #expect(launched.terminal.terminal == FakeTerminal.cooked)
+            return String(
+                launched.errors[0].dropFirst(#"mini-launch: cannot use "/dev/lguest": "#.count))
+        }
+        func opening(_ errno: Errno) -> PlayedLguest { played(.era1) { $0.opening = errno } }
+        let lost = "is the kernel's module lg loaded?"
+        #expect(try line(opening(.noSuchFile)) == "no such file (ENOENT); " + lost)
+        #expect(try line(opening(.noDevice)) == "no such device (ENODEV); " + lost)
+        #expect(try line(opening(.accessDenied)) == "permission denied (EACCES)")
+        #expect(try line(opening(.notPermitted)) == "operation not permitted (EPERM)")
+        #expect(
+            try line(played(.era1) { $0.refusal = .noSpace })
+                == "it runs as many guests as it can (ENOSPC)")
+        #expect(
+            try line(played(.virtio))
+                == "it is of Linux 2.6.24 to 2.6.28 (eras 2 and 3), which mini does not speak yet")
+        #expect(
+            try line(played(.era1), .era0)
+                == "it is of Linux between 2.6.23 and 2.6.24 (eras 1a to 1b), the guest of era 0")
+    }
+
+    @Test("left to itself it takes the device where that fits, else its own host, and says why")
+    func automatic() throws {
+        let fitting = try launch(
+            ["--verbose"], on: played(.era1, [.send("on the device\n")]))
+        #expect(fitting.output == "on the device\n")
+        #expect(
+            fitting.errors.filter { $0.contains("engine:") } == [
+                "mini-launch: engine: /dev/lguest of Linux between 2.6.23 and 2.6.24 (eras 1a to 1b)"
+            ])
+        for (device, why) in [
+            (played(.era1) { $0.opening = .accessDenied }, "permission denied (EACCES)"),
+            (played(.era1) { $0.refusal = .noMemory }, "out of memory (ENOMEM)"),
+            (
+                played(.era1c),
+                "it is of Linux shortly before 2.6.24 (era 1c), the guest of era 1"
+            ),
+        ] {
+            let launched = try launch(["--verbose"], image: hello(), on: device)
+            #expect(launched.code == 0 && launched.output == "hello\n")
+            #expect(
+                launched.errors.filter { $0.contains("engine:") } == [
+                    "mini-launch: engine: the built-in host (/dev/lguest: \(why))"
+                ])
+        }
+    }
+
+    @Test("whichever call fails, there is one line and code, and nothing is left")
+    func everyCallFails() throws {
+        func launched(failing: Int?) throws -> Launched {
+            try launch(["--engine=lguest"], on: played(.era1, Self.session)) {
+                $0.input = [Array("ls".utf8), Array("more".utf8)]
+                $0.signals = [18]
+                if let failing { $0.failing = (failing, .noMemory) }
+            }
+        }
+        let whole = try launched(failing: nil)
+        #expect(whole.code == 0 && whole.terminal.calls.count > 60)
+        for call in 1...whole.terminal.calls.count {
+            let number = SystemCall.Number(rawValue: whole.terminal.calls[call - 1])
+            let played = try launched(failing: call)
+            let what: Comment = "call \(call) of number \(number.rawValue)"
+            #expect(played.device.waker == 0, what)
+            #expect(played.errors.count == (played.code == 0 ? 0 : 1), what)
+            #expect(played.code == 0 || played.code == 1 || number == .map, what)
+            switch number {
+            case .close, .unmap: continue
+            case .control, .signalMask: break
+            default:
+                #expect(played.terminal.terminal == FakeTerminal.cooked, what)
+                #expect(played.terminal.held == 0, what)
+            }
+            #expect(played.device.guests.isEmpty && played.device.memory == nil, what)
+            #expect(played.terminal.descriptors.isEmpty, what)
+            #expect(played.terminal.mappings.isEmpty, what)
+        }
+    }
+}

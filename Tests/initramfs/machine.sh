@@ -1,0 +1,99 @@
+# Debian's own kernels in QEMU, of amd64 and of i386: packages that are downloaded and unpacked into
+# out/initramfs, never installed. Sourced by Tests/initramfs.sh and Tests/bench.sh after root=.
+# shellcheck shell=bash disable=SC2154
+
+machines=$root/out/initramfs
+# The reason why there is no machine here, for a SKIP line; empty while nothing is missing.
+export machine_missing=
+
+# Modules that the tests load, which need no other one.
+machine_modules=(drivers/net/dummy.ko fs/fuse/fuse.ko)
+
+# machine_apt ARCH COMMAND...: apt for an architecture, with a state of its own for i386: the
+# system's architectures and indices stay as they are.
+machine_apt() {
+    local arch=$1 command=$2 state=$machines/apt
+    shift 2
+    # As root apt would download as user _apt, who may not be able to write here.
+    local options=(-o APT::Sandbox::User=root -qq)
+    if [[ $arch == i386 ]]; then
+        mkdir -p "$state/lists/partial" "$state/archives/partial"
+        options+=(-o APT::Architecture=i386 -o APT::Architectures=i386 -o "Dir::State::Lists=$state/lists"
+            -o "Dir::Cache=$state" -o Dir::State::status=/dev/null)
+    fi
+    "apt-$command" "${options[@]}" "$@"
+}
+
+# machine_kernel ARCH: the newest kernel's package, of the oldest processors that Debian has one for.
+machine_kernel() {
+    local package=linux-image-amd64
+    [[ $1 == i386 ]] && package=linux-image-686
+    machine_apt "$1" cache depends "$package" 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }'
+}
+
+# machine_make ARCH: out/initramfs/ARCH with vmlinuz and modules. False, and $machine_missing, where
+# that cannot be.
+machine_make() {
+    local arch=$1 folder=$machines/$1 tool kernel try
+    for tool in qemu-system-x86_64 dpkg-deb; do
+        command -v "$tool" >/dev/null || { machine_missing="$tool is not installed" && return 1; }
+    done
+    [[ -e $folder/fetched ]] && return 0
+    command -v apt-get >/dev/null || { machine_missing="no apt-get to download Debian packages with" && return 1; }
+    rm -rf "$folder"
+    mkdir -p "$folder/modules"
+    for try in 1 2 3; do
+        # Of several sources one may fail that the kernel does not come from.
+        [[ $arch == i386 ]] && machine_apt "$arch" get update >"$folder/log" 2>&1
+        kernel=$(machine_kernel "$arch")
+        [[ -n $kernel ]] &&
+            (cd "$folder" && machine_apt "$arch" get download "$kernel") >"$folder/log" 2>&1 && break
+        sleep $((try * 2))
+    done
+    local package
+    package=$(compgen -G "$folder/linux-image-*.deb") ||
+        { machine_missing="cannot download a kernel for $arch: $(tail -n 1 "$folder/log")" && return 1; }
+    dpkg-deb --fsys-tarfile "$package" |
+        tar -x -C "$folder" --wildcards './boot/vmlinuz-*' "${machine_modules[@]/#/*/kernel/}" ||
+        { machine_missing="cannot unpack $package" && return 1; }
+    mv "$folder"/boot/vmlinuz-* "$folder/vmlinuz"
+    find "$folder/lib" -name '*.ko' -exec mv -t "$folder/modules" {} +
+    (cd "$folder" && rm -rf boot lib "$package")
+    : >"$folder/fetched"
+}
+
+# machine_boot ARCH SECONDS MEBIBYTES INITRAMFS WORDS...: boots with WORDS on the kernel's command line;
+# the serial console on standard input and output. The result is QEMU's own: 0 when the machine
+# powered off or reset, 124 when the time was up. A processor of the oldest kind that the kernel takes.
+machine_boot() {
+    local arch=$1 seconds=$2 memory=$3 initramfs=$4 processor=qemu64
+    shift 4
+    [[ $arch == i386 ]] && processor=pentium3
+    timeout --foreground "$seconds" qemu-system-x86_64 -machine pc,accel=tcg -cpu $processor -m "$memory" -smp 1 \
+        -nodefaults -display none -serial stdio -no-reboot -kernel "$machines/$arch/vmlinuz" \
+        -initrd "$initramfs" -append "console=ttyS0 panic=-1 quiet $*"
+}
+
+# The least memory, in MiB, with which each kernel starts a program at all (smaller steps of 8 do not).
+machine_least() { case $1 in amd64) echo 88 ;; i386) echo 40 ;; esac }
+
+# machine_build ARCH OUT SOURCE...: a static C program without a C library.
+machine_build() {
+    local target emulation arch=$1 out=$2 source clang objects=()
+    shift 2
+    case $arch in
+    amd64) target=x86_64-unknown-none-elf emulation=elf_x86_64 ;;
+    i386) target=i686-unknown-none-elf emulation=elf_i386 ;;
+    esac
+    clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
+    [[ -x $clang ]] || clang=clang
+    local lld
+    lld=$(dirname "$clang")/ld.lld
+    [[ -x $lld ]] || lld=ld.lld
+    for source in "$@" Sources/CShim/{start,memory}.c Sources/CShim/call.S; do
+        "$clang" -target $target -DMINI_FREESTANDING -ffreestanding -fno-stack-protector -fno-pic -O2 -Wall -Wextra \
+            -Werror -ISources/CShim/include -c "$source" -o "$out.$(basename "$source").o" || return 1
+        objects+=("$out.$(basename "$source").o")
+    done
+    "$lld" -m $emulation -static -z noexecstack -s -o "$out" "${objects[@]}" && rm "${objects[@]}"
+}

@@ -1,0 +1,146 @@
+# Process 1, in a process namespace of its own, where the kernel ends the namespace's first process
+# instead of the machine: with SIGINT for power-off and halt, with SIGHUP for a reboot. Real
+# machines are in Tests/initramfs. Sourced by system.sh.
+
+# boot ARCH TABLE [KERNEL COMMAND LINE]: process 1 carries out the table; sets $output and $code.
+boot() {
+    printf '%s' "mini.table=$work/table ${3-}" >"$work/cmdline"
+    printf '%s' "$2" >"$work/table"
+    local binary=$root/out/$1/mini-init
+    # The shell's own word about the signal is dropped.
+    # shellcheck disable=SC2016
+    (timeout -k 5 60 unshare --user --map-root-user --pid --fork --mount --kill-child sh -c '
+        mount -t proc proc /proc && mount --bind "$1" /proc/cmdline && exec "$2"
+    ' sh "$work/cmdline" "$binary" </dev/null >"$work/out" 2>&1) 2>/dev/null
+    code=$?
+    output=$(<"$work/out")
+}
+
+# booted SENTENCE CODE PATTERN: a bash pattern over the last boot's output.
+booted() {
+    # shellcheck disable=SC2053
+    if [[ $code == "$2" && $output == $3 ]]; then
+        ok "$arch: process 1: $1"
+    else
+        not_ok "$arch: process 1: $1" "exit $code (wanted $2)" "output: ${output:0:600}"
+    fi
+}
+powered_off=130 rebooted=129
+off="mini-init: powering off"
+
+for arch in ${archs:-x86_64 i386}; do
+    if ! unshare --user --map-root-user --pid --fork --mount true 2>/dev/null; then
+        skip "$arch: process 1" "this machine has no namespaces for us"
+        continue
+    fi
+    if ! "out/$arch/mini" --version >/dev/null 2>&1; then
+        skip "$arch: process 1" "this machine does not run $arch programs"
+        continue
+    fi
+
+    # --- the table -----------------------------------------------------------------------------
+
+    boot "$arch" $'run /bin/echo one\n# a comment\n\nrun /bin/echo "two  words" # more\n' \
+        "quiet mini.run=\"/bin/echo 'three  words'\" root=/dev/none"
+    booted "the file's statements, then the command line's" $powered_off \
+        $'one\ntwo  words\nthree  words\n'"$off"
+    boot "$arch" $'on-error halt\nrun /bin/true\n  lod /x\n' 'mini.on-error=poweroff mini.wat'
+    booted "an error is told with line and column, and nothing is carried out" $powered_off \
+        "mini-init: $work/table:3:3: there is no statement \"lod\"
+mini-init: /proc/cmdline:1:*: there is no statement \"wat\"
+$off"
+    boot "$arch" '' 'mini.on-error=reboot'
+    booted "a table without statements is an error" $rebooted \
+        $'mini-init: /proc/cmdline:1:1: the table has no statement\nmini-init: rebooting'
+    boot "$arch" $'on-error poweroff\nlaunch --memory 16\n'
+    booted "the words of a guest are looked at before anything is done" $powered_off \
+        "mini-init: $work/table:2:1: mini-launch: no kernel is named; --help tells how to use this
+$off"
+    boot "$arch" $'verbose\nat-end reboot\nrun /bin/true'
+    booted "verbose says each statement; at-end reboots" $rebooted \
+        "mini-init: $work/table:3:1: run /bin/true
+mini-init: rebooting"
+
+    # --- what statements do --------------------------------------------------------------------
+
+    mkdir -p "$work/mounted"
+    boot "$arch" "mount none $work/mounted tmpfs mode=700,ro
+run /bin/grep -o $work/mounted.tmpfs.ro /proc/self/mounts"
+    booted "a file system is mounted with its options" $powered_off "$work/mounted tmpfs ro"$'\n'"$off"
+    : >"$work/value"
+    boot "$arch" "set $work/value a 'b  c'"
+    check "$arch: process 1: set writes a value" "$(<"$work/value")" = "a b  c"
+    boot "$arch" $'on-error poweroff\nset /nowhere/x 1\nrun /bin/echo not reached'
+    booted "a failed statement ends the rest" $powered_off \
+        "mini-init: $work/table:2:1: cannot set \"/nowhere/x\": no such file (ENOENT)
+$off"
+    boot "$arch" $'on-error poweroff\ntry set /nowhere/x 1\nrun /bin/echo reached'
+    booted "what is only tried does not" $powered_off "*ENOENT*reached"$'\n'"$off"
+    boot "$arch" $'on-error poweroff\nload /bin/true'
+    booted "what is no module is refused" $powered_off "*: cannot load module \"/bin/true\": *$off"
+    boot "$arch" $'on-error poweroff\nwait file /nowhere/x deadline=300ms'
+    booted "waiting for a file ends at its deadline" $powered_off \
+        "*\"/nowhere/x\" has not appeared in time*$off"
+    rm -f "$work/late"
+    boot "$arch" "start /bin/sh -c 'sleep 0.3; echo here >$work/late'
+wait file $work/late deadline=20
+run /bin/cat $work/late"
+    booted "waiting for a file ends when it is there" $powered_off $'here\n'"$off"
+
+    # --- programs ------------------------------------------------------------------------------
+
+    boot "$arch" "run mini-launch $root/out/guests/hello"
+    booted "an applet runs without a file of its own" $powered_off "*$off"
+    boot "$arch" "launch $root/out/guests/hello"
+    booted "a guest is launched" $powered_off $'hello from ring 1\n'"$off"
+    boot "$arch" $'on-error poweroff\n'"launch $root/out/guests/panic"
+    booted "a guest's death is an error" $powered_off "*mini-launch: the guest died: *
+mini-init: $work/table:2:1: \"mini-launch\" ended with code 4
+$off"
+    boot "$arch" $'on-error reboot\nrun /bin/sh -c "exit 3"'
+    booted "a program's code is told" $rebooted "*table:2:1: \"/bin/sh\" ended with code 3"$'\n'"mini-init: rebooting"
+    boot "$arch" $'on-error reboot\nrun /bin/sh -c \'kill -9 $$\''
+    booted "a program's signal is told" $rebooted "*\"/bin/sh\" was ended by signal 9"$'\n'"mini-init: rebooting"
+    boot "$arch" $'on-error poweroff\nrun /nowhere/x'
+    booted "a program that is not there" $powered_off \
+        "mini-init: cannot run \"/nowhere/x\": no such file (ENOENT)"$'\n'"*ended with code 127"$'\n'"$off"
+    boot "$arch" $'start /bin/sh -c "sleep 0.5; echo late"\nrun /bin/echo early'
+    booted "a started program goes on beside the rest, and is waited for at the end" $powered_off \
+        $'early\nlate\n'"$off"
+    boot "$arch" $'exec /bin/sh -c "echo I am $$; exit 7"'
+    booted "exec becomes the program" 7 "I am 1"
+    boot "$arch" $'on-error poweroff\nexec /nowhere/x'
+    booted "exec of nothing is an error, and process 1 lives" $powered_off \
+        "*: cannot run \"/nowhere/x\": no such file (ENOENT)"$'\n'"$off"
+    boot "$arch" $'on-error poweroff\nexec /bin/true\nrun /bin/true'
+    booted "what is behind exec is an error" $powered_off \
+        "*table:3:1: nothing is carried out behind exec"$'\n'"$off"
+    boot "$arch" $'on-error poweroff\nswitch-root / /bin/true'
+    booted "switch-root wants another file system" $powered_off "*is no file system of its own*$off"
+
+    # --- children ------------------------------------------------------------------------------
+
+    # Each of 300 is left to process 1 by a shell that ends at once.
+    boot "$arch" "run /bin/sh -c 'i=0; while [ \$i -lt 300 ]; do (exec sleep 0.2 &) ; i=\$((i+1)); done'
+run /bin/sh -c 'sleep 1; ps -e -o stat= | grep -c Z; true'"
+    booted "hundreds of orphans are taken away" $powered_off $'0\n'"$off"
+    boot "$arch" "grace 500ms
+start /bin/sh -c 'trap \"\" TERM; echo deaf; sleep 100; sleep 100'
+run /bin/sh -c 'sleep 0.3; kill -USR2 1; sleep 100'"
+    booted "a child that ignores SIGTERM is killed after the grace" $powered_off $'deaf\n'"$off"
+    boot "$arch" "start /bin/sh -c 'trap \"echo told; exit\" TERM; while :; do sleep 0.1; done'
+run /bin/sh -c 'sleep 0.4; kill -TERM 1; sleep 100'"
+    booted "SIGTERM to process 1 reboots, and children are told" $rebooted $'*told\nmini-init: rebooting'
+    for signal in INT:$rebooted USR1:$powered_off USR2:$powered_off PWR:$powered_off; do
+        boot "$arch" "run /bin/sh -c 'kill -${signal%:*} 1; sleep 100'"
+        booted "SIG${signal%:*}" "${signal#*:}" "mini-init: *ing*"
+    done
+    boot "$arch" "run /bin/sh -c 'kill -HUP 1; kill -SEGV 1; kill -KILL 1; kill -PIPE 1; echo alive'"
+    booted "other signals change nothing" $powered_off $'alive\n'"$off"
+    : >"$work/starts"
+    boot "$arch" "respawn /bin/sh -c 'echo x >>$work/starts'
+run /bin/sh -c 'sleep 1.2; kill -USR2 1; sleep 10'"
+    # At once, and after 0.1, 0.2, 0.4 seconds. The service goes on when the rest is done.
+    check "$arch: process 1: a service that ends at once is started again, ever later" \
+        "$(wc -l <"$work/starts")" -ge 3
+done

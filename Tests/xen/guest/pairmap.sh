@@ -1,0 +1,44 @@
+# mini-grant map between two domains, both ways. The granter is libxengnttab's.
+
+sum() { sha256sum "$1" | cut -d' ' -f1; }
+
+head -c 12288 /dev/urandom >/tmp/pages
+before=$(sum /tmp/pages)
+granter "$domain" /tmp/pages
+there "mini-grant map --domain 0 --ref $references --out /tmp/copy && sha256sum </tmp/copy"
+check "$type: maps what dom0 granted" "$code $output" = "0 $before  -"
+there "yes new text | head -c 12288 >/tmp/new; mini-grant map --domain 0 --ref $references --in /tmp/new && sha256sum </tmp/new"
+new=${output%  -}
+end_granters
+check "$type: writes into what dom0 granted" "$code $(sum /tmp/pages)" = "0 $new"
+
+there 'head -c 12288 /dev/urandom >/tmp/pages; sha256sum </tmp/pages; rm -f /tmp/refs; grants share 0 /tmp/pages >/tmp/refs & echo $! >/tmp/pid
+    until [ -s /tmp/refs ]; do sleep 0.1; done; cat /tmp/refs'
+before=${output%%  -*} references=${output##* }
+run mini-grant map --domain "$domain" --ref "$references" --out /tmp/copy
+check "dom0 maps what a $type domain granted" "$code $(sum /tmp/copy)" = "0 $before"
+run mini-grant map --domain "$domain" --ref "$references,16000"
+expect "dom0 is told which grant of a $type domain is none" 4 "" "mini-grant: grant 16000 of domain $domain: no such grant"
+yes "other text" | head -c 12288 >/tmp/new
+run mini-grant map --domain "$domain" --ref "$references" --in /tmp/new
+there 'kill $(cat /tmp/pid); while [ -d /proc/$(cat /tmp/pid) ]; do sleep 0.1; done; sha256sum </tmp/pages'
+check "dom0 writes into what a $type domain granted" "$output" = "$(sum /tmp/new)  -"
+
+# notices NAME COMMAND END: dom0 grants a page and waits; the other domain holds it with COMMAND, armed with both
+# notifications, and ends that with END.
+notices() {
+    local reference port
+    rm -f /tmp/await
+    grants await "$domain" 17 30 >/tmp/await &
+    until [ -s /tmp/await ]; do sleep 0.05; done
+    read -r reference port </tmp/await
+    there "rm -f /tmp/held; $(echo "$2" | sed "s/REF/$reference/; s/PORT/$port/") >/tmp/held 2>&1 & echo \$! >/tmp/pid
+        until [ -s /tmp/held ]; do sleep 0.1; done; head -c 300 /tmp/held; sleep 0.3"
+    local held=$output
+    check "$1: nothing before its end" "$(wc -l </tmp/await) $(echo "$held" | grep -c '^mini-grant:')" = "1 0"
+    there "$3"
+    wait $!
+    check "$1: byte and event arrive" "$(tail -n 1 /tmp/await)" = "event 0"
+}
+notices "$type: libxengnttab, SIGTERM" "grants hold 0 REF 17 PORT" 'kill $(cat /tmp/pid)'
+notices "$type: libxengnttab, SIGKILL" "grants hold 0 REF 17 PORT" 'kill -9 $(cat /tmp/pid)'
