@@ -3,6 +3,9 @@
 import CShim
 
 enum Process {
+    /// The kernel's number of this process.
+    static var identity: Int { (try? SystemCall.make(.processID)) ?? 0 }
+
     /// The words of the command line, the program's name first.
     static func arguments() -> [Text] {
         (0..<mini_argument_count()).map { word($0) ?? Text() }
