@@ -131,3 +131,7 @@ if [[ -n ${MINI_KERNELS:-} && -e $MINI_KERNELS/era1/bzImage && -n $qemu ]]; then
 else
     echo "SKIP  boot of a real Linux: MINI_KERNELS does not name a folder with kernels"
 fi
+
+# --- grants -----------------------------------------------------------------------------------------
+# shellcheck source=Tests/xen/bench.sh
+source Tests/xen/bench.sh

@@ -146,7 +146,8 @@ private func afterTable(
     func askedTwice() {
         #expect(
             afterTable(
-                1, settings(.shell), [.asked(.halt), .asked(.reboot), .deserted, .asked(.reboot), .left]
+                1, settings(.shell),
+                [.asked(.halt), .asked(.reboot), .deserted, .asked(.reboot), .left]
             ) == [
                 .carryOut(0), .signalAll(.terminate, patience: patience), nil, .leave, nil,
                 .end(.halt),
