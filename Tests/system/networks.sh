@@ -112,7 +112,7 @@ code 143" "*"
         expect "$arch: a guest whose tap is taken away goes on" 0 "slot 1, open
 10 0 1
 ticks [0-4]
-code 143" ""
+code 143" "mini-launch: the guest's network is gone: tap \"tap0\": file descriptor in bad state (EBADFD)"
 
         in_namespace '"$@"' - "out/$arch/mini-launch" --tunnet bridge:none9 "$guest"
         expect "$arch: no such bridge" 1 "" "mini-launch: cannot put a tap on bridge \"none9\": no such device (ENODEV)"
