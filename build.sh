@@ -80,8 +80,9 @@ need_xen() {
 
 # --- the release: Embedded Swift, no C library ------------------------------------------------
 
-# compile ARCH: out/ARCH/mini
+# compile ARCH [MAIN NAME]: out/ARCH/mini; or out/ARCH/NAME, with MAIN in the place of main.swift.
 compile() {
+    local main=${2:-Sources/Mini/main.swift} name=${3:-mini}
     local arch=$1 target cpu emulation libraries=() placing=()
     case $arch in
     x86_64) target=x86_64-unknown-none-elf cpu=x86-64 emulation=elf_x86_64 ;;
@@ -104,15 +105,16 @@ compile() {
         objects+=("$object")
     done
     local sources
-    mapfile -t sources < <(find Sources/Mini -name '*.swift' | LC_ALL=C sort)
-    swiftc -target "$target" -Xcc -march="$cpu" -enable-experimental-feature Embedded -wmo -static-stdlib -O \
+    mapfile -t sources < <((find Sources/Mini -name '*.swift' ! -name main.swift && echo "$main") | LC_ALL=C sort)
+    swiftc -target "$target" -Xcc -march="$cpu" -enable-experimental-feature Embedded -wmo -static-stdlib -Osize \
         -swift-version 6 -strict-memory-safety -enforce-exclusivity=unchecked \
         -I "$toolchain/lib/swift/embedded" -I Sources/CShim/include \
         -Xfrontend -disable-stack-protector -Xfrontend -function-sections \
         -file-prefix-map "$root"=. -module-name Mini \
-        -c "${sources[@]}" -o "$out/objects/mini.swift.o"
-    "$(tool ld.lld)" -m "$emulation" -static "${placing[@]}" --gc-sections -z noexecstack -z norelro --build-id=none -s \
-        -o "$out/mini" "${objects[@]}" "$out/objects/mini.swift.o" "${libraries[@]}"
+        -c "${sources[@]}" -o "$out/objects/$name.swift.o"
+    "$(tool ld.lld)" -m "$emulation" -static "${placing[@]}" --gc-sections --icf=all -z noexecstack -z norelro --build-id=none -s \
+        -o "$out/$name" "${objects[@]}" "$out/objects/$name.swift.o" "${libraries[@]}"
+    [[ $name == mini ]] || return 0
     local applet
     for applet in mini-launch mini-grant mini-init mini-pack; do ln -sf mini "$out/$applet"; done
 }
@@ -211,6 +213,14 @@ test_all() {
     return $good
 }
 
+bench() {
+    build x86_64 i386
+    guests
+    need_xen
+    compile x86_64 Tests/xen/bench/main.swift grantbench
+    Tests/bench.sh "$@"
+}
+
 usage() {
     cat <<'EOF'
 usage: ./build.sh [command]
@@ -235,7 +245,7 @@ initramfs) initramfs ;;
 oracle) oracle ;;
 run) shift && run "$@" ;;
 test) shift && test_all "$@" ;;
-bench) shift && build x86_64 i386 && guests && exec Tests/bench.sh "$@" ;;
+bench) shift && bench "$@" ;;
 lint) lint ;;
 clean) rm -rf out .build ;;
 help | --help | -h) usage ;;

@@ -16,7 +16,7 @@ private let events: [(name: String, event: StoreRequestMachine.Event)] = [
     ("late", .late), ("ended", .ended),
 ]
 
-private let noted = StoreRequestMachine.Action.note(StoreWatchEvent(path: "a", token: "t"))
+private let noted = StoreRequestMachine.Action.note(path: "a")
 
 /// What each state answers to each event; every pair that is not here is refused.
 private let table: [String: [String: StoreRequestMachine.Action]] = [

@@ -24,7 +24,7 @@ import Testing
             (.endTransaction(commit: true), 7, "T\0"), (.endTransaction(commit: false), 7, "F\0"),
             (.write(path, value: Array("v".utf8)), 11, "a/b\0v"),
             (.makeDirectory(path), 12, "a/b\0"), (.remove(path), 13, "a/b\0"),
-            (.setPermissions(path, [.init(.none, 0), .init(.read, 3)]), 14, "a/b\0n0\0r3\0"),
+            (.setPermissions(path, StorePermissions(["n0", "r3"])!), 14, "a/b\0n0\0r3\0"),
             (.listPart(path, offset: 4000), 22, "a/b\04000\0"),
         ]
         for (request, type, payload) in table {
@@ -111,13 +111,19 @@ import Testing
         #expect(try StorePath("data").child("b").text == "data/b")
     }
 
-    @Test("permissions are a letter and a number")
+    @Test("permissions are words of a letter and a number")
     func permissions() {
-        #expect(StorePermission("r3") == StorePermission(.read, 3))
-        #expect(StorePermission("b32752")?.text == "b32752")
+        #expect(StorePermissions(["n0", "r3", "w4", "b32752"])?.words.count == 4)
+        #expect(StorePermissions([]) == nil)
         for word: Text in ["", "r", "x3", "r-1", "r99999999999", "3r", "rr3"] {
-            #expect(StorePermission(word) == nil)
+            #expect(StorePermissions(["n0", word]) == nil)
         }
+    }
+
+    @Test("an entry that is published keeps its owner, and is for one domain")
+    func publicPermissions() {
+        let permissions = StorePermissions(["b7", "w9"])?.forReading(by: DomainID(3)!)
+        #expect(permissions?.words == ["n7", "r3"])
     }
 
     @Test(

@@ -76,12 +76,8 @@ private final class Publication {
     init(_ value: Text, at path: Text, for domain: DomainID) throws(GrantError) {
         self.path = try StorePath(named: path)
         store = try XenStore(deadline: .after(XenStore.patience))
-        try store.write(self.path, value.bytes)
         isThere = true
-        guard let permissions = try store.permissions(of: self.path).forReading(by: domain) else {
-            return
-        }
-        try store.setPermissions(of: self.path, permissions)
+        try store.publish(value, at: self.path, for: domain)
     }
 
     /// Removes the entry: the references mean nothing any more.

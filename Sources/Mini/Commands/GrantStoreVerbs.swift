@@ -32,15 +32,17 @@ extension GrantStore {
         _ store: XenStore, _ choices: StoreChoices, _ words: [Text]
     ) throws(GrantError) {
         guard words.count % 2 == 0 else { throw .use("store set needs a VALUE for each PATH") }
-        try store.transaction { (transaction) throws(GrantError) in
+        let transaction = try StoreTransaction(store)
+        repeat {
             for index in stride(from: 0, to: words.count, by: 2) {
                 let path = try StorePath(named: words[index])
-                try store.write(path, try bytes(words[index + 1], choices), in: transaction)
+                let value = try bytes(words[index + 1], choices)
+                try store.write(path, value, in: transaction.number)
                 if let permissions = choices.permissions {
-                    try store.setPermissions(of: path, permissions, in: transaction)
+                    try store.setPermissions(of: path, permissions, in: transaction.number)
                 }
             }
-        }
+        } while try !transaction.commit()
     }
 
     static func chmod(_ store: XenStore, _ words: [Text]) throws(GrantError) -> Int32 {

@@ -21,34 +21,50 @@ enum Options {
         _ words: ArraySlice<Text>, _ table: [Option<Settings>], into settings: inout Settings
     ) throws(CommandError) -> ArraySlice<Text> {
         var rest = words
-        while let word = rest.first, word.bytes.count > 1, word.bytes[0] == UInt8(ascii: "-") {
-            rest = rest.dropFirst()
-            if word == "--" { break }
+        while let word = next(&rest) {
             let (name, value) = split(word)
             guard let option = table.first(where: { name == $0.name }) else {
                 throw .unknownOption(name)
             }
-            if option.argument == nil {
-                if value != nil { throw .unwantedArgument(option: name) }
-                try option.apply(&settings, Text())
-            } else if let value {
-                try option.apply(&settings, value)
-            } else {
-                guard let next = rest.first else { throw .missingArgument(option: name) }
-                rest = rest.dropFirst()
-                try option.apply(&settings, next)
-            }
+            let argument = try argument(
+                value, of: name, isWanted: option.argument != nil, &rest)
+            try option.apply(&settings, argument)
         }
         return rest
     }
 
+    // What follows is the same for every table, and is there once: `read` is not.
+
+    /// Takes the next word off if it is an option.
+    @inline(never)
+    private static func next(_ rest: inout ArraySlice<Text>) -> Text? {
+        guard let word = rest.first, word.bytes.count > 1, word.bytes[0] == UInt8(ascii: "-")
+        else { return nil }
+        rest = rest.dropFirst()
+        return word == "--" ? nil : word
+    }
+
     /// `--name=value` in its two parts.
+    @inline(never)
     private static func split(_ word: Text) -> (name: Text, value: Text?) {
-        guard let equals = word.bytes.firstIndex(of: UInt8(ascii: "=")) else { return (word, nil) }
-        return (
-            Text(bytes: Array(word.bytes[..<equals])),
-            Text(bytes: Array(word.bytes[(equals + 1)...]))
-        )
+        guard let equals = word.firstIndex(of: UInt8(ascii: "=")) else { return (word, nil) }
+        return (word.prefix(equals), word.dropping(equals + 1))
+    }
+
+    /// - Parameter value: what came with the option's name.
+    /// - Returns: the option's argument, from the words behind it if need be; nothing if it has none.
+    @inline(never)
+    private static func argument(
+        _ value: Text?, of name: Text, isWanted: Bool, _ rest: inout ArraySlice<Text>
+    ) throws(CommandError) -> Text {
+        guard isWanted else {
+            if value != nil { throw .unwantedArgument(option: name) }
+            return Text()
+        }
+        if let value { return value }
+        guard let next = rest.first else { throw .missingArgument(option: name) }
+        rest = rest.dropFirst()
+        return next
     }
 
     /// The table as a part of help: names in one column, what they do in the other.

@@ -11,26 +11,17 @@ extension XenStore {
         _ address: VchanAddress, at path: StorePath, for domain: DomainID
     ) throws(GrantError) -> Bool {
         let isNew = try valueIfAny(path) == nil
-        try transaction { (transaction) throws(GrantError) in
-            try publish(Self.page, address.page.rawValue, at: path, for: domain, in: transaction)
-            try publish(Self.port, address.port.rawValue, at: path, for: domain, in: transaction)
-        }
+        let transaction = try StoreTransaction(self)
+        repeat {
+            for (name, number) in [
+                (Self.page, address.page.rawValue), (Self.port, address.port.rawValue),
+            ] {
+                try publish(
+                    "\(number)", at: try StorePath(named: "\(path.text)/\(name)"), for: domain,
+                    in: transaction.number)
+            }
+        } while try !transaction.commit()
         return isNew
-    }
-
-    private func publish(
-        _ name: Text, _ number: UInt32, at path: StorePath, for domain: DomainID,
-        in transaction: UInt32
-    ) throws(GrantError) {
-        let entry = try StorePath(named: "\(path.text)/\(name)")
-        let value: Text = "\(number)"
-        try write(entry, value.bytes, in: transaction)
-        // The owner stays who he is.
-        guard
-            let permissions = try permissions(of: entry, in: transaction)
-                .forReading(by: domain)
-        else { throw Self.broken }
-        try setPermissions(of: entry, permissions, in: transaction)
     }
 
     /// Takes back what was published, unless somebody has published something else there since.

@@ -1,6 +1,5 @@
 // A connection to XenStore: finds it, sends one request after the other and waits for its reply, until a
-// deadline. The driver beside StoreRequestMachine and StoreTransactionMachine; what can be
-// asked is in XenStoreOperations.swift. Source: docs/abi/xen-grants.md §7.
+// deadline. The driver beside StoreRequestMachine; what can be asked is in XenStoreOperations.swift. Source: docs/abi/xen-grants.md §7.
 
 /// A connection to the store. What it watches and what it has begun ends with it.
 final class XenStore {
@@ -114,56 +113,6 @@ final class XenStore {
 
     /// Readable when `nextEvent` may have something that it has not read yet.
     var descriptor: Int32 { connection.number }
-
-    /// Does something in a transaction: all of it happens, or none. It is done again when somebody
-    /// else was there in between.
-    @inline(never)
-    func transaction(_ body: (UInt32) throws(GrantError) -> Void) throws(GrantError) {
-        var machine = StoreTransactionMachine()
-        var action = StoreTransactionMachine.beginning
-        var failure = Self.broken
-        while true {
-            let event: StoreTransactionMachine.Event
-            do throws(GrantError) {
-                switch action {
-                case .start: event = .started(try startTransaction())
-                case .perform(let number):
-                    try body(number)
-                    event = .performed
-                case .commit(let number):
-                    _ = try ask(.endTransaction(commit: true), in: number)
-                    event = .committed
-                case .abandon(let number):
-                    _ = try? ask(.endTransaction(commit: false), in: number)
-                    event = .abandoned
-                case .finish(.done): return
-                case .finish(.late):
-                    throw .deadline("others kept changing the same entries of the store")
-                case .finish(.failed): throw failure
-                }
-            } catch {
-                if case .finish = action { throw error }
-                event = Self.event(of: error, isOver: deadline.isOver)
-                if event == .failed { failure = error }
-            }
-            guard let next = machine.handle(event) else { throw Self.broken }
-            action = next
-        }
-    }
-
-    private func startTransaction() throws(GrantError) -> UInt32 {
-        let reply = try ask(.startTransaction)
-        guard let number = reply.strings.first?.number.flatMap({ UInt32(exactly: $0) }), number != 0
-        else { throw Self.broken }
-        return number
-    }
-
-    private static func event(
-        of error: GrantError, isOver: Bool
-    ) -> StoreTransactionMachine.Event {
-        if case .store(_, _, .again) = error { return .conflict(isLate: isOver) }
-        return .failed
-    }
 
     // MARK: Bytes
 

@@ -61,6 +61,17 @@ extension XenStore {
         _ = try ask(.setPermissions(path, permissions), in: transaction)
     }
 
+    /// Writes an entry for one other domain to read, and nobody else. Its owner stays who he is.
+    func publish(
+        _ value: Text, at path: StorePath, for domain: DomainID, in transaction: UInt32 = 0
+    ) throws(GrantError) {
+        try write(path, value.bytes, in: transaction)
+        guard
+            let permissions = try permissions(of: path, in: transaction).forReading(by: domain)
+        else { throw Self.broken }
+        try setPermissions(of: path, permissions, in: transaction)
+    }
+
     /// The names of the entries right below one.
     @inline(never)
     func list(_ path: StorePath) throws(GrantError) -> [Text] {

@@ -1,0 +1,60 @@
+// Several requests of which the store takes all or none: the driver beside StoreTransactionMachine.
+//
+//     let transaction = try StoreTransaction(store)
+//     repeat {
+//         try store.write(path, value, in: transaction.number)
+//     } while try !transaction.commit()
+
+/// A transaction; abandoned when the last owner goes before it is committed.
+final class StoreTransaction {
+    private let store: XenStore
+    private var machine = StoreTransactionMachine()
+    /// What requests name that belong to it. Another one after each conflict.
+    private(set) var number: UInt32 = 0
+
+    init(_ store: XenStore) throws(GrantError) {
+        self.store = store
+        try start()
+    }
+
+    deinit {
+        if case .abandon(let number) = machine.handle(.failed) {
+            _ = try? store.ask(.endTransaction(commit: false), in: number)
+        }
+    }
+
+    /// - Returns: false if somebody else was there in between: nothing has happened, and all is to be
+    ///   done again.
+    /// - Throws: `.deadline` if that is so still when the store's deadline has passed.
+    func commit() throws(GrantError) -> Bool {
+        guard case .commit(let number) = machine.handle(.performed) else { throw XenStore.broken }
+        do throws(GrantError) {
+            _ = try store.ask(.endTransaction(commit: true), in: number)
+            _ = machine.handle(.committed)
+            return true
+        } catch {
+            guard case .store(_, _, .again) = error else {
+                _ = machine.handle(.failed)
+                throw error
+            }
+        }
+        guard case .start = machine.handle(.conflict(isLate: store.deadline.isOver)) else {
+            throw .deadline("others kept changing the same entries of the store")
+        }
+        try start()
+        return false
+    }
+
+    private func start() throws(GrantError) {
+        do throws(GrantError) {
+            let reply = try store.ask(.startTransaction)
+            guard let new = reply.strings.first?.number.flatMap({ UInt32(exactly: $0) }), new != 0
+            else { throw XenStore.broken }
+            number = new
+        } catch {
+            _ = machine.handle(.failed)
+            throw error
+        }
+        _ = machine.handle(.started(number))
+    }
+}
