@@ -46,7 +46,7 @@ struct LaunchSettings {
                 }),
             Option(
                 name: "--sharenet", argument: "FILE",
-                help: "a network of all guests that name this file",
+                help: "a network of all guests that name this file", standsAnywhere: true,
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(.network(.shared(word)))
                 }),
