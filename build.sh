@@ -194,6 +194,7 @@ lint() {
     swift format lint --strict -r Sources Tests Package.swift
     if command -v shellcheck >/dev/null; then
         shellcheck -S warning build.sh .ci/run Tests/*.sh Tests/xen/*.sh
+        shellcheck -S warning -s sh -e SC2154 Tests/compare/cases.sh
         # The parts are pieces of one script.
         shellcheck -S warning -s dash -e SC1090,SC2034,SC2154 Tests/xen/guest/*
     fi
@@ -209,6 +210,7 @@ test_all() {
     need_xen
     local good=0
     Tests/system.sh || good=1
+    Tests/compare.sh || good=1
     Tests/xen.sh || good=1
     return $good
 }
@@ -221,6 +223,12 @@ bench() {
     Tests/bench.sh "$@"
 }
 
+compare() {
+    build x86_64 i386
+    guests
+    Tests/compare.sh
+}
+
 usage() {
     cat <<'EOF'
 usage: ./build.sh [command]
@@ -228,6 +236,7 @@ usage: ./build.sh [command]
   run [words]      build and start the demo guest; with words: mini-launch WORDS
   run xen          boot Xen in QEMU: a prompt in dom0 with mini-grant, and a second domain
   test             every test: lint, both builds, unit tests, system tests, a real Xen
+  compare          the same guests on every host that there is: the same output (docs/compare.md)
   bench            measure speed and size, as ratios against peers
   initramfs        make out/ARCH/initramfs.cpio: mini as the init, and the demo guest
   guests           build the small guest kernels of Tests/Guests into out/guests
@@ -246,6 +255,7 @@ oracle) oracle ;;
 run) shift && run "$@" ;;
 test) shift && test_all "$@" ;;
 bench) shift && bench "$@" ;;
+compare) compare ;;
 lint) lint ;;
 clean) rm -rf out .build ;;
 help | --help | -h) usage ;;

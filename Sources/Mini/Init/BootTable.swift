@@ -64,6 +64,8 @@ enum BootRequest: Equatable {
     case set(file: Text, value: Text)
     case mount(MountRequest)
     case grant(GrantRequest)
+    /// Send an event on a channel of another domain: a number or `@PATH`, each.
+    case notify(domain: Text, port: Text)
     case wait(WaitRequest)
     /// Start a program: its words, its name first.
     case program([Text], ProgramMode)

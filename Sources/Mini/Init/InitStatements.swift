@@ -54,22 +54,19 @@ enum InitStatements {
             }
         case .store(let path, let value):
             do throws(GrantError) {
-                let path = try StorePath(checking: path)
+                let path = try StorePath(named: path)
                 _ = try XenStore(deadline: deadline).wait(for: path) { found in
                     if let value { found == value.bytes } else { found != nil }
                 }
             } catch { throw .grant(error) }
-        case .event:
-            throw .refused("cannot wait for an event yet")
+        case .event(let domain, let port):
+            let channel = try InitGrants.channel(domain: domain, port: port)
+            do throws(GrantError) {
+                guard try channel.wait(deadline) else {
+                    throw .deadline("no event has come in time")
+                }
+            } catch { throw .grant(error) }
         }
     }
     private static let pause = Nanoseconds.milliseconds(20)
-}
-
-extension StorePath {
-    fileprivate init(checking word: Text) throws(GrantError) {
-        do throws(Flaw) { try self.init(word) } catch {
-            throw .use("\(quoted: word) \(error.words)")
-        }
-    }
 }

@@ -18,6 +18,7 @@ struct StatementForm {
                     grant NAME DOMAIN REFERENCES [write] [hold] [to=FILE] [from=FILE] [offset=N] \
                     [length=N] [notify-byte=N] [notify-port=PORT] [deadline=TIME]
                     """, read: grant),
+            StatementForm(name: "notify", usage: "notify DOMAIN PORT", read: notify),
             StatementForm(
                 name: "wait",
                 usage: "wait file FILE | store PATH [value=V] | event DOMAIN PORT [deadline=TIME]",
@@ -95,7 +96,17 @@ struct StatementForm {
             }
             return true
         }
+        if !request.isHeld && (request.notifiedByte != nil || request.notifiedPort != nil) {
+            throw words.error(.missing("hold", usage: words.usage))
+        }
         return .grant(request)
+    }
+
+    private static func notify(_ words: inout StatementWords) throws(TableError) -> BootRequest {
+        let domain = try words.domain()
+        let port = try words.port()
+        try words.end()
+        return .notify(domain: domain, port: port)
     }
 
     private static func wait(_ words: inout StatementWords) throws(TableError) -> BootRequest {
@@ -112,7 +123,7 @@ struct StatementForm {
         case "event":
             request = WaitRequest(
                 subject: .event(
-                    domain: try words.domain(), port: try words.next("the port")))
+                    domain: try words.domain(), port: try words.port()))
         default: throw words.error(.notA("file, store or event", kind.text), at: kind)
         }
         try words.options { (option) throws(TableError) in

@@ -38,6 +38,16 @@ struct StatementWords {
         return word
     }
 
+    /// An event port's number, or where in the store it stands.
+    mutating func port() throws(TableError) -> Text {
+        let first = rest.first
+        let word = try next("the port")
+        guard word.isStorePath || word.number.flatMap({ EventPort($0) }) != nil else {
+            throw error(.notA("an event port, or @PATH", word), at: first)
+        }
+        return word
+    }
+
     /// All that are left, at least one.
     mutating func all(_ what: StaticText) throws(TableError) -> [Text] {
         if rest.isEmpty { throw error(.missing(what, usage: usage)) }
