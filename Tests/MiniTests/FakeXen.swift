@@ -110,6 +110,14 @@ final class FakeXen: Sendable {
         var realMappings: Set<Int> = []
         var failing: (call: Int, errno: Errno)?
 
+        /// True if the call that was to fail is one after which nothing can be done: the real kernel
+        /// does what it should then, this one does not.
+        var failsHopelessly: Bool {
+            guard let failing, failing.call <= calls.count else { return false }
+            let hopeless: [SystemCall.Number] = [.close, .unmap, .signalMask]
+            return hopeless.contains { $0.rawValue == calls[failing.call - 1] }
+        }
+
         /// What the calls have left behind, in words.
         var left: [String] {
             var left = descriptors.keys.map { "descriptor \($0)" }
