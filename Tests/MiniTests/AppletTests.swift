@@ -31,14 +31,16 @@ private func manual(_ page: String) throws -> String {
         #expect(run("/opt/mini.new mini-launch --version").output == "mini-launch 0.1\n")
     }
 
-    @Test("alone or with --help it lists the applets that it has, and no others")
+    @Test("alone or with --help it lists its applets")
     func list() {
         for line in ["mini", "mini --help"] {
             let (code, output, errors) = run(line)
             #expect(code == 0)
             #expect(errors == "")
-            #expect(output.contains("  mini-launch "))
-            #expect(output.contains("  mini-grant ") && output.contains("  mini-init "))
+            for name in ["mini-launch", "mini-grant", "mini-pack", "mini-init"] {
+                #expect(output.contains("  \(name) "))
+            }
+            #expect(output.matches(of: /\n  mini-/).count == Applet.table.count)
         }
     }
 
@@ -68,8 +70,7 @@ private func manual(_ page: String) throws -> String {
     func overview() throws {
         let page = try manual("mini.1").replacing("\\-", with: "-")
         for applet in Applet.table {
-            let section = "\(applet.name)" == "mini-init" ? 8 : 1
-            #expect(page.contains(".BR \(applet.name) (\(section))"), "\(applet.name)")
+            #expect(page.matches(of: try Regex("\\.BR \(applet.name) \\([18]\\)")).count >= 2)
         }
     }
 }

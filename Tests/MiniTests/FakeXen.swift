@@ -18,6 +18,8 @@ final class FakeXen: Sendable {
         case event(UInt32)
         /// The ring of every evtchn file overflows.
         case overflow
+        /// Whatever another domain does.
+        case act(@Sendable (inout State) -> Void)
     }
 
     /// A page that some domain grants to this one.
@@ -31,7 +33,7 @@ final class FakeXen: Sendable {
         var mappings = 0
     }
 
-    enum Device { case gntdev, gntalloc, evtchn, signals }
+    enum Device { case gntdev, gntalloc, evtchn, store, signals }
 
     struct File {
         var device: Device
@@ -53,6 +55,8 @@ final class FakeXen: Sendable {
         /// Files that only this kernel has.
         var files: [String: String] = ["/sys/hypervisor/type": "xen\n"]
         var hasCopy = true
+        /// After how many requests to copy the other domains are gone; nil for never.
+        var copiesUntilDomainsEnd: Int?
         var mostGrants = 65536
         var ownDomain: UInt32 = 0
         var domains: Set<UInt32> = [0, 3]
@@ -66,6 +70,8 @@ final class FakeXen: Sendable {
         var descriptors: [Int: Int] = [:]
         var nextFile = 1
         var areas: [Int: Area] = [:]
+        /// Areas that a forked process would not have.
+        var notForked: Set<Int> = []
         var maps: [Int: Map] = [:]
         var nextMap = 1
         var lent: [Int: LentPage] = [:]
@@ -79,6 +85,9 @@ final class FakeXen: Sendable {
         /// Ports of other domains that got an event from us.
         var notified: [UInt32] = []
 
+        /// Without one there is no device for it.
+        var store: FakeStore?
+
         var clock: UInt64 = 1_000_000_000
         var happenings: [Happening] = []
         var signals: [Int32] = []
@@ -87,6 +96,7 @@ final class FakeXen: Sendable {
         var output: [UInt8] = []
         var errors: [UInt8] = []
         var outputErrno: Errno?
+        var isOutputClosed = false
 
         /// Programs that could be run, which are only noted: each says that it may not.
         var programs: Set<String> = []
@@ -100,6 +110,14 @@ final class FakeXen: Sendable {
         var realMappings: Set<Int> = []
         var failing: (call: Int, errno: Errno)?
 
+        /// True if the call that was to fail is one after which nothing can be done: the real kernel
+        /// does what it should then, this one does not.
+        var failsHopelessly: Bool {
+            guard let failing, failing.call <= calls.count else { return false }
+            let hopeless: [SystemCall.Number] = [.close, .unmap, .signalMask]
+            return hopeless.contains { $0.rawValue == calls[failing.call - 1] }
+        }
+
         /// What the calls have left behind, in words.
         var left: [String] {
             var left = descriptors.keys.map { "descriptor \($0)" }
@@ -110,6 +128,7 @@ final class FakeXen: Sendable {
             left += lent.values.map { "lent page \($0.reference)" }
             left += ports.keys.map { "port \($0)" }
             left += grants.values.filter { $0.mappings > 0 }.map { _ in "a grant in use" }
+            left += store?.connections.keys.map { _ in "a connection to the store" } ?? []
             if held != 0 { left.append("signals held back") }
             return left.sorted()
         }
@@ -173,6 +192,8 @@ final class FakeXen: Sendable {
         let device = state.device(of: first)
         switch call.number {
         case .open: return open(call, &state)
+        // The standard descriptors are the test process's own.
+        case .close where call.arguments.0 <= 2: return 0
         case .close: return close(call, &state)
         case .control where second == 0x5450:  // FIONCLEX
             state.inherited.insert(first)
@@ -194,11 +215,15 @@ final class FakeXen: Sendable {
             case .some: return -19
             case nil: return real(call, &state)
             }
-        case .memoryAdvice: return state.areas[first] == nil ? -22 : 0
+        case .memoryAdvice:
+            guard third == 10, state.areas[first]?.count == second else { return -22 }
+            state.notForked.insert(first)
+            return 0
         case .unmap:
             guard state.areas[first] != nil else { return real(call, &state) }
             _ = mini_syscall(call.number.rawValue, first, second, 0, 0, 0, 0)
             state.unmap(first, memory)
+            state.notForked.remove(first)
             return 0
         case .write where first == 1 || first == 2: return write(first, second, third, &state)
         case .write where device == .evtchn:
@@ -211,6 +236,10 @@ final class FakeXen: Sendable {
             return count
         case .read where device == .evtchn:
             return state.readEvents(file(first, state), second, third)
+        case .write where device == .store:
+            return state.writeStore(file(first, state), second, third)
+        case .read where device == .store:
+            return state.readStore(file(first, state), second, third)
         case .read where device == .signals:
             guard !state.signals.isEmpty else { return -11 }
             UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(
@@ -249,9 +278,12 @@ final class FakeXen: Sendable {
             case "gntdev": return state.open(.gntdev)
             case "gntalloc": return state.open(.gntalloc)
             case "evtchn": return state.open(.evtchn)
+            case "xenbus" where state.store != nil: return state.open(.store)
             default: break
             }
         }
+        // A test's own output is not this model's.
+        if path.hasPrefix("/proc/self/fd/") { return -2 }
         for place in ["/dev/xen", "/sys/hypervisor", "/sys/module/xen", "/proc/xen"]
         where path.hasPrefix(place) { return -2 }
         return real(call, &state)
@@ -259,6 +291,10 @@ final class FakeXen: Sendable {
 
     private func close(_ call: SystemCall, _ state: inout State) -> Int {
         let descriptor = call.arguments.0
+        if descriptor <= 2 {
+            state.isOutputClosed = state.isOutputClosed || descriptor == 1
+            return 0
+        }
         guard let file = state.descriptors.removeValue(forKey: descriptor) else {
             return real(call, &state)
         }
@@ -313,9 +349,12 @@ final class FakeXen: Sendable {
                     let ring = state.rings[file(descriptor, state)] ?? Ring()
                     records[index].returned =
                         ring.isOverflowed ? 8 : ring.ports.isEmpty ? 0 : records[index].events & 1
+                case .store?:
+                    let output = state.store!.connections[file(descriptor, state)]!.output
+                    records[index].returned = output.isEmpty ? 0 : records[index].events & 1
                 case .signals?: records[index].returned = state.signals.isEmpty ? 0 : 1
                 case .some: records[index].returned = 0
-                case nil: records[index].returned = records[index].events
+                case nil: records[index].returned = descriptor < 0 ? 0 : records[index].events
                 }
                 if records[index].returned != 0 { ready += 1 }
             }
@@ -391,6 +430,7 @@ extension FakeXen.State {
         guard number >= 0 else { return number }
         opened[nextFile] = FakeXen.File(device: device)
         openedInOrder.append(device)
+        if device == .store { store!.connections[nextFile] = FakeStore.Connection() }
         descriptors[number] = nextFile
         nextFile += 1
         return number
@@ -410,6 +450,7 @@ extension FakeXen.State {
         }
         for (port, end) in ports where end.file == file { unbind(port) }
         rings[file] = nil
+        store?.connections[file] = nil
         opened[file] = nil
     }
 
@@ -428,6 +469,7 @@ extension FakeXen.State {
         switch happening {
         case .signal(let number): signals.append(number)
         case .event(let port): deliver(port)
+        case .act(let body): body(&self)
         case .overflow: for file in rings.keys { rings[file]!.isOverflowed = true }
         }
     }

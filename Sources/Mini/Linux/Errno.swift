@@ -72,6 +72,7 @@ struct Errno: RawRepresentable, Equatable, Error {
         case 39: ("not empty", "ENOTEMPTY")
         case 40: ("too many symbolic links", "ELOOP")
         case 75: ("value too large", "EOVERFLOW")
+        case 77: ("file descriptor in bad state", "EBADFD")
         case 85: ("interrupted, to be restarted", "ERESTART")
         case 95: ("operation not supported", "EOPNOTSUPP")
         case 97: ("address family not supported", "EAFNOSUPPORT")

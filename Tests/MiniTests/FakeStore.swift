@@ -1,0 +1,212 @@
+// The model's XenStore behind /dev/xen/xenbus: docs/abi/xen-grants.md §7. A tree, watches, and
+// transactions that are made undone when they are abandoned or when the test wants a conflict.
+
+import CShim
+
+@testable import Mini
+
+/// A store, and how it is to behave.
+struct FakeStore {
+    struct Entry: Equatable {
+        var value: [UInt8] = []
+        var permissions = ["n0"]
+    }
+    struct Connection {
+        /// What is to be read.
+        var output: [UInt8] = []
+        var watches: [(path: String, token: String)] = []
+        /// What everything was like when each began.
+        var transactions: [UInt32: [String: Entry]] = [:]
+    }
+    var entries: [String: Entry] = ["": Entry()]
+    var connections: [Int: Connection] = [:]
+    var nextTransaction: UInt32 = 1
+
+    /// How many ends of transactions say EAGAIN.
+    var conflicts = 0
+    /// What is refused, by kind of message.
+    var refusals: [UInt32: String] = [:]
+    /// Says nothing at all.
+    var isMute = false
+    /// As kernels before 4.11: replies to WATCH and UNWATCH have the number 0.
+    var isOld = false
+    /// The most that one read gives.
+    var most = Int.max
+    /// Changes that come between a request and its reply, one after the other: a watched path.
+    var interruptions: [String] = []
+    /// Parts of lists are of so many bytes.
+    var partSize = 4096
+    /// How often the list changes while it is read in parts.
+    var listChanges = 0
+    /// Replies that are sent as they are.
+    var forged: [StoreMessage] = []
+
+    static func with(_ values: [String: String]) -> FakeStore {
+        var store = FakeStore()
+        for (path, value) in values { store.set(path, Array(value.utf8)) }
+        return store
+    }
+
+    func value(_ path: String) -> String? { entries[path].map { string($0.value) } }
+
+    /// Changes an entry as another domain does, for the watches to tell.
+    mutating func set(_ path: String, _ value: [UInt8]?) {
+        if let value {
+            var above = path
+            while let slash = above.lastIndex(of: "/"), entries[above] == nil {
+                entries[above] = Entry()
+                above = String(above[..<slash])
+            }
+            entries[path]!.value = value
+        } else {
+            entries = entries.filter { $0.key != path && !$0.key.hasPrefix(path + "/") }
+        }
+        tell(path)
+    }
+
+    private mutating func tell(_ path: String) {
+        for (id, connection) in connections {
+            for watch in connection.watches where isAt(path, watch.path) {
+                connections[id]!.output += event(path, watch.token).bytes
+            }
+        }
+    }
+
+    private func isAt(_ path: String, _ top: String) -> Bool {
+        path == top || path.hasPrefix(top == "/" ? top : top + "/") || top.hasPrefix(path + "/")
+    }
+
+    private func event(_ path: String, _ token: String) -> StoreMessage {
+        StoreMessage(type: 15, payload: Array("\(path)\0\(token)\0".utf8))
+    }
+
+    // MARK: Requests
+
+    /// What was written to the device: one message.
+    mutating func take(_ connection: Int, _ bytes: UnsafeRawBufferPointer) -> Int {
+        func word(_ offset: Int) -> UInt32 {
+            bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+        }
+        guard bytes.count >= 16, bytes.count == 16 + Int(word(12)), bytes.count <= 4096 else {
+            return -22
+        }
+        let message = StoreMessage(
+            type: word(0), request: word(4), transaction: word(8), payload: Array(bytes[16...]))
+        if isMute { return bytes.count }
+        if !interruptions.isEmpty {
+            connections[connection]!.output += event(interruptions.removeFirst(), "t").bytes
+        }
+        var reply = StoreMessage(
+            type: message.type, request: message.request, transaction: message.transaction)
+        if let errno = refusals[message.type] ?? answer(message, connection, &reply.payload) {
+            reply.type = 16
+            reply.payload = Array("\(errno)\0".utf8)
+        }
+        if isOld && (message.type == 4 || message.type == 5) {
+            (reply.request, reply.transaction) = (0, 0)
+        }
+        if !forged.isEmpty { reply = forged.removeFirst() }
+        connections[connection]!.output += reply.bytes
+        if message.type == 4 && reply.type == 4 {
+            let strings = message.strings
+            connections[connection]!.output += event(string(strings[0]), string(strings[1])).bytes
+        }
+        return bytes.count
+    }
+
+    /// - Returns: the name of an error.
+    private mutating func answer(
+        _ message: StoreMessage, _ connection: Int, _ payload: inout [UInt8]
+    ) -> String? {
+        let isOpen = connections[connection]!.transactions[message.transaction] != nil
+        if message.transaction != 0 && !isOpen { return "ENOENT" }
+        guard let end = message.payload.firstIndex(of: 0) else { return "EINVAL" }
+        let path = absolute(string(Array(message.payload[..<end])))
+        let rest = Array(message.payload[(end + 1)...])
+        let entry = entries[path]
+        let strings = message.strings.map { string($0) }
+        payload = Array("OK\0".utf8)
+        switch message.type {
+        case 1, 22:
+            guard entry != nil else { return "ENOENT" }
+            let names = Array(children(path).map { $0 + "\0" }.joined().utf8)
+            if message.type == 1 {
+                if names.count > 4096 { return "E2BIG" }
+                payload = names
+            } else {
+                payload = part(names, from: Int(strings[1])!)
+            }
+        case 2:
+            guard let entry else { return "ENOENT" }
+            payload = entry.value
+        case 3:
+            guard let entry else { return "ENOENT" }
+            payload = Array(entry.permissions.map { $0 + "\0" }.joined().utf8)
+        case 4: connections[connection]!.watches.append((path, strings[1]))
+        case 5:
+            connections[connection]!.watches.removeAll { $0.path == path && $0.token == strings[1] }
+        case 6:
+            connections[connection]!.transactions[nextTransaction] = entries
+            payload = Array("\(nextTransaction)\0".utf8)
+            nextTransaction += 1
+        case 7: return end_(message, connection, commits: strings[0] == "T")
+        case 11: set(path, rest)
+        case 12: if entry == nil { set(path, []) }
+        case 13:
+            guard entry != nil else { return "ENOENT" }
+            set(path, nil)
+        case 14:
+            guard entry != nil else { return "ENOENT" }
+            entries[path]!.permissions = Array(strings.dropFirst())
+            tell(path)
+        default: return "ENOSYS"
+        }
+        return nil
+    }
+
+    private mutating func end_(
+        _ message: StoreMessage, _ connection: Int, commits: Bool
+    ) -> String? {
+        let before = connections[connection]!.transactions.removeValue(forKey: message.transaction)!
+        if commits && conflicts == 0 { return nil }
+        entries = before
+        guard commits else { return nil }
+        conflicts -= 1
+        return "EAGAIN"
+    }
+
+    private mutating func part(_ names: [UInt8], from offset: Int) -> [UInt8] {
+        if listChanges > 0 && offset > 0 { listChanges -= 1 }
+        let rest = names[min(offset, names.count)...]
+        return Array("\(listChanges % 1000)\0".utf8) + rest.prefix(partSize)
+            + (rest.count <= partSize ? [0] : [])
+    }
+
+    private func absolute(_ path: String) -> String {
+        path == "/" ? "" : path.hasPrefix("/") ? path : "/local/domain/0/\(path)"
+    }
+
+    private func children(_ path: String) -> [String] {
+        entries.keys.filter {
+            $0.hasPrefix(path + "/") && !$0.dropFirst(path.count + 1).contains("/")
+        }.map { String($0.dropFirst(path.count + 1)) }.sorted()
+    }
+}
+
+extension FakeXen.State {
+    mutating func writeStore(_ file: Int, _ address: Int, _ count: Int) -> Int {
+        store!.take(
+            file,
+            UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: address), count: count))
+    }
+
+    mutating func readStore(_ file: Int, _ address: Int, _ count: Int) -> Int {
+        let output = store!.connections[file]!.output
+        let taken = min(count, min(store!.most, output.count))
+        guard taken > 0 else { return -35 }  // would sleep for ever
+        UnsafeMutableRawPointer(bitPattern: address)!.copyMemory(
+            from: output, byteCount: taken)
+        store!.connections[file]!.output.removeFirst(taken)
+        return taken
+    }
+}

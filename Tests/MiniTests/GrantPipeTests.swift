@@ -1,0 +1,359 @@
+// `mini-grant pipe` as a whole, on the model, with a domain 3 at the other end that the test plays.
+
+import Testing
+
+@testable import Mini
+
+private func done(_ output: String = "") -> Ended { Ended(code: 0, output: output, errors: "") }
+private func failed(_ code: Int32, _ line: String, output: String = "") -> Ended {
+    Ended(code: code, output: output, errors: "mini-grant: \(line)\n")
+}
+
+/// Domain 3 and its end of a vchan. What it does, it does while `pipe` waits.
+private final class Peer: @unchecked Sendable {
+    let xen: FakeXen
+    var view: VchanView?
+    var received: [UInt8] = []
+
+    init(_ change: (inout FakeXen.State) -> Void = { _ in }) throws {
+        xen = try FakeXen {
+            $0.store = FakeStore()
+            $0.remotePorts = [key(3, 7)]
+            change(&$0)
+        }
+    }
+
+    /// Offers a vchan at /v, for `pipe --client`.
+    func offer(_ layout: VchanLayout = VchanLayout(left: 10, right: 11)!) {
+        let references = (0..<UInt32(1 + layout.left.pages + layout.right.pages)).map { 100 + $0 }
+        xen.grant(references, of: 3)
+        let first = xen.page(100, of: 3)
+        let rings = UnsafeMutableRawBufferPointer(
+            start: first.baseAddress! + 4096, count: 4096 * (references.count - 1))
+        view = VchanView(
+            serverOn: SharedMemory(first), rings: SharedMemory(rings), layout,
+            references: references.dropFirst().map { GrantReference(rawValue: $0) }[...])
+        xen.change { self.publish(&$0) }
+    }
+
+    func publish(_ state: inout FakeXen.State) {
+        state.store!.set("/v/ring-ref", Array("100".utf8))
+        state.store!.set("/v/event-channel", Array("7".utf8))
+    }
+
+    /// Comes to what `pipe --server` has published.
+    func come(_ state: inout FakeXen.State) {
+        let reference = UInt32(state.store!.value("/v/ring-ref")!)!
+        func memory(_ reference: UInt32) -> UnsafeMutableRawBufferPointer {
+            xen.memory[state.grants[key(0, reference)]!.page]
+        }
+        let page = SharedMemory(memory(reference))
+        let layout = VchanView.layout(of: page)!
+        let references = VchanView.references(of: page, layout)
+        func pages(_ references: [GrantReference]) -> SharedMemory {
+            guard let first = references.first?.rawValue else { return page }
+            return SharedMemory(
+                UnsafeMutableRawBufferPointer(
+                    start: memory(first).baseAddress!, count: 4096 * references.count))
+        }
+        view = VchanView(
+            clientOn: page, left: pages(references.left), right: pages(references.right), layout)
+        ring(&state)
+    }
+
+    /// An event for `pipe`: it has one port.
+    func ring(_ state: inout FakeXen.State) {
+        for port in state.ports.keys { state.deliver(port) }
+    }
+
+    func send(_ text: String) {
+        for byte in text.utf8 {
+            view!.room(view!.space!).store8(0, byte)
+            _ = view!.send(1)
+        }
+    }
+
+    func take(most: Int = .max) {
+        var count = 0
+        while let ready = view!.ready, ready > 0, count < most {
+            received.append(view!.arrived(ready).load8(0))
+            _ = view!.consume(1)
+            count += 1
+        }
+    }
+
+    /// Something that the peer does, and an event.
+    func does(_ body: @escaping @Sendable (Peer) -> Void) -> FakeXen.Happening {
+        .act { state in
+            body(self)
+            self.ring(&state)
+        }
+    }
+
+    func run(_ words: String, _ happenings: [FakeXen.Happening]) -> Ended {
+        xen.change { $0.happenings = happenings }
+        let ended = grant("pipe --domain 3 --path /v \(words)", on: xen)
+        if !xen.now.failsHopelessly { #expect(xen.now.left == [], "\(words)") }
+        return ended
+    }
+}
+
+@Suite struct GrantPipeTests {
+    @Test("a client sends its input and writes what comes, until both have finished")
+    func client() throws {
+        let peer = try Peer { $0.input = Array("hello".utf8) }
+        peer.offer()
+        let ended = peer.run(
+            "--client",
+            [
+                peer.does { $0.take() }, peer.does { $0.send("answer") },
+                peer.does { $0.view!.finish() },
+            ])
+        #expect(ended == done("answer"))
+        #expect(string(peer.received) == "hello")
+        #expect(peer.view!.isOtherFinished && peer.view!.presence == .gone)
+        #expect(peer.xen.now.isOutputClosed)
+    }
+
+    @Test("a server offers, waits for its client, and takes the entries back")
+    func server() throws {
+        let peer = try Peer { $0.input = Array("hello".utf8) }
+        let ended = peer.run(
+            "--server --ring 1000",
+            [
+                .act { peer.come(&$0) }, peer.does { $0.take() },
+                peer.does {
+                    $0.send("answer")
+                    $0.view!.finish()
+                },
+            ])
+        #expect(ended == done("answer"))
+        #expect(string(peer.received) == "hello")
+        #expect(peer.view!.presence == .gone)
+        #expect(peer.xen.now.store!.entries.count == 1)
+    }
+
+    @Test(
+        "rings in pages of their own do as well", arguments: ["--client", "--server --ring 5000"])
+    func pages(words: String) throws {
+        let text = String(repeating: "0123456789abcdef", count: 1000)
+        let peer = try Peer { $0.input = Array(text.utf8) }
+        let isClient = words == "--client"
+        if isClient { peer.offer(VchanLayout(left: 12, right: 13)!) }
+        let taking = Array(repeating: peer.does { $0.take() }, count: 30)
+        let ended = peer.run(
+            words,
+            (isClient ? [] : [.act { peer.come(&$0) }]) + taking + [peer.does { $0.view!.finish() }]
+        )
+        #expect(ended == done())
+        #expect(string(peer.received) == text)
+    }
+
+    @Test("what a peer sent before it left is written, and the pipe ends")
+    func left() throws {
+        let peer = try Peer()
+        peer.offer()
+        peer.xen.change { $0.input = [] }
+        let ended = peer.run(
+            "--client",
+            [
+                peer.does {
+                    $0.send("last words")
+                    $0.view!.leave()
+                }
+            ])
+        #expect(ended == done("last words"))
+    }
+
+    @Test("bytes that the peer did not take are an error")
+    func untaken() throws {
+        let peer = try Peer { $0.input = Array("hello".utf8) }
+        peer.offer()
+        let ended = peer.run(
+            "--client",
+            [
+                peer.does {
+                    $0.take(most: 2)
+                    $0.view!.leave()
+                }
+            ])
+        #expect(
+            ended == failed(4, "the other domain has closed the vchan and left 3 bytes untaken"))
+    }
+
+    @Test("--linger 0 ends when all is taken, and does not wait for more")
+    func linger() throws {
+        let peer = try Peer { $0.input = Array("hello".utf8) }
+        peer.offer()
+        #expect(peer.run("--client --linger 0", [peer.does { $0.take() }]) == done())
+        #expect(string(peer.received) == "hello")
+    }
+
+    @Test("--linger waits so long for what still comes")
+    func lingers() throws {
+        let peer = try Peer { $0.input = Array("hello".utf8) }
+        peer.offer()
+        let ended = peer.run(
+            "--client --linger 5", [peer.does { $0.take() }, peer.does { $0.send("more") }])
+        #expect(ended == done("more"))
+    }
+
+    @Test("a client waits for its server")
+    func waits() throws {
+        let peer = try Peer()
+        peer.offer()
+        peer.xen.change { $0.store = FakeStore() }
+        let ended = peer.run(
+            "--client",
+            [.act { peer.publish(&$0) }, peer.does { $0.view!.finish() }])
+        #expect(ended == done())
+    }
+
+    @Test(
+        "nobody at the other end in time is code 5",
+        arguments: [
+            ("--client", "nobody offered a vchan at \"/v\" in time"),
+            ("--server", "domain 3 did not connect in time"),
+        ])
+    func late(words: String, line: String) throws {
+        let peer = try Peer()
+        #expect(peer.run("\(words) --deadline 3", []) == failed(5, line))
+        #expect(peer.xen.now.store!.entries.count == 1)
+    }
+
+    @Test("what a dead server left is refused at once, or waited out")
+    func stale() throws {
+        let peer = try Peer()
+        peer.offer()
+        peer.view!.leave()
+        let line = "domain 3 has left the vchan that it offers"
+        #expect(peer.run("--client", []) == failed(4, line))
+        let waiting = try Peer()
+        waiting.offer()
+        waiting.view!.leave()
+        #expect(waiting.run("--client --deadline 3", []) == failed(4, line))
+    }
+
+    @Test("a signal ends it, and the other end sees that", arguments: [15, 1, 2] as [Int32])
+    func signals(number: Int32) throws {
+        for isConnected in [true, false] {
+            let peer = try Peer { $0.input = Array("hello".utf8) }
+            if isConnected { peer.offer() }
+            let words = isConnected ? "--client" : "--server"
+            #expect(peer.run(words, [.signal(number)]).code == 128 + number)
+            if isConnected { #expect(peer.view!.presence == .gone) }
+            if !isConnected { #expect(peer.xen.now.store!.entries.count == 1) }
+        }
+    }
+
+    @Test("a peer with impossible indices ends it")
+    func broken() throws {
+        for offset in [0, 12] {
+            let peer = try Peer { $0.input = Array("hello".utf8) }
+            peer.offer()
+            let ended = peer.run(
+                "--client",
+                [
+                    peer.does {
+                        SharedMemory($0.xen.memory[0]).store32(offset, 0x8000_0000)
+                    }
+                ])
+            #expect(ended == failed(4, "the other domain's indices are impossible"))
+        }
+    }
+
+    @Test("--reconnect serves one peer after the other, until a signal")
+    func reconnects() throws {
+        let peer = try Peer()
+        let ended = peer.run(
+            "--server --reconnect",
+            [
+                .act { peer.come(&$0) },
+                peer.does {
+                    $0.send("one ")
+                    $0.view!.leave()
+                },
+                .act { peer.come(&$0) },
+                peer.does {
+                    $0.send("two")
+                    $0.view!.finish()
+                },
+                .act { peer.come(&$0) }, .signal(15),
+            ])
+        #expect(ended == Ended(code: 143, output: "one two", errors: ""))
+        #expect(!peer.xen.now.isOutputClosed)
+        #expect(peer.xen.now.store!.entries.count == 1)
+    }
+
+    @Test("an output that nobody reads ends it as SIGPIPE does")
+    func outputClosed() throws {
+        let peer = try Peer { $0.outputErrno = .brokenPipe }
+        peer.offer()
+        let ended = peer.run("--client", [peer.does { $0.send("x") }])
+        #expect(ended == Ended(code: 141, output: "", errors: ""))
+        #expect(peer.view!.presence == .gone)
+    }
+
+    @Test(
+        "wrong words are told",
+        arguments: [
+            ("--path /v --client", "option --domain is missing"),
+            ("--domain 3 --client", "option --path is missing"),
+            ("--domain 3 --path /v", "option --server or --client is missing"),
+            ("--domain 3 --path /v --client --listen", "option --socket is missing"),
+            ("--domain 3 --path v/ --client", "\"v/\" has an empty name in it"),
+            (
+                "--domain 32752 --path /v --client",
+                "--domain of \"32752\" is no domain: 0 to 32751"
+            ),
+            (
+                "--domain 3 --path /v --server --ring 1048577",
+                "--ring of \"1048577\" is no number from 1 to 1048576"
+            ),
+        ])
+    func words(words: String, line: String) throws {
+        #expect(try grant("pipe \(words)", on: FakeXen()) == failed(2, line))
+    }
+
+    @Test(
+        "every call that fails gives one line and leaves nothing",
+        arguments: ["--client", "--server"])
+    func everyCall(words: String) throws {
+        func run(_ failing: (Int, Errno)?) throws -> (Peer, Ended) {
+            let peer = try Peer {
+                $0.input = Array("hello".utf8)
+                $0.failing = failing.map { (call: $0.0, errno: $0.1) }
+            }
+            if words == "--client" { peer.offer() }
+            let come: [FakeXen.Happening] =
+                words == "--server"
+                ? [
+                    .act { state in
+                        // With nothing published there is nobody to come.
+                        if state.store!.value("/v/ring-ref") != nil { peer.come(&state) }
+                    }
+                ] : []
+            let rest: [FakeXen.Happening] = [
+                peer.does { if $0.view != nil { $0.take() } },
+                peer.does {
+                    guard $0.view != nil else { return }
+                    $0.take()
+                    $0.view!.finish()
+                },
+                // Whatever has become of it all ends with this.
+                .signal(15), .signal(15), .signal(15),
+            ]
+            return (peer, peer.run("\(words) --deadline 9", come + rest))
+        }
+        let (whole, good) = try run(nil)
+        #expect(good == done())
+        for call in 1...whole.xen.now.calls.count {
+            for errno in [Errno.inputOutput, .noMemory] {
+                let ended = try run((call, errno)).1
+                let lines = ended.errors.split(separator: "\n").count
+                #expect(lines == ([0, 143].contains(ended.code) ? 0 : 1), "\(call): \(ended)")
+                #expect([0, 1, 3, 4, 5, 143].contains(ended.code), "\(call): \(ended)")
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+// `mini-grant store` as a whole, on the model.
+
+import Testing
+
+@testable import Mini
+
+private func xen(
+    _ values: [String: String] = [:], _ change: (inout FakeXen.State) -> Void = { _ in }
+) throws -> FakeXen {
+    try FakeXen {
+        $0.store = FakeStore.with(values)
+        change(&$0)
+    }
+}
+
+/// Runs one line in a store, and expects that nothing is left.
+private func run(_ line: String, on xen: FakeXen) -> Ended {
+    let ended = grant(line, on: xen)
+    if !xen.now.failsHopelessly { #expect(xen.now.left == []) }
+    return ended
+}
+
+private func done(_ output: String) -> Ended { Ended(code: 0, output: output, errors: "") }
+private func failed(_ code: Int32, _ line: String) -> Ended {
+    Ended(code: code, output: "", errors: "mini-grant: \(line)\n")
+}
+
+@Suite struct GrantStoreTests {
+    @Test("get prints values, bytes that do not print in a form that set takes back")
+    func get() throws {
+        let values = ["/a": "one", "/b": "x\n\0\u{7f}\\"]
+        #expect(try run("store get /a /b", on: xen(values)) == done("one\nx\\n\\x00\\x7f\\\\\n"))
+        #expect(try run("store get --raw /b", on: xen(values)) == done("x\n\0\u{7f}\\"))
+        #expect(
+            try run("store get --paths /b /a", on: xen(values))
+                == done("/b: x\\n\\x00\\x7f\\\\\n/a: one\n"))
+        #expect(
+            try run("store get /a /c", on: xen(values))
+                == failed(4, "cannot read \"/c\": no such entry (ENOENT)"))
+    }
+
+    @Test("relative paths are this domain's")
+    func relative() throws {
+        #expect(try run("store get domid", on: xen(["/local/domain/0/domid": "0"])) == done("0\n"))
+    }
+
+    @Test("set writes all entries or none")
+    func set() throws {
+        let good = try xen()
+        #expect(run(#"store set --mode n0,r3 /a 1 /b/c \x00\n"#, on: good) == done(""))
+        #expect(good.now.store!.entries["/a"] == .init(value: [49], permissions: ["n0", "r3"]))
+        #expect(good.now.store!.entries["/b/c"]!.value == [0, 10])
+        let raw = try xen()
+        #expect(run(#"store set --raw /a \n"#, on: raw) == done(""))
+        #expect(raw.now.store!.value("/a") == "\\n")
+        for (line, error) in [
+            ("/a 1 //b 2", "\"//b\" has an empty name in it"),
+            (#"/a 1 /b \q"#, #"value "\q" has a \ that is not of \n \r \t \\ \xNN"#),
+            ("/a 1 /b", "store set needs a VALUE for each PATH"),
+            ("/a", "store set needs PATH VALUE..."),
+        ] {
+            let bad = try xen()
+            #expect(run("store set \(line)", on: bad) == failed(2, error))
+            #expect(bad.now.store!.entries.count == 1)
+        }
+    }
+
+    @Test("list prints names, or a tree as xenstore-ls does")
+    func list() throws {
+        let values = ["/a/one": "1", "/a/two/deep": "2\n", "/b": ""]
+        #expect(try run("store list /a", on: xen(values)) == done("one\ntwo\n"))
+        #expect(try run("store list", on: xen(values)) == done("a\nb\n"))
+        #expect(
+            try run("store list --tree /a", on: xen(values))
+                == done("one = \"1\"\ntwo = \"\"\n deep = \"2\\n\"\n"))
+        #expect(
+            try run("store list --full", on: xen(values))
+                == done(
+                    "/a = \"\"\n/a/one = \"1\"\n/a/two = \"\"\n/a/two/deep = \"2\\n\"\n/b = \"\"\n"
+                ))
+        #expect(
+            try run("store list /a /b", on: xen(values)) == failed(2, "unexpected word \"/b\""))
+    }
+
+    @Test("watch prints paths as they change, from the watch itself on")
+    func watch() throws {
+        let watched = try xen(["/a": "1"]) {
+            $0.happenings = [
+                .act { $0.store!.set("/a/b", [1]) }, .act { $0.store!.set("/a", nil) },
+            ]
+        }
+        #expect(run("store watch --count 3 /a", on: watched) == done("/a\n/a/b\n/a\n"))
+        let late = try xen()
+        #expect(
+            run("store watch --deadline 2 /a", on: late)
+                == Ended(
+                    code: 5, output: "/a\n", errors: "mini-grant: no more changes came in time\n"))
+    }
+
+    @Test("wait takes any value, one value, or that there is none")
+    func wait() throws {
+        let changes: [FakeXen.Happening] = [
+            .act { $0.store!.set("/a", [49]) }, .act { $0.store!.set("/a", [50, 10]) },
+            .act { $0.store!.set("/a", nil) },
+        ]
+        func waiting(_ line: String) throws -> Ended {
+            run("store wait \(line)", on: try xen { $0.happenings = changes })
+        }
+        #expect(try waiting("/a") == done("1\n"))
+        #expect(try waiting(#"--value 2\n /a"#) == done("2\\n\n"))
+        #expect(try waiting("--gone /a") == done(""))
+        #expect(try waiting("--value 3 --deadline 3 /a") == failed(5, "\"/a\" was not so in time"))
+    }
+
+    @Test("mkdir, rm and chmod change what they say")
+    func others() throws {
+        let store = try xen(["/a/b": "1"])
+        #expect(run("store mkdir /m /n", on: store) == done(""))
+        #expect(run("store rm /a", on: store) == done(""))
+        #expect(store.now.store!.entries.keys.sorted() == ["", "/m", "/n"])
+        #expect(run("store chmod /m r0 b5", on: store) == done(""))
+        #expect(run("store chmod /m", on: store) == done("r0\nb5\n"))
+        #expect(
+            try run("store chmod /m x", on: xen(["/m": ""]))
+                == failed(2, "the modes are not n, r, w or b with the number of a domain"))
+    }
+
+    @Test("words that no verb takes are refused")
+    func words() throws {
+        #expect(
+            try run("store", on: xen()) == failed(2, "no subcommand is named; --help lists them"))
+        #expect(
+            try run("store put /a", on: xen())
+                == failed(2, "there is no subcommand \"store put\"; --help lists them"))
+        #expect(try run("store get", on: xen()) == failed(2, "store get needs PATH..."))
+        #expect(
+            try run("store get --gone /a", on: xen())
+                == failed(2, "unknown option \"--gone\"; --help lists them"))
+        for verb in ["get", "set", "list", "watch", "wait", "mkdir", "rm", "chmod"] {
+            let ended = try run("store \(verb) --help", on: xen())
+            #expect(ended.code == 0 && ended.output.hasPrefix("Usage: mini-grant store \(verb) "))
+            #expect(try run("store --help", on: xen()).output.contains("\n  \(verb) "))
+        }
+    }
+
+    @Test("without a store the line says why, and the code is 3")
+    func noStore() throws {
+        #expect(
+            try run(
+                "store get /a",
+                on: FakeXen {
+                    $0.isXen = false; $0.files = [:]
+                }
+            ).code == 3)
+    }
+
+    @Test(
+        "every call that fails gives one line and leaves nothing",
+        arguments: [
+            "store set --mode n0 /a 1 /b 2", "store get /x", "store list --tree /",
+            "store watch --count 2 /x", "store wait --value 2 /x", "store chmod /x",
+        ])
+    func everyCall(line: String) throws {
+        func model(_ failing: (Int, Errno)?) throws -> FakeXen {
+            try xen(["/x": "1"]) {
+                $0.happenings = [.act { $0.store!.set("/x", [50]) }]
+                $0.failing = failing.map { (call: $0.0, errno: $0.1) }
+            }
+        }
+        let whole = try model(nil)
+        #expect(run(line, on: whole).code == 0)
+        for call in 1...whole.now.calls.count {
+            for errno in [Errno.inputOutput, .noMemory, .interrupted, .again] {
+                let failing = try model((call, errno))
+                let ended = run(line, on: failing)
+                let lines = ended.errors.split(separator: "\n").count
+                #expect(ended.code == 0 ? lines == 0 : lines == 1, "\(line), \(call), \(ended)")
+                #expect([0, 1, 3, 4, 5].contains(ended.code), "\(line), \(call), \(ended)")
+            }
+        }
+    }
+}
