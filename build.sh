@@ -80,8 +80,9 @@ need_xen() {
 
 # --- the release: Embedded Swift, no C library ------------------------------------------------
 
-# compile ARCH: out/ARCH/mini
+# compile ARCH [MAIN NAME]: out/ARCH/mini; or out/ARCH/NAME, with MAIN in the place of main.swift.
 compile() {
+    local main=${2:-Sources/Mini/main.swift} name=${3:-mini}
     local arch=$1 target cpu emulation libraries=() placing=()
     case $arch in
     x86_64) target=x86_64-unknown-none-elf cpu=x86-64 emulation=elf_x86_64 ;;
@@ -104,15 +105,16 @@ compile() {
         objects+=("$object")
     done
     local sources
-    mapfile -t sources < <(find Sources/Mini -name '*.swift' | LC_ALL=C sort)
-    swiftc -target "$target" -Xcc -march="$cpu" -enable-experimental-feature Embedded -wmo -static-stdlib -O \
+    mapfile -t sources < <((find Sources/Mini -name '*.swift' ! -name main.swift && echo "$main") | LC_ALL=C sort)
+    swiftc -target "$target" -Xcc -march="$cpu" -enable-experimental-feature Embedded -wmo -static-stdlib -Osize \
         -swift-version 6 -strict-memory-safety -enforce-exclusivity=unchecked \
         -I "$toolchain/lib/swift/embedded" -I Sources/CShim/include \
         -Xfrontend -disable-stack-protector -Xfrontend -function-sections \
         -file-prefix-map "$root"=. -module-name Mini \
-        -c "${sources[@]}" -o "$out/objects/mini.swift.o"
-    "$(tool ld.lld)" -m "$emulation" -static "${placing[@]}" --gc-sections -z noexecstack -z norelro --build-id=none -s \
-        -o "$out/mini" "${objects[@]}" "$out/objects/mini.swift.o" "${libraries[@]}"
+        -c "${sources[@]}" -o "$out/objects/$name.swift.o"
+    "$(tool ld.lld)" -m "$emulation" -static "${placing[@]}" --gc-sections --icf=all -z noexecstack -z norelro --build-id=none -s \
+        -o "$out/$name" "${objects[@]}" "$out/objects/$name.swift.o" "${libraries[@]}"
+    [[ $name == mini ]] || return 0
     local applet
     for applet in mini-launch mini-grant mini-init mini-pack; do ln -sf mini "$out/$applet"; done
 }
@@ -192,6 +194,7 @@ lint() {
     swift format lint --strict -r Sources Tests Package.swift
     if command -v shellcheck >/dev/null; then
         shellcheck -S warning build.sh .ci/run Tests/*.sh Tests/xen/*.sh
+        shellcheck -S warning -s sh -e SC2154 Tests/compare/cases.sh
         # The parts are pieces of one script.
         shellcheck -S warning -s dash -e SC1090,SC2034,SC2154 Tests/xen/guest/*
     fi
@@ -207,8 +210,23 @@ test_all() {
     need_xen
     local good=0
     Tests/system.sh || good=1
+    Tests/compare.sh || good=1
     Tests/xen.sh || good=1
     return $good
+}
+
+bench() {
+    build x86_64 i386
+    guests
+    need_xen
+    compile x86_64 Tests/xen/bench/main.swift grantbench
+    Tests/bench.sh "$@"
+}
+
+compare() {
+    build x86_64 i386
+    guests
+    Tests/compare.sh
 }
 
 usage() {
@@ -218,6 +236,7 @@ usage: ./build.sh [command]
   run [words]      build and start the demo guest; with words: mini-launch WORDS
   run xen          boot Xen in QEMU: a prompt in dom0 with mini-grant, and a second domain
   test             every test: lint, both builds, unit tests, system tests, a real Xen
+  compare          the same guests on every host that there is: the same output (docs/compare.md)
   bench            measure speed and size, as ratios against peers
   initramfs        make out/ARCH/initramfs.cpio: mini as the init, and the demo guest
   guests           build the small guest kernels of Tests/Guests into out/guests
@@ -235,7 +254,8 @@ initramfs) initramfs ;;
 oracle) oracle ;;
 run) shift && run "$@" ;;
 test) shift && test_all "$@" ;;
-bench) shift && build x86_64 i386 && guests && exec Tests/bench.sh "$@" ;;
+bench) shift && bench "$@" ;;
+compare) compare ;;
 lint) lint ;;
 clean) rm -rf out .build ;;
 help | --help | -h) usage ;;

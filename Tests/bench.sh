@@ -91,6 +91,31 @@ for what in write read; do
 done
 rm -f "$disk"
 
+# --- networks -----------------------------------------------------------------------------------------
+# Our own guest sends back datagrams of 1472 bytes (frames of 1514), 64 on their way at a time, through
+# a tap in a network namespace; all of them go both ways. Between two guests frames of 1514 bytes go to
+# and fro one at a time, so that the figure is one of round trips.
+if unshare --net ip tuntap add dev tap9 mode tap 2>/dev/null; then
+    "$clang" -O2 -o "$out/datagrams" Tests/bench/datagrams.c
+    # shellcheck disable=SC2016
+    speed=$(unshare --net bash -c 'ip link set lo up
+        "$1" --tunnet 10.7.0.1 out/guests/responder </dev/null >/dev/null &
+        for try in {1..50}; do "$2" 10.7.0.2 10 64 1 >/dev/null 2>&1 && break; sleep 0.1; done
+        "$2" 10.7.0.2 100000 1472 64
+        echo off >/dev/udp/10.7.0.2/9; wait' - "$launch" "$out/datagrams")
+    row "tap, our own guest, MB/s each way" "$(cut -d' ' -f4 <<<"$speed")" ">= 20" ""
+else
+    echo "SKIP  tap: no tap can be made in a network namespace here"
+fi
+net=$(mktemp -u)
+"$launch" --sharenet "$net" out/guests/neighbours echo </dev/null >/dev/null &
+child=$!
+sleep 0.5
+trips=$("$launch" --sharenet "$net" out/guests/neighbours measure </dev/null | awk '/trips/ { print $1 }')
+wait $child
+rm -f "$net"
+row "two guests on a shared network, round trips a second" "$trips" "" ""
+
 # --- a real Linux -----------------------------------------------------------------------------------
 # MINI_KERNELS names a folder with era1/bzImage and initrd.cpio.gz, whose init powers off at
 # once with run=off on the command line; kernels are not part of the project.
@@ -106,3 +131,7 @@ if [[ -n ${MINI_KERNELS:-} && -e $MINI_KERNELS/era1/bzImage && -n $qemu ]]; then
 else
     echo "SKIP  boot of a real Linux: MINI_KERNELS does not name a folder with kernels"
 fi
+
+# --- grants -----------------------------------------------------------------------------------------
+# shellcheck source=Tests/xen/bench.sh
+source Tests/xen/bench.sh

@@ -121,6 +121,31 @@ private func askAll(_ network: Network) {
     line(" lost")
 }
 
+/// Frames to and fro, one at a time, for a second.
+private func measure(_ network: Network) {
+    startClock(period: 1_000_000_000)
+    var trips: UInt32 = 0
+    while ticks == 0 {
+        header(network.frame, ask, network)
+        network.send(network.frame, 1514)
+        var isBack = false
+        while !isBack && ticks == 0 {
+            call(.halt)
+            disableInterrupts()
+            for index in 0..<Network.buffers where network.count(index) > 0 {
+                if short(network.buffer(index) + 12) == answerType { isBack = true }
+                network.release(index)
+            }
+        }
+        trips += 1
+    }
+    stopClock()
+    header(network.frame, endType, network)
+    network.send(network.frame, 60)
+    put(trips)
+    line(" trips")
+}
+
 private func flood(_ network: Network) {
     var (sent, taken): (UInt32, UInt32) = (0, 0)
     let start = now()
@@ -194,6 +219,7 @@ guard network.open(number: UInt8(truncatingIfNeeded: network.me + 1)) == 1 else 
 }
 if commandLine(has: "echo") { echo(network) }
 if commandLine(has: "ask") { askAll(network) }
+if commandLine(has: "measure") { measure(network) }
 if commandLine(has: "flood") { flood(network) }
 if commandLine(has: "hostile") { hostile(network) }
 if commandLine(has: "crossing") {

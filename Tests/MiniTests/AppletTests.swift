@@ -31,26 +31,21 @@ private func manual(_ page: String) throws -> String {
         #expect(run("/opt/mini.new mini-launch --version").output == "mini-launch 0.1\n")
     }
 
-    @Test("alone or with --help it lists the applets that it has, and no others")
+    @Test("alone or with --help it lists its applets")
     func list() {
         for line in ["mini", "mini --help"] {
             let (code, output, errors) = run(line)
             #expect(code == 0)
             #expect(errors == "")
-            #expect(output.contains("  mini-launch "))
-            #expect(output.contains("  mini-grant ") && !output.contains("mini-init"))
+            for name in ["mini-launch", "mini-grant", "mini-pack", "mini-init"] {
+                #expect(output.contains("  \(name) "))
+            }
+            #expect(output.matches(of: /\n  mini-/).count == Applet.table.count)
         }
     }
 
     @Test("--version tells the version")
     func version() { #expect(run("mini --version") == (0, "mini 0.1\n", "")) }
-
-    @Test("an applet that comes later says so in one line", arguments: ["mini-init"])
-    func absent(name: String) {
-        let answer = "\(name): this build of mini does not have that applet\n"
-        #expect(run(name) == (2, "", answer))
-        #expect(run("mini \(name)") == (2, "", answer))
-    }
 
     @Test("an unknown applet or option is refused")
     func unknown() {
@@ -74,6 +69,8 @@ private func manual(_ page: String) throws -> String {
     @Test("the manual page of mini names the applets")
     func overview() throws {
         let page = try manual("mini.1").replacing("\\-", with: "-")
-        for applet in Applet.table { #expect(page.contains(".BR \(applet.name) (1)")) }
+        for applet in Applet.table {
+            #expect(page.matches(of: try Regex("\\.BR \(applet.name) \\([18]\\)")).count >= 2)
+        }
     }
 }

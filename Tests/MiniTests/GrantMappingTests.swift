@@ -158,6 +158,20 @@ private func map(
         #expect(xen.now.notified == [40])
     }
 
+    @Test("what failed first is told, not what failed while it was undone")
+    func firstFailure() throws {
+        let whole = try FakeXen()
+        whole.grant([17], of: 3)
+        #expect(map([17, 20], on: whole) == fault(20, -3))
+        // The last request takes the index back.
+        let release = try #require(
+            whole.now.calls.lastIndex(of: SystemCall.Number.control.rawValue))
+        let xen = try FakeXen { $0.failing = (release + 1, .inputOutput) }
+        xen.grant([17], of: 3)
+        #expect(map([17, 20], on: xen) == fault(20, -3))
+        #expect(xen.now.left == [])
+    }
+
     @Test("the module's limit is named when it is hit")
     func limit() throws {
         let xen = try FakeXen {

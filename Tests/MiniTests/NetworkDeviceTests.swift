@@ -225,6 +225,8 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
             _ = guest.network.handle(.readable, on: guest.device)
         }
         #expect(guest.network.watched == nil && !guest.network.isWaiting)
+        #expect(guest.network.takeFailure() == Errno(rawValue: 77))
+        #expect(guest.network.takeFailure() == nil)
         #expect(guest.used(0) == 0)
         #expect(guest.network.handle(.readable, on: guest.device) == nil)
     }

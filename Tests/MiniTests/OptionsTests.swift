@@ -64,6 +64,21 @@ private func error(_ line: String) -> String {
             ])
     }
 
+    @Test("the original's options count wherever they stand, as they did for it")
+    func original() throws {
+        let line = "32 vmlinux --initrd=i root=/dev/lgba -v --block disk --other"
+        let whole = try settings(line)
+        #expect(whole.plan.mebibytes == 32 && whole.plan.kernel == "vmlinux")
+        #expect(whole.plan.initrd == "i" && whole.isVerbose)
+        #expect(whole.plan.devices.count == 1)
+        #expect(whole.plan.arguments.map(string) == ["root=/dev/lgba", "--other"])
+        #expect(try settings("-v 64 --initrd i k").plan.initrd == "i")
+        #expect(try !settings("k -- --verbose").isVerbose)
+        #expect(try settings("-- --verbose -v").plan.kernel == "--verbose")
+        #expect(error("64 k --initrd") == "option --initrd needs an argument")
+        #expect(error("64 k --verbose=yes") == "option --verbose takes no argument")
+    }
+
     @Test("two dashes end the options, so that a kernel's name may begin with one")
     func dashes() throws {
         #expect(try settings("-- --help").plan.kernel == "--help")

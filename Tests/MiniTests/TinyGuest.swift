@@ -111,11 +111,13 @@ final class TinyGuest {
 
     init(
         _ era: GuestABI.Era = .era1, pageLimit: UInt32 = TinyGuest.pages,
+        prepare: (GuestMemory) throws -> Void = { _ in },
         handler: (inout Assembler) -> Void = { $0.spin() },
         user: (inout Assembler) -> Void = { $0.spin() },
         code: (inout Assembler) -> Void
     ) throws {
         memory = try GuestMemory(count: Self.count)
+        try prepare(memory)
         let abi = GuestABI(era: era)
         host = try Host(memory: memory, abi: abi)
         fields = abi.data

@@ -1,7 +1,7 @@
 // Datagrams to port 7 of a host that sends them back, so many at a time; each has its number
 // and a pattern, and is compared when it returns.
 //   datagrams ADDRESS COUNT SIZE WINDOW
-// prints: datagrams back, damaged or out of order, seconds, MB a second in each direction.
+// prints: datagrams back, damaged, seconds, MB a second in each direction, overtaken by others.
 #include <arpa/inet.h>
 #include <poll.h>
 #include <stdio.h>
@@ -32,7 +32,7 @@ int main(int argc, char **argv) {
         return perror("datagrams"), 1;
     int room = 4 << 20;
     setsockopt(s, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
-    unsigned sent = 0, back = 0, bad = 0, next = 0;
+    unsigned sent = 0, back = 0, bad = 0, late = 0, next = 0;
     double start = now();
     while (next < count) {
         while (sent < count && sent - next < window) {
@@ -52,10 +52,11 @@ int main(int argc, char **argv) {
         if (got >= (ssize_t)sizeof number) memcpy(&number, data, sizeof number);
         fill(wanted, size, number);
         back++;
-        if (got != (ssize_t)size || number < next || number >= sent || memcmp(data, wanted, size)) bad++;
+        if (got != (ssize_t)size || number >= sent || memcmp(data, wanted, size)) bad++;
+        else if (number < next) late++;
         else next = number + 1;
     }
     double seconds = now() - start;
-    printf("%u %u %.3f %.1f\n", back, bad, seconds, back * (double)size / 1e6 / seconds);
+    printf("%u %u %.3f %.1f %u\n", back, bad, seconds, back * (double)size / 1e6 / seconds, late);
     return 0;
 }

@@ -32,3 +32,15 @@ if (cd "$work/elsewhere" && ./build.sh build) >"$work/log" 2>&1; then
 else
     not_ok "a build in another folder succeeds" "$(tail -n 3 "$work/log")"
 fi
+
+# Structures of the kernel's, as CShim has them, on both architectures.
+clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
+[[ -x $clang ]] || clang=clang
+for target in x86_64 i686; do
+    if "$clang" -target $target-linux-gnu -fsyntax-only -Wall -ISources/CShim/include -isystem /usr/include \
+        -isystem /usr/include/x86_64-linux-gnu Tests/ABI/structures.c >"$work/log" 2>&1; then
+        ok "$target: structures are as the kernel's headers have them"
+    else
+        not_ok "$target: structures are as the kernel's headers have them" "$(head -n 5 "$work/log")"
+    fi
+done

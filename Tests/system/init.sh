@@ -11,7 +11,7 @@ boot() {
     # shellcheck disable=SC2016
     (timeout -k 5 60 unshare --user --map-root-user --pid --fork --mount --kill-child sh -c '
         mount -t proc proc /proc && mount --bind "$1" /proc/cmdline && exec "$2"
-    ' sh "$work/cmdline" "$binary" </dev/null >"$work/out" 2>&1) 2>/dev/null
+    ' sh "$work/cmdline" "$binary" </dev/null >"$work/out" 2>&1; exit $?) 2>/dev/null
     code=$?
     output=$(<"$work/out")
 }

@@ -74,6 +74,9 @@ xen_tree_common() {
     mkdir -p "$tree"/{bin,dev,proc,sys,run,tmp,modules,tests}
     cp "$xen/root/bin/busybox" "$tree/bin/busybox"
     cp "${MINI_OUT:-$root/out}/x86_64/mini" "$tree/bin/mini"
+    # The bench's program, where `build.sh bench` has made it.
+    [[ ! -e ${MINI_OUT:-$root/out}/x86_64/grantbench ]] ||
+        cp "${MINI_OUT:-$root/out}/x86_64/grantbench" "$tree/bin/mini-grantbench"
     for module in mini-launch mini-grant mini-init; do ln -sf mini "$tree/bin/$module"; done
     for module in "${xen_modules[@]}"; do
         cp "$(find "$xen/root/lib/modules" -name "$module.ko")" "$tree/modules/"
@@ -134,7 +137,7 @@ xen_peers() {
     clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
     [[ -x $clang ]] || clang=clang
     mkdir -p "$xen/peers"
-    for source in "$root"/Tests/xen/peers/*.c; do
+    for source in "$root"/Tests/xen/peers/*.c "$root/Tests/bench/measure.c"; do
         "$clang" -static -O2 -Wall -Wextra -Werror -I "$xen/root/usr/include" -s -o "$xen/peers/$(basename "$source" .c)" \
             "$source" -L "$xen/root/$debian_libraries" \
             -Wl,--start-group -lxenvchan -lxengnttab -lxenevtchn -lxenstore -lxentoolcore -lxentoollog -Wl,--end-group ||

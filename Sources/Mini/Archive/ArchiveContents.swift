@@ -51,14 +51,15 @@ struct ArchiveContents {
     private(set) var members: [ArchiveMember] = []
 
     /// Puts in a member, and the directories above it that are missing.
-    /// - Throws: if its place is taken, or lies in something that is no directory. A directory may be named twice:
-    ///   the later one counts.
+    /// - Throws: if its place is taken, or lies in something that is no directory. A directory
+    ///   may be named twice: the first one counts.
     mutating func add(_ member: ArchiveMember) throws(ArchiveError) {
         guard !member.path.isRoot else {
-            guard member.isDirectory else { throw .isRoot(Text("/")) }
+            guard member.isDirectory else { throw .isRoot("/") }
             return
         }
-        for parent in member.path.parents {
+        for index in member.path.text.bytes.indices {
+            guard let parent = member.path.parent(endingAt: index) else { continue }
             try put(
                 ArchiveMember(path: parent, mode: FileMode.directory | 0o755, isImplied: true))
         }
@@ -71,12 +72,11 @@ struct ArchiveContents {
             members.insert(member, at: index)
             return
         }
-        if member.isImplied {
-            if !members[index].isDirectory { throw .notADirectory(member.path.text) }
-        } else if !member.isDirectory && members[index].isImplied {
+        let present = members[index]
+        if member.isDirectory && present.isDirectory {
+            if present.isImplied { members[index] = member }
+        } else if member.isImplied || present.isImplied {
             throw .notADirectory(member.path.text)
-        } else if member.isDirectory && members[index].isDirectory {
-            members[index] = member
         } else {
             throw .exists(member.path.text)
         }

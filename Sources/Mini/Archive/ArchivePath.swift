@@ -45,15 +45,9 @@ struct ArchivePath: Equatable {
         text = path
     }
 
-    /// The directories that it lies in, outermost first, without the root.
-    var parents: [ArchivePath] {
-        var parents: [ArchivePath] = []
-        var parent = Text()
-        for byte in text.bytes {
-            if byte == Self.slash { parents.append(ArchivePath(normal: parent)) }
-            parent.append(byte)
-        }
-        return parents
+    /// The directory that a slash in it ends; nil if no slash stands there.
+    func parent(endingAt index: Int) -> ArchivePath? {
+        text.bytes[index] == Self.slash ? ArchivePath(normal: text.prefix(index)) : nil
     }
 
     /// The order of members: by bytes, so that a directory comes before what is in it.

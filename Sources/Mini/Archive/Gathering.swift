@@ -2,56 +2,48 @@
 // a directory that was named. A link that was named is followed, one in a directory is kept.
 
 struct Gathering {
-    private(set) var contents = ArchiveContents()
+    private(set) var contents: ArchiveContents
     /// The file that the archive will replace, which cannot be packed into it.
-    private let archive: FileStatus?
+    private let archive: FileIdentity?
 
-    init(archive: FileStatus?) { self.archive = archive }
-
-    /// Adds what is no file of this machine's.
-    mutating func add(_ member: ArchiveMember) throws(ArchiveError) { try contents.add(member) }
+    /// - Parameter contents: what is no file of this machine's.
+    init(_ contents: ArchiveContents, archive: FileIdentity?) {
+        self.contents = contents
+        self.archive = archive
+    }
 
     /// Adds a file, with all that is in it if it is a directory.
-    /// - Parameter permissions: instead of its own.
-    @inline(never)
+    /// - Parameters:
+    ///   - permissions: instead of its own.
+    ///   - isNamed: true for what a person named.
     mutating func add(
-        _ name: Text, at path: ArchivePath, permissions: UInt32?
+        _ name: Text, at path: ArchivePath, permissions: UInt32? = nil, isNamed: Bool
     ) throws(ArchiveError) {
-        let status = try Self.status(name, followsLink: true)
+        let status: FileStatus
+        do throws(Errno) { status = try FileStatus.of(name, followsLink: isNamed) } catch {
+            throw .host("examine", name: name, error)
+        }
         if path.isRoot && status.kind != .directory { throw .isRoot(name) }
-        try add(name, status, at: path, permissions: permissions)
+        try addAlone(name, status, at: path, permissions: permissions)
         guard status.kind == .directory else { return }
-        var directories = [(name, path)]
-        while let (name, path) = directories.popLast() {
-            try addEntries(of: name, at: path, &directories)
-        }
-    }
-
-    private mutating func addEntries(
-        of directory: Text, at path: ArchivePath, _ directories: inout [(Text, ArchivePath)]
-    ) throws(ArchiveError) {
         let entries: [Text]
-        do throws(Errno) { entries = try Files.names(in: directory) } catch {
-            throw .host("read directory", name: directory, error)
+        do throws(Errno) { entries = try Files.names(in: name) } catch {
+            throw .host("read directory", name: name, error)
         }
+        let folder: Text = name.bytes.last == UInt8(ascii: "/") ? name : "\(name)/"
         for entry in entries {
-            let separator: Text = directory.bytes.last == UInt8(ascii: "/") ? "" : "/"
-            let name: Text = "\(directory)\(separator)\(entry)"
-            let place = try path.appending(entry)
-            let status = try Self.status(name, followsLink: false)
-            try add(name, status, at: place, permissions: nil)
-            if status.kind == .directory { directories.append((name, place)) }
+            try add("\(folder)\(entry)", at: try path.appending(entry), isNamed: false)
         }
     }
 
     @inline(never)
-    private mutating func add(
+    private mutating func addAlone(
         _ name: Text, _ status: FileStatus, at path: ArchivePath, permissions: UInt32?
     ) throws(ArchiveError) {
         let type = status.mode & FileMode.type
         var body = ArchiveMember.Body.none
         if type == FileMode.regular {
-            if let archive, archive.identity == status.identity {
+            if status.identity == archive {
                 throw .isArchive(name)
             }
             guard let size = UInt32(exactly: status.size) else {
@@ -67,14 +59,5 @@ struct Gathering {
             ArchiveMember(
                 path: path, mode: type | (permissions ?? status.mode & FileMode.permissions),
                 number: status.number, body: body))
-    }
-
-    @inline(never)
-    private static func status(
-        _ name: Text, followsLink: Bool
-    ) throws(ArchiveError) -> FileStatus {
-        do throws(Errno) { return try FileStatus.of(name, followsLink: followsLink) } catch {
-            throw .host("examine", name: name, error)
-        }
     }
 }

@@ -9,31 +9,32 @@ struct Packer: ~Copyable {
     /// Held back while there is something to clean up.
     private let signals: SignalQueue?
 
-    /// Writes an archive to standard output.
-    /// - Parameter time: what all members get, in seconds since 1970.
-    static func writeToOutput(_ contents: ArchiveContents, time: UInt32) throws(ArchiveError) {
-        var packer = Packer(name: "-", output: BufferedOutput(1), signals: nil)
+    /// Where an archive goes.
+    enum Destination { case standardOutput, existingDevice, file }
+
+    /// Writes an archive.
+    /// - Parameters:
+    ///   - time: what all members get, in seconds since 1970.
+    ///   - name: its file's, for messages where there is none.
+    static func write(
+        _ contents: ArchiveContents, time: UInt32, to destination: Destination, _ name: Text
+    ) throws(ArchiveError) {
+        if destination == .file { return try replace(name, contents, time: time) }
+        let file =
+            destination == .standardOutput
+            ? Descriptor(owning: 1) : try open(name, .writeOnly, "open", for: name)
+        var packer = try Packer(name: name, file.number, signals: nil)
         try packer.write(contents, time: time)
     }
 
-    /// Writes an archive to a file.
-    /// - Parameters:
-    ///   - existing: what is there under that name.
-    ///   - time: what all members get, in seconds since 1970.
-    static func write(
-        _ contents: ArchiveContents, time: UInt32, to name: Text, existing: FileStatus?
+    private static func replace(
+        _ name: Text, _ contents: ArchiveContents, time: UInt32
     ) throws(ArchiveError) {
-        if let existing, existing.mode & FileMode.type != FileMode.regular {
-            let file = try open(name, .writeOnly, "open", for: name)
-            var packer = Packer(name: name, output: BufferedOutput(file.number), signals: nil)
-            try packer.write(contents, time: time)
-            return
-        }
         let signals = try holdSignals(name)
         let temporary: Text = "\(name).\(Process.identifier)"
         let file = try open(temporary, .createNew, "create", for: name)
-        var packer = Packer(name: name, output: BufferedOutput(file.number), signals: signals)
         do throws(ArchiveError) {
+            var packer = try Packer(name: name, file.number, signals: signals)
             try packer.write(contents, time: time)
             do throws(Errno) {
                 try file.synchronize()
@@ -42,6 +43,17 @@ struct Packer: ~Copyable {
         } catch {
             try? Files.remove(temporary)
             throw error
+        }
+    }
+
+    @inline(never)
+    private init(
+        name: Text, _ descriptor: Int32, signals: consuming SignalQueue?
+    ) throws(ArchiveError) {
+        self.name = name
+        self.signals = signals
+        do throws(Errno) { output = try BufferedOutput(descriptor) } catch {
+            throw .host("get memory to write", name: name, error)
         }
     }
 

@@ -3,8 +3,6 @@
 /// A wrong use of an applet, which ends it with code 2, or what went wrong with Xen.
 enum CommandError: Error, Equatable {
     case unknownApplet(Text)
-    /// An applet's name without the applet in this build.
-    case absentApplet
     case unknownOption(Text)
     case missingArgument(option: Text)
     case unwantedArgument(option: Text)
@@ -47,7 +45,6 @@ enum CommandError: Error, Equatable {
     var text: Text {
         switch self {
         case .unknownApplet(let name): "there is no applet \(quoted: name); --help lists them"
-        case .absentApplet: "this build of mini does not have that applet"
         case .unknownOption(let option): "unknown option \(quoted: option); --help lists them"
         case .missingArgument(let option): "option \(option) needs an argument"
         case .unwantedArgument(let option): "option \(option) takes no argument"

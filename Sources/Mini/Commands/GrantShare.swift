@@ -75,6 +75,12 @@ private final class Publication {
 
     init(_ value: Text, at path: Text, for domain: DomainID) throws(GrantError) {
         self.path = try StorePath(named: path)
+        let room = StoreMessage.largestRequest - path.bytes.count - 1
+        guard value.bytes.count <= room else {
+            throw .limit(
+                "the references need \(value.bytes.count) bytes, and the store has room for \(room) at \(quoted: path)"
+            )
+        }
         store = try XenStore(deadline: .after(XenStore.patience))
         isThere = true
         try store.publish(value, at: self.path, for: domain)

@@ -22,16 +22,19 @@ struct LaunchSettings {
                 apply: { (settings, word) throws(CommandError) in try settings.setMemory(word) }),
             Option(
                 name: "--initrd", argument: "FILE", help: "what the kernel unpacks or mounts first",
+                standsAnywhere: true,
                 apply: { (settings, word) throws(CommandError) in settings.plan.initrd = word }),
             Option(
                 name: "--block", argument: "FILE",
                 help: "a disk, ,ro behind it for read-only; up to 15 devices",
+                standsAnywhere: true,
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(.block(DiskRequest(word)))
                 }),
             Option(
                 name: "--tunnet", argument: "LINK",
                 help: "a network to the host: IP address of its end, or bridge:NAME",
+                standsAnywhere: true,
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(.network(try NetworkArgument.tunnel(word)))
                 }),
@@ -43,7 +46,7 @@ struct LaunchSettings {
                 }),
             Option(
                 name: "--sharenet", argument: "FILE",
-                help: "a network of all guests that name this file",
+                help: "a network of all guests that name this file", standsAnywhere: true,
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(.network(.shared(word)))
                 }),
@@ -58,7 +61,8 @@ struct LaunchSettings {
                 name: "--check", argument: nil, help: "say what KERNEL is, do not start it",
                 apply: { (settings, _) throws(CommandError) in settings.isCheck = true }),
             Option(
-                name: "--verbose", argument: nil, help: "say what is done, on standard error",
+                name: "--verbose", shortName: "-v", argument: nil,
+                help: "say what is done, on standard error", standsAnywhere: true,
                 apply: { (settings, _) throws(CommandError) in settings.isVerbose = true }),
             Option(
                 name: "--help", argument: nil, help: "print this",
@@ -71,7 +75,7 @@ struct LaunchSettings {
 
     /// - Parameter words: without the applet's name.
     init(_ words: ArraySlice<Text>) throws(CommandError) {
-        var rest = try Options.read(words, Self.table, into: &self)
+        var rest = try Options.readAll(words, Self.table, into: &self)
         if wantsHelp || wantsVersion { return }
         // The first word is the memory if it looks like that, a kernel follows it, and the
         // memory is not known yet. So a kernel may be called 64.
@@ -210,7 +214,7 @@ enum LaunchCommand {
             Usage: \(name) [OPTIONS] [MEMORY] KERNEL [KERNEL ARGUMENTS...]
             Starts a Linux kernel that speaks lguest: a vmlinux or bzImage of 2.6.23, or
             of the months between it and 2.6.24. MEMORY is a size as for --memory.
-            Whatever follows KERNEL is the kernel's own.
+            What follows KERNEL is the kernel's own, but for the original launcher's options.
 
             Options:
 

@@ -13,7 +13,7 @@ enum NetworkArgument {
         let name = Text(bytes: Array(rest.bytes[..<(comma ?? rest.bytes.endIndex)]))
         let bridge = try interface(name)
         guard let comma else { return .bridge(bridge, nil) }
-        let last = Text(bytes: Array(rest.bytes[(comma + 1)...]))
+        let last = rest.dropping(comma + 1)
         guard let hardware = hardwareAddress(last) else { throw .badHardwareAddress(last) }
         return .bridge(bridge, hardware)
     }

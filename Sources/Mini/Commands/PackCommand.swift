@@ -3,31 +3,25 @@
 
 /// What a command line of mini-pack asks for.
 struct PackSettings {
-    /// A file of this machine's for a place in the archive.
-    struct File: Equatable {
-        var name: Text
-        var path: ArchivePath
-        var permissions: UInt32?
-    }
-
     var archive = Text()
-    var files: [File] = []
-    /// Those that are no files of this machine's.
-    var made: [ArchiveMember] = []
+    /// `FILE[=PATH][,MODE]`, as they were given.
+    var files: ArraySlice<Text> = []
+    /// What is no file of this machine's.
+    var contents = ArchiveContents()
     var wantsHelp = false
     var wantsVersion = false
 
     static var table: [Option<PackSettings>] {
         [
             Option(
-                name: "--dir", argument: "PATH[,MODE]", help: "a directory (755)",
+                name: "--dir", argument: "PATH", help: "a directory; ,MODE may stand behind PATH",
                 apply: { (settings, word) throws(CommandError) in try settings.addDirectory(word) }),
             Option(
                 name: "--link", argument: "PATH=TARGET", help: "a symbolic link",
                 apply: { (settings, word) throws(CommandError) in try settings.addLink(word) }),
             Option(
-                name: "--node", argument: "PATH[,MODE]=c:MAJOR:MINOR",
-                help: "a device, c or b; p alone is a pipe (600)",
+                name: "--node", argument: "PATH=KIND",
+                help: "KIND is c:MAJOR:MINOR, b:MAJOR:MINOR or p, a pipe",
                 apply: { (settings, word) throws(CommandError) in try settings.addNode(word) }),
             Option(
                 name: "--help", argument: nil, help: "print this",
@@ -44,98 +38,99 @@ struct PackSettings {
         if wantsHelp || wantsVersion { return }
         guard let first = rest.first, !first.bytes.isEmpty else { throw .noArchive }
         archive = first
-        for word in rest.dropFirst() { try addFile(word) }
-        if files.isEmpty && made.isEmpty { throw .nothingToPack }
+        files = rest.dropFirst()
+        if files.isEmpty && contents.members.isEmpty { throw .nothingToPack }
     }
 
     // MARK: Members
 
-    /// `FILE[=PATH][,MODE]`. The last `=` counts: one in a file's name wants a path behind it.
-    private mutating func addFile(_ word: Text) throws(CommandError) {
-        let (place, permissions) = Self.withoutMode(word)
-        var name = place
-        var path = place
-        if let (before, behind) = Self.split(place, at: place.bytes.lastIndex(of: Self.equals)) {
-            (name, path) = (before, behind)
-        }
+    /// Finds what a word for a file asks for, and adds it. The last `=` of the word counts: one in a
+    /// file's name wants a path behind it.
+    static func add(_ word: Text, to gathering: inout Gathering) throws(CommandError) {
+        let (place, permissions) = withoutMode(word)
+        let (name, path) = split(place, at: place.lastIndex(of: equals)) ?? (place, place)
         guard !name.bytes.isEmpty else {
             throw .badArgument(option: "FILE", word, why: "names no file")
         }
-        files.append(File(name: name, path: try Self.path(path), permissions: permissions))
+        do throws(ArchiveError) {
+            try gathering.add(
+                name, at: try ArchivePath(path), permissions: permissions, isNamed: true)
+        } catch { throw .archive(error) }
+    }
+
+    @inline(never)
+    private mutating func make(
+        _ path: Text, mode: UInt32, _ number: DeviceNumber = DeviceNumber(),
+        _ body: ArchiveMember.Body = .none
+    ) throws(CommandError) {
+        do throws(ArchiveError) {
+            try contents.add(
+                ArchiveMember(path: try ArchivePath(path), mode: mode, number: number, body: body))
+        } catch { throw .archive(error) }
     }
 
     private mutating func addDirectory(_ word: Text) throws(CommandError) {
-        let (place, permissions) = Self.withoutMode(word)
-        made.append(
-            ArchiveMember(
-                path: try Self.path(place), mode: FileMode.directory | (permissions ?? 0o755)))
+        let (path, permissions) = Self.withoutMode(word)
+        try make(path, mode: FileMode.directory | (permissions ?? 0o755))
     }
 
     /// The first `=` counts: a target may have one.
     private mutating func addLink(_ word: Text) throws(CommandError) {
-        guard let (place, target) = Self.split(word, at: word.bytes.firstIndex(of: Self.equals)),
+        guard let (path, target) = Self.split(word, at: word.firstIndex(of: Self.equals)),
             !target.bytes.isEmpty, target.bytes.count <= ArchivePath.longest
         else { throw .badArgument(option: "--link", word, why: "is not PATH=TARGET") }
-        made.append(
-            ArchiveMember(
-                path: try Self.path(place), mode: FileMode.link | 0o777, body: .target(target)))
+        try make(path, mode: FileMode.link | 0o777, DeviceNumber(), .target(target))
     }
 
     private mutating func addNode(_ word: Text) throws(CommandError) {
-        guard let (place, kind) = Self.split(word, at: word.bytes.lastIndex(of: Self.equals)),
+        guard let (place, kind) = Self.split(word, at: word.lastIndex(of: Self.equals)),
             let (type, number) = Self.node(kind)
         else {
             throw .badArgument(option: "--node", word, why: "is not PATH=c:MAJOR:MINOR, b:… or p")
         }
         let (path, permissions) = Self.withoutMode(place)
-        made.append(
-            ArchiveMember(
-                path: try Self.path(path), mode: type | (permissions ?? 0o600), number: number))
+        try make(path, mode: type | (permissions ?? 0o600), number)
     }
 
     // MARK: Words
 
     private static let equals = UInt8(ascii: "=")
 
-    private static func path(_ word: Text) throws(CommandError) -> ArchivePath {
-        do throws(ArchiveError) { return try ArchivePath(word) } catch { throw .archive(error) }
-    }
-
+    @inline(never)
     private static func split(_ word: Text, at index: Int?) -> (Text, Text)? {
-        guard let index else { return nil }
-        return (
-            Text(bytes: Array(word.bytes[..<index])), Text(bytes: Array(word.bytes[(index + 1)...]))
-        )
+        index.map { (word.prefix($0), word.dropping($0 + 1)) }
     }
 
     /// Takes off a comma with three or four octal digits behind it.
+    @inline(never)
     private static func withoutMode(_ word: Text) -> (Text, UInt32?) {
-        guard let comma = word.bytes.lastIndex(of: UInt8(ascii: ",")) else { return (word, nil) }
-        let digits = word.bytes[(comma + 1)...]
-        guard digits.count == 3 || digits.count == 4, let mode = octal(digits) else {
-            return (word, nil)
-        }
-        return (Text(bytes: Array(word.bytes[..<comma])), mode)
+        guard let comma = word.lastIndex(of: UInt8(ascii: ",")),
+            let mode = octal(word.bytes[(comma + 1)...])
+        else { return (word, nil) }
+        return (word.prefix(comma), mode)
     }
 
     /// `c:5:1`, `b:8:0` or `p`, with the kernel's limits.
     private static func node(_ word: Text) -> (type: UInt32, DeviceNumber)? {
         if word == "p" { return (FileMode.pipe, DeviceNumber()) }
-        let parts = word.bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0].count == 1,
-            let major = Text(bytes: Array(parts[1])).number,
-            let minor = Text(bytes: Array(parts[2])).number, major < 1 << 12, minor < 1 << 20
-        else { return nil }
-        let device = DeviceNumber(major: UInt32(major), minor: UInt32(minor))
-        switch parts[0].first {
-        case UInt8(ascii: "c"): return (FileMode.characters, device)
-        case UInt8(ascii: "b"): return (FileMode.blocks, device)
-        default: return nil
+        let type: UInt32
+        let rest: Text
+        if let numbers = word.dropping(prefix: "c:") {
+            (type, rest) = (FileMode.characters, numbers)
+        } else if let numbers = word.dropping(prefix: "b:") {
+            (type, rest) = (FileMode.blocks, numbers)
+        } else {
+            return nil
         }
+        guard let (first, second) = split(rest, at: rest.firstIndex(of: UInt8(ascii: ":"))),
+            let major = first.number, let minor = second.number, major < 1 << 12, minor < 1 << 20
+        else { return nil }
+        return (type, DeviceNumber(major: UInt32(major), minor: UInt32(minor)))
     }
 
-    /// Octal digits and nothing else.
+    /// Three or four octal digits and nothing else.
     private static func octal(_ digits: ArraySlice<UInt8>) -> UInt32? {
+        guard digits.count == 3 || digits.count == 4 else { return nil }
         var value: UInt32 = 0
         for byte in digits {
             let digit = UInt32(byte &- UInt8(ascii: "0"))
@@ -168,8 +163,7 @@ enum PackCommand {
             let settings = try PackSettings(words)
             if settings.wantsHelp { return Message.print(help) }
             if settings.wantsVersion { return Message.print("\(name) \(Applet.version)\n") }
-            let time = try time(Process.environment("SOURCE_DATE_EPOCH"))
-            do throws(ArchiveError) { try pack(settings, time) } catch { throw .archive(error) }
+            try pack(settings, time: try time(Process.environment("SOURCE_DATE_EPOCH")))
             return ExitCode.success
         } catch {
             let line = error.text
@@ -187,21 +181,21 @@ enum PackCommand {
         return time
     }
 
-    private static func pack(_ settings: PackSettings, _ time: UInt32) throws(ArchiveError) {
-        let isOutput = settings.archive == "-"
-        let existing =
-            isOutput ? nil : try? FileStatus.of(settings.archive, followsLink: true)
-        var gathering = Gathering(archive: existing)
-        for file in settings.files {
-            try gathering.add(file.name, at: file.path, permissions: file.permissions)
+    private static func pack(_ settings: PackSettings, time: UInt32) throws(CommandError) {
+        var destination = Packer.Destination.standardOutput
+        var existing: FileIdentity?
+        if !(settings.archive == "-") {
+            destination = .file
+            if let status = try? FileStatus.of(settings.archive, followsLink: true) {
+                existing = status.identity
+                if status.kind != .regular { destination = .existingDevice }
+            }
         }
-        for member in settings.made { try gathering.add(member) }
-        if isOutput {
-            try Packer.writeToOutput(gathering.contents, time: time)
-        } else {
-            try Packer.write(
-                gathering.contents, time: time, to: settings.archive, existing: existing)
-        }
+        var gathering = Gathering(settings.contents, archive: existing)
+        for word in settings.files { try PackSettings.add(word, to: &gathering) }
+        do throws(ArchiveError) {
+            try Packer.write(gathering.contents, time: time, to: destination, settings.archive)
+        } catch { throw .archive(error) }
     }
 
     static var help: Text {

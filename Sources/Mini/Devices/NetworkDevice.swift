@@ -50,6 +50,8 @@ final class NetworkDevice {
     private let page: UInt32
     let tap: Tap
     private var input = NetworkInput()
+    /// Why the tap cannot be read any more.
+    private var failure: Errno?
     private var busy: [(record: DmaRecord, count: UInt32)] = []
 
     /// The most frames that are taken from a tap in one turn.
@@ -137,6 +139,12 @@ final class NetworkDevice {
         return alarm
     }
 
+    /// Once after the tap was taken away: what is wrong with it.
+    func takeFailure() -> Errno? {
+        defer { failure = nil }
+        return failure
+    }
+
     /// The guest's driver has put its address into the page.
     private var isUp: Bool {
         let entry = page + NetworkPage.entrySize * Self.guestSlot
@@ -190,7 +198,9 @@ final class NetworkDevice {
             case .again: return .empty
             // The frame is gone, as on a bad cable.
             case .badAddress: return .received
-            default: return .failed
+            default:
+                failure = error
+                return .failed
             }
         }
     }

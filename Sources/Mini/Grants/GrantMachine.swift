@@ -29,18 +29,14 @@ struct GrantIndex: Equatable {
 /// Says what the driver of a mapping has to do next.
 struct GrantMachine {
     /// What comes when the index is released.
-    private enum Next {
-        case end
-        case again
-        case fail(GrantError)
-    }
+    private enum Next { case end, again }
 
     private enum State {
         case closed, open, waiting
         case referenced(GrantIndex)
         case mapped(GrantIndex)
         case notifyArmed(GrantIndex)
-        case unmapping(GrantIndex, Next)
+        case unmapping(GrantIndex)
         case unmapped(Next)
         case released
     }
@@ -62,7 +58,8 @@ struct GrantMachine {
         case unmapped, released
         /// The granter had some time.
         case resumed
-        case failed(GrantError)
+        /// The last action. Why is the driver's business.
+        case failed
     }
 
     enum Action: Equatable {
@@ -74,8 +71,8 @@ struct GrantMachine {
         case unmap
         case release(GrantIndex)
         case wait
-        /// Nothing is held any more; why, if that was not wanted.
-        case end(GrantError?)
+        /// Nothing is held any more.
+        case end
     }
 
     /// Takes the result of the last action.
@@ -87,22 +84,16 @@ struct GrantMachine {
         case (.referenced(let index), .mapped):
             enter(.mapped(index), isNotifying ? .arm(index) : .use)
         case (.referenced(let index), .busy): enter(.unmapped(.again), .release(index))
-        case (.referenced(let index), .failed(let error)):
-            enter(.unmapped(.fail(error)), .release(index))
+        case (.referenced(let index), .failed): enter(.unmapped(.end), .release(index))
         case (.mapped(let index), .armed) where isNotifying: enter(.notifyArmed(index), .use)
-        case (.mapped(let index), .failed(let error)):
-            enter(.unmapping(index, .fail(error)), .unmap)
-        case (.mapped(let index), .finished), (.notifyArmed(let index), .finished):
-            enter(.unmapping(index, .end), .unmap)
-        case (.unmapping(let index, let next), .unmapped):
-            enter(.unmapped(next), .release(index))
+        case (.mapped(let index), .failed), (.mapped(let index), .finished),
+            (.notifyArmed(let index), .finished):
+            enter(.unmapping(index), .unmap)
+        case (.unmapping(let index), .unmapped): enter(.unmapped(.end), .release(index))
         case (.unmapped(.again), .released): enter(.waiting, .wait)
-        case (.unmapped(.end), .released): enter(.released, .end(nil))
-        // What failed first is what is told.
-        case (.unmapped(.fail(let error)), .released), (.unmapped(.fail(let error)), .failed),
-            (.unmapped, .failed(let error)), (.closed, .failed(let error)),
-            (.open, .failed(let error)), (.waiting, .failed(let error)):
-            enter(.released, .end(error))
+        case (.unmapped(.end), .released), (.unmapped, .failed), (.closed, .failed),
+            (.open, .failed), (.waiting, .failed):
+            enter(.released, .end)
         default: nil
         }
     }

@@ -41,38 +41,40 @@ final class GrantedPages {
     /// Does what the machine says until it needs nothing more.
     private func drive(_ event: GrantMachine.Event) throws(GrantError) {
         var event = event
+        var failure: GrantError?
         while let action = machine.handle(event) {
-            switch action {
-            case .use: return
-            case .end(let error):
-                if let error { throw error }
-                return
-            default: event = perform(action)
+            if action == .use { return }
+            if action == .end { break }
+            do throws(GrantError) { event = try perform(action) } catch {
+                // What fails while this is undone is not what went wrong.
+                if failure == nil { failure = error }
+                event = .failed
             }
         }
+        if let failure { throw failure }
     }
 
-    private func perform(_ action: GrantMachine.Action) -> GrantMachine.Event {
-        do throws(GrantError) {
-            switch action {
-            case .reference: return .referenced(try steps.reference())
-            case .map(let index):
-                pages = try steps.map(index)
-                return pages == nil ? .busy : .mapped
-            case .arm(let index):
-                try steps.arm(index)
-                return .armed
-            case .unmap:
-                pages = nil
-                return .unmapped
-            case .release(let index):
-                try steps.release(index)
-                return .released
-            case .wait, .use, .end:
-                try steps.wait()
-                return .resumed
-            }
-        } catch { return .failed(error) }
+    private func perform(
+        _ action: GrantMachine.Action
+    ) throws(GrantError) -> GrantMachine.Event {
+        switch action {
+        case .reference: return .referenced(try steps.reference())
+        case .map(let index):
+            pages = try steps.map(index)
+            return pages == nil ? .busy : .mapped
+        case .arm(let index):
+            try steps.arm(index)
+            return .armed
+        case .unmap:
+            pages = nil
+            return .unmapped
+        case .release(let index):
+            try steps.release(index)
+            return .released
+        case .wait, .use, .end:
+            try steps.wait()
+            return .resumed
+        }
     }
 }
 

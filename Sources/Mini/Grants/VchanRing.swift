@@ -3,12 +3,12 @@
 // Source: docs/abi/xen-grants.md §8.
 
 /// How large a ring is: from 1 KiB to 1 MiB, a power of two.
-struct RingOrder: Equatable {
+struct VchanOrder: Equatable {
     /// log2 of the bytes.
     let rawValue: UInt16
 
-    static let small = RingOrder(checked: 10)
-    static let large = RingOrder(checked: 11)
+    static let small = VchanOrder(checked: 10)
+    static let large = VchanOrder(checked: 11)
     private static let most: UInt16 = 20
 
     /// - Returns: nil for an order that no ring has.
@@ -45,8 +45,8 @@ struct RingOrder: Equatable {
 /// The two rings: what the client writes goes through the left one, what the server writes
 /// through the right one.
 struct VchanLayout: Equatable {
-    let left: RingOrder
-    let right: RingOrder
+    let left: VchanOrder
+    let right: VchanOrder
 
     /// References of the rings' pages begin here, those of the left ring first.
     static let references = 24
@@ -54,7 +54,7 @@ struct VchanLayout: Equatable {
     /// - Returns: nil for orders that do not exist, or of rings that would lie on each other
     ///   or on the references.
     init?(left: UInt16, right: UInt16) {
-        guard let left = RingOrder(left), let right = RingOrder(right) else { return nil }
+        guard let left = VchanOrder(left), let right = VchanOrder(right) else { return nil }
         if left == right && left.place != nil { return nil }
         let end = Self.references + 4 * (left.pages + right.pages)
         for ring in [left, right] {
@@ -68,15 +68,15 @@ struct VchanLayout: Equatable {
     /// What a server chooses: rings in the shared page where they are large enough.
     /// - Returns: nil if one of them is to have more than 1 MiB.
     init?(leastLeft: Int, leastRight: Int) {
-        guard var left = RingOrder(bytes: leastLeft), var right = RingOrder(bytes: leastRight)
+        guard var left = VchanOrder(bytes: leastLeft), var right = VchanOrder(bytes: leastRight)
         else { return nil }
-        if leastLeft <= RingOrder.small.bytes && leastRight <= RingOrder.large.bytes {
+        if leastLeft <= VchanOrder.small.bytes && leastRight <= VchanOrder.large.bytes {
             (left, right) = (.small, .large)
-        } else if leastLeft <= RingOrder.large.bytes && leastRight <= RingOrder.small.bytes {
+        } else if leastLeft <= VchanOrder.large.bytes && leastRight <= VchanOrder.small.bytes {
             (left, right) = (.large, .small)
-        } else if leastLeft <= RingOrder.large.bytes {
+        } else if leastLeft <= VchanOrder.large.bytes {
             left = .large
-        } else if leastRight <= RingOrder.large.bytes {
+        } else if leastRight <= VchanOrder.large.bytes {
             right = .large
         }
         self.init(left: left.rawValue, right: right.rawValue)
@@ -92,7 +92,7 @@ struct VchanFlow {
     /// Runs on for ever, modulo 2^32.
     private(set) var index: UInt32
 
-    init(_ order: RingOrder, isWriting: Bool, from index: UInt32 = 0) {
+    init(_ order: VchanOrder, isWriting: Bool, from index: UInt32 = 0) {
         size = UInt32(order.bytes)
         self.isWriting = isWriting
         self.index = index

@@ -101,13 +101,19 @@ extension Host {
         }
         quietCode = area.quietCode
         area.setReservedTop(0 &- Self.reservedTop)
-        area.setGuestIdentity(0)
+        area.setGuestIdentity(identity)
         area.setTime(Clock.realTime())
         area.setPageDirectory(processor.pageDirectory)
         if let kernel = area.kernelAddress, kernel >= Self.reservedTop {
             kill(.badKernelAddress(virtual: kernel))
         }
         processor.flushTranslations()
+    }
+
+    /// A number of the guest's own: guests of era 0 make their hardware address of it.
+    private var identity: UInt16 {
+        memory.sharedPages.first.map { UInt16($0.slot) }
+            ?? UInt16(truncatingIfNeeded: Process.identity)
     }
 
     /// CRASH: 128 bytes, the last one forced to NUL. "Power down" is such a crash.

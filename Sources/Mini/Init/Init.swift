@@ -13,10 +13,12 @@ final class Init {
     private var children: [InitChild] = []
     private var services: [InitService] = []
     /// Grants that stay mapped to the end.
-    var held: [GrantMapping] = []
+    private var held: [HeldGrant] = []
     /// When the patience with those who were signalled is over.
     private var deadline = Deadline.never
     private var isEnding = false
+    /// The kernel did not say which children have ended.
+    private var isBlind = false
 
     init(_ programs: InnerPrograms) {
         self.programs = programs
@@ -25,9 +27,13 @@ final class Init {
 
     /// Carries out the table to the machine's end.
     func run() -> Never {
-        prepare()
-        var action = BootMachine.beginning
+        var action = begin()
         while true { action = step(action) }
+    }
+
+    func begin() -> BootMachine.Action {
+        prepare()
+        return BootMachine.beginning
     }
 
     /// Performs an action, and waits for what leads to the next.
@@ -57,8 +63,7 @@ final class Init {
     private func perform(_ action: BootMachine.Action) -> BootMachine.Event {
         switch action {
         case .mountFileSystems:
-            var complaints: [InitError] = []
-            InitMounts.mountUsual { complaints.append($0) }
+            var complaints = InitMounts.mountUsual()
             do throws(InitError) { try InitConsole.open() } catch { complaints.append(error) }
             for error in complaints { say(error) }
             return .mounted
@@ -70,6 +75,7 @@ final class Init {
             signalAll(signal, patience)
             return nextEvent()
         case .leave:
+            for grant in held { grant.release() }
             held = []
             InitMounts.unmountAll()
             return .left
@@ -121,15 +127,19 @@ final class Init {
             case .set(let file, let value): try InitStatements.set(file, value)
             case .mount(let request): try InitMounts.mount(request)
             case .grant(let request):
+                let grant = try onXen { () throws(GrantError) in try InitGrants.map(request) }
                 // What is not to stay was good for a check.
-                let mapping = try InitGrants.map(request)
-                if request.isHeld { held.append(mapping) }
+                if request.isHeld { held.append(grant) } else { grant.release() }
                 if let words = InitGrants.words(request) {
                     return watch(try launcher.start(words), request.name, statement)
                 }
+            case .notify(let domain, let port):
+                try onXen { () throws(GrantError) in
+                    try InitGrants.notify(domain: domain, port: port)
+                }
             case .wait(let request):
                 let id = try launcher.start { InitStatements.wait(request) }
-                return watch(id, InitStatements.name(request), statement)
+                return watch(id, "wait", statement)
             case .program(let words, let mode): return try start(words, mode, statement)
             case .replace(let words, let root): try replace(words, root)
             }
@@ -138,6 +148,12 @@ final class Init {
             say(error, at: statement.position)
             return statement.isTried ? .done : .failed
         }
+    }
+
+    private func onXen<Value>(
+        _ body: () throws(GrantError) -> Value
+    ) throws(InitError) -> Value {
+        do throws(GrantError) { return try body() } catch { throw .grant(error) }
     }
 
     private func start(
@@ -163,6 +179,7 @@ final class Init {
         return .done
     }
 
+    @inline(never)
     private func watch(
         _ id: ProcessID, _ name: Text, _ statement: BootStatement, isTried: Bool? = nil
     ) -> BootMachine.Event {
@@ -221,8 +238,8 @@ final class Init {
             guard !isEnding, let moment = service.machine.moment else { continue }
             limit = min(limit ?? (moment - now), moment - now)
         }
-        guard let descriptor = signals?.descriptor else {
-            // Without a way to be woken: look around once a second.
+        guard let descriptor = signals?.descriptor, !isBlind else {
+            // Without a way to be woken, or to see what has happened: look around once a second.
             Clock.sleep(min(limit ?? Self.second, Self.second))
             return
         }
@@ -239,12 +256,20 @@ final class Init {
                 guard let (id, end) = try Process.endedChild() else { return nil }
                 if let event = ended(id, end) { return event }
             } catch {
-                // No child at all.
-                children = []
-                let isDeserted = isEnding || services.isEmpty
-                return isDeserted ? .deserted : nil
+                isBlind = error != .noChild
+                return isBlind ? nil : deserted()
             }
         }
+    }
+
+    /// There is no child at all.
+    private func deserted() -> BootMachine.Event? {
+        let isAwaiting = children.contains { child in
+            if case .awaited = child.role { true } else { false }
+        }
+        children = []
+        if isAwaiting { return .failed }
+        return isEnding || services.isEmpty ? .deserted : nil
     }
 
     private func ended(_ id: ProcessID, _ end: ProcessEnd) -> BootMachine.Event? {
@@ -272,6 +297,7 @@ final class Init {
         }
     }
 
+    @inline(never)
     private func startServices() {
         let now = Clock.monotonic()
         for index in services.indices {
@@ -315,6 +341,7 @@ final class Init {
 
     // MARK: Saying
 
+    @inline(never)
     private func say(_ error: InitError, at position: TablePosition? = nil) {
         if let position {
             InitConsole.say("\(position.text): \(error.text)")

@@ -18,6 +18,7 @@ struct StatementForm {
                     grant NAME DOMAIN REFERENCES [write] [hold] [to=FILE] [from=FILE] [offset=N] \
                     [length=N] [notify-byte=N] [notify-port=PORT] [deadline=TIME]
                     """, read: grant),
+            StatementForm(name: "notify", usage: "notify DOMAIN PORT", read: notify),
             StatementForm(
                 name: "wait",
                 usage: "wait file FILE | store PATH [value=V] | event DOMAIN PORT [deadline=TIME]",
@@ -95,39 +96,42 @@ struct StatementForm {
             }
             return true
         }
+        if !request.isHeld && (request.notifiedByte != nil || request.notifiedPort != nil) {
+            throw words.error(.missing("hold", usage: words.usage))
+        }
         return .grant(request)
     }
 
+    private static func notify(_ words: inout StatementWords) throws(TableError) -> BootRequest {
+        let domain = try words.domain()
+        let port = try words.port()
+        try words.end()
+        return .notify(domain: domain, port: port)
+    }
+
     private static func wait(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        guard let kind = words.rest.first else {
-            throw words.error(.missing("what to wait for", usage: words.usage))
-        }
-        _ = try words.next("what to wait for")
-        var request: WaitRequest
-        var value: Text?
-        switch kind.text {
-        case "file": request = WaitRequest(subject: .file(try words.next("the file's name")))
+        let kind = words.rest.first
+        var request = WaitRequest(kind: .file, subject: Text())
+        switch try words.next("what to wait for") {
+        case "file": request.subject = try words.next("the file's name")
         case "store":
-            request = WaitRequest(subject: .store(path: try words.next("the path"), value: nil))
+            request.kind = .store
+            request.subject = try words.next("the path")
         case "event":
-            request = WaitRequest(
-                subject: .event(
-                    domain: try words.domain(), port: try words.next("the port")))
-        default: throw words.error(.notA("file, store or event", kind.text), at: kind)
+            request.kind = .event
+            request.subject = try words.domain()
+            request.detail = try words.port()
+        case let word: throw words.error(.notA("file, store or event", word), at: kind)
         }
         try words.options { (option) throws(TableError) in
-            switch option.name {
-            case "deadline": request.patience = try option.time()
-            case "value": value = try option.text()
-            default: return false
+            if option.name == "deadline" {
+                request.patience = try option.time()
+            } else if option.name == "value" && request.kind == .store {
+                request.detail = try option.text()
+            } else {
+                return false
             }
             return true
-        }
-        if let value {
-            guard case .store(let path, _) = request.subject else {
-                throw words.error(.unknownOption("value"))
-            }
-            request.subject = .store(path: path, value: value)
         }
         return .wait(request)
     }

@@ -204,28 +204,27 @@ final class Launcher {
     private func addDevices(
         to page: inout DevicePage, in memory: GuestMemory, _ layout: GuestABI.DMALayout
     ) throws(LauncherError) -> ([BlockDevice], [NetworkDevice]) {
-        var (blocks, networks): ([BlockDevice], [NetworkDevice]) = ([], [])
-        var (disks, links) = (disks[...], links[...])
+        var blocks: [BlockDevice] = []
+        var networks: [NetworkDevice] = []
+        var (disk, link) = (0, 0)
         for request in plan.devices {
-            switch request {
-            case .block:
-                guard let disk = disks.popFirst() else { continue }
-                let block = BlockDevice(disk, on: &page, in: memory, layout: layout)
+            if case .block = request {
+                let block = BlockDevice(disks[disk], on: &page, in: memory, layout: layout)
                 if let block { blocks.append(block) }
-            case .network:
-                switch links.popFirst() {
-                case .tap(let tap, let address)?:
-                    let network = NetworkDevice(
-                        tap, address: address, on: &page, in: memory, layout: layout)
-                    if let network { networks.append(network) }
-                case .shared(let file)?:
-                    do throws(Errno) {
-                        try NetworkPage.share(
-                            file.descriptor, slot: file.slot, on: &page, in: memory)
-                    } catch { throw .host("map network file", name: file.name, error) }
-                case nil: continue
-                }
+                disk += 1
+                continue
             }
+            switch links[link] {
+            case .tap(let tap, let address):
+                let network = NetworkDevice(
+                    tap, address: address, on: &page, in: memory, layout: layout)
+                if let network { networks.append(network) }
+            case .shared(let file):
+                do throws(Errno) {
+                    try NetworkPage.share(file.descriptor, slot: file.slot, on: &page, in: memory)
+                } catch { throw .host("map network file", name: file.name, error) }
+            }
+            link += 1
         }
         return (blocks, networks)
     }
@@ -289,6 +288,10 @@ final class Launcher {
     private func serveNetworks() throws(LauncherError) {
         guard let guest, let session, !guest.networks.isEmpty else { return }
         let next = guest.serveNetworks(alarm: session.takeAlarm())
+        for network in guest.networks {
+            guard let errno = network.takeFailure() else { continue }
+            notice("the guest's network is gone: tap \(quoted: network.tap.name.text): \(errno)")
+        }
         if let next { try session.setAlarm(next) }
     }
 

@@ -27,33 +27,28 @@ extension NetworkRequest {
             return .shared(try NetworkFile(name, beside: links.compactMap { $0.file }))
         }
         let tap = try openTap()
-        let name = tap.name
         tap.trustChecksums()
-        let control: InterfaceControl
-        do throws(Errno) { control = try InterfaceControl() } catch {
-            throw .host("configure tap", name: name.text, error)
-        }
-        switch self {
-        case .address(let address):
-            do throws(Errno) { try control.setAddress(address, of: name) } catch {
-                throw .host("give an address to tap", name: name.text, error)
+        // What is being done, to what, in case it fails.
+        var step: (action: StaticString, name: Text) = ("configure tap", tap.name.text)
+        do throws(Errno) {
+            let control = try InterfaceControl()
+            switch self {
+            case .address(let address):
+                step.action = "give an address to tap"
+                try control.setAddress(address, of: tap.name)
+            case .bridge(let bridge, let address):
+                step.action = "give a hardware address to tap"
+                if let address { try control.setHardwareAddress(address, of: tap.name) }
+                step = ("put a tap on bridge", bridge.text)
+                try control.add(tap.name, toBridge: bridge)
+                step.name = tap.name.text
+            case .tap, .shared:
+                return .tap(tap, try control.hardwareAddress(of: tap.name))
             }
-            try Self.bringUp(name, control)
-        case .bridge(let bridge, let address):
-            if let address {
-                do throws(Errno) { try control.setHardwareAddress(address, of: name) } catch {
-                    throw .host("give a hardware address to tap", name: name.text, error)
-                }
-            }
-            do throws(Errno) { try control.add(name, toBridge: bridge) } catch {
-                throw .host("put a tap on bridge", name: bridge.text, error)
-            }
-            try Self.bringUp(name, control)
-        case .tap, .shared: break
-        }
-        do throws(Errno) { return .tap(tap, try control.hardwareAddress(of: name)) } catch {
-            throw .host("ask for the hardware address of tap", name: name.text, error)
-        }
+            step.action = "bring up tap"
+            try control.bringUp(tap.name)
+            return .tap(tap, try control.hardwareAddress(of: tap.name))
+        } catch { throw .host("\(step.action)", name: step.name, error) }
     }
 
     private func openTap() throws(LauncherError) -> Tap {
@@ -67,14 +62,6 @@ extension NetworkRequest {
             }
         do throws(Errno) { return try Tap(device, name: name) } catch {
             throw .host(action, name: name, error)
-        }
-    }
-
-    private static func bringUp(
-        _ name: InterfaceName, _ control: borrowing InterfaceControl
-    ) throws(LauncherError) {
-        do throws(Errno) { try control.bringUp(name) } catch {
-            throw .host("bring up tap", name: name.text, error)
         }
     }
 }

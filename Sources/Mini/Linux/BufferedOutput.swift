@@ -3,7 +3,7 @@
 
 struct BufferedOutput: ~Copyable {
     private let descriptor: Int32
-    private var buffer: [UInt8]
+    private let memory: Mapping
     private var used = 0
     /// How many bytes were put in so far.
     private(set) var position: UInt64 = 0
@@ -11,53 +11,43 @@ struct BufferedOutput: ~Copyable {
     private static let size = 1 << 16
 
     /// - Parameter descriptor: stays its owner's.
-    init(_ descriptor: Int32) {
+    init(_ descriptor: Int32) throws(Errno) {
         self.descriptor = descriptor
-        buffer = [UInt8](repeating: 0, count: Self.size)
+        memory = try Mapping.anonymous(count: Self.size)
     }
 
-    var isFull: Bool { used == buffer.count }
-
-    /// Puts in a text.
+    /// Puts in a text of at most 64 KiB.
     mutating func write(_ text: Text) throws(Errno) {
-        for byte in text.bytes {
-            if isFull { try flush() }
-            buffer[used] = byte
-            used += 1
+        let count = text.bytes.count
+        precondition(count <= Self.size)
+        if used + count > Self.size { try flush() }
+        for index in text.bytes.indices {
+            unsafe memory.start.storeBytes(
+                of: text.bytes[index], toByteOffset: used + index, as: UInt8.self)
         }
-        position += UInt64(text.bytes.count)
+        used += count
+        position += UInt64(count)
     }
 
-    /// Puts in what one read of a file gives, at most `limit` bytes, if there is room.
+    /// Puts in what one read of a file gives, at most `limit` bytes and what there is room for.
     /// - Returns: how many bytes that were; 0 at the end of the file.
     mutating func take(from file: Int32, limit: UInt64) throws(Errno) -> Int {
-        let room = Int(min(limit, UInt64(buffer.count - used)))
-        let start = used
-        var result: Result<Int, Errno> = .failure(.invalid)
-        unsafe buffer.withUnsafeMutableBytes { bytes in
-            let part = unsafe UnsafeMutableRawBufferPointer(
-                rebasing: bytes[start..<(start + room)])
-            do throws(Errno) {
-                result = .success(try unsafe Transfer.read(file, into: part))
-            } catch { result = .failure(error) }
-        }
-        let count = try result.get()
+        let room = Int(min(limit, UInt64(Self.size - used)))
+        let count = try unsafe Transfer.read(
+            file, into: UnsafeMutableRawBufferPointer(start: memory.start + used, count: room))
         used += count
         position += UInt64(count)
         return count
     }
 
+    /// True when nothing can be taken before a flush.
+    var isFull: Bool { used == Self.size }
+
     /// Writes what was gathered.
     mutating func flush() throws(Errno) {
-        var failure: Errno?
         let count = used
         used = 0
-        unsafe buffer.withUnsafeBytes { bytes in
-            let part = unsafe UnsafeRawBufferPointer(rebasing: bytes[..<count])
-            do throws(Errno) { try unsafe Transfer.writeAll(descriptor, part) } catch {
-                failure = error
-            }
-        }
-        if let failure { throw failure }
+        try unsafe Transfer.writeAll(
+            descriptor, UnsafeRawBufferPointer(start: memory.start, count: count))
     }
 }

@@ -6,6 +6,7 @@ import CShim
 
 extension Text {
     /// Hands the kernel this as a C string.
+    @inline(never)
     func withCString(_ call: (Int) throws(Errno) -> Int) throws(Errno) -> Int {
         guard !bytes.contains(0) else { throw .noSuchFile }
         var name = bytes
@@ -37,6 +38,7 @@ struct MountFlags: OptionSet, Equatable {
 }
 
 enum FileSystem {
+    @inline(never)
     static func mount(
         _ source: Text, on target: Text, type: Text, _ flags: MountFlags = [], data: Text = ""
     ) throws(Errno) {
@@ -127,31 +129,21 @@ enum FileSystem {
         return Descriptor(owning: Int32(number))
     }
 
-    /// The names in an open folder, without `.` and `..`.
+    /// The names in an open folder, in no order, without `.` and `..`.
     static func names(in directory: borrowing Descriptor) throws(Errno) -> [Text] {
+        let memory = try Mapping.anonymous(count: 1 << 15)
         var names: [Text] = []
-        var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
-            var result: Result<Int, Errno> = .failure(.invalid)
-            let number = directory.number
-            unsafe buffer.withUnsafeMutableBytes { bytes in
-                do throws(Errno) {
-                    result = .success(
-                        try SystemCall.make(
-                            .directoryEntries, Int(number), Int(bitPattern: bytes.baseAddress),
-                            bytes.count))
-                } catch { result = .failure(error) }
-            }
-            let count = try result.get()
+            let count = try SystemCall.make(
+                .directoryEntries, Int(directory.number), Int(bitPattern: unsafe memory.start),
+                memory.count)
             if count == 0 { return names }
             // struct linux_dirent64: inode, offset, length of the record at 16, type, name at 19.
             var at = 0
-            while at + 19 < count {
-                let length = Int(buffer[at + 16]) | Int(buffer[at + 17]) << 8
-                guard length > 19, at + length <= count else { throw .inputOutput }
-                let name = Text(bytes: Array(buffer[(at + 19)..<(at + length)].prefix { $0 != 0 }))
+            while at < count {
+                let name = unsafe Text(cString: memory.start + at + 19)
                 if !(name == ".") && !(name == "..") { names.append(name) }
-                at += length
+                at += Int(unsafe memory.start.load(fromByteOffset: at + 16, as: UInt16.self))
             }
         }
     }

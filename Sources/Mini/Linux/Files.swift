@@ -12,13 +12,13 @@ enum Files {
 
     /// What a symbolic link holds.
     static func target(ofLink path: Text) throws(Errno) -> Text {
-        var buffer = [UInt8](repeating: 0, count: longestPath)
-        let count = try fill(&buffer) { (address, size) throws(Errno) in
-            try path.withCString { (name) throws(Errno) in
-                try SystemCall.make(.readLink, name, address, size)
-            }
+        // Zeros at first, and longer than any target.
+        let memory = try Mapping.anonymous(count: 2 * longestPath)
+        _ = try path.withCString { (name) throws(Errno) in
+            try SystemCall.make(
+                .readLink, name, Int(bitPattern: unsafe memory.start), longestPath)
         }
-        return Text(bytes: Array(buffer[..<count]))
+        return unsafe Text(cString: memory.start)
     }
 
     /// Gives a file another name, in the place of whatever has that.
@@ -31,17 +31,5 @@ enum Files {
     /// Takes a name away that is no directory's.
     static func remove(_ path: Text) throws(Errno) {
         _ = try path.withCString { (name) throws(Errno) in try SystemCall.make(.removeName, name) }
-    }
-
-    private static func fill(
-        _ buffer: inout [UInt8], _ call: (_ address: Int, _ size: Int) throws(Errno) -> Int
-    ) throws(Errno) -> Int {
-        var result: Result<Int, Errno> = .failure(.invalid)
-        unsafe buffer.withUnsafeMutableBytes { bytes in
-            do throws(Errno) {
-                result = .success(try call(Int(bitPattern: bytes.baseAddress), bytes.count))
-            } catch { result = .failure(error) }
-        }
-        return try result.get()
     }
 }

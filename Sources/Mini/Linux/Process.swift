@@ -3,6 +3,9 @@
 import CShim
 
 enum Process {
+    /// The kernel's number of this process.
+    static var identity: Int { (try? SystemCall.make(.processID)) ?? 0 }
+
     /// The words of the command line, the program's name first.
     static func arguments() -> [Text] {
         (0..<mini_argument_count()).map { word($0) ?? Text() }
@@ -14,23 +17,18 @@ enum Process {
         var index = mini_argument_count() + 1
         while let variable = word(index) {
             index += 1
-            let parts = variable.bytes.split(
-                separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-            if parts.count == 2, Text(bytes: Array(parts[0])) == name {
-                return Text(bytes: Array(parts[1]))
+            if let equals = variable.firstIndex(of: UInt8(ascii: "=")),
+                variable.prefix(equals) == name
+            {
+                return variable.dropping(equals + 1)
             }
         }
         return nil
     }
 
     private static func word(_ index: Int) -> Text? {
-        guard var byte = unsafe mini_argument(index) else { return nil }
-        var text = Text()
-        while unsafe byte.pointee != 0 {
-            text.append(UInt8(bitPattern: unsafe byte.pointee))
-            unsafe byte += 1
-        }
-        return text
+        guard let start = unsafe mini_argument(index) else { return nil }
+        return unsafe Text(cString: UnsafeRawPointer(start))
     }
 
     /// Fills the numbers 0 to 2 where whoever started us left one closed: a file that is opened

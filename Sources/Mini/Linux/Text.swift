@@ -19,6 +19,16 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
     init(stringInterpolation: Text) { self = stringInterpolation }
     init(bytes: [UInt8]) { self.bytes = bytes }
 
+    /// The bytes up to a NUL.
+    @inline(never)
+    init(cString start: UnsafeRawPointer) {
+        var byte = unsafe start
+        while unsafe byte.load(as: UInt8.self) != 0 {
+            bytes.append(unsafe byte.load(as: UInt8.self))
+            unsafe byte += 1
+        }
+    }
+
     @inline(never)
     mutating func appendLiteral(_ literal: String) { bytes.append(contentsOf: literal.utf8) }
 
@@ -90,9 +100,12 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
         appendLiteral(")")
     }
 
+    @inline(never)
     static func += (left: inout Text, right: Text) { left.bytes.append(contentsOf: right.bytes) }
+    @inline(never)
     mutating func append(_ byte: UInt8) { bytes.append(byte) }
 
+    @inline(never)
     private mutating func appendDigits(_ number: UInt64, radix: UInt64, width: Int) {
         var digits: [UInt8] = []
         var rest = number
@@ -102,30 +115,47 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
             rest /= radix
         } while rest > 0
         for _ in 0..<Swift.max(0, width - digits.count) { bytes.append(UInt8(ascii: "0")) }
-        bytes.append(contentsOf: digits.reversed())
+        while let digit = digits.popLast() { bytes.append(digit) }
     }
 }
 
 extension Text {
+    /// The bytes in a range of it.
+    @inline(never)
+    func part(_ range: Range<Int>) -> Text { Text(bytes: Array(bytes[range])) }
+
+    /// Its first bytes.
+    func prefix(_ count: Int) -> Text { part(0..<count) }
+
+    /// Without its first bytes.
+    func dropping(_ count: Int) -> Text { part(count..<bytes.count) }
+
+    /// Where a byte stands in it, the first time; nil if it does not.
+    @inline(never)
+    func firstIndex(of byte: UInt8) -> Int? { bytes.firstIndex(of: byte) }
+
+    /// Where a byte stands in it, the last time; nil if it does not.
+    @inline(never)
+    func lastIndex(of byte: UInt8) -> Int? { bytes.lastIndex(of: byte) }
+
     /// Without this ending; nil if it does not end so.
+    @inline(never)
     func dropping(suffix: StaticString) -> Text? {
-        let count = suffix.utf8CodeUnitCount
-        guard bytes.count >= count, Text(bytes: Array(bytes.suffix(count))) == suffix else {
-            return nil
-        }
-        return Text(bytes: Array(bytes.dropLast(count)))
+        let rest = bytes.count - suffix.utf8CodeUnitCount
+        guard rest >= 0, dropping(rest) == suffix else { return nil }
+        return prefix(rest)
     }
 
     /// Without this beginning; nil if it does not begin so.
+    @inline(never)
     func dropping(prefix: StaticString) -> Text? {
         let count = prefix.utf8CodeUnitCount
-        guard bytes.count >= count, Text(bytes: Array(bytes.prefix(count))) == prefix else {
-            return nil
-        }
-        return Text(bytes: Array(bytes.dropFirst(count)))
+        guard bytes.count >= count, self.prefix(count) == prefix else { return nil }
+        return dropping(count)
     }
 
     /// True if these are exactly the bytes of `text`.
+    @inline(never)
     static func == (left: Text, right: StaticString) -> Bool {
         guard left.bytes.count == right.utf8CodeUnitCount else { return false }
         for index in left.bytes.indices where unsafe left.bytes[index] != right.utf8Start[index] {

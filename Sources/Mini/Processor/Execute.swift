@@ -5,8 +5,9 @@
 
 extension Machine {
     /// Runs until the budget is used up (`.next`) or something is for the host (`.exit`).
-    /// `State.eip` is then at an instruction boundary.
-    func execute() -> Flow {
+    /// `State.eip` is then at an instruction boundary. The release is optimised for size; this
+    /// one function, where a guest's time goes, is not.
+    @_optimize(speed) func execute() -> Flow {
         var budget = state.budget
         defer { state.budget = budget }
         // Where the block to come is to be linked.

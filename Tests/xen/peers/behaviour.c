@@ -383,6 +383,14 @@ static int missing_calls(int fd) {
     WANT(ioctl(fd, IOCTL_GNTDEV_DMABUF_IMP_RELEASE, any) ? errno : 0, ENOTTY);
     return 1;
 }
+static int copy_nowhere(int fd) {
+    struct gntdev_grant_copy_segment segment = {.len = 16, .flags = GNTCOPY_source_gref};
+    segment.source.foreign.ref = writable[0], segment.source.foreign.domid = (domid_t)domain;
+    segment.dest.virt = (void *)16;
+    struct ioctl_gntdev_grant_copy request = {.count = 1, .segments = &segment};
+    WANT(ioctl(fd, IOCTL_GNTDEV_GRANT_COPY, &request) ? errno : 0, EFAULT);
+    return 1;
+}
 static int copy_limits(int fd) {
     struct gntdev_grant_copy_segment segment = {.len = 16};
     segment.source.virt = local, segment.dest.virt = local + page;
@@ -506,6 +514,7 @@ static const struct {
     {"SEND_EVENT and CLEAR_BYTE after SIGKILL", event_at_kill},
     {"SET_MAX_GRANTS and DMABUF calls: ENOTTY", missing_calls},
     {"GRANT_COPY local to local, or across a page's end: EINVAL", copy_limits},
+    {"GRANT_COPY to where there is no memory: EFAULT", copy_nowhere},
     {"gntalloc beyond 1024 pages: ENOSPC", allocation_limit},
     {"gntalloc: private EINVAL, bad index ENOENT, freed twice EINVAL", allocation_errors},
     {"mprotect after mmap", protected_later},

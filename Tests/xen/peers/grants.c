@@ -18,7 +18,7 @@
 #include <xenevtchn.h>
 #include <xengnttab.h>
 
-enum { page = 4096, most = 1024 };
+enum { page = 4096, most = 4096 };
 
 static void check(int good, const char *what) {
     if (!good) perror(what), exit(1);

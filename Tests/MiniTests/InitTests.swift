@@ -1,0 +1,294 @@
+// Process 1 on a kernel of the tests' own. Real namespaces: Tests/system/init.sh; real machines:
+// Tests/initramfs.
+
+import Testing
+
+@testable import Mini
+
+private let powerOff = "end 4321fedc"
+private let reboot = "end 1234567"
+private let halt = "end cdef0123"
+
+/// What was done without the usual mounts and the end.
+private func deeds(_ boot: FakeBoot) -> [String] {
+    boot.now.deeds.filter { !$0.hasPrefix("mount ") && !$0.hasPrefix("unmount") }
+}
+
+@Suite struct InitTests {
+    @Test("the usual file systems are mounted where they are missing")
+    func mounts() {
+        let boot = FakeBoot("at-end halt\nrun x") { $0.mounted = ["/sys"] }
+        boot.boot()
+        #expect(
+            boot.now.deeds.prefix(3) == [
+                "mount devtmpfs /dev devtmpfs flags=2 mode=0755", "mount proc /proc proc flags=14",
+                "mount tmpfs /run tmpfs flags=6 mode=0755",
+            ])
+        #expect(
+            boot.now.deeds.suffix(4) == [
+                "unmount /mnt t", "unmount /proc", "mount  /  flags=33", halt,
+            ])
+        #expect(boot.console == "mini-init: halting\n")
+    }
+
+    @Test("statements in order, each with its calls")
+    func statements() {
+        let boot = FakeBoot(
+            "load /a.ko p=1 q=2\nload /b.ko.xz\nset /proc/x a b\nmount s /run/m tmpfs ro,size=1\nrun y"
+        ) {
+            $0.files["/a.ko"] = ""
+            $0.files["/b.ko.xz"] = ""
+            $0.files["/proc/x"] = ""
+        }
+        boot.boot()
+        #expect(
+            deeds(boot) == [
+                "load /a.ko p=1 q=2 0", "load /b.ko.xz  4", "write /proc/x a b", "reap 100",
+                powerOff,
+            ])
+        #expect(boot.now.deeds.contains("mount s /run/m tmpfs flags=1 size=1"))
+    }
+
+    @Test(
+        "what fails says where it stands and why, and the table ends there",
+        arguments: [
+            ("load /none", "cannot open module \"/none\": no such file (ENOENT)"),
+            ("set /none x", "cannot set \"/none\": no such file (ENOENT)"),
+            ("grant n 3 8", "\"/dev/xen/gntdev\""), ("notify 3 8", "\"/dev/xen/evtchn\""),
+            ("exec /x", "cannot run \"/x\": no such file (ENOENT)"),
+            ("switch-root /root /x", "\"/root\" is no file system of its own to switch to"),
+        ])
+    func failures(statement: String, wanted: String) {
+        let boot = FakeBoot("on-error reboot\n\(statement)") {
+            $0.files["/sys/hypervisor/type"] = "none"
+        }
+        boot.boot()
+        #expect(boot.console.contains("mini-init: /etc/mini.table:2:1: "), "\(boot.console)")
+        #expect(boot.console.contains(wanted), "\(boot.console)")
+        #expect(deeds(boot) == ["kill -1 15", "kill -1 18", reboot])
+        let tried = FakeBoot("on-error reboot\ntry \(statement)\nrun x")
+        tried.boot()
+        #expect(deeds(tried) == ["reap 100", powerOff])
+    }
+
+    @Test("a program's end is told unless it is a success")
+    func ends() {
+        for (status, words) in [(3 << 8, "ended with code 3"), (9, "was ended by signal 9")] {
+            let boot = FakeBoot("on-error halt\nrun /p a") { $0.lives = [.ends(Int32(status))] }
+            boot.boot()
+            #expect(
+                boot.console
+                    == "mini-init: /etc/mini.table:2:1: \"/p\" \(words)\nmini-init: halting\n")
+        }
+    }
+
+    @Test("without a shell an error halts; with one its end is the machine's")
+    func shell() {
+        let without = FakeBoot("run /p") { $0.lives = [.ends(1)] }
+        without.boot()
+        #expect(without.console.contains("there is no shell"))
+        #expect(deeds(without).last == halt)
+        let with = FakeBoot("run /p\nat-end reboot") {
+            $0.lives = [.ends(1), .ends(77 << 8)]
+            $0.files["/bin/sh"] = ""
+        }
+        #expect(with.boot().contains(.startShell))
+        #expect(deeds(with).filter { $0.hasPrefix("reap") } == ["reap 100", "reap 101"])
+        #expect(deeds(with).last == reboot)
+    }
+
+    @Test("what is wrong with the table is told in full, and nothing is carried out")
+    func wrongTable() {
+        let boot = FakeBoot("run a\nrnu b", "mini.on-error=poweroff mini.c")
+        boot.boot()
+        #expect(
+            boot.console == """
+                mini-init: /etc/mini.table:2:1: there is no statement "rnu"
+                mini-init: /proc/cmdline:1:24: there is no statement "c"
+                mini-init: powering off
+
+                """)
+        #expect(boot.now.made.isEmpty)
+        let absent = FakeBoot("run a", "mini.on-error=poweroff mini.table=/none")
+        absent.boot()
+        #expect(absent.console.contains("cannot read the table \"/none\": no such file (ENOENT)"))
+        #expect(absent.now.made.isEmpty && deeds(absent).last == powerOff)
+        let usual = FakeBoot("", "mini.run=a") { $0.files["/etc/mini.table"] = nil }
+        usual.boot()
+        #expect(usual.console == "mini-init: powering off\n" && usual.now.made.count == 1)
+    }
+
+    @Test("verbose says each statement")
+    func verbose() {
+        let boot = FakeBoot("verbose\nrun 'a b' c")
+        boot.boot()
+        #expect(boot.console.hasPrefix("mini-init: /etc/mini.table:2:1: run a b c\n"))
+    }
+
+    // MARK: Children and signals
+
+    @Test("the end waits for whoever was started, and for orphans of theirs")
+    func started() {
+        let boot = FakeBoot("start a\nrun b") {
+            $0.lives = [.idle, .ends(0)]
+            $0.happenings = [.end(1, 0), .orphans(300), .end(0, 1 << 8)]
+        }
+        boot.boot()
+        #expect(deeds(boot).filter { $0.hasPrefix("reap") }.count == 302)
+        #expect(
+            boot.console == """
+                mini-init: /etc/mini.table:1:1: "a" ended with code 1
+                mini-init: powering off
+
+                """)
+    }
+
+    @Test(
+        "signals that ask for an end, while a program runs",
+        arguments: [(2, reboot), (15, reboot), (10, halt), (12, powerOff), (30, powerOff)]
+            as [(Int32, String)])
+    func signals(number: Int32, end: String) {
+        let boot = FakeBoot("run a") {
+            $0.lives = [.untilTerminated]
+            $0.happenings = [.signal(1), .signal(number)]
+        }
+        boot.boot()
+        #expect(deeds(boot) == ["kill -1 15", "kill -1 18", "reap 100", end])
+    }
+
+    @Test("a deaf child is killed after the grace, an immortal one is left behind")
+    func deaf() {
+        for (life, count) in [(FakeBoot.Life.deaf, 1), (.immortal, 0)] {
+            let boot = FakeBoot("grace 700ms\nrun a") {
+                $0.lives = [life]
+                $0.happenings = [.signal(12)]
+            }
+            let start = boot.now.clock
+            boot.boot()
+            #expect(
+                deeds(boot) == ["kill -1 15", "kill -1 18", "kill -1 9"]
+                    + (count == 1 ? ["reap 100"] : []) + [powerOff])
+            let passed = (boot.now.clock - start) / 1_000_000
+            #expect(passed >= (count == 1 ? 700 : 2700) && passed < (count == 1 ? 800 : 2800))
+        }
+    }
+
+    @Test("a service is started again after its pauses, and not any more at the end")
+    func respawn() {
+        let boot = FakeBoot("respawn a\nrun b") {
+            // The service ends at once three times, then only when it is told to.
+            $0.lives = [.ends(0), .idle, .ends(0), .ends(0), .untilTerminated]
+            $0.signalAfter = (5, 12)
+        }
+        boot.boot()
+        let moments = boot.now.forks.map { ($0 - boot.now.forks[0]) / 1_000_000 }
+        #expect(moments.map { $0 / 10 } == [0, 0, 10, 30, 70])
+        #expect(deeds(boot).suffix(4).contains("kill -1 15"))
+        #expect(deeds(boot).filter { $0.hasPrefix("reap") }.count == 5)
+    }
+
+    // MARK: Faults
+
+    /// A boot with most of what there is.
+    private static func everything() -> FakeBoot {
+        FakeBoot(
+            "on-error reboot\nload /a.ko\nset /proc/x y\nmount s /run/m tmpfs\nstart a\nrun b\ntry exec c",
+            "quiet mini.verbose"
+        ) {
+            $0.files["/a.ko"] = ""
+            $0.files["/proc/x"] = ""
+            $0.files["/bin/sh"] = ""
+        }
+    }
+
+    @Test("whatever call fails, once, the machine comes to its end and no child is left")
+    func everyFailure() {
+        let whole = Self.everything()
+        whole.boot()
+        #expect(deeds(whole).last == powerOff)
+        let count = whole.now.calls.count
+        #expect(count > 60)
+        for call in 1...count {
+            for errno in [Errno.inputOutput, .noMemory] {
+                let boot = Self.everything()
+                boot.state.withLock { $0.failing = (call, errno) }
+                let actions = boot.boot()
+                #expect(actions.count < 200, "call \(call)")
+                let failed = boot.now.calls[call - 1]
+                let ends = deeds(boot).filter { $0.hasPrefix("end ") }
+                if failed == SystemCall.Number.reboot.rawValue && ends.isEmpty {
+                    #expect(boot.console.contains("mini-init: cannot power off: "), "call \(call)")
+                } else {
+                    #expect(ends.count == 1, "call \(call), number \(failed): \(boot.console)")
+                }
+                #expect(boot.now.zombies.isEmpty && boot.now.children.isEmpty, "call \(call)")
+            }
+        }
+    }
+
+    @Test("a kernel without any of the calls still gets to hear of the end")
+    func bare() {
+        for number: SystemCall.Number in [
+            .signalDescriptor, .fork, .mount, .open, .read, .fileStatus, .signalAction, .signalMask,
+        ] {
+            let boot = Self.everything()
+            boot.state.withLock { $0.refused[number.rawValue] = .notImplemented }
+            boot.boot()
+            #expect(deeds(boot).contains { $0.hasPrefix("end ") }, "\(number): \(boot.console)")
+        }
+    }
+
+    @Test("an end that the kernel refuses is told, and process 1 stays")
+    func refusedEnd() {
+        let boot = FakeBoot("run a")
+        boot.state.withLock { $0.refused[SystemCall.Number.reboot.rawValue] = .notPermitted }
+        #expect(boot.boot().last == .end(.powerOff))
+        #expect(boot.console.hasSuffix("cannot power off: operation not permitted (EPERM)\n"))
+    }
+
+    @Test("the console is opened where there is none, and may be missing")
+    func console() {
+        let boot = FakeBoot("run a") {
+            $0.consoleNode = 0x103
+            $0.files["/dev/console"] = ""
+        }
+        boot.boot()
+        let duplicates = boot.now.calls.filter { $0 == SystemCall.Number.duplicate.rawValue }
+        #expect(duplicates.count >= 1)
+        let without = FakeBoot("run a") { $0.consoleNode = 0x103 }
+        without.boot()
+        #expect(deeds(without).last == powerOff)
+    }
+
+    // MARK: Small things
+
+    @Test("places of mounts, with what stands for blanks")
+    func targets() {
+        #expect(
+            InitMounts.targets("a /b c\nd /e\\040f\\134 g\nbroken\n\n").map { string($0) }
+                == ["/b", "/e f\\"])
+    }
+
+    @Test("a wait status in words")
+    func processEnd() {
+        #expect(ProcessEnd(status: 0).isSuccess)
+        #expect(ProcessEnd(status: 0x300) == .exited(code: 3))
+        #expect(ProcessEnd(status: 0x8B) == .killed(Signal(rawValue: 11)))
+    }
+
+    @Test("a grant's bytes are moved by the words of mini-grant map")
+    func grantWords() {
+        var request = GrantRequest(name: "n", domain: "3", references: "8-9")
+        #expect(InitGrants.words(request) == nil)
+        request.output = "/o"
+        request.isWritable = true
+        request.offset = 16
+        request.length = 4
+        request.patience = .milliseconds(2001)
+        #expect(
+            InitGrants.words(request) == [
+                "mini-grant", "map", "--domain", "3", "--ref", "8-9", "--deadline", "3", "--write",
+                "--out", "/o", "--offset", "16", "--length", "4",
+            ])
+    }
+}

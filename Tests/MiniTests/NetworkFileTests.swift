@@ -1,0 +1,128 @@
+// Files that are networks: what they must be, and who is in which slot.
+
+import CShim
+import Foundation
+import Synchronization
+import Testing
+
+@testable import Mini
+
+private func withFile(_ bytes: [UInt8]?, _ body: (String) throws -> Void) throws {
+    let path =
+        FileManager.default.temporaryDirectory.path + "/mini-net-\(UInt64.random(in: 0...(.max)))"
+    if let bytes { try Data(bytes).write(to: URL(filePath: path)) }
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    try body(path)
+}
+
+private func contents(_ path: String) -> Data {
+    (try? Data(contentsOf: URL(filePath: path))) ?? Data()
+}
+
+private func open(_ path: String, beside others: [NetworkFile] = []) throws(LauncherError)
+    -> NetworkFile
+{
+    try NetworkFile(Text(stringLiteral: path), beside: others)
+}
+
+private func line(_ path: String, beside others: [NetworkFile] = []) -> String {
+    do throws(LauncherError) {
+        return "slot \(try open(path, beside: others).slot)"
+    } catch { return "\(error.exitCode) " + string(error.text).replacing(path, with: "FILE") }
+}
+
+@Suite struct NetworkFileTests {
+    @Test("a file that is not there is made, its owner's alone, with a page of zeros")
+    func created() throws {
+        try withFile(nil) { path in
+            #expect(line(path) == "slot 0")
+            #expect(contents(path) == Data(count: 4096))
+            let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions]
+            #expect(mode as? Int == 0o600)
+        }
+    }
+
+    @Test("an empty file gets its page; one with a page keeps what is in it")
+    func filled() throws {
+        try withFile([]) { path in
+            #expect(line(path) == "slot 0")
+            #expect(contents(path) == Data(count: 4096))
+        }
+        let page = [UInt8](repeating: 7, count: 4096)
+        try withFile(page) { path in
+            #expect(line(path) == "slot 0")
+            #expect(contents(path) == Data(page))
+        }
+        try withFile(page + page) { path in #expect(line(path) == "slot 0") }
+    }
+
+    @Test("what is no network file is refused, and left as it is")
+    func refused() throws {
+        for count in [1, 4095, 4097, 65536] {
+            try withFile([UInt8](repeating: 7, count: count)) { path in
+                #expect(
+                    line(path)
+                        == "3 network file \"FILE\" of \(count) bytes is none: it should be empty or have 4096"
+                )
+                #expect(contents(path).count == count)
+            }
+        }
+        #expect(line("/dev/null") == "3 network file \"FILE\" is not a regular file")
+        #expect(line("/tmp") == "1 cannot open network file \"FILE\": is a directory (EISDIR)")
+        #expect(
+            line("/nowhere/net") == "1 cannot open network file \"FILE\": no such file (ENOENT)")
+    }
+
+    @Test("a guest is on a network once")
+    func twice() throws {
+        try withFile([]) { path in
+            let first = try open(path)
+            #expect(line(path, beside: [first]) == "2 network file \"FILE\" was given twice")
+            #expect(first.slot == 0)
+        }
+    }
+
+    @Test("the first slot that nobody else has is taken; without one there is no network")
+    func slots() throws {
+        let taken = Mutex(3)
+        func play(_ path: String) -> String {
+            SystemCall.hooked({ call in
+                guard call.number == .fileControl, call.arguments.1 == 6 else { return nil }
+                let lock = UnsafePointer<mini_flock>(bitPattern: call.arguments.2)!.pointee
+                #expect(lock.type == 1 && lock.length == 1 && lock.whence == 0)
+                return lock.start < taken.withLock { $0 } ? -11 : 0
+            }) { line(path) }
+        }
+        try withFile([]) { path in
+            #expect(play(path) == "slot 3")
+            taken.withLock { $0 = 681 }
+            #expect(play(path) == "slot 681")
+            taken.withLock { $0 = 682 }
+            #expect(
+                play(path) == "1 network file \"FILE\" has no free slot: 682 guests are on it")
+        }
+    }
+
+    @Test("whichever call fails, there is one line, and nothing stays open")
+    func everyCallFails() throws {
+        for failing in 1...5 {
+            try withFile([]) { path in
+                let calls = Mutex((count: 0, open: 0))
+                let result = SystemCall.hooked({ call in
+                    calls.withLock { calls in
+                        if call.number == .close {
+                            calls.open -= 1
+                            return nil
+                        }
+                        calls.count += 1
+                        if calls.count == failing { return -5 }
+                        if call.number == .open { calls.open += 1 }
+                        return nil
+                    }
+                }) { line(path) }
+                #expect(result.hasPrefix("1 cannot ") || result == "slot 0", "call \(failing)")
+                #expect(calls.withLock { $0.open } == 0)
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+# Guests that share a file as their Ethernet, each in a process of its own. Sourced by system.sh.
+
+# start ARCH WORDS...: mini-launch in the background on $net; $child is its process, $child_out its output.
+start() {
+    local arch=$1
+    shift
+    child_out=$work/neighbour-$((++neighbours))
+    "out/$arch/mini-launch" --sharenet "$net" out/guests/neighbours "$@" </dev/null >"$child_out" 2>&1 &
+    child=$!
+    for _ in {1..100}; do
+        [[ -s $child_out ]] && break
+        sleep 0.05
+    done
+    sleep 0.1
+}
+# waited SENTENCE CODE OUTPUT-PATTERN: how the one in the background ended.
+waited() {
+    wait "$2" 2>/dev/null
+    code=$? output=$(<"$3") errors=
+    expect "$1" "$4" "$5" ""
+}
+neighbours=0
+
+for pair in "x86_64 x86_64" "i386 i386" "x86_64 i386"; do
+    read -r arch other <<<"$pair"
+    if ! "out/$arch/mini" --version >/dev/null 2>&1 || ! "out/$other/mini" --version >/dev/null 2>&1; then
+        skip "$pair: neighbours" "this machine does not run both"
+        continue
+    fi
+    net=$work/net-$arch-$other
+    guest=out/guests/neighbours
+
+    start $arch echo
+    first=$child first_out=$child_out
+    launch $other --sharenet "$net" $guest ask
+    expect "$pair: 2000 frames go to another process's guest and come back undamaged" 0 "slot 1
+2000 back, 0 damaged, 0 lost" ""
+    waited "$pair: and that one has seen them all" "$first" "$first_out" 0 "slot 0
+echoed 2001 frames"
+    check "$pair: the file has one page, and nobody in it" "$(tr -d '\0' <"$net" | wc -c) $(stat -c %s "$net")" = "0 4096"
+    [[ $arch == "$other" ]] || continue
+
+    # One that is killed while it sends, one that is killed while it receives.
+    start $arch echo
+    first=$child first_out=$child_out
+    start $arch flood
+    sleep 0.3
+    kill -KILL $child
+    wait $child 2>/dev/null
+    launch $arch --sharenet "$net" $guest ask
+    expect "$arch: a sender that is killed does not harm the receiver, and its slot is free again" 0 \
+        "slot 1
+2000 back, 0 damaged, 0 lost" ""
+    waited "$arch: the receiver goes on to its end" "$first" "$first_out" 0 "slot 0
+echoed *[0-9][0-9][0-9][0-9] frames"
+    start $arch echo
+    first=$child
+    start $arch flood
+    sleep 0.3
+    kill -KILL $first
+    wait $first 2>/dev/null
+    waited "$arch: a receiver that is killed does not harm the sender" $child "$child_out" 0 "slot 1
+some of many taken"
+
+    # One that never reads: the sender is not stopped by it.
+    start $arch deaf
+    first=$child
+    launch $arch --sharenet "$net" $guest flood
+    expect "$arch: a neighbour that does not read does not stop the sender" 0 "slot 1
+some of many taken" ""
+    read -r -a before <"/proc/$first/stat"
+    sleep 1
+    read -r -a after <"/proc/$first/stat"
+    check "$arch: a halted guest with frames waiting costs nothing" \
+        $((after[13] + after[14] - before[13] - before[14])) -le 4
+    launch $arch --sharenet "$net" $guest crossing
+    expect "$arch: a section that leaves its page ends the guest that sends it" 4 "slot 1" \
+        "mini-launch: the guest died: bad DMA entry: 60@0x*"
+    kill $first
+    wait $first 2>/dev/null
+    launch $arch --sharenet "$net" $guest foreign
+    expect "$arch: another's key cannot be bound" 0 "slot 0
+another's key: 0" ""
+
+    start $arch echo
+    first=$child first_out=$child_out
+    launch $arch --sharenet "$net" $guest hostile
+    expect "$arch: a hundred thousand odd records" 0 "slot 1
+a hundred thousand records" ""
+    launch $arch --sharenet "$net" $guest ask
+    expect "$arch: after them the network is as good as before" 0 "slot 1
+2000 back, 0 damaged, 0 lost" ""
+    waited "$arch: for both" "$first" "$first_out" 0 "slot 0
+echoed *[0-9][0-9][0-9][0-9] frames"
+
+    printf 'not a network' >"$work/text"
+    launch $arch --sharenet "$work/text" $guest
+    expect "$arch: a file that is no network" 3 "" \
+        "mini-launch: network file \"$work/text\" of 13 bytes is none: it should be empty or have 4096"
+    launch $arch --sharenet "$work" $guest
+    expect "$arch: a directory as network" 1 "" \
+        "mini-launch: cannot open network file \"$work\": is a directory (EISDIR)"
+    launch $arch --sharenet "$net" --sharenet "$net" $guest
+    expect "$arch: one network twice" 2 "" "mini-launch: network file \"$net\" was given twice"
+done
