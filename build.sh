@@ -120,6 +120,14 @@ compile() {
 }
 
 
+# Builds what is older than its sources.
+build_changed() {
+    local arch
+    for arch in "$@"; do
+        [[ -e out/$arch/mini && -z $(find Sources build.sh -newer "out/$arch/mini" -type f | head -n 1) ]] || build "$arch"
+    done
+}
+
 build() {
     need_release
     local arch
@@ -177,6 +185,95 @@ initramfs() {
         say "out/$arch/initramfs.cpio: $(stat -c %s out/$arch/initramfs.cpio) bytes"
     done
 }
+
+# install_files ARCH DESTDIR PREFIX: what is built of ARCH, links, manual pages, and the hooks of contrib/.
+install_files() {
+    local arch=$1 destdir=$2 prefix=$3 page applet
+    local bin=$destdir$prefix/bin man=$destdir$prefix/share/man
+    # Where a distribution's own files are, or those of its administrator.
+    local tools=$destdir/usr/share/initramfs-tools cpio=$destdir/usr/lib/initcpio
+    [[ $prefix == /usr ]] || tools=$destdir/etc/initramfs-tools cpio=$destdir/etc/initcpio
+    install -D -m 755 "out/$arch/mini" "$bin/mini"
+    for applet in mini-launch mini-grant mini-init mini-pack; do ln -sf mini "$bin/$applet"; done
+    for page in docs/*.[18]; do install -D -m 644 "$page" "$man/man${page##*.}/${page##*/}"; done
+    install -D -m 755 -t "$tools/hooks" contrib/initramfs-tools/hooks/mini
+    install -D -m 755 -t "$tools/scripts/init-premount" contrib/initramfs-tools/scripts/init-premount/mini
+    install -D -m 755 -t "$destdir/usr/lib/dracut/modules.d/95mini" contrib/dracut/95mini/*.sh
+    install -D -m 644 -t "$cpio/install" contrib/mkinitcpio/install/mini
+    install -D -m 644 -t "$cpio/hooks" contrib/mkinitcpio/hooks/mini
+    # The hooks take mini from where it is installed.
+    sed -i "s|=/usr/bin\\b|=$prefix/bin|" "$tools/hooks/mini" "$cpio/install/mini" \
+        "$destdir/usr/lib/dracut/modules.d/95mini/module-setup.sh"
+}
+
+# install_all [DESTDIR=…] [PREFIX=…] [ARCH]: also from the environment, as make has it.
+install_all() {
+    local destdir=${DESTDIR-} prefix=${PREFIX:-/usr/local} arch word
+    arch=$(uname -m)
+    [[ $arch == i?86 ]] && arch=i386
+    for word; do
+        case $word in
+        DESTDIR=*) destdir=${word#*=} ;;
+        PREFIX=/*) prefix=${word#*=} ;;
+        x86_64 | i386) arch=$word ;;
+        *) die "install takes DESTDIR=FOLDER, PREFIX=/FOLDER, x86_64 or i386, not $word" ;;
+        esac
+    done
+    build_changed "$arch"
+    install_files "$arch" "${destdir%/}" "${prefix%/}"
+}
+
+# deb: out/mini_VERSION_amd64.deb and out/mini_VERSION_i386.deb; the same sources give the same bytes.
+deb() {
+    build_changed x86_64 i386
+    need dpkg-deb dpkg
+    install_missing
+    local version arch name folder epoch=${SOURCE_DATE_EPOCH:-0}
+    version=$(sed -n 's/.*let version: StaticString = "\(.*\)"/\1/p' Sources/Mini/Commands/Applet.swift)
+    for arch in x86_64 i386; do
+        name=$arch
+        [[ $arch == x86_64 ]] && name=amd64
+        folder=out/deb/$name
+        rm -rf "$folder"
+        (umask 022 && deb_folder "$arch" "$name" "$version" "$folder" "$epoch")
+        SOURCE_DATE_EPOCH=$epoch dpkg-deb --root-owner-group -Zxz --build "$folder" "out/mini_${version}_$name.deb" >/dev/null
+        say "out/mini_${version}_$name.deb: $(stat -c %s "out/mini_${version}_$name.deb") bytes"
+    done
+}
+
+# deb_folder ARCH NAME VERSION FOLDER EPOCH: what the package of an architecture is made of.
+deb_folder() {
+    local arch=$1 name=$2 version=$3 folder=$4 epoch=$5 documents=$4/usr/share/doc/mini
+    install_files "$arch" "$folder" /usr
+    mkdir -p "$folder/DEBIAN" "$documents"
+    find "$folder/usr/share/man" -type f -exec gzip -9n {} +
+    install -m 644 contrib/README.md "$documents/README.hooks.md"
+    { printf 'Files: *\nCopyright: the authors of mini\nLicense: 0BSD\n\n' && cat LICENSE; } >"$documents/copyright"
+    printf 'mini (%s) unstable; urgency=medium\n\n  * See README.md.\n\n -- %s  %s\n' "$version" "$maintainer" \
+        "$(LC_ALL=C date -u -d "@$epoch" -R)" | gzip -9n >"$documents/changelog.gz"
+    mkdir -p "$folder/usr/share/lintian/overrides"
+    # It is meant to run where there is no library.
+    printf 'mini: statically-linked-binary [usr/bin/mini]\n' >"$folder/usr/share/lintian/overrides/mini"
+    cat >"$folder/DEBIAN/control" <<EOF
+Package: mini
+Version: $version
+Architecture: $name
+Maintainer: $maintainer
+Section: admin
+Priority: optional
+Installed-Size: $(du -sk --apparent-size "$folder" | cut -f1)
+Description: launcher of small Linux guests, client of Xen's grants, init of an initramfs
+ One static program with several commands: it starts guest kernels that speak
+ lguest, on any machine and without privilege; maps, shares and copies pages
+ between domains of Xen; is process 1 of an initramfs and carries out a boot
+ table; and makes such an initramfs.
+EOF
+    # An initramfs that has mini gets the new one.
+    echo "activate-noawait update-initramfs" >"$folder/DEBIAN/triggers"
+    (cd "$folder" && find usr -type f | LC_ALL=C sort | xargs md5sum >DEBIAN/md5sums)
+    find "$folder" -exec touch -h -d "@$epoch" {} +
+}
+maintainer="${DEBFULLNAME:-The authors of mini} <${DEBEMAIL:-mini@localhost.localdomain}>"
 
 # --- the commands -------------------------------------------------------------------------------
 
@@ -238,6 +335,9 @@ usage: ./build.sh [command]
   test             every test: lint, both builds, unit tests, system tests, a real Xen
   compare          the same guests on every host that there is: the same output (docs/compare.md)
   bench            measure speed and size, as ratios against peers
+  install [DESTDIR=FOLDER] [PREFIX=/usr/local] [ARCH]
+                   install mini, its links, manual pages and hooks for initramfs tools
+  deb              make Debian packages for amd64 and i386 in out
   initramfs        make out/ARCH/initramfs.cpio: mini as the init, and the demo guest
   guests           build the small guest kernels of Tests/Guests into out/guests
   oracle           build out/oracle, the native side of the differential test
@@ -251,6 +351,8 @@ build) build x86_64 i386 ;;
 x86_64 | i386) build "$1" ;;
 guests) guests ;;
 initramfs) initramfs ;;
+install) shift && install_all "$@" ;;
+deb) deb ;;
 oracle) oracle ;;
 run) shift && run "$@" ;;
 test) shift && test_all "$@" ;;

@@ -4,8 +4,9 @@ import Testing
 @testable import Mini
 
 /// The applets as the real thing has them, but nothing runs.
-private let programs = InnerPrograms(
-    run: { _ in nil }, complaint: { InitCommand.programs.complaint($0) })
+private var programs: InnerPrograms {
+    InnerPrograms(run: { _ in nil }, complaint: { InitCommand.programs.complaint($0) })
+}
 
 private func read(_ file: String, _ commandLine: String = "") -> BootTableReader {
     var reader = BootTableReader(programs)
@@ -152,14 +153,13 @@ private let grantUsage =
             requests(
                 "wait file /x\nwait store a/b deadline=250ms\nwait store a value=v\nwait event 3 @p deadline=4s"
             ) == [
-                .wait(WaitRequest(subject: .file("/x"))),
+                .wait(WaitRequest(kind: .file, subject: "/x")),
+                .wait(
+                    WaitRequest(kind: .store, subject: "a/b", patience: .milliseconds(250))),
+                .wait(WaitRequest(kind: .store, subject: "a", detail: "v")),
                 .wait(
                     WaitRequest(
-                        subject: .store(path: "a/b", value: nil), patience: .milliseconds(250))),
-                .wait(WaitRequest(subject: .store(path: "a", value: "v"))),
-                .wait(
-                    WaitRequest(
-                        subject: .event(domain: "3", port: "@p"), patience: .milliseconds(4000))),
+                        kind: .event, subject: "3", detail: "@p", patience: .milliseconds(4000))),
             ])
     }
 
@@ -207,7 +207,7 @@ private let grantUsage =
             ("grant n 3 8 notify-byte=0", "t:1:1: hold is missing; usage: \(grantUsage)"),
             ("notify 3 0", "t:1:10: \"0\" is not an event port, or @PATH"),
             ("notify 3 1 2", "t:1:12: unexpected word \"2\""),
-            ("wait file /x value=1", "t:1:1: unknown option \"value\""),
+            ("wait file /x value=1", "t:1:14: unknown option \"value\""),
             (
                 "wait store /x deadline=soon",
                 "t:1:15: \"soon\" is not a time: seconds, or milliseconds as 250ms"

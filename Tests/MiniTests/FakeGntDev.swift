@@ -178,7 +178,12 @@ extension FakeXen.State {
     private mutating func copyGrants(
         _ argument: UnsafeMutableRawPointer, _ memory: MachineMemory
     ) -> Int {
+        if let left = copiesUntilDomainsEnd {
+            if left == 0 { domains = [ownDomain] }
+            copiesUntilDomainsEnd = left - 1
+        }
         let count = Int(argument.load(as: UInt32.self))
+        if count == 0 { return 0 }
         let segments = UnsafeMutableRawPointer(
             bitPattern: argument.load(fromByteOffset: 8, as: Int.self))!
         for index in 0..<count {

@@ -55,6 +55,8 @@ final class FakeXen: Sendable {
         /// Files that only this kernel has.
         var files: [String: String] = ["/sys/hypervisor/type": "xen\n"]
         var hasCopy = true
+        /// After how many requests to copy the other domains are gone; nil for never.
+        var copiesUntilDomainsEnd: Int?
         var mostGrants = 65536
         var ownDomain: UInt32 = 0
         var domains: Set<UInt32> = [0, 3]
@@ -68,6 +70,8 @@ final class FakeXen: Sendable {
         var descriptors: [Int: Int] = [:]
         var nextFile = 1
         var areas: [Int: Area] = [:]
+        /// Areas that a forked process would not have.
+        var notForked: Set<Int> = []
         var maps: [Int: Map] = [:]
         var nextMap = 1
         var lent: [Int: LentPage] = [:]
@@ -105,6 +109,14 @@ final class FakeXen: Sendable {
         var realDescriptors: Set<Int> = []
         var realMappings: Set<Int> = []
         var failing: (call: Int, errno: Errno)?
+
+        /// True if the call that was to fail is one after which nothing can be done: the real kernel
+        /// does what it should then, this one does not.
+        var failsHopelessly: Bool {
+            guard let failing, failing.call <= calls.count else { return false }
+            let hopeless: [SystemCall.Number] = [.close, .unmap, .signalMask]
+            return hopeless.contains { $0.rawValue == calls[failing.call - 1] }
+        }
 
         /// What the calls have left behind, in words.
         var left: [String] {
@@ -203,11 +215,15 @@ final class FakeXen: Sendable {
             case .some: return -19
             case nil: return real(call, &state)
             }
-        case .memoryAdvice: return state.areas[first] == nil ? -22 : 0
+        case .memoryAdvice:
+            guard third == 10, state.areas[first]?.count == second else { return -22 }
+            state.notForked.insert(first)
+            return 0
         case .unmap:
             guard state.areas[first] != nil else { return real(call, &state) }
             _ = mini_syscall(call.number.rawValue, first, second, 0, 0, 0, 0)
             state.unmap(first, memory)
+            state.notForked.remove(first)
             return 0
         case .write where first == 1 || first == 2: return write(first, second, third, &state)
         case .write where device == .evtchn:

@@ -476,11 +476,11 @@ func failEveryCall(_ line: String, codes: Set<Int32> = [1, 4], on make: () throw
     @Test("a large share goes in parts")
     func large() throws {
         let xen = try FakeXen()
-        xen.grant(Array(100..<900), of: 3) { UInt8(truncatingIfNeeded: $0 % 251) }
-        let references = (100..<900).map { "\($0)" }.joined(separator: ",")
+        xen.grant(Array(100..<400), of: 3) { UInt8(truncatingIfNeeded: $0 % 251) }
+        let references = (100..<400).map { "\($0)" }.joined(separator: ",")
         #expect(grant("copy --domain 3 --ref \(references) --offset 1", on: xen).code == 0)
         let output = xen.now.output
-        #expect(output.count == 800 * 4096 - 1)
+        #expect(output.count == 300 * 4096 - 1)
         #expect(
             output.indices.allSatisfy { output[$0] == UInt8(($0 + 1) / 4096 % 251) })
         #expect(xen.now.left == [])
@@ -732,7 +732,9 @@ func failEveryCall(_ line: String, codes: Set<Int32> = [1, 4], on make: () throw
             }
             let ended = grant("probe", on: xen)
             guard call <= xen.now.calls.count else { return }
-            #expect(ended.output.contains("evtchn"))
+            if SystemCall.Number(rawValue: xen.now.calls[call - 1]) != .write {
+                #expect(ended.output.contains("evtchn"), "call \(call)")
+            }
             if SystemCall.Number(rawValue: xen.now.calls[call - 1]) != .close {
                 #expect(xen.now.left == [], "call \(call)")
             }

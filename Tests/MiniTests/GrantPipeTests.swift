@@ -50,14 +50,14 @@ private final class Peer: @unchecked Sendable {
         let page = SharedMemory(memory(reference))
         let layout = VchanView.layout(of: page)!
         let references = VchanView.references(of: page, layout)
-        func ring(_ references: [GrantReference]) -> SharedMemory {
+        func pages(_ references: [GrantReference]) -> SharedMemory {
             guard let first = references.first?.rawValue else { return page }
             return SharedMemory(
                 UnsafeMutableRawBufferPointer(
                     start: memory(first).baseAddress!, count: 4096 * references.count))
         }
         view = VchanView(
-            clientOn: page, left: ring(references.left), right: ring(references.right), layout)
+            clientOn: page, left: pages(references.left), right: pages(references.right), layout)
         ring(&state)
     }
 
@@ -93,7 +93,7 @@ private final class Peer: @unchecked Sendable {
     func run(_ words: String, _ happenings: [FakeXen.Happening]) -> Ended {
         xen.change { $0.happenings = happenings }
         let ended = grant("pipe --domain 3 --path /v \(words)", on: xen)
-        #expect(xen.now.left == [], "\(words)")
+        if !xen.now.failsHopelessly { #expect(xen.now.left == [], "\(words)") }
         return ended
     }
 }

@@ -7,6 +7,7 @@ import Testing
 private let patience = Nanoseconds.milliseconds(5_000)
 
 /// Runs `body` with a connection to a store.
+@discardableResult
 private func with<Value>(
     _ store: FakeStore, _ body: (XenStore, FakeXen) throws(GrantError) -> Value
 ) throws -> Value {
@@ -111,6 +112,7 @@ private func path(_ text: Text) throws(GrantError) -> StorePath { try StorePath(
         store.listChanges = .max
         store.partSize = 1000
         try with(store) { (store, _) throws(GrantError) in
+            store.deadline = .after(.milliseconds(1))
             #expect(throws: GrantError.deadline("others kept changing the entries of \"/long\"")) {
                 try store.list(try path("/long"))
             }
@@ -221,6 +223,7 @@ private func path(_ text: Text) throws(GrantError) -> StorePath { try StorePath(
         var store = FakeStore()
         store.conflicts = .max
         try with(store) { (store, xen) throws(GrantError) in
+            store.deadline = .after(.milliseconds(1))
             #expect(
                 throws: GrantError.deadline("others kept changing the same entries of the store")
             ) { try write(store, ["a"]) }

@@ -67,21 +67,21 @@ for arch in amd64 i386; do
     # --- a table with each kind of fault ----------------------------------------------------------------
 
     "$pack" "$work/checks.cpio" "out/$binary/mini=init" "$work/child=child" Tests/initramfs/checks.table=etc/mini.table \
-        "$machines/$arch/modules/dummy.ko=dummy.ko"
+        "$machines/$arch/modules/kernel/drivers/net/dummy.ko=dummy.ko"
     table="mini-init: /etc/mini.table"
     boot 180 192 "$work/checks.cpio"
     booted "process 1 mounts what every program needs" "$off" "/proc/mounts devtmpfs /dev devtmpfs *" \
         "/proc/mounts proc /proc proc *" "/proc/mounts sysfs /sys sysfs *" "/proc/mounts tmpfs /run tmpfs *" \
         "/proc/1/status Name:*init" "mini-pack 0.1"
     booted "modules, values and mounts: what fails is told with its place, what does not works" "$off" \
-        "$table:*:*: cannot load module \"/none.ko\": no such file (ENOENT)" \
+        "$table:*:*: cannot open module \"/none.ko\": no such file (ENOENT)" \
         "$table:*:*: cannot load module \"/child\": *(ENOEXEC)" \
         "/proc/modules dummy *" \
         "$table:*:*: cannot set \"/proc/sys/kernel/none\": no such file (ENOENT)" \
         "$table:*:*: cannot set \"/proc/sys/kernel/panic\": invalid argument (EINVAL)" \
         "/proc/sys/kernel/hostname a name" \
-        "$table:*:*: cannot mount *(ENODEV)" \
-        "$table:*:*: cannot mount *(ENOENT)" \
+        "$table:*:*: cannot mount nofs on \"/mnt\": no such device (ENODEV)" \
+        "$table:*:*: cannot mount tmpfs on \"/child\": not a directory (ENOTDIR)" \
         "/proc/mounts none /mnt/deep tmpfs rw,nosuid,*size=64k*" \
         "$table:*:*: *not on Xen*" \
         "$table:*:*: *\"/dev/none\"*"

@@ -6,8 +6,8 @@ machines=$root/out/initramfs
 # The reason why there is no machine here, for a SKIP line; empty while nothing is missing.
 export machine_missing=
 
-# Modules that the tests load, which need no other one.
-machine_modules=(drivers/net/dummy.ko fs/fuse/fuse.ko)
+# Modules that the tests load or pack; none needs another one.
+machine_modules=(drivers/net/dummy.ko drivers/xen/xen-gntdev.ko drivers/xen/xen-gntalloc.ko drivers/xen/xen-evtchn.ko)
 
 # machine_apt ARCH COMMAND...: apt for an architecture, with a state of its own for i386: the
 # system's architectures and indices stay as they are.
@@ -31,7 +31,7 @@ machine_kernel() {
     machine_apt "$1" cache depends "$package" 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }'
 }
 
-# machine_make ARCH: out/initramfs/ARCH with vmlinuz and modules. False, and $machine_missing, where
+# machine_make ARCH: out/initramfs/ARCH with vmlinuz, and modules, the few that are wanted. False, and $machine_missing, where
 # that cannot be.
 machine_make() {
     local arch=$1 folder=$machines/$1 tool kernel try
@@ -41,7 +41,7 @@ machine_make() {
     [[ -e $folder/fetched ]] && return 0
     command -v apt-get >/dev/null || { machine_missing="no apt-get to download Debian packages with" && return 1; }
     rm -rf "$folder"
-    mkdir -p "$folder/modules"
+    mkdir -p "$folder"
     for try in 1 2 3; do
         # Of several sources one may fail that the kernel does not come from.
         [[ $arch == i386 ]] && machine_apt "$arch" get update >"$folder/log" 2>&1
@@ -54,10 +54,10 @@ machine_make() {
     package=$(compgen -G "$folder/linux-image-*.deb") ||
         { machine_missing="cannot download a kernel for $arch: $(tail -n 1 "$folder/log")" && return 1; }
     dpkg-deb --fsys-tarfile "$package" |
-        tar -x -C "$folder" --wildcards './boot/vmlinuz-*' "${machine_modules[@]/#/*/kernel/}" ||
-        { machine_missing="cannot unpack $package" && return 1; }
+        tar -x -C "$folder" --wildcards './boot/vmlinuz-*' '*/modules.builtin*' '*/modules.order' \
+            "${machine_modules[@]/#/*/kernel/}" || { machine_missing="cannot unpack $package" && return 1; }
     mv "$folder"/boot/vmlinuz-* "$folder/vmlinuz"
-    find "$folder/lib" -name '*.ko' -exec mv -t "$folder/modules" {} +
+    mv "$folder"/lib/modules/* "$folder/modules"
     (cd "$folder" && rm -rf boot lib "$package")
     : >"$folder/fetched"
 }

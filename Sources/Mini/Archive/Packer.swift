@@ -19,11 +19,20 @@ struct Packer: ~Copyable {
     static func write(
         _ contents: ArchiveContents, time: UInt32, to destination: Destination, _ name: Text
     ) throws(ArchiveError) {
-        if destination == .file { return try replace(name, contents, time: time) }
-        let file =
-            destination == .standardOutput
-            ? Descriptor(owning: 1) : try open(name, .writeOnly, "open", for: name)
-        var packer = try Packer(name: name, file.number, signals: nil)
+        switch destination {
+        case .file: try replace(name, contents, time: time)
+        case .existingDevice:
+            let file = try open(name, .writeOnly, "open", for: name)
+            try write(contents, time: time, into: file.number, name)
+        case .standardOutput: try write(contents, time: time, into: 1, name)
+        }
+    }
+
+    @inline(never)
+    private static func write(
+        _ contents: ArchiveContents, time: UInt32, into descriptor: Int32, _ name: Text
+    ) throws(ArchiveError) {
+        var packer = try Packer(name: name, descriptor, signals: nil)
         try packer.write(contents, time: time)
     }
 

@@ -116,7 +116,11 @@ struct VchanRelay {
             if machine.isDraining { try handle(.drained) }
             if isFinished { try handle(.peerFinished) }
         }
-        if patience.isOver { try handle(.patienceOver) }
+        if patience.isOver {
+            // Once: a limit that has passed would keep us from sleeping.
+            patience = .never
+            try handle(.patienceOver)
+        }
         if machine.isFinishing && vchan.untaken == 0 { try handle(.taken) }
     }
 

@@ -56,8 +56,8 @@ struct BootStatement: Equatable {
     var request: BootRequest
 }
 
-/// What a statement asks for.
-enum BootRequest: Equatable {
+/// What a statement asks for. (Indirect: one word to hand around, whatever it has.)
+indirect enum BootRequest: Equatable {
     /// A kernel module's file and its parameters.
     case load(file: Text, parameters: Text)
     /// Write a value into a file that is there, as those of sysfs.
@@ -120,15 +120,19 @@ struct GrantRequest: Equatable {
 
 /// Something that others have to do first.
 struct WaitRequest: Equatable {
-    enum Subject: Equatable {
+    enum Kind: Equatable {
         /// A file, as a device node, to appear.
-        case file(Text)
-        /// A key of the store to appear, or to have a value.
-        case store(path: Text, value: Text?)
-        /// An event on a channel of the other domain: a number or `@PATH`, each.
-        case event(domain: Text, port: Text)
+        case file
+        /// An entry of the store to appear, or to have a value.
+        case store
+        /// An event on a channel of another domain.
+        case event
     }
-    var subject: Subject
+    var kind: Kind
+    /// The file, the path in the store, or the domain: a number or `@PATH`.
+    var subject: Text
+    /// The value of the entry, if it matters; or the port: a number or `@PATH`.
+    var detail: Text?
     /// How long at most.
     var patience = Nanoseconds.milliseconds(10_000)
 }

@@ -38,8 +38,11 @@ struct BootTableReader {
             return
         }
         var number = 0
-        for line in text.bytes.split(separator: 10, omittingEmptySubsequences: false) {
+        var rest = text.bytes[...]
+        while !rest.isEmpty {
             number += 1
+            let line = rest.prefix { $0 != 10 }
+            rest = rest.dropFirst(line.count + 1)
             let place = TablePosition(source: source, line: number, column: 1)
             do throws(TableWords.Failure) {
                 take(try TableWords.cut(line: line), at: place)
@@ -110,14 +113,14 @@ struct BootTableReader {
                 let name = statement.rest.first
                 _ = try statement.next("a statement")
                 place.column = name?.column ?? place.column
-                try statement_(Array(words.dropFirst()), at: place, isTried: true)
+                try add(Array(words.dropFirst()), at: place, isTried: true)
             } else {
-                try statement_(words, at: place, isTried: false)
+                try add(words, at: place, isTried: false)
             }
         } catch { note(error) }
     }
 
-    private mutating func statement_(
+    private mutating func add(
         _ words: [TableWord], at place: TablePosition, isTried: Bool
     ) throws(TableError) {
         guard let name = words.first?.text,
@@ -139,50 +142,53 @@ struct BootTableReader {
     private mutating func setting(
         _ words: [TableWord], at place: TablePosition
     ) throws(TableError) -> Bool {
-        switch words[0].text {
+        let name = words[0].text
+        guard let form = Self.settings.first(where: { name == $0.name }) else { return false }
+        var statement = StatementWords(words, at: place, usage: form.usage)
+        let word = statement.rest.first
+        if form.wanted != nil { _ = try statement.next("a word") }
+        try statement.end()
+        let value = word?.text ?? Text()
+        if name == "table" && place.source != .commandLine {
+            throw statement.error(.notInFile(name))
+        }
+        if !table.settings.take(name, value) {
+            throw statement.error(.notA(form.wanted ?? "", value), at: word)
+        }
+        return true
+    }
+
+    /// A setting's name, how it is written, and what its word has to be.
+    private static var settings: [(name: StaticString, usage: StaticText, wanted: StaticText?)] {
+        [
+            (
+                "on-error", "on-error shell | poweroff | reboot | halt",
+                "shell, poweroff, reboot or halt"
+            ), ("at-end", "at-end poweroff | reboot | halt", "poweroff, reboot or halt"),
+            ("grace", "grace TIME", TableTime.wanted), ("verbose", "verbose", nil),
+            ("table", "table FILE", "a file"),
+        ]
+    }
+}
+
+extension BootSettings {
+    /// Puts a setting into its place.
+    /// - Returns: false if the word is none for it.
+    fileprivate mutating func take(_ name: Text, _ value: Text) -> Bool {
+        let ending = Ending(value)
+        switch name {
         case "on-error":
-            var statement = StatementWords(
-                words, at: place, usage: "on-error shell | poweroff | reboot | halt")
-            let word = statement.rest.first
-            let action = try statement.next("what to do")
-            if action == "shell" {
-                table.settings.onError = .shell
-            } else if let ending = Ending(action) {
-                table.settings.onError = .end(ending)
-            } else {
-                throw statement.error(.notA("shell, poweroff, reboot or halt", action), at: word)
-            }
-            try statement.end()
+            guard ending != nil || value == "shell" else { return false }
+            onError = ending.map { .end($0) } ?? .shell
         case "at-end":
-            var statement = StatementWords(
-                words, at: place, usage: "at-end poweroff | reboot | halt")
-            let word = statement.rest.first
-            let action = try statement.next("what to do")
-            guard let ending = Ending(action) else {
-                throw statement.error(.notA("poweroff, reboot or halt", action), at: word)
-            }
-            table.settings.atEnd = ending
-            try statement.end()
+            guard let ending else { return false }
+            atEnd = ending
         case "grace":
-            var statement = StatementWords(words, at: place, usage: "grace TIME")
-            let word = statement.rest.first
-            let action = try statement.next("a time")
-            guard let time = TableTime.read(action) else {
-                throw statement.error(.notA(TableTime.wanted, action), at: word)
-            }
-            table.settings.grace = time
-            try statement.end()
-        case "verbose":
-            try StatementWords(words, at: place, usage: "verbose").end()
-            table.settings.isVerbose = true
-        case "table":
-            guard case .commandLine = place.source else {
-                throw TableError(position: place, reason: .notInFile("table"))
-            }
-            var statement = StatementWords(words, at: place, usage: "table FILE")
-            _ = try statement.next("the file's name")
-            try statement.end()
-        default: return false
+            guard let time = TableTime.read(value) else { return false }
+            grace = time
+        case "verbose": isVerbose = true
+        // The table's file: whoever reads the table has looked for it already.
+        default: break
         }
         return true
     }

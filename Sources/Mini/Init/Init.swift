@@ -63,8 +63,7 @@ final class Init {
     private func perform(_ action: BootMachine.Action) -> BootMachine.Event {
         switch action {
         case .mountFileSystems:
-            var complaints: [InitError] = []
-            InitMounts.mountUsual { complaints.append($0) }
+            var complaints = InitMounts.mountUsual()
             do throws(InitError) { try InitConsole.open() } catch { complaints.append(error) }
             for error in complaints { say(error) }
             return .mounted
@@ -128,17 +127,19 @@ final class Init {
             case .set(let file, let value): try InitStatements.set(file, value)
             case .mount(let request): try InitMounts.mount(request)
             case .grant(let request):
-                let grant = try InitGrants.map(request)
+                let grant = try onXen { () throws(GrantError) in try InitGrants.map(request) }
                 // What is not to stay was good for a check.
                 if request.isHeld { held.append(grant) } else { grant.release() }
                 if let words = InitGrants.words(request) {
                     return watch(try launcher.start(words), request.name, statement)
                 }
             case .notify(let domain, let port):
-                try InitGrants.notify(domain: domain, port: port)
+                try onXen { () throws(GrantError) in
+                    try InitGrants.notify(domain: domain, port: port)
+                }
             case .wait(let request):
                 let id = try launcher.start { InitStatements.wait(request) }
-                return watch(id, InitStatements.name(request), statement)
+                return watch(id, "wait", statement)
             case .program(let words, let mode): return try start(words, mode, statement)
             case .replace(let words, let root): try replace(words, root)
             }
@@ -147,6 +148,12 @@ final class Init {
             say(error, at: statement.position)
             return statement.isTried ? .done : .failed
         }
+    }
+
+    private func onXen<Value>(
+        _ body: () throws(GrantError) -> Value
+    ) throws(InitError) -> Value {
+        do throws(GrantError) { return try body() } catch { throw .grant(error) }
     }
 
     private func start(
@@ -172,6 +179,7 @@ final class Init {
         return .done
     }
 
+    @inline(never)
     private func watch(
         _ id: ProcessID, _ name: Text, _ statement: BootStatement, isTried: Bool? = nil
     ) -> BootMachine.Event {
@@ -289,6 +297,7 @@ final class Init {
         }
     }
 
+    @inline(never)
     private func startServices() {
         let now = Clock.monotonic()
         for index in services.indices {
@@ -332,6 +341,7 @@ final class Init {
 
     // MARK: Saying
 
+    @inline(never)
     private func say(_ error: InitError, at position: TablePosition? = nil) {
         if let position {
             InitConsole.say("\(position.text): \(error.text)")

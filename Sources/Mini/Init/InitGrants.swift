@@ -21,25 +21,25 @@ final class HeldGrant {
 
 enum InitGrants {
     /// Maps the pages, all of them or none.
-    static func map(_ request: GrantRequest) throws(InitError) -> HeldGrant {
-        do throws(GrantError) {
-            let domain = try domain(request.domain)
-            let list = try word(request.references)
-            guard let references = GrantList.references(list) else {
-                throw .refused("\(quoted: list) of \(request.references) is no list of grants")
-            }
-            let device = try GntDev()
-            let channel: EventChannel? =
-                if let port = request.notifiedPort {
-                    try EventChannel(.interdomain(domain, port))
-                } else { nil }
-            var plan = MappingPlan(deadline: .after(request.patience))
-            plan.isWritable = request.isWritable || request.notifiedByte != nil
-            plan.notification = UnmapNotification(
-                clearedByte: request.notifiedByte, port: channel?.port)
-            return HeldGrant(
-                try GrantMapping(try GrantList(references, of: domain), on: device, plan), channel)
-        } catch { throw .grant(error) }
+    static func map(_ request: GrantRequest) throws(GrantError) -> HeldGrant {
+        let domain = try domain(request.domain)
+        let list = try word(request.references)
+        guard let references = GrantList.references(list) else {
+            throw .refused("\(quoted: list) of \(request.references) is no list of grants")
+        }
+        // Opened before the channel: a process that ends closes its files in this order, and the
+        // event is sent through the channel.
+        let device = try GntDev()
+        var channel: EventChannel?
+        if let port = request.notifiedPort {
+            channel = try EventChannel(.interdomain(domain, port))
+        }
+        var plan = MappingPlan(deadline: .after(request.patience))
+        plan.isWritable = request.isWritable || request.notifiedByte != nil
+        plan.notification = UnmapNotification(
+            clearedByte: request.notifiedByte, port: channel?.port)
+        return HeldGrant(
+            try GrantMapping(try GrantList(references, of: domain), on: device, plan), channel)
     }
 
     /// A word as it stands, or from the store if it is `@PATH`.
@@ -74,22 +74,18 @@ enum InitGrants {
     // MARK: Events
 
     /// Binds the other domain's port.
-    static func channel(domain: Text, port: Text) throws(InitError) -> EventChannel {
-        do throws(GrantError) {
-            let number = try word(port)
-            guard let end = number.number.flatMap({ EventPort($0) }) else {
-                throw .refused("\(quoted: number) of \(port) is no event port")
-            }
-            return try EventChannel(.interdomain(try Self.domain(domain), end))
-        } catch { throw .grant(error) }
+    static func channel(domain: Text, port: Text) throws(GrantError) -> EventChannel {
+        let number = try word(port)
+        guard let end = number.number.flatMap({ EventPort($0) }) else {
+            throw .refused("\(quoted: number) of \(port) is no event port")
+        }
+        return try EventChannel(.interdomain(try Self.domain(domain), end))
     }
 
     /// Sends an event.
-    static func notify(domain: Text, port: Text) throws(InitError) {
+    static func notify(domain: Text, port: Text) throws(GrantError) {
         let channel = try channel(domain: domain, port: port)
-        do throws(GrantError) {
-            try channel.notify()
-            try channel.unbind()
-        } catch { throw .grant(error) }
+        try channel.notify()
+        try channel.unbind()
     }
 }

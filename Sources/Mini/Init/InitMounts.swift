@@ -3,25 +3,26 @@
 
 enum InitMounts {
     /// Mounts what is missing of /dev, /proc, /sys and /run.
-    /// - Parameter complain: takes a line for each that cannot be mounted.
-    static func mountUsual(complain: (InitError) -> Void) {
+    /// - Returns: what was wrong with those that cannot be mounted.
+    static func mountUsual() -> [InitError] {
         let safe: MountFlags = [.noSetUserID, .noDevices, .noExecution]
-        let requests = [
-            MountRequest(
-                source: "devtmpfs", target: "/dev", type: "devtmpfs", flags: .noSetUserID,
-                data: "mode=0755"),
-            MountRequest(source: "proc", target: "/proc", type: "proc", flags: safe),
-            MountRequest(source: "sysfs", target: "/sys", type: "sysfs", flags: safe),
-            MountRequest(
-                source: "tmpfs", target: "/run", type: "tmpfs", flags: [.noSetUserID, .noDevices],
-                data: "mode=0755"),
+        let usual: [(type: Text, target: Text, flags: MountFlags, data: Text)] = [
+            ("devtmpfs", "/dev", .noSetUserID, "mode=0755"), ("proc", "/proc", safe, ""),
+            ("sysfs", "/sys", safe, ""),
+            ("tmpfs", "/run", [.noSetUserID, .noDevices], "mode=0755"),
         ]
-        for request in requests where !isMounted(request.target) {
-            do throws(InitError) { try mount(request) } catch { complain(error) }
+        var errors: [InitError] = []
+        for (type, target, flags, data) in usual where !isMounted(target) {
+            do throws(InitError) {
+                try mount(
+                    MountRequest(
+                        source: type, target: target, type: type, flags: flags, data: data))
+            } catch { errors.append(error) }
         }
         // A kernel without devtmpfs: the two nodes that programs count on.
         _ = try? FileSystem.makeNode(InitConsole.path, major: 5, minor: 1)
         _ = try? FileSystem.makeNode("/dev/null", major: 1, minor: 3)
+        return errors
     }
 
     /// Mounts one, and makes its folder where that is missing.
@@ -69,24 +70,23 @@ enum InitMounts {
 
     /// The second word of each line, where `\040` stands for a blank.
     static func targets(_ mounts: Text) -> [Text] {
-        mounts.bytes.split(separator: 10).compactMap { line in
-            let words = line.split(separator: UInt8(ascii: " "))
-            return words.count > 1 ? unescaped(words[1]) : nil
-        }
-    }
-
-    private static func unescaped(_ word: ArraySlice<UInt8>) -> Text {
-        var text = Text()
-        var rest = word
-        while let byte = rest.popFirst() {
-            if byte == UInt8(ascii: "\\"), rest.count >= 3 {
-                let digits = rest.prefix(3).map { $0 &- UInt8(ascii: "0") }
-                text.append(digits[0] << 6 | digits[1] << 3 | digits[2])
-                rest = rest.dropFirst(3)
-            } else {
-                text.append(byte)
+        var targets: [Text] = []
+        var word = 0
+        var target = Text()
+        var rest = mounts.bytes[...]
+        while var byte = rest.popFirst() {
+            if byte == UInt8(ascii: " ") || byte == 10 {
+                if word == 1 { targets.append(target) }
+                target = Text()
+                word = byte == 10 ? 0 : word + 1
+            } else if word == 1 {
+                if byte == UInt8(ascii: "\\"), rest.count >= 3 {
+                    byte = 0
+                    for _ in 0..<3 { byte = byte << 3 | (rest.removeFirst() & 7) }
+                }
+                target.append(byte)
             }
         }
-        return text
+        return targets
     }
 }

@@ -26,46 +26,34 @@ enum InitStatements {
 
     // MARK: Waiting, in a child
 
-    /// The awaited thing's name for messages.
-    static func name(_ request: WaitRequest) -> Text {
-        switch request.subject {
-        case .file(let name): "wait file \(name)"
-        case .store(let path, _): "wait store \(path)"
-        case .event(let domain, let port): "wait event \(domain) \(port)"
-        }
-    }
-
     /// - Returns: the child's exit code.
     static func wait(_ request: WaitRequest) -> Int32 {
-        do throws(InitError) { try wait(for: request) } catch {
+        do throws(GrantError) { try wait(for: request) } catch {
             InitConsole.say(error.text)
             return 1
         }
         return 0
     }
 
-    private static func wait(for request: WaitRequest) throws(InitError) {
+    private static func wait(for request: WaitRequest) throws(GrantError) {
         let deadline = Deadline.after(request.patience)
-        switch request.subject {
-        case .file(let name):
-            while (try? Descriptor.open(name, .path).number) == nil {
-                if deadline.isOver { throw .refused("\(quoted: name) has not appeared in time") }
+        switch request.kind {
+        case .file:
+            while (try? Descriptor.open(request.subject, .path).number) == nil {
+                if deadline.isOver {
+                    throw .deadline("\(quoted: request.subject) has not appeared in time")
+                }
                 Clock.sleep(min(pause, deadline.remaining ?? pause))
             }
-        case .store(let path, let value):
-            do throws(GrantError) {
-                let path = try StorePath(named: path)
-                _ = try XenStore(deadline: deadline).wait(for: path) { found in
-                    if let value { found == value.bytes } else { found != nil }
-                }
-            } catch { throw .grant(error) }
-        case .event(let domain, let port):
-            let channel = try InitGrants.channel(domain: domain, port: port)
-            do throws(GrantError) {
-                guard try channel.wait(deadline) else {
-                    throw .deadline("no event has come in time")
-                }
-            } catch { throw .grant(error) }
+        case .store:
+            let wanted = request.detail?.bytes
+            _ = try XenStore(deadline: deadline).wait(
+                for: try StorePath(named: request.subject)
+            ) { $0 != nil && (wanted == nil || $0 == wanted) }
+        case .event:
+            let channel = try InitGrants.channel(
+                domain: request.subject, port: request.detail ?? Text())
+            if try !channel.wait(deadline) { throw .deadline("no event has come in time") }
         }
     }
     private static let pause = Nanoseconds.milliseconds(20)

@@ -110,35 +110,28 @@ struct StatementForm {
     }
 
     private static func wait(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        guard let kind = words.rest.first else {
-            throw words.error(.missing("what to wait for", usage: words.usage))
-        }
-        _ = try words.next("what to wait for")
-        var request: WaitRequest
-        var value: Text?
-        switch kind.text {
-        case "file": request = WaitRequest(subject: .file(try words.next("the file's name")))
+        let kind = words.rest.first
+        var request = WaitRequest(kind: .file, subject: Text())
+        switch try words.next("what to wait for") {
+        case "file": request.subject = try words.next("the file's name")
         case "store":
-            request = WaitRequest(subject: .store(path: try words.next("the path"), value: nil))
+            request.kind = .store
+            request.subject = try words.next("the path")
         case "event":
-            request = WaitRequest(
-                subject: .event(
-                    domain: try words.domain(), port: try words.port()))
-        default: throw words.error(.notA("file, store or event", kind.text), at: kind)
+            request.kind = .event
+            request.subject = try words.domain()
+            request.detail = try words.port()
+        case let word: throw words.error(.notA("file, store or event", word), at: kind)
         }
         try words.options { (option) throws(TableError) in
-            switch option.name {
-            case "deadline": request.patience = try option.time()
-            case "value": value = try option.text()
-            default: return false
+            if option.name == "deadline" {
+                request.patience = try option.time()
+            } else if option.name == "value" && request.kind == .store {
+                request.detail = try option.text()
+            } else {
+                return false
             }
             return true
-        }
-        if let value {
-            guard case .store(let path, _) = request.subject else {
-                throw words.error(.unknownOption("value"))
-            }
-            request.subject = .store(path: path, value: value)
         }
         return .wait(request)
     }

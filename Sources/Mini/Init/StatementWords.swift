@@ -15,6 +15,7 @@ struct StatementWords {
         rest = words.dropFirst()
     }
 
+    @inline(never)
     func error(_ reason: TableError.Reason, at word: TableWord? = nil) -> TableError {
         var place = position
         if let word { place.column = word.column }
@@ -22,6 +23,7 @@ struct StatementWords {
     }
 
     /// - Parameter what: the word's meaning, as "the file's name".
+    @inline(never)
     mutating func next(_ what: StaticText) throws(TableError) -> Text {
         guard let word = rest.first else { throw error(.missing(what, usage: usage)) }
         rest = rest.dropFirst()
@@ -49,6 +51,7 @@ struct StatementWords {
     }
 
     /// All that are left, at least one.
+    @inline(never)
     mutating func all(_ what: StaticText) throws(TableError) -> [Text] {
         if rest.isEmpty { throw error(.missing(what, usage: usage)) }
         defer { rest = [] }
@@ -66,6 +69,7 @@ struct StatementWords {
         return text
     }
 
+    @inline(never)
     func end() throws(TableError) {
         if let word = rest.first { throw error(.unexpectedWord(word.text), at: word) }
     }
@@ -110,21 +114,25 @@ struct TableOption {
         }
     }
 
+    @inline(never)
     private func error(_ wanted: StaticText) -> TableError {
         statement.error(.notA(wanted, value ?? name), at: word)
     }
 
     /// An option without a value.
+    @inline(never)
     func flag() throws(TableError) -> Bool {
         if value != nil { throw statement.error(.unexpectedWord(word.text), at: word) }
         return true
     }
 
+    @inline(never)
     func text() throws(TableError) -> Text {
         guard let value, !value.bytes.isEmpty else { throw error("an option with a value") }
         return value
     }
 
+    @inline(never)
     func count() throws(TableError) -> Int {
         guard let number = try text().number, let count = Int32(exactly: number) else {
             throw error("a number from 0 to 2147483647, decimal or 0x")
@@ -139,6 +147,7 @@ struct TableOption {
         return port
     }
 
+    @inline(never)
     func time() throws(TableError) -> Nanoseconds {
         guard let time = TableTime.read(try text()) else { throw error(TableTime.wanted) }
         return time

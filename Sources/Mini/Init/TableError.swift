@@ -2,7 +2,7 @@
 // the place where it stands.
 
 struct TableError: Error, Equatable {
-    enum Reason: Equatable {
+    indirect enum Reason: Equatable {
         case unknownStatement(Text)
         /// What the statement has not, as "the file's name".
         case missing(StaticText, usage: StaticText)

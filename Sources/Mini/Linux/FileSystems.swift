@@ -6,6 +6,7 @@ import CShim
 
 extension Text {
     /// Hands the kernel this as a C string.
+    @inline(never)
     func withCString(_ call: (Int) throws(Errno) -> Int) throws(Errno) -> Int {
         guard !bytes.contains(0) else { throw .noSuchFile }
         var name = bytes
@@ -37,6 +38,7 @@ struct MountFlags: OptionSet, Equatable {
 }
 
 enum FileSystem {
+    @inline(never)
     static func mount(
         _ source: Text, on target: Text, type: Text, _ flags: MountFlags = [], data: Text = ""
     ) throws(Errno) {

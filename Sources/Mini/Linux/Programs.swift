@@ -26,6 +26,7 @@ private struct WordVector {
     private var bytes: [UInt8] = []
     private var offsets: [Int] = []
 
+    @inline(never)
     init(_ words: [Text]) {
         for word in words {
             offsets.append(bytes.count)
@@ -34,6 +35,7 @@ private struct WordVector {
         }
     }
 
+    @inline(never)
     func withAddress(_ call: (Int) throws(Errno) -> Int) throws(Errno) -> Int {
         var result: Result<Int, Errno> = .failure(.invalid)
         unsafe bytes.withUnsafeBufferPointer { buffer in

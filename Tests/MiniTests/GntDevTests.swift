@@ -1,0 +1,221 @@
+// The client of gntdev: each of its calls, on the model and, where the model has none, on a kernel that
+// the test plays.
+
+import CShim
+import Synchronization
+import Testing
+
+@testable import Mini
+
+/// A device that answers requests and notes their words.
+private final class Played: Sendable {
+    struct State {
+        var requests: [(number: Int, words: [UInt32])] = []
+        /// What is put into the words, from the first, before the answer.
+        var answer: [Int: UInt32] = [:]
+        var result = 0
+    }
+    let state = Mutex(State())
+    /// How many words a request is looked at.
+    let length: Int
+
+    init(length: Int, _ change: (inout State) -> Void = { _ in }) {
+        self.length = length
+        state.withLock { change(&$0) }
+    }
+
+    func play<Value, Failure: Error>(
+        _ body: (GntDev) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        try SystemCall.hooked({ call in
+            switch call.number {
+            case .control:
+                let words = UnsafeMutablePointer<UInt32>(bitPattern: call.arguments.2)!
+                return self.state.withLock { state in
+                    state.requests.append(
+                        (call.arguments.1, (0..<self.length).map { words[$0] }))
+                    for (index, word) in state.answer { words[index] = word }
+                    return state.result
+                }
+            case .close: return 0
+            default: return nil
+            }
+        }) { () throws(Failure) in try body(GntDev(owning: Descriptor(owning: 900))) }
+    }
+
+    var request: (number: Int, words: [UInt32])? { state.withLock { $0.requests.first } }
+}
+
+@Suite struct GntDevTests {
+    @Test("the index of a mapping is found by any address in it")
+    func index() throws {
+        let xen = try FakeXen()
+        xen.grant([17, 18, 19], of: 3)
+        try xen.play { () throws(GrantError) in
+            let device = try GntDev()
+            let plan = MappingPlan(deadline: .never)
+            let first = try GrantMapping(grants([17]), on: device, plan)
+            let second = try GrantMapping(grants([18, 19]), on: device, plan)
+            let address = UInt(bitPattern: second.bytes.baseAddress)
+            for offset: UInt in [0, 5000, 8191] {
+                #expect(
+                    throws: Never.self,
+                    performing: {
+                        #expect(
+                            try device.index(ofMappingAt: address + offset)
+                                == GrantIndex(offset: 4096, pages: PageCount(2)))
+                    })
+            }
+            #expect(throws: Errno.invalid) { try device.index(ofMappingAt: 4096) }
+            try second.unmap()
+            try first.unmap()
+        }
+        #expect(xen.now.left == [])
+    }
+
+    @Test("a kernel without SET_MAX_GRANTS has no such limit; one with it may refuse")
+    func allow() throws {
+        let xen = try FakeXen()
+        try xen.play { () throws(GrantError) in
+            let device = try GntDev()
+            #expect(throws: Never.self) { try device.allow(PageCount(100)) }
+        }
+        let played = Played(length: 1) { $0.result = -12 }
+        played.play { device in
+            #expect(throws: Errno.noMemory) { try device.allow(PageCount(100)) }
+        }
+        #expect(played.request?.number == 0x44703 && played.request?.words == [100])
+    }
+
+    @Test("a forked process does not have the pages")
+    func fork() throws {
+        let xen = try FakeXen()
+        xen.grant([17, 18], of: 3)
+        try xen.play { () throws(GrantError) in
+            let mapping = try GrantMapping(
+                grants([17, 18]), on: GntDev(), MappingPlan(deadline: .never))
+            #expect(xen.now.notForked == Set(xen.now.areas.keys))
+            #expect(xen.now.areas.count == 1)
+            let shared = try SharedPages(
+                SharingPlan(domain: DomainID(3)!, pages: PageCount(2)))
+            #expect(xen.now.notForked == Set(xen.now.areas.keys))
+            #expect(xen.now.areas.count == 2)
+            try shared.unmap()
+            try mapping.unmap()
+        }
+    }
+
+    @Test("DMABUF_EXP_FROM_REFS: grants become a buffer, whose descriptor is ours")
+    func export() throws {
+        let played = Played(length: 6) { $0.answer = [2: 77] }
+        try played.play { (device) throws(GrantError) in
+            let list = try grants([17, 18])
+            #expect(throws: Never.self) {
+                let buffer = try device.exportBuffer(list, .writeCombining)
+                #expect(buffer.number == 77)
+            }
+        }
+        #expect(played.request?.number == 0x14_4709)
+        #expect(played.request?.words == [1, 2, 0, 3, 17, 18])
+    }
+
+    @Test("DMABUF_EXP_WAIT_RELEASED: in milliseconds")
+    func waitForRelease() throws {
+        let played = Played(length: 2) { $0.result = -110 }
+        played.play { device in
+            #expect(throws: Errno.timedOut) {
+                try device.waitForRelease(ofBuffer: 77, .milliseconds(1500))
+            }
+        }
+        #expect(played.request?.number == 0x8470A)
+        #expect(played.request?.words == [77, 1500])
+    }
+
+    @Test("DMABUF_IMP_TO_REFS: a buffer becomes grants; DMABUF_IMP_RELEASE ends them")
+    func imports() throws {
+        let played = Played(length: 6) { $0.answer = [4: 50, 5: 51] }
+        played.play { device in
+            #expect(throws: Never.self) {
+                let references = try device.importBuffer(
+                    77, pages: PageCount(2), for: DomainID(3)!)
+                #expect(references.map { $0.rawValue } == [50, 51])
+            }
+        }
+        #expect(played.request?.number == 0x14_470B)
+        #expect(played.request?.words == [77, 2, 3, 0, 0, 0])
+        let releasing = Played(length: 2)
+        releasing.play { device in
+            #expect(throws: Never.self) { try device.releaseImported(77) }
+        }
+        #expect(releasing.request?.number == 0x8470C)
+        #expect(releasing.request?.words == [77, 0])
+    }
+
+    @Test("what a device does not know is seen without doing anything")
+    func features() throws {
+        let xen = try FakeXen { $0.hasCopy = false }
+        try xen.play { () throws(GrantError) in
+            let device = try GntDev()
+            #expect(device.knows(.mapping))
+            #expect(!device.knows(.copying))
+            #expect(!device.knows(.sharedBuffers))
+        }
+        #expect(xen.now.left == [])
+    }
+}
+
+@Suite struct GrantCopyTests {
+    @Test("a copy goes from anywhere to anywhere in the run of pages, both ways")
+    func ranges() throws {
+        let xen = try FakeXen()
+        xen.grant([17, 18, 19], of: 3)
+        var random = SplitMix(seed: 8)
+        var expected = [UInt8]()
+        for page: UInt32 in 17...19 { expected += xen.page(page, of: 3) }
+        try xen.play { () throws(GrantError) in
+            let device = try GntDev()
+            let list = try grants([17, 18, 19])
+            for _ in 0..<300 {
+                let offset = Int.random(in: 0..<expected.count, using: &random)
+                let count = Int.random(in: 0...(expected.count - offset), using: &random)
+                var bytes = [UInt8](repeating: 0, count: count)
+                for index in bytes.indices { bytes[index] = .random(in: 0...255, using: &random) }
+                if Bool.random(using: &random) {
+                    try copy(.toGrants, list, at: offset, &bytes, device)
+                    expected.replaceSubrange(offset..<offset + count, with: bytes)
+                } else {
+                    try copy(.fromGrants, list, at: offset, &bytes, device)
+                    #expect(bytes.elementsEqual(expected[offset..<offset + count]))
+                }
+            }
+        }
+        var found = [UInt8]()
+        for page: UInt32 in 17...19 { found += xen.page(page, of: 3) }
+        #expect(found == expected)
+    }
+
+    private func copy(
+        _ direction: CopyDirection, _ list: GrantList, at offset: Int, _ bytes: inout [UInt8],
+        _ device: GntDev
+    ) throws(GrantError) {
+        var failure: GrantError?
+        bytes.withUnsafeMutableBytes { buffer in
+            do throws(GrantError) {
+                try device.copy(direction, list, at: offset, buffer)
+            } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
+    @Test("the other domain goes in mid-transfer: what was copied is written, the reference named")
+    func gone() throws {
+        let xen = try FakeXen { $0.copiesUntilDomainsEnd = 1 }
+        xen.grant(Array(100..<600), of: 3)
+        let references = (100..<600).map { "\($0)" }.joined(separator: ",")
+        let ended = grant("copy --domain 3 --ref \(references)", on: xen)
+        #expect(ended.code == 4)
+        #expect(ended.errors == "mini-grant: grant 356 of domain 3: no such domain\n")
+        #expect(xen.now.output.count == 256 * 4096)
+        #expect(xen.now.left == [])
+    }
+}
