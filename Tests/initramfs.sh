@@ -34,7 +34,7 @@ same() {
 source Tests/initramfs/machine.sh
 
 parts=("$@")
-((${#parts[@]})) || parts=(pack boot)
+((${#parts[@]})) || parts=(pack boot install)
 for part in "${parts[@]}"; do
     # shellcheck source=/dev/null
     source "Tests/initramfs/$part.sh"

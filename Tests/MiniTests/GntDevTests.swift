@@ -58,13 +58,8 @@ private final class Played: Sendable {
             let second = try GrantMapping(grants([18, 19]), on: device, plan)
             let address = UInt(bitPattern: second.bytes.baseAddress)
             for offset: UInt in [0, 5000, 8191] {
-                #expect(
-                    throws: Never.self,
-                    performing: {
-                        #expect(
-                            try device.index(ofMappingAt: address + offset)
-                                == GrantIndex(offset: 4096, pages: PageCount(2)))
-                    })
+                let found = try? device.index(ofMappingAt: address + offset)
+                #expect(found == GrantIndex(offset: 4096, pages: PageCount(2)))
             }
             #expect(throws: Errno.invalid) { try device.index(ofMappingAt: 4096) }
             try second.unmap()

@@ -2,14 +2,13 @@
 # the machine ends. Sourced by initramfs.sh.
 # shellcheck shell=bash disable=SC2154
 
-# boot SECONDS MEBIBYTES INITRAMFS WORDS...: boots; sets $code to QEMU's, $console to the console's lines
+# boot SECONDS MEBIBYTES INITRAMFS WORDS...: boots; sets $code to QEMU's, $work/lines to the console's lines
 # from process 1 on (all of them if there is none), $end to the kernel's last words.
 boot() {
     machine_boot "$arch" "$@" </dev/null 2>&1 | tr -d '\r' >"$work/console"
     code=${PIPESTATUS[0]}
     # The firmware's escape sequences and the kernel's own lines are not ours.
     grep -avE '^\[ *[0-9]+\.[0-9]+\] |^$' "$work/console" | sed 's/\x1b[^a-zA-Z]*[a-zA-Z]//g' >"$work/lines"
-    console=$(<"$work/lines")
     end=$(grep -aoE 'reboot: .*' "$work/console" | tail -n 1)
 }
 

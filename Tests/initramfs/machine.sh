@@ -54,9 +54,11 @@ machine_make() {
     package=$(compgen -G "$folder/linux-image-*.deb") ||
         { machine_missing="cannot download a kernel for $arch: $(tail -n 1 "$folder/log")" && return 1; }
     dpkg-deb --fsys-tarfile "$package" |
-        tar -x -C "$folder" --wildcards './boot/vmlinuz-*' '*/modules.builtin*' '*/modules.order' \
+        tar -x -C "$folder" --wildcards './boot/vmlinuz-*' './boot/config-*' '*/modules.builtin*' '*/modules.order' \
             "${machine_modules[@]/#/*/kernel/}" || { machine_missing="cannot unpack $package" && return 1; }
     mv "$folder"/boot/vmlinuz-* "$folder/vmlinuz"
+    mv "$folder"/boot/config-* "$folder/config"
+    basename "$folder"/lib/modules/* >"$folder/version"
     mv "$folder"/lib/modules/* "$folder/modules"
     (cd "$folder" && rm -rf boot lib "$package")
     : >"$folder/fetched"
@@ -96,4 +98,31 @@ machine_build() {
         objects+=("$out.$(basename "$source").o")
     done
     "$lld" -m $emulation -static -z noexecstack -s -o "$out" "${objects[@]}" && rm "${objects[@]}"
+}
+
+# machine_chroot: out/initramfs/chroot, a small Debian with the tools that make an initramfs, and amd64's few
+# modules. What is done there does not touch the machine. False, and $machine_missing, where that cannot be.
+machine_chroot() {
+    local chroot=$machines/chroot tools=$machines/tools mirror suite version
+    machine_make amd64 || return 1
+    [[ $(id -u) == 0 ]] || { machine_missing="a chroot needs root" && return 1; }
+    [[ -e $chroot/fetched ]] && return 0
+    rm -rf "$chroot" "$tools"
+    mkdir -p "$tools"
+    read -r mirror suite < <(apt-get indextargets --format '$(SITE) $(RELEASE) $(CREATED_BY) $(COMPONENT)' |
+        awk '$3 == "Packages" && $4 == "main" && $2 !~ /-/ { print $1, $2; exit }')
+    [[ -n $suite ]] || { machine_missing="apt has no Debian" && return 1; }
+    (cd "$tools" && machine_apt amd64 get download debootstrap && dpkg-deb -x debootstrap_*.deb .) \
+        >"$machines/chroot.log" 2>&1 || { machine_missing="cannot download debootstrap" && return 1; }
+    DEBOOTSTRAP_DIR=$tools/usr/share/debootstrap "$tools/usr/sbin/debootstrap" --variant=minbase \
+        --include=initramfs-tools-core,dracut-core,zstd,busybox-static "$suite" "$chroot" "$mirror" \
+        >"$machines/chroot.log" 2>&1 || { machine_missing="debootstrap failed: $(tail -n 1 "$machines/chroot.log")" && return 1; }
+    version=$(<"$machines/amd64/version")
+    mkdir -p "$chroot/lib/modules"
+    cp -r "$machines/amd64/modules" "$chroot/lib/modules/$version"
+    cp "$machines/amd64/config" "$chroot/boot/config-$version"
+    chroot "$chroot" depmod "$version" || { machine_missing="depmod failed" && return 1; }
+    # The few that are there, not those that the machine would want.
+    sed -i 's/^MODULES=.*/MODULES=list/' "$chroot/etc/initramfs-tools/initramfs.conf"
+    : >"$chroot/fetched"
 }

@@ -33,6 +33,6 @@ install() {
     fi
     if [[ -e $dracutsysrootdir/etc/mini/premount ]]; then
         inst /etc/mini/premount
-        inst_hook pre-mount 50 "$moddir/premount.sh"
+        inst_hook pre-trigger 50 "$moddir/premount.sh"
     fi
 }

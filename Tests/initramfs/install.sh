@@ -1,0 +1,143 @@
+# What is installed and packaged, and the hooks for the tools that make a distribution's initramfs:
+# run by Debian's own in a chroot, and booted. Sourced by initramfs.sh.
+# shellcheck shell=bash disable=SC2154
+
+names() { (cd "$1" && find . ! -type d | LC_ALL=C sort); }
+
+# --- ./build.sh install -------------------------------------------------------------------------------
+
+for arch in x86_64 i386; do
+    rm -rf "$work/dest" "$work/opt"
+    ./build.sh install DESTDIR="$work/dest" PREFIX=/usr $arch >"$work/log" 2>&1
+    check "$arch: install succeeds" "$?" = 0
+    names "$work/dest" | grep -v /man/ >"$work/lines"
+    cat >"$work/expected" <<'EOF'
+./usr/bin/mini
+./usr/bin/mini-grant
+./usr/bin/mini-init
+./usr/bin/mini-launch
+./usr/bin/mini-pack
+./usr/lib/dracut/modules.d/95mini/module-setup.sh
+./usr/lib/dracut/modules.d/95mini/premount.sh
+./usr/lib/initcpio/hooks/mini
+./usr/lib/initcpio/install/mini
+./usr/share/initramfs-tools/hooks/mini
+./usr/share/initramfs-tools/scripts/init-premount/mini
+EOF
+    same "$arch: install puts binary, links and hooks where they belong" "$work/expected" "$work/lines"
+    missing=
+    for page in docs/*.[18]; do [[ -e $work/dest/usr/share/man/man${page##*.}/${page##*/} ]] || missing+=" $page"; done
+    check "$arch: every manual page is installed" -z "$missing"
+    if "out/$arch/mini" --version >/dev/null 2>&1; then
+        check "$arch: what is installed runs" "$("$work/dest/usr/bin/mini-pack" --version)" = "mini-pack 0.1"
+    fi
+    PREFIX=/opt/mini ./build.sh install $arch DESTDIR="$work/opt" >"$work/log" 2>&1
+    check "$arch: another prefix: hooks among the administrator's, which take mini from there" \
+        "$(grep -lr '=/opt/mini/bin' "$work/opt" | wc -l)$(ls "$work/opt/etc" | tr '\n' ' ')" = "3initcpio initramfs-tools "
+done
+./build.sh install WHERE=/ >"$work/log" 2>&1
+check "a word that install does not know is refused" "$?$(<"$work/log")" = \
+    "1build.sh: install takes DESTDIR=FOLDER, PREFIX=/FOLDER, x86_64 or i386, not WHERE=/"
+
+# --- ./build.sh deb ----------------------------------------------------------------------------------
+
+if ! ./build.sh deb >"$work/log" 2>&1; then
+    not_ok "./build.sh deb" "$(tail -n 3 "$work/log")"
+fi
+for name in amd64 i386; do
+    package=$(compgen -G "out/mini_*_$name.deb")
+    check "$name: the package is one of mini for $name, and depends on nothing" \
+        "$(dpkg-deb -f "$package" Package Architecture Depends | tr '\n' ' ')" = "Package: mini Architecture: $name "
+    check "$name: everything in it belongs to root" "$(dpkg-deb -c "$package" | grep -vc ' root/root ')" = 0
+    cp "$package" "$work/first.deb"
+done
+find out/deb -type f -exec touch {} +
+./build.sh deb >"$work/log" 2>&1
+check "made again, a package is the same, byte for byte" "$(cmp "$work/first.deb" "$package" 2>&1)" = ""
+if command -v lintian >/dev/null; then
+    check "lintian has no error or warning" "$(lintian --fail-on none out/mini_*_amd64.deb 2>/dev/null | grep -E '^[EW]:')" = ""
+else
+    skip "lintian has no error or warning" "lintian is not installed"
+fi
+
+# --- hooks -------------------------------------------------------------------------------------------
+
+# inside WORDS...: runs in the chroot; sets $output and $code.
+inside() {
+    output=$(LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$chroot" "$@" 2>&1 </dev/null)
+    code=$?
+}
+# What the chroot has, without what tools write down for themselves.
+everything() { (cd "$chroot" && find . -xdev ! -path './var/*' ! -path './tmp/*' ! -path './proc/*' ! -path './sys/*' | LC_ALL=C sort); }
+
+if ! machine_chroot; then
+    skip "the package and the hooks in a Debian" "$machine_missing"
+else
+    chroot=$machines/chroot version=$(<"$machines/amd64/version")
+    rm -rf "$chroot/etc/mini" "$chroot"/tmp/*
+    inside dpkg --purge mini
+    everything >"$work/before"
+    cp out/mini_*_amd64.deb "$chroot/tmp/mini.deb"
+    inside dpkg -i /tmp/mini.deb
+    check "the package installs" "$code" = 0
+    inside mini-launch --version
+    check "and what it installs runs" "$output" = "mini-launch 0.1"
+
+    inside mkinitramfs -o /tmp/none "$version"
+    inside sh -c 'mkdir -p /tmp/x && cd /tmp/x && unmkinitramfs /tmp/none . && find . -name "*mini*"'
+    check "initramfs-tools: without /etc/mini nothing is added" "$output" = "./scripts/init-premount/mini"
+    inside dracut --force --no-kernel --no-hostonly --kver "$version" /tmp/none
+    inside lsinitrd /tmp/none
+    check "dracut: without /etc/mini nothing is added" "$(grep -cE 'bin/mini|etc/mini|premount' <<<"$output")" = 0
+
+    mkdir -p "$chroot/etc/mini/root/guests"
+    cp out/guests/hello "$chroot/etc/mini/root/guests/hello"
+    printf 'on-error poweroff\nlaunch --memory 8 /guests/hello\nload /lib/modules/%s/kernel/drivers/net/dummy.ko\n' "$version" \
+        >"$chroot/etc/mini/mini.table"
+    # What it is good for, and then the end, as there is no root file system.
+    cat >"$chroot/etc/mini/premount" <<'EOF'
+#!/bin/sh
+mini-grant map --domain 0 --ref 8
+mini-launch --memory 8 /guests/hello
+echo o >/proc/sysrq-trigger
+sleep 10
+EOF
+    chmod 755 "$chroot/etc/mini/premount"
+    wanted="etc/mini.table etc/mini/premount guests/hello usr/bin/mini usr/bin/mini-grant usr/bin/mini-init usr/bin/mini-launch usr/bin/mini-pack "
+
+    grep -q '^dummy$' "$chroot/etc/initramfs-tools/modules" || echo dummy >>"$chroot/etc/initramfs-tools/modules"
+    inside mkinitramfs -o /tmp/tools.img "$version"
+    check "initramfs-tools: mkinitramfs succeeds" "$code" = 0
+    inside sh -c 'rm -rf /tmp/x && mkdir /tmp/x && cd /tmp/x && unmkinitramfs /tmp/tools.img . && find . -type f -o -type l'
+    found=$(sed 's|^\./||' <<<"$output" | grep -xE "$(tr ' ' '|' <<<"${wanted% }")" | LC_ALL=C sort | tr '\n' ' ')
+    check "initramfs-tools: the image has mini, its links, the table, the files and the program" "$found" = "$wanted"
+    check "initramfs-tools: and the modules for grants" "$(grep -cE 'xen-(gntdev|gntalloc|evtchn)\.ko' <<<"$output")" = 3
+
+    inside dracut --force --no-hostonly --no-hostonly-cmdline --drivers dummy --kver "$version" /tmp/dracut.img
+    check "dracut: it succeeds" "$code" = 0
+    inside lsinitrd /tmp/dracut.img
+    found=$(awk '{ print $9 }' <<<"$output" | grep -xE "$(tr ' ' '|' <<<"${wanted% }")" | LC_ALL=C sort | tr '\n' ' ')
+    check "dracut: the image has mini, its links, the table, the files and the program" "$found" = "$wanted"
+    check "dracut: and the modules for grants" "$(grep -cE 'xen-(gntdev|gntalloc|evtchn)\.ko' <<<"$output")" = 3
+
+    for image in tools dracut; do
+        machine_boot amd64 120 512 "$chroot/tmp/$image.img" rdinit=/usr/bin/mini-init </dev/null 2>&1 | tr -d '\r' >"$work/console"
+        check "$image image, rdinit=/usr/bin/mini-init: the table is carried out" \
+            "$(grep -aoE '^hello from ring 1|mini-init: [a-z ]*off|reboot: Power down' "$work/console" | tr '\n' ' ')" = \
+            "hello from ring 1 mini-init: powering off reboot: Power down "
+        machine_boot amd64 120 512 "$chroot/tmp/$image.img" root=/dev/none </dev/null 2>&1 | tr -d '\r' >"$work/console"
+        check "$image image, started as ever: the program runs before the root is looked for" \
+            "$(grep -aoE '^mini-grant: .*not run on Xen|^hello from ring 1|reboot: Power down' "$work/console" | tr '\n' ' ')" = \
+            "mini-grant: cannot open \"/dev/xen/gntdev\": this machine does not run on Xen hello from ring 1 reboot: Power down "
+    done
+
+    rm -rf "$chroot/etc/mini" "$chroot"/tmp/*
+    inside dpkg --remove mini
+    check "the package is removed" "$code" = 0
+    everything >"$work/after"
+    same "and leaves nothing behind" "$work/before" "$work/after"
+fi
+
+for script in contrib/mkinitcpio/install/mini contrib/dracut/95mini/module-setup.sh; do
+    check "$script is a script of bash" "$(bash -n $script 2>&1)" = ""
+done
