@@ -40,7 +40,7 @@ private struct Segment: ~Copyable {
 
 private func guest(
     _ segment: borrowing Segment, slot: UInt32, _ era: GuestABI.Era = .era1,
-    _ code: (inout Assembler) -> Void
+    code: (inout Assembler) -> Void
 ) throws -> TinyGuest {
     let number = segment.file.number
     return try TinyGuest(
@@ -293,6 +293,51 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
                 #expect(two.lastWords() == reason)
             }
         }
+    }
+
+    @Test("whichever call on sockets and locks fails, both guests live on, and nothing stays open")
+    func everyCallFails() throws {
+        var delivered = 0
+        for failing in 1...40 {
+            let state = Mutex((calls: 0, open: Set<Int>()))
+            try SystemCall.hooked({ call in
+                state.withLock { state in
+                    if call.number == .close { state.open.remove(call.arguments.0) }
+                    let sockets = [41, 42, 43, 46, 47, 49, 50, 55]
+                    let isLock = call.number == .fileControl
+                    guard isLock || sockets.contains(call.number.rawValue) else { return nil }
+                    state.calls += 1
+                    if state.calls == failing { return -24 }
+                    if isLock { return Self.locks(call) }
+                    guard call.number.rawValue == 41 || call.number.rawValue == 43 else {
+                        return nil
+                    }
+                    let (first, second, third, _, _, _) = call.arguments
+                    let result = mini_syscall(call.number.rawValue, first, second, third, 0, 0, 0)
+                    if result >= 0 { state.open.insert(result) }
+                    return result
+                }
+            }) {
+                let segment = try Segment()
+                let code = { (code: inout Assembler) in for _ in 0..<3 { send(&code, to: 1) } }
+                let one = try? guest(segment, slot: 0, code: code)
+                let two = try? guest(segment, slot: 1) { bind(&$0, slot: 1) }
+                two?.putBuffers()
+                _ = two?.run()
+                for _ in 0..<3 {
+                    one?.putFrame(frame(1))
+                    _ = one?.run()
+                    two?.host.servePeers()
+                }
+                if two?.used(1) == 60 { delivered += 1 }
+                for guest in [one, two] {
+                    #expect(guest?.host.machine.phase != .dead)
+                    guest?.host.close()
+                }
+            }
+            #expect(state.withLock { $0.open.isEmpty }, "call \(failing)")
+        }
+        #expect(delivered > 20 && delivered < 40)
     }
 
     @Test("a hundred thousand malicious records and keys: nothing outside the guest is touched")

@@ -103,6 +103,38 @@ private func line(_ path: String, beside others: [NetworkFile] = []) -> String {
         }
     }
 
+    @Test("a guest finds its slot empty, keeps it through a restart, and leaves nothing behind")
+    func launch() throws {
+        try withFile([UInt8](repeating: 7, count: 4096)) { path in
+            let kernel = try memoryFile(ElfSpec.kernel())
+            var plan = LaunchPlan()
+            plan.kernel = "/proc/self/fd/\(kernel.number)"
+            plan.mebibytes = 4
+            plan.devices = [.network(.shared(Text(stringLiteral: path)))]
+            var seen: [[UInt32?]] = []
+            let look = ScriptedDevice.Step.look { device in
+                let memory = device.memory
+                seen.append(
+                    [0x40_0000, 0x40_0008, 0x40_1000, 0x40_1004].map { memory.load32($0) })
+                // Its address, as a driver writes it.
+                memory.store32(0x40_1000, 2)
+            }
+            var scripts: [[ScriptedDevice.Step]] = [[look, .fail(.restart)], [look]]
+            let launcher = Launcher(plan, report: nil, notice: { _ in }) {
+                (memory, abi) throws(LauncherError) -> any LguestDevice in
+                ScriptedDevice(memory, abi, scripts.removeFirst())
+            }
+            let outcome = FakeTerminal().play { launcher.run(restarts: true) }
+            #expect(outcome == .poweredOff)
+            let wanted: [UInt32?] = [0x4000_0002, 0x401, 0, 0x0707_0000]
+            #expect(seen == [wanted, wanted])
+            #expect(
+                Array(contents(path)) == [UInt8](repeating: 0, count: 6)
+                    + [UInt8](repeating: 7, count: 4090))
+            _ = kernel.number
+        }
+    }
+
     @Test("whichever call fails, there is one line, and nothing stays open")
     func everyCallFails() throws {
         for failing in 1...5 {

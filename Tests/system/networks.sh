@@ -71,7 +71,7 @@ code 0
         expect "$arch: --tunnet bridge:NAME,ADDRESS: the guest is behind the bridge" 0 \
             "slot 1, open
 50 0
-*tap0*master br0*UP*02:00:00:00:00:09*
+*tap0*UP*master br0*02:00:00:00:00:09*
 0 frames, 0 bytes" ""
 
         # A tap that was there before and stays.

@@ -62,7 +62,7 @@ final class PeerInlet {
     /// Where others knock; it listens only while the guest has buffers bound.
     private var door: Descriptor?
     private(set) var isOpen = false
-    /// A knock could not be answered: not looked at before somebody leaves.
+    /// A knock could not be answered: it does not end a sleep before something else did.
     private var isDeaf = false
     private var peers: [Peer] = []
     /// Frames are there, the guest's buffers are all in use.
@@ -117,7 +117,7 @@ final class PeerInlet {
     /// Lets those in who are on the network. A process has one connection: a second is in
     /// place of the first.
     func accept() {
-        guard isOpen, !isDeaf, let number = door?.number else { return }
+        guard isOpen, let number = door?.number else { return }
         do throws(Errno) {
             while true {
                 let socket = try LocalSocket.accept(number)
