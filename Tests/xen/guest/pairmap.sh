@@ -46,7 +46,6 @@ notices "$type: libxengnttab, SIGKILL" "grants hold 0 REF 17 PORT" 'kill -9 $(ca
 hold="mini-grant map --domain 0 --ref REF --write --hexdump --length 16 --notify-byte 17 --notify-port PORT"
 notices "$type: map --hold, SIGTERM" "$hold --hold" 'kill $(cat /tmp/pid)'
 notices "$type: map --hold, SIGKILL" "$hold --hold" 'kill -9 $(cat /tmp/pid)'
-notices "$type: map that ends by itself" "(sleep 0.5; $hold)" 'true'
 
 # The other way round: dom0 holds a page of the other domain, or of its own.
 dom0_notices() {
