@@ -43,20 +43,10 @@ extension GntDev {
         return (try? map(index, isWritable: isWritable)) != nil
     }
 
-    /// What it is that a gntdev does not know which does not know MAP_GRANT_REF.
-    private static var whatIsMissing: Text {
-        #if arch(i386)
-        // No 64-bit kernel translates requests to gntdev.
-        "requests of 32-bit programs"
-        #else
-        "MAP_GRANT_REF"
-        #endif
-    }
-
     /// What the kernel said of all of them.
     func failure(_ action: Text, _ grants: GrantList, _ errno: Errno) -> GrantError {
         errno == .notATerminal
-            ? .notOffered(Self.whatIsMissing, device: Self.path)
+            ? .notOffered(XenDevice.unknown("MAP_GRANT_REF"), device: Self.path)
             : .system("\(action) \(grants.name)", errno)
     }
 }

@@ -54,7 +54,8 @@ private final class SharingSteps: GrantSteps {
             return index
         } catch {
             if error == .notATerminal {
-                throw .notOffered("grants", device: XenDevice.gntalloc.path)
+                throw .notOffered(
+                    XenDevice.unknown("ALLOC_GREF"), device: XenDevice.gntalloc.path)
             }
             guard error == .noSpace else { throw .system("share \(name)", error) }
             guard let most = XenDevice.gntalloc.limit else {

@@ -81,6 +81,16 @@ enum XenDevice {
         return "the kernel module \(module) brings it"
     }
 
+    /// What it is that a device does not know which does not know one of its first requests.
+    static func unknown(_ request: Text) -> Text {
+        #if arch(i386)
+        // No 64-bit kernel translates requests to these devices.
+        "requests of 32-bit programs"
+        #else
+        request
+        #endif
+    }
+
     /// Opens the device. Whatever opens it is not inherited by a program that is executed.
     func open() throws(GrantError) -> Descriptor {
         do throws(Errno) { return try Descriptor.open(path, .readWrite) } catch {
