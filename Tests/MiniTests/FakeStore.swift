@@ -149,7 +149,7 @@ struct FakeStore {
             connections[connection]!.transactions[nextTransaction] = entries
             payload = Array("\(nextTransaction)\0".utf8)
             nextTransaction += 1
-        case 7: return end_(message, connection, commits: strings[0] == "T")
+        case 7: return finish(message, connection, commits: strings[0] == "T")
         case 11: set(path, rest)
         case 12: if entry == nil { set(path, []) }
         case 13:
@@ -164,7 +164,7 @@ struct FakeStore {
         return nil
     }
 
-    private mutating func end_(
+    private mutating func finish(
         _ message: StoreMessage, _ connection: Int, commits: Bool
     ) -> String? {
         let before = connections[connection]!.transactions.removeValue(forKey: message.transaction)!

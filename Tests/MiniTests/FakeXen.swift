@@ -192,8 +192,6 @@ final class FakeXen: Sendable {
         let device = state.device(of: first)
         switch call.number {
         case .open: return open(call, &state)
-        // The standard descriptors are the test process's own.
-        case .close where call.arguments.0 <= 2: return 0
         case .close: return close(call, &state)
         case .control where second == 0x5450:  // FIONCLEX
             state.inherited.insert(first)
