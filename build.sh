@@ -223,27 +223,32 @@ install_all() {
     install_files "$arch" "${destdir%/}" "${prefix%/}"
 }
 
-# deb: out/mini_VERSION_amd64.deb and out/mini_VERSION_i386.deb; the same sources give the same bytes.
+# last_commit FORMAT ELSE: of the last commit; a copy of the sources may have none.
+last_commit() { git log -1 --format="$1" 2>/dev/null || echo "$2"; }
+
+# deb: out/mini_VERSION_amd64.deb and out/mini_VERSION_i386.deb; the same commit gives the same bytes.
 deb() {
     build_changed x86_64 i386
     need dpkg-deb dpkg
     install_missing
-    local version arch name folder epoch=${SOURCE_DATE_EPOCH:-0}
+    local version arch name folder epoch maintainer
+    epoch=${SOURCE_DATE_EPOCH:-$(last_commit %ct 1767225600)}
+    maintainer="${DEBFULLNAME:-$(last_commit %an mini)} <${DEBEMAIL:-$(last_commit %ae mini@localhost.localdomain)}>"
     version=$(sed -n 's/.*let version: StaticString = "\(.*\)"/\1/p' Sources/Mini/Commands/Applet.swift)
     for arch in x86_64 i386; do
         name=$arch
         [[ $arch == x86_64 ]] && name=amd64
         folder=out/deb/$name
         rm -rf "$folder"
-        (umask 022 && deb_folder "$arch" "$name" "$version" "$folder" "$epoch")
+        (umask 022 && deb_folder "$arch" "$name" "$version" "$folder" "$epoch" "$maintainer")
         SOURCE_DATE_EPOCH=$epoch dpkg-deb --root-owner-group -Zxz --build "$folder" "out/mini_${version}_$name.deb" >/dev/null
         say "out/mini_${version}_$name.deb: $(stat -c %s "out/mini_${version}_$name.deb") bytes"
     done
 }
 
-# deb_folder ARCH NAME VERSION FOLDER EPOCH: what the package of an architecture is made of.
+# deb_folder ARCH NAME VERSION FOLDER EPOCH MAINTAINER: what the package of an architecture is made of.
 deb_folder() {
-    local arch=$1 name=$2 version=$3 folder=$4 epoch=$5 documents=$4/usr/share/doc/mini
+    local arch=$1 name=$2 version=$3 folder=$4 epoch=$5 maintainer=$6 documents=$4/usr/share/doc/mini
     install_files "$arch" "$folder" /usr
     mkdir -p "$folder/DEBIAN" "$documents"
     find "$folder/usr/share/man" -type f -exec gzip -9n {} +
@@ -273,8 +278,6 @@ EOF
     (cd "$folder" && find usr -type f | LC_ALL=C sort | xargs md5sum >DEBIAN/md5sums)
     find "$folder" -exec touch -h -d "@$epoch" {} +
 }
-maintainer="${DEBFULLNAME:-The authors of mini} <${DEBEMAIL:-mini@localhost.localdomain}>"
-
 # --- the commands -------------------------------------------------------------------------------
 
 run() {
@@ -290,7 +293,8 @@ run() {
 lint() {
     swift format lint --strict -r Sources Tests Package.swift
     if command -v shellcheck >/dev/null; then
-        shellcheck -S warning build.sh .ci/run Tests/*.sh Tests/xen/*.sh
+        shellcheck -S warning build.sh .ci/run Tests/*.sh Tests/xen/*.sh Tests/initramfs/*.sh contrib/dracut/95mini/*.sh \
+            contrib/mkinitcpio/*/mini contrib/initramfs-tools/hooks/mini contrib/initramfs-tools/scripts/*/mini
         shellcheck -S warning -s sh -e SC2154 Tests/compare/cases.sh
         # The parts are pieces of one script.
         shellcheck -S warning -s dash -e SC1090,SC2034,SC2154 Tests/xen/guest/*
@@ -308,6 +312,7 @@ test_all() {
     local good=0
     Tests/system.sh || good=1
     Tests/compare.sh || good=1
+    Tests/initramfs.sh || good=1
     Tests/xen.sh || good=1
     return $good
 }

@@ -116,6 +116,36 @@ wait $child
 rm -f "$net"
 row "two guests on a shared network, round trips a second" "$trips" "" ""
 
+# --- an initramfs ---------------------------------------------------------------------------------
+# In QEMU with Debian's kernel: /first is a C program without a library that tells the kernel's log that it
+# runs and becomes mini, whose first statement tells the same. The kernel's own clock stands before
+# each: from "Run /first as init process" to the C program, and from there to the statement.
+root=$PWD
+# shellcheck source=Tests/initramfs/machine.sh
+source Tests/initramfs/machine.sh
+for arch in x86_64 i386; do
+    out/x86_64/mini-pack "$out/only.cpio" out/$arch/mini=init
+    row "initramfs of out/$arch/mini alone, bytes" "$(stat -c %s "$out/only.cpio")" "" ""
+    row "  behind gzip -9" "$(gzip -9nc "$out/only.cpio" | wc -c)" "" ""
+done
+if machine_make amd64 && machine_build amd64 "$out/child" Tests/initramfs/child.c; then
+    printf 'on-error poweroff\nset /dev/kmsg STATEMENT of the table\nrun /child show /proc/1/smaps_rollup Pss_Anon:\n' >"$out/table"
+    out/x86_64/mini-pack --node dev/kmsg=c:1:11 "$out/first.cpio" out/x86_64/mini=init "$out/child=child" \
+        "$out/child=first" "$out/table=etc/mini.table"
+    for ((n = 0; n < 7; n++)); do
+        machine_boot amd64 120 192 "$out/first.cpio" rdinit=/first loglevel=7 started </dev/null 2>&1 | tr -d '\r[]' |
+            awk '/Run .first as init/ { run = $1 } /STATEMENT of a C/ { c = $1 } /STATEMENT of the/ { t = $1 }
+                /smaps_rollup/ { anonymous = $3 }
+                END { printf "%.3f %.3f %.3f %s\n", (c - run) * 1000, (t - c) * 1000, (t - c - c + run) * 1000, anonymous }'
+    done | sort -n -k 3 | sed -n 4p >"$out/first"
+    read -r theirs ours difference anonymous <"$out/first"
+    row "exec to the first statement of a boot table, ms (median 7)" "$ours" "$theirs" ""
+    row "  more than a static C program that does nothing, ms" "$difference" "< 5" ""
+    row "memory of process 1, its own, KiB" "$anonymous" "< 1024" ""
+else
+    echo "SKIP  process 1 on a Debian kernel: $machine_missing"
+fi
+
 # --- a real Linux -----------------------------------------------------------------------------------
 # MINI_KERNELS names a folder with era1/bzImage and initrd.cpio.gz, whose init powers off at
 # once with run=off on the command line; kernels are not part of the project.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests of an initramfs: the archives that mini-pack writes, and what Debian's own kernels, booted in
-# QEMU, do with them (docs/INITRAMFS.md). A machine that cannot have QEMU or the packages skips
+# QEMU, do with them. A machine that cannot have QEMU or the packages skips
 # those and says why. With words: only these parts of Tests/initramfs.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit

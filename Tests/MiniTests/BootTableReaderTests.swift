@@ -61,11 +61,11 @@ private let grantUsage =
             read("", line).table.statements.map { $0.request } == [
                 .program(["a", "b  c", "d"], .run), .program(["e", "f"], .start),
                 // What is behind the first equals sign are the words.
+                .set(file: "/x=y", value: "z"),
             ])
         #expect(
             errors("", line) == [
-                "/proc/cmdline:1:44: the value is missing; usage: set FILE VALUE",
-                "/proc/cmdline:1:79: what to wait for is missing; usage: wait file FILE | store PATH [value=V] | event DOMAIN PORT [deadline=TIME]",
+                "/proc/cmdline:1:76: what to wait for is missing; usage: wait file FILE | store PATH [value=V] | event DOMAIN PORT [deadline=TIME]"
             ])
         #expect(requests("", "mini.run=\"a b") == [.program(["a", "b"], .run)])
         #expect(requests("run x", "xmini.run=a minix.run=b mini=c -- mini.run=d").count == 2)
@@ -182,7 +182,7 @@ private let grantUsage =
             ("on-error wat", "t:1:10: \"wat\" is not shell, poweroff, reboot or halt"),
             (
                 "on-error",
-                "t:1:1: what to do is missing; usage: on-error shell | poweroff | reboot | halt"
+                "t:1:1: a word is missing; usage: on-error shell | poweroff | reboot | halt"
             ),
             ("at-end shell", "t:1:8: \"shell\" is not poweroff, reboot or halt"),
             ("at-end halt now", "t:1:13: unexpected word \"now\""),

@@ -260,7 +260,7 @@ extension FakeBoot.State {
         let length =
             limit == 0 ? nil : UnsafePointer<mini_timespec>(bitPattern: limit)!.pointee
         let isLooking = length.map { $0.seconds == 0 && $0.nanoseconds == 0 } ?? false
-        if !isLooking && signals.isEmpty { sleep(length) }
+        if count == 0 || (!isLooking && signals.isEmpty) { sleep(length) }
         guard count > 0 else { return 0 }
         records[0].returned = signals.isEmpty ? 0 : 1
         return signals.isEmpty ? 0 : 1

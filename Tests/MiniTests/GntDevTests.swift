@@ -76,7 +76,7 @@ private final class Played: Sendable {
             #expect(throws: Never.self) { try device.allow(PageCount(100)) }
         }
         let played = Played(length: 1) { $0.result = -12 }
-        played.play { device in
+        _ = played.play { device in
             #expect(throws: Errno.noMemory) { try device.allow(PageCount(100)) }
         }
         #expect(played.request?.number == 0x44703 && played.request?.words == [100])
@@ -117,7 +117,7 @@ private final class Played: Sendable {
     @Test("DMABUF_EXP_WAIT_RELEASED: in milliseconds")
     func waitForRelease() throws {
         let played = Played(length: 2) { $0.result = -110 }
-        played.play { device in
+        _ = played.play { device in
             #expect(throws: Errno.timedOut) {
                 try device.waitForRelease(ofBuffer: 77, .milliseconds(1500))
             }
@@ -129,7 +129,7 @@ private final class Played: Sendable {
     @Test("DMABUF_IMP_TO_REFS: a buffer becomes grants; DMABUF_IMP_RELEASE ends them")
     func imports() throws {
         let played = Played(length: 6) { $0.answer = [4: 50, 5: 51] }
-        played.play { device in
+        _ = played.play { device in
             #expect(throws: Never.self) {
                 let references = try device.importBuffer(
                     77, pages: PageCount(2), for: DomainID(3)!)

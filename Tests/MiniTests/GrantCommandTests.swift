@@ -85,7 +85,8 @@ func pages(_ letters: String) -> String {
             let help = try grant("\(command.name) --help", on: FakeXen()).output
             for match in help.matches(of: #/\n  (--[a-z-]+)/#) where match.1 != "--help" {
                 #expect(
-                    section.contains("\n.BI \(match.1) ") || section.contains("\n.B \(match.1)\n"),
+                    section.contains("\n.BI \(match.1) ") || section.contains("\n.B \(match.1)\n")
+                        || section.contains("\n.BR \(match.1) ,\n"),
                     "\(command.name) \(match.1)")
             }
         }
@@ -721,6 +722,16 @@ func failEveryCall(_ line: String, codes: Set<Int32> = [1, 4], on make: () throw
             let gntalloc = try #require(object["gntalloc"] as? [String: Any])
             #expect(gntalloc["module"] as? String == "xen-gntalloc")
         }
+    }
+
+    @Test("an output that takes nothing is told")
+    func outputFull() throws {
+        let xen = try FakeXen {
+            $0.files = Self.whole
+            $0.outputErrno = .noSpace
+        }
+        let line = "mini-grant: cannot write to standard output: no space left on device (ENOSPC)\n"
+        #expect(grant("probe", on: xen) == Ended(code: 1, output: "", errors: line))
     }
 
     @Test("whichever call fails, what can be told is told")

@@ -55,7 +55,7 @@ import Testing
         guard (try? Mapping.lowest(count: 0x2_0000)) != nil else { return }
         do {
             let memory = try GuestMemory(count: 0x4_0000, at: .zero)
-            #expect(UInt(bitPattern: memory.base) == 0)
+            #expect(memory.address == 0)
             #expect(memory.range(0, 1) == nil && memory.range(0, 0) == nil)
             #expect(memory.range(1, 0x3_FFFF) != nil && memory.range(1, 0x4_0000) == nil)
             #expect(memory.store32(1, 0x1122_3344) && memory.load32(1) == 0x1122_3344)
@@ -63,6 +63,9 @@ import Testing
             memory.writable(range).copyBytes(from: [1, 2, 3, 4])
             #expect(Array(memory.readable(range)) == [1, 2, 3, 4])
             #expect(memory.load32(0x1000) == 0x0403_0201)
+            // A view tells nothing from a null pointer.
+            let view = ByteView(memory.readable(try #require(memory.range(0x1000, 16))))
+            #expect(view.word(0) == 0x0403_0201 && view.find("\u{1}\u{2}\u{3}\u{4}") == 0)
             let file = try Descriptor.open("/proc/self/exe", .readOnly)
             try memory.map(memory.range(0x2000, 0x1000)!, file: file.number, fileOffset: 0)
             #expect(memory.load32(0x2000) == 0x464C_457F)

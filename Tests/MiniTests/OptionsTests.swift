@@ -121,7 +121,7 @@ private func error(_ line: String) -> String {
 
     @Test(
         "options of other releases and misspelt ones are refused",
-        arguments: ["--disk", "--net", "--share", "--rng", "--mem", "-m", "-v", "--Help"])
+        arguments: ["--disk", "--net", "--share", "--rng", "--mem", "-m", "-V", "--Help"])
     func unknown(option: String) {
         #expect(error("\(option)=x k") == "unknown option \"\(option)\"; --help lists them")
     }

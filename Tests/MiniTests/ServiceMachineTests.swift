@@ -17,11 +17,13 @@ private func reachable() -> (machines: [String: ServiceMachine], transitions: Se
     var waiting = [ServiceMachine()]
     while let machine = waiting.popLast() {
         for (event, value) in events {
-            var next = machine
-            let moment = (machine.moment ?? milliseconds(100_000))
-            guard next.handle(value, at: moment) != nil else { continue }
-            transitions.insert("\(name(machine)) --> \(name(next)): \(event)")
-            if machines.updateValue(next, forKey: name(next)) == nil { waiting.append(next) }
+            // Too early, and in time.
+            for moment in [milliseconds(1), machine.moment ?? milliseconds(100_000)] {
+                var next = machine
+                guard next.handle(value, at: moment) != nil else { continue }
+                transitions.insert("\(name(machine)) --> \(name(next)): \(event)")
+                if machines.updateValue(next, forKey: name(next)) == nil { waiting.append(next) }
+            }
         }
     }
     return (machines, transitions)

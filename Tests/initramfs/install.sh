@@ -84,7 +84,7 @@ else
     check "and what it installs runs" "$output" = "mini-launch 0.1"
 
     inside mkinitramfs -o /tmp/none "$version"
-    inside sh -c 'mkdir -p /tmp/x && cd /tmp/x && unmkinitramfs /tmp/none . && find . -name "*mini*"'
+    inside sh -c 'mkdir -p /tmp/x && cd /tmp/x && unmkinitramfs /tmp/none . && find . -path "*bin/mini" -o -path "*bin/mini-*" -o -path "*/mini" -o -path "*etc/mini*"'
     check "initramfs-tools: without /etc/mini nothing is added" "$output" = "./scripts/init-premount/mini"
     inside dracut --force --no-kernel --no-hostonly --kver "$version" /tmp/none
     inside lsinitrd /tmp/none

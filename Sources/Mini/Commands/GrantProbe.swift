@@ -33,8 +33,9 @@ enum GrantProbe {
         var report = Report()
         describeXen(&report)
         for device in XenDevice.all { describe(device, &report) }
-        let code = Message.print(settings.isJSON ? report.json : report.lines)
-        return code == ExitCode.success ? report.code : code
+        let text = settings.isJSON ? report.json : report.lines
+        try GrantCommand.onXen { () throws(GrantError) in try GrantFiles.say(text) }
+        return report.code
     }
 
     // MARK: What is looked at

@@ -1,6 +1,16 @@
 // What the verbs of `mini-grant store` do.
 
 extension GrantStore {
+    /// Writes to standard output.
+    /// - Returns: the exit code.
+    private static func write(_ text: Text) throws(GrantError) -> Int32 {
+        do throws(Errno) { try Transfer.write(1, text) } catch {
+            if error == .brokenPipe { return ExitCode.signal(.brokenPipe) }
+            throw .host("write to", name: "standard output", error)
+        }
+        return ExitCode.success
+    }
+
     static func get(
         _ store: XenStore, _ choices: StoreChoices, _ words: [Text]
     ) throws(GrantError) -> Int32 {
@@ -10,7 +20,7 @@ extension GrantStore {
             if choices.showsPaths { text += "\(word): " }
             text += printed(value, choices)
         }
-        return Message.print(text)
+        return try write(text)
     }
 
     private static func printed(_ value: [UInt8], _ choices: StoreChoices) -> Text {
@@ -48,7 +58,7 @@ extension GrantStore {
     static func chmod(_ store: XenStore, _ words: [Text]) throws(GrantError) -> Int32 {
         let path = try StorePath(named: words[0])
         guard words.count > 1 else {
-            return Message.print(lines(try store.permissions(of: path).words))
+            return try write(lines(try store.permissions(of: path).words))
         }
         let modes = Array(words.dropFirst())
         guard let permissions = StorePermissions(modes) else {
@@ -72,11 +82,11 @@ extension GrantStore {
         try refuseMore(words)
         let path = try StorePath(named: words.first ?? "/")
         guard choices.isTree || choices.isFull else {
-            return Message.print(lines(try store.list(path)))
+            return try write(lines(try store.list(path)))
         }
         var text = Text()
         try addTree(store, path, choices.isFull ? nil : 0, to: &text)
-        return Message.print(text)
+        return try write(text)
     }
 
     private static func refuseMore(_ words: [Text]) throws(GrantError) {
@@ -117,7 +127,7 @@ extension GrantStore {
             guard let path = try store.nextEvent(until: store.deadline) else {
                 throw .deadline("no more changes came in time")
             }
-            let code = Message.print("\(visible: path)\n")
+            let code = try write("\(visible: path)\n")
             if code != ExitCode.success { return code }
         }
         return ExitCode.success
@@ -136,6 +146,7 @@ extension GrantStore {
             guard let value else { return false }
             return wanted == nil || value == wanted
         }
-        return value.map { Message.print(printed($0, choices)) } ?? ExitCode.success
+        guard let value else { return ExitCode.success }
+        return try write(printed(value, choices))
     }
 }

@@ -214,7 +214,8 @@ enum LaunchCommand {
             Usage: \(name) [OPTIONS] [MEMORY] KERNEL [KERNEL ARGUMENTS...]
             Starts a Linux kernel that speaks lguest: a vmlinux or bzImage of 2.6.23, or
             of the months between it and 2.6.24. MEMORY is a size as for --memory.
-            What follows KERNEL is the kernel's own, but for the original launcher's options.
+            What follows KERNEL is the kernel's own, but for the options that the launcher
+            of old took wherever they stood.
 
             Options:
 

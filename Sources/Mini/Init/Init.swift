@@ -17,7 +17,7 @@ final class Init {
     /// When the patience with those who were signalled is over.
     private var deadline = Deadline.never
     private var isEnding = false
-    /// The kernel did not say which children have ended.
+    /// The kernel did not say which children have ended, or which signals have come.
     private var isBlind = false
 
     init(_ programs: InnerPrograms) {
@@ -210,6 +210,9 @@ final class Init {
 
     private func replace(_ words: [Text], _ root: Text?) throws(InitError) {
         if let root { try SwitchRoot.change(to: root) }
+        // Lets the signals through before anything else is released.
+        signals = nil
+        launcher.signals = nil
         launcher.release()
         let error = launcher.execute(words)
         prepare()
@@ -221,6 +224,7 @@ final class Init {
     /// Sleeps until something has happened that the machine wants to know.
     private func nextEvent() -> BootMachine.Event {
         while true {
+            isBlind = false
             if let event = reap() ?? takeSignals() { return event }
             if deadline.isOver {
                 deadline = .never
@@ -256,8 +260,9 @@ final class Init {
                 guard let (id, end) = try Process.endedChild() else { return nil }
                 if let event = ended(id, end) { return event }
             } catch {
-                isBlind = error != .noChild
-                return isBlind ? nil : deserted()
+                if error == .noChild { return deserted() }
+                isBlind = true
+                return nil
             }
         }
     }
@@ -287,8 +292,13 @@ final class Init {
 
     private func takeSignals() -> BootMachine.Event? {
         while true {
-            guard let signal = try? signals?.next() else { return nil }
+            let signal: Signal?
+            do throws(Errno) { signal = try signals?.next() } catch {
+                isBlind = true
+                return nil
+            }
             switch signal {
+            case nil: return nil
             case .interrupt, .terminate: return .asked(.reboot)
             case .user1: return .asked(.halt)
             case .user2, .powerFailure: return .asked(.powerOff)

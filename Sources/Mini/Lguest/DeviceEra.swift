@@ -95,7 +95,7 @@ private struct DeviceProbe: ~Copyable {
 
     func era() throws(DeviceError) -> DeviceEra {
         scratch.store32(Self.mapSize, scratch.count)
-        let base = UInt32(truncatingIfNeeded: UInt(bitPattern: unsafe scratch.base))
+        let base = UInt32(truncatingIfNeeded: scratch.address)
         let answer: Int
         do throws(Errno) {
             answer = try ask([LguestRequest.initialize, base, scratch.count >> 12, 0, 0, 0])

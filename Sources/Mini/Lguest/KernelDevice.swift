@@ -35,7 +35,7 @@ final class KernelDevice: LguestDevice {
 
     func initialize(_ request: InitializeRequest) throws(Errno) -> Int {
         guard let number = device?.number else { throw .badDescriptor }
-        let base = UInt32(truncatingIfNeeded: UInt(bitPattern: unsafe memory.base))
+        let base = UInt32(truncatingIfNeeded: memory.address)
         let count = try write(request.words(abi, base: base))
         waker = try WakerThread(device: number)
         return count

@@ -38,13 +38,16 @@ enum Process {
             do throws(Errno) { _ = try FileStatus.of(number) } catch {
                 // The lowest free number is the one that is missing; it stays open.
                 let path: StaticString = "/dev/null"
-                _ = unsafe try? SystemCall.make(.open, Int(bitPattern: path.utf8Start), 0)
+                let opened = unsafe try? SystemCall.make(.open, Int(bitPattern: path.utf8Start), 0)
+                // Another one: none was missing, just the asking failed.
+                if let opened, opened > 2 { _ = try? SystemCall.make(.close, opened) }
             }
         }
     }
 
     /// This process's number.
     static var identifier: Int { (try? SystemCall.make(.processID)) ?? 0 }
+
     /// Closes standard output, so that whoever reads it finds its end. Its number is not given to
     /// another file.
     static func endStandardOutput() {

@@ -71,8 +71,16 @@ struct SharedPage: Equatable {
         self.count = count
     }
 
-    /// Where guest-physical 0 is in our address space.
+    /// Where guest-physical 0 is in our address space; not for memory at address 0.
     var base: UnsafeMutableRawPointer { unsafe mapping.start }
+
+    /// The same as a number, which may be 0.
+    var address: UInt { UInt(bitPattern: unsafe mapping.start) }
+
+    /// Adds numbers and not pointers: compilers take it that nothing lies behind a null pointer.
+    private func pointer(_ offset: UInt32) -> UnsafeMutableRawPointer? {
+        unsafe UnsafeMutableRawPointer(bitPattern: address &+ UInt(offset))
+    }
 
     /// The map of decoded lines. The processor's.
     var codeLines: UnsafeMutablePointer<UInt64> {
@@ -89,21 +97,20 @@ struct SharedPage: Equatable {
 
     /// The bytes of a range, to read.
     func readable(_ range: GuestRange) -> UnsafeRawBufferPointer {
-        unsafe UnsafeRawBufferPointer(
-            start: base + Int(range.start), count: Int(range.count))
+        unsafe UnsafeRawBufferPointer(start: pointer(range.start), count: Int(range.count))
     }
 
     /// The bytes of a range, to write now.
     func writable(_ range: GuestRange) -> UnsafeMutableRawBufferPointer {
         willWrite(range)
         return unsafe UnsafeMutableRawBufferPointer(
-            start: base + Int(range.start), count: Int(range.count))
+            start: pointer(range.start), count: Int(range.count))
     }
 
     /// The 32-bit word at an address, little-endian, unaligned allowed; nil outside memory.
     func load32(_ address: UInt32) -> UInt32? {
-        guard range(address, 4) != nil else { return nil }
-        return unsafe base.loadUnaligned(fromByteOffset: Int(address), as: UInt32.self)
+        guard range(address, 4) != nil, let word = unsafe pointer(address) else { return nil }
+        return unsafe word.loadUnaligned(as: UInt32.self)
     }
 
     /// Stores a 32-bit word.
