@@ -10,6 +10,8 @@ final class DeviceBus {
     var console: Console
     let blocks: [BlockDevice]
     let networks: [NetworkDevice]
+    /// The host says itself when the guest has a buffer.
+    private var isTold = false
 
     /// What a guest can send to.
     enum Target {
@@ -44,10 +46,12 @@ final class DeviceBus {
     /// Looks after every tap that the guest may have something of.
     /// - Parameters:
     ///   - alarm: true if it went off since.
+    ///   - sent: true if the guest only sent something. A kernel's host is asked for a buffer by a
+    ///     call each time, so there only taps are looked at that have a frame.
     /// - Returns: when to look again at the latest.
-    func serveNetworks(alarm: Bool) -> Nanoseconds? {
+    func serveNetworks(alarm: Bool, sent: Bool) -> Nanoseconds? {
         var next: Nanoseconds?
-        for network in networks {
+        for network in networks where network.isWaiting || !sent || isTold {
             let event: NetworkInput.Event =
                 !network.isWaiting ? .readable : alarm ? .alarm : .guestRan
             guard let wait = network.handle(event, on: device) else { continue }
@@ -55,7 +59,8 @@ final class DeviceBus {
         }
         // A host that says when the guest has a buffer needs no alarm.
         let waiting = networks.filter { $0.isWaiting }.map { $0.inputKey }
-        return device.awaitBuffers(waiting) ? nil : next
+        isTold = device.awaitBuffers(waiting)
+        return isTold ? nil : next
     }
 
     // MARK: Console

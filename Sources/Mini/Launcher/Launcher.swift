@@ -274,20 +274,20 @@ final class Launcher {
         case nil: warn("the guest sent to DMA key \(hex: key), where no device is")
         }
         if let outcome = try session.guestRan(guest) { return .left(outcome) }
-        try serveNetworks()
+        try serveNetworks(sent: true)
         return .outputServed
     }
 
     private func serveInput() throws(LauncherError) -> LaunchMachine.Event {
         guard let guest, let session else { return .inputServed }
         if let outcome = try session.serve(guest) { return .left(outcome) }
-        try serveNetworks()
+        try serveNetworks(sent: false)
         return .inputServed
     }
 
-    private func serveNetworks() throws(LauncherError) {
+    private func serveNetworks(sent: Bool) throws(LauncherError) {
         guard let guest, let session, !guest.networks.isEmpty else { return }
-        let next = guest.serveNetworks(alarm: session.takeAlarm())
+        let next = guest.serveNetworks(alarm: session.takeAlarm(), sent: sent)
         for network in guest.networks {
             guard let errno = network.takeFailure() else { continue }
             notice("the guest's network is gone: tap \(quoted: network.tap.name.text): \(errno)")
