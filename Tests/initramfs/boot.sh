@@ -74,7 +74,7 @@ for arch in amd64 i386; do
         "/proc/1/status Name:*init" "mini-pack 0.1"
     booted "modules, values and mounts: what fails is told with its place, what does not works" "$off" \
         "$table:*:*: cannot open module \"/none.ko\": no such file (ENOENT)" \
-        "$table:*:*: cannot load module \"/child\": *(ENOEXEC)" \
+        "$table:*:*: cannot load module \"/child\": * (ENOEXEC)" \
         "/proc/modules dummy *" \
         "$table:*:*: cannot set \"/proc/sys/kernel/none\": no such file (ENOENT)" \
         "$table:*:*: cannot set \"/proc/sys/kernel/panic\": invalid argument (EINVAL)" \
