@@ -74,7 +74,7 @@ for arch in amd64 i386; do
         "/proc/1/status Name:*init" "mini-pack 0.1"
     booted "modules, values and mounts: what fails is told with its place, what does not works" "$off" \
         "$table:*:*: cannot open module \"/none.ko\": no such file (ENOENT)" \
-        "$table:*:*: cannot load module \"/child\": *(ENOEXEC)" \
+        "$table:*:*: cannot load module \"/child\": * (ENOEXEC)" \
         "/proc/modules dummy *" \
         "$table:*:*: cannot set \"/proc/sys/kernel/none\": no such file (ENOENT)" \
         "$table:*:*: cannot set \"/proc/sys/kernel/panic\": invalid argument (EINVAL)" \
@@ -82,8 +82,8 @@ for arch in amd64 i386; do
         "$table:*:*: cannot mount nofs on \"/mnt\": no such device (ENODEV)" \
         "$table:*:*: cannot mount tmpfs on \"/child\": not a directory (ENOTDIR)" \
         "/proc/mounts none /mnt/deep tmpfs rw,nosuid,*size=64k*" \
-        "$table:*:*: *not on Xen*" \
-        "$table:*:*: *\"/dev/none\"*"
+        "$table:*:*: * this machine does not run on Xen" \
+        "mini-init: \"/dev/none\" has not appeared in time"
     booted "programs that are missing, that fail, that die, that are none" "$off" \
         "mini-init: cannot run \"/none\": no such file (ENOENT)" "$table:*:*: \"/none\" ended with code 127" \
         "mini-init: cannot run \"/etc/mini.table\": permission denied (EACCES)" \
@@ -109,7 +109,7 @@ for arch in amd64 i386; do
         "$table:8:5: this quotation mark is not closed" "$table:9:12: *\"x\"*" "$table:10:14: *\"8-\"*" \
         "$table:11:*: *\"soon\"*" "$table:12:6: *\"moon\"*" "$table:13:*: mini-launch: memory of \"1T\"*" \
         "$table:14:*: table belongs on the kernel's command line" \
-        "$table:16:*: nothing is carried out behind exec" "mini-init: /proc/cmdline:1:*: there is no statement \"lod\"" \
+        "mini-init: /proc/cmdline:1:*: there is no statement \"lod\"" "$table:16:*: nothing is carried out behind exec" \
         "mini-init: rebooting"
     check "$arch kernel: a wrong table is not carried out" "$(grep -c never "$work/lines")" = 0
 
