@@ -21,6 +21,7 @@ else
     # What dom0's parts print: results, and at a part's end how many there were.
     part='' results=0 ended=' '
     while IFS= read -r line; do
+        line=${line//$'\r'/}
         printf '%s\n' "$line" >&3
         case $line in
         'PART '*) part=${line#PART } results=0 ;;
@@ -32,7 +33,7 @@ else
             ended+="$part "
             ;;
         esac
-    done 3>"$xen/console.log" < <(xen_boot 1200 "tests=$(IFS=+ && echo "${parts[*]}")" </dev/null 2>&1 | tr -d '\r')
+    done 3>"$xen/console.log" < <(xen_boot 1200 "tests=$(IFS=+ && echo "${parts[*]}")" </dev/null 2>&1)
     for part in "${parts[@]}"; do
         [[ $ended == *" $part "* ]] || not_ok "xen $part: did not come to its end; the console is in out/xen/console.log"
     done

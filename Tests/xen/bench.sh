@@ -28,11 +28,12 @@ xen_row() {
 
 if xen_make; then
     while read -r mark name ours theirs; do
+        theirs=${theirs//$'\r'/}
         case $mark in
         BENCH) xen_row "$name" "$ours" "$theirs" ;;
         FAIL) echo "$mark $name $ours $theirs" ;;
         esac
-    done < <(xen_boot 1200 tests=bench </dev/null 2>&1 | tr -d '\r' | tee "$xen/console.log")
+    done < <(xen_boot 1200 tests=bench </dev/null 2>&1 | tee "$xen/console.log")
     grep -q '^END bench' "$xen/console.log" || echo "SKIP  the rest of the figures on Xen: see out/xen/console.log"
 else
     echo "SKIP  figures on a real Xen: $xen_missing"

@@ -25,7 +25,7 @@ run() {
 expect() {
     # shellcheck disable=SC2254
     case "$code $output" in
-    "$2 "$3) case "$errors" in $4) pass "$1" && return ;; esac ;;
+    $2\ $3) case "$errors" in $4) pass "$1" && return ;; esac ;;
     esac
     fail "$1" "exit $code (wanted $2) output: $output errors: $errors"
 }
@@ -86,6 +86,3 @@ report() {
     count=$((count + $(grep -cE '^(PASS|FAIL|SKIP) ' /tmp/report)))
     [ $code -le 1 ] || fail "$1 comes to its end" "exit $code"
 }
-
-# has COMMAND: mini-grant has it.
-has() { mini-grant --help | grep -q "^  $1 "; }

@@ -11,6 +11,7 @@ granter 0 /tmp/pages && stranger=${references%%,*}
 report remote "$domain" "behaviour $type 0 $writable $readonly $stranger"
 end_granters
 
-if has map; then . /tests/pairmap.sh; else skip "mini-grant map" "this build has no such command"; fi
+. /tests/pairmap.sh
+. /tests/pairpipe.sh
 
 stop_domain

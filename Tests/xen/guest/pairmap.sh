@@ -67,3 +67,35 @@ check "dom0 maps what mini-grant shared in a $type domain, by the store" "$code 
 run mini-grant copy --domain "$domain" --ref "@/local/domain/$domain/data/share" --in /tmp/copy --offset 4096 --length 16384
 there 'kill $(cat /tmp/pid)'
 check "dom0 copies into it" "$code $errors" = "0 "
+
+# The other way round: dom0 holds a page of the other domain, or of its own.
+dom0_notices() {
+    there "rm -f /tmp/await; grants await 0 17 30 >/tmp/await & until [ -s /tmp/await ]; do sleep 0.1; done; cat /tmp/await"
+    local reference=${output% *} port=${output#* }
+    rm -f /tmp/held
+    mini-grant map --domain "$domain" --ref "$reference" --write --hexdump --hold --length 16 --notify-byte 17 \
+        --notify-port "$port" >/tmp/held 2>&1 &
+    until [ -s /tmp/held ]; do sleep 0.05; done
+    kill "$1" $!
+    there 'until [ $(wc -l </tmp/await) = 2 ]; do sleep 0.1; done; tail -n 1 /tmp/await'
+    check "$type: a domain notices dom0's map --hold end by $1" "$output" = "event 0"
+}
+dom0_notices -TERM
+dom0_notices -KILL
+
+# The sharer's end is noticed by the domain that maps.
+share_notices() {
+    there "rm -f /tmp/observe /tmp/ref; grants observe 0 17 30 /tmp/ref >/tmp/observe 2>&1 &
+        until [ -s /tmp/observe ]; do sleep 0.1; done; cat /tmp/observe"
+    rm -f /tmp/references
+    yes | head -c 4096 | mini-grant share --domain "$domain" --in - --pages 1 --hold --notify-byte 17 --notify-port "$output" \
+        >/tmp/references 2>&1 &
+    until [ -s /tmp/references ]; do sleep 0.05; done
+    there "echo $(cat /tmp/references) >/tmp/ref; until [ \$(wc -l </tmp/observe) = 2 ]; do sleep 0.1; done; tail -n 1 /tmp/observe"
+    local before=$output
+    kill "$1" $!
+    there 'until [ $(wc -l </tmp/observe) = 3 ]; do sleep 0.1; done; tail -n 1 /tmp/observe'
+    check "$type: a domain notices dom0's share end by $1" "$before, $output" = "mapped 10, event 0"
+}
+share_notices -TERM
+share_notices -KILL

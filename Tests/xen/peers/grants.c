@@ -5,6 +5,8 @@
  *   grants fill DOMAIN REF,... FILE       maps the pages and fills them from FILE
  *   grants await DOMAIN BYTE SECONDS      grants a page of 0xff and offers an event channel; prints "REF PORT";
  *                                         then waits: "event BYTE-VALUE", or "none BYTE-VALUE" when the time is up
+ *   grants observe DOMAIN BYTE SECONDS FILE  offers an event channel, prints its port; maps the page whose reference
+ *                                         comes to stand in FILE, prints "mapped BYTE-VALUE"; then waits as `await`
  *   grants hold DOMAIN REF BYTE PORT      maps a page with both notifications armed, prints "held", then sleeps */
 #include <fcntl.h>
 #include <poll.h>
@@ -79,6 +81,16 @@ static int map(uint32_t domain, char *words, const char *path, int to_file) {
     return xengnttab_unmap(handle, pages, count);
 }
 
+/* Waits for an event; what `byte` is then. */
+static int report(xenevtchn_handle *events, volatile unsigned char *byte, int seconds) {
+    struct pollfd poller = {xenevtchn_fd(events), POLLIN, 0};
+    int seen = poll(&poller, 1, seconds * 1000) == 1;
+    /* On PVH the event comes a moment before the byte is cleared. */
+    usleep(300000);
+    printf("%s %d\n", seen ? "event" : "none", *byte);
+    return 0;
+}
+
 static int await(uint32_t domain, unsigned byte, int seconds) {
     uint32_t reference;
     xengntshr_handle *shared = xengntshr_open(NULL, 0);
@@ -91,12 +103,29 @@ static int await(uint32_t domain, unsigned byte, int seconds) {
     check(port > 0, "bind");
     printf("%u %d\n", reference, port);
     fflush(stdout);
-    struct pollfd poller = {xenevtchn_fd(events), POLLIN, 0};
-    int seen = poll(&poller, 1, seconds * 1000) == 1;
-    /* On PVH the event comes a moment before the byte is cleared. */
-    usleep(300000);
-    printf("%s %d\n", seen ? "event" : "none", memory[byte]);
-    return 0;
+    return report(events, memory + byte, seconds);
+}
+
+static int observe(uint32_t domain, unsigned byte, int seconds, const char *path) {
+    xengnttab_handle *handle = xengnttab_open(NULL, 0);
+    xenevtchn_handle *events = xenevtchn_open(NULL, 0);
+    check(handle && events, "open");
+    int port = xenevtchn_bind_unbound_port(events, domain);
+    check(port > 0, "bind");
+    printf("%d\n", port);
+    fflush(stdout);
+    unsigned reference = 0;
+    for (int tries = 0; tries < 600 && !reference; tries++) {
+        FILE *file = fopen(path, "r");
+        if (file && fscanf(file, "%u\n", &reference) != 1) reference = 0;
+        if (file) fclose(file);
+        if (!reference) usleep(50000);
+    }
+    volatile unsigned char *memory = xengnttab_map_grant_ref(handle, domain, reference, PROT_READ);
+    check(memory != NULL, "map");
+    printf("mapped %d\n", memory[byte]);
+    fflush(stdout);
+    return report(events, memory + byte, seconds);
 }
 
 static int hold(uint32_t domain, uint32_t reference, uint32_t byte, uint32_t port) {
@@ -122,6 +151,8 @@ int main(int count, char **words) {
     if (count == 5 && !strcmp(verb, "map")) return map(domain, words[3], words[4], 1);
     if (count == 5 && !strcmp(verb, "fill")) return map(domain, words[3], words[4], 0);
     if (count == 5 && !strcmp(verb, "await")) return await(domain, (unsigned)atoi(words[3]), atoi(words[4]));
+    if (count == 6 && !strcmp(verb, "observe"))
+        return observe(domain, (unsigned)atoi(words[3]), atoi(words[4]), words[5]);
     if (count == 6 && !strcmp(verb, "hold"))
         return hold(domain, (uint32_t)atoi(words[3]), (uint32_t)atoi(words[4]), (uint32_t)atoi(words[5]));
     return fputs("usage: see the head of grants.c\n", stderr), 2;
