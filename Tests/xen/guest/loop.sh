@@ -10,4 +10,4 @@ granter 77 /tmp/pages && stranger=${references%%,*}
 report behaviour pv 0 "$writable" "$readonly" "$stranger"
 end_granters
 
-for part in map copy share probe store pipe; do . /tests/$part.sh; done
+for command in map copy share probe store pipe; do . /tests/$command.sh; done

@@ -1,6 +1,6 @@
 /* Runs shell commands in another domain, through xenstore, so that a test in dom0 can be one script.
  * `remote DOMAIN COMMAND` in dom0 prints the output (at most 3900 bytes) and ends with the exit code;
- * 124 after a minute. `remote` without words, in the other domain, is the side that obeys.
+ * 124 after five minutes. `remote` without words, in the other domain, is the side that obeys.
  * data/command is "NUMBER COMMAND", data/output what it wrote, data/done "NUMBER EXIT-CODE". */
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ static int command(const char *words) {
     int size = snprintf(text, sizeof text, "%lu exec >/tmp/remote 2>&1 </dev/null; %s", number, words);
     if (size >= (int)sizeof text) return fputs("remote: command too long\n", stderr), 2;
     put("command", text, (size_t)size);
-    for (int wait = 0; wait < 3000; wait++) {
+    for (int wait = 0; wait < 15000; wait++) {
         pause_briefly();
         char *done = get("done", &length), *code;
         if (done && strtoul(done, &code, 10) == number) {
@@ -73,7 +73,7 @@ static int command(const char *words) {
         }
         free(done);
     }
-    return fputs("remote: no answer within a minute\n", stderr), 124;
+    return fputs("remote: no answer within five minutes\n", stderr), 124;
 }
 
 int main(int count, char **words) {
