@@ -10,7 +10,4 @@ granter 77 /tmp/pages && stranger=${references%%,*}
 report behaviour pv 0 "$writable" "$readonly" "$stranger"
 end_granters
 
-for command in map copy; do . /tests/transfer.sh; done
-. /tests/share.sh
-. /tests/store.sh
-. /tests/pipe.sh
+for command in map copy share probe store pipe; do . /tests/$command.sh; done

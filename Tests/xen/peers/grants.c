@@ -7,9 +7,7 @@
  *                                         then waits: "event BYTE-VALUE", or "none BYTE-VALUE" when the time is up
  *   grants observe DOMAIN BYTE SECONDS FILE  offers an event channel, prints its port; maps the page whose reference
  *                                         comes to stand in FILE, prints "mapped BYTE-VALUE"; then waits as `await`
- *   grants inherit FILE                   maps what GNTDEV_FD, _INDEX and _COUNT say and writes it to FILE
  *   grants hold DOMAIN REF BYTE PORT      maps a page with both notifications armed, prints "held", then sleeps */
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -130,17 +128,6 @@ static int observe(uint32_t domain, unsigned byte, int seconds, const char *path
     return report(events, memory + byte, seconds);
 }
 
-static int inherit(const char *path) {
-    const char *device = getenv("GNTDEV_FD"), *index = getenv("GNTDEV_INDEX"), *pages = getenv("GNTDEV_COUNT");
-    errno = EINVAL;
-    check(device && index && pages, "environment");
-    size_t size = (size_t)atoi(pages) * page;
-    char *memory = mmap(NULL, size, PROT_READ, MAP_SHARED, atoi(device), (off_t)strtoull(index, NULL, 10));
-    check(memory != MAP_FAILED, "mmap");
-    transfer(path, memory, size, 1);
-    return 0;
-}
-
 static int hold(uint32_t domain, uint32_t reference, uint32_t byte, uint32_t port) {
     xengnttab_handle *handle = xengnttab_open(NULL, 0);
     check(handle != NULL, "gntdev");
@@ -166,7 +153,6 @@ int main(int count, char **words) {
     if (count == 5 && !strcmp(verb, "await")) return await(domain, (unsigned)atoi(words[3]), atoi(words[4]));
     if (count == 6 && !strcmp(verb, "observe"))
         return observe(domain, (unsigned)atoi(words[3]), atoi(words[4]), words[5]);
-    if (count == 3 && !strcmp(verb, "inherit")) return inherit(words[2]);
     if (count == 6 && !strcmp(verb, "hold"))
         return hold(domain, (uint32_t)atoi(words[3]), (uint32_t)atoi(words[4]), (uint32_t)atoi(words[5]));
     return fputs("usage: see the head of grants.c\n", stderr), 2;
