@@ -207,6 +207,8 @@ extension FakeBoot.State {
     fileprivate func status(_ descriptor: Int, _ address: Int) -> Int {
         var status = mini_stat()
         if descriptor < 3 {
+            // A device of characters.
+            status.mode = 0o020600
             status.special = consoleNode
         } else {
             guard let path = open[descriptor]?.path else { return -9 }

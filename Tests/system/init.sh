@@ -114,7 +114,7 @@ $off"
         "*: cannot run \"/nowhere/x\": no such file (ENOENT)"$'\n'"$off"
     boot "$arch" "try exec /nowhere/x
 run /bin/sh -c 'kill -TERM 1; sleep 100'"
-    booted "and still hears signals" $rebooted "*(ENOENT)"$'\n'"mini-init: rebooting"
+    booted "and still hears signals" $rebooted "* (ENOENT)"$'\n'"mini-init: rebooting"
     boot "$arch" $'on-error poweroff\nexec /bin/true\nrun /bin/true'
     booted "what is behind exec is an error" $powered_off \
         "*table:3:1: nothing is carried out behind exec"$'\n'"$off"

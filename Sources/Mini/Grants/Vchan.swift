@@ -45,9 +45,9 @@ final class Vchan {
                 try SharedPages(
                     SharingPlan(domain: domain, pages: PageCount(rings), isWritable: true)))
         }
-        let page = SharedMemory(unsafe shares[0].bytes)
-        let view = VchanView(
-            serverOn: page, rings: rings > 0 ? SharedMemory(unsafe shares[1].bytes) : page, layout,
+        let page = unsafe SharedMemory(shares[0].bytes)
+        let view = unsafe VchanView(
+            serverOn: page, rings: rings > 0 ? SharedMemory(shares[1].bytes) : page, layout,
             references: rings > 0 ? shares[1].references[...] : [])
         let address = VchanAddress(page: shares[0].references[0], port: channel.port)
         return (Vchan(.lent(shares), channel, view), address)
@@ -74,7 +74,7 @@ final class Vchan {
                         clearedByte: VchanView.liveByte(of: .client), port: channel.port),
                     deadline: deadline))
         ]
-        let page = SharedMemory(unsafe mappings[0].bytes)
+        let page = unsafe SharedMemory(mappings[0].bytes)
         guard let layout = VchanView.layout(of: page) else {
             throw .refused("what domain \(domain.rawValue) offers is no vchan")
         }
@@ -83,12 +83,12 @@ final class Vchan {
         if !references.left.isEmpty {
             mappings.append(
                 try map(references.left, MappingPlan(isWritable: true, deadline: deadline)))
-            rings.left = SharedMemory(unsafe mappings[mappings.count - 1].bytes)
+            rings.left = unsafe SharedMemory(mappings[mappings.count - 1].bytes)
         }
         if !references.right.isEmpty {
             // The server's to write, so a mistake of ours shall not.
             mappings.append(try map(references.right, MappingPlan(deadline: deadline)))
-            rings.right = SharedMemory(unsafe mappings[mappings.count - 1].bytes)
+            rings.right = unsafe SharedMemory(mappings[mappings.count - 1].bytes)
         }
         guard
             let view = VchanView(clientOn: page, left: rings.left, right: rings.right, layout)

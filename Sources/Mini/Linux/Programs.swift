@@ -119,7 +119,8 @@ extension Process {
     /// is one and nobody else's.
     static func beginSession(terminal descriptor: Int32?) {
         _ = try? SystemCall.make(.newSession)
-        if let descriptor { _ = try? SystemCall.make(.control, Int(descriptor), 0x540E, 0) }  // TIOCSCTTY
+        // TIOCSCTTY
+        if let descriptor { _ = try? SystemCall.make(.control, Int(descriptor), 0x540E, 0) }
     }
 
     /// Makes a second number for an open file, in place of what that number stood for.

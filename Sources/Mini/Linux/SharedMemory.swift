@@ -7,7 +7,7 @@ import CShim
 /// A range of shared memory. It does not own it: whoever has the mapping keeps it long enough.
 @safe struct SharedMemory {
     private let bytes: UnsafeMutableRawBufferPointer
-    var count: Int { bytes.count }
+    var count: Int { unsafe bytes.count }
 
     init(_ bytes: UnsafeMutableRawBufferPointer) { unsafe self.bytes = unsafe bytes }
 
