@@ -177,8 +177,6 @@ oracle() {
 
 # out/ARCH/initramfs.cpio: mini as the init, and the demo guest for it to start.
 initramfs() {
-    build x86_64 i386
-    guests
     local arch
     for arch in x86_64 i386; do
         SOURCE_DATE_EPOCH=0 out/x86_64/mini-pack out/$arch/initramfs.cpio "out/$arch/mini=init,755" out/guests/demo=demo,755
@@ -306,6 +304,7 @@ test_all() {
     lint
     build x86_64 i386
     guests
+    initramfs
     oracle
     MINI_XEN_HEADERS=$(xen_headers) MINI_OUT=$root/out MINI_ORACLE=$root/out/oracle swift test -c release -Xswiftc -enable-testing "$@"
     need_xen
@@ -355,7 +354,7 @@ case ${1:-build} in
 build) build x86_64 i386 ;;
 x86_64 | i386) build "$1" ;;
 guests) guests ;;
-initramfs) initramfs ;;
+initramfs) build x86_64 i386 && guests && initramfs ;;
 install) shift && install_all "$@" ;;
 deb) deb ;;
 oracle) oracle ;;

@@ -11,7 +11,7 @@ for arch in x86_64 i386; do
     ./build.sh install DESTDIR="$work/dest" PREFIX=/usr $arch >"$work/log" 2>&1
     check "$arch: install succeeds" "$?" = 0
     names "$work/dest" | grep -v /man/ >"$work/lines"
-    cat >"$work/expected" <<'EOF'
+    cat >"$work/installed" <<'EOF'
 ./usr/bin/mini
 ./usr/bin/mini-grant
 ./usr/bin/mini-init
@@ -24,7 +24,7 @@ for arch in x86_64 i386; do
 ./usr/share/initramfs-tools/hooks/mini
 ./usr/share/initramfs-tools/scripts/init-premount/mini
 EOF
-    same "$arch: install puts binary, links and hooks where they belong" "$work/expected" "$work/lines"
+    same "$arch: install puts binary, links and hooks where they belong" "$work/installed" "$work/lines"
     missing=
     for page in docs/*.[18]; do [[ -e $work/dest/usr/share/man/man${page##*.}/${page##*/} ]] || missing+=" $page"; done
     check "$arch: every manual page is installed" -z "$missing"
