@@ -1,62 +1,56 @@
-# mini-grant share, probe, and what map alone can do, in PV dom0.
+# mini-grant share in PV dom0, mapped by libxengnttab and by mini-grant.
 
-# sharer WORDS...: mini-grant share in the background; sets $references.
-sharer() {
-    rm -f /tmp/references
-    mini-grant share "$@" >/tmp/references 2>&1 &
-    until [ -s /tmp/references ]; do sleep 0.05; done
-    references=$(cat /tmp/references)
+# shares COMMAND...: starts a share; sets $shared and $references.
+shares() {
+    rm -f /tmp/shared
+    "$@" >/tmp/shared 2>&1 &
+    shared=$!
+    until [ -s /tmp/shared ]; do sleep 0.05; done
+    references=$(cat /tmp/shared)
 }
-# end_sharer: sets $code.
-end_sharer() {
-    kill $!
-    wait $!
-    code=$?
+# taken_back NAME: ends the share with SIGTERM.
+taken_back() {
+    kill $shared
+    wait $shared
+    check "$1: SIGTERM is its normal end" $? = 0
+    run mini-grant map --domain 0 --ref "$references"
+    expect "$1: taken back at the end" 4 "" "mini-grant: grant ${references%%,*} of domain 0: not granted to this domain*"
 }
 
-head -c 12000 /dev/urandom >/tmp/pages
-{ cat /tmp/pages && head -c 288 /dev/zero; } >/tmp/padded
-sharer --domain 0 --in /tmp/pages --hold
+head -c 10000 /dev/urandom >/tmp/content
+shares mini-grant share --domain 0 --in /tmp/content --hold
+check "share tells three references for 10000 bytes" "$(echo "$references" | tr ',' '\n' | grep -c '^[0-9]*$')" = 3
 grants map 0 "$references" /tmp/copy
-check "share --in: libxengnttab maps it, the rest is zeros" "$(cmp /tmp/padded /tmp/copy 2>&1)" = ""
-run grants fill 0 "$references" /tmp/padded
-check "share without --writable cannot be written" $code = 1
-end_sharer
-run mini-grant map --domain 0 --ref "$references"
-expect "share takes the grants back at SIGTERM" 4 "" "mini-grant: grant ${references%%,*} of domain 0: *"
-check "share ends well at SIGTERM" "$(cat /tmp/references)" = "$references"
+head -c 10000 /tmp/copy >/tmp/part
+check "share: libxengnttab maps what the file held" "$(cmp /tmp/part /tmp/content 2>&1)" = ""
+check "share: the rest is zero" "$(tail -c 2288 /tmp/copy | tr -d '\0' | wc -c)" = 0
+run mini-grant map --domain 0 --ref "$references" --write
+expect "share is for reading only without --writable" 4 "" "mini-grant: grant ${references%%,*} of domain 0: granted for reading only"
+taken_back "share"
 
-sharer --domain 0 --pages 2 --writable --publish /test/share --hold
-check "share --publish writes the references" "$(xenstore-read /test/share)" = "$references"
+shares mini-grant share --domain 0 --pages 2 --writable --hold
 head -c 8192 /dev/urandom >/tmp/new
-grants fill 0 "$references" /tmp/new
-mini-grant map --domain 0 --ref @/test/share >/tmp/copy
-check "share --writable: what libxengnttab writes, map reads" "$(cmp /tmp/new /tmp/copy 2>&1)" = ""
-end_sharer
-run xenstore-read /test/share
-check "share --publish withdraws the entry" $code = 1
-xenstore-rm /test
+run mini-grant map --domain 0 --ref "$references" --in /tmp/new
+mini-grant copy --domain 0 --ref "$references" >/tmp/copy
+check "share --writable: the other side writes" "$code $(cmp /tmp/copy /tmp/new 2>&1)" = "0 "
+taken_back "share --writable"
+
+shares mini-grant share --domain 0 --in /tmp/content --publish /shared/refs --hold
+run mini-grant map --domain 0 --ref @/shared/refs --length 10000 --out /tmp/copy
+check "share --publish, map --ref @PATH" "$code $(cmp /tmp/copy /tmp/content 2>&1)" = "0 "
+run xenstore-ls -p /shared
+expect "share --publish: the domain may read, and nobody else" 0 "*refs = \"$references\" *(n0,r0)*" ""
+xenstore-write /shared/domain 0
+run mini-grant map --domain @/shared/domain --ref @/shared/refs --length 10000 --out /tmp/copy
+check "map --domain @PATH" "$code $(cmp /tmp/copy /tmp/content 2>&1)" = "0 "
+xenstore-write /shared/domain zero
+run mini-grant map --domain @/shared/domain --ref @/shared/refs
+expect "map --domain @PATH of what is no domain" 4 "" 'mini-grant: "zero", which the store has at "/shared/domain", is no domain: 0 to 32751'
+taken_back "share --publish"
+check "share --publish: the entry is gone with it" "$(xenstore-exists /shared/refs; echo $?)" = 1
+run mini-grant map --domain 0 --ref @/shared/refs
+expect "map --ref @PATH of nothing" 4 "" "mini-grant: *shared/refs*(ENOENT)"
 
 run mini-grant share --domain 0 --pages 1025 --hold
-expect "share of more than gntalloc lends" 1 "" "mini-grant: *1024*"
-run mini-grant share --domain 0 --pages 0 --hold
-expect "share of no page" 2 "" "mini-grant: *"
-
-mini-grant map --domain 0 --ref 8 >/dev/null 2>&1
-granter 0 /tmp/new
-mini-grant map --domain 0 --ref "$references" --hexdump >/tmp/copy
-check "map --hexdump is what hexdump -C writes" "$(hexdump -C /tmp/new | cmp - /tmp/copy 2>&1)" = ""
-run mini-grant map --domain 0 --ref "$references" --exec grants inherit /tmp/copy
-check "map --exec: a program maps what it inherits" "$code $(cmp /tmp/new /tmp/copy 2>&1)" = "0 "
-run mini-grant map --domain 0 --ref "$references" --exec /tmp/none
-expect "map --exec of no program" 1 "" "mini-grant: cannot run \"/tmp/none\": no such file (ENOENT)"
-end_granters
-
-run mini-grant probe
-expect "probe in dom0" 0 "*gntdev*gntalloc*evtchn*xenbus*" ""
-run mini-grant probe --json
-expect "probe --json in dom0" 0 "{*\"gntdev\"*}" ""
-rmmod xen-gntalloc
-run mini-grant probe
-expect "probe names the module that is missing" 3 "*xen-gntalloc*" ""
-insmod /modules/xen-gntalloc.ko
+expect "share above gntalloc's limit" 1 "" "mini-grant: cannot share 1025 pages for domain 0: gntalloc lends at most 1024 pages at a time in all"
+xenstore-rm /shared
