@@ -2,6 +2,7 @@
 # happens in a network namespace of its own, with interfaces that nobody else sees.
 
 # in_namespace SCRIPT WORDS...: runs a bash script where it may make interfaces.
+# Datagrams may be lost on the way, a few of them; none may be damaged.
 in_namespace() {
     timeout 60 unshare --net -- bash -c "$@" </dev/null >"$work/out" 2>"$work/err"
     code=$?
@@ -52,7 +53,7 @@ else
             ip -o link show | grep -c tap'
         expect "$arch: --tunnet ADDRESS: the host has the address, the guest answers, the tap goes with the guest" 1 \
             "slot 1, open
-100 0
+@(9[0-9]|100) 0
 *inet 10.7.0.1/8*
 0 frames, 0 bytes
 code 0
@@ -60,8 +61,8 @@ code 0
         in_namespace "$inside"'launch --tunnet 10.7.0.1 '"$guest"'
             answer 10.7.0.2 5000 1472 64; answer 10.7.0.2 2000 4 8; end 10.7.0.2; wait $child'
         expect "$arch: thousands of frames, several at a time, come back undamaged" 0 "slot 1, open
-5000 0
-2000 0
+@(4[89][0-9][0-9]|5000) 0
+@(19[0-9][0-9]|2000) 0
 0 frames, 0 bytes" ""
 
         # A bridge with an address and two guests on it.
@@ -70,7 +71,7 @@ code 0
             answer 10.8.0.2 50 1000 4; ip -o link show master br0; end 10.8.0.2; wait $child'
         expect "$arch: --tunnet bridge:NAME,ADDRESS: the guest is behind the bridge" 0 \
             "slot 1, open
-50 0
+@(4[5-9]|50) 0
 *tap0*UP*master br0*02:00:00:00:00:09*
 0 frames, 0 bytes" ""
 
@@ -84,17 +85,17 @@ code 0
             kill -KILL $child; wait $child 2>/dev/null; sleep 0.1
             launch --tap guest7 '"$guest"'; answer 10.9.0.2 50 1000 4; end 10.9.0.2; wait $child'
         expect "$arch: --tap NAME: a tap of somebody else's, one guest at a time, free again after SIGKILL" 0 "slot 1, open
-50 0
+@(4[5-9]|50) 0
 0 frames, 0 bytes
 slot 1, open
-50 0
+@(4[5-9]|50) 0
 0 frames, 0 bytes
 1
 slot 1, open
-50 0
+@(4[5-9]|50) 0
 mini-launch: cannot use tap \"guest7\": device or resource busy (EBUSY)
 slot 1, open
-50 0
+@(4[5-9]|50) 0
 0 frames, 0 bytes" "*"
 
         # While the guest's interface is down frames are dropped, and nothing spins.
