@@ -294,6 +294,7 @@ lint() {
         shellcheck -S warning build.sh .ci/run Tests/*.sh Tests/xen/*.sh Tests/initramfs/*.sh contrib/dracut/95mini/*.sh \
             contrib/mkinitcpio/*/mini contrib/initramfs-tools/hooks/mini contrib/initramfs-tools/scripts/*/mini
         shellcheck -S warning -s sh -e SC2154 Tests/compare/cases.sh
+        shellcheck -S warning -s sh Tests/bench/device.sh
         # The parts are pieces of one script.
         shellcheck -S warning -s dash -e SC1090,SC2034,SC2154 Tests/xen/guest/*
     fi
@@ -321,6 +322,7 @@ bench() {
     guests
     need_xen
     compile x86_64 Tests/xen/bench/main.swift grantbench
+    compile i386 Tests/bench/launcher.swift launcher
     Tests/bench.sh "$@"
 }
 

@@ -24,6 +24,8 @@ for arch in x86_64 i386; do
     row "size of out/$arch/mini, bytes" "$(stat -c %s out/$arch/mini)" "<= 573440" ""
 done
 
+row "  out/i386: the launcher and its built-in host alone" "$(stat -c %s out/i386/launcher)" "" ""
+
 # --- start ------------------------------------------------------------------------------------
 # A guest of 2 MB (the hello guest with a second megabyte of file in its image) that powers off
 # at once: the whole life of the process, which is more than the way to its first instruction.
@@ -160,6 +162,41 @@ if [[ -n ${MINI_KERNELS:-} && -e $MINI_KERNELS/era1/bzImage && -n $qemu ]]; then
     echo "(boot ratio: QEMU's time by ours, 0.5 is half of QEMU's speed)"
 else
     echo "SKIP  boot of a real Linux: MINI_KERNELS does not name a folder with kernels"
+fi
+
+# --- a real /dev/lguest ---------------------------------------------------------------------------------
+# MINI_HOST starts a machine with the device (docs/compare.md); MINI_LAUNCHERS names a folder with the launcher
+# of each kernel's own tree, as era1/lguest. Both run there in turns; the least of each counts.
+if [[ -n ${MINI_HOST:-} && -n ${MINI_KERNELS:-} && -n ${MINI_LAUNCHERS:-} ]]; then
+    for era in era1 era0; do
+        theirs=$MINI_LAUNCHERS/$era/lguest
+        [[ -e $theirs && -e $MINI_KERNELS/$era/vmlinux ]] || continue
+        files=("$MINI_KERNELS/$era"/{vmlinux,bzImage} "$MINI_KERNELS/initrd.cpio.gz" "$theirs")
+        # The guest speaks era 1.
+        [[ $era == era1 ]] && files+=(out/guests/sleep)
+        {
+            echo "OURS='mini mini-launch --engine lguest' OTHER=/x/lguest FILES=/x TURNS=5"
+            cat Tests/bench/device.sh
+        } >"$out/device"
+        # shellcheck disable=SC2086
+        $MINI_HOST $era out/i386/mini "$out/device" "${files[@]}" </dev/null 2>&1 | tr -d '\r' >"$out/figures" || true
+        grep -q '^FIGURES end' "$out/figures" || echo "FAIL  $era: the machine with /dev/lguest did not come to its end"
+        while IFS='|' read -r name what; do
+            read -r ours theirs <<<"$(awk -v name="$name" '$1 == "FIGURE" && $2 == name && NF == 4 {
+                if (!($3 in least) || $4 + 0 < least[$3] + 0) least[$3] = $4 } END { print least["ours"], least["other"] }' "$out/figures")"
+            [[ -z $theirs ]] || row "/dev/lguest of $era: $what" "$ours" "$theirs" "$(ratio "$theirs" "$ours")"
+        done <<'EOF'
+boot|exec to the end of a boot, ms
+bzImage|the same from bzImage, ms
+read|a guest reads 32 MB of its disk, ms
+write|a guest writes 32 MB and syncs, ms
+ping|ping over the tap, least, ms
+memory|memory with a small guest, KiB
+EOF
+    done
+    row "size of out/i386/mini and of the launcher of era1, bytes" "$(stat -c %s out/i386/mini)" "$(stat -c %s "$MINI_LAUNCHERS/era1/lguest")" ""
+else
+    echo "SKIP  a real /dev/lguest: MINI_HOST, MINI_KERNELS and MINI_LAUNCHERS do not name all it takes"
 fi
 
 # --- grants -----------------------------------------------------------------------------------------

@@ -43,23 +43,34 @@ final class DeviceBus {
     /// The taps whose next frame must end a run of the guest.
     var watched: [Int32] { networks.compactMap { $0.watched } }
 
+    /// Which networks those are of: bit n stands for the network n.
+    var watchedNetworks: UInt32 {
+        var bits: UInt32 = 0
+        for (index, network) in networks.enumerated() where network.watched != nil {
+            bits |= 1 << UInt32(index)
+        }
+        return bits
+    }
+
     /// Looks after every tap that the guest may have something of.
     /// - Parameters:
     ///   - alarm: true if it went off since.
-    ///   - sent: true if the guest only sent something. A kernel's host is asked for a buffer by a
-    ///     call each time, so there only taps are looked at that have a frame.
+    ///   - ready: says which taps have a frame; nil if the guest only sent something. A kernel's
+    ///     host is asked for a buffer by a call each time, so there nothing else is looked at.
     /// - Returns: when to look again at the latest.
-    func serveNetworks(alarm: Bool, sent: Bool) -> Nanoseconds? {
+    func serveNetworks(alarm: Bool, _ ready: PollSet?) -> Nanoseconds? {
         var next: Nanoseconds?
-        for network in networks where network.isWaiting || !sent || isTold {
+        for network in networks
+        where network.isWaiting || isTold
+            || ready.map({ $0.isReady(network.tap.descriptor) }) ?? false
+        {
             let event: NetworkInput.Event =
                 !network.isWaiting ? .readable : alarm ? .alarm : .guestRan
             guard let wait = network.handle(event, on: device) else { continue }
             next = next.map { min($0, wait) } ?? wait
         }
         // A host that says when the guest has a buffer needs no alarm.
-        let waiting = networks.filter { $0.isWaiting }.map { $0.inputKey }
-        isTold = device.awaitBuffers(waiting)
+        isTold = device.awaitBuffers(networks.compactMap { $0.isWaiting ? $0.inputKey : nil })
         return isTold ? nil : next
     }
 

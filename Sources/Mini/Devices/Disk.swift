@@ -16,6 +16,8 @@ final class Disk {
     /// Where the file's position is.
     private var position: UInt64?
     private var isChanged = false
+    /// The transfer's at hand.
+    private var pieces = TransferVector()
 
     /// - Parameters:
     ///   - file: open for reading and, unless `isReadOnly`, writing.
@@ -51,11 +53,11 @@ final class Disk {
     func read(
         _ sector: UInt32, into sections: [GuestRange], of memory: GuestMemory
     ) throws(Failure) {
-        var vector = TransferVector()
+        pieces.clear()
         for section in sections {
-            unsafe vector.append(UnsafeRawBufferPointer(memory.writable(section)))
+            unsafe pieces.append(UnsafeRawBufferPointer(memory.writable(section)))
         }
-        try transfer(.read, sector, vector)
+        try transfer(.read, sector)
     }
 
     /// Writes guest memory from a sector on.
@@ -63,11 +65,11 @@ final class Disk {
         _ sector: UInt32, from sections: [GuestRange], of memory: GuestMemory
     ) throws(Failure) {
         guard !isReadOnly else { throw .readOnly }
-        var vector = TransferVector()
-        for section in sections { unsafe vector.append(memory.readable(section)) }
-        if isFile { try checkSize(sector, vector.count) }
+        pieces.clear()
+        for section in sections { unsafe pieces.append(memory.readable(section)) }
+        if isFile { try checkSize(sector, pieces.count) }
         isChanged = true
-        try transfer(.write, sector, vector)
+        try transfer(.write, sector)
     }
 
     /// Puts what was written on the disk for good.
@@ -87,22 +89,23 @@ final class Disk {
         guard end <= size else { throw .shrunk }
     }
 
+    /// Moves all pieces.
     private func transfer(
-        _ direction: TransferVector.Direction, _ sector: UInt32, _ whole: TransferVector
+        _ direction: TransferVector.Direction, _ sector: UInt32
     ) throws(Failure) {
-        guard let start = offset(sector, whole.count) else { throw .beyondEnd }
-        var vector = whole
+        let count = pieces.count
+        guard let start = offset(sector, count) else { throw .beyondEnd }
         do throws(Errno) {
             if position != start { try file.seek(to: start) }
             position = nil
-            while vector.count > 0 {
-                let count = try vector.transfer(direction, file.number)
+            while pieces.count > 0 {
+                let count = try pieces.transfer(direction, file.number)
                 if count == 0 { break }
-                vector.drop(UInt32(count))
+                pieces.drop(UInt32(count))
             }
         } catch { throw .host(error) }
-        guard vector.count == 0 else { throw direction == .read ? .shrunk : .host(.noSpace) }
-        position = start + UInt64(whole.count)
+        guard pieces.count == 0 else { throw direction == .read ? .shrunk : .host(.noSpace) }
+        position = start + UInt64(count)
     }
 }
 

@@ -17,6 +17,7 @@ struct DmaRecord {
         guard let record = memory.range(address, GuestABI.dmaRecordSize) else { return nil }
         let bytes = unsafe memory.readable(record)
         var sections: [GuestRange] = []
+        sections.reserveCapacity(Int(GuestABI.dmaSections))
         for index in 0..<Int(GuestABI.dmaSections) {
             let length = unsafe bytes.loadUnaligned(
                 fromByteOffset: Int(layout.lengths) + 2 * index, as: UInt16.self)

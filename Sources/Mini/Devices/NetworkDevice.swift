@@ -53,6 +53,8 @@ final class NetworkDevice {
     /// Why the tap cannot be read any more.
     private var failure: Errno?
     private var busy: [(record: DmaRecord, count: UInt32)] = []
+    /// The frame's at hand.
+    private var pieces = TransferVector(pieces: Int(GuestABI.dmaSections))
 
     /// The most frames that are taken from a tap in one turn.
     private static let turn = 64
@@ -100,9 +102,9 @@ final class NetworkDevice {
         guard let record = DmaRecord(at: address, in: memory, layout: layout) else {
             return false
         }
-        var frame = TransferVector()
-        for section in record.sections { unsafe frame.append(memory.readable(section)) }
-        let count = try? frame.transfer(.write, tap.descriptor)
+        pieces.clear()
+        for section in record.sections { unsafe pieces.append(memory.readable(section)) }
+        let count = try? pieces.transfer(.write, tap.descriptor)
         record.setUsedLength(UInt32(count ?? 0), in: memory)
         return true
     }
@@ -131,7 +133,11 @@ final class NetworkDevice {
                     if let raised { try? device.interrupt(raised) }
                     raised = line
                 }
-                action = input.handle(event == .received && frames == Self.turn ? .enough : event)
+                // Most come alone: whether there is more is asked before a buffer is.
+                let isLast =
+                    event == .received
+                    && (frames == Self.turn || frames == 1 && !tap.hasFrame)
+                action = input.handle(isLast ? .enough : event)
             }
         }
         // Once for all frames: the guest looks at every buffer.
@@ -160,7 +166,10 @@ final class NetworkDevice {
     /// Asks for a free buffer. Without one, a kernel's lguest hands out one that the guest has
     /// not read yet, and overwrites its length: nobody runs meanwhile, so it is put back.
     private func borrow(from device: any LguestDevice) -> Loan? {
-        busy.removeAll { $0.record.usedLength(in: memory) == 0 }
+        for index in busy.indices.reversed()
+        where busy[index].record.usedLength(in: memory) == 0 {
+            busy.remove(at: index)
+        }
         // No buffer, or the guest is dead: the next run tells which.
         guard let address = try? device.dmaBuffer(inputKey) else { return nil }
         if let used = busy.first(where: { $0.record.address == address }) {
@@ -181,11 +190,11 @@ final class NetworkDevice {
                 try tap.drop()
                 return .received
             }
-            var room = TransferVector()
+            pieces.clear()
             for section in loan.record.sections {
-                unsafe room.append(UnsafeRawBufferPointer(memory.writable(section)))
+                unsafe pieces.append(UnsafeRawBufferPointer(memory.writable(section)))
             }
-            let count = UInt32(try room.transfer(.read, tap.descriptor))
+            let count = UInt32(try pieces.transfer(.read, tap.descriptor))
             var buffer = DmaBuffer(lentWith: loan.line)
             if case .setUsedLength(let length) = buffer.fill(count: count) {
                 loan.record.setUsedLength(length, in: memory)

@@ -59,7 +59,7 @@ extension Host {
     /// The pieces of memory that a guest sends; nil, and the guest is dead, if they are not its own.
     private func frame(_ record: UInt32) -> TransferVector? {
         guard let sections = sections(record) else { return nil }
-        var frame = TransferVector()
+        var frame = TransferVector(pieces: sections.count)
         for section in sections { unsafe frame.append(memory.readable(section)) }
         return frame
     }
@@ -114,7 +114,7 @@ extension Host {
                 }
                 guard let sections = sections(free) else { return .dead }
                 record = free
-                var room = TransferVector()
+                var room = TransferVector(pieces: sections.count)
                 for section in sections {
                     unsafe room.append(UnsafeRawBufferPointer(memory.writable(section)))
                 }

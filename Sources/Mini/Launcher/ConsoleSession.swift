@@ -81,7 +81,8 @@ final class ConsoleSession {
         isReadingInput ? [signals.descriptor, Self.input] : [signals.descriptor]
     }
 
-    private var isReadingInput: Bool {
+    /// True while standard input is among them.
+    var isReadingInput: Bool {
         machine.isWatching
             || (machine.isWaiting && isTerminal && !isAheadEnded
                 && pending.count < Self.readAheadLimit)
@@ -132,20 +133,19 @@ final class ConsoleSession {
     // MARK: Input and signals
 
     /// Looks after everything that can have ended a run.
+    /// - Parameter ready: says which of the watched descriptors are.
     /// - Returns: nil, or how the guest ends because of it.
-    func serve(_ guest: any ConsoleGuest) throws(LauncherError) -> LaunchOutcome? {
-        if let outcome = try takeSignals() { return outcome }
+    func serve(
+        _ guest: any ConsoleGuest, _ ready: PollSet
+    ) throws(LauncherError) -> LaunchOutcome? {
+        if ready.isReady(signals.descriptor), let outcome = try takeSignals() { return outcome }
         if isAlarmDue {
             isAlarmDue = false
             if let outcome = try handle(.alarm, guest) { return outcome }
         }
-        guard isReadingInput else { return nil }
-        let isReadable: Bool
-        do throws(Errno) {
-            isReadable = try Poll.wait(
-                [Poll.Interest(Self.input)], timeout: .milliseconds(0))[0]
-        } catch { throw .system("wait for the input", error) }
-        return isReadable ? try handle(.readable, guest) : nil
+        // A signal can have taken the terminal away meanwhile.
+        guard isReadingInput && ready.isReady(Self.input) else { return nil }
+        return try handle(.readable, guest)
     }
 
     /// The guest spoke: perhaps it has room for input by now.

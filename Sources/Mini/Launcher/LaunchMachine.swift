@@ -14,7 +14,8 @@
 // Source: docs/abi/lguest.md §1.6 (what run returns), §2.6 (the order of things).
 // The same as a page: docs/launch-machine.md.
 
-/// How a launch ended.
+/// How a launch ended. (What is large is kept elsewhere here and below: these go from hand to
+/// hand at every event of the guest's.)
 enum LaunchOutcome: Equatable {
     case poweredOff
     /// The host's reason, as "unhandled trap 6 at 0xc0100000 (0x0)".
@@ -22,14 +23,14 @@ enum LaunchOutcome: Equatable {
     case restart
     case escaped
     case signal(Signal)
-    case failed(LauncherError)
+    indirect case failed(LauncherError)
 }
 
 /// Says what the launcher has to do next.
 struct LaunchMachine {
     private enum State {
         case empty, memory, loaded, initialized, running, servingOutput, servingInput, dying
-        case ended(LaunchOutcome)
+        indirect case ended(LaunchOutcome)
     }
     private var state = State.empty
 
@@ -47,15 +48,15 @@ struct LaunchMachine {
         /// The guest asked for a reboot.
         case restart
         /// The user or a signal ended it.
-        case left(LaunchOutcome)
-        case failed(LauncherError)
+        indirect case left(LaunchOutcome)
+        indirect case failed(LauncherError)
     }
 
     enum Action: Equatable {
         case mapMemory, loadImage, initializeDevice, openSession, run
         case serveOutput(buffer: UInt32, key: UInt32)
         case serveInput
-        case finish(LaunchOutcome)
+        indirect case finish(LaunchOutcome)
     }
 
     /// What comes first.

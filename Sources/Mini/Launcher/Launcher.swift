@@ -45,6 +45,10 @@ final class Launcher {
     /// What the networks lead to; they last through restarts.
     private var links: [NetworkLink] = []
     private var guest: DeviceBus?
+    /// What ends a run of the guest, and which of it has come; made anew when it changes.
+    private var attention = PollSet([])
+    private var isInputWatched: Bool?
+    private var watchedNetworks: UInt32 = 0
     private var isWarned = false
     /// What was said of which disk: each trouble once, however often a guest has it.
     private var told: [(disk: Int, trouble: BlockDevice.Trouble)] = []
@@ -103,6 +107,7 @@ final class Launcher {
     private func release(_ outcome: LaunchOutcome) -> LaunchOutcome {
         guest?.device.close()
         guest = nil
+        isInputWatched = nil
         loaded = nil
         if let memory { NetworkPage.clear(in: memory) }
         memory = nil
@@ -233,7 +238,7 @@ final class Launcher {
 
     private func runGuest() throws(LauncherError) -> LaunchMachine.Event {
         guard let guest, let session else { return .restart }
-        guest.device.watch(session.watched + guest.watched)
+        watch(session, guest)
         do throws(Errno) {
             switch try guest.device.run() {
             case .dma(let buffer, let key): return .notified(buffer: buffer, key: key)
@@ -247,6 +252,15 @@ final class Launcher {
             default: throw .device("run the guest", error)
             }
         }
+    }
+
+    private func watch(_ session: ConsoleSession, _ guest: DeviceBus) {
+        let (isInput, networks) = (session.isReadingInput, guest.watchedNetworks)
+        guard isInput != isInputWatched || networks != watchedNetworks else { return }
+        (isInputWatched, watchedNetworks) = (isInput, networks)
+        let descriptors = session.watched + guest.watched
+        attention = PollSet(descriptors)
+        guest.device.watch(descriptors)
     }
 
     private func serveOutput(
@@ -274,20 +288,24 @@ final class Launcher {
         case nil: warn("the guest sent to DMA key \(hex: key), where no device is")
         }
         if let outcome = try session.guestRan(guest) { return .left(outcome) }
-        try serveNetworks(sent: true)
+        try serveNetworks(nil)
         return .outputServed
     }
 
     private func serveInput() throws(LauncherError) -> LaunchMachine.Event {
         guard let guest, let session else { return .inputServed }
-        if let outcome = try session.serve(guest) { return .left(outcome) }
-        try serveNetworks(sent: false)
+        do throws(Errno) { try attention.look() } catch {
+            throw .system("look at the guest's input", error)
+        }
+        if let outcome = try session.serve(guest, attention) { return .left(outcome) }
+        try serveNetworks(attention)
         return .inputServed
     }
 
-    private func serveNetworks(sent: Bool) throws(LauncherError) {
+    /// - Parameter ready: says which taps have a frame; nil after the guest sent something.
+    private func serveNetworks(_ ready: PollSet?) throws(LauncherError) {
         guard let guest, let session, !guest.networks.isEmpty else { return }
-        let next = guest.serveNetworks(alarm: session.takeAlarm(), sent: sent)
+        let next = guest.serveNetworks(alarm: session.takeAlarm(), ready)
         for network in guest.networks {
             guard let errno = network.takeFailure() else { continue }
             notice("the guest's network is gone: tap \(quoted: network.tap.name.text): \(errno)")

@@ -36,14 +36,14 @@ final class KernelDevice: LguestDevice {
     func initialize(_ request: InitializeRequest) throws(Errno) -> Int {
         guard let number = device?.number else { throw .badDescriptor }
         let base = UInt32(truncatingIfNeeded: memory.address)
-        let count = try write(request.words(abi, base: base))
+        let count = try Transfer.writeRecord(number, request.words(abi, base: base))
         waker = try WakerThread(device: number)
         return count
     }
 
     func interrupt(_ line: UInt32) throws(Errno) {
         do throws(Errno) {
-            try write([LguestRequest.interrupt, line])
+            try write(LguestRequest.interrupt, line)
         } catch {
             if error == .noSuchFile { isDead = true }
             throw error
@@ -51,11 +51,11 @@ final class KernelDevice: LguestDevice {
     }
 
     func dmaBuffer(_ key: UInt32) throws(Errno) -> UInt32 {
-        UInt32(truncatingIfNeeded: try write([LguestRequest.dmaBuffer, key]))
+        UInt32(truncatingIfNeeded: try write(LguestRequest.dmaBuffer, key))
     }
 
     /// Turning it on does not return before somebody else turns it off: for the waker alone.
-    func breakOut(_ on: Bool) throws(Errno) { try write([LguestRequest.breakOut, on ? 1 : 0]) }
+    func breakOut(_ on: Bool) throws(Errno) { try write(LguestRequest.breakOut, on ? 1 : 0) }
 
     func watch(_ descriptors: [Int32]) { watched = descriptors }
 
@@ -113,8 +113,8 @@ final class KernelDevice: LguestDevice {
     }
 
     @discardableResult
-    private func write(_ words: [UInt32]) throws(Errno) -> Int {
+    private func write(_ request: UInt32, _ argument: UInt32) throws(Errno) -> Int {
         guard let number = device?.number else { throw .badDescriptor }
-        return try Transfer.writeRecord(number, words)
+        return try Transfer.writeRecord(number, request, argument)
     }
 }

@@ -247,6 +247,17 @@ enum Transfer {
         return try result.get()
     }
 
+    /// The same for a request of two words.
+    static func writeRecord(
+        _ descriptor: Int32, _ first: UInt32, _ second: UInt32
+    ) throws(Errno) -> Int {
+        var words = (first, second)
+        return try withKernel(&words) { (address) throws(Errno) in
+            try SystemCall.make(
+                .write, Int(descriptor), address, MemoryLayout<(UInt32, UInt32)>.size)
+        }
+    }
+
     /// Writes what the file takes now.
     /// - Returns: how many bytes that were.
     static func write(

@@ -50,3 +50,37 @@ enum Poll {
         return records.map { failure == nil && $0.returned != 0 }
     }
 }
+
+/// Descriptors that are looked at again and again.
+struct PollSet {
+    private var records: [mini_pollfd]
+
+    init(_ descriptors: [Int32]) {
+        records = descriptors.map {
+            mini_pollfd(
+                descriptor: $0, events: Poll.Readiness.readable.rawValue, returned: 0)
+        }
+    }
+
+    /// Looks at all of them in one call, without sleeping.
+    mutating func look() throws(Errno) {
+        var none = mini_timespec()
+        var failure: Errno?
+        for index in records.indices { records[index].returned = 0 }
+        unsafe records.withUnsafeMutableBufferPointer { buffer in
+            let address = Int(bitPattern: buffer.baseAddress)
+            do throws(Errno) {
+                _ = try withKernel(&none) { (limit) throws(Errno) in
+                    try SystemCall.make(.poll, address, buffer.count, limit)
+                }
+            } catch { failure = error }
+        }
+        if let failure, failure != .interrupted { throw failure }
+    }
+
+    /// True if it is one of them, and something was there to be read, or an error, when they were
+    /// looked at.
+    func isReady(_ descriptor: Int32) -> Bool {
+        records.contains { $0.descriptor == descriptor && $0.returned != 0 }
+    }
+}

@@ -61,6 +61,7 @@ final class Tap {
     }
 
     private let file: Descriptor
+    private var arrival: PollSet
     let name: InterfaceName
 
     /// Reading and writing it never waits.
@@ -85,8 +86,15 @@ final class Tap {
                 .control, Int(device.number), Request.setInterface, address)
         }
         guard let given = InterfaceName(of: request) else { throw .invalid }
+        arrival = PollSet([device.number])
         file = device
         self.name = given
+    }
+
+    /// True if a frame waits, or the tap is gone.
+    var hasFrame: Bool {
+        do throws(Errno) { try arrival.look() } catch { return true }
+        return arrival.isReady(descriptor)
     }
 
     /// Reads a frame into nothing.

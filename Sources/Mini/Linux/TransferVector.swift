@@ -12,6 +12,9 @@
     /// Sum of the lengths.
     private(set) var count: UInt32 = 0
 
+    /// - Parameter pieces: how many there will be at the most, if that is known.
+    init(pieces: Int = 0) { words.reserveCapacity(2 * pieces) }
+
     /// Adds a piece, which must outlive the transfer. Pieces side by side become one.
     mutating func append(_ bytes: UnsafeRawBufferPointer) {
         let start = Int(bitPattern: bytes.baseAddress)
@@ -23,6 +26,12 @@
             words.append(start)
             words.append(bytes.count)
         }
+    }
+
+    /// Forgets all pieces, for others.
+    mutating func clear() {
+        words.removeAll(keepingCapacity: true)
+        count = 0
     }
 
     /// Forgets the first bytes.

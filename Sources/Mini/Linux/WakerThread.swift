@@ -14,7 +14,7 @@ final class WakerThread {
 
     private let pipe: PipeEnds
     private var writing: Descriptor?
-    /// The thread's record at its start, its stack from the end down.
+    /// The thread's record at its end, and its stack from there down: one page does for both.
     private let room: Mapping
     /// What the signal that ends it meant before.
     private let action: mini_sigaction
@@ -44,7 +44,7 @@ final class WakerThread {
         quiet.restorer = mini_signal_return
         let action = try Self.ender.set(quiet)
         do throws(Errno) {
-            let record = unsafe room.start.bindMemory(to: mini_waker.self, capacity: 1)
+            let record = unsafe Self.record(in: room)
             unsafe record.initialize(
                 to: mini_waker(
                     identity: 0, device: device, control: pipe.reading, failure: 0,
@@ -58,7 +58,7 @@ final class WakerThread {
             let before = try others.apply(.replace)
             defer { _ = try? before.apply(.replace) }
             try unsafe SystemCall.startWaker(
-                record, stack: room.start + Self.roomSize, flags: Self.flags)
+                record, stack: UnsafeMutableRawPointer(record), flags: Self.flags)
         } catch {
             _ = try? Self.ender.set(action)
             throw error
@@ -105,8 +105,12 @@ final class WakerThread {
         watched = descriptors
     }
 
-    private var record: UnsafeMutablePointer<mini_waker> {
-        unsafe room.start.assumingMemoryBound(to: mini_waker.self)
+    private var record: UnsafeMutablePointer<mini_waker> { unsafe Self.record(in: room) }
+
+    private static func record(in room: borrowing Mapping) -> UnsafeMutablePointer<mini_waker> {
+        // A stack begins at a multiple of 16 bytes.
+        let size = (MemoryLayout<mini_waker>.stride + 15) & ~15
+        return unsafe (room.start + (roomSize - size)).assumingMemoryBound(to: mini_waker.self)
     }
 
     /// The thread's number; 0 when it has gone.
@@ -120,7 +124,7 @@ final class WakerThread {
         // FUTEX_WAIT on the number, which comes first in the record.
         _ = try? withKernel(&limit) { (limit) throws(Errno) in
             try SystemCall.make(
-                .futex, Int(bitPattern: unsafe room.start), 0, Int(seen), limit)
+                .futex, Int(bitPattern: unsafe record), 0, Int(seen), limit)
         }
     }
 }
