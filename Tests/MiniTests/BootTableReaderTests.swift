@@ -147,7 +147,7 @@ private let grantUsage =
                     GrantRequest(
                         name: "n", domain: "@a/b", references: "@c", isWritable: true, isHeld: true,
                         output: "/o", input: "/i", offset: 16, length: 32, notifiedByte: 0,
-                        notifiedPort: EventPort(7), patience: .milliseconds(3000)))
+                        notifiedPort: "7", patience: .milliseconds(3000)))
             ])
         #expect(
             requests(
@@ -203,7 +203,7 @@ private let grantUsage =
                 "grant n 3 8 length=x",
                 "t:1:13: \"x\" is not a number from 0 to 2147483647, decimal or 0x"
             ),
-            ("grant n 3 8 notify-port=0", "t:1:13: \"0\" is not an event port"),
+            ("grant n 3 8 notify-port=0", "t:1:13: \"0\" is not an event port, or @PATH"),
             ("grant n 3 8 notify-byte=0", "t:1:1: hold is missing; usage: \(grantUsage)"),
             ("notify 3 0", "t:1:10: \"0\" is not an event port, or @PATH"),
             ("notify 3 1 2", "t:1:12: unexpected word \"2\""),

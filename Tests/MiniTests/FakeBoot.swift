@@ -162,6 +162,7 @@ final class FakeBoot: Sendable {
                     nanoseconds: Int(state.clock % 1_000_000_000)), as: mini_timespec.self)
             return 0
         case .control: return -25
+        case .memoryFile: return state.openFile("/")
         default: return -38
         }
     }

@@ -54,7 +54,6 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         arguments: [
             ("load /none", "cannot open module \"/none\": no such file (ENOENT)"),
             ("set /none x", "cannot set \"/none\": no such file (ENOENT)"),
-            ("grant n 3 8", "\"/dev/xen/gntdev\""), ("notify 3 8", "\"/dev/xen/evtchn\""),
             ("exec /x", "cannot run \"/x\": no such file (ENOENT)"),
             ("switch-root /root /x", "\"/root\" is no file system of its own to switch to"),
         ])
@@ -80,6 +79,58 @@ private func deeds(_ boot: FakeBoot) -> [String] {
                 boot.console
                     == "mini-init: /etc/mini.table:2:1: \"/p\" \(words)\nmini-init: halting\n")
         }
+    }
+
+    @Test("what may take its time is a child's, which says itself what is wrong")
+    func beside() {
+        let waits =
+            "wait store x\nwait file /x\nwait event 3 8\nnotify 3 8\ngrant n 3 8\ngrant n 3 8 to=/x"
+        let boot = FakeBoot("on-error halt\n" + waits) {
+            $0.happenings = [.orphans(3)]
+        }
+        boot.boot()
+        #expect(boot.now.made.count == 6)
+        #expect(deeds(boot).filter { $0.hasPrefix("reap") }.count == 9)
+        #expect(boot.console == "mini-init: powering off\n")
+        let failing = FakeBoot("on-error halt\nwait store x\nrun y") { $0.lives = [.ends(1 << 8)] }
+        failing.boot()
+        #expect(failing.console == "mini-init: halting\n" && failing.now.made.count == 1)
+        let killed = FakeBoot("on-error halt\ngrant n 3 8 hold\nrun y") { $0.lives = [.ends(9)] }
+        killed.boot()
+        #expect(
+            killed.console == """
+                mini-init: /etc/mini.table:2:1: "grant" was ended by signal 9
+                mini-init: halting
+
+                """)
+    }
+
+    @Test("what a child could map and process 1 cannot is told, and nothing is held")
+    func notHeld() {
+        for (statement, end) in [("grant", halt), ("try grant", powerOff)] {
+            let boot = FakeBoot("on-error halt\n\(statement) n 3 8 hold") {
+                $0.files["/sys/hypervisor/type"] = "none"
+            }
+            boot.boot()
+            #expect(
+                boot.console.hasPrefix(
+                    "mini-init: /etc/mini.table:2:\(statement.count - 4): cannot open \"/dev/xen/gntdev\": this machine does not run on Xen\n"
+                ),
+                "\(boot.console)")
+            #expect(deeds(boot).last == end)
+        }
+    }
+
+    @Test("a signal is answered while a child waits for others")
+    func signalWhileWaiting() {
+        let boot = FakeBoot("grant n 3 @a/b hold deadline=3600") {
+            $0.lives = [.untilTerminated]
+            $0.happenings = [.orphans(2), .signal(2)]
+            $0.refused[SystemCall.Number.memoryFile.rawValue] = nil
+        }
+        boot.boot()
+        #expect(deeds(boot).last == reboot)
+        #expect(deeds(boot).filter { $0.hasPrefix("reap") }.count == 3)
     }
 
     @Test("without a shell an error halts; with one its end is the machine's")
@@ -274,21 +325,5 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         #expect(ProcessEnd(status: 0).isSuccess)
         #expect(ProcessEnd(status: 0x300) == .exited(code: 3))
         #expect(ProcessEnd(status: 0x8B) == .killed(Signal(rawValue: 11)))
-    }
-
-    @Test("a grant's bytes are moved by the words of mini-grant map")
-    func grantWords() {
-        var request = GrantRequest(name: "n", domain: "3", references: "8-9")
-        #expect(InitGrants.words(request) == nil)
-        request.output = "/o"
-        request.isWritable = true
-        request.offset = 16
-        request.length = 4
-        request.patience = .milliseconds(2001)
-        #expect(
-            InitGrants.words(request) == [
-                "mini-grant", "map", "--domain", "3", "--ref", "8-9", "--deadline", "3", "--write",
-                "--out", "/o", "--offset", "16", "--length", "4",
-            ])
     }
 }

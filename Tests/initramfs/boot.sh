@@ -83,7 +83,7 @@ for arch in amd64 i386; do
         "$table:*:*: cannot mount tmpfs on \"/child\": not a directory (ENOTDIR)" \
         "/proc/mounts none /mnt/deep tmpfs rw,nosuid,*size=64k*" \
         "$table:*:*: * this machine does not run on Xen" \
-        "mini-init: \"/dev/none\" has not appeared in time"
+        "$table:*:*: \"/dev/none\" has not appeared in time"
     booted "programs that are missing, that fail, that die, that are none" "$off" \
         "mini-init: cannot run \"/none\": no such file (ENOENT)" "$table:*:*: \"/none\" ended with code 127" \
         "mini-init: cannot run \"/etc/mini.table\": permission denied (EACCES)" \

@@ -114,7 +114,8 @@ struct GrantRequest: Equatable {
     /// In bytes; nil for all that is there.
     var length: Int?
     var notifiedByte: Int?
-    var notifiedPort: EventPort?
+    /// A number, or `@PATH`.
+    var notifiedPort: Text?
     var patience = Nanoseconds.milliseconds(10_000)
 }
 

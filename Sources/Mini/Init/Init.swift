@@ -126,20 +126,15 @@ final class Init {
                 try InitStatements.load(file, parameters)
             case .set(let file, let value): try InitStatements.set(file, value)
             case .mount(let request): try InitMounts.mount(request)
-            case .grant(let request):
-                let grant = try onXen { () throws(GrantError) in try InitGrants.map(request) }
-                // What is not to stay was good for a check.
-                if request.isHeld { held.append(grant) } else { grant.release() }
-                if let words = InitGrants.words(request) {
-                    return watch(try launcher.start(words), request.name, statement)
-                }
+            case .grant(let request): return try grant(request, statement)
             case .notify(let domain, let port):
-                try onXen { () throws(GrantError) in
+                return try beside(statement) { () throws(GrantError) in
                     try InitGrants.notify(domain: domain, port: port)
                 }
             case .wait(let request):
-                let id = try launcher.start { InitStatements.wait(request) }
-                return watch(id, "wait", statement)
+                return try beside(statement) { () throws(GrantError) in
+                    try InitStatements.wait(for: request)
+                }
             case .program(let words, let mode): return try start(words, mode, statement)
             case .replace(let words, let root): try replace(words, root)
             }
@@ -150,10 +145,57 @@ final class Init {
         }
     }
 
-    private func onXen<Value>(
-        _ body: () throws(GrantError) -> Value
-    ) throws(InitError) -> Value {
-        do throws(GrantError) { return try body() } catch { throw .grant(error) }
+    /// Lets a child do what may take its time.
+    private func beside(
+        _ statement: BootStatement, promise: GrantPromise? = nil,
+        _ body: () throws(GrantError) -> Void
+    ) throws(InitError) -> BootMachine.Event {
+        let id = try launcher.start {
+            do throws(GrantError) { try body() } catch {
+                say(.grant(error), at: statement.position)
+                return 1
+            }
+            return 0
+        }
+        children.append(
+            InitChild(
+                id: id, name: statement.words[0].text, position: statement.position,
+                role: .awaited(isTried: statement.isTried), isOwn: true, promise: promise))
+        return .started
+    }
+
+    private func grant(
+        _ request: GrantRequest, _ statement: BootStatement
+    ) throws(InitError) -> BootMachine.Event {
+        let promise: GrantPromise?
+        do throws(Errno) { promise = request.isHeld ? try GrantPromise(request) : nil } catch {
+            throw .system("make a file in memory", error)
+        }
+        return try beside(statement, promise: promise) { () throws(GrantError) in
+            let request = try InitGrants.resolve(request)
+            if let words = InitGrants.words(request) {
+                let code = programs.run(words) ?? 127
+                if code != 0 {
+                    say(.program(request.name, .exited(code: code)), at: statement.position)
+                    Process.exit(code)
+                }
+            } else {
+                try InitGrants.check(request)
+            }
+            try promise?.tell(request)
+        }
+    }
+
+    /// Holds what a child was able to map.
+    /// - Returns: false if that is not possible.
+    private func keep(_ promise: GrantPromise, _ position: TablePosition?) -> Bool {
+        do throws(GrantError) {
+            held.append(try InitGrants.hold(try promise.resolved()))
+            return true
+        } catch {
+            say(.grant(error), at: position)
+            return false
+        }
     }
 
     private func start(
@@ -280,9 +322,14 @@ final class Init {
     private func ended(_ id: ProcessID, _ end: ProcessEnd) -> BootMachine.Event? {
         guard let index = children.firstIndex(where: { $0.id == id }) else { return nil }
         let child = children.remove(at: index)
-        if !end.isSuccess && !isEnding { say(.program(child.name, end), at: child.position) }
+        if !isEnding && !child.hasSaid(end) { say(.program(child.name, end), at: child.position) }
         switch child.role {
-        case .awaited(let isTried): return end.isSuccess || isTried ? .succeeded : .failed
+        case .awaited(let isTried):
+            var isGood = end.isSuccess
+            if isGood, !isEnding, let promise = child.promise {
+                isGood = keep(promise, child.position)
+            }
+            return isGood || isTried ? .succeeded : .failed
         case .started: return nil
         case .service(let index):
             _ = services[index].machine.handle(.ended, at: Clock.monotonic())

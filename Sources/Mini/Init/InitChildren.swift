@@ -2,7 +2,7 @@
 // taken away at once; who it was decides what follows.
 
 /// A program of the table that runs now.
-struct InitChild: Equatable {
+struct InitChild {
     enum Role: Equatable {
         /// The table waits for it. What is only tried may end as it likes.
         case awaited(isTried: Bool)
@@ -13,7 +13,16 @@ struct InitChild: Equatable {
     let id: ProcessID
     let name: Text
     let position: TablePosition?
-    var role: Role
+    let role: Role
+    /// It carries out a statement of process 1's own, and says itself what is wrong with that.
+    var isOwn = false
+    /// What process 1 does when it has ended well.
+    var promise: GrantPromise?
+
+    /// True if there is nothing to say about an end.
+    func hasSaid(_ end: ProcessEnd) -> Bool {
+        if case .exited = end, isOwn { true } else { end.isSuccess }
+    }
 }
 
 /// A program that is to run for as long as the machine.
