@@ -184,7 +184,10 @@ private let grantUsage =
                 "on-error",
                 "t:1:1: a word is missing; usage: on-error shell | poweroff | reboot | halt"
             ),
-            ("at-end shell", "t:1:8: \"shell\" is not poweroff, reboot or halt"),
+            (
+                "ctrl-alt-del shell",
+                "t:1:14: \"shell\" is not poweroff, reboot, halt or ignore"
+            ), ("at-end shell", "t:1:8: \"shell\" is not poweroff, reboot or halt"),
             ("at-end halt now", "t:1:13: unexpected word \"now\""),
             ("grace 5m", "t:1:7: \"5m\" is not a time: seconds, or milliseconds as 250ms"),
             (
@@ -298,7 +301,7 @@ private let grantUsage =
                 #expect(manual.contains(String(option.1)), "\(option.1)")
             }
         }
-        for setting in ["on-error", "at-end", "grace", "verbose", "table"] {
+        for setting in ["on-error", "at-end", "ctrl-alt-del", "grace", "verbose", "table"] {
             #expect(page.contains("| `\(setting)"), "\(setting)")
             #expect(manual.contains(setting), "\(setting)")
         }

@@ -94,6 +94,11 @@ final class FakeBoot: Sendable {
         return actions
     }
 
+    /// Runs `body` on this kernel.
+    func play<Value>(_ body: () -> Value) -> Value {
+        SystemCall.hooked({ self.answer($0) }, body)
+    }
+
     private func answer(_ call: SystemCall) -> Int? {
         state.withLock { state in
             state.calls.append(call.number.rawValue)

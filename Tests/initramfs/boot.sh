@@ -2,46 +2,6 @@
 # the machine ends. Sourced by initramfs.sh.
 # shellcheck shell=bash disable=SC2154
 
-# boot SECONDS MEBIBYTES INITRAMFS WORDS...: boots; sets $code to QEMU's, $work/lines to the console's lines
-# from process 1 on (all of them if there is none), $end to the kernel's last words.
-boot() {
-    machine_boot "$arch" "$@" </dev/null 2>&1 | tr -d '\r' >"$work/console"
-    code=${PIPESTATUS[0]}
-    # The firmware's escape sequences and the kernel's own lines are not ours.
-    grep -avE '^\[ *[0-9]+\.[0-9]+\] |^$' "$work/console" | sed 's/\x1b[^a-zA-Z]*[a-zA-Z]//g' >"$work/lines"
-    end=$(grep -aoE 'reboot: .*' "$work/console" | tail -n 1)
-}
-
-# booted SENTENCE END LINE...: the machine ended so, by itself, and these lines were on the console in this order
-# (bash patterns).
-booted() {
-    local sentence=$1 wanted=$2 line found
-    shift 2
-    if [[ $code != 0 || $end != "$wanted" ]]; then
-        not_ok "$arch kernel: $sentence" "QEMU's code $code, the kernel's end \"$end\" (wanted \"$wanted\")" \
-            "$(tail -n 12 "$work/console")"
-        return
-    fi
-    exec 5<"$work/lines"
-    for line; do
-        found=
-        while IFS= read -r -u 5 found; do
-            # shellcheck disable=SC2053
-            [[ $found == $line ]] && break
-            found=
-        done
-        if [[ -z $found ]]; then
-            exec 5<&-
-            not_ok "$arch kernel: $sentence" "not on the console, or too early: $line" "$(tail -n 40 "$work/lines")"
-            return
-        fi
-    done
-    exec 5<&-
-    ok "$arch kernel: $sentence"
-}
-
-off="reboot: Power down" again="reboot: Restarting system"
-
 for arch in amd64 i386; do
     binary=x86_64
     [[ $arch == i386 ]] && binary=i386

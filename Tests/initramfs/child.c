@@ -181,6 +181,38 @@ static void ignoreTerminate(void) {
     mini_syscall(SIGMASK, 0, (long)&mask, 0, 8, 0, 0);
 }
 
+// Makes a root of a folder: this program as /sbin/init, and places for what moves along.
+static int populate(const char *root) {
+    static const char *folders[] = {"/dev", "/proc", "/sys", "/run", "/sbin", 0};
+    static char path[256], buffer[65536];
+    for (const char **folder = folders; ; folder++) {
+        char *end = path;
+        for (const char *p = root; *p;) *end++ = *p++;
+        for (const char *p = *folder ? *folder : "/sbin/init"; *p;) *end++ = *p++;
+        *end = 0;
+        if (!*folder) break;
+        mini_syscall(MKDIR, (long)path, 0755, 0, 0, 0, 0);
+    }
+    long from = mini_syscall(OPEN, (long)"/proc/self/exe", 0, 0, 0, 0, 0), count, total = 0;
+    long to = mini_syscall(OPEN, (long)path, 0101, 0755, 0, 0, 0);
+    while ((count = mini_syscall(READ, from, (long)buffer, sizeof buffer, 0, 0, 0)) > 0)
+        total += mini_syscall(WRITE, to, (long)buffer, count, 0, 0, 0);
+    mini_syscall(CLOSE, to, 0, 0, 0, 0, 0);
+    return total <= 0;
+}
+
+// The init of the root that was switched to: says what it finds, and is the end of the machine.
+static int newRoot(void) {
+    text("process ");
+    decimal(mini_syscall(GETPID, 0, 0, 0, 0, 0, 0));
+    text(" on a new root");
+    put();
+    show("/proc/self/mounts", (char *[]){"none / ", "devtmpfs ", "proc ", "sysfs ", "tmpfs /run", 0});
+    show("/proc/meminfo", (char *[]){"MemFree:", 0});
+    show("/proc/self/status", (char *[]){"SigBlk:", "SigIgn:", 0});
+    return mini_syscall(REBOOT, 0xFEE1DEAD, 672274793, 0x4321FEDC, 0, 0, 0);
+}
+
 static int is(const char *word, const char *other) {
     while (*word && *word == *other) word++, other++;
     return *word == *other;
@@ -194,6 +226,8 @@ int main(int count, char **words) {
         return 0;
     }
     if (is(verb, "show")) return show(first, words + 3);
+    if (is(verb, "populate")) return populate(first);
+    if (is(verb, "new-root")) return newRoot();
     if (is(verb, "log")) return showLog();
     if (is(verb, "exit")) return number(first);
     if (is(verb, "signal")) mini_syscall(KILL, mini_syscall(GETPID, 0, 0, 0, 0, 0, 0), number(first), 0, 0, 0, 0);

@@ -69,14 +69,15 @@ machine_make() {
 }
 
 # machine_boot ARCH SECONDS MEBIBYTES INITRAMFS WORDS...: boots with WORDS on the kernel's command line;
-# the serial console on standard input and output. The result is QEMU's own: 0 when the machine
+# the serial console on standard input and output, or what $machine_devices says. The result is QEMU's own: 0 when the machine
 # powered off or reset, 124 when the time was up. A processor of the oldest kind that the kernel takes.
 machine_boot() {
     local arch=$1 seconds=$2 memory=$3 initramfs=$4 processor=qemu64
     shift 4
     [[ $arch == i386 ]] && processor=pentium3
+    # shellcheck disable=SC2086
     timeout --foreground "$seconds" qemu-system-x86_64 -machine pc,accel=tcg -cpu $processor -m "$memory" -smp 1 \
-        -nodefaults -display none -serial stdio -no-reboot -kernel "$machines/$arch/vmlinuz" \
+        -nodefaults -display none ${machine_devices:--serial stdio} -no-reboot -kernel "$machines/$arch/vmlinuz" \
         -initrd "$initramfs" -append "console=ttyS0 panic=-1 quiet $*"
 }
 

@@ -41,6 +41,8 @@ struct BootSettings: Equatable {
     var onError = ErrorPolicy.shell
     /// What follows when the table is done and no process is left.
     var atEnd = Ending.powerOff
+    /// What Ctrl-Alt-Del does; nil for nothing.
+    var keys: Ending? = .reboot
     /// What processes have between SIGTERM and SIGKILL.
     var grace = Nanoseconds.milliseconds(5000)
     /// True to say each statement before it is carried out.

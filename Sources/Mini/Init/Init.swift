@@ -1,19 +1,20 @@
 // Process 1: performs what the boot machine says and turns what happens into its events. It never
 // returns, sleeps whenever there is nothing to do, takes away every child that ends, and answers
-// signals: SIGINT (which Ctrl-Alt-Del sends) and SIGTERM reboot, SIGUSR1 halts, SIGUSR2 and SIGPWR
-// power off; a second one while the machine is ending changes nothing. (The signals are those of
-// busybox's init.) Source of the duties: docs/boot-machine.md.
+// signals: SIGTERM reboots, SIGINT, which Ctrl-Alt-Del sends, does what the table says (reboots), SIGUSR1
+// halts, SIGUSR2 and SIGPWR power off; a second one while the machine is ending changes nothing. (The
+// signals are those of busybox's init.) Statements: InitCarrying.swift. Source of the duties:
+// docs/boot-machine.md.
 
 final class Init {
     let programs: InnerPrograms
     private var machine = BootMachine()
-    private var table = BootTable()
-    private var signals: SignalQueue?
-    private var launcher: InitLauncher
-    private var children: [InitChild] = []
-    private var services: [InitService] = []
+    var table = BootTable()
+    var signals: SignalQueue?
+    var launcher: InitLauncher
+    var children: [InitChild] = []
+    var services: [InitService] = []
     /// Grants that stay mapped to the end.
-    private var held: [HeldGrant] = []
+    var held: [HeldGrant] = []
     /// When the patience with those who were signalled is over.
     private var deadline = Deadline.never
     private var isEnding = false
@@ -45,7 +46,7 @@ final class Init {
 
     var stateName: StaticString { machine.stateName }
 
-    private func prepare() {
+    func prepare() {
         try? FaultGuard.install()
         do throws(Errno) {
             signals = try SignalQueue(
@@ -111,160 +112,10 @@ final class Init {
             : .tableRefused(table.settings)
     }
 
-    // MARK: Carrying out
-
-    private func carryOut(_ statement: BootStatement) -> BootMachine.Event {
-        if table.settings.isVerbose {
-            var line = statement.position.text
-            line += ":"
-            for word in statement.words { line += " \(visible: word.text)" }
-            InitConsole.say(line)
-        }
-        do throws(InitError) {
-            switch statement.request {
-            case .load(let file, let parameters):
-                try InitStatements.load(file, parameters)
-            case .set(let file, let value): try InitStatements.set(file, value)
-            case .mount(let request): try InitMounts.mount(request)
-            case .grant(let request): return try grant(request, statement)
-            case .notify(let domain, let port):
-                return try beside(statement) { () throws(GrantError) in
-                    try InitGrants.notify(domain: domain, port: port)
-                }
-            case .wait(let request):
-                return try beside(statement) { () throws(GrantError) in
-                    try InitStatements.wait(for: request)
-                }
-            case .program(let words, let mode): return try start(words, mode, statement)
-            case .replace(let words, let root): try replace(words, root)
-            }
-            return .done
-        } catch {
-            say(error, at: statement.position)
-            return statement.isTried ? .done : .failed
-        }
-    }
-
-    /// Lets a child do what may take its time.
-    private func beside(
-        _ statement: BootStatement, promise: GrantPromise? = nil,
-        _ body: () throws(GrantError) -> Void
-    ) throws(InitError) -> BootMachine.Event {
-        let id = try launcher.start {
-            do throws(GrantError) { try body() } catch {
-                say(.grant(error), at: statement.position)
-                return 1
-            }
-            return 0
-        }
-        children.append(
-            InitChild(
-                id: id, name: statement.words[0].text, position: statement.position,
-                role: .awaited(isTried: statement.isTried), isOwn: true, promise: promise))
-        return .started
-    }
-
-    private func grant(
-        _ request: GrantRequest, _ statement: BootStatement
-    ) throws(InitError) -> BootMachine.Event {
-        let promise: GrantPromise?
-        do throws(Errno) { promise = request.isHeld ? try GrantPromise(request) : nil } catch {
-            throw .system("make a file in memory", error)
-        }
-        return try beside(statement, promise: promise) { () throws(GrantError) in
-            let request = try InitGrants.resolve(request)
-            if let words = InitGrants.words(request) {
-                let code = programs.run(words) ?? 127
-                if code != 0 {
-                    say(.program(request.name, .exited(code: code)), at: statement.position)
-                    Process.exit(code)
-                }
-            } else {
-                try InitGrants.check(request)
-            }
-            try promise?.tell(request)
-        }
-    }
-
-    /// Holds what a child was able to map.
-    /// - Returns: false if that is not possible.
-    private func keep(_ promise: GrantPromise, _ position: TablePosition?) -> Bool {
-        do throws(GrantError) {
-            held.append(try InitGrants.hold(try promise.resolved()))
-            return true
-        } catch {
-            say(.grant(error), at: position)
-            return false
-        }
-    }
-
-    private func start(
-        _ words: [Text], _ mode: ProgramMode, _ statement: BootStatement
-    ) throws(InitError) -> BootMachine.Event {
-        switch mode {
-        case .run:
-            return watch(try launcher.start(words), words[0], statement)
-        case .start:
-            children.append(
-                InitChild(
-                    id: try launcher.start(words), name: words[0], position: statement.position,
-                    role: .started))
-        case .interactive:
-            return watch(
-                try launcher.start(words, isInteractive: true), words.first ?? "the shell",
-                statement,
-                isTried: true)
-        case .respawn:
-            services.append(InitService(words: words, position: statement.position))
-            startServices()
-        }
-        return .done
-    }
-
-    @inline(never)
-    private func watch(
-        _ id: ProcessID, _ name: Text, _ statement: BootStatement, isTried: Bool? = nil
-    ) -> BootMachine.Event {
-        children.append(
-            InitChild(
-                id: id, name: name, position: statement.position,
-                role: .awaited(isTried: isTried ?? statement.isTried)))
-        return .started
-    }
-
-    private func startShell() -> BootMachine.Event {
-        guard let words = InitLauncher.shell() else {
-            InitConsole.say("there is no shell")
-            return .noShell
-        }
-        InitConsole.say("a shell; its end is the machine's")
-        do throws(InitError) {
-            children.append(
-                InitChild(
-                    id: try launcher.start(words, isInteractive: true), name: words[0],
-                    position: nil, role: .awaited(isTried: true)))
-        } catch {
-            say(error)
-            return .noShell
-        }
-        return nextEvent()
-    }
-
-    private func replace(_ words: [Text], _ root: Text?) throws(InitError) {
-        if let root { try SwitchRoot.change(to: root) }
-        // Lets the signals through before anything else is released.
-        signals = nil
-        launcher.signals = nil
-        launcher.release()
-        let error = launcher.execute(words)
-        prepare()
-        throw .host("run", name: words[0], error)
-    }
-
     // MARK: What happens
 
     /// Sleeps until something has happened that the machine wants to know.
-    private func nextEvent() -> BootMachine.Event {
+    func nextEvent() -> BootMachine.Event {
         while true {
             isBlind = false
             if let event = reap() ?? takeSignals() { return event }
@@ -346,7 +197,10 @@ final class Init {
             }
             switch signal {
             case nil: return nil
-            case .interrupt, .terminate: return .asked(.reboot)
+            case .interrupt:
+                guard let ending = table.settings.keys else { continue }
+                return .asked(ending)
+            case .terminate: return .asked(.reboot)
             case .user1: return .asked(.halt)
             case .user2, .powerFailure: return .asked(.powerOff)
             default: continue
@@ -355,7 +209,7 @@ final class Init {
     }
 
     @inline(never)
-    private func startServices() {
+    func startServices() {
         let now = Clock.monotonic()
         for index in services.indices {
             guard services[index].machine.handle(.due, at: now) == .start else { continue }
@@ -399,7 +253,7 @@ final class Init {
     // MARK: Saying
 
     @inline(never)
-    private func say(_ error: InitError, at position: TablePosition? = nil) {
+    func say(_ error: InitError, at position: TablePosition? = nil) {
         if let position {
             InitConsole.say("\(position.text): \(error.text)")
         } else {
