@@ -79,4 +79,15 @@ for arch in amd64 i386; do
     boot 120 "$least" "$work/eat.cpio" 'mini.try="run /child eat" mini.run="/child say survived"'
     booted "$least MiB of memory, all of it eaten: process 1 survives" "$off" \
         "mini-init: /proc/cmdline:1:*: \"/child\" was ended by signal 9*" survived "mini-init: powering off"
+    "$pack" "$work/small.cpio" "out/$binary/mini=init" "$work/child=child" out/guests/demo=demo
+    boot 120 "$least" "$work/small.cpio" 'mini.run="/child show /proc/meminfo MemTotal: MemAvailable:"' \
+        'mini.launch="--memory 16 /demo"' 'mini.mount="none /hole tmpfs size=1g" mini.run="/child sparse /hole/initrd 100"' \
+        'mini.try="launch --memory 200 --initrd /hole/initrd /demo" mini.launch="--memory 8 /demo"'
+    read -r total left < <(awk '/MemTotal/ { total = $3 } /MemAvailable/ { print total, $3 }' "$work/lines")
+    check "$arch kernel: $least MiB of memory leave less than 32 MiB to programs ($left KiB, of $total that the kernel manages)" \
+        "${left:-99999}" -lt 32768
+    booted "a guest of 16 MiB runs there; one that needs more than there is ends with a line, process 1 goes on" "$off" \
+        "*running under mini-launch*" "Powering off." \
+        "mini-launch: cannot map \"/hole/initrd\": out of memory (ENOMEM)" "mini-init: /proc/cmdline:1:*: \"mini-launch\" ended with code 1" \
+        "*running under mini-launch*" "Powering off." "mini-init: powering off"
 done

@@ -6,12 +6,12 @@
 #if defined(__x86_64__)
 enum {
     READ = 0, WRITE = 1, OPEN = 2, CLOSE = 3, MMAP = 9, SIGMASK = 14, PAUSE = 34, NANOSLEEP = 35, GETPID = 39,
-    FORK = 57, EXECVE = 59, EXIT = 60, KILL = 62, MKDIR = 83, GETPPID = 110, REBOOT = 169, GETDENTS64 = 217
+    FORK = 57, EXECVE = 59, EXIT = 60, KILL = 62, FTRUNCATE = 77, MKDIR = 83, GETPPID = 110, REBOOT = 169, GETDENTS64 = 217
 };
 #else
 enum {
     READ = 3, WRITE = 4, OPEN = 5, CLOSE = 6, MMAP = 192, SIGMASK = 175, PAUSE = 29, NANOSLEEP = 162, GETPID = 20,
-    FORK = 2, EXECVE = 11, EXIT = 1, KILL = 37, MKDIR = 39, GETPPID = 64, REBOOT = 88, GETDENTS64 = 220
+    FORK = 2, EXECVE = 11, EXIT = 1, KILL = 37, MKDIR = 39, FTRUNCATE = 93, GETPPID = 64, REBOOT = 88, GETDENTS64 = 220
 };
 #endif
 
@@ -181,6 +181,12 @@ static void ignoreTerminate(void) {
     mini_syscall(SIGMASK, 0, (long)&mask, 0, 8, 0, 0);
 }
 
+// Makes a file of so many MiB that has no byte yet.
+static int sparse(const char *path, long mebibytes) {
+    long file = mini_syscall(OPEN, (long)path, 0101, 0600, 0, 0, 0);
+    return mini_syscall(FTRUNCATE, file, mebibytes << 20, 0, 0, 0, 0) != 0;
+}
+
 // Makes a root of a folder: this program as /sbin/init, and places for what moves along.
 static int populate(const char *root) {
     static const char *folders[] = {"/dev", "/proc", "/sys", "/run", "/sbin", 0};
@@ -226,6 +232,7 @@ int main(int count, char **words) {
         return 0;
     }
     if (is(verb, "show")) return show(first, words + 3);
+    if (is(verb, "sparse")) return sparse(first, number(words[3]));
     if (is(verb, "populate")) return populate(first);
     if (is(verb, "new-root")) return newRoot();
     if (is(verb, "log")) return showLog();
