@@ -57,3 +57,16 @@ gone
 said "a store that does not answer: a grant's deadline counts for it, too" \
     "$at the store did not answer in time" "mini-init: powering off"
 check "and the domain has powered off" "$reason" = 0
+
+# A domain that waits for what never comes is still asked to power off by `xl shutdown`, and does so in order.
+stub asked pv stub.cpio "$devices mini.set=\"/proc/sys/kernel/poweroff_cmd /init mini-init poweroff\" mini.on-error=reboot
+ mini.wait=\"store data/page deadline=60s\" mini.grant=\"page 0 @data/page hold notify-byte=17 notify-port=@data/port\"
+ mini.run=\"mini-grant store set data/state waiting\" mini.wait=\"store data/never deadline=600s\""
+awaits control
+xenstore-write "$data/port" "$port" "$data/page" "$reference"
+mini-grant store wait --value waiting --deadline 60 "$data/state" >/dev/null
+xl shutdown asked >/dev/null 2>&1
+gone
+wait
+said "xl shutdown is answered while a statement waits" "mini-init: powering off"
+check "and what was held is given back" "$reason $(tail -n 1 /tmp/control)" = "0 event 0"
