@@ -32,9 +32,11 @@ same() {
 
 # shellcheck source=Tests/initramfs/machine.sh
 source Tests/initramfs/machine.sh
+# shellcheck source=Tests/initramfs/console.sh
+source Tests/initramfs/console.sh
 
 parts=("$@")
-((${#parts[@]})) || parts=(pack boot install)
+((${#parts[@]})) || parts=(pack boot ends install)
 for part in "${parts[@]}"; do
     # shellcheck source=/dev/null
     source "Tests/initramfs/$part.sh"

@@ -13,7 +13,7 @@ skip() { skipped=$((skipped + 1)) && echo "SKIP  $1"; }
 not_ok() { failed=$((failed + 1)) && echo "FAIL  $1"; }
 
 parts=("$@")
-((${#parts[@]})) || parts=(loop pv pvh)
+((${#parts[@]})) || parts=(loop pv pvh stub stubfaults stubmemory)
 
 if ! xen_make; then
     skip "a real Xen: $xen_missing"

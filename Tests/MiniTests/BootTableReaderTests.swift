@@ -147,7 +147,7 @@ private let grantUsage =
                     GrantRequest(
                         name: "n", domain: "@a/b", references: "@c", isWritable: true, isHeld: true,
                         output: "/o", input: "/i", offset: 16, length: 32, notifiedByte: 0,
-                        notifiedPort: EventPort(7), patience: .milliseconds(3000)))
+                        notifiedPort: "7", patience: .milliseconds(3000)))
             ])
         #expect(
             requests(
@@ -184,7 +184,10 @@ private let grantUsage =
                 "on-error",
                 "t:1:1: a word is missing; usage: on-error shell | poweroff | reboot | halt"
             ),
-            ("at-end shell", "t:1:8: \"shell\" is not poweroff, reboot or halt"),
+            (
+                "ctrl-alt-del shell",
+                "t:1:14: \"shell\" is not poweroff, reboot, halt or ignore"
+            ), ("at-end shell", "t:1:8: \"shell\" is not poweroff, reboot or halt"),
             ("at-end halt now", "t:1:13: unexpected word \"now\""),
             ("grace 5m", "t:1:7: \"5m\" is not a time: seconds, or milliseconds as 250ms"),
             (
@@ -203,7 +206,7 @@ private let grantUsage =
                 "grant n 3 8 length=x",
                 "t:1:13: \"x\" is not a number from 0 to 2147483647, decimal or 0x"
             ),
-            ("grant n 3 8 notify-port=0", "t:1:13: \"0\" is not an event port"),
+            ("grant n 3 8 notify-port=0", "t:1:13: \"0\" is not an event port, or @PATH"),
             ("grant n 3 8 notify-byte=0", "t:1:1: hold is missing; usage: \(grantUsage)"),
             ("notify 3 0", "t:1:10: \"0\" is not an event port, or @PATH"),
             ("notify 3 1 2", "t:1:12: unexpected word \"2\""),
@@ -298,7 +301,7 @@ private let grantUsage =
                 #expect(manual.contains(String(option.1)), "\(option.1)")
             }
         }
-        for setting in ["on-error", "at-end", "grace", "verbose", "table"] {
+        for setting in ["on-error", "at-end", "ctrl-alt-del", "grace", "verbose", "table"] {
             #expect(page.contains("| `\(setting)"), "\(setting)")
             #expect(manual.contains(setting), "\(setting)")
         }

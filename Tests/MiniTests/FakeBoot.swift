@@ -94,6 +94,11 @@ final class FakeBoot: Sendable {
         return actions
     }
 
+    /// Runs `body` on this kernel.
+    func play<Value>(_ body: () -> Value) -> Value {
+        SystemCall.hooked({ self.answer($0) }, body)
+    }
+
     private func answer(_ call: SystemCall) -> Int? {
         state.withLock { state in
             state.calls.append(call.number.rawValue)
@@ -162,6 +167,7 @@ final class FakeBoot: Sendable {
                     nanoseconds: Int(state.clock % 1_000_000_000)), as: mini_timespec.self)
             return 0
         case .control: return -25
+        case .memoryFile: return state.openFile("/")
         default: return -38
         }
     }

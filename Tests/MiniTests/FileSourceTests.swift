@@ -34,11 +34,13 @@ private func open(
         #expect(source("./@x") == .file("./@x"))
         #expect(source("grant") == .file("grant"))
         #expect(source("@data/kernel") == .store("data/kernel"))
-        var grants = FileSource.GrantSource(
-            domain: DomainID(3)!, references: [8, 12, 13].map { GrantReference(rawValue: $0) })
+        var grants = FileSource.GrantSource(domain: "3", references: "8,12-13")
         #expect(source("grant:3:8,12-13") == .grants(grants))
-        grants.length = 5000
+        grants.length = "5000"
         #expect(source("grant:3:8,12-13:5000") == .grants(grants))
+        #expect(
+            source("grant:@a/domain:@b")
+                == .grants(FileSource.GrantSource(domain: "@a/domain", references: "@b")))
     }
 
     @Test(
@@ -90,6 +92,47 @@ private func open(
         let (bytes, error) = open("grant:3:100-399", on: xen)
         #expect(error == nil && bytes.count == 300 * 4096)
         #expect((0..<300).allSatisfy { bytes[$0 * 4096] == UInt8(truncatingIfNeeded: $0 + 1) })
+        #expect(xen.now.left == [])
+    }
+
+    @Test(
+        "the store may have the whole name, or each of its words, or domain 0's references alone",
+        arguments: [
+            ("@whole", 3), ("@bare", 3), ("grant:3:@list", 3), ("grant:@domain:@list", 3),
+            ("grant:@domain:9,8", 3), ("@list", 0), ("@nested", 3),
+        ])
+    func fromStore(name: String, domain: UInt32) throws {
+        let xen = try FakeXen {
+            $0.store = FakeStore.with([
+                "/whole": "grant:3:9,8:4097", "/bare": "3:9,8", "/list": "9,8", "/domain": "3",
+                "/nested": "3:@/list",
+            ])
+        }
+        xen.grant([8, 9], of: domain)
+        let absolute = name.split(separator: "@", omittingEmptySubsequences: false)
+            .joined(separator: "@/")
+        let (bytes, error) = open(Text(stringLiteral: absolute), on: xen)
+        #expect(error == nil, "\(error.map { string($0.text) } ?? "")")
+        #expect(bytes.count == (name == "@whole" ? 4097 : 8192))
+        #expect(bytes.first == 2 && bytes.last == 1)
+        #expect(xen.now.left == [])
+    }
+
+    @Test("an entry of the store that is no name of pages says what it is")
+    func wrongEntry() throws {
+        let xen = try FakeXen { $0.store = FakeStore.with(["/k": "vmlinux", "/d": "x"]) }
+        #expect(
+            open("@/k", on: xen).error?.text
+                == "cannot open disk \"@/k\": \"0:vmlinux\" is not DOMAIN:REFERENCES or DOMAIN:REFERENCES:LENGTH"
+        )
+        #expect(
+            open("grant:@/d:8", on: xen).error?.text
+                == "cannot open disk \"grant:@/d:8\": \"x:8\" is not DOMAIN:REFERENCES or DOMAIN:REFERENCES:LENGTH"
+        )
+        #expect(
+            open("grant:3:@/none", on: xen).error?.text
+                == "cannot open disk \"grant:3:@/none\": cannot read \"/none\": no such entry (ENOENT)"
+        )
         #expect(xen.now.left == [])
     }
 

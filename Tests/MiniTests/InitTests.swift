@@ -34,27 +34,45 @@ private func deeds(_ boot: FakeBoot) -> [String] {
     @Test("statements in order, each with its calls")
     func statements() {
         let boot = FakeBoot(
-            "load /a.ko p=1 q=2\nload /b.ko.xz\nset /proc/x a b\nmount s /run/m tmpfs ro,size=1\nrun y"
-        ) {
-            $0.files["/a.ko"] = ""
-            $0.files["/b.ko.xz"] = ""
-            $0.files["/proc/x"] = ""
-        }
+            "load /a.ko\nset /proc/x a b\nmount s /run/m tmpfs\nset /proc/x c\nrun y"
+        ) { $0.files["/proc/x"] = "" }
         boot.boot()
         #expect(
             deeds(boot) == [
-                "load /a.ko p=1 q=2 0", "load /b.ko.xz  4", "write /proc/x a b", "reap 100",
+                "reap 100", "write /proc/x a b", "reap 101", "write /proc/x c", "reap 102",
                 powerOff,
             ])
-        #expect(boot.now.deeds.contains("mount s /run/m tmpfs flags=1 size=1"))
+    }
+
+    @Test("modules and mounts, as a child calls for them")
+    func childStatements() {
+        let boot = FakeBoot {
+            $0.files["/a.ko"] = ""
+            $0.files["/b.ko.xz"] = ""
+        }
+        var complaints: [String] = []
+        func note(_ body: () throws(InitError) -> Void) {
+            do throws(InitError) { try body() } catch { complaints.append(string(error.text)) }
+        }
+        boot.play {
+            note { () throws(InitError) in try InitStatements.load("/a.ko", "p=1 q=2") }
+            note { () throws(InitError) in try InitStatements.load("/b.ko.xz", "") }
+            note { () throws(InitError) in try InitStatements.load("/none", "") }
+            var request = MountRequest(source: "s", target: "/run/m", type: "tmpfs")
+            request.take("ro,size=1")
+            note { () throws(InitError) in try InitMounts.mount(request) }
+        }
+        #expect(
+            boot.now.deeds == [
+                "load /a.ko p=1 q=2 0", "load /b.ko.xz  4", "mount s /run/m tmpfs flags=1 size=1",
+            ])
+        #expect(complaints == ["cannot open module \"/none\": no such file (ENOENT)"])
     }
 
     @Test(
         "what fails says where it stands and why, and the table ends there",
         arguments: [
-            ("load /none", "cannot open module \"/none\": no such file (ENOENT)"),
             ("set /none x", "cannot set \"/none\": no such file (ENOENT)"),
-            ("grant n 3 8", "\"/dev/xen/gntdev\""), ("notify 3 8", "\"/dev/xen/evtchn\""),
             ("exec /x", "cannot run \"/x\": no such file (ENOENT)"),
             ("switch-root /root /x", "\"/root\" is no file system of its own to switch to"),
         ])
@@ -80,6 +98,58 @@ private func deeds(_ boot: FakeBoot) -> [String] {
                 boot.console
                     == "mini-init: /etc/mini.table:2:1: \"/p\" \(words)\nmini-init: halting\n")
         }
+    }
+
+    @Test("what may take its time is a child's, which says itself what is wrong")
+    func beside() {
+        let waits =
+            "load /x\nmount a /b c\nwait store x\nwait file /x\nwait event 3 8\nnotify 3 8\ngrant n 3 8\ngrant n 3 8 to=/x"
+        let boot = FakeBoot("on-error halt\n" + waits) {
+            $0.happenings = [.orphans(3)]
+        }
+        boot.boot()
+        #expect(boot.now.made.count == 8)
+        #expect(deeds(boot).filter { $0.hasPrefix("reap") }.count == 11)
+        #expect(boot.console == "mini-init: powering off\n")
+        let failing = FakeBoot("on-error halt\nwait store x\nrun y") { $0.lives = [.ends(1 << 8)] }
+        failing.boot()
+        #expect(failing.console == "mini-init: halting\n" && failing.now.made.count == 1)
+        let killed = FakeBoot("on-error halt\ngrant n 3 8 hold\nrun y") { $0.lives = [.ends(9)] }
+        killed.boot()
+        #expect(
+            killed.console == """
+                mini-init: /etc/mini.table:2:1: "grant" was ended by signal 9
+                mini-init: halting
+
+                """)
+    }
+
+    @Test("what a child could map and process 1 cannot is told, and nothing is held")
+    func notHeld() {
+        for (statement, end) in [("grant", halt), ("try grant", powerOff)] {
+            let boot = FakeBoot("on-error halt\n\(statement) n 3 8 hold") {
+                $0.files["/sys/hypervisor/type"] = "none"
+            }
+            boot.boot()
+            #expect(
+                boot.console.hasPrefix(
+                    "mini-init: /etc/mini.table:2:\(statement.count - 4): cannot open \"/dev/xen/gntdev\": this machine does not run on Xen\n"
+                ),
+                "\(boot.console)")
+            #expect(deeds(boot).last == end)
+        }
+    }
+
+    @Test("a signal is answered while a child waits for others")
+    func signalWhileWaiting() {
+        let boot = FakeBoot("grant n 3 @a/b hold deadline=3600") {
+            $0.lives = [.untilTerminated]
+            $0.happenings = [.orphans(2), .signal(2)]
+            $0.refused[SystemCall.Number.memoryFile.rawValue] = nil
+        }
+        boot.boot()
+        #expect(deeds(boot).last == reboot)
+        #expect(deeds(boot).filter { $0.hasPrefix("reap") }.count == 3)
     }
 
     @Test("without a shell an error halts; with one its end is the machine's")
@@ -156,6 +226,49 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         #expect(deeds(boot) == ["kill -1 15", "kill -1 18", "reap 100", end])
     }
 
+    @Test(
+        "Ctrl-Alt-Del does what the table says",
+        arguments: [("halt", halt), ("poweroff", powerOff), ("reboot", reboot)])
+    func keys(action: String, end: String) {
+        let boot = FakeBoot("ctrl-alt-del \(action)\nrun a") {
+            $0.lives = [.untilTerminated]
+            $0.happenings = [.signal(2)]
+        }
+        boot.boot()
+        #expect(deeds(boot).last == end)
+        let ignoring = FakeBoot("ctrl-alt-del ignore\nrun a\nat-end halt") {
+            $0.happenings = [.signal(2), .signal(2)]
+        }
+        ignoring.boot()
+        #expect(deeds(ignoring) == ["reap 100", halt])
+    }
+
+    @Test("a root is switched to when a child has found its program; otherwise nothing is touched")
+    func switchRoot() {
+        for (end, isThere) in [(0, true), (1 << 8, false)] as [(Int32, Bool)] {
+            let boot = FakeBoot("on-error halt\nswitch-root /root /sbin/init") {
+                $0.mounted = ["/root"]
+                $0.lives = [.ends(end)]
+            }
+            boot.boot()
+            #expect(boot.now.deeds.contains { $0.hasPrefix("mount . /") } == isThere)
+            // There is no file to become.
+            #expect(boot.console.contains("cannot run \"/sbin/init\"") == isThere)
+            #expect(deeds(boot).last == halt)
+        }
+        let absent = FakeBoot()
+        let complaint = absent.play { () -> String in
+            do throws(InitError) { try SwitchRoot.check("/root", has: "/sbin/init") } catch {
+                return string(error.text)
+            }
+            return ""
+        }
+        #expect(
+            complaint
+                == "cannot find, behind the new root, the program \"/sbin/init\": no such file (ENOENT)"
+        )
+    }
+
     @Test("a deaf child is killed after the grace, an immortal one is left behind")
     func deaf() {
         for (life, count) in [(FakeBoot.Life.deaf, 1), (.immortal, 0)] {
@@ -207,7 +320,7 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         whole.boot()
         #expect(deeds(whole).last == powerOff)
         let count = whole.now.calls.count
-        #expect(count > 60)
+        #expect(count > 50)
         for call in 1...count {
             for errno in [Errno.inputOutput, .noMemory] {
                 let boot = Self.everything()
@@ -274,21 +387,5 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         #expect(ProcessEnd(status: 0).isSuccess)
         #expect(ProcessEnd(status: 0x300) == .exited(code: 3))
         #expect(ProcessEnd(status: 0x8B) == .killed(Signal(rawValue: 11)))
-    }
-
-    @Test("a grant's bytes are moved by the words of mini-grant map")
-    func grantWords() {
-        var request = GrantRequest(name: "n", domain: "3", references: "8-9")
-        #expect(InitGrants.words(request) == nil)
-        request.output = "/o"
-        request.isWritable = true
-        request.offset = 16
-        request.length = 4
-        request.patience = .milliseconds(2001)
-        #expect(
-            InitGrants.words(request) == [
-                "mini-grant", "map", "--domain", "3", "--ref", "8-9", "--deadline", "3", "--write",
-                "--out", "/o", "--offset", "16", "--length", "4",
-            ])
     }
 }

@@ -2,46 +2,6 @@
 # the machine ends. Sourced by initramfs.sh.
 # shellcheck shell=bash disable=SC2154
 
-# boot SECONDS MEBIBYTES INITRAMFS WORDS...: boots; sets $code to QEMU's, $work/lines to the console's lines
-# from process 1 on (all of them if there is none), $end to the kernel's last words.
-boot() {
-    machine_boot "$arch" "$@" </dev/null 2>&1 | tr -d '\r' >"$work/console"
-    code=${PIPESTATUS[0]}
-    # The firmware's escape sequences and the kernel's own lines are not ours.
-    grep -avE '^\[ *[0-9]+\.[0-9]+\] |^$' "$work/console" | sed 's/\x1b[^a-zA-Z]*[a-zA-Z]//g' >"$work/lines"
-    end=$(grep -aoE 'reboot: .*' "$work/console" | tail -n 1)
-}
-
-# booted SENTENCE END LINE...: the machine ended so, by itself, and these lines were on the console in this order
-# (bash patterns).
-booted() {
-    local sentence=$1 wanted=$2 line found
-    shift 2
-    if [[ $code != 0 || $end != "$wanted" ]]; then
-        not_ok "$arch kernel: $sentence" "QEMU's code $code, the kernel's end \"$end\" (wanted \"$wanted\")" \
-            "$(tail -n 12 "$work/console")"
-        return
-    fi
-    exec 5<"$work/lines"
-    for line; do
-        found=
-        while IFS= read -r -u 5 found; do
-            # shellcheck disable=SC2053
-            [[ $found == $line ]] && break
-            found=
-        done
-        if [[ -z $found ]]; then
-            exec 5<&-
-            not_ok "$arch kernel: $sentence" "not on the console, or too early: $line" "$(tail -n 40 "$work/lines")"
-            return
-        fi
-    done
-    exec 5<&-
-    ok "$arch kernel: $sentence"
-}
-
-off="reboot: Power down" again="reboot: Restarting system"
-
 for arch in amd64 i386; do
     binary=x86_64
     [[ $arch == i386 ]] && binary=i386
@@ -83,7 +43,7 @@ for arch in amd64 i386; do
         "$table:*:*: cannot mount tmpfs on \"/child\": not a directory (ENOTDIR)" \
         "/proc/mounts none /mnt/deep tmpfs rw,nosuid,*size=64k*" \
         "$table:*:*: * this machine does not run on Xen" \
-        "mini-init: \"/dev/none\" has not appeared in time"
+        "$table:*:*: \"/dev/none\" has not appeared in time"
     booted "programs that are missing, that fail, that die, that are none" "$off" \
         "mini-init: cannot run \"/none\": no such file (ENOENT)" "$table:*:*: \"/none\" ended with code 127" \
         "mini-init: cannot run \"/etc/mini.table\": permission denied (EACCES)" \
@@ -119,4 +79,15 @@ for arch in amd64 i386; do
     boot 120 "$least" "$work/eat.cpio" 'mini.try="run /child eat" mini.run="/child say survived"'
     booted "$least MiB of memory, all of it eaten: process 1 survives" "$off" \
         "mini-init: /proc/cmdline:1:*: \"/child\" was ended by signal 9*" survived "mini-init: powering off"
+    "$pack" "$work/small.cpio" "out/$binary/mini=init" "$work/child=child" out/guests/demo=demo
+    boot 120 "$least" "$work/small.cpio" 'mini.run="/child show /proc/meminfo MemTotal: MemAvailable:"' \
+        'mini.launch="--memory 16 /demo"' 'mini.mount="none /hole tmpfs size=1g" mini.run="/child sparse /hole/initrd 100"' \
+        'mini.try="launch --memory 200 --initrd /hole/initrd /demo" mini.launch="--memory 8 /demo"'
+    read -r total left < <(awk '/MemTotal/ { total = $3 } /MemAvailable/ { print total, $3 }' "$work/lines")
+    check "$arch kernel: $least MiB of memory leave less than 32 MiB to programs ($left KiB, of $total that the kernel manages)" \
+        "${left:-99999}" -lt 32768
+    booted "a guest of 16 MiB runs there; one that needs more than there is ends with a line, process 1 goes on" "$off" \
+        "*running under mini-launch*" "Powering off." \
+        "mini-launch: cannot map \"/hole/initrd\": out of memory (ENOMEM)" "mini-init: /proc/cmdline:1:*: \"mini-launch\" ended with code 1" \
+        "*running under mini-launch*" "Powering off." "mini-init: powering off"
 done

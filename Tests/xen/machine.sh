@@ -92,6 +92,17 @@ xen_pack() {
     (cd "$1" && find . | LC_ALL=C sort | "$xen/root/bin/busybox" cpio -o -H newc 2>/dev/null) >"$2"
 }
 
+# xen_stub FOLDER: what a stub domain is made of: mini and two modules, once with a table in it. And a
+# guest for it to start.
+xen_stub() {
+    local out=${MINI_OUT:-$root/out} module files
+    files=("$out/x86_64/mini=init")
+    for module in xen-gntdev xen-evtchn; do files+=("$dom0/modules/$module.ko=$module.ko"); done
+    "$out/x86_64/mini-pack" "$1/stub.cpio" "${files[@]}"
+    "$out/x86_64/mini-pack" "$1/stubtable.cpio" "${files[@]}" "$root/Tests/xen/stub.table=etc/mini.table"
+    [[ ! -e $out/guests/demo ]] || cp "$out/guests/demo" "$1/"
+}
+
 # out/xen/domu.cpio, and out/xen/dom0.cpio with it, the kernel and the toolstack inside.
 xen_initramfs() {
     local work=$xen/tree library
@@ -112,6 +123,7 @@ xen_initramfs() {
     : >"$dom0/etc/xen/xl.conf"
     cp "$xen/vmlinux" "$dom0/guests/vmlinux"
     cp "$xen/domu.cpio" "$dom0/guests/"
+    xen_stub "$dom0/guests"
     xen_pack "$dom0" "$xen/dom0.cpio"
     rm -rf "$work"
 }

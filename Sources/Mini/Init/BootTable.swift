@@ -41,6 +41,8 @@ struct BootSettings: Equatable {
     var onError = ErrorPolicy.shell
     /// What follows when the table is done and no process is left.
     var atEnd = Ending.powerOff
+    /// What Ctrl-Alt-Del does; nil for nothing.
+    var keys: Ending? = .reboot
     /// What processes have between SIGTERM and SIGKILL.
     var grace = Nanoseconds.milliseconds(5000)
     /// True to say each statement before it is carried out.
@@ -114,7 +116,8 @@ struct GrantRequest: Equatable {
     /// In bytes; nil for all that is there.
     var length: Int?
     var notifiedByte: Int?
-    var notifiedPort: EventPort?
+    /// A number, or `@PATH`.
+    var notifiedPort: Text?
     var patience = Nanoseconds.milliseconds(10_000)
 }
 

@@ -165,7 +165,10 @@ struct BootTableReader {
                 "on-error", "on-error shell | poweroff | reboot | halt",
                 "shell, poweroff, reboot or halt"
             ), ("at-end", "at-end poweroff | reboot | halt", "poweroff, reboot or halt"),
-            ("grace", "grace TIME", TableTime.wanted), ("verbose", "verbose", nil),
+            (
+                "ctrl-alt-del", "ctrl-alt-del poweroff | reboot | halt | ignore",
+                "poweroff, reboot, halt or ignore"
+            ), ("grace", "grace TIME", TableTime.wanted), ("verbose", "verbose", nil),
             ("table", "table FILE", "a file"),
         ]
     }
@@ -183,6 +186,9 @@ extension BootSettings {
         case "at-end":
             guard let ending else { return false }
             atEnd = ending
+        case "ctrl-alt-del":
+            guard ending != nil || value == "ignore" else { return false }
+            keys = ending
         case "grace":
             guard let time = TableTime.read(value) else { return false }
             grace = time

@@ -1,19 +1,20 @@
 // Process 1: performs what the boot machine says and turns what happens into its events. It never
 // returns, sleeps whenever there is nothing to do, takes away every child that ends, and answers
-// signals: SIGINT (which Ctrl-Alt-Del sends) and SIGTERM reboot, SIGUSR1 halts, SIGUSR2 and SIGPWR
-// power off; a second one while the machine is ending changes nothing. (The signals are those of
-// busybox's init.) Source of the duties: docs/boot-machine.md.
+// signals: SIGTERM reboots, SIGINT, which Ctrl-Alt-Del sends, does what the table says (reboots), SIGUSR1
+// halts, SIGUSR2 and SIGPWR power off; a second one while the machine is ending changes nothing. (The
+// signals are those of busybox's init.) Statements: InitCarrying.swift. Source of the duties:
+// docs/boot-machine.md.
 
 final class Init {
     let programs: InnerPrograms
     private var machine = BootMachine()
-    private var table = BootTable()
-    private var signals: SignalQueue?
-    private var launcher: InitLauncher
-    private var children: [InitChild] = []
-    private var services: [InitService] = []
+    var table = BootTable()
+    var signals: SignalQueue?
+    var launcher: InitLauncher
+    var children: [InitChild] = []
+    var services: [InitService] = []
     /// Grants that stay mapped to the end.
-    private var held: [HeldGrant] = []
+    var held: [HeldGrant] = []
     /// When the patience with those who were signalled is over.
     private var deadline = Deadline.never
     private var isEnding = false
@@ -45,7 +46,7 @@ final class Init {
 
     var stateName: StaticString { machine.stateName }
 
-    private func prepare() {
+    func prepare() {
         try? FaultGuard.install()
         do throws(Errno) {
             signals = try SignalQueue(
@@ -111,118 +112,10 @@ final class Init {
             : .tableRefused(table.settings)
     }
 
-    // MARK: Carrying out
-
-    private func carryOut(_ statement: BootStatement) -> BootMachine.Event {
-        if table.settings.isVerbose {
-            var line = statement.position.text
-            line += ":"
-            for word in statement.words { line += " \(visible: word.text)" }
-            InitConsole.say(line)
-        }
-        do throws(InitError) {
-            switch statement.request {
-            case .load(let file, let parameters):
-                try InitStatements.load(file, parameters)
-            case .set(let file, let value): try InitStatements.set(file, value)
-            case .mount(let request): try InitMounts.mount(request)
-            case .grant(let request):
-                let grant = try onXen { () throws(GrantError) in try InitGrants.map(request) }
-                // What is not to stay was good for a check.
-                if request.isHeld { held.append(grant) } else { grant.release() }
-                if let words = InitGrants.words(request) {
-                    return watch(try launcher.start(words), request.name, statement)
-                }
-            case .notify(let domain, let port):
-                try onXen { () throws(GrantError) in
-                    try InitGrants.notify(domain: domain, port: port)
-                }
-            case .wait(let request):
-                let id = try launcher.start { InitStatements.wait(request) }
-                return watch(id, "wait", statement)
-            case .program(let words, let mode): return try start(words, mode, statement)
-            case .replace(let words, let root): try replace(words, root)
-            }
-            return .done
-        } catch {
-            say(error, at: statement.position)
-            return statement.isTried ? .done : .failed
-        }
-    }
-
-    private func onXen<Value>(
-        _ body: () throws(GrantError) -> Value
-    ) throws(InitError) -> Value {
-        do throws(GrantError) { return try body() } catch { throw .grant(error) }
-    }
-
-    private func start(
-        _ words: [Text], _ mode: ProgramMode, _ statement: BootStatement
-    ) throws(InitError) -> BootMachine.Event {
-        switch mode {
-        case .run:
-            return watch(try launcher.start(words), words[0], statement)
-        case .start:
-            children.append(
-                InitChild(
-                    id: try launcher.start(words), name: words[0], position: statement.position,
-                    role: .started))
-        case .interactive:
-            return watch(
-                try launcher.start(words, isInteractive: true), words.first ?? "the shell",
-                statement,
-                isTried: true)
-        case .respawn:
-            services.append(InitService(words: words, position: statement.position))
-            startServices()
-        }
-        return .done
-    }
-
-    @inline(never)
-    private func watch(
-        _ id: ProcessID, _ name: Text, _ statement: BootStatement, isTried: Bool? = nil
-    ) -> BootMachine.Event {
-        children.append(
-            InitChild(
-                id: id, name: name, position: statement.position,
-                role: .awaited(isTried: isTried ?? statement.isTried)))
-        return .started
-    }
-
-    private func startShell() -> BootMachine.Event {
-        guard let words = InitLauncher.shell() else {
-            InitConsole.say("there is no shell")
-            return .noShell
-        }
-        InitConsole.say("a shell; its end is the machine's")
-        do throws(InitError) {
-            children.append(
-                InitChild(
-                    id: try launcher.start(words, isInteractive: true), name: words[0],
-                    position: nil, role: .awaited(isTried: true)))
-        } catch {
-            say(error)
-            return .noShell
-        }
-        return nextEvent()
-    }
-
-    private func replace(_ words: [Text], _ root: Text?) throws(InitError) {
-        if let root { try SwitchRoot.change(to: root) }
-        // Lets the signals through before anything else is released.
-        signals = nil
-        launcher.signals = nil
-        launcher.release()
-        let error = launcher.execute(words)
-        prepare()
-        throw .host("run", name: words[0], error)
-    }
-
     // MARK: What happens
 
     /// Sleeps until something has happened that the machine wants to know.
-    private func nextEvent() -> BootMachine.Event {
+    func nextEvent() -> BootMachine.Event {
         while true {
             isBlind = false
             if let event = reap() ?? takeSignals() { return event }
@@ -280,9 +173,14 @@ final class Init {
     private func ended(_ id: ProcessID, _ end: ProcessEnd) -> BootMachine.Event? {
         guard let index = children.firstIndex(where: { $0.id == id }) else { return nil }
         let child = children.remove(at: index)
-        if !end.isSuccess && !isEnding { say(.program(child.name, end), at: child.position) }
+        if !isEnding && !child.hasSaid(end) { say(.program(child.name, end), at: child.position) }
         switch child.role {
-        case .awaited(let isTried): return end.isSuccess || isTried ? .succeeded : .failed
+        case .awaited(let isTried):
+            var isGood = end.isSuccess
+            if isGood, !isEnding, let promise = child.promise {
+                isGood = keep(promise, child.position)
+            }
+            return isGood || isTried ? .succeeded : .failed
         case .started: return nil
         case .service(let index):
             _ = services[index].machine.handle(.ended, at: Clock.monotonic())
@@ -299,7 +197,10 @@ final class Init {
             }
             switch signal {
             case nil: return nil
-            case .interrupt, .terminate: return .asked(.reboot)
+            case .interrupt:
+                guard let ending = table.settings.keys else { continue }
+                return .asked(ending)
+            case .terminate: return .asked(.reboot)
             case .user1: return .asked(.halt)
             case .user2, .powerFailure: return .asked(.powerOff)
             default: continue
@@ -308,7 +209,7 @@ final class Init {
     }
 
     @inline(never)
-    private func startServices() {
+    func startServices() {
         let now = Clock.monotonic()
         for index in services.indices {
             guard services[index].machine.handle(.due, at: now) == .start else { continue }
@@ -352,7 +253,7 @@ final class Init {
     // MARK: Saying
 
     @inline(never)
-    private func say(_ error: InitError, at position: TablePosition? = nil) {
+    func say(_ error: InitError, at position: TablePosition? = nil) {
         if let position {
             InitConsole.say("\(position.text): \(error.text)")
         } else {

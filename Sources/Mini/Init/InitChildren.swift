@@ -2,7 +2,7 @@
 // taken away at once; who it was decides what follows.
 
 /// A program of the table that runs now.
-struct InitChild: Equatable {
+struct InitChild {
     enum Role: Equatable {
         /// The table waits for it. What is only tried may end as it likes.
         case awaited(isTried: Bool)
@@ -13,7 +13,22 @@ struct InitChild: Equatable {
     let id: ProcessID
     let name: Text
     let position: TablePosition?
-    var role: Role
+    let role: Role
+    /// It carries out a statement of process 1's own, and says itself what is wrong with that.
+    var isOwn = false
+    /// What process 1 does when it has ended well.
+    var promise: InitPromise?
+
+    /// True if there is nothing to say about an end.
+    func hasSaid(_ end: ProcessEnd) -> Bool {
+        if case .exited = end, isOwn { true } else { end.isSuccess }
+    }
+}
+
+/// What only process 1 can do, behind a child that found it possible.
+enum InitPromise {
+    case hold(GrantPromise)
+    case replace([Text], root: Text)
 }
 
 /// A program that is to run for as long as the machine.
@@ -83,15 +98,29 @@ struct InitLauncher {
     /// Replaces this process by a program's file.
     /// - Returns: why that cannot be.
     func execute(_ words: [Text]) -> Errno {
-        let name = words[0]
-        let paths =
-            name.bytes.contains(UInt8(ascii: "/"))
-            ? [name] : Self.folders.map { "\($0)\(name)" as Text }
         var reason = Errno.noSuchFile
-        for path in paths {
+        for path in Self.paths(of: words[0]) {
             do throws(Errno) {
                 try Process.execute(path, words, environment: Process.environment())
             } catch { if error != .noSuchFile { reason = error } }
+        }
+        return reason
+    }
+
+    /// Where a program's file may be.
+    private static func paths(of name: Text) -> [Text] {
+        name.bytes.contains(UInt8(ascii: "/"))
+            ? [name] : folders.map { "\($0)\(name)" as Text }
+    }
+
+    /// Why there is no file of a program; nil if there is one.
+    static func absence(of name: Text) -> Errno? {
+        var reason: Errno?
+        for path in paths(of: name) {
+            do throws(Errno) {
+                _ = try Descriptor.open(path, .path)
+                return nil
+            } catch { reason = error }
         }
         return reason
     }

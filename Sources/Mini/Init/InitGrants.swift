@@ -1,6 +1,6 @@
-// The table's grants and events. What is held is mapped by process 1 itself, so that holding takes no
-// process; bytes go to files and come from files in a child, as mini-grant map does it.
-// Source: docs/abi/xen-grants.md §4, §6.
+// The table's grants and events. What may take its time (the store, a granter whose pages are not there,
+// the bytes' way to files and from files) runs in a child, which maps the pages once; what is held is then
+// mapped by process 1 itself, so that holding takes no process. Source: docs/abi/xen-grants.md §4, §6.
 
 /// Pages that stay mapped until the machine ends, and what the other side gets to see then.
 final class HeldGrant {
@@ -20,40 +20,40 @@ final class HeldGrant {
 }
 
 enum InitGrants {
-    /// Maps the pages, all of them or none.
-    static func map(_ request: GrantRequest) throws(GrantError) -> HeldGrant {
-        let domain = try domain(request.domain)
-        let list = try word(request.references)
-        guard let references = GrantList.references(list) else {
-            throw .refused("\(quoted: list) of \(request.references) is no list of grants")
+    /// How long process 1 itself waits for pages that its child has just mapped.
+    private static let patience = Nanoseconds.milliseconds(100)
+
+    // MARK: In a child
+
+    /// The same request with numbers for what the store has.
+    static func resolve(_ request: GrantRequest) throws(GrantError) -> GrantRequest {
+        let deadline = Deadline.after(request.patience)
+        var request = request
+        request.domain = try word(request.domain, deadline)
+        request.references = try word(request.references, deadline)
+        request.notifiedPort = try request.notifiedPort.map { (port) throws(GrantError) in
+            try word(port, deadline)
         }
-        // Opened before the channel: a process that ends closes its files in this order, and the
-        // event is sent through the channel.
-        let device = try GntDev()
-        var channel: EventChannel?
-        if let port = request.notifiedPort {
-            channel = try EventChannel(.interdomain(domain, port))
+        return request
+    }
+
+    /// A word as it stands, or from the store if it is `@PATH`: then it is a number, or several.
+    private static func word(_ word: Text, _ deadline: Deadline) throws(GrantError) -> Text {
+        guard word.isStorePath else { return word }
+        let path = try StorePath(named: Text(bytes: Array(word.bytes.dropFirst())))
+        let value = Text(bytes: try XenStore(deadline: deadline).read(path))
+        guard GrantList.references(value) != nil else {
+            throw .refused(
+                "\(quoted: value), which the store has at \(quoted: path.text), is no number")
         }
+        return value
+    }
+
+    /// Maps the pages and unmaps them, as a check.
+    static func check(_ request: GrantRequest) throws(GrantError) {
         var plan = MappingPlan(deadline: .after(request.patience))
         plan.isWritable = request.isWritable || request.notifiedByte != nil
-        plan.notification = UnmapNotification(
-            clearedByte: request.notifiedByte, port: channel?.port)
-        return HeldGrant(
-            try GrantMapping(try GrantList(references, of: domain), on: device, plan), channel)
-    }
-
-    /// A word as it stands, or from the store if it is `@PATH`.
-    private static func word(_ word: Text) throws(GrantError) -> Text {
-        guard word.bytes.first == UInt8(ascii: "@") else { return word }
-        return try XenStore.read(Text(bytes: Array(word.bytes.dropFirst())))
-    }
-
-    private static func domain(_ name: Text) throws(GrantError) -> DomainID {
-        let number = try word(name)
-        guard let domain = number.number.flatMap({ DomainID($0) }) else {
-            throw .refused("\(quoted: number) of \(name) is no domain")
-        }
-        return domain
+        try GrantMapping(try grants(request), on: try GntDev(), plan).unmap()
     }
 
     /// The command line of mini-grant that moves the bytes; nil if none are to be moved.
@@ -71,21 +71,110 @@ enum InitGrants {
         return words
     }
 
-    // MARK: Events
-
-    /// Binds the other domain's port.
-    static func channel(domain: Text, port: Text) throws(GrantError) -> EventChannel {
-        let number = try word(port)
-        guard let end = number.number.flatMap({ EventPort($0) }) else {
-            throw .refused("\(quoted: number) of \(port) is no event port")
-        }
-        return try EventChannel(.interdomain(try Self.domain(domain), end))
-    }
-
     /// Sends an event.
     static func notify(domain: Text, port: Text) throws(GrantError) {
-        let channel = try channel(domain: domain, port: port)
+        let channel = try channel(domain, port, .after(XenStore.patience))
         try channel.notify()
         try channel.unbind()
+    }
+
+    /// Binds the other domain's port.
+    static func channel(
+        _ domain: Text, _ port: Text, _ deadline: Deadline
+    ) throws(GrantError) -> EventChannel {
+        try EventChannel(
+            .interdomain(
+                try Self.domain(try word(domain, deadline)),
+                try Self.port(try word(port, deadline))))
+    }
+
+    // MARK: In process 1
+
+    /// Maps pages that stay mapped, all of them or none.
+    /// - Parameter request: with numbers.
+    static func hold(_ request: GrantRequest) throws(GrantError) -> HeldGrant {
+        let grants = try grants(request)
+        // Opened before the channel: a process that ends closes its files in this order, and the
+        // event is sent through the channel.
+        let device = try GntDev()
+        var channel: EventChannel?
+        if let word = request.notifiedPort {
+            channel = try EventChannel(.interdomain(grants.domain, try port(word)))
+        }
+        var plan = MappingPlan(deadline: .after(patience))
+        plan.isWritable = request.isWritable || request.notifiedByte != nil
+        plan.notification = UnmapNotification(
+            clearedByte: request.notifiedByte, port: channel?.port)
+        return HeldGrant(try GrantMapping(grants, on: device, plan), channel)
+    }
+
+    // MARK: Words
+
+    private static func grants(_ request: GrantRequest) throws(GrantError) -> GrantList {
+        guard let references = GrantList.references(request.references) else {
+            throw .refused("\(quoted: request.references) is no list of grants")
+        }
+        return try GrantList(references, of: try domain(request.domain))
+    }
+
+    private static func domain(_ word: Text) throws(GrantError) -> DomainID {
+        guard let domain = word.number.flatMap({ DomainID($0) }) else {
+            throw .refused("\(quoted: word) is no domain")
+        }
+        return domain
+    }
+
+    private static func port(_ word: Text) throws(GrantError) -> EventPort {
+        guard let port = word.number.flatMap({ EventPort($0) }) else {
+            throw .refused("\(quoted: word) is no event port")
+        }
+        return port
+    }
+}
+
+/// A grant that is held as soon as a child has found that it can be mapped. What only the store knows
+/// comes from the child: a line for each word, in a file that is only memory.
+final class GrantPromise {
+    let request: GrantRequest
+    private let letter: Letter?
+
+    private final class Letter {
+        let file: Descriptor
+        init() throws(Errno) { file = try FileSystem.memoryFile("mini-init") }
+    }
+
+    init(_ request: GrantRequest) throws(Errno) {
+        self.request = request
+        letter = Self.words(request).contains { $0.isStorePath } ? try Letter() : nil
+    }
+
+    private static func words(_ request: GrantRequest) -> [Text] {
+        [request.domain, request.references, request.notifiedPort ?? ""]
+    }
+
+    /// In the child: hands over what the words stand for.
+    func tell(_ request: GrantRequest) throws(GrantError) {
+        guard let letter else { return }
+        do throws(Errno) {
+            for word in Self.words(request) { try Transfer.write(letter.file.number, "\(word)\n") }
+        } catch { throw .system("hand the grants over", error) }
+    }
+
+    /// In process 1: the request with numbers.
+    func resolved() throws(GrantError) -> GrantRequest {
+        guard let letter else { return request }
+        do throws(Errno) {
+            var bytes = [UInt8](repeating: 0, count: Int(try letter.file.status().size))
+            try letter.file.seek(to: 0)
+            let count = try Transfer.read(letter.file.number, into: &bytes)
+            let lines = bytes[..<count].split(separator: 10, omittingEmptySubsequences: false)
+                .map { Text(bytes: Array($0)) }
+            guard lines.count == 4 else { throw Errno.inputOutput }
+            var request = request
+            request.domain = lines[0]
+            request.references = lines[1]
+            if request.notifiedPort != nil { request.notifiedPort = lines[2] }
+            return request
+        } catch { throw .system("take the grants over", error) }
     }
 }

@@ -26,16 +26,7 @@ enum InitStatements {
 
     // MARK: Waiting, in a child
 
-    /// - Returns: the child's exit code.
-    static func wait(_ request: WaitRequest) -> Int32 {
-        do throws(GrantError) { try wait(for: request) } catch {
-            InitConsole.say(error.text)
-            return 1
-        }
-        return 0
-    }
-
-    private static func wait(for request: WaitRequest) throws(GrantError) {
+    static func wait(for request: WaitRequest) throws(GrantError) {
         let deadline = Deadline.after(request.patience)
         switch request.kind {
         case .file:
@@ -52,9 +43,14 @@ enum InitStatements {
             ) { $0 != nil && (wanted == nil || $0 == wanted) }
         case .event:
             let channel = try InitGrants.channel(
-                domain: request.subject, port: request.detail ?? Text())
+                request.subject, request.detail ?? Text(), deadline)
+            // Xen rings the bell of whoever binds it, in case it was rung before. Then the other
+            // side gets to know that somebody listens.
+            _ = try channel.wait(.after(min(settling, request.patience)))
+            try channel.notify()
             if try !channel.wait(deadline) { throw .deadline("no event has come in time") }
         }
     }
+    private static let settling = Nanoseconds.milliseconds(100)
     private static let pause = Nanoseconds.milliseconds(20)
 }

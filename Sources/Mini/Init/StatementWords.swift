@@ -89,11 +89,6 @@ struct StatementWords {
     }
 }
 
-extension Text {
-    /// True for `@PATH`.
-    var isStorePath: Bool { bytes.first == UInt8(ascii: "@") }
-}
-
 /// `NAME` or `NAME=VALUE`.
 struct TableOption {
     let name: Text
@@ -140,11 +135,13 @@ struct TableOption {
         return Int(count)
     }
 
-    func port() throws(TableError) -> EventPort {
-        guard let port = try text().number.flatMap({ EventPort($0) }) else {
-            throw error("an event port")
+    /// An event port's number, or where in the store it stands.
+    func port() throws(TableError) -> Text {
+        let word = try text()
+        guard word.isStorePath || word.number.flatMap({ EventPort($0) }) != nil else {
+            throw error("an event port, or @PATH")
         }
-        return port
+        return word
     }
 
     @inline(never)

@@ -6,9 +6,8 @@
 enum SwitchRoot {
     private static let moved: [StaticString] = ["/dev", "/proc", "/sys", "/run"]
 
-    /// Makes a folder the root.
+    /// Makes a folder the root that `check` has found to be one.
     static func change(to root: Text) throws(InitError) {
-        try check(root)
         for name in moved where InitMounts.isMounted("\(name)") {
             let target: Text = "\(root)\(name)"
             do throws(Errno) {
@@ -29,7 +28,18 @@ enum SwitchRoot {
         } catch { throw .host("make the root", name: root, error) }
     }
 
-    private static func check(_ root: Text) throws(InitError) {
+    /// In a child: looks for a program as it will be found behind the new root.
+    static func check(_ root: Text, has program: Text) throws(InitError) {
+        do throws(Errno) {
+            try FileSystem.changeDirectory(root)
+            try FileSystem.changeRoot(".")
+        } catch { throw .host("enter", name: root, error) }
+        let error = InitLauncher.absence(of: program)
+        if let error { throw .host("find, behind the new root, the program", name: program, error) }
+    }
+
+    /// Whether a folder can be switched to.
+    static func check(_ root: Text) throws(InitError) {
         guard InitMounts.isMounted(root) else {
             throw .refused("\(quoted: root) is no file system of its own to switch to")
         }

@@ -1,7 +1,7 @@
 // Where a kernel, an initrd or a disk comes from: a file, or pages that another domain of Xen has
 // granted, named right there (`grant:DOMAIN:REFERENCES[:LENGTH]`) or in the store (`@PATH`). Granted
 // pages are copied into a file that is only memory, and that is what the launcher looks at: their
-// owner could change them between the look and the use. Source: docs/abi/xen-grants.md §4.
+// owner could change them between the look and the use. Source: docs/abi/xen-grants.md §4, §7.
 
 enum FileSource: Equatable {
     case file(Text)
@@ -9,49 +9,81 @@ enum FileSource: Equatable {
     /// Where in the store it stands.
     case store(Text)
 
-    /// Pages of another domain that hold a file.
+    /// Pages of another domain that hold a file, as they are written: a domain and a list of
+    /// references, each of which may be `@PATH`.
     struct GrantSource: Equatable {
+        var domain: Text
+        var references: Text
+        /// In bytes; nil for whole pages.
+        var length: Text?
+    }
+
+    /// The same with everything known.
+    private struct GrantedFile {
         var domain: DomainID
         var references: [GrantReference]
-        /// In bytes; nil for whole pages.
-        var length: Int?
+        var length: Int
     }
 
     private static let prefix: StaticString = "grant:"
+    private static let colon = UInt8(ascii: ":")
     private static let patience = Nanoseconds.milliseconds(10_000)
     /// Pages that are mapped at once.
     private static let portion = 256
 
     /// - Throws: what is wrong with the word.
     init(_ name: Text) throws(GrantError) {
-        if name.bytes.first == UInt8(ascii: "@") {
+        if name.isStorePath {
             self = .store(Text(bytes: Array(name.bytes.dropFirst())))
         } else if let rest = name.dropping(prefix: Self.prefix) {
-            self = .grants(try Self.grants(rest))
+            let source = try Self.grants(rest)
+            // What is in the store is looked at when it is read.
+            if !source.domain.isStorePath && !source.references.isStorePath {
+                _ = try Self.file(source)
+            }
+            self = .grants(source)
         } else {
             self = .file(name)
         }
     }
 
+    /// Parts a word. No path of the store has a colon.
     private static func grants(_ word: Text) throws(GrantError) -> GrantSource {
-        let parts = word.bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+        let parts = word.bytes.split(separator: colon, omittingEmptySubsequences: false)
             .map { Text(bytes: Array($0)) }
-        guard parts.count == 2 || parts.count == 3,
-            let domain = parts[0].number.flatMap({ DomainID($0) }),
-            let references = GrantList.references(parts[1])
-        else {
-            throw .use("\(quoted: word) is not DOMAIN:REFERENCES or DOMAIN:REFERENCES:LENGTH")
+        guard parts.count == 2 || parts.count == 3 else { throw misshaped(word) }
+        return GrantSource(
+            domain: parts[0], references: parts[1], length: parts.count == 3 ? parts[2] : nil)
+    }
+
+    private static func misshaped(_ word: Text) -> GrantError {
+        .use("\(quoted: word) is not DOMAIN:REFERENCES or DOMAIN:REFERENCES:LENGTH")
+    }
+
+    /// Makes numbers of words.
+    private static func file(_ source: GrantSource) throws(GrantError) -> GrantedFile {
+        guard let domain = source.domain.number.flatMap({ DomainID($0) }),
+            let references = GrantList.references(source.references)
+        else { throw misshaped("\(source.domain):\(source.references)") }
+        let most = references.count * PageCount.pageSize
+        guard let word = source.length else {
+            return GrantedFile(domain: domain, references: references, length: most)
         }
-        var source = GrantSource(domain: domain, references: references)
-        if parts.count == 3 {
-            guard let length = parts[2].number, length > 0,
-                length <= UInt64(references.count * PageCount.pageSize)
-            else {
-                throw .use("\(quoted: parts[2]) is no length in bytes that these grants have")
-            }
-            source.length = Int(length)
+        guard let length = word.number, length > 0, length <= UInt64(most) else {
+            throw .use("\(quoted: word) is no length in bytes that these grants have")
         }
-        return source
+        return GrantedFile(domain: domain, references: references, length: Int(length))
+    }
+
+    // MARK: The store
+
+    /// What an entry stands for: DOMAIN:REFERENCES[:LENGTH], with or without `grant:`; or references
+    /// alone, as `mini-grant share --publish` writes them, which are domain 0's.
+    private static func entry(_ path: Text) throws(GrantError) -> GrantSource {
+        let value = try XenStore.read(path)
+        let word = value.dropping(prefix: prefix) ?? value
+        return word.bytes.contains(colon)
+            ? try grants(word) : GrantSource(domain: "0", references: word)
     }
 
     // MARK: Opening
@@ -78,24 +110,25 @@ enum FileSource: Equatable {
 
     /// A file with what the pages hold.
     private func copy(_ name: Text) throws(GrantError) -> Descriptor {
+        var source: GrantSource
         switch self {
         case .file(let path): throw .use("\(quoted: path) is a file")
-        case .grants(let source): return try Self.copy(source, name)
-        case .store(let path):
-            let value = try XenStore.read(path)
-            return try Self.copy(
-                try Self.grants(value.dropping(prefix: Self.prefix) ?? value), name)
+        case .grants(let words): source = words
+        case .store(let path): source = try Self.entry(path)
         }
+        source.domain = try source.domain.fromStore()
+        source.references = try source.references.fromStore()
+        return try Self.copy(try Self.file(source))
     }
 
-    private static func copy(_ source: GrantSource, _ name: Text) throws(GrantError) -> Descriptor {
+    private static func copy(_ source: GrantedFile) throws(GrantError) -> Descriptor {
         let device = try GntDev()
         let file: Descriptor
         do throws(Errno) { file = try FileSystem.memoryFile("mini-grants") } catch {
             throw .system("make a file in memory", error)
         }
         var rest = source.references[...]
-        var count = source.length ?? rest.count * PageCount.pageSize
+        var count = source.length
         while !rest.isEmpty && count > 0 {
             let grants = try GrantList(Array(rest.prefix(portion)), of: source.domain)
             rest = rest.dropFirst(portion)
@@ -111,5 +144,15 @@ enum FileSource: Equatable {
         }
         do throws(Errno) { try file.seek(to: 0) } catch { throw .system("copy grants", error) }
         return file
+    }
+}
+
+extension Text {
+    /// True for `@PATH`, which stands for what the store has there.
+    var isStorePath: Bool { bytes.first == UInt8(ascii: "@") }
+
+    /// The word as it stands, or from the store if it is `@PATH`.
+    func fromStore() throws(GrantError) -> Text {
+        isStorePath ? try XenStore.read(Text(bytes: Array(bytes.dropFirst()))) : self
     }
 }

@@ -4,21 +4,14 @@ enum SmallFile {
     /// The first bytes of a file, at most `limit` of them.
     static func read(_ path: Text, limit: Int = 4096) throws(Errno) -> Text {
         let file = try Descriptor.open(path, .readOnly)
-        var bytes = [UInt8](repeating: 0, count: limit)
-        var count = 0
-        var failure: Errno?
-        unsafe bytes.withUnsafeMutableBytes { buffer in
-            do throws(Errno) {
-                while count < limit {
-                    let part = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[count...])
-                    let more = try unsafe Transfer.read(file.number, into: part)
-                    if more == 0 { break }
-                    count += more
-                }
-            } catch { failure = error }
+        var bytes: [UInt8] = []
+        // What the kernel makes up has no size to go by.
+        var part = [UInt8](repeating: 0, count: min(limit, 4096))
+        while bytes.count < limit {
+            let count = try Transfer.read(file.number, into: &part)
+            if count == 0 { break }
+            bytes += part[..<min(count, limit - bytes.count)]
         }
-        if let failure { throw failure }
-        bytes.removeLast(limit - count)
         return Text(bytes: bytes)
     }
 

@@ -1,0 +1,42 @@
+# Stub domains: mini is the only program in them, their boot table says what they do. It comes with the kernel's
+# command line or in the initramfs; references, ports and the guest's kernel come from dom0, by the store.
+
+. /tests/stublibrary.sh
+
+# whole NAME TYPE INITRAMFS WORDS: a stub domain does all that there is to do.
+whole() {
+    stub "$@" || return 0
+    head -c 300000 /dev/urandom >/tmp/in
+    mini-grant share --domain "$domain" --in /tmp/in --publish "$data/in" --hold >/tmp/shared.in 2>&1 &
+    sharers=$!
+    mini-grant share --domain "$domain" --in /guests/demo --publish "$data/kernel" --hold >/tmp/shared.kernel 2>&1 &
+    sharers="$sharers $!"
+    head -c 303104 /dev/zero >/tmp/out
+    granter "$domain" /tmp/out && xenstore-write "$data/out" "$references"
+    awaits control && xenstore-write "$data/control" "$reference" "$data/control-port" "$port"
+    awaits bell && xenstore-write "$data/port" "$port"
+    until [ -s /tmp/shared.in ] && [ -s /tmp/shared.kernel ]; do sleep 0.05; done
+    check "$1: held grants notice nothing yet" "$(wc -l </tmp/control)" = 1
+    xenstore-write "$data/go" 1
+    gone
+    end_granters
+    # shellcheck disable=SC2086
+    kill $sharers && wait $sharers
+    check "$1: the domain powers off" "$reason" = 0
+    head -c 300000 /tmp/out >/tmp/part
+    check "$1: what it wrote back is what it was granted" "$(cmp /tmp/part /tmp/in 2>&1)" = ""
+    check "$1: its event arrives" "$(tail -n 1 /tmp/bell)" = "event 255"
+    check "$1: at its end byte and event of the grant it held" "$(tail -n 1 /tmp/control)" = "event 0"
+    said "$1: the guest whose kernel dom0 granted runs, its console is the domain's" \
+        "*running under mini-launch*" "Powering off." "mini-init: powering off"
+}
+
+line="$devices mini.on-error=poweroff mini.verbose mini.wait=\"store data/go value=1 deadline=60s\"
+ mini.grant=\"in 0 @data/in to=/run/in\" mini.grant=\"out 0 @data/out from=/run/in\"
+ mini.grant=\"control 0 @data/control write hold notify-byte=17 notify-port=@data/control-port\"
+ mini.notify=\"0 @data/port\" mini.run=\"mini-grant store set data/state taken\" mini.launch=\"--memory 8 @data/kernel\""
+
+for type in ${types:-pv pvh}; do
+    whole "stub-$type" "$type" stub.cpio "$line"
+    whole "stubtable-$type" "$type" stubtable.cpio ""
+done

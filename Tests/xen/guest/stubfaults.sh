@@ -1,0 +1,72 @@
+# Stub domains whose table cannot be carried out: a line says which statement and why, and what on-error= says is done.
+
+. /tests/stublibrary.sh
+at="mini-init: /proc/cmdline:1:*:"
+
+# A reference that does not exist; each action of on-error.
+for type in pv pvh; do
+    stub "absent-$type" "$type" stub.cpio "$devices mini.on-error=poweroff mini.grant=\"gone 0 8-9,16000 hold\""
+    gone
+    said "$type: a grant that does not exist is told by its number" "$at grant 8 of domain 0: *no*" "mini-init: powering off"
+    check "$type: on-error=poweroff" "$reason" = 0
+done
+stub reboot pv stub.cpio "$devices mini.on-error=reboot mini.launch=\"--memory 8 grant:0:16000\""
+gone
+said "a guest's kernel in a grant that does not exist" \
+    "mini-launch: cannot open \"grant:0:16000\": grant 16000 of domain 0: *" "$at \"mini-launch\" ended with code 1" "mini-init: rebooting"
+check "on-error=reboot" "$reason" = 1
+
+# One after the other, none the end. The page is for reading only.
+stub tries pv stub.cpio "$devices mini.on-error=poweroff mini.wait=\"store data/go deadline=60s\"
+ mini.try=\"grant page 0 @data/none hold\" mini.try=\"grant page 0 @data/words\" mini.try=\"grant page 0 @data/page write\"
+ mini.try=\"grant page 0 @data/page hold notify-port=4000\" mini.try=\"notify 0 @data/words\" mini.try=\"notify 0 4000\"
+ mini.try=\"wait event 0 @data/port deadline=700ms\" mini.try=\"launch --memory 8 @data/none\"
+ mini.try=\"launch --memory 8 @data/words\" mini.try=\"launch --memory 8 @data/page\"
+ mini.grant=\"page 0 @data/page to=/run/page\" mini.run=\"mini-grant store set data/state done\"
+ mini.wait=\"store data/never deadline=1s\" mini.run=\"mini-grant store set data/state never\""
+head -c 4096 /dev/urandom >/tmp/page
+granter "$domain" /tmp/page readonly
+awaits bell
+xenstore-write "$data/page" "$references" "$data/words" "no number" "$data/port" "$port" "$data/go" 1
+gone
+end_granters
+said "each statement that fails is told with its place and why, and with try the next one follows" \
+    "$at cannot read \"data/none\": no such entry (ENOENT)" \
+    "$at \"no number\", which the store has at \"data/words\", is no number" \
+    "$at grant $references of domain 0: granted for reading only" \
+    "$at Xen does not bind event port 4000 of domain 0: *" \
+    "$at \"no number\", which the store has at \"data/words\", is no number" \
+    "$at Xen does not bind event port 4000 of domain 0: *" \
+    "$at no event has come in time" \
+    "mini-launch: cannot open \"@data/none\": cannot read \"data/none\": no such entry (ENOENT)" \
+    "mini-launch: cannot open \"@data/words\": \"0:no number\" is not DOMAIN:REFERENCES or DOMAIN:REFERENCES:LENGTH" \
+    "mini-launch: *" "$at \"mini-launch\" ended with code 3" \
+    "$at \"data/never\" was not so in time" "mini-init: powering off"
+check "an event that dom0 never sends ends a wait at its deadline, and dom0 has heard that it began" "$reason $(tail -n 1 /tmp/bell)" = "0 event 255"
+
+# The store itself stops answering. The domain has rung when it has what it needs of it.
+stub mute pv stub.cpio "$devices mini.on-error=poweroff mini.wait=\"store data/port deadline=60s\" mini.notify=\"0 @data/port\"
+ mini.try=\"wait file /none deadline=3s\" mini.grant=\"page 0 @data/page hold deadline=2s\""
+awaits bell
+xenstore-write "$data/page" 8 "$data/port" "$port"
+wait $!
+killall -STOP xenstored
+sleep 9
+killall -CONT xenstored
+gone
+said "a store that does not answer: a grant's deadline counts for it, too" \
+    "$at the store did not answer in time" "mini-init: powering off"
+check "and the domain has powered off" "$reason" = 0
+
+# A domain that waits for what never comes is still asked to power off by `xl shutdown`, and does so in order.
+stub asked pv stub.cpio "$devices mini.set=\"/proc/sys/kernel/poweroff_cmd /init mini-init poweroff\" mini.on-error=reboot
+ mini.wait=\"store data/page deadline=60s\" mini.grant=\"page 0 @data/page hold notify-byte=17 notify-port=@data/port\"
+ mini.run=\"mini-grant store set data/state waiting\" mini.wait=\"store data/never deadline=600s\""
+awaits control
+xenstore-write "$data/port" "$port" "$data/page" "$reference"
+mini-grant store wait --value waiting --deadline 60 "$data/state" >/dev/null
+xl shutdown asked >/dev/null 2>&1
+gone
+wait
+said "xl shutdown is answered while a statement waits" "mini-init: powering off"
+check "and what was held is given back" "$reason $(tail -n 1 /tmp/control)" = "0 event 0"

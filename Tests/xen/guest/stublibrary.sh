@@ -1,0 +1,49 @@
+# What the parts with stub domains are written with: domains in which mini is the only program, or at least process 1.
+
+devices="mini.load=/xen-gntdev.ko mini.load=/xen-evtchn.ko"
+
+# stub NAME TYPE INITRAMFS WORDS: makes a stub domain; sets $domain. What it says goes to /tmp/guest-NAME.log.
+stub() {
+    name=$1 words=$(echo "$4" | tr -d '\n')
+    # What a PV domain takes.
+    [ "$2 $((${#words} < 950))" != "pv 0" ] || fail "$1 fits on a command line" "${#words}"
+    cat >/tmp/stub.cfg <<END
+name = "$1"
+type = "$2"
+kernel = "/guests/vmlinux"
+ramdisk = "/guests/$3"
+memory = ${memory:-96}
+on_reboot = "destroy"
+extra = 'console=hvc0 quiet panic=-1 $words'
+END
+    xl create -q /tmp/stub.cfg >/tmp/create 2>&1 || { fail "$1 starts" "$(tr '\n' ' ' </tmp/create)" && return 1; }
+    domain=$(xl domid "$1") data=/local/domain/$domain/data
+}
+
+# gone: waits until the stub domain has ended; sets $reason to Xen's for it: 0 for off, 1 for a reboot, 3 for a crash.
+gone() {
+    local tries=0
+    while xl domid "$name" >/dev/null 2>&1 && [ $tries -lt 600 ]; do sleep 0.2 && tries=$((tries + 1)); done
+    reason=$(sed -n 's/.*has shut down, reason code \([0-9]*\).*/\1/p' "/var/log/xen/xl-$name.log")
+    xl destroy "$name" 2>/dev/null
+}
+
+# said NAME LINE...: these were on the stub domain's console, in this order (shell patterns).
+said() {
+    local what=$1 line
+    shift
+    tr -d '\r' <"/tmp/guest-$name.log" >/tmp/said
+    while read -r line; do
+        # shellcheck disable=SC2254
+        case $line in $1) shift && [ $# -gt 0 ] || break ;; esac
+    done </tmp/said
+    if [ $# = 0 ]; then pass "$what"; else fail "$what" "not said: $1; but: $(tail -n 12 /tmp/said | tr '\n' '|')"; fi
+}
+
+# awaits NAME: a page of dom0's and a port, as `grants await` has them; what came of them goes to /tmp/NAME.
+awaits() {
+    rm -f "/tmp/$1"
+    grants await "$domain" 17 60 >"/tmp/$1" &
+    until [ -s "/tmp/$1" ]; do sleep 0.05; done
+    read -r reference port <"/tmp/$1"
+}
