@@ -124,7 +124,7 @@ final class Vchan {
     var space: UInt32? { view.space }
     var ready: UInt32? { view.ready }
     var untaken: UInt32 { view.untaken }
-    var ringSize: Int { view.ringSize }
+    var ringSizes: (sending: Int, receiving: Int) { view.ringSizes }
 
     func ask(for notice: VchanView.Notice) { view.ask(for: notice) }
 

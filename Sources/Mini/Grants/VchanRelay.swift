@@ -62,6 +62,12 @@ final class LocalStreams {
         self.socket = socket
     }
 
+    /// Lets pipes hold as much as the rings, so that one read or write can move so much.
+    func widen(input: Int, output: Int) {
+        if ownInput != nil { Descriptor.widenPipe(self.input, to: input) }
+        if ownOutput != nil { Descriptor.widenPipe(self.output, to: output) }
+    }
+
     /// Lets whoever reads the output see its end.
     func endOutput() {
         if socket != nil {
@@ -104,7 +110,9 @@ struct VchanRelay {
         self.signals = signals
         self.linger = linger
         machine = VchanMachine(vchan.role)
-        ahead = vchan.ringSize < VchanReadAhead.size ? try VchanReadAhead() : nil
+        let (sending, receiving) = vchan.ringSizes
+        local.widen(input: sending, output: receiving)
+        ahead = sending < VchanReadAhead.size ? try VchanReadAhead() : nil
         awaited = PollSet([
             Poll.Interest(vchan.descriptor), Poll.Interest(signals.descriptor),
             Poll.Interest(-1), Poll.Interest(-1),

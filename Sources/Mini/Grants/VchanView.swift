@@ -159,8 +159,8 @@ struct VchanView {
     /// How many bytes the other end has not read yet.
     var untaken: UInt32 { space.map { sending.size - $0 } ?? sending.size }
 
-    /// How many bytes fit into the ring that we send through.
-    var ringSize: Int { sendingRing.count }
+    /// In bytes.
+    var ringSizes: (sending: Int, receiving: Int) { (sendingRing.count, receivingRing.count) }
 
     /// Room for the next bytes that are sent.
     func room(_ space: UInt32) -> SharedRun { run(sendingRing, sending.spans(space)) }

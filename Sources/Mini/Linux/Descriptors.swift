@@ -19,6 +19,13 @@ struct Descriptor: ~Copyable {
         try? open("/proc/self/fd/\(number)", mode)
     }
 
+    /// Lets a pipe hold more, if it is one and the kernel allows that. Source: fcntl(2), F_SETPIPE_SZ.
+    static func widenPipe(_ number: Int32, to bytes: Int) {
+        guard let now = try? SystemCall.make(.fileControl, Int(number), 1032), now < bytes
+        else { return }
+        _ = try? SystemCall.make(.fileControl, Int(number), 1031, bytes)
+    }
+
     /// How a file is opened. Source: asm-generic/fcntl.h.
     struct OpenMode: RawRepresentable {
         let rawValue: Int
