@@ -6,12 +6,13 @@ root=$PWD
 # shellcheck source=Tests/xen/machine.sh
 source Tests/xen/machine.sh
 
-# microseconds NANOSECONDS
-microseconds() { awk -v n="$1" 'BEGIN { printf "%.1f", n / 1000 }'; }
+# thousandth NUMBER: nanoseconds as microseconds, KB as MB.
+thousandth() { awk -v n="$1" 'BEGIN { printf "%.1f", n / 1000 }'; }
 
 # xen_row NAME OURS THEIRS: one BENCH line of Tests/xen/guest/bench.sh as a row of the table.
 xen_row() {
-    local words ours=$2 theirs=$3
+    local words ours=$2 theirs=$3 ratio
+    ratio=$(ratio "$3" "$2")
     case $1 in
     map1) words="map + touch + unmap of 1 page, us" ;;
     map32) words="map + touch + unmap of 32 pages, us" ;;
@@ -20,10 +21,15 @@ xen_row() {
     process) words="mini-grant map --out of 1 page, whole process, ms" ;;
     share-map) words="16 MiB share into a file, map, ms" ;;
     share-copy) words="16 MiB share into a file, copy, ms" ;;
+    vchan-in-*) words="pipe to libxenvchan, rings of ${1##*-}, MB/s" ;;
+    vchan-out-*) words="pipe from libxenvchan, rings of ${1##*-}, MB/s" ;;
     *) words=$1 ;;
     esac
-    case $1 in map* | copy*) ours=$(microseconds "$2") theirs=$(microseconds "$3") ;; esac
-    row "$words" "$ours" "$theirs" "$(ratio "$3" "$2")"
+    case $1 in
+    map* | copy*) ours=$(thousandth "$2") theirs=$(thousandth "$3") ;;
+    vchan*) ours=$(thousandth "$2") theirs=$(thousandth "$3") ratio=$(ratio "$2" "$3") ;;
+    esac
+    row "$words" "$ours" "$theirs" "$ratio"
 }
 
 if xen_make; then
@@ -33,8 +39,8 @@ if xen_make; then
         BENCH) xen_row "$name" "$ours" "$theirs" ;;
         FAIL) echo "$mark $name $ours $theirs" ;;
         esac
-    done < <(xen_boot 1200 tests=bench </dev/null 2>&1 | tee "$xen/console.log")
-    grep -q '^END bench' "$xen/console.log" || echo "SKIP  the rest of the figures on Xen: see out/xen/console.log"
+    done < <(xen_boot 1200 tests=${BENCH_PARTS:-bench+throughput} </dev/null 2>&1 | tee "$xen/console.log")
+    grep -q '^END throughput' "$xen/console.log" || echo "SKIP  the rest of the figures on Xen: see out/xen/console.log"
 else
     echo "SKIP  figures on a real Xen: $xen_missing"
 fi

@@ -10,7 +10,7 @@ enum GrantCopyCommand {
     }
 
     /// What is copied at a time.
-    private static let most = 256 * PageCount.pageSize
+    private static let most = GntDev.mostAtOnce * PageCount.pageSize
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         var settings = GrantSettings()

@@ -7,7 +7,7 @@ struct PipeChoices {
     var socket: Text?
     /// Whether to listen on the socket or to connect to it; nil for what is usual for the role.
     var listens: Bool?
-    var ringBytes = 65536
+    var ringBytes = 131072
     var patience: Nanoseconds?
     var linger: Nanoseconds?
     var reconnects = false
@@ -50,7 +50,7 @@ enum GrantPipe {
                     settings.pipe.linger = try GrantSettings.seconds("--linger", word)
                 }),
             Choice(
-                name: "--ring", argument: "BYTES", help: "the least size of each ring (65536)",
+                name: "--ring", argument: "BYTES", help: "the least size of each ring (131072)",
                 apply: { (settings, word) throws(CommandError) in
                     guard let bytes = word.number, bytes > 0, bytes <= 1 << 20 else {
                         throw .badArgument(

@@ -60,8 +60,7 @@ final class GntDev {
                 var words: [UInt32] = [0, 0, 0, 0]
                 try Control.call(number, Request.map, words: &words)
             case .copying:
-                var none: [mini_copy_segment] = []
-                try copy(&none)
+                try unsafe copy(UnsafeMutableBufferPointer(start: nil, count: 0))
             case .sharedBuffers: try waitForRelease(ofBuffer: -1, Nanoseconds(count: 0))
             }
             return true
@@ -137,20 +136,13 @@ final class GntDev {
     // MARK: Copying
 
     /// GRANT_COPY: Xen copies, nothing is mapped.
-    /// - Returns: each segment's status is in the segment.
+    /// - Parameter segments: each gets its status.
     /// - Throws: ENOTTY on kernels that do not know it, EINVAL for a segment that leaves its
     ///   page; the statuses mean nothing then.
-    func copy(_ segments: inout [mini_copy_segment]) throws(Errno) {
-        var result: Result<Int, Errno> = .failure(.invalid)
-        let number = number
-        unsafe segments.withUnsafeMutableBufferPointer { buffer in
-            var request = mini_gntdev_copy()
-            request.count = UInt32(buffer.count)
-            request.segments = UInt(bitPattern: buffer.baseAddress)
-            do throws(Errno) {
-                result = .success(try Control.call(number, Request.copy, &request))
-            } catch { result = .failure(error) }
-        }
-        _ = try result.get()
+    func copy(_ segments: UnsafeMutableBufferPointer<mini_copy_segment>) throws(Errno) {
+        var request = mini_gntdev_copy()
+        request.count = UInt32(segments.count)
+        request.segments = UInt(bitPattern: segments.baseAddress)
+        try Control.call(number, Request.copy, &request)
     }
 }

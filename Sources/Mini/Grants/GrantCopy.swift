@@ -42,27 +42,56 @@ extension GntDev {
         _ bytes: UnsafeMutableRawBufferPointer
     ) throws(GrantError) {
         precondition(offset >= 0 && offset + bytes.count <= grants.pages.bytes)
-        var segments: [mini_copy_segment] = []
         var done = 0
         while done < bytes.count {
             let inPage = (offset + done) % PageCount.pageSize
-            let length = min(PageCount.pageSize - inPage, bytes.count - done)
-            let reference = grants.references[(offset + done) / PageCount.pageSize]
-            segments.append(
-                direction.segment(
-                    CopyPlace(reference, of: grants.domain, offset: inPage),
-                    CopyPlace(address: UInt(bitPattern: bytes.baseAddress) + UInt(done)),
-                    length: length))
-            done += length
+            let count = min(bytes.count - done, Self.mostAtOnce * PageCount.pageSize - inPage)
+            let part = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[done..<done + count])
+            try unsafe copyAtOnce(direction, grants, at: offset + done, part)
+            done += count
         }
-        do throws(Errno) { try copy(&segments) } catch {
-            if error == .notATerminal { throw .notOffered("GRANT_COPY", device: Self.path) }
-            throw failure("copy", grants, error)
+    }
+
+    /// How many pages one request copies: their segments take 6 KiB of stack.
+    static let mostAtOnce = 256
+
+    private func copyAtOnce(
+        _ direction: CopyDirection, _ grants: GrantList, at offset: Int,
+        _ bytes: UnsafeMutableRawBufferPointer
+    ) throws(GrantError) {
+        let first = offset / PageCount.pageSize
+        let end = (offset + bytes.count - 1) / PageCount.pageSize + 1
+        var failure: GrantError?
+        unsafe withUnsafeTemporaryAllocation(
+            of: mini_copy_segment.self, capacity: end - first
+        ) { segments in
+            var inPage = offset % PageCount.pageSize
+            var address = UInt(bitPattern: bytes.baseAddress)
+            var rest = bytes.count
+            for index in 0..<end - first {
+                let length = min(PageCount.pageSize - inPage, rest)
+                let granted = CopyPlace(
+                    grants.references[first + index], of: grants.domain, offset: inPage)
+                unsafe segments.initializeElement(
+                    at: index,
+                    to: direction.segment(granted, CopyPlace(address: address), length: length))
+                address += UInt(length)
+                rest -= length
+                inPage = 0
+            }
+            do throws(Errno) { try unsafe copy(segments) } catch {
+                failure =
+                    error == .notATerminal
+                    ? .notOffered("GRANT_COPY", device: Self.path) : self.failure("copy", grants, error)
+                return
+            }
+            for index in 0..<segments.count where unsafe segments[index].status != 0 {
+                failure = unsafe .grant(
+                    grants.references[first + index], of: grants.domain,
+                    GrantStatus(rawValue: segments[index].status))
+                return
+            }
         }
-        if let index = segments.firstIndex(where: { $0.status != 0 }) {
-            throw .grant(
-                grants.references[offset / PageCount.pageSize + index], of: grants.domain,
-                GrantStatus(rawValue: segments[index].status))
-        }
+        if let failure { throw failure }
     }
 }

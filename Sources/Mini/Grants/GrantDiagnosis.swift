@@ -28,7 +28,7 @@ extension GntDev {
                 CopyDirection.fromGrants.segment(
                     CopyPlace($0, of: grants.domain, offset: 0), here, length: 1)
             }
-            try? copy(&segments)
+            unsafe segments.withUnsafeMutableBufferPointer { try? unsafe copy($0) }
             return segments.firstIndex { $0.status != 0 }.map {
                 .grant(
                     grants.references[$0], of: grants.domain,

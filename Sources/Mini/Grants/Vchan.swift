@@ -124,6 +124,7 @@ final class Vchan {
     var space: UInt32? { view.space }
     var ready: UInt32? { view.ready }
     var untaken: UInt32 { view.untaken }
+    var ringSizes: (sending: Int, receiving: Int) { view.ringSizes }
 
     func ask(for notice: VchanView.Notice) { view.ask(for: notice) }
 
@@ -151,14 +152,23 @@ final class Vchan {
         return count
     }
 
+    /// Copies bytes into the ring, as many as it takes.
+    /// - Returns: how many that was.
+    func send(_ bytes: UnsafeRawBufferPointer, space: UInt32) throws(GrantError) -> Int {
+        let count = unsafe view.room(space).copy(bytes)
+        if view.send(count) { try channel.notify() }
+        return count
+    }
+
+    enum Reception { case moved, notNow, closed }
+
     /// Writes from the ring to a file.
     /// - Parameter most: how many bytes the file takes without waiting.
-    /// - Returns: false if nobody reads the file any more.
+    /// - Returns: `.closed` if nobody reads the file any more.
     func receive(
         to descriptor: Int32, name: Text, ready: UInt32, most: Int
-    ) throws(GrantError) -> Bool {
-        let piece = view.arrived(ready)
-        let part = piece[0..<min(piece.count, most)]
+    ) throws(GrantError) -> Reception {
+        let part = view.arrived(ready).prefix(most)
         var isClosed = false
         let count = try Self.transfer("write to", name) { () throws(Errno) -> Int in
             do throws(Errno) { return try part.write(to: descriptor) } catch {
@@ -167,10 +177,11 @@ final class Vchan {
             }
         }
         if let count, view.consume(count) { try channel.notify() }
-        return !isClosed
+        return isClosed ? .closed : count == nil ? .notNow : .moved
     }
 
-    private static func transfer(
+    /// - Returns: nil for EAGAIN.
+    static func transfer(
         _ action: Text, _ name: Text, _ body: () throws(Errno) -> Int
     ) throws(GrantError) -> Int? {
         do throws(Errno) { return try body() } catch {

@@ -8,12 +8,16 @@ final class LocalStreams {
     private(set) var output: Int32
     let inputName: Text
     let outputName: Text
-    /// The most bytes that one write is given, so that it never waits.
-    let most: Int
+    /// Whether reading and writing never wait: what cannot be done at once is EAGAIN.
+    let inputNeverWaits: Bool
+    let outputNeverWaits: Bool
     private let socket: StreamSocket?
+    private var ownInput: Descriptor?
     private var ownOutput: Descriptor?
     private let keepsOutput: Bool
 
+    /// The most bytes that one write is given, so that it does not wait when the output is ready.
+    var most: Int { outputNeverWaits ? .max : Self.least }
     /// POSIX promises that a pipe which takes anything takes this much without waiting.
     private static let least = 4096
 
@@ -26,16 +30,24 @@ final class LocalStreams {
     private init(keepsOutput: Bool) {
         self.keepsOutput = keepsOutput
         let output: Int32 = 1
-        let isRegular = (try? FileStatus.of(output))?.kind == .regular
         // A file does not wait, and opened once more would begin at its start.
-        ownOutput = isRegular ? nil : Descriptor.neverWaiting(output)
+        let isFile = Self.kind(of: output) == .regular
+        ownOutput = isFile ? nil : Descriptor.neverWaiting(output, .writeOnlyNow)
         let own = ownOutput?.number
-        most = isRegular || own != nil ? .max : Self.least
+        outputNeverWaits = isFile || own != nil
         self.output = own ?? output
-        input = 0
+        let inputKind = Self.kind(of: 0)
+        ownInput = inputKind == .pipe ? Descriptor.neverWaiting(0, .readOnlyNow) : nil
+        let ownIn = ownInput?.number
+        inputNeverWaits = inputKind == .regular || ownIn != nil
+        input = ownIn ?? 0
         socket = nil
         inputName = "standard input"
         outputName = "standard output"
+    }
+
+    private static func kind(of number: Int32) -> FileStatus.Kind? {
+        (try? FileStatus.of(number))?.kind
     }
 
     init(_ socket: StreamSocket, name: Text) {
@@ -43,9 +55,17 @@ final class LocalStreams {
         output = socket.number
         inputName = name
         outputName = name
-        most = .max
+        inputNeverWaits = true
+        outputNeverWaits = true
         keepsOutput = false
+        ownInput = nil
         self.socket = socket
+    }
+
+    /// Lets pipes hold as much as the rings, so that one read or write can move so much.
+    func widen(input: Int, output: Int) {
+        if ownInput != nil { Descriptor.widenPipe(self.input, to: input) }
+        if ownOutput != nil { Descriptor.widenPipe(self.output, to: output) }
     }
 
     /// Lets whoever reads the output see its end.
@@ -71,14 +91,36 @@ struct VchanRelay {
     private var machine: VchanMachine
     private var outcome: VchanOutcome?
     private var patience = Deadline.never
+    /// Nil with a ring that takes all that one read gives.
+    private var ahead: VchanReadAhead?
+    /// What the last wait said, or reading and writing since. What might wait is asked about each time.
+    private var isInputReady = false
+    private var isOutputReady = false
+    /// How often bytes were moved since the last wait: signals want to be seen, too.
+    private var moves = 0
+    private static let mostMoves = 16
+    /// An event, a signal, input, output.
+    private var awaited: PollSet
 
-    init(_ vchan: Vchan, _ local: LocalStreams, _ signals: PipeSignals, linger: Nanoseconds?) {
+    init(
+        _ vchan: Vchan, _ local: LocalStreams, _ signals: PipeSignals, linger: Nanoseconds?
+    ) throws(GrantError) {
         self.vchan = vchan
         self.local = local
         self.signals = signals
         self.linger = linger
         machine = VchanMachine(vchan.role)
+        let (sending, receiving) = vchan.ringSizes
+        local.widen(input: sending, output: receiving)
+        ahead = sending < VchanReadAhead.size ? try VchanReadAhead() : nil
+        awaited = PollSet([
+            Poll.Interest(vchan.descriptor), Poll.Interest(signals.descriptor),
+            Poll.Interest(-1), Poll.Interest(-1),
+        ])
     }
+
+    /// How many bytes of ours the other end has not taken.
+    private var untaken: UInt32 { vchan.untaken + UInt32(ahead?.count ?? 0) }
 
     /// Moves bytes until the pipe ends.
     mutating func run() throws(GrantError) -> VchanOutcome {
@@ -110,7 +152,7 @@ struct VchanRelay {
         switch presence {
         case .notYet: break
         case .here: try handle(.peerCame)
-        case .gone: try handle(.peerLeft(untaken: vchan.untaken))
+        case .gone: try handle(.peerLeft(untaken: untaken))
         }
         if ready == 0 {
             if machine.isDraining { try handle(.drained) }
@@ -124,39 +166,59 @@ struct VchanRelay {
         if machine.isFinishing && vchan.untaken == 0 { try handle(.taken) }
     }
 
-    /// Waits until something can be done, and does it.
+    /// Does what can be done, or waits until something can.
     private mutating func step() throws(GrantError) {
         guard let ready = vchan.ready, let space = vchan.space else { return try handle(.broken) }
         let sends = machine.readsInput && space > 0
         let receives = machine.writesOutput && ready > 0
+        let canReceive = receives && isOutputReady
+        let canSend = sends && (isInputReady || (ahead?.count ?? 0) > 0)
+        if (canReceive || canSend) && moves < Self.mostMoves {
+            moves += 1
+            if canReceive { try receive(ready) }
+            if canSend { try send(space) }
+            return
+        }
         if !receives { vchan.ask(for: .written) }
         if !sends { vchan.ask(for: .read) }
         // It may have happened while we asked.
         if !receives && vchan.ready != ready || !sends && vchan.space != space { return }
 
-        let isReady = try PipeSignals.wait(
-            [
-                Poll.Interest(vchan.descriptor), Poll.Interest(signals.descriptor),
-                Poll.Interest(sends ? local.input : -1),
-                Poll.Interest(local.output, receives ? .writable : .closed),
-            ], patience.remaining)
-        if isReady[0] { try vchan.takeEvent() }
-        if isReady[1], let signal = try signals.next() { return try handle(.stopped(signal)) }
-        if isReady[3] { try receive(receives ? ready : 0) }
-        if isReady[2] { try send(space) }
+        awaited.change(2, to: Poll.Interest(sends ? local.input : -1))
+        awaited.change(3, to: Poll.Interest(local.output, receives ? .writable : .closed))
+        let isBusy = canReceive || canSend
+        do throws(Errno) {
+            try awaited.wait(timeout: isBusy ? Nanoseconds(count: 0) : patience.remaining)
+        } catch { throw .system("wait", error) }
+        moves = 0
+        if awaited.isReady(0) { try vchan.takeEvent() }
+        if awaited.isReady(1), let signal = try signals.next() {
+            return try handle(.stopped(signal))
+        }
+        if awaited.isReady(2) { isInputReady = true }
+        if awaited.isReady(3) {
+            // Ready although there is nothing to write: it was closed.
+            guard receives else { return try handle(.outputClosed) }
+            isOutputReady = true
+        }
     }
 
     private mutating func send(_ space: UInt32) throws(GrantError) {
-        let count = try vchan.send(from: local.input, name: local.inputName, space: space)
+        if let ahead, ahead.count > 0 { return try ahead.send(to: vchan, space: space) }
+        let (input, name) = (local.input, local.inputName)
+        let count =
+            ahead == nil
+            ? try vchan.send(from: input, name: name, space: space)
+            : try ahead?.fill(from: input, name: name)
+        isInputReady = local.inputNeverWaits && count != nil
         if count == 0 { try handle(.inputEnded) }
     }
 
     private mutating func receive(_ ready: UInt32) throws(GrantError) {
-        // Ready although there is nothing to write: it was closed.
-        guard ready > 0 else { return try handle(.outputClosed) }
-        let isOpen = try vchan.receive(
+        let result = try vchan.receive(
             to: local.output, name: local.outputName, ready: ready, most: local.most)
-        if !isOpen { try handle(.outputClosed) }
+        isOutputReady = local.outputNeverWaits && result == .moved
+        if result == .closed { try handle(.outputClosed) }
     }
 }
 

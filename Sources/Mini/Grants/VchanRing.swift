@@ -107,10 +107,11 @@ struct VchanFlow {
         return isWriting ? size - used : used
     }
 
-    /// Where in the ring the next bytes are, up to its end.
-    func span(_ available: UInt32) -> Range<Int> {
+    /// Where in the ring the next bytes are: up to its end, and from its start on.
+    func spans(_ available: UInt32) -> (first: Range<Int>, second: Range<Int>) {
         let start = index & (size - 1)
-        return Int(start)..<Int(start + min(available, size - start))
+        let first = min(available, size - start)
+        return (Int(start)..<Int(start + first), 0..<Int(available - first))
     }
 
     /// We wrote or read so many bytes, of those that were available.

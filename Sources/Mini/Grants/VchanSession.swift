@@ -137,7 +137,7 @@ final class VchanSession {
     // MARK: Both
 
     private func relay(_ vchan: Vchan, _ local: LocalStreams) throws(GrantError) -> VchanOutcome {
-        var relay = VchanRelay(vchan, local, signals, linger: plan.linger)
+        var relay = try VchanRelay(vchan, local, signals, linger: plan.linger)
         return try relay.run()
     }
 

@@ -159,11 +159,20 @@ struct VchanView {
     /// How many bytes the other end has not read yet.
     var untaken: UInt32 { space.map { sending.size - $0 } ?? sending.size }
 
-    /// Room for the next bytes that are sent, in one piece.
-    func room(_ space: UInt32) -> SharedMemory { sendingRing[sending.span(space)] }
+    /// In bytes.
+    var ringSizes: (sending: Int, receiving: Int) { (sendingRing.count, receivingRing.count) }
 
-    /// The next bytes that have come, in one piece.
-    func arrived(_ ready: UInt32) -> SharedMemory { receivingRing[receiving.span(ready)] }
+    /// Room for the next bytes that are sent.
+    func room(_ space: UInt32) -> SharedRun { run(sendingRing, sending.spans(space)) }
+
+    /// The next bytes that have come.
+    func arrived(_ ready: UInt32) -> SharedRun { run(receivingRing, receiving.spans(ready)) }
+
+    private func run(
+        _ ring: SharedMemory, _ spans: (first: Range<Int>, second: Range<Int>)
+    ) -> SharedRun {
+        SharedRun(first: ring[spans.first], second: ring[spans.second])
+    }
 
     /// Hands over what was put into the room.
     /// - Returns: true if the other end is to get an event.

@@ -12,10 +12,18 @@ struct Descriptor: ~Copyable {
 
     deinit { _ = try? SystemCall.make(.close, Int(number)) }
 
-    /// Waits for nothing in what it writes, whoever else has the same file open; nil where that
-    /// cannot be, as for sockets.
-    static func neverWaiting(_ number: Int32) -> Descriptor? {
-        try? open("/proc/self/fd/\(number)", .writeOnlyNow)
+    /// Opens what a descriptor is of once more, so that it waits for nothing, whoever else has the same
+    /// file open; nil where that cannot be, as for sockets.
+    /// - Parameter mode: `.readOnlyNow` or `.writeOnlyNow`.
+    static func neverWaiting(_ number: Int32, _ mode: OpenMode) -> Descriptor? {
+        try? open("/proc/self/fd/\(number)", mode)
+    }
+
+    /// Lets a pipe hold more, if it is one and the kernel allows that. Source: fcntl(2), F_SETPIPE_SZ.
+    static func widenPipe(_ number: Int32, to bytes: Int) {
+        guard let now = try? SystemCall.make(.fileControl, Int(number), 1032), now < bytes
+        else { return }
+        _ = try? SystemCall.make(.fileControl, Int(number), 1031, bytes)
     }
 
     /// How a file is opened. Source: asm-generic/fcntl.h.
@@ -47,6 +55,8 @@ struct Descriptor: ~Copyable {
         static let ownDirectory = OpenMode(rawValue: 0o2700000)
         /// For writing, never waiting: O_WRONLY | O_NONBLOCK | O_NOCTTY.
         static let writeOnlyNow = OpenMode(rawValue: 0o2104401)
+        /// The same for reading.
+        static let readOnlyNow = OpenMode(rawValue: 0o2104400)
 
         /// What may be done with a file that is made here, as far as the user's mask lets.
         private(set) var permissions = 0o666
@@ -118,7 +128,7 @@ struct FileIdentity: Equatable {
 
 /// What the kernel knows of a file.
 struct FileStatus: Equatable {
-    enum Kind { case regular, directory, block, other }
+    enum Kind { case regular, directory, block, pipe, other }
     let kind: Kind
     /// Size in bytes; 0 for what has none.
     let size: UInt64
@@ -156,6 +166,7 @@ struct FileStatus: Equatable {
             case 0o100000: .regular
             case 0o040000: .directory
             case 0o060000: .block
+            case 0o010000: .pipe
             default: .other
             }
         size = UInt64(max(0, status.size))

@@ -27,9 +27,25 @@ enum Poll {
     static func wait(
         _ interests: [Interest], timeout: Nanoseconds?
     ) throws(Errno) -> [Bool] {
-        var records = interests.map {
-            mini_pollfd(descriptor: $0.descriptor, events: $0.readiness.rawValue, returned: 0)
-        }
+        var set = PollSet(interests)
+        try set.wait(timeout: timeout)
+        return interests.indices.map { set.isReady($0) }
+    }
+}
+
+/// Descriptors that are waited for again and again, without new memory for each time.
+struct PollSet {
+    private var records: [mini_pollfd]
+
+    init(_ interests: [Poll.Interest]) { records = interests.map { $0.record } }
+
+    /// Awaits something else.
+    mutating func change(_ index: Int, to interest: Poll.Interest) {
+        records[index] = interest.record
+    }
+
+    /// As `Poll.wait`, whose answer `isReady` gives.
+    mutating func wait(timeout: Nanoseconds?) throws(Errno) {
         var failure: Errno?
         unsafe records.withUnsafeMutableBufferPointer { buffer in
             let address = Int(bitPattern: buffer.baseAddress)
@@ -46,8 +62,17 @@ enum Poll {
                 }
             } catch { failure = error }
         }
-        if let failure, failure != .interrupted { throw failure }
-        return records.map { failure == nil && $0.returned != 0 }
+        guard let failure else { return }
+        for index in records.indices { records[index].returned = 0 }
+        if failure != .interrupted { throw failure }
+    }
+
+    func isReady(_ index: Int) -> Bool { records[index].returned != 0 }
+}
+
+extension Poll.Interest {
+    fileprivate var record: mini_pollfd {
+        mini_pollfd(descriptor: descriptor, events: readiness.rawValue, returned: 0)
     }
 }
 

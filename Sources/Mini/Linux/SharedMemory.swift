@@ -44,15 +44,62 @@ import CShim
 
     func clear() { for offset in 0..<count { store8(offset, 0) } }
 
+    /// Copies bytes to its start, as many as it has room for.
+    func copy(_ source: UnsafeRawBufferPointer) {
+        unsafe bytes.copyMemory(from: UnsafeRawBufferPointer(rebasing: source.prefix(count)))
+    }
+
+    fileprivate func append(to vector: inout TransferVector) {
+        unsafe vector.append(UnsafeRawBufferPointer(bytes))
+    }
+    fileprivate func fill(from descriptor: Int32) throws(Errno) -> Int {
+        try unsafe Transfer.read(descriptor, into: bytes)
+    }
+    fileprivate func write(to descriptor: Int32) throws(Errno) -> Int {
+        try unsafe Transfer.write(descriptor, some: UnsafeRawBufferPointer(bytes))
+    }
+}
+
+/// Two parts of shared memory that are one run of bytes: what a ring has up to its end, and what goes on at
+/// its start.
+struct SharedRun {
+    let first: SharedMemory
+    let second: SharedMemory
+    var count: Int { first.count + second.count }
+
+    /// Its first bytes, at most all.
+    func prefix(_ most: Int) -> SharedRun {
+        let inFirst = min(most, first.count)
+        return SharedRun(
+            first: first[0..<inFirst], second: second[0..<min(most - inFirst, second.count)])
+    }
+
     /// Fills it from a file with what one read gives.
     /// - Returns: how many bytes that was; 0 at the end of the file.
     func fill(from descriptor: Int32) throws(Errno) -> Int {
-        try unsafe Transfer.read(descriptor, into: bytes)
+        if second.count == 0 { return try first.fill(from: descriptor) }
+        return try vector.transfer(.read, descriptor)
     }
 
     /// Writes it to a file, as far as one write goes.
     /// - Returns: how many bytes that was.
     func write(to descriptor: Int32) throws(Errno) -> Int {
-        try unsafe Transfer.write(descriptor, some: UnsafeRawBufferPointer(bytes))
+        if second.count == 0 { return try first.write(to: descriptor) }
+        return try vector.transfer(.write, descriptor)
+    }
+
+    /// Copies bytes into it.
+    /// - Returns: how many; it may have room for fewer.
+    func copy(_ source: UnsafeRawBufferPointer) -> Int {
+        unsafe first.copy(source)
+        unsafe second.copy(UnsafeRawBufferPointer(rebasing: source.dropFirst(first.count)))
+        return min(source.count, count)
+    }
+
+    private var vector: TransferVector {
+        var vector = TransferVector()
+        first.append(to: &vector)
+        second.append(to: &vector)
+        return vector
     }
 }

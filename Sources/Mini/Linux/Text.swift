@@ -22,11 +22,9 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
     /// The bytes up to a NUL.
     @inline(never)
     init(cString start: UnsafeRawPointer) {
-        var byte = unsafe start
-        while unsafe byte.load(as: UInt8.self) != 0 {
-            bytes.append(unsafe byte.load(as: UInt8.self))
-            unsafe byte += 1
-        }
+        var count = 0
+        while unsafe start.load(fromByteOffset: count, as: UInt8.self) != 0 { count += 1 }
+        bytes = unsafe Array(UnsafeRawBufferPointer(start: start, count: count))
     }
 
     @inline(never)
@@ -168,15 +166,18 @@ extension Text {
 
     /// The number that the whole text is, in decimal or in hexadecimal behind `0x`; nil if it
     /// is none, or more than 64 bits.
-    var number: UInt64? {
+    var number: UInt64? { Self.number(bytes.span) }
+
+    /// The same of a part of a text.
+    static func number(_ bytes: Span<UInt8>) -> UInt64? {
         let isHex =
             bytes.count > 2 && bytes[0] == UInt8(ascii: "0") && bytes[1] | 0x20 == UInt8(ascii: "x")
         guard !bytes.isEmpty else { return nil }
         var value: UInt64 = 0
-        for byte in bytes[(isHex ? 2 : 0)...] {
-            var digit = byte &- UInt8(ascii: "0")
+        for index in (isHex ? 2 : 0)..<bytes.count {
+            var digit = bytes[index] &- UInt8(ascii: "0")
             if digit > 9 {
-                let letter = (byte | 0x20) &- UInt8(ascii: "a")
+                let letter = (bytes[index] | 0x20) &- UInt8(ascii: "a")
                 guard isHex, letter < 6 else { return nil }
                 digit = letter + 10
             }

@@ -25,9 +25,13 @@ end_granters
 echo 8192 >/sys/module/xen_gntalloc/parameters/limit
 head -c 16777216 /dev/urandom >/tmp/pages
 granter 0 /tmp/pages
-theirs=$(measure 5 grants map 0 "$references" /tmp/copy | cut -d' ' -f1)
-for command in map copy; do
-    echo "BENCH share-$command $(measure 5 mini-grant $command --domain 0 --ref "$references" --out /tmp/copy | cut -d' ' -f1) $theirs"
-    cmp /tmp/pages /tmp/copy || fail "mini-grant $command of 16 MiB" "other bytes"
+least() { sort -n "$@" | head -n 1; }
+for turn in 1 2 3; do
+    measure 5 grants map 0 "$references" /tmp/copy | cut -d' ' -f1 >>/tmp/share.theirs
+    for command in map copy; do
+        measure 5 mini-grant $command --domain 0 --ref "$references" --out /tmp/copy | cut -d' ' -f1 >>/tmp/share.$command
+        cmp /tmp/pages /tmp/copy || fail "mini-grant $command of 16 MiB" "other bytes"
+    done
 done
+for command in map copy; do echo "BENCH share-$command $(least /tmp/share.$command) $(least /tmp/share.theirs)"; done
 end_granters

@@ -12,7 +12,7 @@ enum { page = 4096, most = 32 };
 
 static xengnttab_handle *handle;
 static uint32_t domain, references[most];
-static char buffer[most * page];
+_Alignas(page) static char buffer[most * page];
 
 static void must(int good, const char *what) {
     if (!good) perror(what), exit(1);

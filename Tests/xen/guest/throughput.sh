@@ -1,0 +1,45 @@
+# Measures how fast bytes go through a vchan in dom0: `in` from a pipe to a receiver on libxenvchan, `out` from a sender
+# on it to a pipe. The server's end is ours or libxenvchan's, in turns. Lines as in bench.sh, the most KB/s of each.
+
+# An input without an end.
+mkfifo /tmp/never
+
+# relay OURS-OR-THEIRS RING
+relay() {
+    case $1 in
+    ours) mini-grant pipe --server --domain 0 --path /bench/vchan --ring "$2" --linger 0 ;;
+    theirs) throughput server 0 /bench/vchan "$2" relay ;;
+    esac
+}
+
+# way OURS-OR-THEIRS in|out RING BYTES: prints KB/s.
+way() {
+    # A libxenvchan server leaves its entries behind, for the next client to trip over.
+    xenstore-rm /bench/vchan 2>/dev/null
+    case $2 in
+    in)
+        throughput pour "$4" | relay "$1" "$3" >/dev/null &
+        throughput client 0 /bench/vchan "$3" swallow
+        ;;
+    out)
+        throughput client 0 /bench/vchan "$3" pour "$4" &
+        relay "$1" "$3" <>/tmp/never | throughput swallow
+        ;;
+    esac >/tmp/way
+    wait
+    read -r arrived speed </tmp/way
+    [ "$arrived" = "$4" ] || fail "vchan $2, $1, ring of $3" "$arrived bytes of $4 arrived"
+    echo "$speed"
+}
+
+most() { sort -n "$@" | tail -n 1; }
+
+for choice in 1024:4000000 65536:64000000 131072:64000000; do
+    ring=${choice%:*}
+    for direction in in out; do
+        for turn in 1 2 3; do
+            for who in ours theirs; do way $who $direction "$ring" "${choice#*:}" >>/tmp/$who.$direction.$ring; done
+        done
+        echo "BENCH vchan-$direction-$ring $(most /tmp/ours.$direction.$ring) $(most /tmp/theirs.$direction.$ring)"
+    done
+done
