@@ -62,7 +62,7 @@ final class DeviceBus {
         var next: Nanoseconds?
         for network in networks
         where network.isWaiting || isTold
-            || ready.map({ $0.isReady(network.tap.descriptor) }) ?? false
+            || ready.map({ $0.isReady(descriptor: network.tap.descriptor) }) ?? false
         {
             let event: NetworkInput.Event =
                 !network.isWaiting ? .readable : alarm ? .alarm : .guestRan

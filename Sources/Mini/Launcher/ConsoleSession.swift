@@ -138,13 +138,15 @@ final class ConsoleSession {
     func serve(
         _ guest: any ConsoleGuest, _ ready: PollSet
     ) throws(LauncherError) -> LaunchOutcome? {
-        if ready.isReady(signals.descriptor), let outcome = try takeSignals() { return outcome }
+        if ready.isReady(descriptor: signals.descriptor), let outcome = try takeSignals() {
+            return outcome
+        }
         if isAlarmDue {
             isAlarmDue = false
             if let outcome = try handle(.alarm, guest) { return outcome }
         }
         // A signal can have taken the terminal away meanwhile.
-        guard isReadingInput && ready.isReady(Self.input) else { return nil }
+        guard isReadingInput && ready.isReady(descriptor: Self.input) else { return nil }
         return try handle(.readable, guest)
     }
 

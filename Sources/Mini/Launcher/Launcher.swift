@@ -46,7 +46,7 @@ final class Launcher {
     private var links: [NetworkLink] = []
     private var guest: DeviceBus?
     /// What ends a run of the guest, and which of it has come; made anew when it changes.
-    private var attention = PollSet([])
+    private var attention = PollSet()
     private var isInputWatched: Bool?
     private var watchedNetworks: UInt32 = 0
     private var isWarned = false
@@ -259,7 +259,7 @@ final class Launcher {
         guard isInput != isInputWatched || networks != watchedNetworks else { return }
         (isInputWatched, watchedNetworks) = (isInput, networks)
         let descriptors = session.watched + guest.watched
-        attention = PollSet(descriptors)
+        attention = PollSet(descriptors.map { Poll.Interest($0) })
         guest.device.watch(descriptors)
     }
 

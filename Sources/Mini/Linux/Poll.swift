@@ -37,7 +37,7 @@ enum Poll {
 struct PollSet {
     private var records: [mini_pollfd]
 
-    init(_ interests: [Poll.Interest]) { records = interests.map { $0.record } }
+    init(_ interests: [Poll.Interest] = []) { records = interests.map { $0.record } }
 
     /// Awaits something else.
     mutating func change(_ index: Int, to interest: Poll.Interest) {
@@ -67,45 +67,19 @@ struct PollSet {
         if failure != .interrupted { throw failure }
     }
 
+    /// Looks at all of them in one call, without sleeping.
+    mutating func look() throws(Errno) { try wait(timeout: .milliseconds(0)) }
+
     func isReady(_ index: Int) -> Bool { records[index].returned != 0 }
+
+    /// True if it is one of them, and was ready.
+    func isReady(descriptor: Int32) -> Bool {
+        records.contains { $0.descriptor == descriptor && $0.returned != 0 }
+    }
 }
 
 extension Poll.Interest {
     fileprivate var record: mini_pollfd {
         mini_pollfd(descriptor: descriptor, events: readiness.rawValue, returned: 0)
-    }
-}
-
-/// Descriptors that are looked at again and again.
-struct PollSet {
-    private var records: [mini_pollfd]
-
-    init(_ descriptors: [Int32]) {
-        records = descriptors.map {
-            mini_pollfd(
-                descriptor: $0, events: Poll.Readiness.readable.rawValue, returned: 0)
-        }
-    }
-
-    /// Looks at all of them in one call, without sleeping.
-    mutating func look() throws(Errno) {
-        var none = mini_timespec()
-        var failure: Errno?
-        for index in records.indices { records[index].returned = 0 }
-        unsafe records.withUnsafeMutableBufferPointer { buffer in
-            let address = Int(bitPattern: buffer.baseAddress)
-            do throws(Errno) {
-                _ = try withKernel(&none) { (limit) throws(Errno) in
-                    try SystemCall.make(.poll, address, buffer.count, limit)
-                }
-            } catch { failure = error }
-        }
-        if let failure, failure != .interrupted { throw failure }
-    }
-
-    /// True if it is one of them, and something was there to be read, or an error, when they were
-    /// looked at.
-    func isReady(_ descriptor: Int32) -> Bool {
-        records.contains { $0.descriptor == descriptor && $0.returned != 0 }
     }
 }

@@ -86,7 +86,7 @@ final class Tap {
                 .control, Int(device.number), Request.setInterface, address)
         }
         guard let given = InterfaceName(of: request) else { throw .invalid }
-        arrival = PollSet([device.number])
+        arrival = PollSet([Poll.Interest(device.number)])
         file = device
         self.name = given
     }
@@ -94,7 +94,7 @@ final class Tap {
     /// True if a frame waits, or the tap is gone.
     var hasFrame: Bool {
         do throws(Errno) { try arrival.look() } catch { return true }
-        return arrival.isReady(descriptor)
+        return arrival.isReady(0)
     }
 
     /// Reads a frame into nothing.
