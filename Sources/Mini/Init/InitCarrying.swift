@@ -12,32 +12,15 @@ extension Init {
         }
         do throws(InitError) {
             switch statement.request {
-            case .load(let file, let parameters):
-                return try beside(statement) { () throws(InitError) in
-                    try InitStatements.load(file, parameters)
-                }
             case .set(let file, let value): try InitStatements.set(file, value)
-            case .mount(let request):
-                return try beside(statement) { () throws(InitError) in
-                    try InitMounts.mount(request)
-                }
-            case .grant(let request): return try grant(request, statement)
-            case .notify(let domain, let port):
-                return try besideOnXen(statement) { () throws(GrantError) in
-                    try InitGrants.notify(domain: domain, port: port)
-                }
-            case .wait(let request):
-                return try besideOnXen(statement) { () throws(GrantError) in
-                    try InitStatements.wait(for: request)
-                }
             case .program(let words, let mode): return try start(words, mode, statement)
             case .replace(let words, nil): try replace(words, nil)
             case .replace(let words, let root?):
                 try SwitchRoot.check(root)
-                return try beside(statement, then: .replace(words, root: root)) {
-                    () throws(InitError) in
-                    try SwitchRoot.check(root, has: words[0])
-                }
+                return try beside(statement, then: .replace(words, root: root))
+            case .grant(let request) where request.isHeld:
+                return try beside(statement, then: .hold(try promise(request)))
+            case .load, .mount, .grant, .notify, .wait: return try beside(statement, then: nil)
             }
             return .done
         } catch {
@@ -46,13 +29,20 @@ extension Init {
         }
     }
 
-    /// Lets a child do what may take its time.
+    private func promise(_ request: GrantRequest) throws(InitError) -> GrantPromise {
+        do throws(Errno) { return try GrantPromise(request) } catch {
+            throw .system("make a file in memory", error)
+        }
+    }
+
+    // MARK: What a child does
+
+    /// Lets a child carry out a statement.
     private func beside(
-        _ statement: BootStatement, then promise: InitPromise? = nil,
-        _ body: () throws(InitError) -> Void
+        _ statement: BootStatement, then promise: InitPromise?
     ) throws(InitError) -> BootMachine.Event {
         let id = try launcher.start {
-            do throws(InitError) { try body() } catch {
+            do throws(InitError) { try child(statement, promise) } catch {
                 say(error, at: statement.position)
                 return 1
             }
@@ -65,25 +55,27 @@ extension Init {
         return .started
     }
 
-    /// The same with Xen.
-    private func besideOnXen(
-        _ statement: BootStatement, then promise: InitPromise? = nil,
-        _ body: () throws(GrantError) -> Void
-    ) throws(InitError) -> BootMachine.Event {
-        try beside(statement, then: promise) { () throws(InitError) in
-            do throws(GrantError) { try body() } catch { throw .grant(error) }
+    private func child(
+        _ statement: BootStatement, _ promise: InitPromise?
+    ) throws(InitError) {
+        switch statement.request {
+        case .load(let file, let parameters): try InitStatements.load(file, parameters)
+        case .mount(let request): try InitMounts.mount(request)
+        case .replace(let words, let root?): try SwitchRoot.check(root, has: words[0])
+        default:
+            do throws(GrantError) { try childOnXen(statement, promise) } catch {
+                throw .grant(error)
+            }
         }
     }
 
-    private func grant(
-        _ request: GrantRequest, _ statement: BootStatement
-    ) throws(InitError) -> BootMachine.Event {
-        let promise: GrantPromise?
-        do throws(Errno) { promise = request.isHeld ? try GrantPromise(request) : nil } catch {
-            throw .system("make a file in memory", error)
-        }
-        return try besideOnXen(statement, then: promise.map { .hold($0) }) {
-            () throws(GrantError) in
+    private func childOnXen(
+        _ statement: BootStatement, _ promise: InitPromise?
+    ) throws(GrantError) {
+        switch statement.request {
+        case .notify(let domain, let port): try InitGrants.notify(domain: domain, port: port)
+        case .wait(let request): try InitStatements.wait(for: request)
+        case .grant(let request):
             let request = try InitGrants.resolve(request)
             if let words = InitGrants.words(request) {
                 let code = programs.run(words) ?? 127
@@ -94,9 +86,12 @@ extension Init {
             } else {
                 try InitGrants.check(request)
             }
-            try promise?.tell(request)
+            if case .hold(let grant)? = promise { try grant.tell(request) }
+        default: return
         }
     }
+
+    // MARK: What only process 1 can do
 
     /// Does what a child has found to be possible.
     /// - Returns: false if it is not.
@@ -117,6 +112,8 @@ extension Init {
             return false
         }
     }
+
+    // MARK: Programs
 
     private func start(
         _ words: [Text], _ mode: ProgramMode, _ statement: BootStatement

@@ -133,7 +133,7 @@ enum InitGrants {
 }
 
 /// A grant that is held as soon as a child has found that it can be mapped. What only the store knows
-/// comes from the child: a line for each word, in a file that is only memory.
+/// comes from the child, in a file that is only memory.
 final class GrantPromise {
     let request: GrantRequest
     private let letter: Letter?
@@ -149,32 +149,34 @@ final class GrantPromise {
     }
 
     private static func words(_ request: GrantRequest) -> [Text] {
-        [request.domain, request.references, request.notifiedPort ?? ""]
+        [request.domain, request.references, request.notifiedPort ?? "-"]
     }
 
     /// In the child: hands over what the words stand for.
     func tell(_ request: GrantRequest) throws(GrantError) {
         guard let letter else { return }
+        let words = Self.words(request)
         do throws(Errno) {
-            for word in Self.words(request) { try Transfer.write(letter.file.number, "\(word)\n") }
+            try Transfer.write(letter.file.number, "\(words[0]) \(words[1]) \(words[2])")
         } catch { throw .system("hand the grants over", error) }
     }
 
     /// In process 1: the request with numbers.
     func resolved() throws(GrantError) -> GrantRequest {
         guard let letter else { return request }
+        var bytes: [UInt8]
         do throws(Errno) {
-            var bytes = [UInt8](repeating: 0, count: Int(try letter.file.status().size))
+            bytes = [UInt8](repeating: 0, count: Int(try letter.file.status().size))
             try letter.file.seek(to: 0)
-            let count = try Transfer.read(letter.file.number, into: &bytes)
-            let lines = bytes[..<count].split(separator: 10, omittingEmptySubsequences: false)
-                .map { Text(bytes: Array($0)) }
-            guard lines.count == 4 else { throw Errno.inputOutput }
-            var request = request
-            request.domain = lines[0]
-            request.references = lines[1]
-            if request.notifiedPort != nil { request.notifiedPort = lines[2] }
-            return request
+            _ = try Transfer.read(letter.file.number, into: &bytes)
         } catch { throw .system("take the grants over", error) }
+        guard let words = try? TableWords.cut(line: bytes[...]), words.count == 3 else {
+            throw .system("take the grants over", .inputOutput)
+        }
+        var request = request
+        request.domain = words[0].text
+        request.references = words[1].text
+        if request.notifiedPort != nil { request.notifiedPort = words[2].text }
+        return request
     }
 }
