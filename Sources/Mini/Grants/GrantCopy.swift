@@ -82,7 +82,8 @@ extension GntDev {
             do throws(Errno) { try unsafe copy(segments) } catch {
                 failure =
                     error == .notATerminal
-                    ? .notOffered("GRANT_COPY", device: Self.path) : self.failure("copy", grants, error)
+                    ? .notOffered("GRANT_COPY", device: Self.path)
+                    : self.failure("copy", grants, error)
                 return
             }
             for index in 0..<segments.count where unsafe segments[index].status != 0 {
