@@ -93,6 +93,7 @@ final class FakeXen: Sendable {
         var signals: [Int32] = []
         var held: UInt64 = 0
         var input: [UInt8] = []
+        var inputReads = 0
         var output: [UInt8] = []
         var errors: [UInt8] = []
         var outputErrno: Errno?
@@ -196,6 +197,7 @@ final class FakeXen: Sendable {
         case .control where second == 0x5450:  // FIONCLEX
             state.inherited.insert(first)
             return 0
+        case .control where second == 0x5421: return real(call, &state)  // FIONBIO
         case .execute: return execute(first, second, third, &state)
         case .control:
             switch device {
@@ -227,6 +229,7 @@ final class FakeXen: Sendable {
         case .write where device == .evtchn:
             return state.acknowledge(file(first, state), second, third)
         case .read where first == 0:
+            state.inputReads += 1
             let count = min(third, state.input.count)
             UnsafeMutableRawPointer(bitPattern: second)!.copyMemory(
                 from: state.input, byteCount: count)
@@ -243,6 +246,19 @@ final class FakeXen: Sendable {
             UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(
                 of: UInt32(state.signals.removeFirst()), as: UInt32.self)
             return third
+        case .readVector where first == 0, .writeVector where first == 1:
+            let pieces = UnsafeBufferPointer(
+                start: UnsafePointer<(Int, Int)>(bitPattern: second), count: third)
+            let number: SystemCall.Number = first == 0 ? .read : .write
+            var sum = 0
+            for (address, count) in pieces {
+                let result = answer(
+                    SystemCall(number: number, arguments: (first, address, count, 0, 0, 0)), &state)!
+                if result <= 0 { return sum > 0 ? sum : result }
+                sum += result
+                if result < count { break }
+            }
+            return sum
         case .poll: return poll(first, second, third, &state)
         case .clockTime:
             state.clock += 1000
@@ -352,6 +368,7 @@ final class FakeXen: Sendable {
                     records[index].returned = output.isEmpty ? 0 : records[index].events & 1
                 case .signals?: records[index].returned = state.signals.isEmpty ? 0 : 1
                 case .some: records[index].returned = 0
+                case nil where descriptor > 2: records[index].returned = look(records[index])
                 case nil: records[index].returned = descriptor < 0 ? 0 : records[index].events
                 }
                 if records[index].returned != 0 { ready += 1 }
@@ -373,6 +390,20 @@ final class FakeXen: Sendable {
         }
     }
 
+    /// What the real kernel says of a descriptor of its own, a socket.
+    private func look(_ record: mini_pollfd) -> Int16 {
+        var record = record
+        var now = mini_timespec()
+        _ = withUnsafeMutablePointer(to: &record) { record in
+            withUnsafeMutablePointer(to: &now) { now in
+                mini_syscall(
+                    SystemCall.Number.poll.rawValue, Int(bitPattern: record), 1,
+                    Int(bitPattern: now), 0, 0, 0)
+            }
+        }
+        return record.returned
+    }
+
     private func mask(_ how: Int, _ new: Int, _ old: Int, _ state: inout State) -> Int {
         let before = state.held
         if new != 0 {
@@ -392,7 +423,9 @@ final class FakeXen: Sendable {
             call.number.rawValue, first, second, third, fourth, fifth, sixth)
         guard result >= 0 || result < -4095 else { return result }
         switch call.number {
-        case .open: state.realDescriptors.insert(result)
+        case .open, SystemCall.Number(rawValue: SocketCall.socket.direct),
+            SystemCall.Number(rawValue: SocketCall.accept.direct):
+            state.realDescriptors.insert(result)
         case .close: state.realDescriptors.remove(first)
         case .map where fourth & 0x10 == 0: state.realMappings.insert(result)
         case .unmap: state.realMappings.remove(first)

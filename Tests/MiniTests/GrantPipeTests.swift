@@ -1,5 +1,6 @@
 // `mini-grant pipe` as a whole, on the model, with a domain 3 at the other end that the test plays.
 
+import Foundation
 import Testing
 
 @testable import Mini
@@ -7,6 +8,13 @@ import Testing
 private func done(_ output: String = "") -> Ended { Ended(code: 0, output: output, errors: "") }
 private func failed(_ code: Int32, _ line: String, output: String = "") -> Ended {
     Ended(code: code, output: output, errors: "mini-grant: \(line)\n")
+}
+
+extension VchanView {
+    /// Clears in the page what libxenvchan does not know.
+    fileprivate func forgetFinishing(_ page: SharedMemory) {
+        for offset in [22, 23] { _ = page.clear8(offset, 0xC0) }
+    }
 }
 
 /// Domain 3 and its end of a vchan. What it does, it does while `pipe` waits.
@@ -34,6 +42,13 @@ private final class Peer: @unchecked Sendable {
             serverOn: SharedMemory(first), rings: SharedMemory(rings), layout,
             references: references.dropFirst().map { GrantReference(rawValue: $0) }[...])
         xen.change { self.publish(&$0) }
+    }
+
+    /// Makes the page of `offer` anew.
+    func offerAgain() {
+        let page = SharedMemory(xen.memory[0])
+        view = VchanView(
+            serverOn: page, rings: page, VchanLayout(left: 10, right: 11)!, references: [])
     }
 
     func publish(_ state: inout FakeXen.State) {
@@ -95,6 +110,70 @@ private final class Peer: @unchecked Sendable {
         let ended = grant("pipe --domain 3 --path /v \(words)", on: xen)
         if !xen.now.failsHopelessly { #expect(xen.now.left == [], "\(words)") }
         return ended
+    }
+}
+
+/// Whoever is at the other end of a local socket. Its calls are not those of the model.
+private final class Local: @unchecked Sendable {
+    let path: String
+    private var listener: Int32 = -1
+    private var socket: Int32 = -1
+    var received: [UInt8] = []
+    var isEnded = false
+
+    init(listens: Bool) throws {
+        path = "/tmp/\(UUID().uuidString)"
+        guard listens else { return }
+        listener = Self.make()
+        #expect(named { bind(listener, $0, $1) } == 0)
+        #expect(listen(listener, 5) == 0)
+    }
+
+    deinit {
+        close()
+        if listener >= 0 {
+            Foundation.close(listener)
+            unlink(path)
+        }
+    }
+
+    private static func make() -> Int32 {
+        // Not waiting: a pipe that does not connect shall fail a test, not stop it.
+        Foundation.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
+    }
+
+    private func named(_ call: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        return withUnsafePointer(to: &address) { address in
+            address.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                call($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+    }
+
+    func connect() {
+        socket = Self.make()
+        #expect(named { Foundation.connect(socket, $0, $1) } == 0)
+    }
+    func accept() { socket = Foundation.accept(listener, nil, nil) }
+    func send(_ text: String) { _ = write(socket, text, text.utf8.count) }
+    func endWriting() { shutdown(socket, Int32(SHUT_WR)) }
+    func close() {
+        if socket >= 0 { Foundation.close(socket) }
+        socket = -1
+    }
+
+    /// Takes what is there.
+    func receive() {
+        var room = [UInt8](repeating: 0, count: 1000)
+        while true {
+            let count = recv(socket, &room, room.count, Int32(MSG_DONTWAIT))
+            isEnded = count == 0
+            if count <= 0 { return }
+            received += room.prefix(count)
+        }
     }
 }
 
@@ -198,6 +277,68 @@ private final class Peer: @unchecked Sendable {
         #expect(ended == done("more"))
     }
 
+    /// As libxenvchan is: it sees no finishing, and says none.
+    private static func old(_ peer: Peer) {
+        peer.view!.forgetFinishing(SharedMemory(peer.xen.memory[0]))
+    }
+
+    @Test(
+        "a peer that cannot say that it has finished is listened to until it is silent for 2 seconds"
+    )
+    func silence() throws {
+        let peer = try Peer { $0.input = Array("question".utf8) }
+        peer.offer()
+        Self.old(peer)
+        let before = peer.xen.now.clock
+        let ended = peer.run(
+            "--client",
+            [
+                peer.does { $0.take() }, peer.does { $0.send("ans") }, peer.does { $0.send("wer") },
+            ])
+        #expect(ended == done("answer"))
+        #expect(string(peer.received) == "question")
+        let seconds = Double(peer.xen.now.clock - before) / 1e9
+        #expect(seconds >= 2 && seconds < 2.5)
+    }
+
+    @Test("silence is none before such a peer has taken what was sent, however long that lasts")
+    func slowTaker() throws {
+        let peer = try Peer { $0.input = Array("question".utf8) }
+        peer.offer()
+        Self.old(peer)
+        // A wait with a limit would have ended before what happens in it.
+        let ended = peer.run(
+            "--client --linger 0",
+            [
+                peer.does { $0.take(most: 3) }, peer.does { $0.send("a") },
+                peer.does { $0.send("b") }, peer.does { $0.take() },
+            ])
+        #expect(ended == done("ab"))
+        #expect(string(peer.received) == "question")
+    }
+
+    @Test(
+        "through a small ring bytes go in small pieces, and are read from the input in large ones")
+    func readsAhead() throws {
+        let text = String(repeating: "0123456789abcdef", count: 1000)
+        let peer = try Peer { $0.input = Array(text.utf8) }
+        peer.offer()
+        let taking = Array(repeating: peer.does { $0.take() }, count: 40)
+        let ended = peer.run("--client", taking + [peer.does { $0.view!.finish() }])
+        #expect(ended == done())
+        #expect(string(peer.received) == text)
+        #expect(peer.xen.now.inputReads == 2)
+    }
+
+    @Test("what was read ahead and had no room yet counts as untaken")
+    func aheadUntaken() throws {
+        let peer = try Peer { $0.input = Array(repeating: 7, count: 3000) }
+        peer.offer()
+        let ended = peer.run("--client", [peer.does { $0.view!.leave() }])
+        #expect(
+            ended == failed(4, "the other domain has closed the vchan and left 3000 bytes untaken"))
+    }
+
     @Test("a client waits for its server")
     func waits() throws {
         let peer = try Peer()
@@ -283,6 +424,138 @@ private final class Peer: @unchecked Sendable {
         #expect(ended == Ended(code: 143, output: "one two", errors: ""))
         #expect(!peer.xen.now.isOutputClosed)
         #expect(peer.xen.now.store!.entries.count == 1)
+    }
+
+    @Test("a socket: bytes go both ways, and each way ends by itself", arguments: [false, true])
+    func socket(connects: Bool) throws {
+        let peer = try Peer()
+        let local = try Local(listens: connects)
+        peer.offer()
+        let ended = peer.run(
+            "--client --deadline 9 --socket \(local.path)\(connects ? " --connect" : "")",
+            [
+                .act { _ in
+                    connects ? local.accept() : local.connect()
+                    local.send("question")
+                    local.endWriting()
+                },
+                peer.does {
+                    $0.take()
+                    $0.send("answer")
+                },
+                .act { _ in local.receive() },
+                peer.does { $0.view!.finish() },
+            ])
+        #expect(ended == done())
+        #expect(string(peer.received) == "question")
+        local.receive()
+        #expect(string(local.received) == "answer" && local.isEnded)
+        #expect(FileManager.default.fileExists(atPath: local.path) == connects)
+    }
+
+    @Test("what a socket's peer wrote before it closed still arrives", arguments: [false, true])
+    func socketClosed(hasUnread: Bool) throws {
+        let peer = try Peer()
+        let local = try Local(listens: false)
+        peer.offer()
+        let ended = peer.run(
+            "--client --deadline 9 --socket \(local.path)",
+            [
+                .act { _ in local.connect() },
+                peer.does { $0.send("unread") },
+                .act { _ in
+                    local.send("last words")
+                    if !hasUnread { local.receive() }
+                    local.close()
+                },
+                // The way back goes nowhere, and must not stand still.
+                peer.does {
+                    $0.send(String(repeating: "x", count: 500))
+                    $0.take()
+                },
+                peer.does { $0.send(String(repeating: "x", count: 500)) },
+                .signal(15),
+            ])
+        #expect(ended == done())
+        #expect(string(peer.received) == "last words")
+    }
+
+    @Test("--reconnect with a socket: for each peer somebody new at the socket")
+    func socketReconnects() throws {
+        let peer = try Peer()
+        let local = try Local(listens: true)
+        let ended = peer.run(
+            "--server --reconnect --socket \(local.path)",
+            [
+                .act { peer.come(&$0) },
+                .act { _ in
+                    local.accept()
+                    local.send("to one")
+                },
+                peer.does {
+                    $0.take()
+                    $0.send("from one")
+                    $0.view!.leave()
+                },
+                .act { state in
+                    local.receive()
+                    #expect(local.isEnded)
+                    local.close()
+                    peer.come(&state)
+                },
+                .act { _ in
+                    local.accept()
+                    local.send(" to two")
+                },
+                peer.does {
+                    $0.take()
+                    $0.send(" from two")
+                },
+                .act { _ in local.receive() },
+                .signal(15),
+            ])
+        #expect(ended == Ended(code: 143, output: "", errors: ""))
+        #expect(string(peer.received) == "to one to two")
+        #expect(string(local.received) == "from one from two")
+    }
+
+    @Test("--reconnect goes on when nobody is at the socket; without it that is an error")
+    func nobodyAtSocket() throws {
+        let file = try TemporaryFile()
+        let path = file.path
+        let line = "mini-grant: cannot connect to \"\(path)\": no such file (ENOENT)\n"
+        for words in ["", " --reconnect"] {
+            let peer = try Peer()
+            let ended = peer.run(
+                "--server --socket \(path)\(words)",
+                [
+                    .act { peer.come(&$0) }, .signal(15),
+                ])
+            #expect(ended.code == (words == "" ? 1 : 143))
+            #expect(ended.errors == line)
+        }
+    }
+
+    @Test("--reconnect, client: a server that comes back with the same numbers is found")
+    func sameNumbers() throws {
+        let peer = try Peer()
+        peer.offer()
+        peer.view!.leave()
+        let ended = peer.run(
+            "--client --reconnect",
+            [
+                .act { state in
+                    // As another process of that domain that was given the same page and port.
+                    peer.offerAgain()
+                    peer.publish(&state)
+                },
+                peer.does {
+                    $0.send("here again")
+                    $0.view!.leave()
+                },
+                .signal(15),
+            ])
+        #expect(ended == Ended(code: 143, output: "here again", errors: ""))
     }
 
     @Test("an output that nobody reads ends it as SIGPIPE does")

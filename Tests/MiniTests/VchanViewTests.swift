@@ -1,5 +1,7 @@
 // The rings and the shared page, between two ends in one memory, and against a hostile one.
 
+import Foundation
+import Synchronization
 import Testing
 
 @testable import Mini
@@ -33,10 +35,21 @@ private final class Memory {
     }
 }
 
-extension SharedMemory {
+extension SharedRun {
+    func store8(_ index: Int, _ byte: UInt8) {
+        index < first.count
+            ? first.store8(index, byte) : second.store8(index - first.count, byte)
+    }
+    func load8(_ index: Int) -> UInt8 {
+        index < first.count ? first.load8(index) : second.load8(index - first.count)
+    }
     fileprivate func put(_ new: ArraySlice<UInt8>) {
         for (index, byte) in new.enumerated() { store8(index, byte) }
     }
+    fileprivate var content: [UInt8] { (0..<count).map { load8($0) } }
+}
+
+extension SharedMemory {
     fileprivate var content: [UInt8] { (0..<count).map { load8($0) } }
 }
 
@@ -116,10 +129,11 @@ extension VchanView {
                 distance > 1024 ? nil : isWriting ? 1024 - distance : distance
             #expect(flow.available(other) == expected)
             if let expected {
-                let span = flow.span(expected)
-                #expect(span.lowerBound == Int(index % 1024) && span.upperBound <= 1024)
-                #expect(span.count <= Int(expected))
-                #expect(expected == 0 || !span.isEmpty)
+                let (first, second) = flow.spans(expected)
+                #expect(first.lowerBound == Int(index % 1024) && first.upperBound <= 1024)
+                #expect(first.count + second.count == Int(expected) && second.lowerBound == 0)
+                #expect(second.isEmpty || first.upperBound == 1024)
+                #expect(second.count <= first.lowerBound)
             }
         }
     }
@@ -149,7 +163,7 @@ extension VchanView {
         _ = memory.server(VchanLayout(left: 12, right: 13)!)
         let page = memory.page.content
         #expect(page[..<16].allSatisfy { $0 == 0 })
-        #expect(Array(page[16..<24]) == [12, 0, 13, 0, 2, 1, 1, 0])
+        #expect(Array(page[16..<24]) == [12, 0, 13, 0, 2, 1, 0x41, 0])
         #expect(Array(page[24..<36]) == [100, 0, 0, 0, 101, 0, 0, 0, 102, 0, 0, 0])
         #expect(page[36...].allSatisfy { $0 == 0 })
         let layout = VchanView.layout(of: memory.page)!
@@ -165,7 +179,7 @@ extension VchanView {
         let server = memory.server(layout)
         #expect(server.presence == .notYet)
         let client = memory.client()
-        #expect(Array(memory.page.content[20..<24]) == [1, 1, 1, 1])
+        #expect(Array(memory.page.content[20..<24]) == [1, 1, 0x41, 0x41])
         #expect(server.presence == .here && client?.presence == .here)
         client?.leave()
         #expect(server.presence == .gone && memory.page.load8(20) == 0)
@@ -253,6 +267,53 @@ extension VchanView {
         client.finish()
         server.ask(for: .written)
         #expect(server.isOtherFinished && client.isOtherFinished)
+    }
+
+    @Test(
+        "whether the other end can say that it has finished is a bit, which libxenvchan does not set"
+    )
+    func knowsFinished() throws {
+        let layout = VchanLayout(left: 10, right: 11)!
+        let memory = Memory(layout)
+        let server = memory.server(layout)
+        #expect(!server.willOtherFinish)
+        let client = try #require(memory.client())
+        #expect(server.willOtherFinish && client.willOtherFinish)
+        memory.page.store8(22, 1)
+        memory.page.store8(23, 1)
+        #expect(!server.willOtherFinish && !client.willOtherFinish)
+    }
+
+    @Test("bytes on both sides of a ring's end go in one call, from a file and to one")
+    func seam() throws {
+        let layout = VchanLayout(left: 10, right: 11)!
+        let memory = Memory(layout)
+        var server = memory.server(layout)
+        var client = try #require(memory.client())
+        _ = server.push(Array(repeating: 0, count: 1900))
+        _ = client.pull()
+        let bytes = (0..<2048).map { UInt8(truncatingIfNeeded: $0 * 5 / 3) }
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        defer { for end in ends { close(end) } }
+        #expect(bytes.withUnsafeBytes { write(ends[1], $0.baseAddress, $0.count) } == 2048)
+        let calls = Mutex(0)
+        try SystemCall.hooked({ _ in
+            calls.withLock { $0 += 1 }
+            return nil
+        }) { () throws(Errno) in
+            let room = server.room(server.space!)
+            #expect(room.first.count == 148 && room.second.count == 1900)
+            #expect(try room.fill(from: ends[0]) == 2048)
+            _ = server.send(2048)
+            #expect(client.arrived(client.ready!).content == bytes)
+            #expect(try client.arrived(client.ready!).write(to: ends[1]) == 2048)
+        }
+        #expect(calls.withLock { $0 } == 2)
+        var back = [UInt8](repeating: 0, count: 4096)
+        #expect(read(ends[0], &back, 4096) == 2048 && Array(back.prefix(2048)) == bytes)
+        let part = client.arrived(client.ready!).prefix(200)
+        #expect(part.first.count == 148 && part.second.count == 52)
     }
 
     @Test(

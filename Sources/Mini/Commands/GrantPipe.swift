@@ -45,7 +45,7 @@ enum GrantPipe {
                 apply: { (settings, _) throws(CommandError) in settings.pipe.reconnects = true }),
             Choice(
                 name: "--linger", argument: "SECONDS",
-                help: "when the input has ended, wait so long for what still comes",
+                help: "how long a silence ends it when the input has ended and was taken",
                 apply: { (settings, word) throws(CommandError) in
                     settings.pipe.linger = try GrantSettings.seconds("--linger", word)
                 }),
@@ -75,10 +75,10 @@ enum GrantPipe {
         try GrantCommand.read(words, table, into: &settings)
         if settings.wantsHelp { return Message.print(help) }
         let plan = try plan(settings)
-        let report: ((Text) -> Void)? =
-            settings.pipe.isVerbose ? { Message.error(GrantCommand.name, $0) } : nil
+        let complain: (Text) -> Void = { Message.error(GrantCommand.name, $0) }
+        let report = settings.pipe.isVerbose ? complain : nil
         let outcome = try GrantCommand.onXen { () throws(GrantError) in
-            try VchanSession(plan, report: report).run()
+            try VchanSession(plan, report: report, complain: complain).run()
         }
         switch outcome {
         case .done, .left(untaken: 0): return ExitCode.success

@@ -121,6 +121,7 @@ final class Vchan {
 
     var presence: VchanView.Presence { view.presence }
     var isOtherFinished: Bool { view.isOtherFinished }
+    var willOtherFinish: Bool { view.willOtherFinish }
     var space: UInt32? { view.space }
     var ready: UInt32? { view.ready }
     var untaken: UInt32 { view.untaken }
@@ -162,6 +163,11 @@ final class Vchan {
 
     enum Reception { case moved, notNow, closed }
 
+    /// Takes what has come and throws it away.
+    func discard(ready: UInt32) throws(GrantError) {
+        if view.consume(Int(ready)) { try channel.notify() }
+    }
+
     /// Writes from the ring to a file.
     /// - Parameter most: how many bytes the file takes without waiting.
     /// - Returns: `.closed` if nobody reads the file any more.
@@ -172,7 +178,7 @@ final class Vchan {
         var isClosed = false
         let count = try Self.transfer("write to", name) { () throws(Errno) -> Int in
             do throws(Errno) { return try part.write(to: descriptor) } catch {
-                isClosed = error == .brokenPipe
+                isClosed = error == .brokenPipe || error == .connectionReset
                 throw isClosed ? .again : error
             }
         }
@@ -180,12 +186,14 @@ final class Vchan {
         return isClosed ? .closed : count == nil ? .notNow : .moved
     }
 
-    /// - Returns: nil for EAGAIN.
+    /// - Returns: nil for EAGAIN; 0 where a socket's other end is gone.
     static func transfer(
         _ action: Text, _ name: Text, _ body: () throws(Errno) -> Int
     ) throws(GrantError) -> Int? {
         do throws(Errno) { return try body() } catch {
             if error == .again { return nil }
+            // A socket whose other end was closed with bytes of ours unread.
+            if error == .connectionReset { return 0 }
             throw .host(action, name: name, error)
         }
     }

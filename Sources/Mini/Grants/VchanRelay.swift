@@ -11,7 +11,7 @@ final class LocalStreams {
     /// Whether reading and writing never wait: what cannot be done at once is EAGAIN.
     let inputNeverWaits: Bool
     let outputNeverWaits: Bool
-    private let socket: StreamSocket?
+    let socket: StreamSocket?
     private var ownInput: Descriptor?
     private var ownOutput: Descriptor?
     private let keepsOutput: Bool
@@ -75,8 +75,10 @@ final class LocalStreams {
         } else if !keepsOutput {
             ownOutput = nil
             Process.endStandardOutput()
-            output = -1
+        } else {
+            return
         }
+        output = -1
     }
 }
 
@@ -85,12 +87,19 @@ struct VchanRelay {
     let vchan: Vchan
     let local: LocalStreams
     let signals: PipeSignals
-    /// How long to wait for what the other end may still send once our input has ended.
+    /// When our input has ended and the other end has taken it: after how long a silence nothing more
+    /// is awaited from there. Nil for what is usual.
     let linger: Nanoseconds?
+
+    /// For ends that cannot say that they have finished. Others are listened to until they do.
+    static let usualLinger = Nanoseconds.milliseconds(2000)
 
     private var machine: VchanMachine
     private var outcome: VchanOutcome?
-    private var patience = Deadline.never
+    /// When a silence has lasted long enough; nil while there is none.
+    private var silence: Deadline?
+    /// Nobody takes what comes: it is thrown away.
+    private var discards = false
     /// Nil with a ring that takes all that one read gives.
     private var ahead: VchanReadAhead?
     /// What the last wait said, or reading and writing since. What might wait is asked about each time.
@@ -136,7 +145,6 @@ struct VchanRelay {
         switch machine.handle(event) {
         case nil, .relay: break
         case .finishSending:
-            if let linger { patience = .after(linger) }
             try vchan.finish()
         case .endOutput: local.endOutput()
         case .end(let outcome): self.outcome = outcome
@@ -158,12 +166,18 @@ struct VchanRelay {
             if machine.isDraining { try handle(.drained) }
             if isFinished { try handle(.peerFinished) }
         }
-        if patience.isOver {
-            // Once: a limit that has passed would keep us from sleeping.
-            patience = .never
-            try handle(.patienceOver)
+        if !machine.isReceiving || ready > 0 || vchan.untaken > 0 {
+            silence = nil
+        } else if silence == nil {
+            silence = mostSilence.map { Deadline.after($0) } ?? .never
         }
+        if silence?.isOver ?? false { try handle(.patienceOver) }
         if machine.isFinishing && vchan.untaken == 0 { try handle(.taken) }
+    }
+
+    private var mostSilence: Nanoseconds? {
+        if discards { return Nanoseconds(count: 0) }
+        return linger ?? (vchan.willOtherFinish ? nil : Self.usualLinger)
     }
 
     /// Does what can be done, or waits until something can.
@@ -171,7 +185,7 @@ struct VchanRelay {
         guard let ready = vchan.ready, let space = vchan.space else { return try handle(.broken) }
         let sends = machine.readsInput && space > 0
         let receives = machine.writesOutput && ready > 0
-        let canReceive = receives && isOutputReady
+        let canReceive = receives && (isOutputReady || discards)
         let canSend = sends && (isInputReady || (ahead?.count ?? 0) > 0)
         if (canReceive || canSend) && moves < Self.mostMoves {
             moves += 1
@@ -185,10 +199,11 @@ struct VchanRelay {
         if !receives && vchan.ready != ready || !sends && vchan.space != space { return }
 
         awaited.change(2, to: Poll.Interest(sends ? local.input : -1))
-        awaited.change(3, to: Poll.Interest(local.output, receives ? .writable : .closed))
+        awaited.change(
+            3, to: Poll.Interest(discards ? -1 : local.output, receives ? .writable : .closed))
         let isBusy = canReceive || canSend
         do throws(Errno) {
-            try awaited.wait(timeout: isBusy ? Nanoseconds(count: 0) : patience.remaining)
+            try awaited.wait(timeout: isBusy ? Nanoseconds(count: 0) : silence?.remaining)
         } catch { throw .system("wait", error) }
         moves = 0
         if awaited.isReady(0) { try vchan.takeEvent() }
@@ -198,9 +213,15 @@ struct VchanRelay {
         if awaited.isReady(2) { isInputReady = true }
         if awaited.isReady(3) {
             // Ready although there is nothing to write: it was closed.
-            guard receives else { return try handle(.outputClosed) }
+            guard receives else { return try outputClosed() }
             isOutputReady = true
         }
+    }
+
+    /// Who reads a socket no more may have written to it before: that is still read.
+    private mutating func outputClosed() throws(GrantError) {
+        if local.socket == nil { return try handle(.outputClosed) }
+        discards = true
     }
 
     private mutating func send(_ space: UInt32) throws(GrantError) {
@@ -215,10 +236,11 @@ struct VchanRelay {
     }
 
     private mutating func receive(_ ready: UInt32) throws(GrantError) {
+        if discards { return try vchan.discard(ready: ready) }
         let result = try vchan.receive(
             to: local.output, name: local.outputName, ready: ready, most: local.most)
         isOutputReady = local.outputNeverWaits && result == .moved
-        if result == .closed { try handle(.outputClosed) }
+        if result == .closed { try outputClosed() }
     }
 }
 

@@ -27,12 +27,17 @@ final class VchanSession {
     private let plan: PipePlan
     private let signals: PipeSignals
     private let report: ((Text) -> Void)?
+    /// Told what is wrong with one peer, when there will be a next one.
+    private let complain: (Text) -> Void
     private var listener: StreamSocket?
     /// Set when a signal ended a wait, which throws then.
     private var stopped: Signal?
 
-    init(_ plan: PipePlan, report: ((Text) -> Void)?) throws(GrantError) {
+    init(
+        _ plan: PipePlan, report: ((Text) -> Void)?, complain: @escaping (Text) -> Void
+    ) throws(GrantError) {
         self.plan = plan
+        self.complain = complain
         self.report = report
         signals = try PipeSignals()
         guard case .listen(let name) = plan.local else { return }
@@ -45,15 +50,20 @@ final class VchanSession {
         if case .listen(let name) = plan.local, listener != nil { try? Files.remove(name) }
     }
 
-    /// Runs until the pipe has ended, or without an end if it reconnects.
+    /// Runs until the pipe has ended; if it reconnects, until a signal.
     func run() throws(GrantError) -> VchanOutcome {
         while true {
             let outcome: VchanOutcome
             do throws(GrantError) {
                 outcome = plan.role == .server ? try serve() : try connect()
             } catch {
-                guard let stopped else { throw error }
-                return .stopped(stopped)
+                if let stopped { return .stopped(stopped) }
+                // Whoever serves the socket may be there for the next peer.
+                guard plan.reconnects, case .host("connect to", _, _) = error else { throw error }
+                complain(error.text)
+                _ = try? wait(for: -1, until: .after(Self.breath))
+                if let stopped { return .stopped(stopped) }
+                continue
             }
             report?(outcome.words)
             switch outcome {
@@ -63,6 +73,9 @@ final class VchanSession {
             }
         }
     }
+
+    /// After a peer that could not be served.
+    private static let breath = Nanoseconds.milliseconds(1000)
 
     private var deadline: Deadline { plan.patience.map { Deadline.after($0) } ?? .never }
 
@@ -111,21 +124,20 @@ final class VchanSession {
     private func find(until deadline: Deadline) throws(GrantError) -> Vchan {
         let store = try Self.openStore()
         try store.watch(plan.path, token: "vchan")
-        var tried: VchanAddress?
         var failure: GrantError?
         while true {
             while try store.nextEvent(until: .after(Nanoseconds(count: 0))) != nil {
                 store.deadline = .after(XenStore.patience)
-                guard let address = try store.find(plan.path), address != tried else { continue }
+                guard let address = try store.find(plan.path) else { continue }
                 do throws(GrantError) {
                     return try Vchan.connected(to: plan.domain, address, deadline)
                 } catch {
-                    // What a server left that has ended; the next one will write over it.
+                    // What a server left that has ended. The next one will write over it: perhaps the
+                    // same numbers, which is an event all the same.
                     guard error.exitCode == 4, plan.reconnects || plan.patience != nil else {
                         throw error
                     }
                     failure = error
-                    tried = address
                 }
             }
             if try wait(for: store.descriptor, until: deadline) { continue }
@@ -135,6 +147,9 @@ final class VchanSession {
     }
 
     // MARK: Both
+
+    /// How often a socket is tried at which too many wait.
+    private static let pause = Nanoseconds.milliseconds(50)
 
     private func relay(_ vchan: Vchan, _ local: LocalStreams) throws(GrantError) -> VchanOutcome {
         var relay = try VchanRelay(vchan, local, signals, linger: plan.linger)
@@ -146,9 +161,16 @@ final class VchanSession {
         switch plan.local {
         case .standard: return .standard(keepsOutput: plan.reconnects)
         case .connect(let name):
-            do throws(Errno) {
-                return LocalStreams(try StreamSocket.connected(to: name), name: name)
-            } catch { throw .host("connect to", name: name, error) }
+            while true {
+                do throws(Errno) {
+                    return LocalStreams(try StreamSocket.connected(to: name), name: name)
+                } catch {
+                    guard error == .again, !deadline.isOver else {
+                        throw .host("connect to", name: name, error)
+                    }
+                }
+                _ = try wait(for: -1, until: .after(Self.pause))
+            }
         case .listen(let name):
             while try wait(for: listener?.number ?? -1, until: deadline) {
                 do throws(Errno) {

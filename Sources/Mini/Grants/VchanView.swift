@@ -40,6 +40,8 @@ struct VchanView {
 
     /// Our own addition, which libxenvchan does not see: whoever set this sends nothing more.
     private static let finished: UInt8 = 0x80
+    /// Whoever set this knows what `finished` means, and will set it itself.
+    private static let knowsFinished: UInt8 = 0x40
 
     /// What the other end says of itself.
     enum Presence: Equatable { case notYet, here, gone }
@@ -61,7 +63,7 @@ struct VchanView {
         page.store16(Field.rightOrder, layout.right.rawValue)
         page.store8(Field.live(.client), Self.isAwaited)
         page.store8(Field.live(.server), Self.isHere)
-        page.store8(Field.orders(to: .client), Notice.written.rawValue)
+        page.store8(Field.orders(to: .client), Notice.written.rawValue | Self.knowsFinished)
         for (index, reference) in references.enumerated() {
             page.store32(VchanLayout.references + 4 * index, reference.rawValue)
         }
@@ -93,7 +95,7 @@ struct VchanView {
         self.init(.client, page, left, right, layout)
         guard presence != .gone, space != nil, ready != nil else { return nil }
         page.store8(Field.live(.client), Self.isHere)
-        page.store8(Field.orders(to: .server), Notice.written.rawValue)
+        page.store8(Field.orders(to: .server), Notice.written.rawValue | Self.knowsFinished)
     }
 
     private init(
@@ -140,6 +142,9 @@ struct VchanView {
 
     /// True if the other end says that it sends nothing more. What it has sent is in the ring.
     var isOtherFinished: Bool { page.load8(Field.orders(to: role)) & Self.finished != 0 }
+
+    /// True if the other end will say so.
+    var willOtherFinish: Bool { page.load8(Field.orders(to: role)) & Self.knowsFinished != 0 }
 
     /// Says that we send nothing more.
     func finish() { page.set8(Field.orders(to: other), Self.finished) }

@@ -128,7 +128,7 @@ struct FileIdentity: Equatable {
 
 /// What the kernel knows of a file.
 struct FileStatus: Equatable {
-    enum Kind { case regular, directory, block, pipe, other }
+    enum Kind { case regular, directory, block, pipe, socket, other }
     let kind: Kind
     /// Size in bytes; 0 for what has none.
     let size: UInt64
@@ -167,6 +167,7 @@ struct FileStatus: Equatable {
             case 0o040000: .directory
             case 0o060000: .block
             case 0o010000: .pipe
+            case 0o140000: .socket
             default: .other
             }
         size = UInt64(max(0, status.size))

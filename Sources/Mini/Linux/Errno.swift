@@ -31,6 +31,7 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let notImplemented = Errno(rawValue: 38)
     static let restart = Errno(rawValue: 85)
     static let addressInUse = Errno(rawValue: 98)
+    static let connectionReset = Errno(rawValue: 104)
     static let notConnected = Errno(rawValue: 107)
     static let timedOut = Errno(rawValue: 110)
     static let refused = Errno(rawValue: 111)

@@ -22,11 +22,12 @@ final class StreamSocket {
         StreamSocket(owning: try SocketCall.socket.make(family, kind))
     }
 
-    /// - Throws: ENOENT or ECONNREFUSED if nobody listens there.
+    /// - Throws: ENOENT or ECONNREFUSED if nobody listens there, EAGAIN if too many wait there.
     static func connected(to name: Text) throws(Errno) -> StreamSocket {
         let socket = try make()
-        try socket.call(.connect, name)
+        // First: connecting, too, would wait, and no signal would end that.
         try socket.neverWait()
+        try socket.call(.connect, name)
         return socket
     }
 
@@ -45,6 +46,8 @@ final class StreamSocket {
     }
 
     private static func isAbandoned(_ name: Text) -> Bool {
+        // A file of another kind refuses as well, and is not ours to remove.
+        guard (try? FileStatus.of(name, followsLink: false))?.kind == .socket else { return false }
         do throws(Errno) {
             _ = try connected(to: name)
             return false

@@ -1,10 +1,10 @@
 # mini-grant pipe in PV dom0 against libxenvchan, in both roles and directions, checked byte for byte. libxenvchan's
-# side receives until the vchan is closed, so ours is told not to wait for it.
+# side receives until the vchan is closed; ours waits for a silence, or with --linger 0 not at all.
 
 size=10000000
 ours="timeout 60 mini-grant pipe --domain 0 --path /test/vchan --deadline 30"
 
-vchan make $size | $ours --server --linger 0 >/dev/null 2>/tmp/log &
+vchan make $size | $ours --server >/dev/null 2>/tmp/log &
 run vchan client 0 /test/vchan receive $size
 expect "pipe --server sends to libxenvchan's client" 0 "$size bytes, *" ""
 wait $!
@@ -32,6 +32,37 @@ vchan make 5000000 | $ours --client --linger 10 2>/tmp/log2 | vchan check 300000
 wait $!
 check "pipe both ways at once" "$(cut -d, -f1 /tmp/output /tmp/output2 | tr '\n' ' ')" = "5000000 bytes 3000000 bytes "
 
+# A question and its answer: libxenvchan cannot tell that either has ended.
+for role in server client; do
+    # Where a libxenvchan server was, its entries are.
+    xenstore-rm /test/vchan 2>/dev/null
+    case $role in server) other=client ;; client) other=server ;; esac
+    vchan $other 0 /test/vchan answer 1000000 >/tmp/answered &
+    began=$(cut -d. -f1 /proc/uptime)
+    vchan make 1000000 | $ours --$role 2>/tmp/log | vchan check 1000000 >/tmp/output
+    took=$(($(cut -d. -f1 /proc/uptime) - began))
+    wait
+    check "pipe --$role, no --linger: libxenvchan's answer arrives, and then it ends" \
+        "$(cut -d, -f1 /tmp/answered /tmp/output | tr '\n' ' ')$((took < 20)) $(cat /tmp/log)" = \
+        "1000000 bytes 1000000 bytes 1 "
+done
+xenstore-rm /test/vchan 2>/dev/null
+
+# Through sockets on both sides, half-closed: what comes back comes after the end of what went.
+rm -f /tmp/in /tmp/out
+socket listen /tmp/out >/tmp/question &
+listening=$!
+$ours --server --socket /tmp/out 2>/tmp/log &
+server=$!
+$ours --client --socket /tmp/in 2>/tmp/log2 &
+client=$!
+vchan make 3000000 | socket connect /tmp/in >/tmp/answer
+wait $listening $server $client
+check "pipe through sockets both ways, half-closed" \
+    "$(vchan check 3000000 </tmp/question | cut -d, -f1) $(vchan check 2000000 </tmp/answer | cut -d, -f1) $(cat /tmp/log /tmp/log2)" = \
+    "3000000 bytes 2000000 bytes "
+check "  and the socket's name is gone" ! -e /tmp/in
+
 run mini-grant pipe --client --domain 0 --path /test/none --deadline 1
 expect "pipe --client, nobody comes" 5 "" "mini-grant: *"
 
@@ -44,4 +75,41 @@ kill -9 $victim
 wait $!
 code=$?
 check "pipe, the other side is killed: it ends" "$code" -lt 128
+xenstore-rm /test/vchan
+
+# --reconnect: a peer of libxenvchan's is killed, the next one is served; then its own server side is.
+rm -f /tmp/in
+mkfifo /tmp/reconnected
+mini-grant pipe --server --domain 0 --path /test/vchan --reconnect <>/tmp/reconnected >/tmp/received 2>/tmp/log &
+server=$!
+vchan make 1000000 >/tmp/made
+vchan client 0 /test/vchan relay <>/tmp/reconnected >/dev/null &
+victim=$!
+until xenstore-read /test/vchan/ring-ref >/dev/null 2>&1; do sleep 0.05; done
+sleep 0.5
+kill -9 $victim
+wait $victim
+vchan client 0 /test/vchan send 1000000
+until [ "$(stat -c %s /tmp/received)" -ge 1000000 ]; do sleep 0.1; done
+check "pipe --server --reconnect: after a killed peer the next one is served" \
+    "$(cmp /tmp/made /tmp/received && echo same) $(cat /tmp/log)" = "same "
+kill $server
+wait $server
+check "  until a signal" $? = 143
+
+: >/tmp/received
+mini-grant pipe --client --domain 0 --path /test/vchan --reconnect <>/tmp/reconnected >/tmp/received 2>/tmp/log &
+client=$!
+for round in 1 2 3; do
+    # Killed: its entries stay, and the next server is given the same page and port.
+    mini-grant pipe --server --domain 0 --path /test/vchan </tmp/made >/dev/null 2>&1 &
+    server=$!
+    until [ "$(stat -c %s /tmp/received)" -ge $((round * 1000000)) ]; do sleep 0.1; done
+    kill -9 $server
+    wait $server
+done
+check "pipe --client --reconnect: the server is killed and comes back, three times" \
+    "$(cat /tmp/made /tmp/made /tmp/made | cmp - /tmp/received && echo same) $(cat /tmp/log)" = "same "
+kill $client
+wait $client
 xenstore-rm /test

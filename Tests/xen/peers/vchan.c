@@ -3,6 +3,7 @@
  *   vchan check BYTES                      reads standard input to its end: exactly these bytes? prints them and MB/s
  *   vchan server|client DOMAIN PATH send BYTES     sends the sequence and closes
  *   vchan server|client DOMAIN PATH receive BYTES  receives until the other side closes, and checks
+ *   vchan server|client DOMAIN PATH answer BYTES   receives and checks so many, then sends as many, then waits for the end
  *   vchan server|client DOMAIN PATH relay          standard input into the vchan, the vchan to standard output
  * A client tries again for ten seconds while there is no server. */
 #include <errno.h>
@@ -139,6 +140,25 @@ static int receive_all(struct libxenvchan *vchan, uint64_t bytes) {
     return verdict(&arrival, bytes);
 }
 
+/* What a server of questions does: it cannot be told that a question has ended, but by its length. */
+static int answer(struct libxenvchan *vchan, uint64_t bytes) {
+    struct arrival arrival = {0};
+    struct sequence sequence = {0};
+    int size;
+    while (arrival.sequence.done < bytes && (size = libxenvchan_read(vchan, data, chunk)) > 0) arrived(&arrival, (size_t)size);
+    while (sequence.done < bytes) {
+        size_t part = bytes - sequence.done < chunk ? (size_t)(bytes - sequence.done) : chunk;
+        next(&sequence, data, part);
+        for (size_t done = 0; done < part;) {
+            int sent = libxenvchan_write(vchan, data + done, part - done);
+            check(sent > 0, "write");
+            done += (size_t)sent;
+        }
+    }
+    while (libxenvchan_is_open(vchan) == 1) libxenvchan_wait(vchan);
+    return verdict(&arrival, bytes);
+}
+
 /* Ends when the vchan is closed by the other side, or standard input is at its end. */
 static int relay(struct libxenvchan *vchan) {
     vchan->blocking = 0;
@@ -171,5 +191,6 @@ int main(int count, char **words) {
     struct libxenvchan *vchan = open_vchan(!strcmp(words[1], "server"), atoi(words[2]), words[3]);
     if (!strcmp(words[4], "relay")) return relay(vchan);
     uint64_t bytes = strtoull(words[count - 1], NULL, 10);
+    if (!strcmp(words[4], "answer")) return answer(vchan, bytes);
     return strcmp(words[4], "send") ? receive_all(vchan, bytes) : send_all(vchan, bytes);
 }
