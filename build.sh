@@ -322,7 +322,7 @@ bench() {
     guests
     need_xen
     compile x86_64 Tests/xen/bench/main.swift grantbench
-    compile i386 Tests/bench/launcher.swift launcher
+    compile i386 Tests/bench/launcher/main.swift launcher
     Tests/bench.sh "$@"
 }
 
