@@ -161,6 +161,17 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
         #expect(launched.errors == ["mini-launch: the guest died: bad stack"])
     }
 
+    @Test("a break costs three calls: a look, the break taken back, the next run")
+    func breakCalls() throws {
+        func calls(_ breaks: Int) throws -> Int {
+            let steps = [PlayedLguest.Step](repeating: .attention, count: breaks)
+            return try launch(
+                ["--engine", "lguest"], on: played(.era1, [.send("x")] + steps)
+            ).terminal.calls.count
+        }
+        #expect(try calls(7) - calls(3) == 4 * 3)
+    }
+
     @Test("an errno that means nothing good ends the launch with one line and code 1")
     func errnos() throws {
         for (step, words) in [
