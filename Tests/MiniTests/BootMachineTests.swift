@@ -25,22 +25,12 @@ private func name(_ machine: BootMachine) -> String { "\(machine.stateName)" }
 
 /// Every machine that can be reached, and the transitions between them. The states carry figures: each
 /// combination is a machine of its own.
-private func reachable() -> (machines: [String: BootMachine], transitions: Set<String>) {
-    let first = BootMachine()
-    var machines = [String(reflecting: first): first]
-    var transitions: Set<String> = []
-    var waiting = [first]
-    while let machine = waiting.popLast() {
-        for (event, value) in events {
-            var next = machine
-            guard next.handle(value) != nil else { continue }
-            transitions.insert("\(name(machine)) --> \(name(next)): \(event)")
-            if machines.updateValue(next, forKey: String(reflecting: next)) == nil {
-                waiting.append(next)
-            }
-        }
+private func reachable() -> Walk<BootMachine> {
+    Walk(from: [BootMachine()], events, name: name, key: { String(reflecting: $0) }) {
+        machine, event in
+        var next = machine
+        return next.handle(event) == nil ? [] : [next]
     }
-    return (machines, transitions)
 }
 
 /// What each state takes; all else is refused. The actions are checked by the walks below.

@@ -18,23 +18,13 @@ private func eventName(_ event: ConsoleInput.Event) -> String {
 }
 
 /// A machine in each state that can be reached, and how.
-private func reachable() -> (machines: [String: ConsoleInput], transitions: Set<String>) {
-    var machines = ["watching": ConsoleInput()]
-    var transitions: Set<String> = []
-    var waiting = [ConsoleInput()]
-    while let machine = waiting.popLast() {
-        for event in ConsoleInput.Event.allCases {
-            var next = machine
-            _ = next.handle(event)
-            if "\(next.stateName)" == "\(machine.stateName)" { continue }
-            transitions.insert(
-                "\(machine.stateName) --> \(next.stateName): \(eventName(event))")
-            if machines.updateValue(next, forKey: "\(next.stateName)") == nil {
-                waiting.append(next)
-            }
-        }
+private func reachable() -> Walk<ConsoleInput> {
+    let events = ConsoleInput.Event.allCases.map { (name: eventName($0), event: $0) }
+    return Walk(from: [ConsoleInput()], events, name: { "\($0.stateName)" }) { machine, event in
+        var next = machine
+        _ = next.handle(event)
+        return "\(next.stateName)" == "\(machine.stateName)" ? [] : [next]
     }
-    return (machines, transitions)
 }
 
 @Suite struct ConsoleInputTests {

@@ -43,15 +43,6 @@ private func reachable() -> (machines: [GuestMachine], transitions: Set<String>)
     return (known, transitions)
 }
 
-/// The lines `a --> b: event` of a Mermaid diagram in docs/.
-func transitionsOfPage(_ name: String) throws -> Set<String> {
-    let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent().appending(path: "docs/\(name)")
-    let lines = try String(contentsOf: page, encoding: .utf8).split(separator: "\n")
-        .map { $0.trimmingCharacters(in: .whitespaces) }
-    return Set(lines.filter { $0.contains(" --> ") && !$0.contains("[*]") })
-}
-
 @Suite struct GuestMachineTests {
     @Test("the page shows the transitions that the machine takes, and no others")
     func page() throws {

@@ -18,23 +18,13 @@ private func eventName(_ event: NetworkInput.Event) -> String {
 }
 
 /// A machine in each state that can be reached, as it was first reached.
-private func reachable() -> (machines: [String: NetworkInput], transitions: Set<String>) {
-    var machines = ["watching": NetworkInput()]
-    var transitions: Set<String> = []
-    var waiting = [NetworkInput()]
-    while !waiting.isEmpty {
-        let machine = waiting.removeFirst()
-        for event in NetworkInput.Event.allCases {
-            var next = machine
-            _ = next.handle(event)
-            if "\(next.stateName)" == "\(machine.stateName)" { continue }
-            transitions.insert("\(machine.stateName) --> \(next.stateName): \(eventName(event))")
-            if machines.updateValue(next, forKey: "\(next.stateName)") == nil {
-                waiting.append(next)
-            }
-        }
+private func reachable() -> Walk<NetworkInput> {
+    let events = NetworkInput.Event.allCases.map { (name: eventName($0), event: $0) }
+    return Walk(from: [NetworkInput()], events, name: { "\($0.stateName)" }) { machine, event in
+        var next = machine
+        _ = next.handle(event)
+        return "\(next.stateName)" == "\(machine.stateName)" ? [] : [next]
     }
-    return (machines, transitions)
 }
 
 @Suite struct NetworkInputTests {

@@ -16,19 +16,14 @@ private func eventName(_ event: PeerLink.Event) -> String {
 }
 
 /// A machine in each state that can be reached, with what is in the state.
-private func reachable() -> (machines: [String: PeerLink], transitions: Set<String>) {
-    var machines = ["\(PeerLink())": PeerLink()]
-    var transitions: Set<String> = []
-    var waiting = [PeerLink()]
-    while let machine = waiting.popLast() {
-        for event in PeerLink.Event.allCases {
-            var next = machine
-            if next.handle(event) == .none { continue }
-            transitions.insert("\(machine.stateName) --> \(next.stateName): \(eventName(event))")
-            if machines.updateValue(next, forKey: "\(next)") == nil { waiting.append(next) }
-        }
+private func reachable() -> Walk<PeerLink> {
+    let events = PeerLink.Event.allCases.map { (name: eventName($0), event: $0) }
+    return Walk(
+        from: [PeerLink()], events, name: { "\($0.stateName)" }, key: { "\($0)" }
+    ) { machine, event in
+        var next = machine
+        return next.handle(event) == .none ? [] : [next]
     }
-    return (machines, transitions)
 }
 
 private func run(_ events: [PeerLink.Event]) -> [PeerLink.Action] {

@@ -11,22 +11,14 @@ private func name(_ machine: ServiceMachine) -> String { "\(machine.stateName)" 
 private func milliseconds(_ count: UInt64) -> Nanoseconds { .milliseconds(count) }
 
 /// A machine in each state, at second 100, and the transitions between them.
-private func reachable() -> (machines: [String: ServiceMachine], transitions: Set<String>) {
-    var machines = ["new": ServiceMachine()]
-    var transitions: Set<String> = []
-    var waiting = [ServiceMachine()]
-    while let machine = waiting.popLast() {
-        for (event, value) in events {
-            // Too early, and in time.
-            for moment in [milliseconds(1), machine.moment ?? milliseconds(100_000)] {
-                var next = machine
-                guard next.handle(value, at: moment) != nil else { continue }
-                transitions.insert("\(name(machine)) --> \(name(next)): \(event)")
-                if machines.updateValue(next, forKey: name(next)) == nil { waiting.append(next) }
-            }
+private func reachable() -> Walk<ServiceMachine> {
+    Walk(from: [ServiceMachine()], events, name: name) { machine, event in
+        // Too early, and in time.
+        [milliseconds(1), machine.moment ?? milliseconds(100_000)].compactMap {
+            var next = machine
+            return next.handle(event, at: $0) == nil ? nil : next
         }
     }
-    return (machines, transitions)
 }
 
 private let taken: [String: Set<String>] = [

@@ -22,23 +22,10 @@ private let table: [String: [String: VchanMachine.Action]] = [
     "ended": [:],
 ]
 
-private func name(_ machine: VchanMachine) -> String { "\(machine.stateName)" }
+extension VchanMachine: RefusingMachine {}
 
-private func reachable() -> (machines: [String: VchanMachine], transitions: Set<String>) {
-    var machines = [
-        "offered": VchanMachine(.server), "relaying": VchanMachine(.client),
-    ]
-    var transitions: Set<String> = []
-    var waiting = Array(machines.values)
-    while let machine = waiting.popLast() {
-        for (event, value) in events {
-            var next = machine
-            guard next.handle(value) != nil else { continue }
-            transitions.insert("\(name(machine)) --> \(name(next)): \(event)")
-            if machines.updateValue(next, forKey: name(next)) == nil { waiting.append(next) }
-        }
-    }
-    return (machines, transitions)
+private func reachable() -> Walk<VchanMachine> {
+    Walk(from: VchanMachine(.server), VchanMachine(.client), events: events)
 }
 
 @Suite struct VchanMachineTests {
@@ -49,20 +36,13 @@ private func reachable() -> (machines: [String: VchanMachine], transitions: Set<
 
     @Test("every event in every state gives its action, or is refused and changes nothing")
     func everyPair() {
-        let machines = reachable().machines
-        #expect(Set(machines.keys) == Set(table.keys))
-        for (state, machine) in machines {
-            for (event, value) in events {
-                var next = machine
-                let action = next.handle(value)
-                var wanted = table[state]?[event]
-                if state != "ended" {
-                    if event == "output closed" { wanted = .end(.outputClosed) }
-                    if event == "stopped" { wanted = .end(.stopped(.terminate)) }
-                    if event == "broken" { wanted = .end(.broken) }
-                }
-                #expect(action == wanted, "\(state), \(event)")
-                if action == nil { #expect(name(next) == state, "\(state), \(event)") }
+        reachable().expectEveryPair(events, table) { state, event in
+            guard state != "ended" else { return nil }
+            return switch event {
+            case "output closed": .end(.outputClosed)
+            case "stopped": .end(.stopped(.terminate))
+            case "broken": .end(.broken)
+            default: nil
             }
         }
     }

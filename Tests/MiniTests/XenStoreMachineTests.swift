@@ -34,24 +34,13 @@ private let table: [String: [String: StoreRequestMachine.Action]] = [
     "lost": [:],
 ]
 
-private func name(_ machine: StoreRequestMachine) -> String { "\(machine.stateName)" }
+extension StoreRequestMachine: RefusingMachine {}
 
-private func reachable() -> (machines: [String: StoreRequestMachine], transitions: Set<String>) {
-    var machines = ["idle": StoreRequestMachine()]
-    var transitions: Set<String> = []
-    var waiting = [StoreRequestMachine()]
-    while let machine = waiting.popLast() {
-        for (event, value) in events {
-            var next = machine
-            guard next.handle(value) != nil, name(next) != name(machine) else { continue }
-            transitions.insert("\(name(machine)) --> \(name(next)): \(event)")
-            if machines[name(next)] == nil {
-                machines[name(next)] = next
-                waiting.append(next)
-            }
-        }
+/// What changes the state; of what does not, the page shows nothing.
+private func reachable() -> Walk<StoreRequestMachine> {
+    Walk(from: [StoreRequestMachine()], events, name: { $0.name }) { machine, event in
+        machine.after(event).filter { $0.name != machine.name }
     }
-    return (machines, transitions)
 }
 
 @Suite struct XenStoreRequestMachineTests {
@@ -62,16 +51,7 @@ private func reachable() -> (machines: [String: StoreRequestMachine], transition
 
     @Test("every event in every state gives its action, or is refused and changes nothing")
     func everyPair() {
-        let machines = reachable().machines
-        #expect(Set(machines.keys) == Set(table.keys))
-        for (state, machine) in machines {
-            for (event, value) in events {
-                var next = machine
-                let action = next.handle(value)
-                #expect(action == table[state]?[event], "\(state), \(event)")
-                if action == nil { #expect(name(next) == state, "\(state), \(event)") }
-            }
-        }
+        reachable().expectEveryPair(events, table)
     }
 
     @Test("a reply with another number is a stray; but 0 for a watch, as old kernels answer")
@@ -129,7 +109,7 @@ private func reachable() -> (machines: [String: StoreRequestMachine], transition
                 asked = nil
             case .note: #expect(message.type == 15)
             case .giveUp:
-                #expect(name(machine) == "lost")
+                #expect(machine.name == "lost")
                 return
             default: Issue.record("no answer to a message")
             }
@@ -154,24 +134,11 @@ private let transactionTable: [String: [String: StoreTransactionMachine.Action]]
     "ended": [:],
 ]
 
-private func name(_ machine: StoreTransactionMachine) -> String { "\(machine.stateName)" }
+extension StoreTransactionMachine: RefusingMachine {}
 
 @Suite struct XenStoreTransactionMachineTests {
-    private func reachable() -> (
-        machines: [String: StoreTransactionMachine], transitions: Set<String>
-    ) {
-        var machines = ["starting": StoreTransactionMachine()]
-        var transitions: Set<String> = []
-        var waiting = [StoreTransactionMachine()]
-        while let machine = waiting.popLast() {
-            for (event, value) in transactionEvents {
-                var next = machine
-                guard next.handle(value) != nil else { continue }
-                transitions.insert("\(name(machine)) --> \(name(next)): \(event)")
-                if machines.updateValue(next, forKey: name(next)) == nil { waiting.append(next) }
-            }
-        }
-        return (machines, transitions)
+    private func reachable() -> Walk<StoreTransactionMachine> {
+        Walk(from: StoreTransactionMachine(), events: transactionEvents)
     }
 
     @Test("the page shows the transitions that the machine takes, and no others")
@@ -182,16 +149,7 @@ private func name(_ machine: StoreTransactionMachine) -> String { "\(machine.sta
 
     @Test("every event in every state gives its action, or is refused and changes nothing")
     func everyPair() {
-        let machines = reachable().machines
-        #expect(Set(machines.keys) == Set(transactionTable.keys))
-        for (state, machine) in machines {
-            for (event, value) in transactionEvents {
-                var next = machine
-                let action = next.handle(value)
-                #expect(action == transactionTable[state]?[event], "\(state), \(event)")
-                if action == nil { #expect(name(next) == state, "\(state), \(event)") }
-            }
-        }
+        reachable().expectEveryPair(transactionEvents, transactionTable)
     }
 
     @Test("a machine begins with the start")
