@@ -8,22 +8,8 @@ root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-passed=0 failed=0 skipped=0
-ok() { passed=$((passed + 1)) && echo "ok    $1"; }
-not_ok() {
-    failed=$((failed + 1))
-    echo "FAIL  $1"
-    shift
-    printf '      %s\n' "$@"
-}
-skip() { skipped=$((skipped + 1)) && echo "SKIP  $1: $2"; }
-
-# check SENTENCE CONDITION...: the condition is a test(1) expression.
-check() {
-    local sentence=$1
-    shift
-    if [ "$@" ]; then ok "$sentence"; else not_ok "$sentence" "$*"; fi
-}
+# shellcheck source=Tests/results.sh
+source Tests/results.sh
 
 # same SENTENCE FILE FILE: two files are equal; else the first lines that are not.
 same() {
@@ -42,5 +28,4 @@ for part in "${parts[@]}"; do
     source "Tests/initramfs/$part.sh"
 done
 
-echo "$passed passed, $failed failed, $skipped skipped"
-((failed == 0))
+results_end

@@ -7,22 +7,8 @@ root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-passed=0 failed=0 skipped=0
-ok() { passed=$((passed + 1)) && echo "ok    $1"; }
-not_ok() {
-    failed=$((failed + 1))
-    echo "FAIL  $1"
-    shift
-    printf '      %s\n' "$@"
-}
-skip() { skipped=$((skipped + 1)) && echo "SKIP  $1: $2"; }
-
-# check SENTENCE CONDITION...: the condition is a test(1) expression.
-check() {
-    local sentence=$1
-    shift
-    if [ "$@" ]; then ok "$sentence"; else not_ok "$sentence" "$*"; fi
-}
+# shellcheck source=Tests/results.sh
+source Tests/results.sh
 
 # launch ARCH WORDS...: runs mini-launch without input; sets $output, $errors, $code.
 launch() {
@@ -48,5 +34,4 @@ for part in Tests/system/*.sh; do
     source "$part"
 done
 
-echo "$passed passed, $failed failed, $skipped skipped"
-((failed == 0))
+results_end

@@ -7,10 +7,8 @@ root=$PWD
 # shellcheck source=Tests/xen/machine.sh
 source Tests/xen/machine.sh
 
-passed=0 failed=0 skipped=0
-ok() { passed=$((passed + 1)) && echo "ok    $1"; }
-skip() { skipped=$((skipped + 1)) && echo "SKIP  $1"; }
-not_ok() { failed=$((failed + 1)) && echo "FAIL  $1"; }
+# shellcheck source=Tests/results.sh
+source Tests/results.sh
 
 parts=("$@")
 ((${#parts[@]})) || parts=(loop pv pvh stub stubfaults stubmemory)
@@ -39,5 +37,4 @@ else
     done
 fi
 
-echo "$passed passed, $failed failed, $skipped skipped"
-((failed == 0))
+results_end
