@@ -6,27 +6,28 @@
 # whole NAME TYPE INITRAMFS WORDS: a stub domain does all that there is to do.
 whole() {
     stub "$@" || return 0
-    head -c 300000 /dev/urandom >/tmp/in
-    mini-grant share --domain "$domain" --in /tmp/in --publish "$data/in" --hold >/tmp/shared.in 2>&1 &
+    rm -f /tmp/stub.shared.in /tmp/stub.shared.kernel
+    head -c 300000 /dev/urandom >/tmp/stub.in
+    mini-grant share --domain "$domain" --in /tmp/stub.in --publish "$data/in" --hold >/tmp/stub.shared.in 2>&1 &
     sharers=$!
-    mini-grant share --domain "$domain" --in /guests/demo --publish "$data/kernel" --hold >/tmp/shared.kernel 2>&1 &
+    mini-grant share --domain "$domain" --in /guests/demo --publish "$data/kernel" --hold >/tmp/stub.shared.kernel 2>&1 &
     sharers="$sharers $!"
-    head -c 303104 /dev/zero >/tmp/out
-    granter "$domain" /tmp/out && xenstore-write "$data/out" "$references"
+    head -c 303104 /dev/zero >/tmp/stub.out
+    granter "$domain" /tmp/stub.out && xenstore-write "$data/out" "$references"
     awaits control && xenstore-write "$data/control" "$reference" "$data/control-port" "$port"
     awaits bell && xenstore-write "$data/port" "$port"
-    until [ -s /tmp/shared.in ] && [ -s /tmp/shared.kernel ]; do sleep 0.05; done
-    check "$1: held grants notice nothing yet" "$(wc -l </tmp/control)" = 1
+    until [ -s /tmp/stub.shared.in ] && [ -s /tmp/stub.shared.kernel ]; do sleep 0.05; done
+    check "$1: held grants notice nothing yet" "$(wc -l </tmp/stub.control)" = 1
     xenstore-write "$data/go" 1
     gone
     end_granters
     # shellcheck disable=SC2086
     kill $sharers && wait $sharers
     check "$1: the domain powers off" "$reason" = 0
-    head -c 300000 /tmp/out >/tmp/part
-    check "$1: what it wrote back is what it was granted" "$(cmp /tmp/part /tmp/in 2>&1)" = ""
-    check "$1: its event arrives" "$(tail -n 1 /tmp/bell)" = "event 255"
-    check "$1: at its end byte and event of the grant it held" "$(tail -n 1 /tmp/control)" = "event 0"
+    head -c 300000 /tmp/stub.out >/tmp/stub.part
+    check "$1: what it wrote back is what it was granted" "$(cmp /tmp/stub.part /tmp/stub.in 2>&1)" = ""
+    check "$1: its event arrives" "$(tail -n 1 /tmp/stub.bell)" = "event 255"
+    check "$1: at its end byte and event of the grant it held" "$(tail -n 1 /tmp/stub.control)" = "event 0"
     said "$1: the guest whose kernel dom0 granted runs, its console is the domain's" \
         "*running under mini-launch*" "Powering off." "mini-init: powering off"
 }

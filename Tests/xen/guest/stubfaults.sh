@@ -24,8 +24,8 @@ stub tries pv stub.cpio "$devices mini.on-error=poweroff mini.wait=\"store data/
  mini.try=\"launch --memory 8 @data/words\" mini.try=\"launch --memory 8 @data/page\"
  mini.grant=\"page 0 @data/page to=/run/page\" mini.run=\"mini-grant store set data/state done\"
  mini.wait=\"store data/never deadline=1s\" mini.run=\"mini-grant store set data/state never\""
-head -c 4096 /dev/urandom >/tmp/page
-granter "$domain" /tmp/page readonly
+head -c 4096 /dev/urandom >/tmp/stub.page
+granter "$domain" /tmp/stub.page readonly
 awaits bell
 xenstore-write "$data/page" "$references" "$data/words" "no number" "$data/port" "$port" "$data/go" 1
 gone
@@ -42,7 +42,7 @@ said "each statement that fails is told with its place and why, and with try the
     "mini-launch: cannot open \"@data/words\": \"0:no number\" is not DOMAIN:REFERENCES or DOMAIN:REFERENCES:LENGTH" \
     "mini-launch: *" "$at \"mini-launch\" ended with code 3" \
     "$at \"data/never\" was not so in time" "mini-init: powering off"
-check "an event that dom0 never sends ends a wait at its deadline, and dom0 has heard that it began" "$reason $(tail -n 1 /tmp/bell)" = "0 event 255"
+check "an event that dom0 never sends ends a wait at its deadline, and dom0 has heard that it began" "$reason $(tail -n 1 /tmp/stub.bell)" = "0 event 255"
 
 # The store itself stops answering. The domain has rung when it has what it needs of it.
 stub mute pv stub.cpio "$devices mini.on-error=poweroff mini.wait=\"store data/port deadline=60s\" mini.notify=\"0 @data/port\"
@@ -69,4 +69,4 @@ xl shutdown asked >/dev/null 2>&1
 gone
 wait
 said "xl shutdown is answered while a statement waits" "mini-init: powering off"
-check "and what was held is given back" "$reason $(tail -n 1 /tmp/control)" = "0 event 0"
+check "and what was held is given back" "$reason $(tail -n 1 /tmp/stub.control)" = "0 event 0"

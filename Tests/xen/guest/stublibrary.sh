@@ -40,10 +40,10 @@ said() {
     if [ $# = 0 ]; then pass "$what"; else fail "$what" "not said: $1; but: $(tail -n 12 /tmp/said | tr '\n' '|')"; fi
 }
 
-# awaits NAME: a page of dom0's and a port, as `grants await` has them; what came of them goes to /tmp/NAME.
+# awaits NAME: a page of dom0's and a port, as `grants await` has them; what came of them goes to /tmp/stub.NAME.
 awaits() {
-    rm -f "/tmp/$1"
-    grants await "$domain" 17 60 >"/tmp/$1" &
-    until [ -s "/tmp/$1" ]; do sleep 0.05; done
-    read -r reference port <"/tmp/$1"
+    rm -f "/tmp/stub.$1"
+    grants await "$domain" 17 60 >"/tmp/stub.$1" &
+    until [ -s "/tmp/stub.$1" ]; do sleep 0.05; done
+    read -r reference port <"/tmp/stub.$1"
 }

@@ -10,8 +10,8 @@ for type in pv pvh; do
     stub "holder-$type" "$type" domu.cpio "rdinit=/bin/mini-init mini.load=/modules/xen-gntdev.ko mini.on-error=poweroff
  mini.wait=\"store data/pages deadline=60s\" mini.grant=\"pages 0 @data/pages hold\"
  mini.run=\"/bin/busybox cat /proc/1/smaps_rollup\" mini.run=\"/bin/busybox grep -c gntdev /proc/1/maps\""
-    head -c 1048576 /dev/urandom >/tmp/pages
-    granter "$domain" /tmp/pages readonly && xenstore-write "$data/pages" "$references"
+    head -c 1048576 /dev/urandom >/tmp/stub.pages
+    granter "$domain" /tmp/stub.pages readonly && xenstore-write "$data/pages" "$references"
     gone
     end_granters
     said "$type: process 1 holds 256 grants in one mapping" "Pss_Anon:*" "1" "mini-init: powering off"
