@@ -23,6 +23,8 @@ struct FakeStore {
     var nextTransaction: UInt32 = 1
 
     /// How many ends of transactions say EAGAIN.
+    /// Numbers of domains that are no more.
+    var ended: Set<String> = []
     var conflicts = 0
     /// What is refused, by kind of message.
     var refusals: [UInt32: String] = [:]
@@ -159,6 +161,7 @@ struct FakeStore {
             guard entry != nil else { return "ENOENT" }
             entries[path]!.permissions = Array(strings.dropFirst())
             tell(path)
+        case 17: payload = Array(ended.contains(strings[0]) ? "F\0".utf8 : "T\0".utf8)
         default: return "ENOSYS"
         }
         return nil

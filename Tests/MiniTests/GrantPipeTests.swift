@@ -339,6 +339,42 @@ private final class Local: @unchecked Sendable {
             ended == failed(4, "the other domain has closed the vchan and left 3000 bytes untaken"))
     }
 
+    @Test("a domain that is destroyed in the middle, and can say nothing, is missed after a while")
+    func destroyed() throws {
+        for (words, untaken) in [("--client", 3), ("--server --ring 1000", 3)] {
+            let peer = try Peer { $0.input = Array("hello".utf8) }
+            let isClient = words == "--client"
+            if isClient { peer.offer() }
+            let ended = peer.run(
+                words,
+                (isClient ? [] : [.act { peer.come(&$0) }]) + [
+                    peer.does {
+                        $0.take(most: 2)
+                        $0.send("half a s")
+                    },
+                    .act { $0.store!.ended = ["3"] },
+                ])
+            #expect(
+                ended
+                    == failed(
+                        4, "domain 3 has ended, and left \(untaken) bytes untaken",
+                        output: "half a s"))
+        }
+    }
+
+    @Test("a store that cannot tell whether a domain is there ends nothing")
+    func silentStore() throws {
+        let peer = try Peer { $0.input = Array("hello".utf8) }
+        peer.offer()
+        let ended = peer.run(
+            "--client",
+            [
+                .act { $0.store!.ended = ["33"] }, peer.does { $0.take() },
+                peer.does { $0.view!.finish() },
+            ])
+        #expect(ended == done())
+    }
+
     @Test("a client waits for its server")
     func waits() throws {
         let peer = try Peer()

@@ -24,6 +24,7 @@ import Testing
             (.endTransaction(commit: true), 7, "T\0"), (.endTransaction(commit: false), 7, "F\0"),
             (.write(path, value: Array("v".utf8)), 11, "a/b\0v"),
             (.makeDirectory(path), 12, "a/b\0"), (.remove(path), 13, "a/b\0"),
+            (.isIntroduced(DomainID(3)!), 17, "3\0"),
             (.setPermissions(path, StorePermissions(["n0", "r3"])!), 14, "a/b\0n0\0r3\0"),
             (.listPart(path, offset: 4000), 22, "a/b\04000\0"),
         ]

@@ -20,35 +20,27 @@ enum GrantPipe {
     private static var table: [Choice] {
         [
             GrantSettings.forDomain,
-            Choice(
-                name: "--path", argument: "P", help: "where in the store the ends find each other",
-                apply: { (settings, word) throws(CommandError) in settings.pipe.path = word }),
-            Choice(
-                name: "--server", argument: nil, help: "offer the vchan, and wait for the client",
-                apply: { (settings, _) throws(CommandError) in settings.pipe.role = .server }),
-            Choice(
-                name: "--client", argument: nil, help: "wait for the server, and connect to it",
-                apply: { (settings, _) throws(CommandError) in settings.pipe.role = .client }),
-            Choice(
-                name: "--socket", argument: "FILE",
-                help:
-                    "a socket, not standard input and output: a server connects, a client listens",
-                apply: { (settings, word) throws(CommandError) in settings.pipe.socket = word }),
-            Choice(
-                name: "--listen", argument: nil, help: "listen on the socket",
-                apply: { (settings, _) throws(CommandError) in settings.pipe.listens = true }),
-            Choice(
-                name: "--connect", argument: nil, help: "connect to the socket",
-                apply: { (settings, _) throws(CommandError) in settings.pipe.listens = false }),
-            Choice(
-                name: "--reconnect", argument: nil, help: "after one peer wait for the next",
-                apply: { (settings, _) throws(CommandError) in settings.pipe.reconnects = true }),
-            Choice(
-                name: "--linger", argument: "SECONDS",
-                help: "how long a silence ends it when the input has ended and was taken",
-                apply: { (settings, word) throws(CommandError) in
-                    settings.pipe.linger = try GrantSettings.seconds("--linger", word)
-                }),
+            GrantSettings.word("--path", "P", "where in the store the ends find each other") {
+                $0.pipe.path = $1
+            },
+            GrantSettings.flag("--server", "offer the vchan, and wait for the client") {
+                $0.pipe.role = .server
+            },
+            GrantSettings.flag("--client", "wait for the server, and connect to it") {
+                $0.pipe.role = .client
+            },
+            GrantSettings.word(
+                "--socket", "FILE",
+                "a socket, not standard input and output: a server connects, a client listens"
+            ) { $0.pipe.socket = $1 },
+            GrantSettings.flag("--listen", "listen on the socket") { $0.pipe.listens = true },
+            GrantSettings.flag("--connect", "connect to the socket") { $0.pipe.listens = false },
+            GrantSettings.flag("--reconnect", "after one peer wait for the next") {
+                $0.pipe.reconnects = true
+            },
+            GrantSettings.time(
+                "--linger", "how long a silence ends it when the input has ended and was taken"
+            ) { $0.pipe.linger = $1 },
             Choice(
                 name: "--ring", argument: "BYTES", help: "the least size of each ring (131072)",
                 apply: { (settings, word) throws(CommandError) in
@@ -58,14 +50,12 @@ enum GrantPipe {
                     }
                     settings.pipe.ringBytes = Int(bytes)
                 }),
-            Choice(
-                name: "--deadline", argument: "SECONDS", help: "how long to wait for a peer",
-                apply: { (settings, word) throws(CommandError) in
-                    settings.pipe.patience = try GrantSettings.seconds("--deadline", word)
-                }),
-            Choice(
-                name: "--verbose", argument: nil, help: "say on standard error what is done",
-                apply: { (settings, _) throws(CommandError) in settings.pipe.isVerbose = true }),
+            GrantSettings.time("--deadline", "how long to wait for a peer") {
+                $0.pipe.patience = $1
+            },
+            GrantSettings.flag("--verbose", "say on standard error what is done") {
+                $0.pipe.isVerbose = true
+            },
             GrantSettings.forHelp,
         ]
     }

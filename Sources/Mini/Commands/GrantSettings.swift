@@ -31,65 +31,81 @@ struct GrantSettings {
 
     typealias Choice = Option<GrantSettings>
 
-    static var forDomain: Choice {
+    /// An option without an argument.
+    static func flag(
+        _ name: StaticString, _ help: StaticString, _ set: @escaping (inout GrantSettings) -> Void
+    ) -> Choice {
         Choice(
-            name: "--domain", argument: "D",
-            help: "the other domain: a number, or @PATH in the store",
-            apply: { (settings, word) throws(CommandError) in settings.domain = word })
+            name: name, argument: nil, help: help,
+            apply: { (settings, _) throws(CommandError) in set(&settings) })
+    }
+    /// An option whose argument is taken as it is.
+    static func word(
+        _ name: StaticString, _ argument: StaticString, _ help: StaticString,
+        _ set: @escaping (inout GrantSettings, Text) -> Void
+    ) -> Choice {
+        Choice(
+            name: name, argument: argument, help: help,
+            apply: { (settings, word) throws(CommandError) in set(&settings, word) })
+    }
+    /// An option whose argument is a number from 0 on.
+    static func number(
+        _ name: StaticString, _ argument: StaticString, _ help: StaticString,
+        _ set: @escaping (inout GrantSettings, Int) -> Void
+    ) -> Choice {
+        Choice(
+            name: name, argument: argument, help: help,
+            apply: { (settings, word) throws(CommandError) in
+                set(&settings, try count("\(name)", word))
+            })
+    }
+    /// An option whose argument is in seconds.
+    static func time(
+        _ name: StaticString, _ help: StaticString,
+        _ set: @escaping (inout GrantSettings, Nanoseconds) -> Void
+    ) -> Choice {
+        Choice(
+            name: name, argument: "SECONDS", help: help,
+            apply: { (settings, word) throws(CommandError) in
+                set(&settings, try seconds("\(name)", word))
+            })
+    }
+
+    static var forDomain: Choice {
+        word("--domain", "D", "the other domain: a number, or @PATH in the store") {
+            $0.domain = $1
+        }
     }
     static var forReferences: Choice {
-        Choice(
-            name: "--ref", argument: "R[,R...]",
-            help: "its grant references, as 8,12-15 in order, or @PATH in the store",
-            apply: { (settings, word) throws(CommandError) in settings.references = word })
+        word(
+            "--ref", "R[,R...]", "its grant references, as 8,12-15 in order, or @PATH in the store"
+        ) { $0.references = $1 }
     }
     static var forOutput: Choice {
-        Choice(
-            name: "--out", argument: "FILE", help: "write the bytes to FILE; - is standard output",
-            apply: { (settings, word) throws(CommandError) in settings.output = word })
+        word("--out", "FILE", "write the bytes to FILE; - is standard output") { $0.output = $1 }
     }
     static var forInput: Choice {
-        Choice(
-            name: "--in", argument: "FILE",
-            help: "fill the bytes from FILE; - is standard input",
-            apply: { (settings, word) throws(CommandError) in settings.input = word })
+        word("--in", "FILE", "fill the bytes from FILE; - is standard input") { $0.input = $1 }
     }
     static var forOffset: Choice {
-        Choice(
-            name: "--offset", argument: "N", help: "start at this byte (0)",
-            apply: { (settings, word) throws(CommandError) in
-                settings.offset = try count("--offset", word)
-            })
+        number("--offset", "N", "start at this byte (0)") { $0.offset = $1 }
     }
     static var forLength: Choice {
-        Choice(
-            name: "--length", argument: "N", help: "this many bytes (to the end of the pages)",
-            apply: { (settings, word) throws(CommandError) in
-                settings.length = try count("--length", word)
-            })
+        number("--length", "N", "this many bytes (to the end of the pages)") { $0.length = $1 }
     }
     static var forHexdump: Choice {
-        Choice(
-            name: "--hexdump", argument: nil, help: "write them for people to read",
-            apply: { (settings, _) throws(CommandError) in settings.isHexdump = true })
+        flag("--hexdump", "write them for people to read") { $0.isHexdump = true }
     }
     static var forWriting: Choice {
-        Choice(
-            name: "--write", argument: nil, help: "map for writing",
-            apply: { (settings, _) throws(CommandError) in settings.isWritable = true })
+        flag("--write", "map for writing") { $0.isWritable = true }
     }
     static var forHolding: Choice {
-        Choice(
-            name: "--hold", argument: nil, help: "keep them until a signal",
-            apply: { (settings, _) throws(CommandError) in settings.isHolding = true })
+        flag("--hold", "keep them until a signal") { $0.isHolding = true }
     }
     static var forNotifiedByte: Choice {
-        Choice(
-            name: "--notify-byte", argument: "N",
-            help: "when they go, by whatever end, this byte becomes 0",
-            apply: { (settings, word) throws(CommandError) in
-                settings.notifiedByte = try count("--notify-byte", word)
-            })
+        number("--notify-byte", "N", "when they go, by whatever end, this byte becomes 0") {
+            $0.notifiedByte = $1
+        }
     }
     static var forNotifiedPort: Choice {
         Choice(
@@ -103,9 +119,7 @@ struct GrantSettings {
             })
     }
     static var forExecution: Choice {
-        Choice(
-            name: "--exec", argument: nil, help: "run the words that follow, which map the pages",
-            apply: { (settings, _) throws(CommandError) in settings.executes = true })
+        flag("--exec", "run the words that follow, which map the pages") { $0.executes = true }
     }
     static var forPages: Choice {
         Choice(
@@ -120,28 +134,18 @@ struct GrantSettings {
             })
     }
     static var forWritableShare: Choice {
-        Choice(
-            name: "--writable", argument: nil, help: "D may write to them",
-            apply: { (settings, _) throws(CommandError) in settings.isWritable = true })
+        flag("--writable", "D may write to them") { $0.isWritable = true }
     }
     static var forPublication: Choice {
-        Choice(
-            name: "--publish", argument: "PATH",
-            help: "write the references to the store, for D to read",
-            apply: { (settings, word) throws(CommandError) in settings.publication = word })
+        word("--publish", "PATH", "write the references to the store, for D to read") {
+            $0.publication = $1
+        }
     }
     static var forPatience: Choice {
-        Choice(
-            name: "--deadline", argument: "SECONDS",
-            help: "how long to wait for the other side (10)",
-            apply: { (settings, word) throws(CommandError) in
-                settings.patience = try seconds("--deadline", word)
-            })
+        time("--deadline", "how long to wait for the other side (10)") { $0.patience = $1 }
     }
     static var forHelp: Choice {
-        Choice(
-            name: "--help", argument: nil, help: "print this",
-            apply: { (settings, _) throws(CommandError) in settings.wantsHelp = true })
+        flag("--help", "print this") { $0.wantsHelp = true }
     }
 
     static func seconds(_ option: Text, _ word: Text) throws(CommandError) -> Nanoseconds {

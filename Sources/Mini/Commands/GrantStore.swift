@@ -18,34 +18,22 @@ struct StoreChoices {
 
 extension GrantSettings {
     fileprivate static var forRawValues: Choice {
-        Choice(
-            name: "--raw", argument: nil, help: "values as they are, without \\n, \\xNN",
-            apply: { (settings, _) throws(CommandError) in settings.store.isRaw = true })
+        flag("--raw", "values as they are, without \\n, \\xNN") { $0.store.isRaw = true }
     }
     fileprivate static var forPaths: Choice {
-        Choice(
-            name: "--paths", argument: nil, help: "each value behind its path",
-            apply: { (settings, _) throws(CommandError) in settings.store.showsPaths = true })
+        flag("--paths", "each value behind its path") { $0.store.showsPaths = true }
     }
     fileprivate static var forTree: Choice {
-        Choice(
-            name: "--tree", argument: nil, help: "all that is below, with values",
-            apply: { (settings, _) throws(CommandError) in settings.store.isTree = true })
+        flag("--tree", "all that is below, with values") { $0.store.isTree = true }
     }
     fileprivate static var forFullPaths: Choice {
-        Choice(
-            name: "--full", argument: nil, help: "the same with whole paths",
-            apply: { (settings, _) throws(CommandError) in settings.store.isFull = true })
+        flag("--full", "the same with whole paths") { $0.store.isFull = true }
     }
     fileprivate static var forValue: Choice {
-        Choice(
-            name: "--value", argument: "V", help: "until the value is V, not just any",
-            apply: { (settings, word) throws(CommandError) in settings.store.value = word })
+        word("--value", "V", "until the value is V, not just any") { $0.store.value = $1 }
     }
     fileprivate static var forAbsence: Choice {
-        Choice(
-            name: "--gone", argument: nil, help: "until the entry is not there",
-            apply: { (settings, _) throws(CommandError) in settings.store.awaitsAbsence = true })
+        flag("--gone", "until the entry is not there") { $0.store.awaitsAbsence = true }
     }
     fileprivate static var forMode: Choice {
         Choice(
@@ -59,18 +47,10 @@ extension GrantSettings {
             })
     }
     fileprivate static var forCount: Choice {
-        Choice(
-            name: "--count", argument: "N", help: "end after N changes",
-            apply: { (settings, word) throws(CommandError) in
-                settings.store.count = try count("--count", word)
-            })
+        number("--count", "N", "end after N changes") { $0.store.count = $1 }
     }
     fileprivate static var forStorePatience: Choice {
-        Choice(
-            name: "--deadline", argument: "SECONDS", help: "how long it may take",
-            apply: { (settings, word) throws(CommandError) in
-                settings.store.patience = try seconds("--deadline", word)
-            })
+        time("--deadline", "how long it may take") { $0.store.patience = $1 }
     }
 
     static func permissions(_ words: [Text]) throws(CommandError) -> StorePermissions {

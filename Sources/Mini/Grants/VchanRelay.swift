@@ -85,6 +85,8 @@ final class LocalStreams {
 /// How bytes go through a vchan until the pipe ends.
 struct VchanRelay {
     let vchan: Vchan
+    /// The other end's.
+    let domain: DomainID
     let local: LocalStreams
     let signals: PipeSignals
     /// When our input has ended and the other end has taken it: after how long a silence nothing more
@@ -98,6 +100,10 @@ struct VchanRelay {
     private var outcome: VchanOutcome?
     /// When a silence has lasted long enough; nil while there is none.
     private var silence: Deadline?
+    /// The other domain was destroyed, or crashed: what it sent may be less than it wanted to.
+    private(set) var hasDomainEnded = false
+    /// After so long a time without anything to do, see whether the other domain is there.
+    private static let idle = Nanoseconds.milliseconds(3000)
     /// Nobody takes what comes: it is thrown away.
     private var discards = false
     /// Nil with a ring that takes all that one read gives.
@@ -112,8 +118,10 @@ struct VchanRelay {
     private var awaited: PollSet
 
     init(
-        _ vchan: Vchan, _ local: LocalStreams, _ signals: PipeSignals, linger: Nanoseconds?
+        _ vchan: Vchan, with domain: DomainID, _ local: LocalStreams, _ signals: PipeSignals,
+        linger: Nanoseconds?
     ) throws(GrantError) {
+        self.domain = domain
         self.vchan = vchan
         self.local = local
         self.signals = signals
@@ -154,7 +162,7 @@ struct VchanRelay {
     /// What the memory says by itself. What the other end says of itself is looked at before what it has
     /// sent: so nothing that it sent before is overlooked.
     private mutating func look() throws(GrantError) {
-        let presence = vchan.presence
+        let presence = hasDomainEnded ? .gone : vchan.presence
         let isFinished = vchan.isOtherFinished
         guard let ready = vchan.ready, vchan.space != nil else { return try handle(.broken) }
         switch presence {
@@ -202,10 +210,12 @@ struct VchanRelay {
         awaited.change(
             3, to: Poll.Interest(discards ? -1 : local.output, receives ? .writable : .closed))
         let isBusy = canReceive || canSend
+        let idle = min(Self.idle, silence?.remaining ?? Self.idle)
         do throws(Errno) {
-            try awaited.wait(timeout: isBusy ? Nanoseconds(count: 0) : silence?.remaining)
+            try awaited.wait(timeout: isBusy ? Nanoseconds(count: 0) : idle)
         } catch { throw .system("wait", error) }
         moves = 0
+        if !isBusy, !awaited.isAnyReady { hasDomainEnded = XenStore.hasEnded(domain) }
         if awaited.isReady(0) { try vchan.takeEvent() }
         if awaited.isReady(1), let signal = try signals.next() {
             return try handle(.stopped(signal))

@@ -152,8 +152,12 @@ final class VchanSession {
     private static let pause = Nanoseconds.milliseconds(50)
 
     private func relay(_ vchan: Vchan, _ local: LocalStreams) throws(GrantError) -> VchanOutcome {
-        var relay = try VchanRelay(vchan, local, signals, linger: plan.linger)
-        return try relay.run()
+        var relay = try VchanRelay(
+            vchan, with: plan.domain, local, signals, linger: plan.linger)
+        let outcome = try relay.run()
+        guard relay.hasDomainEnded, case .left(let untaken) = outcome else { return outcome }
+        throw .refused(
+            "domain \(plan.domain.rawValue) has ended, and left \(untaken) bytes untaken")
     }
 
     /// Opens this side's streams.

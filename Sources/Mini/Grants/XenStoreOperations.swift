@@ -16,6 +16,13 @@ extension XenStore {
         try store.write(path, value.bytes)
     }
 
+    /// Whether a domain has ended: nothing else tells, as its kernel could not clear or send anything.
+    /// A store that does not say so, for whatever reason, has not ended it.
+    static func hasEnded(_ domain: DomainID) -> Bool {
+        let reply = try? XenStore(deadline: .after(patience)).ask(.isIntroduced(domain))
+        return reply?.strings.first == "F"
+    }
+
     /// How long a store may take that somebody does not expect to wait for.
     static let patience = Nanoseconds.milliseconds(10_000)
 

@@ -18,6 +18,7 @@ enum StoreMessageType: UInt32 {
     case setPermissions = 14
     case watchEvent = 15
     case error = 16
+    case isIntroduced = 17
     case listPart = 22
 }
 
@@ -118,6 +119,11 @@ struct StoreRequest: Equatable {
         Self(.endTransaction, commit ? "T" : "F")
     }
 
+    /// Whether the store knows a domain: T or F.
+    static func isIntroduced(_ domain: DomainID) -> Self {
+        Self(.isIntroduced, "\(domain.rawValue)")
+    }
+
     private init(
         _ type: StoreMessageType, _ path: StorePath, _ strings: [Text] = [], _ value: [UInt8] = []
     ) {
@@ -147,6 +153,7 @@ struct StoreRequest: Equatable {
         case .makeDirectory: "make"
         case .remove: "remove"
         case .watch, .unwatch, .watchEvent, .error: "watch"
+        case .isIntroduced: "look for domain"
         case .startTransaction, .endTransaction: "have a transaction of"
         }
     }

@@ -59,7 +59,7 @@ there() {
 
 # grant_there: the second domain grants two pages of text to dom0; sets $references.
 grant_there() {
-    there 'yes "Hello from the other domain." | head -c 8192 >/tmp/pages; grants share 0 /tmp/pages >/tmp/refs &
+    there 'rm -f /tmp/refs; yes "Hello from the other domain." | head -c 8192 >/tmp/pages; grants share 0 /tmp/pages >/tmp/refs &
         until [ -s /tmp/refs ]; do sleep 0.1; done; cat /tmp/refs'
     references=$output
 }

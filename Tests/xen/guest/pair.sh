@@ -13,5 +13,5 @@ end_granters
 
 . /tests/pairmap.sh
 . /tests/pairpipe.sh
-
-stop_domain
+# The last: it destroys the domain.
+. /tests/pairend.sh

@@ -49,19 +49,20 @@ done
 xenstore-rm /test/vchan 2>/dev/null
 
 # Through sockets on both sides, half-closed: what comes back comes after the end of what went.
-rm -f /tmp/in /tmp/out
-socket listen /tmp/out >/tmp/question &
+rm -f /tmp/socket.in /tmp/socket.out
+socket listen /tmp/socket.out >/tmp/question &
 listening=$!
-$ours --server --socket /tmp/out 2>/tmp/log &
+$ours --server --socket /tmp/socket.out 2>/tmp/log &
 server=$!
-$ours --client --socket /tmp/in 2>/tmp/log2 &
+$ours --client --socket /tmp/socket.in 2>/tmp/log2 &
 client=$!
-vchan make 3000000 | socket connect /tmp/in >/tmp/answer
+vchan make 3000000 | socket connect /tmp/socket.in >/tmp/answer
 wait $listening $server $client
 check "pipe through sockets both ways, half-closed" \
     "$(vchan check 3000000 </tmp/question | cut -d, -f1) $(vchan check 2000000 </tmp/answer | cut -d, -f1) $(cat /tmp/log /tmp/log2)" = \
     "3000000 bytes 2000000 bytes "
-check "  and the socket's name is gone" ! -e /tmp/in
+check "  and the socket's name is gone" ! -e /tmp/socket.in
+rm /tmp/socket.out
 
 run mini-grant pipe --client --domain 0 --path /test/none --deadline 1
 expect "pipe --client, nobody comes" 5 "" "mini-grant: *"
@@ -78,7 +79,7 @@ check "pipe, the other side is killed: it ends" "$code" -lt 128
 xenstore-rm /test/vchan
 
 # --reconnect: a peer of libxenvchan's is killed, the next one is served; then its own server side is.
-rm -f /tmp/in
+rm -f /tmp/socket.in
 mkfifo /tmp/reconnected
 mini-grant pipe --server --domain 0 --path /test/vchan --reconnect <>/tmp/reconnected >/tmp/received 2>/tmp/log &
 server=$!

@@ -1,0 +1,26 @@
+# The second domain is destroyed while dom0 has its pages mapped and a pipe to it runs: nothing waits for ever.
+
+grant_there
+mini-grant map --domain "$domain" --ref "$references" --hold >/tmp/held 2>/tmp/log &
+holder=$!
+there "mkfifo /tmp/never; vchan client 0 ${path}5 relay <>/tmp/never >/dev/null 2>&1 & true"
+mini-grant pipe --server --domain "$domain" --path "${path}5" </dev/zero >/dev/null 2>/tmp/log2 &
+piper=$!
+for try in 1 2 3 4 5 6 7 8 9; do [ -s /tmp/held ] || sleep 0.5; done
+sleep 1
+stop_domain
+wait $piper
+code=$?
+case "$code $(cat /tmp/log2)" in
+"4 mini-grant: domain $domain has ended, and left "*" bytes untaken") pass "$type: a pipe to a domain that is destroyed ends" ;;
+*) fail "$type: a pipe to a domain that is destroyed ends" "$code $(cat /tmp/log2)" ;;
+esac
+# Its pages live on as long as somebody has them mapped.
+kill $holder
+wait $holder
+check "$type: map --hold of it ends well all the same" "$? $(cat /tmp/log)" = "0 "
+sleep 0.5
+for command in map copy; do
+    run mini-grant $command --domain "$domain" --ref "$references" --out /tmp/copy
+    expect "$type: $command of a domain that is gone" 4 "" "mini-grant: grant ${references%%,*} of domain $domain: no such *"
+done
