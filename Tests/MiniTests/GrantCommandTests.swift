@@ -165,6 +165,8 @@ func pages(_ letters: String) -> String {
             ("--domain 32752 --ref 17", 2, "--domain of \"32752\" is no domain: 0 to 32751"),
             ("--domain 65539 --ref 17", 2, "--domain of \"65539\" is no domain: 0 to 32751"),
             ("--domain x --ref 17", 2, "--domain of \"x\" is no domain: 0 to 32751"),
+            ("--domain 3 --ref ,", 2, "--ref of \",\" is no list of grant references"),
+            ("--domain 3 --ref= ", 2, "--ref of \"\" is no list of grant references"),
             ("--domain 3 --ref 17,", 2, "--ref of \"17,\" is no list of grant references"),
             ("--domain 3 --ref 17;18", 2, "--ref of \"17;18\" is no list of grant references"),
             ("--domain 3 --ref -1", 2, "--ref of \"-1\" is no list of grant references"),
