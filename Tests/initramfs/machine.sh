@@ -77,7 +77,7 @@ machine_boot() {
     [[ $arch == i386 ]] && processor=pentium3
     # shellcheck disable=SC2086
     timeout --foreground "$seconds" qemu-system-x86_64 -machine pc,accel=tcg -cpu $processor -m "$memory" -smp 1 \
-        -nodefaults -display none ${machine_devices:--serial stdio} -no-reboot -kernel "$machines/$arch/vmlinuz" \
+        ${machine_clock:-} -nodefaults -display none ${machine_devices:--serial stdio} -no-reboot -kernel "$machines/$arch/vmlinuz" \
         -initrd "$initramfs" -append "console=ttyS0 panic=-1 quiet $*"
 }
 
