@@ -63,7 +63,7 @@ struct mini_signalfd_siginfo {
 };
 
 // The waker of a guest on /dev/lguest: a thread that does nothing but this. It has no run-time
-// library behind it, so all that it needs stands here; see waker.c and Lguest/Waker.swift.
+// library behind it, so all that it needs stands here; see waker.c and Linux/WakerThread.swift.
 #define MINI_WAKER_LIMIT 62
 struct mini_waker {
     int identity;  // the thread's number; the kernel makes it 0 when the thread has gone

@@ -229,18 +229,13 @@ struct GrantSettings {
 /// A word that is meant as it stands, or that says where in the store the word is: `@PATH`.
 enum StoreWord {
     static func read(_ word: Text) throws(CommandError) -> Text {
-        guard let path = path(word) else { return word }
-        return try GrantCommand.onXen { () throws(GrantError) in try XenStore.read(path) }
+        try GrantCommand.onXen { () throws(GrantError) in try word.fromStore() }
     }
 
     /// What is wrong with a word: ours, or what somebody put into the store.
     static func complaint(_ option: Text, _ word: Text, _ value: Text, _ why: Text) -> CommandError
     {
-        guard let path = path(word) else { return .badArgument(option: option, word, why: why) }
+        guard let path = word.storePath else { return .badArgument(option: option, word, why: why) }
         return .grant(.refused("\(quoted: value), which the store has at \(quoted: path), \(why)"))
-    }
-
-    private static func path(_ word: Text) -> Text? {
-        word.bytes.first == UInt8(ascii: "@") ? Text(bytes: Array(word.bytes.dropFirst())) : nil
     }
 }

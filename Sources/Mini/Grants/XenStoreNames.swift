@@ -145,3 +145,20 @@ enum StoreValue {
         }
     }
 }
+
+extension Text {
+    /// The path of a word that says where in the store it stands, as `@PATH`; nil for one that is
+    /// meant as it stands.
+    var storePath: Text? {
+        bytes.first == UInt8(ascii: "@") ? Text(bytes: Array(bytes.dropFirst())) : nil
+    }
+
+    var isStorePath: Bool { storePath != nil }
+
+    /// The word as it stands, or what the store has in its place.
+    /// - Parameter deadline: for the store; nil for the usual one.
+    func fromStore(deadline: Deadline? = nil) throws(GrantError) -> Text {
+        guard let storePath else { return self }
+        return try XenStore.read(storePath, deadline: deadline ?? .after(XenStore.patience))
+    }
+}

@@ -3,10 +3,11 @@
 extension XenStore {
     /// Reads one entry, for those who want nothing else of the store.
     /// - Parameter path: not yet checked.
-    static func read(_ path: Text) throws(GrantError) -> Text {
+    static func read(
+        _ path: Text, deadline: Deadline = .after(patience)
+    ) throws(GrantError) -> Text {
         let path = try StorePath(named: path)
-        let store = try XenStore(deadline: .after(patience))
-        return Text(bytes: try store.read(path))
+        return Text(bytes: try XenStore(deadline: deadline).read(path))
     }
 
     /// Writes one entry, for those who want nothing else of the store.
@@ -19,7 +20,8 @@ extension XenStore {
     /// Whether a domain has ended: nothing else tells, as its kernel could not clear or send anything.
     /// A store that does not say so, for whatever reason, has not ended it.
     static func hasEnded(_ domain: DomainID) -> Bool {
-        let reply = try? XenStore(deadline: .after(patience)).ask(.isIntroduced(domain))
+        // Who asks has signals to look after, and asks again.
+        let reply = try? XenStore(deadline: .after(.milliseconds(1000))).ask(.isIntroduced(domain))
         return reply?.strings.first == "F"
     }
 

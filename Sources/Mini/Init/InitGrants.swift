@@ -39,14 +39,9 @@ enum InitGrants {
 
     /// A word as it stands, or from the store if it is `@PATH`: then it is a number, or several.
     private static func word(_ word: Text, _ deadline: Deadline) throws(GrantError) -> Text {
-        guard word.isStorePath else { return word }
-        let path = try StorePath(named: Text(bytes: Array(word.bytes.dropFirst())))
-        let value = Text(bytes: try XenStore(deadline: deadline).read(path))
-        guard GrantList.references(value) != nil else {
-            throw .refused(
-                "\(quoted: value), which the store has at \(quoted: path.text), is no number")
-        }
-        return value
+        let value = try word.fromStore(deadline: deadline)
+        guard let path = word.storePath, GrantList.references(value) == nil else { return value }
+        throw .refused("\(quoted: value), which the store has at \(quoted: path), is no number")
     }
 
     /// Maps the pages and unmaps them, as a check.

@@ -146,13 +146,3 @@ enum FileSource: Equatable {
         return file
     }
 }
-
-extension Text {
-    /// True for `@PATH`, which stands for what the store has there.
-    var isStorePath: Bool { bytes.first == UInt8(ascii: "@") }
-
-    /// The word as it stands, or from the store if it is `@PATH`.
-    func fromStore() throws(GrantError) -> Text {
-        isStorePath ? try XenStore.read(Text(bytes: Array(bytes.dropFirst()))) : self
-    }
-}

@@ -14,8 +14,8 @@
 // Source: docs/abi/lguest.md §1.6 (what run returns), §2.6 (the order of things).
 // The same as a page: docs/launch-machine.md.
 
-/// How a launch ended. (What is large is kept elsewhere here and below: these go from hand to
-/// hand at every event of the guest's.)
+/// How a launch ended. Errors are large, and actions and events are copied at every event of the guest's:
+/// therefore `indirect`, here and below.
 enum LaunchOutcome: Equatable {
     case poweredOff
     /// The host's reason, as "unhandled trap 6 at 0xc0100000 (0x0)".
