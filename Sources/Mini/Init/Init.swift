@@ -118,7 +118,8 @@ final class Init {
     func nextEvent() -> BootMachine.Event {
         while true {
             isBlind = false
-            if let event = reap() ?? takeSignals() { return event }
+            // Signals first: SIGCHLD of a child that ends behind the look at children must still wake.
+            if let event = takeSignals() ?? reap() { return event }
             if deadline.isOver {
                 deadline = .never
                 return .timeOver
