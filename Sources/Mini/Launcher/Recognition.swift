@@ -111,7 +111,9 @@ struct Recognition: Equatable {
     ) -> (era: GuestABI.Era, offset: Int?) {
         if image.has(firstCall, at: entry) {
             let address = (image.word(entry + 6) ?? 0) &- origin
-            return (.era1c, image.contains(Int(address & 0x7FFF_FFFF), 1136) ? Int(address) : nil)
+            // The guest's word: any 32 bits, also more than a 32-bit `Int` holds.
+            let offset = Int(exactly: address).flatMap { image.contains($0, 1136) ? $0 : nil }
+            return (.era1c, offset)
         }
         var from = 0
         while let offset = structure(image, from: from) {

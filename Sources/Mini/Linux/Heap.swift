@@ -1,7 +1,8 @@
 // Memory for the arrays and classes of the freestanding release, where no C library
 // brings an allocator. Sizes are rounded up to powers of two, each with its own list of free
 // blocks; large blocks are mappings of their own. The launcher allocates little and rarely:
-// simple beats clever here. (Ordinary builds compile the heap for the tests alone.)
+// simple beats clever here. (Ordinary builds compile the heap for the tests alone.) On i386 half of
+// all addresses are negative as an `Int`, and a block can lie across the middle: sums wrap.
 
 private let smallest = 32
 private let largest = 1 << 16
@@ -29,32 +30,32 @@ struct Heap {
             let start = pages(length)
             guard start != 0 else { return 0 }
             unsafe word(start).pointee = length
-            return start + 16
+            return start &+ 16
         }
         let first = self[index]
         if first != 0 {
-            self[index] = unsafe word(first + 16).pointee
-            return first + 16
+            self[index] = unsafe word(first &+ 16).pointee
+            return first &+ 16
         }
-        if chunkEnd - chunk < rounded {
+        if chunkEnd &- chunk < rounded {
             chunk = pages(chunkSize)
-            chunkEnd = chunk == 0 ? 0 : chunk + chunkSize
+            chunkEnd = chunk == 0 ? 0 : chunk &+ chunkSize
             guard chunk != 0 else { return 0 }
         }
         let start = chunk
-        chunk += rounded
+        chunk &+= rounded
         unsafe word(start).pointee = index
-        return start + 16
+        return start &+ 16
     }
 
     mutating func release(_ block: Int) {
-        let start = block - 16
+        let start = block &- 16
         let index = unsafe word(start).pointee
         if index >= 4096 {
             _ = try? SystemCall.make(.unmap, start, index)
             return
         }
-        unsafe word(start + 16).pointee = self[index]
+        unsafe word(start &+ 16).pointee = self[index]
         self[index] = start
     }
 

@@ -90,10 +90,11 @@
     func overlay(
         at offset: Int, count: Int, file descriptor: Int32, fileOffset: Int, shared: Bool = false
     ) throws(Errno) {
-        precondition(offset >= 0 && count > 0 && offset + count <= self.count)
+        precondition(offset >= 0 && count > 0)
+        precondition(offset <= self.count && count <= self.count - offset)
         precondition((offset | count | fileOffset) & 4095 == 0)
         try SystemCall.make(
-            .map, Int(bitPattern: unsafe start) + offset, count, Self.readable | Self.writable,
+            .map, Int(bitPattern: unsafe start) &+ offset, count, Self.readable | Self.writable,
             (shared ? Self.isShared : Self.isPrivate) | Self.isFixed, Int(descriptor),
             Self.offsetWord(fileOffset))
     }

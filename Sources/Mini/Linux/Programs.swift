@@ -40,7 +40,7 @@ private struct WordVector {
         var result: Result<Int, Errno> = .failure(.invalid)
         unsafe bytes.withUnsafeBufferPointer { buffer in
             let start = Int(bitPattern: buffer.baseAddress)
-            let addresses = offsets.map { start + $0 } + [0]
+            let addresses = offsets.map { start &+ $0 } + [0]
             unsafe addresses.withUnsafeBufferPointer { vector in
                 do throws(Errno) {
                     result = .success(try call(Int(bitPattern: vector.baseAddress)))

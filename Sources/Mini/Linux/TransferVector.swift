@@ -8,7 +8,7 @@
     private static let limit = 64
 
     /// `struct iovec` after `struct iovec`: address, length in bytes.
-    private var words: [Int] = []
+    private var words: [UInt] = []
     /// Sum of the lengths.
     private(set) var count: UInt32 = 0
 
@@ -17,14 +17,14 @@
 
     /// Adds a piece, which must outlive the transfer. Pieces side by side become one.
     mutating func append(_ bytes: UnsafeRawBufferPointer) {
-        let start = Int(bitPattern: bytes.baseAddress)
+        let start = UInt(bitPattern: bytes.baseAddress)
         guard bytes.count > 0 else { return }
         count += UInt32(bytes.count)
-        if let last = words.indices.last, words[last - 1] + words[last] == start {
-            words[last] += bytes.count
+        if let last = words.indices.last, words[last - 1] &+ words[last] == start {
+            words[last] &+= UInt(bytes.count)
         } else {
             words.append(start)
-            words.append(bytes.count)
+            words.append(UInt(bytes.count))
         }
     }
 
@@ -36,11 +36,11 @@
 
     /// Forgets the first bytes.
     mutating func drop(_ bytes: UInt32) {
-        var rest = Int(min(bytes, count))
-        count -= UInt32(rest)
+        var rest = UInt(min(bytes, count))
+        count -= UInt32(truncatingIfNeeded: rest)
         while rest > 0 {
             if words[1] > rest {
-                words[0] += rest
+                words[0] &+= rest
                 words[1] -= rest
                 return
             }
