@@ -80,9 +80,10 @@ need_xen() {
 
 # --- the release: Embedded Swift, no C library ------------------------------------------------
 
-# compile ARCH [MAIN NAME]: out/ARCH/mini; or out/ARCH/NAME, with MAIN in the place of main.swift.
+# compile ARCH [MAIN NAME [FLAG...]]: out/ARCH/mini; or out/ARCH/NAME, with MAIN, a file or a folder, in
+# the place of main.swift.
 compile() {
-    local main=${2:-Sources/Mini/main.swift} name=${3:-mini}
+    local main=${2:-Sources/Mini/main.swift} name=${3:-mini} flags=("${@:4}")
     local arch=$1 target cpu emulation libraries=() placing=()
     case $arch in
     x86_64) target=x86_64-unknown-none-elf cpu=x86-64 emulation=elf_x86_64 ;;
@@ -105,12 +106,13 @@ compile() {
         objects+=("$object")
     done
     local sources
-    mapfile -t sources < <((find Sources/Mini -name '*.swift' ! -name main.swift && echo "$main") | LC_ALL=C sort)
+    mapfile -t sources < <((find Sources/Mini -name '*.swift' ! -name main.swift &&
+        find "$main" -name '*.swift' ! -name '*Tests.swift') | LC_ALL=C sort)
     swiftc -target "$target" -Xcc -march="$cpu" -enable-experimental-feature Embedded -wmo -static-stdlib -Osize \
         -swift-version 6 -strict-memory-safety -enforce-exclusivity=unchecked \
         -I "$toolchain/lib/swift/embedded" -I Sources/CShim/include \
         -Xfrontend -disable-stack-protector -Xfrontend -function-sections \
-        -file-prefix-map "$root"=. -module-name Mini \
+        -file-prefix-map "$root"=. -module-name Mini "${flags[@]}" \
         -c "${sources[@]}" -o "$out/objects/$name.swift.o"
     "$(tool ld.lld)" -m "$emulation" -static "${placing[@]}" --gc-sections --icf=all -z noexecstack -z norelro --build-id=none -s \
         -o "$out/$name" "${objects[@]}" "$out/objects/$name.swift.o" "${libraries[@]}"
@@ -317,6 +319,24 @@ test_all() {
     return $good
 }
 
+# The fuzzers of Tests/Fuzz, built like the release.
+fuzzers() {
+    need_release
+    local arch
+    for arch in x86_64 i386; do
+        [[ -e out/$arch/fuzz && -z $(find Sources Tests/Fuzz build.sh -newer "out/$arch/fuzz" -type f | head -n 1) ]] ||
+            compile "$arch" Tests/Fuzz fuzz -D MINI_FUZZ
+    done
+}
+
+# fuzz [SECONDS]: so long for each target and architecture.
+fuzz() {
+    fuzzers
+    local good=0
+    Tests/fuzz.sh "${1:-60}" || good=1
+    return $good
+}
+
 bench() {
     build x86_64 i386
     guests
@@ -340,6 +360,7 @@ usage: ./build.sh [command]
   run xen          boot Xen in QEMU: a prompt in dom0 with mini-grant, and a second domain
   test             every test: lint, both builds, unit tests, system tests, a real Xen
   compare          the same guests on every host that there is: the same output (docs/compare.md)
+  fuzz [SECONDS]   look for faults with cases made of chance, so long for each kind (60)
   bench            measure speed and size, as ratios against peers
   install [DESTDIR=FOLDER] [PREFIX=/usr/local] [ARCH]
                    install mini, its links, manual pages and hooks for initramfs tools
@@ -362,6 +383,7 @@ deb) deb ;;
 oracle) oracle ;;
 run) shift && run "$@" ;;
 test) shift && test_all "$@" ;;
+fuzz) shift && fuzz "$@" ;;
 bench) shift && bench "$@" ;;
 compare) compare ;;
 lint) lint ;;

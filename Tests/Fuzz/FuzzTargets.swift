@@ -1,0 +1,67 @@
+// What is fuzzed: one line for each target. A target makes a case out of chance, and takes the bytes of
+// one. Whatever these are, it must come back in a short time, and nothing may have been done that it
+// does not allow: that it says with `Fuzz.require`.
+
+#if !hasFeature(Embedded)
+@testable import Mini
+#endif
+
+struct FuzzTarget {
+    let name: StaticString
+    let meaning: StaticString
+    /// How many cases the normal test run makes of it, on each architecture.
+    let usual: Int
+    /// Makes a case. The input is empty.
+    let make: (inout FuzzRandom, FuzzInput) -> Void
+    /// Takes it.
+    let take: (FuzzInput) -> Void
+
+    static var all: [FuzzTarget] {
+        [
+            FuzzTarget(
+                name: "images", meaning: "kernels, and what is taken for one", usual: 20_000,
+                make: FuzzImages.make, take: FuzzImages.take),
+            FuzzTarget(
+                name: "tables", meaning: "boot tables, as files and on a command line",
+                usual: 20_000, make: FuzzWords.makeTable, take: FuzzWords.takeTable),
+            FuzzTarget(
+                name: "options", meaning: "command lines of all applets", usual: 20_000,
+                make: FuzzWords.makeOptions, take: FuzzWords.takeOptions),
+            FuzzTarget(
+                name: "store", meaning: "a hostile store, and what is asked of it", usual: 20_000,
+                make: FuzzStore.make, take: FuzzStore.take),
+            FuzzTarget(
+                name: "vchan", meaning: "an end of a vchan on a page that changes", usual: 50_000,
+                make: FuzzVchan.make, take: FuzzVchan.take),
+            FuzzTarget(
+                name: "peers", meaning: "a hostile member of a shared network", usual: 20_000,
+                make: FuzzPeers.make, take: FuzzPeers.take),
+        ]
+    }
+}
+
+enum Fuzz {
+    /// Ends the run of a case, which is kept then, with a word on what is wrong.
+    static func require(_ condition: Bool, _ what: StaticString) {
+        if condition { return }
+        try? Transfer.write(2, "fuzz: \(what)\n")
+        #if hasFeature(Embedded)
+        Process.exit(70)
+        #else
+        fatalError("\(what)")
+        #endif
+    }
+
+    /// Lets a function answer the system calls of `body`, or leave them to the kernel by nil.
+    static func playing(
+        _ player: @escaping @Sendable (SystemCall) -> Int?, _ body: () -> Void
+    ) {
+        #if hasFeature(Embedded)
+        unsafe SystemCall.player = player
+        body()
+        unsafe SystemCall.player = nil
+        #else
+        SystemCall.hooked(player, body)
+        #endif
+    }
+}

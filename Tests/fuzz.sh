@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The fuzzers of Tests/Fuzz: the cases that were kept, and then new ones. Without an argument as many as in
+# every test run, always the same; with a number of seconds so long for each target, from a seed of its own,
+# and what ends a run is kept in out/crashes.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+seconds=${1:-}
+
+# shellcheck source=Tests/results.sh
+source Tests/results.sh
+
+crashes=out/crashes
+mkdir -p "$crashes"
+for arch in x86_64 i386; do
+    fuzz=out/$arch/fuzz
+    for target in $("$fuzz" --list); do
+        for file in Tests/Fuzz/kept/"$target"-*; do
+            [[ -e $file ]] || continue
+            said=$(timeout -s KILL 20 "$fuzz" "$target" --replay "$file" 2>&1)
+            code=$?
+            if ((code == 0)); then ok "$arch: ${file##*/} is taken"; else not_ok "$arch: ${file##*/} is taken" "$said" "$code"; fi
+        done
+        if [[ -n $seconds ]]; then
+            seed=$RANDOM$RANDOM
+            how=(--seed "$seed" --seconds "$seconds")
+        else
+            how=(--usual --seed 1)
+        fi
+        if said=$("$fuzz" "$target" "${how[@]}" --crashes "$crashes" 2>&1); then ok "$said"; else not_ok "$arch: no case of $target ends or stops a run" "$said"; fi
+    done
+done
+results_end
