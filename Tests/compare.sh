@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.." || exit
 root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-failed=0
+# shellcheck source=Tests/results.sh
+source Tests/results.sh
 
 # What may differ: times, and lines that come at a moment of their own; what a kernel says of the
 # processor, which is another one; where files lie. And bit 0 of a page fault's error code: the
@@ -32,11 +33,9 @@ cases() {
 # compare SENTENCE FILE FILE
 compare() {
     if diff -u "$2" "$3" >"$work/difference"; then
-        echo "ok    $1: $(grep -c '^===' "$2") launches"
+        ok "$1: $(grep -c '^===' "$2") launches"
     else
-        failed=$((failed + 1))
-        echo "FAIL  $1"
-        head -n 60 "$work/difference" | sed 's/^/      /'
+        not_ok "$1" "$(head -n 60 "$work/difference")"
     fi
 }
 
@@ -49,7 +48,7 @@ for era in 0 1a 1 1b 1c; do
     elif [[ $era != 1 ]]; then
         continue
     else
-        echo "SKIP  Linux: MINI_KERNELS does not name a folder with kernels"
+        skip "Linux" "MINI_KERNELS does not name a folder with kernels"
     fi
     if [[ $era == 1 ]]; then
         guests=yes
@@ -58,7 +57,7 @@ for era in 0 1a 1 1b 1c; do
 
     for arch in x86_64 i386; do
         if ! "out/$arch/mini-launch" --version >/dev/null 2>&1; then
-            echo "SKIP  $arch: this machine does not run $arch programs"
+            skip "$arch" "this machine does not run $arch programs"
             continue
         fi
         mkdir -p "$work/run"
@@ -69,7 +68,7 @@ for era in 0 1a 1 1b 1c; do
     [[ -e $work/i386-$era ]] && compare "era $era: the built-in host on x86_64 and i386" "$work/x86_64-$era" "$work/i386-$era"
 
     if [[ -z ${MINI_HOST:-} ]]; then
-        [[ $era == 1 ]] && echo "SKIP  a real /dev/lguest: MINI_HOST does not name a command that starts one"
+        [[ $era == 1 ]] && skip "a real /dev/lguest" "MINI_HOST does not name a command that starts one"
         continue
     fi
     cases /x "mini mini-launch --engine lguest" $era "$guests" >"$work/script"
@@ -78,4 +77,4 @@ for era in 0 1a 1 1b 1c; do
     $MINI_HOST era$era "$root/out/i386/mini" "$work/script" "$folder"/* </dev/null 2>&1 | plain >"$work/device-$era"
     compare "era $era: /dev/lguest and the built-in host" "$work/x86_64-$era" "$work/device-$era"
 done
-((failed == 0))
+results_end

@@ -1,15 +1,28 @@
 # shellcheck shell=bash
 # How the tests in shell tell what they found: a line each, and how many at the end.
 passed=0 failed=0 skipped=0
+# Where MINI_TIMES names a file, it gets the seconds that each result took, with the result.
+result_clock=${EPOCHREALTIME/[.,]/}
+timed() {
+    [[ -n ${MINI_TIMES-} ]] || return 0
+    local now=${EPOCHREALTIME/[.,]/}
+    printf '%d.%03d %s\n' $(((now - result_clock) / 1000000)) $(((now - result_clock) / 1000 % 1000)) "$1" >>"$MINI_TIMES"
+    result_clock=$now
+}
 
-ok() { passed=$((passed + 1)) && echo "ok    $1"; }
+ok() {
+    passed=$((passed + 1))
+    echo "ok    $1"
+    timed "$1"
+}
 
 # not_ok SENTENCE [LINE...]: what was seen instead stands below.
 not_ok() {
     failed=$((failed + 1))
     echo "FAIL  $1"
+    timed "$1"
     shift
-    (($# == 0)) || printf '      %s\n' "$@"
+    (($# == 0)) || printf '%s\n' "$@" | sed 's/^/      /'
 }
 
 # skip WHAT [REASON]

@@ -14,7 +14,7 @@ source Tests/results.sh
 launch() {
     local arch=$1
     shift
-    timeout 60 "$root/out/$arch/mini-launch" "$@" </dev/null >"$work/out" 2>"$work/err"
+    timeout 600 "$root/out/$arch/mini-launch" "$@" </dev/null >"$work/out" 2>"$work/err"
     code=$?
     output=$(<"$work/out") errors=$(<"$work/err")
 }

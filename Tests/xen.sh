@@ -31,7 +31,7 @@ else
             ended+="$part "
             ;;
         esac
-    done 3>"$xen/console.log" < <(xen_boot 1200 "tests=$(IFS=+ && echo "${parts[*]}")" </dev/null 2>&1)
+    done 3>"$xen/console.log" < <(xen_boot 3600 "tests=$(IFS=+ && echo "${parts[*]}")" </dev/null 2>&1)
     for part in "${parts[@]}"; do
         [[ $ended == *" $part "* ]] || not_ok "xen $part: did not come to its end; the console is in out/xen/console.log"
     done

@@ -80,7 +80,7 @@ private func askAll(_ network: Network) {
     header(network.frame, ask, network)
     fill(network.frame, 60, 0)
     startClock(period: 2_000_000)
-    var patience: UInt32 = 5000
+    var patience: UInt32 = 60_000
     while network.send(network.frame, 60) == 0 && patience > 0 {
         call(.halt)
         disableInterrupts()
@@ -93,7 +93,7 @@ private func askAll(_ network: Network) {
         fill(network.frame, count, number)
         network.send(network.frame, count)
         var isBack = false
-        let deadline = ticks + 500
+        let deadline = ticks + 10_000
         while !isBack && ticks < deadline {
             call(.halt)
             disableInterrupts()

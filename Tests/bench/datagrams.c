@@ -41,7 +41,7 @@ int main(int argc, char **argv) {
             sent++;
         }
         struct pollfd p = {.fd = s, .events = POLLIN};
-        if (poll(&p, 1, 500) == 0) {
+        if (poll(&p, 1, 3000) == 0) {
             next = sent;  // the rest of the window is lost
             if (sent == count) break;
             continue;

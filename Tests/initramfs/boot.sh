@@ -12,14 +12,14 @@ for arch in amd64 i386; do
 
     # --- as a person does it first: ./build.sh initramfs, one word on the command line ----------------
 
-    boot 120 "$least" "$root/out/$binary/initramfs.cpio" 'mini.launch="--memory 8 /demo"'
+    boot 900 "$least" "$root/out/$binary/initramfs.cpio" 'mini.launch="--memory 8 /demo"'
     booted "$least MiB of memory: mounts, launches the demo guest, prints its console, powers off" "$off" \
         "*running under mini-launch*" "Powering off." "mini-init: powering off"
 
     # --- the binary as the only file ----------------------------------------------------------------
 
     "$pack" "$work/only.cpio" "out/$binary/mini=mini"
-    boot 120 192 "$work/only.cpio" 'rdinit=/mini mini.verbose mini.run="mini-pack --version" mini.at-end=reboot'
+    boot 900 192 "$work/only.cpio" 'rdinit=/mini mini.verbose mini.run="mini-pack --version" mini.at-end=reboot'
     booted "the binary alone, as rdinit=/mini" "$again" "mini-init: /proc/cmdline:1:*: run mini-pack --version" \
         "mini-pack 0.1" "mini-init: rebooting"
 
@@ -28,7 +28,7 @@ for arch in amd64 i386; do
     "$pack" "$work/checks.cpio" "out/$binary/mini=init" "$work/child=child" Tests/initramfs/checks.table=etc/mini.table \
         "$machines/$arch/modules/kernel/drivers/net/dummy.ko=dummy.ko"
     table="mini-init: /etc/mini.table"
-    boot 180 192 "$work/checks.cpio"
+    boot 900 192 "$work/checks.cpio"
     booted "process 1 mounts what every program needs" "$off" "/proc/mounts devtmpfs /dev devtmpfs *" \
         "/proc/mounts proc /proc proc *" "/proc/mounts sysfs /sys sysfs *" "/proc/mounts tmpfs /run tmpfs *" \
         "/proc/1/status Name:*init" "mini-pack 0.1"
@@ -62,7 +62,7 @@ for arch in amd64 i386; do
     # --- a wrong table --------------------------------------------------------------------------------
 
     "$pack" "$work/wrong.cpio" "out/$binary/mini=init" "$work/child=child" Tests/initramfs/wrong.table=etc/mini.table
-    boot 120 192 "$work/wrong.cpio" mini.lod
+    boot 900 192 "$work/wrong.cpio" mini.lod
     booted "a wrong table: every error with line and column, nothing is carried out, on-error" "$again" \
         "$table:2:8: *\"sometimes\"*" "$table:3:7: *\"5m\"*" "$table:4:1: there is no statement \"lod\"" \
         "$table:5:*: *missing*" "$table:6:*: *missing*" "$table:7:*: *missing*" \
@@ -76,11 +76,11 @@ for arch in amd64 i386; do
     # --- memory that runs out --------------------------------------------------------------------------
 
     "$pack" "$work/eat.cpio" "out/$binary/mini=init" "$work/child=child"
-    boot 120 "$least" "$work/eat.cpio" 'mini.try="run /child eat" mini.run="/child say survived"'
+    boot 900 "$least" "$work/eat.cpio" 'mini.try="run /child eat" mini.run="/child say survived"'
     booted "$least MiB of memory, all of it eaten: process 1 survives" "$off" \
         "mini-init: /proc/cmdline:1:*: \"/child\" was ended by signal 9*" survived "mini-init: powering off"
     "$pack" "$work/small.cpio" "out/$binary/mini=init" "$work/child=child" out/guests/demo=demo
-    boot 120 "$least" "$work/small.cpio" 'mini.run="/child show /proc/meminfo MemTotal: MemAvailable:"' \
+    boot 900 "$least" "$work/small.cpio" 'mini.run="/child show /proc/meminfo MemTotal: MemAvailable:"' \
         'mini.launch="--memory 16 /demo"' 'mini.mount="none /hole tmpfs size=1g" mini.run="/child sparse /hole/initrd 100"' \
         'mini.try="launch --memory 200 --initrd /hole/initrd /demo" mini.launch="--memory 8 /demo"'
     read -r total left < <(awk '/MemTotal/ { total = $3 } /MemAvailable/ { print total, $3 }' "$work/lines")

@@ -142,7 +142,7 @@ static void children(long *all, long *dead) {
 // Waits until process 1 has taken away every child but the caller and `others`.
 static int reaped(long others) {
     long all = 0, dead = 0;
-    for (int try = 0; try < 200; try++) {
+    for (int try = 0; try < 6000; try++) {
         children(&all, &dead);
         if (all == 1 + others && !dead) {
             text("reaped");

@@ -10,16 +10,15 @@ keyed() {
     : >"$work/console.raw"
     rm -f "$work/keys" && mkfifo "$work/keys"
     exec 7<>"$work/keys"
-    machine_boot "$arch" 120 192 "$work/ends.cpio" "$@" <&7 >"$work/monitor" 2>&1 &
+    machine_boot "$arch" 900 192 "$work/ends.cpio" "$@" <&7 >"$work/monitor" 2>&1 &
     pid=$!
     while sleep 0.1 && kill -0 $pid 2>/dev/null; do
         if [[ -z $pressed ]] && grep -aq '^ready' "$work/console.raw"; then
             pressed=1
             echo "sendkey ctrl-alt-delete" >&7
         elif grep -aq 'reboot: System halted' "$work/console.raw"; then
-            sleep 1
             echo "info status" >&7
-            sleep 0.5
+            until grep -aq 'VM status: ' "$work/monitor" || ! kill -0 $pid 2>/dev/null; do sleep 0.1; done
             echo quit >&7
             break
         fi
@@ -42,7 +41,7 @@ for arch in amd64 i386; do
 
     head -c 33554432 /dev/urandom >"$work/ballast"
     "$pack" "$work/switch.cpio" "out/$binary/mini=init" "$work/child=child" "$work/ballast=deep/er/ballast"
-    boot 120 256 "$work/switch.cpio" 'mini.on-error=halt mini.mount="none /root tmpfs" mini.run="/child populate /root"' \
+    boot 900 256 "$work/switch.cpio" 'mini.on-error=halt mini.mount="none /root tmpfs" mini.run="/child populate /root"' \
         'mini.run="/child show /proc/meminfo MemFree:" mini.try="switch-root /none /sbin/init" mini.try="switch-root /deep /sbin/init"' \
         'mini.try="switch-root /root /sbin/none" mini.run="/child say still here" mini.switch-root="/root /sbin/init new-root"'
     booted "switch-root to what is none is refused, and nothing is lost" "$off" \

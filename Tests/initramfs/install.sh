@@ -121,11 +121,11 @@ EOF
     check "dracut: and the modules for grants" "$(grep -cE 'xen-(gntdev|gntalloc|evtchn)\.ko' <<<"$output")" = 3
 
     for image in tools dracut; do
-        machine_boot amd64 120 512 "$chroot/tmp/$image.img" rdinit=/usr/bin/mini-init </dev/null 2>&1 | tr -d '\r' >"$work/console"
+        machine_boot amd64 900 512 "$chroot/tmp/$image.img" rdinit=/usr/bin/mini-init </dev/null 2>&1 | tr -d '\r' >"$work/console"
         check "$image image, rdinit=/usr/bin/mini-init: the table is carried out" \
             "$(grep -aoE '^hello from ring 1|mini-init: [a-z ]*off|reboot: Power down' "$work/console" | tr '\n' ' ')" = \
             "hello from ring 1 mini-init: powering off reboot: Power down "
-        machine_boot amd64 120 512 "$chroot/tmp/$image.img" root=/dev/none </dev/null 2>&1 | tr -d '\r' >"$work/console"
+        machine_boot amd64 900 512 "$chroot/tmp/$image.img" root=/dev/none </dev/null 2>&1 | tr -d '\r' >"$work/console"
         check "$image image, started as ever: the program runs before the root is looked for" \
             "$(grep -aoE '^mini-grant: .*not run on Xen|^hello from ring 1|reboot: Power down' "$work/console" | tr '\n' ' ')" = \
             "mini-grant: cannot open \"/dev/xen/gntdev\": this machine does not run on Xen hello from ring 1 reboot: Power down "

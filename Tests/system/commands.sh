@@ -99,13 +99,13 @@ for arch in x86_64 i386; do
     check "$arch: mini lists its applets" "$(out/$arch/mini | grep -c '^  mini-')" = 4
 
     # Standard descriptors that whoever started it left closed.
-    output=$(timeout 20 out/$arch/mini-launch "$guest" <&- 2>&1)
+    output=$(timeout 600 out/$arch/mini-launch "$guest" <&- 2>&1)
     check "$arch: a closed standard input is an input that ends" "$output" = "hello from ring 1"
-    errors=$(timeout 20 out/$arch/mini-launch "$guest" 2>&1 >&- </dev/null)
+    errors=$(timeout 600 out/$arch/mini-launch "$guest" 2>&1 >&- </dev/null)
     check "$arch: a closed standard output is told" \
         "$errors" = "mini-launch: cannot write the guest's output: bad file descriptor (EBADF)"
 
-    printf 'one\ntwo\noff\n' | timeout 20 out/$arch/mini-launch out/guests/echo 2>&1 |
-        timeout 20 out/$arch/mini-launch out/guests/echo >"$work/out" 2>&1
+    printf 'one\ntwo\noff\n' | timeout 600 out/$arch/mini-launch out/guests/echo 2>&1 |
+        timeout 600 out/$arch/mini-launch out/guests/echo >"$work/out" 2>&1
     check "$arch: two guests in one pipeline" "$(tail -n 3 "$work/out" | tr '\n' ' ')" = "one two off "
 done

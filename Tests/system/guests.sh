@@ -57,8 +57,8 @@ trap gate, open before
     expect "$arch: the clocks agree" 0 "wall clock *they differ by ?([0-9])[0-9] ms" ""
     launch $arch out/guests/demo
     expect "$arch: the demo shows where it is and powers off" 0 "*ring *1 (a kernel*Powering off." ""
-    printf 'one\ntwo\noff\n' | timeout 20 "out/$arch/mini-launch" out/guests/echo >"$work/out" 2>&1
+    printf 'one\ntwo\noff\n' | timeout 600 "out/$arch/mini-launch" out/guests/echo >"$work/out" 2>&1
     check "$arch: input from a pipe reaches the guest" "$(tail -n 3 "$work/out" | tr '\n' ' ')" = "one two off "
-    (timeout 20 "out/$arch/mini-launch" out/guests/flood; echo $? >"$work/code") 2>/dev/null | head -n 1 >/dev/null
+    (timeout 600 "out/$arch/mini-launch" out/guests/flood; echo $? >"$work/code") 2>/dev/null | head -n 1 >/dev/null
     check "$arch: a closed output pipe ends it with the code of SIGPIPE" "$(<"$work/code")" = 141
 done

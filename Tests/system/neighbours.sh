@@ -7,11 +7,10 @@ start() {
     child_out=$work/neighbour-$((++neighbours))
     "out/$arch/mini-launch" --sharenet "$net" out/guests/neighbours "$@" </dev/null >"$child_out" 2>&1 &
     child=$!
-    for _ in {1..100}; do
+    for _ in {1..2400}; do
         [[ -s $child_out ]] && break
         sleep 0.05
     done
-    sleep 0.1
 }
 # waited SENTENCE CODE OUTPUT-PATTERN: how the one in the background ended.
 waited() {

@@ -4,7 +4,7 @@
 # in_namespace SCRIPT WORDS...: runs a bash script where it may make interfaces.
 # Datagrams may be lost on the way, a few of them; none may be damaged.
 in_namespace() {
-    timeout 60 unshare --net -- bash -c "$@" </dev/null >"$work/out" 2>"$work/err"
+    timeout 600 unshare --net -- bash -c "$@" </dev/null >"$work/out" 2>"$work/err"
     code=$?
     output=$(<"$work/out") errors=$(<"$work/err")
 }
@@ -18,7 +18,7 @@ launch() { "$arch_out/mini-launch" "$@" </dev/null & child=$!; }
 answer() {
     local address=$1 try got
     shift
-    for try in {1..50}; do
+    for try in {1..600}; do
         [[ $("$datagrams" "$address" 1 64 1 2>/dev/null) == "1 0 "* ]] && break
         sleep 0.1
     done
@@ -43,7 +43,7 @@ else
             skip "$arch: networks" "this machine does not run $arch programs"
             continue
         fi
-        export arch_out=$root/out/$arch
+        export arch_out=$root/out/$arch said=$work/out
         guest=$root/out/guests/responder
         inside="source $work/inside.sh;"
 
@@ -99,7 +99,8 @@ slot 1, open
 0 frames, 0 bytes" "*"
 
         # While the guest's interface is down frames are dropped, and nothing spins.
-        in_namespace "$inside"'launch --tunnet 10.7.0.1 '"$guest"' closed; sleep 0.5
+        in_namespace "$inside"'launch --tunnet 10.7.0.1 '"$guest"' closed
+            until grep -q closed "$said"; do sleep 0.05; done
             for n in {1..50}; do echo x >/dev/udp/10.7.0.2/7; done 2>/dev/null
             read -r -a before <"/proc/$child/stat"; sleep 1; read -r -a after <"/proc/$child/stat"
             echo ticks $((after[13] + after[14] - before[13] - before[14])); kill $child; wait $child; echo code $?'

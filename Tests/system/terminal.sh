@@ -2,25 +2,30 @@
 # way out. script(1) makes the terminal; what runs at it is a shell script that notes the
 # settings before, during and after. Sourced by system.sh.
 
-# at_terminal KEYS SCRIPT: runs SCRIPT (bash) at a terminal of its own. KEYS is a shell
-# command whose output is typed. In SCRIPT, `note NAME` writes the terminal's settings down,
-# `start WORDS...` is mini-launch with its process number in the file pid.
+# at_terminal KEYS SCRIPT: runs SCRIPT (bash) at a terminal of its own. KEYS is a shell command whose output is
+# typed; in it, `noted NAME` waits until SCRIPT has written NAME down. In SCRIPT, `note NAME` writes the terminal's
+# settings down, `start WORDS...` is mini-launch with its process number in the file pid, `started` waits until its guest
+# has said something, `taken` until the terminal is not as it was before.
 at_terminal() {
     rm -rf "$work/at"
     mkdir "$work/at"
     cat >"$work/at/script" <<EOF
 cd $work/at
 note() { stty -g <\$tty >\$1; }
-started() { for _ in {1..100}; do grep -q . screen 2>/dev/null && [[ -s pid ]] && sleep 0.1 && return; sleep 0.05; done; }
+until_true() { for _ in {1..2400}; do eval "\$1" 2>/dev/null && return; sleep 0.05; done; }
+started() { until_true 'grep -q . screen && [[ -s pid ]]'; }
+taken() { until_true '[[ \$(stty -g <\$tty) != "\$(<before)" ]]'; }
 start() { bash -c 'echo \$\$ >pid; exec "\$0" "\$@"' $root/out/x86_64/mini-launch "\$@"; }
 tty=\$(tty)
 note before
 $2
 note after
 EOF
-    (eval "$1"; sleep 0.2; for _ in {1..100}; do [[ -s $work/at/after ]] && break; sleep 0.1; done) |
-        timeout 40 script -qefc "bash $work/at/script" /dev/null >"$work/at/screen" 2>&1
+    (eval "$1" && noted after) |
+        timeout 600 script -qefc "bash $work/at/script" /dev/null >"$work/at/screen" 2>&1
 }
+
+noted() { for _ in {1..2400}; do [[ -s $work/at/$1 ]] && return; sleep 0.05; done; }
 
 # was NAME: the settings that SCRIPT noted under NAME.
 was() { cat "$work/at/$1" 2>/dev/null; }
@@ -42,14 +47,14 @@ echo_guest=$root/out/guests/echo
 if ! command -v script >/dev/null || ! command -v stty >/dev/null; then
     skip "at a terminal" "needs script(1) and stty(1)"
 else
-    meanwhile='(started; note during'
-    at_terminal 'sleep 1.5; printf "off\r"' "$meanwhile) & start $echo_guest; echo \$? >code; wait"
+    meanwhile='(started; taken; note during'
+    at_terminal 'noted during; printf "off\r"' "$meanwhile) & start $echo_guest; echo \$? >code; wait"
     after_all "at a terminal: a power-off" 0
-    at_terminal 'sleep 1.5; printf "\003\003\003"' "$meanwhile) & start $echo_guest; echo \$? >code; wait"
+    at_terminal 'noted during; printf "\003\003\003"' "$meanwhile) & start $echo_guest; echo \$? >code; wait"
     after_all "at a terminal: three ^C leave" 6
-    at_terminal 'sleep 1.5; printf "\003\003\003"' "$meanwhile) & start $root/out/guests/spinforever; echo \$? >code; wait"
+    at_terminal 'noted during; printf "\003\003\003"' "$meanwhile) & start $root/out/guests/spinforever; echo \$? >code; wait"
     after_all "at a terminal: three ^C leave a guest that never listens" 6
-    at_terminal 'sleep 2; printf "\003"; sleep 0.2; printf "\003x\003"; sleep 1; printf "off\r"; sleep 0.2; printf "\roff\r"' \
+    at_terminal 'noted during; printf "\003"; sleep 0.2; printf "\003x\003"; sleep 1; printf "off\r"; sleep 0.2; printf "\roff\r"' \
         "$meanwhile) & start $echo_guest; echo \$? >code; wait"
     after_all "at a terminal: ^C with other keys in between are the guest's" 0
 
@@ -66,15 +71,15 @@ else
 
     # Job control: stopped and continued, and begun in the background.
     at_terminal true "set -m
-        (started; note during; kill -TSTP \$(<pid)) &
+        (started; taken; note during; kill -TSTP \$(<pid)) &
         start $echo_guest; echo \$? >stopped; note while-stopped
-        (sleep 1; note again; kill -TERM \$(<pid)) & fg %?exec; echo \$? >code; wait"
+        (taken; note again; kill -TERM \$(<pid)) & fg %?exec; echo \$? >code; wait"
     check "at a terminal: stopping gives it back" "$(was while-stopped)" = "$(was before)"
     check "at a terminal: going on takes it again" "$(was again)" = "$(was during)"
     after_all "at a terminal: stopped, continued and ended" 143
     at_terminal true "set -m
         start $echo_guest & started; note background
-        (sleep 1.5; note during; kill -TERM \$(<pid)) & fg %1; echo \$? >code; wait"
+        (taken; note during; kill -TERM \$(<pid)) & fg %1; echo \$? >code; wait"
     check "at a terminal: in the background it is left alone" "$(was background)" = "$(was before)"
     after_all "at a terminal: brought to the foreground it is taken" 143
 fi

@@ -37,7 +37,7 @@ holds() {
     local name=$1 signal=$2 wanted=$3 reference port
     shift 3
     rm -f /tmp/await /tmp/held
-    grants await 0 17 30 >/tmp/await &
+    grants await 0 17 300 >/tmp/await &
     local waiter=$!
     until [ -s /tmp/await ]; do sleep 0.05; done
     read -r reference port </tmp/await

@@ -14,7 +14,7 @@ check() {
 
 # run COMMAND...: sets $output, $errors (one line each) and $code.
 run() {
-    timeout 60 "$@" >/tmp/output 2>/tmp/errors </dev/null
+    timeout 600 "$@" >/tmp/output 2>/tmp/errors </dev/null
     code=$?
     output=$(tr '\n' ' ' </tmp/output)
     errors=$(tr '\n' ' ' </tmp/errors)

@@ -6,8 +6,11 @@ holder=$!
 there "mkfifo /tmp/never; vchan client 0 ${path}5 relay <>/tmp/never >/dev/null 2>&1 & true"
 mini-grant pipe --server --domain "$domain" --path "${path}5" </dev/zero >/dev/null 2>/tmp/log2 &
 piper=$!
-for try in 1 2 3 4 5 6 7 8 9; do [ -s /tmp/held ] || sleep 0.5; done
-sleep 1
+# Until the page is mapped and the pipe has sent more than its ring holds.
+tries=0
+until { [ -s /tmp/held ] && [ "$(awk '/^rchar/ { print $2 }' /proc/$piper/io)" -gt 10000000 ]; } || [ $tries -ge 600 ]; do
+    sleep 0.1 && tries=$((tries + 1))
+done
 stop_domain
 wait $piper
 code=$?
@@ -19,7 +22,9 @@ esac
 kill $holder
 wait $holder
 check "$type: map --hold of it ends well all the same" "$? $(cat /tmp/log)" = "0 "
-sleep 0.5
+# Xen keeps what is left of the domain until its pages are given back.
+tries=0
+while xl list "$domain" >/dev/null 2>&1 && [ $tries -lt 600 ]; do sleep 0.1 && tries=$((tries + 1)); done
 for command in map copy; do
     run mini-grant $command --domain "$domain" --ref "$references" --out /tmp/copy
     expect "$type: $command of a domain that is gone" 4 "" "mini-grant: grant ${references%%,*} of domain $domain: no such *"

@@ -29,7 +29,7 @@ check "dom0 writes into what a $type domain granted" "$output" = "$(sum /tmp/new
 notices() {
     local reference port
     rm -f /tmp/await
-    grants await "$domain" 17 30 >/tmp/await &
+    grants await "$domain" 17 300 >/tmp/await &
     until [ -s /tmp/await ]; do sleep 0.05; done
     read -r reference port </tmp/await
     there "rm -f /tmp/held; $(echo "$2" | sed "s/REF/$reference/; s/PORT/$port/") >/tmp/held 2>&1 & echo \$! >/tmp/pid
@@ -70,7 +70,7 @@ check "dom0 copies into it" "$code $errors" = "0 "
 
 # The other way round: dom0 holds a page of the other domain, or of its own.
 dom0_notices() {
-    there "rm -f /tmp/await; grants await 0 17 30 >/tmp/await & until [ -s /tmp/await ]; do sleep 0.1; done; cat /tmp/await"
+    there "rm -f /tmp/await; grants await 0 17 300 >/tmp/await & until [ -s /tmp/await ]; do sleep 0.1; done; cat /tmp/await"
     local reference=${output% *} port=${output#* }
     rm -f /tmp/held
     mini-grant map --domain "$domain" --ref "$reference" --write --hexdump --hold --length 16 --notify-byte 17 \
@@ -85,7 +85,7 @@ dom0_notices -KILL
 
 # The sharer's end is noticed by the domain that maps.
 share_notices() {
-    there "rm -f /tmp/observe /tmp/ref; grants observe 0 17 30 /tmp/ref >/tmp/observe 2>&1 &
+    there "rm -f /tmp/observe /tmp/ref; grants observe 0 17 300 /tmp/ref >/tmp/observe 2>&1 &
         until [ -s /tmp/observe ]; do sleep 0.1; done; cat /tmp/observe"
     rm -f /tmp/references
     yes | head -c 4096 | mini-grant share --domain "$domain" --in - --pages 1 --hold --notify-byte 17 --notify-port "$output" \

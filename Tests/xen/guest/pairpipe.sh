@@ -2,7 +2,7 @@
 
 # A place of its own for each: a libxenvchan server leaves its entries behind, for the next client to trip over.
 path=/local/domain/$domain/data/vchan
-ours="timeout 280 mini-grant pipe --deadline 60"
+ours="timeout 900 mini-grant pipe --deadline 600"
 
 vchan make 100000000 | $ours --server --domain "$domain" --path "${path}1" --linger 0 >/dev/null 2>/tmp/log &
 there "vchan client 0 ${path}1 receive 100000000"

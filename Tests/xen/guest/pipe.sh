@@ -2,7 +2,7 @@
 # side receives until the vchan is closed; ours waits for a silence, or with --linger 0 not at all.
 
 size=10000000
-ours="timeout 60 mini-grant pipe --domain 0 --path /test/vchan --deadline 30"
+ours="timeout 600 mini-grant pipe --domain 0 --path /test/vchan --deadline 300"
 
 vchan make $size | $ours --server >/dev/null 2>/tmp/log &
 run vchan client 0 /test/vchan receive $size
@@ -11,7 +11,6 @@ wait $!
 check "  and ends well" "$? $(cat /tmp/log)" = "0 "
 
 $ours --server </dev/zero 2>/tmp/log | vchan check $size >/tmp/output &
-sleep 0.2
 vchan client 0 /test/vchan send $size
 wait $!
 check "pipe --server receives from libxenvchan's client" "$(cut -d, -f1 /tmp/output)" = "$size bytes"
@@ -71,9 +70,14 @@ expect "pipe --client, nobody comes" 5 "" "mini-grant: *"
 vchan server 0 /test/vchan relay </dev/zero >/dev/null &
 victim=$!
 $ours --client </dev/null >/dev/null 2>/tmp/log &
-sleep 1
+client=$!
+# Until the client has passed on something.
+tries=0
+until [ "$(awk '/^wchar/ { print $2 }' /proc/$client/io)" -gt 1000000 ] || [ $tries -ge 600 ]; do
+    sleep 0.1 && tries=$((tries + 1))
+done
 kill -9 $victim
-wait $!
+wait $client
 code=$?
 check "pipe, the other side is killed: it ends" "$code" -lt 128
 xenstore-rm /test/vchan

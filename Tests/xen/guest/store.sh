@@ -38,18 +38,19 @@ expect "store set of a path that is none" 2 "" "mini-grant: *"
 
 # Waiting: woken by a change, not by looking again; a deadline ends it.
 (sleep 0.5 && xenstore-write /test/later now) &
-run mini-grant store wait --deadline 20 /test/later
+run mini-grant store wait --deadline 300 /test/later
 expect "store wait prints the value that comes" 0 "now" ""
 (sleep 0.3 && xenstore-write /test/later soon && sleep 0.3 && xenstore-write /test/later last) &
-run mini-grant store wait --value last --deadline 20 /test/later
+run mini-grant store wait --value last --deadline 300 /test/later
 expect "store wait --value" 0 "last" ""
 (sleep 0.3 && xenstore-rm /test/later) &
-run mini-grant store wait --gone --deadline 20 /test/later
+run mini-grant store wait --gone --deadline 300 /test/later
 expect "store wait --gone" 0 "" ""
 run mini-grant store wait --deadline 1 /test/never
 expect "store wait, nothing comes" 5 "" "mini-grant: *"
-(sleep 0.3 && xenstore-write /test/one changed && sleep 0.2 && xenstore-write /test/deep/er x) &
-run mini-grant store watch --count 3 --deadline 20 /test
+rm -f /tmp/output
+(until [ -s /tmp/output ]; do sleep 0.05; done && xenstore-write /test/one changed && xenstore-write /test/deep/er x) &
+run mini-grant store watch --count 3 --deadline 300 /test
 expect "store watch prints what changes" 0 "/test /test/one /test/deep*" ""
 wait
 xenstore-rm /test

@@ -17,7 +17,7 @@ said "a guest's kernel in a grant that does not exist" \
 check "on-error=reboot" "$reason" = 1
 
 # One after the other, none the end. The page is for reading only.
-stub tries pv stub.cpio "$devices mini.on-error=poweroff mini.wait=\"store data/go deadline=60s\"
+stub tries pv stub.cpio "$devices mini.on-error=poweroff mini.wait=\"store data/go deadline=600s\"
  mini.try=\"grant page 0 @data/none hold\" mini.try=\"grant page 0 @data/words\" mini.try=\"grant page 0 @data/page write\"
  mini.try=\"grant page 0 @data/page hold notify-port=4000\" mini.try=\"notify 0 @data/words\" mini.try=\"notify 0 4000\"
  mini.try=\"wait event 0 @data/port deadline=700ms\" mini.try=\"launch --memory 8 @data/none\"
@@ -26,7 +26,7 @@ stub tries pv stub.cpio "$devices mini.on-error=poweroff mini.wait=\"store data/
  mini.wait=\"store data/never deadline=1s\" mini.run=\"mini-grant store set data/state never\""
 head -c 4096 /dev/urandom >/tmp/stub.page
 granter "$domain" /tmp/stub.page readonly
-awaits bell
+awaits bell ring
 xenstore-write "$data/page" "$references" "$data/words" "no number" "$data/port" "$port" "$data/go" 1
 gone
 end_granters
@@ -42,16 +42,19 @@ said "each statement that fails is told with its place and why, and with try the
     "mini-launch: cannot open \"@data/words\": \"0:no number\" is not DOMAIN:REFERENCES or DOMAIN:REFERENCES:LENGTH" \
     "mini-launch: *" "$at \"mini-launch\" ended with code 3" \
     "$at \"data/never\" was not so in time" "mini-init: powering off"
-check "an event that dom0 never sends ends a wait at its deadline, and dom0 has heard that it began" "$reason $(tail -n 1 /tmp/stub.bell)" = "0 event 255"
+came bell >/tmp/stub.came
+check "an event that dom0 never sends ends a wait at its deadline, and dom0 has heard that it began" "$reason $(cat /tmp/stub.came)" = "0 event 255"
 
 # The store itself stops answering. The domain has rung when it has what it needs of it.
-stub mute pv stub.cpio "$devices mini.on-error=poweroff mini.wait=\"store data/port deadline=60s\" mini.notify=\"0 @data/port\"
- mini.try=\"wait file /none deadline=3s\" mini.grant=\"page 0 @data/page hold deadline=2s\""
-awaits bell
+stub mute pv stub.cpio "$devices mini.on-error=poweroff mini.wait=\"store data/port deadline=600s\" mini.notify=\"0 @data/port\"
+ mini.try=\"wait file /none deadline=15s\" mini.grant=\"page 0 @data/page hold deadline=2s\""
+awaits bell ring
 xenstore-write "$data/page" 8 "$data/port" "$port"
-wait $!
+came bell >/tmp/stub.came
 killall -STOP xenstored
-sleep 9
+# Until it has said so: its console is not the store's.
+tries=0
+until grep -q "the store did not answer" /tmp/guest-mute.log || [ $tries -ge 600 ]; do sleep 0.2 && tries=$((tries + 1)); done
 killall -CONT xenstored
 gone
 said "a store that does not answer: a grant's deadline counts for it, too" \
@@ -60,13 +63,13 @@ check "and the domain has powered off" "$reason" = 0
 
 # A domain that waits for what never comes is still asked to power off by `xl shutdown`, and does so in order.
 stub asked pv stub.cpio "$devices mini.set=\"/proc/sys/kernel/poweroff_cmd /init mini-init poweroff\" mini.on-error=reboot
- mini.wait=\"store data/page deadline=60s\" mini.grant=\"page 0 @data/page hold notify-byte=17 notify-port=@data/port\"
+ mini.wait=\"store data/page deadline=600s\" mini.grant=\"page 0 @data/page hold notify-byte=17 notify-port=@data/port\"
  mini.run=\"mini-grant store set data/state waiting\" mini.wait=\"store data/never deadline=600s\""
 awaits control
 xenstore-write "$data/port" "$port" "$data/page" "$reference"
-mini-grant store wait --value waiting --deadline 60 "$data/state" >/dev/null
+mini-grant store wait --value waiting --deadline 600 "$data/state" >/dev/null
 xl shutdown asked >/dev/null 2>&1
 gone
-wait
+came control >/tmp/stub.came
 said "xl shutdown is answered while a statement waits" "mini-init: powering off"
-check "and what was held is given back" "$reason $(tail -n 1 /tmp/stub.control)" = "0 event 0"
+check "and what was held is given back" "$reason $(cat /tmp/stub.came)" = "0 event 0"

@@ -20,10 +20,10 @@ END
     domain=$(xl domid "$1") data=/local/domain/$domain/data
 }
 
-# gone: waits until the stub domain has ended; sets $reason to Xen's for it: 0 for off, 1 for a reboot, 3 for a crash.
+# gone: waits until the stub domain has ended, however busy the machine is; sets $reason to Xen's for it: 0 for off, 1 for a reboot, 3 for a crash.
 gone() {
     local tries=0
-    while xl domid "$name" >/dev/null 2>&1 && [ $tries -lt 600 ]; do sleep 0.2 && tries=$((tries + 1)); done
+    while xl domid "$name" >/dev/null 2>&1 && [ $tries -lt 3000 ]; do sleep 0.2 && tries=$((tries + 1)); done
     reason=$(sed -n 's/.*has shut down, reason code \([0-9]*\).*/\1/p' "/var/log/xen/xl-$name.log")
     xl destroy "$name" 2>/dev/null
 }
@@ -40,10 +40,17 @@ said() {
     if [ $# = 0 ]; then pass "$what"; else fail "$what" "not said: $1; but: $(tail -n 12 /tmp/said | tr '\n' '|')"; fi
 }
 
-# awaits NAME: a page of dom0's and a port, as `grants await` has them; what came of them goes to /tmp/stub.NAME.
+# awaits NAME [VERB]: a page of dom0's and a port, as `grants await` has them, or `grants VERB`; what comes of them goes to
+# /tmp/stub.NAME.
 awaits() {
     rm -f "/tmp/stub.$1"
-    grants await "$domain" 17 60 >"/tmp/stub.$1" &
+    grants "${2:-await}" "$domain" 17 600 >"/tmp/stub.$1" &
+    eval "awaiting_$1=$!"
     until [ -s "/tmp/stub.$1" ]; do sleep 0.05; done
     read -r reference port <"/tmp/stub.$1"
+}
+# came NAME: waits for it, and prints what has come.
+came() {
+    eval "wait \$awaiting_$1"
+    tail -n 1 "/tmp/stub.$1"
 }

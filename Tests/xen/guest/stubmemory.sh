@@ -8,7 +8,7 @@ kibibytes() { awk -v field="$1:" '$1 == field { print $2; exit }' /tmp/said; }
 memory=112
 for type in pv pvh; do
     stub "holder-$type" "$type" domu.cpio "rdinit=/bin/mini-init mini.load=/modules/xen-gntdev.ko mini.on-error=poweroff
- mini.wait=\"store data/pages deadline=60s\" mini.grant=\"pages 0 @data/pages hold\"
+ mini.wait=\"store data/pages deadline=600s\" mini.grant=\"pages 0 @data/pages hold\"
  mini.run=\"/bin/busybox cat /proc/1/smaps_rollup\" mini.run=\"/bin/busybox grep -c gntdev /proc/1/maps\""
     head -c 1048576 /dev/urandom >/tmp/stub.pages
     granter "$domain" /tmp/stub.pages readonly && xenstore-write "$data/pages" "$references"

@@ -329,7 +329,7 @@ static int event_at_unmap(int fd) {
     drop();
     WANT(event(300), 0);
     WANT(unmap(fd, place, 1), 0);
-    WANT(event(1000), 1);
+    WANT(event(60000), 1);
     return 1;
 }
 static int event_at_close(int fd) {
@@ -344,7 +344,7 @@ static int event_at_close(int fd) {
     WANT(got, 0);
     WANT(armed, 0);
     WANT(early, 0);
-    WANT(event(1000), 1);
+    WANT(event(60000), 1);
     return 1;
 }
 static int event_at_kill(int fd) {
@@ -370,7 +370,7 @@ static int event_at_kill(int fd) {
     WANT(got, 1);
     WANT(before, 99);
     WANT(early, 0);
-    WANT(event(1000), 1);
+    WANT(event(60000), 1);
     WANT(byte_of(writable[0], 9), 0);
     return 1;
 }

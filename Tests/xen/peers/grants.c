@@ -3,8 +3,10 @@
  *                                         and then writes the pages back to FILE
  *   grants map DOMAIN REF,... FILE        maps the pages and writes them to FILE
  *   grants fill DOMAIN REF,... FILE       maps the pages and fills them from FILE
- *   grants await DOMAIN BYTE SECONDS      grants a page of 0xff and offers an event channel; prints "REF PORT";
- *                                         then waits: "event BYTE-VALUE", or "none BYTE-VALUE" when the time is up
+ *   grants await DOMAIN BYTE SECONDS      grants a page of 0xff and offers an event channel; prints "REF PORT"; then waits
+ *                                         for the event, then for the byte to become 0: "event BYTE-VALUE", or "none
+ *                                         BYTE-VALUE" when the time is up without an event
+ *   grants ring DOMAIN BYTE SECONDS       the same, but waits for the event alone
  *   grants observe DOMAIN BYTE SECONDS FILE  offers an event channel, prints its port; maps the page whose reference
  *                                         comes to stand in FILE, prints "mapped BYTE-VALUE"; then waits as `await`
  *   grants hold DOMAIN REF BYTE PORT      maps a page with both notifications armed, prints "held", then sleeps */
@@ -16,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 #include <xenevtchn.h>
 #include <xengnttab.h>
@@ -81,17 +84,17 @@ static int map(uint32_t domain, char *words, const char *path, int to_file) {
     return xengnttab_unmap(handle, pages, count);
 }
 
-/* Waits for an event; what `byte` is then. */
-static int report(xenevtchn_handle *events, volatile unsigned char *byte, int seconds) {
+/* Waits for an event, and with `cleared` for the byte: on PVH the event comes a moment before the byte is cleared. */
+static int report(xenevtchn_handle *events, volatile unsigned char *byte, int seconds, int cleared) {
     struct pollfd poller = {xenevtchn_fd(events), POLLIN, 0};
+    time_t end = time(NULL) + seconds;
     int seen = poll(&poller, 1, seconds * 1000) == 1;
-    /* On PVH the event comes a moment before the byte is cleared. */
-    usleep(300000);
+    while (seen && cleared && *byte && time(NULL) <= end) usleep(10000);
     printf("%s %d\n", seen ? "event" : "none", *byte);
     return 0;
 }
 
-static int await(uint32_t domain, unsigned byte, int seconds) {
+static int await(uint32_t domain, unsigned byte, int seconds, int cleared) {
     uint32_t reference;
     xengntshr_handle *shared = xengntshr_open(NULL, 0);
     xenevtchn_handle *events = xenevtchn_open(NULL, 0);
@@ -103,7 +106,7 @@ static int await(uint32_t domain, unsigned byte, int seconds) {
     check(port > 0, "bind");
     printf("%u %d\n", reference, port);
     fflush(stdout);
-    return report(events, memory + byte, seconds);
+    return report(events, memory + byte, seconds, cleared);
 }
 
 static int observe(uint32_t domain, unsigned byte, int seconds, const char *path) {
@@ -115,7 +118,7 @@ static int observe(uint32_t domain, unsigned byte, int seconds, const char *path
     printf("%d\n", port);
     fflush(stdout);
     unsigned reference = 0;
-    for (int tries = 0; tries < 600 && !reference; tries++) {
+    for (int tries = 0; tries < 20 * seconds && !reference; tries++) {
         FILE *file = fopen(path, "r");
         if (file && fscanf(file, "%u\n", &reference) != 1) reference = 0;
         if (file) fclose(file);
@@ -125,7 +128,7 @@ static int observe(uint32_t domain, unsigned byte, int seconds, const char *path
     check(memory != NULL, "map");
     printf("mapped %d\n", memory[byte]);
     fflush(stdout);
-    return report(events, memory + byte, seconds);
+    return report(events, memory + byte, seconds, 1);
 }
 
 static int hold(uint32_t domain, uint32_t reference, uint32_t byte, uint32_t port) {
@@ -150,7 +153,8 @@ int main(int count, char **words) {
     if (count >= 4 && !strcmp(verb, "share")) return share(domain, words[3], count < 5);
     if (count == 5 && !strcmp(verb, "map")) return map(domain, words[3], words[4], 1);
     if (count == 5 && !strcmp(verb, "fill")) return map(domain, words[3], words[4], 0);
-    if (count == 5 && !strcmp(verb, "await")) return await(domain, (unsigned)atoi(words[3]), atoi(words[4]));
+    if (count == 5 && !strcmp(verb, "await")) return await(domain, (unsigned)atoi(words[3]), atoi(words[4]), 1);
+    if (count == 5 && !strcmp(verb, "ring")) return await(domain, (unsigned)atoi(words[3]), atoi(words[4]), 0);
     if (count == 6 && !strcmp(verb, "observe"))
         return observe(domain, (unsigned)atoi(words[3]), atoi(words[4]), words[5]);
     if (count == 6 && !strcmp(verb, "hold"))

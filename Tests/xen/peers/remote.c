@@ -57,13 +57,13 @@ static int command(const char *words) {
     char text[3000];
     unsigned length;
     char *before = NULL;
-    for (int wait = 0; wait < 3000 && !(before = get("done", &length)); wait++) pause_briefly();
+    for (int wait = 0; wait < 30000 && !(before = get("done", &length)); wait++) pause_briefly();
     if (!before) return fputs("remote: the other domain does not answer\n", stderr), 124;
     unsigned long number = strtoul(before, NULL, 10) + 1;
     int size = snprintf(text, sizeof text, "%lu exec >/tmp/remote 2>&1 </dev/null; %s", number, words);
     if (size >= (int)sizeof text) return fputs("remote: command too long\n", stderr), 2;
     put("command", text, (size_t)size);
-    for (int wait = 0; wait < 15000; wait++) {
+    for (int wait = 0; wait < 45000; wait++) {
         pause_briefly();
         char *done = get("done", &length), *code;
         if (done && strtoul(done, &code, 10) == number) {
@@ -73,7 +73,7 @@ static int command(const char *words) {
         }
         free(done);
     }
-    return fputs("remote: no answer within five minutes\n", stderr), 124;
+    return fputs("remote: no answer within a quarter of an hour\n", stderr), 124;
 }
 
 int main(int count, char **words) {

@@ -39,7 +39,7 @@ int main(int count, char **words) {
         return 0;
     }
     for (int tries = 0; connect(end, (void *)&address, sizeof address); tries++) {
-        check(tries < 200, words[2]);
+        check(tries < 6000, words[2]);
         usleep(50000);
     }
     copy(0, end);

@@ -5,7 +5,7 @@
  *   vchan server|client DOMAIN PATH receive BYTES  receives until the other side closes, and checks
  *   vchan server|client DOMAIN PATH answer BYTES   receives and checks so many, then sends as many, then waits for the end
  *   vchan server|client DOMAIN PATH relay          standard input into the vchan, the vchan to standard output
- * A client tries again for ten seconds while there is no server. */
+ * A client tries again for five minutes while there is no server. */
 #include <errno.h>
 #include <libxenvchan.h>
 #include <poll.h>
@@ -107,7 +107,7 @@ static int check_input(uint64_t bytes) {
 static struct libxenvchan *open_vchan(int is_server, int domain, const char *path) {
     struct libxenvchan *vchan = NULL;
     if (is_server) vchan = libxenvchan_server_init(NULL, domain, path, ring, ring);
-    for (int tries = 0; !is_server && !vchan && tries < 200; tries++) {
+    for (int tries = 0; !is_server && !vchan && tries < 6000; tries++) {
         vchan = libxenvchan_client_init(NULL, domain, path);
         if (!vchan) usleep(50000);
     }
