@@ -1,0 +1,103 @@
+# shellcheck shell=bash disable=SC2154
+# An initramfs, what gets installed, and Debian packages of it. Sourced by build.sh.
+
+# out/ARCH/initramfs.cpio: mini as the init, and the demo guest for it to start.
+initramfs() {
+    local arch
+    for arch in x86_64 i386; do
+        SOURCE_DATE_EPOCH=0 out/x86_64/mini-pack out/$arch/initramfs.cpio "out/$arch/mini=init,755" out/guests/demo=demo,755 || return
+        say "out/$arch/initramfs.cpio: $(stat -c %s out/$arch/initramfs.cpio) bytes"
+    done
+}
+
+# install_files ARCH DESTDIR PREFIX: what is built of ARCH, links, manual pages, and the hooks of contrib/.
+install_files() {
+    local arch=$1 destdir=$2 prefix=$3 page applet
+    local bin=$destdir$prefix/bin man=$destdir$prefix/share/man
+    # Where a distribution's own files are, or those of its administrator.
+    local tools=$destdir/usr/share/initramfs-tools cpio=$destdir/usr/lib/initcpio
+    [[ $prefix == /usr ]] || tools=$destdir/etc/initramfs-tools cpio=$destdir/etc/initcpio
+    install -D -m 755 "out/$arch/mini" "$bin/mini"
+    for applet in mini-launch mini-grant mini-init mini-pack; do ln -sf mini "$bin/$applet"; done
+    for page in docs/*.[18]; do install -D -m 644 "$page" "$man/man${page##*.}/${page##*/}"; done
+    install -D -m 755 -t "$tools/hooks" contrib/initramfs-tools/hooks/mini
+    install -D -m 755 -t "$tools/scripts/init-premount" contrib/initramfs-tools/scripts/init-premount/mini
+    install -D -m 755 -t "$destdir/usr/lib/dracut/modules.d/95mini" contrib/dracut/95mini/*.sh
+    install -D -m 644 -t "$cpio/install" contrib/mkinitcpio/install/mini
+    install -D -m 644 -t "$cpio/hooks" contrib/mkinitcpio/hooks/mini
+    # The hooks take mini from where it is installed.
+    sed -i "s|=/usr/bin\\b|=$prefix/bin|" "$tools/hooks/mini" "$cpio/install/mini" \
+        "$destdir/usr/lib/dracut/modules.d/95mini/module-setup.sh"
+}
+
+# install_all [DESTDIR=…] [PREFIX=…] [ARCH]: also from the environment, as make has it.
+install_all() {
+    local destdir=${DESTDIR-} prefix=${PREFIX:-/usr/local} arch word
+    arch=$(uname -m)
+    [[ $arch == i?86 ]] && arch=i386
+    for word; do
+        case $word in
+        DESTDIR=*) destdir=${word#*=} ;;
+        PREFIX=/*) prefix=${word#*=} ;;
+        x86_64 | i386) arch=$word ;;
+        *) die "install takes DESTDIR=FOLDER, PREFIX=/FOLDER, x86_64 or i386, not $word" ;;
+        esac
+    done
+    build_changed "$arch"
+    install_files "$arch" "${destdir%/}" "${prefix%/}"
+}
+
+# last_commit FORMAT ELSE: of the last commit; a copy of the sources may have none.
+last_commit() { git log -1 --format="$1" 2>/dev/null || echo "$2"; }
+
+# deb: out/mini_VERSION_amd64.deb and out/mini_VERSION_i386.deb; the same commit gives the same bytes.
+deb() {
+    build_changed x86_64 i386
+    need deb
+    local version arch name folder epoch maintainer
+    epoch=${SOURCE_DATE_EPOCH:-$(last_commit %ct 1767225600)}
+    maintainer="${DEBFULLNAME:-$(last_commit %an mini)} <${DEBEMAIL:-$(last_commit %ae mini@localhost.localdomain)}>"
+    version=$(sed -n 's/.*let version: StaticString = "\(.*\)"/\1/p' Sources/Mini/Commands/Applet.swift)
+    for arch in x86_64 i386; do
+        name=$arch
+        [[ $arch == x86_64 ]] && name=amd64
+        folder=out/deb/$name
+        rm -rf "$folder"
+        (umask 022 && deb_folder "$arch" "$name" "$version" "$folder" "$epoch" "$maintainer")
+        SOURCE_DATE_EPOCH=$epoch dpkg-deb --root-owner-group -Zxz --build "$folder" "out/mini_${version}_$name.deb" >/dev/null
+        say "out/mini_${version}_$name.deb: $(stat -c %s "out/mini_${version}_$name.deb") bytes"
+    done
+}
+
+# deb_folder ARCH NAME VERSION FOLDER EPOCH MAINTAINER: what the package of an architecture is made of.
+deb_folder() {
+    local arch=$1 name=$2 version=$3 folder=$4 epoch=$5 maintainer=$6 documents=$4/usr/share/doc/mini
+    install_files "$arch" "$folder" /usr
+    mkdir -p "$folder/DEBIAN" "$documents"
+    find "$folder/usr/share/man" -type f -exec gzip -9n {} +
+    install -m 644 contrib/README.md "$documents/README.hooks.md"
+    { printf 'Files: *\nCopyright: the authors of mini\nLicense: 0BSD\n\n' && cat LICENSE; } >"$documents/copyright"
+    printf 'mini (%s) unstable; urgency=medium\n\n  * See README.md.\n\n -- %s  %s\n' "$version" "$maintainer" \
+        "$(LC_ALL=C date -u -d "@$epoch" -R)" | gzip -9n >"$documents/changelog.gz"
+    mkdir -p "$folder/usr/share/lintian/overrides"
+    # It is meant to run where there is no library.
+    printf 'mini: statically-linked-binary [usr/bin/mini]\n' >"$folder/usr/share/lintian/overrides/mini"
+    cat >"$folder/DEBIAN/control" <<EOF
+Package: mini
+Version: $version
+Architecture: $name
+Maintainer: $maintainer
+Section: admin
+Priority: optional
+Installed-Size: $(du -sk --apparent-size "$folder" | cut -f1)
+Description: launcher of small Linux guests, client of Xen's grants, init of an initramfs
+ One static program with several commands: it starts guest kernels that speak
+ lguest, on any machine and without privilege; maps, shares and copies pages
+ between domains of Xen; is process 1 of an initramfs and carries out a boot
+ table; and makes such an initramfs.
+EOF
+    # An initramfs that has mini gets the new one.
+    echo "activate-noawait update-initramfs" >"$folder/DEBIAN/triggers"
+    (cd "$folder" && find usr -type f | LC_ALL=C sort | xargs md5sum >DEBIAN/md5sums)
+    find "$folder" -exec touch -h -d "@$epoch" {} +
+}
