@@ -16,7 +16,6 @@ toolchain libuuid.so.1 libuuid1
 toolchain libstdc++.so.6 libstdc++6
 toolchain libgcc_s.so.1 libgcc-s1
 build /usr/include/stdio.h libc6-dev
-build /usr/include/*/asm/types.h linux-libc-dev
 build find findutils
 lint shellcheck shellcheck
 unit ld.gold binutils
@@ -88,7 +87,7 @@ can_install() { [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; }
 # need PART...: installs what these parts want, or ends with a line that names it.
 need() {
     local packages
-    mapfile -t packages < <(lacking "$@")
+    read -ra packages <<<"$(lacking "$@" | tr '\n' ' ')"
     ((${#packages[@]})) || return 0
     can_install || die "missing packages; as root: apt-get install ${packages[*]}"
     install_packages "${packages[@]}" || die "could not install: ${packages[*]}"
@@ -97,7 +96,7 @@ need() {
 # want PART...: the same for what the tests can do without: what cannot run then says SKIP and why.
 want() {
     local packages
-    mapfile -t packages < <(lacking "$@")
+    read -ra packages <<<"$(lacking "$@" | tr '\n' ' ')"
     ((${#packages[@]})) || return 0
     if can_install; then
         install_packages "${packages[@]}" || say "build.sh: going on without ${packages[*]}"
