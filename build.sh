@@ -116,6 +116,9 @@ fuzzers() {
 # fuzz [SECONDS]: so long for each target and architecture.
 fuzz() {
     fuzzers
+    local arch
+    # The same with the processor looking at all that it relies on.
+    for arch in x86_64 i386; do compile "$arch" Tests/Fuzz fuzz-checked -D MINI_FUZZ -D MINI_CHECKED; done
     Tests/fuzz.sh "${1:-60}"
 }
 

@@ -36,6 +36,9 @@ struct FuzzTarget {
             FuzzTarget(
                 name: "peers", meaning: "a hostile member of a shared network", usual: 20_000,
                 make: FuzzPeers.make, take: FuzzPeers.take),
+            FuzzTarget(
+                name: "guests", meaning: "guests on the built-in host", usual: 50_000,
+                make: FuzzGuests.make, take: FuzzGuests.take),
         ]
     }
 }

@@ -200,6 +200,25 @@ private let high = TinyGuest.high
         #expect(guest.word(TinyGuest.table + 0x50 * 4) & 0x60 == 0x60)
     }
 
+    @Test("a word that is pushed may end in the first bytes of physical memory")
+    func frameInFirstBytes() throws {
+        for last in 0..<UInt32(3) {
+            let guest = try TinyGuest(handler: { $0.checkpoint(2) }) {
+                $0.initialize()
+                $0.gate(6, high + TinyGuest.handler)
+                $0.move(.esp, high + 0x51001 + last)
+                $0.checkpoint(1)
+                $0.undefined()
+            }
+            guest.memory.store32(TinyGuest.table + 0x50 * 4, 0x60000 | 7)
+            guest.memory.store32(TinyGuest.table + 0x51 * 4, 0 | 7)
+            stopInHandler(guest)
+            #expect(guest.cpu[.esp] == high + 0x50FF5 + last)
+            // The saved eflags, of which bit 1 is always set.
+            #expect(guest.word(0x60FFC) >> (8 * (1 + last)) & 2 == 2)
+        }
+    }
+
     @Test("an access to the top four megabytes ends the guest if a table is there, else faults")
     func reservedTop() throws {
         let present = try TinyGuest { $0.load(0xFFC0_1000) }

@@ -244,7 +244,7 @@ final class PlayedLguest: Sendable {
                 call.number.rawValue, first, second, third, fourth, fifth, sixth)
             if result >= 0 { state.memory = result }
             return result
-        case .unmap where first == state.memory && second == state.memorySize:
+        case .unmap where state.memory.map { first <= $0 && $0 - first < second } ?? false:
             state.memory = nil
             return mini_syscall(call.number.rawValue, first, second, 0, 0, 0, 0)
         // struct mini_watch

@@ -20,10 +20,12 @@ final class ProcessorGuest {
     let memory: GuestMemory
     let processor: Processor
 
-    /// - Parameter ring: 1 or 3.
-    init(ring: Int = 1) throws {
+    /// - Parameters:
+    ///   - ring: 1 or 3.
+    ///   - arenaCount: bytes for decoded blocks.
+    init(ring: Int = 1, arenaCount: UInt32 = Machine.usualArenaCount) throws {
         memory = try GuestMemory(count: 4 << 20)
-        processor = try Processor(memory: memory)
+        processor = try Processor(memory: memory, arenaCount: arenaCount)
         memory.store32(Self.directory, Self.table | 7)
         for page in 0..<UInt32(1024) { mapPage(page << 12, to: page << 12, flags: 7) }
         processor.pageDirectory = Self.directory

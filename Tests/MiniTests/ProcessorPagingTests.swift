@@ -274,4 +274,20 @@ import Testing
         #expect(machine.processor.read32(linear: M.data) == nil)
         #expect(!machine.processor.write32(linear: M.data, 1))
     }
+
+    @Test("the host's word across two pages, wherever in physical memory the second one is")
+    func hostWordAcrossPages() throws {
+        for second in [0, 0x31000] as [UInt32] {
+            for inFirst in 1...UInt32(3) {
+                let machine = try M()
+                machine.setEntry(M.data, 0x30000 | 3)
+                machine.setEntry(M.data + 4096, second | 3)
+                let linear = M.data + 4096 - inFirst
+                #expect(machine.processor.write32(linear: linear, 0x4433_2211))
+                #expect(machine.processor.read32(linear: linear) == 0x4433_2211)
+                #expect(machine.word(second) & 0xFF == 0x11 * (inFirst + 1))
+                #expect(machine.word(0x31000 - 4) >> 24 == 0x11 * inFirst)
+            }
+        }
+    }
 }

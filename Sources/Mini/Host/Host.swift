@@ -36,11 +36,14 @@ final class Host {
     var inlets: [PeerInlet] = []
     var outlets: [PeerOutlet] = []
 
+    /// - Parameter arenaCount: see `Processor.init`.
     /// - Throws: ENOMEM.
-    init(memory: GuestMemory, abi: GuestABI) throws(Errno) {
+    init(
+        memory: GuestMemory, abi: GuestABI, arenaCount: UInt32 = Machine.usualArenaCount
+    ) throws(Errno) {
         self.memory = memory
         self.abi = abi
-        processor = try Processor(memory: memory)
+        processor = try Processor(memory: memory, arenaCount: arenaCount)
         gates = InterruptTable(abi)
         clock = HostClock()
     }
@@ -189,7 +192,7 @@ final class Host {
     }
 
     /// Lets the guest's code run until it needs the host, or `patience` instructions.
-    private func execute(atMost patience: Int) {
+    func execute(atMost patience: Int) {
         if segmentsStale {
             guard processor.reloadSegments() else { return failEntry() }
             segmentsStale = false

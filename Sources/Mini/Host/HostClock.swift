@@ -1,5 +1,5 @@
 // The host's idea of time: it reads the kernel's clock once per slice of guest instructions
-// and chooses the slices so that this happens about twice a millisecond, sooner if the
+// and chooses the slices so that this happens twice a millisecond or more, sooner if the
 // guest's clock event is nearer. Source: docs/abi/lguest.md §4.4 "Timer", §7.2.
 
 /// One guest's clock event, and how long its code may run before the host looks up.
@@ -67,7 +67,11 @@ struct HostClock {
 
     /// Shortest slice: reading the clock must cost little beside it.
     private static let shortest = 500
-    private static let exitCost = 50
+    /// Longest slice. A guest may have been fast until now and take a microsecond or more for every
+    /// instruction from here on (by changing its own code, say): the clock must be read all the same.
+    private static let longest: UInt64 = 16_384
+    /// An exit may be 64 calls of a ring.
+    private static let exitCost = 100
     private static let shortestMeasurement: UInt64 = 200_000
 
     private mutating func startMeasurement() {
@@ -76,7 +80,7 @@ struct HostClock {
     }
 
     private mutating func chooseSlice() {
-        var length = speed / 2
+        var length = min(speed / 2, Self.longest)
         if let event {
             length = min(length, min(event - now, .milliseconds(1)).count * speed / 1_000_000)
         }

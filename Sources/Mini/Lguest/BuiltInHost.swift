@@ -10,6 +10,8 @@ final class BuiltInHost: LguestDevice {
         host = try Host(memory: memory, abi: abi)
     }
 
+    init(_ host: Host) { self.host = host }
+
     func initialize(_ request: InitializeRequest) throws(Errno) -> Int {
         try host.initialize(
             pageLimit: request.pageLimit, pageDirectory: request.pageDirectory,

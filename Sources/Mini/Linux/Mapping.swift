@@ -5,18 +5,32 @@
     let start: UnsafeMutableRawPointer
     /// Length in bytes, as asked for (the kernel rounds up to pages).
     let count: Int
+    /// Bytes of ours in front and behind that nobody may touch.
+    private let front: Int
+    private let back: Int
 
-    private init(start: UnsafeMutableRawPointer, count: Int) {
+    private init(start: UnsafeMutableRawPointer, count: Int, front: Int = 0, back: Int = 0) {
         unsafe self.start = unsafe start
         self.count = count
+        (self.front, self.back) = (front, back)
     }
 
-    deinit { _ = try? SystemCall.make(.unmap, Int(bitPattern: unsafe start), count) }
+    deinit {
+        #if MINI_FUZZ
+        if unsafe front > 0 && Self.spare.count < 16 {
+            unsafe Self.spare.append((start, count))
+            return
+        }
+        #endif
+        _ = try? SystemCall.make(
+            .unmap, Int(bitPattern: unsafe start) &- front, front + count + back)
+    }
 
     var bytes: UnsafeMutableRawBufferPointer {
         unsafe UnsafeMutableRawBufferPointer(start: start, count: count)
     }
 
+    private static let untouchable = 0
     private static let readable = 1
     private static let writable = 2
     private static let isShared = 0x01
@@ -32,26 +46,66 @@
             flags: isPrivate | isAnonymous | withoutReserve, descriptor: -1)
     }
 
-    /// The same, from address 0 of our address space on. A pointer with that address is not
-    /// one that Swift could test for nil: only what lies behind byte 0 may be looked at.
+    /// Bytes that lie idle on either side of a guarded mapping.
+    static let guardCount = 0x1_0000
+
+    /// The same between pages that nobody may touch: who leaves it faults, instead of reading or
+    /// changing what happens to lie beside it.
+    static func guarded(count: Int) throws(Errno) -> Mapping {
+        let count = (count + 4095) & ~4095
+        #if MINI_FUZZ
+        if let index = unsafe spare.firstIndex(where: { $0.count == count }) {
+            let start = unsafe spare.remove(at: index).start
+            unsafe start.initializeMemory(as: UInt8.self, repeating: 0, count: count)
+            return unsafe Mapping(
+                start: start, count: count, front: guardCount, back: guardCount)
+        }
+        #endif
+        let all = guardCount + count + guardCount
+        let flags = isPrivate | isAnonymous | withoutReserve
+        let address = try SystemCall.make(.map, 0, all, untouchable, flags, -1, 0)
+        do throws(Errno) {
+            let start = try SystemCall.make(
+                .map, address &+ guardCount, count, readable | writable, flags | isFixed, -1, 0)
+            guard let start = unsafe UnsafeMutableRawPointer(bitPattern: start) else {
+                throw .invalid
+            }
+            return unsafe Mapping(
+                start: start, count: count, front: guardCount, back: guardCount)
+        } catch {
+            _ = try? SystemCall.make(.unmap, address, all)
+            throw error
+        }
+    }
+
+    #if MINI_FUZZ
+    /// Guarded mappings that were given back: a fuzzer makes thousands a second.
+    nonisolated(unsafe) private static var spare: [(start: UnsafeMutableRawPointer, count: Int)] =
+        []
+    #endif
+
+    /// As `anonymous`, from address 0 of our address space on, and guarded at its end. A pointer with
+    /// that address is not one that Swift could test for nil: only what lies behind byte 0 may be
+    /// looked at.
     /// - Throws: EPERM or EACCES where address 0 is not to be had; EEXIST where something else
     ///   of ours is in the way.
     static func lowest(count: Int) throws(Errno) -> Mapping {
-        let protection = readable | writable
         let flags = isPrivate | isAnonymous | withoutReserve
         // A fixed mapping replaces what is there. Whether something is, a mapping tells that
-        // only prefers its address; nothing can be in the pages before.
-        let address = try SystemCall.make(
-            .map, lowestUsual, count - lowestUsual, protection, flags, -1, 0)
+        // only prefers its address; nothing can be in the pages before. What it has behind the
+        // second one's end stays as a guard.
+        let probed = count - lowestUsual + guardCount
+        let address = try SystemCall.make(.map, lowestUsual, probed, untouchable, flags, -1, 0)
         do throws(Errno) {
             guard address == lowestUsual else { throw .exists }
-            let start = try SystemCall.make(.map, 0, count, protection, flags | isFixed, -1, 0)
+            let start = try SystemCall.make(
+                .map, 0, count, readable | writable, flags | isFixed, -1, 0)
             return unsafe Mapping(
                 start: unsafeBitCast(
                     UnsafeMutableRawPointer(bitPattern: start), to: UnsafeMutableRawPointer.self),
-                count: count)
+                count: count, back: guardCount)
         } catch {
-            _ = try? SystemCall.make(.unmap, address, count - lowestUsual)
+            _ = try? SystemCall.make(.unmap, address, probed)
             throw error
         }
     }

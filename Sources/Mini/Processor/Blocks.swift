@@ -8,8 +8,10 @@
 //
 // Links and jump cache entries carry the key they were made under: the generation, which
 // counts whatever may change what lies at a linear address, and the mode. When it is no longer
-// the present key they are not taken. Blocks lie in one arena; when that is full everything
-// is forgotten. GuestMemory's map of decoded lines tells a write that it hits code.
+// the present key they are not taken. The count has 24 bits, and a guest can make it come round:
+// then every link and entry loses its key. Blocks lie in one arena; when that is full everything
+// is forgotten, between two blocks and never while one runs. GuestMemory's map of decoded lines
+// tells a write that it hits code.
 
 /// Bits of `State.mode`.
 enum BlockMode {
@@ -23,6 +25,25 @@ enum BlockMode {
     /// The trap flag is set: one instruction a block.
     static let stepping: UInt32 = 0x80
     static let openCode: UInt32 = open << 1
+}
+
+/// The number in a key. It only ever goes on by one, and says when it has come round.
+struct Generation {
+    /// 1...last: the key of nothing is 0.
+    private(set) var number: UInt32 = 1
+    static let last: UInt32 = 0xFF_FFFF
+
+    init(number: UInt32 = 1) { self.number = min(max(number, 1), Self.last) }
+
+    /// - Returns: true if the number was there before, so that all keys of before must go.
+    mutating func advance() -> Bool {
+        guard number < Self.last else {
+            number = 1
+            return true
+        }
+        number += 1
+        return false
+    }
 }
 
 /// Head of a decoded block; its operations follow in memory.
@@ -45,6 +66,10 @@ enum BlockMode {
     var nextOnPage: UInt32
     /// Not in the cache: decoded for one use.
     var isTemporary: Bool
+    #if MINI_CHECKED
+    /// See `Machine.seal`.
+    var seal: UInt32 = 0
+    #endif
 }
 
 /// An entry of the jump cache.
@@ -56,7 +81,7 @@ enum BlockMode {
 extension Machine {
     static let jumpCount = 4096
     static let hashCount = 8192
-    static let arenaCount: UInt32 = 1_792 * 1024
+    static let usualArenaCount: UInt32 = 1_792 * 1024
     static let maximumInstructions = 64
     /// Room that a block may need: its head, three records an instruction and the end.
     static let maximumBlock =
@@ -64,6 +89,8 @@ extension Machine {
         + (maximumInstructions * 3 + 1) * MemoryLayout<Operation>.stride
     /// The arena starts with room for the one temporary block.
     static let arenaStart = UInt32((maximumBlock + 63) & ~63)
+    /// The smallest arena that one block fits into beside the temporary one.
+    static let leastArenaCount = (arenaStart + UInt32(maximumBlock) + 63) & ~63
 
     // MARK: Mode and generation
 
@@ -81,19 +108,26 @@ extension Machine {
     }
 
     private func updateKey() {
-        state.key = UInt64(state.generation &<< 8 | state.mode) &<< 32
+        state.key = UInt64(state.generation.number &<< 8 | state.mode) &<< 32
     }
 
-    /// Makes every link and jump cache entry invalid.
+    /// Makes every link and jump cache entry invalid. The one place where the number goes on.
     func nextGeneration() {
-        state.generation &+= 1
-        if state.generation &>> 24 != 0 {
-            // The number comes round: what still carries an old one must go.
-            state.generation = 1
-            for slot in 0..<Self.jumpCount { unsafe state.jumps[slot].key = 0 }
-            forgetBlocks()
-        }
+        if state.generation.advance() { forgetKeys() }
         updateKey()
+    }
+
+    /// Takes the key from everything that carries one: the jump cache, and the links of all blocks
+    /// in the arena, those that were forgotten and the one that is running included.
+    private func forgetKeys() {
+        for slot in 0..<Self.jumpCount { unsafe state.jumps[slot].key = 0 }
+        var offset = Self.arenaStart
+        while offset < state.arenaUsed {
+            let block = unsafe block(at: offset)
+            unsafe block.pointee.takenKey = 0
+            unsafe block.pointee.untakenKey = 0
+            offset += unsafe room(of: block)
+        }
     }
 
     // MARK: Finding
@@ -108,8 +142,12 @@ extension Machine {
     }
 
     private func block(at offset: UInt32) -> UnsafeMutablePointer<Block> {
-        unsafe (state.arena + Int(offset)).assumingMemoryBound(to: Block.self)
+        checkPlace(offset)
+        return unsafe (state.arena + Int(offset)).assumingMemoryBound(to: Block.self)
     }
+
+    /// Where blocks are decoded that are used once.
+    var temporaryBlock: UnsafeMutablePointer<Block> { unsafe block(at: 0) }
 
     /// The block for `State.eip`, decoded if need be, of at most `limit` instructions.
     @inline(never) func findBlock(limit: Int) throws(Fault) -> UnsafeMutablePointer<Block> {
@@ -136,7 +174,7 @@ extension Machine {
             }
             offset = unsafe candidate.pointee.nextInHash
         }
-        if state.arenaUsed + UInt32(Self.maximumBlock) > Self.arenaCount { forgetBlocks() }
+        if state.arenaUsed + UInt32(Self.maximumBlock) > state.arenaCount { forgetBlocks() }
         let made = unsafe block(at: state.arenaUsed)
         // Never by this call's limit: whoever finds the block later may have less left, and is
         // then given one of fewer than `maximumInstructions`.
@@ -171,12 +209,11 @@ extension Machine {
     private func decodeTemporary(_ linear: UInt32, limit: Int) throws(Fault)
         -> UnsafeMutablePointer<Block>
     {
-        let made = unsafe block(at: 0)
+        let made = unsafe temporaryBlock
         let physical = try physical(linear, write: false)
         if unsafe try !decode(into: made, linear, physical, limit: limit) {
             unsafe try decodeCrossing(into: made, linear, physical)
         }
-        unsafe made.pointee.isTemporary = true
         unsafe markCode(physical, min(made.pointee.bytes, 4096 - physical & 4095))
         return unsafe made
     }
@@ -185,8 +222,7 @@ extension Machine {
     private func enter(_ block: UnsafeMutablePointer<Block>, _ bucket: Int) {
         let offset = state.arenaUsed
         let physical = unsafe block.pointee.physical
-        let size = unsafe blockSize(block)
-        state.arenaUsed += UInt32((size + 7) & ~7)
+        state.arenaUsed += unsafe room(of: block)
         unsafe block.pointee.nextInHash = state.blockHash[bucket]
         unsafe state.blockHash[bucket] = offset
         let page = Int(physical &>> 12)
@@ -195,13 +231,17 @@ extension Machine {
         markCode(physical, unsafe block.pointee.bytes)
     }
 
-    private func blockSize(_ block: UnsafeMutablePointer<Block>) -> Int {
-        unsafe MemoryLayout<Block>.stride
+    /// Bytes of the arena that a block takes.
+    func room(of block: UnsafeMutablePointer<Block>) -> UInt32 {
+        let size =
+            unsafe MemoryLayout<Block>.stride
             + Int(block.pointee.operationCount) * MemoryLayout<Operation>.stride
+        return UInt32((size + 7) & ~7)
     }
 
     /// Marks lines of one page as decoded.
     func markCode(_ physical: UInt32, _ count: UInt32) {
+        checkPhysical(physical, 1)
         let page = Int(physical &>> 12)
         if unsafe state.codeLines[page] == 0 { forbidFastWrites(physical &>> 12) }
         unsafe state.codeLines[page] |= Self.lines(physical, count)
@@ -217,6 +257,7 @@ extension Machine {
 
     /// To be called before `count` bytes of one physical page are written.
     @inline(__always) func noteWrite(_ physical: UInt32, _ count: UInt32) {
+        checkPhysical(physical, count)
         if unsafe state.codeLines[Int(physical &>> 12)] != 0 { codeWrite(physical, count) }
     }
 
@@ -256,8 +297,9 @@ extension Machine {
         }
     }
 
-    /// Forgets everything that was decoded.
-    func forgetBlocks() {
+    /// Forgets everything that was decoded. Not while a block runs: what is decoded next takes
+    /// its place.
+    private func forgetBlocks() {
         for bucket in 0..<Self.hashCount {
             var offset = unsafe state.blockHash[bucket]
             while offset != 0 {
@@ -270,9 +312,8 @@ extension Machine {
             unsafe state.blockHash[bucket] = 0
         }
         state.arenaUsed = Self.arenaStart
-        state.epoch &+= 1
+        unsafe state.linkSource = nil
         state.codeChanged = true
-        state.generation &+= 1
-        updateKey()
+        nextGeneration()
     }
 }

@@ -359,6 +359,8 @@ extension Machine {
     ) throws(Fault) {
         let inFirst = 4096 - physical & 4095
         let second = try self.physical((linear | 4095) &+ 1, write: false)
+        checkPhysical(physical, inFirst)
+        checkPhysical(second, 16)
         unsafe (state.scratch + Self.crossingOffset).copyMemory(
             from: state.memory + Int(physical), byteCount: Int(inFirst))
         unsafe (state.scratch + Self.crossingOffset + Int(inFirst)).copyMemory(
@@ -377,6 +379,7 @@ extension Machine {
         into made: UnsafeMutablePointer<Block>, _ physical: UInt32, limit: Int,
         from bytes: UnsafePointer<UInt8>, available: Int
     ) -> Bool {
+        checkPhysical(physical, 1)
         let operations = unsafe Self.operations(of: made)
         var decoder = unsafe Decoder(
             bytes: bytes, available: available, mode: state.mode, operations: operations)
@@ -386,7 +389,10 @@ extension Machine {
                 physical: physical, mode: state.mode, count: UInt32(decoder.instructionCount),
                 bytes: UInt32(decoder.position), operationCount: UInt32(decoder.recordCount),
                 takenKey: 0, untakenKey: 0, taken: nil, untaken: nil, nextInHash: 0,
-                nextOnPage: 0, isTemporary: false))
+                nextOnPage: 0, isTemporary: unsafe made == temporaryBlock))
+        #if MINI_CHECKED
+        unsafe made.pointee.seal = unsafe seal(of: made)
+        #endif
         return true
     }
 

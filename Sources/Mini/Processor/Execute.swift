@@ -10,9 +10,7 @@ extension Machine {
     @_optimize(speed) func execute() -> Flow {
         var budget = state.budget
         defer { state.budget = budget }
-        // Where the block to come is to be linked.
-        var previous: UnsafeMutablePointer<Block>?
-        var previousEpoch: UInt32 = 0
+        unsafe state.linkSource = nil
         // The block before was one step with the trap flag set.
         var isStepping = false
 
@@ -23,7 +21,7 @@ extension Machine {
                 if !state.suppressesStep && !deliver(.exception(vector: 1, code: 0)) {
                     return .exit
                 }
-                unsafe previous = nil
+                unsafe state.linkSource = nil
             }
             guard budget > 0 else { return .next }
             state.suppressesStep = false
@@ -32,17 +30,18 @@ extension Machine {
             guard var block = unsafe nextBlock(limit: budget) else {
                 budget &-= 1
                 if !deliver(state.fault) { return .exit }
-                unsafe previous = nil
+                unsafe state.linkSource = nil
                 continue
             }
-            if let from = unsafe previous, state.epoch == previousEpoch {
+            if let from = unsafe state.linkSource {
                 unsafe link(from, taken: state.isTaken, to: block)
             }
-            unsafe previous = nil
+            unsafe state.linkSource = nil
             // Blocks of this mode are never linked: each comes this way.
             isStepping = state.mode & BlockMode.stepping != 0
 
             enter: while true {
+                unsafe checkBlock(block)
                 let count = unsafe Int(block.pointee.count)
                 budget &-= count
                 if budget < 0 {
@@ -61,6 +60,7 @@ extension Machine {
                 var record = unsafe UnsafePointer(Self.operations(of: block))
                 var flow = Flow.jump
                 run: while true {
+                    unsafe checkRecord(record, in: block)
                     switch unsafe record.pointee.code {
                     case .add32rr: unsafe rr(.add, record, UInt32.self)
                     case .add32rm:
@@ -656,8 +656,7 @@ extension Machine {
 
                 switch flow {
                 case .next, .branch:
-                    unsafe previous = unsafe block
-                    previousEpoch = state.epoch
+                    unsafe state.linkSource = unsafe block
                 case .jump:
                     budget &+= unsafe Self.instructions(after: record, in: block)
                     budget &-= state.charge

@@ -72,6 +72,11 @@ extension Machine {
                 fault = Self.combine(isSoftware ? nil : vector, error)
                 isSoftware = false
                 eip = state.eip
+                if vector == 8 {
+                    // What comes of a double fault is the host's, whatever gate it has.
+                    state.fault = fault
+                    return false
+                }
             }
         }
     }

@@ -1,8 +1,8 @@
 // The guest's physical memory: one private anonymous mapping of ours, guest-physical 0 at its
-// start. Every address and length that comes from outside becomes a `GuestRange` here, once,
-// and is then used without further doubt. Writes from outside the processor (the launcher's
-// loaders, devices) go through `writable`, which tells the processor to forget code that it
-// had decoded there.
+// start, between pages that nobody may touch. Every address and length that comes from outside
+// becomes a `GuestRange` here, once, and is then used without further doubt. Writes from outside
+// the processor (the launcher's loaders, devices) go through `writable`, which tells the processor
+// to forget code that it had decoded there.
 
 /// A range of bytes that lies wholly inside guest memory. Only `GuestMemory` makes one.
 struct GuestRange: Equatable {
@@ -63,11 +63,11 @@ struct SharedPage: Equatable {
     init(count: UInt32, at place: Place = .anywhere) throws(Errno) {
         precondition(count & 4095 == 0 && count > 0)
         switch place {
-        case .anywhere: mapping = try Mapping.anonymous(count: Int(count))
+        case .anywhere: mapping = try Mapping.guarded(count: Int(count))
         case .zero: mapping = try Mapping.lowest(count: Int(count))
         }
         first = place == .zero ? 1 : 0
-        lines = try Mapping.anonymous(count: Int(count / 4096) * 8)
+        lines = try Mapping.guarded(count: Int(count / 4096) * 8)
         self.count = count
     }
 

@@ -18,15 +18,18 @@
 @safe final class Processor {
     private let machine: Machine
     private let memory: GuestMemory
-    /// Owns the state and all tables; taken from the machine as they are touched.
+    /// Own the state and all tables, and the arena; taken from the machine as they are touched.
     private let mapping: Mapping
+    private let arena: Mapping
     private let state: UnsafeMutablePointer<State>
 
     /// A processor on a memory, with nothing in its registers; the translation of linear
     /// addresses begins at `pageDirectory`.
+    /// - Parameter arenaCount: bytes for decoded blocks; a small arena is full sooner.
     /// - Throws: ENOMEM where the machine has no room for the tables (under 2.5 MiB).
-    init(memory: GuestMemory) throws(Errno) {
+    init(memory: GuestMemory, arenaCount: UInt32 = Machine.usualArenaCount) throws(Errno) {
         self.memory = memory
+        let arenaCount = max(arenaCount, Machine.leastArenaCount) & ~63
         var layout = Layout()
         let pages = Int(memory.count / 4096)
         let stateOffset = layout.take(1, State.self)
@@ -39,8 +42,8 @@
         let hash = layout.take(Machine.hashCount, UInt32.self)
         let pageBlocks = layout.take(pages, UInt32.self)
         let scratch = layout.take(512, UInt8.self)
-        let arena = layout.take(Int(Machine.arenaCount), UInt8.self)
-        mapping = try Mapping.anonymous(count: layout.count)
+        mapping = try Mapping.guarded(count: layout.count)
+        arena = try Mapping.guarded(count: Int(arenaCount))
         let start = unsafe mapping.start
         unsafe state = unsafe (start + stateOffset).bindMemory(to: State.self, capacity: 1)
         unsafe state.initialize(
@@ -57,11 +60,12 @@
                 segments: (start + segments).bindMemory(to: SegmentRegister.self, capacity: 6),
                 descriptors: (start + descriptors).bindMemory(to: UInt64.self, capacity: 32),
                 gates: (start + gates).bindMemory(to: GateEntry.self, capacity: 256),
-                arena: start + arena,
+                arena: arena.start, arenaCount: arenaCount,
                 blockHash: (start + hash).bindMemory(
                     to: UInt32.self, capacity: Machine.hashCount),
                 pageBlocks: (start + pageBlocks).bindMemory(to: UInt32.self, capacity: pages),
                 scratch: start + scratch))
+        precondition(unsafe State.isOutOfReach(state))
         machine = unsafe Machine(state)
         machine.state.arenaUsed = Machine.arenaStart
         machine.state.pageLimit = memory.count / 4096
@@ -264,7 +268,8 @@
         else { return false }
         let inFirst = min(4, 4096 - first & 4095)
         for index in 0..<UInt32(4) {
-            let address = index < inFirst ? first + index : last - 3 + index
+            // The last byte may be one of the memory's first three.
+            let address = index < inFirst ? first + index : last - (3 - index)
             machine.noteWrite(address, 1)
             unsafe memory.base.storeBytes(
                 of: UInt8(truncatingIfNeeded: value >> (8 * index)), toByteOffset: Int(address),
@@ -274,6 +279,16 @@
     }
 
     // MARK: The rest
+
+    /// Where the count of generations stands; it comes round behind `Generation.last`. Set by tests
+    /// that want to see that happen, and forwards only: keys of before must not come true.
+    var generation: UInt32 {
+        get { machine.state.generation.number }
+        set {
+            machine.state.generation = Generation(number: max(newValue, generation))
+            machine.updateMode()
+        }
+    }
 
     /// CR0.TS: x87 instructions raise #NM.
     var taskSwitched: Bool {

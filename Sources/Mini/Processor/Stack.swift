@@ -18,6 +18,7 @@ struct Frame {
 extension Machine {
     /// Adds a value to a frame; there is one frame at a time.
     func append(_ value: UInt32, to frame: inout Frame) {
+        Checks.require(frame.count >= 0 && frame.count < 40, "a frame has at most 40 values")
         unsafe state.scratch.storeBytes(
             of: value, toByteOffset: Frame.offset + frame.count * 4, as: UInt32.self)
         frame.count += 1
@@ -81,6 +82,7 @@ extension Machine {
         guard linear & 4095 <= 4096 - bytes, let host = unsafe writable(linear, UInt8.self) else {
             return nil
         }
+        checkHost(UInt(bitPattern: host), UInt(bytes))
         for index in 0..<frame.count {
             unsafe host.storeBytes(
                 of: value(index), toByteOffset: (frame.count - 1 - index) * 4, as: UInt32.self)

@@ -4,6 +4,9 @@
 // of them, whole or in part, by its byte offset: eax is 0, ah is 1, ecx 4; behind them come
 // a register that is always zero (for an absent base or index), a temporary one and the
 // segment bases, so that an address is a sum of four loads without a branch.
+//
+// Such an offset has 8 bits and is not checked where it is used. So nothing that our own safety
+// rests on (no pointer, no key, no count) lies where 8 bits can reach: see `State.moat`.
 
 /// The state struct. Order and size of the first fields are used by decoded operations.
 @safe struct State {
@@ -38,13 +41,17 @@
     /// Instruction pointer of the running block's first instruction.
     var blockStart: UInt32 = 0
 
+    /// Nothing. Up to here everything is the guest's; what follows is ours, and lies further
+    /// from the start than a record's 8-bit offset reaches with an operand of 32 bits.
+    var moat = InlineArray<44, UInt32>(repeating: 0)
+
     /// Generation and mode in the upper half: what a link or a jump cache entry must carry to
     /// be taken; see Blocks.swift.
     var key: UInt64 = 0
-    var generation: UInt32 = 1
+    var generation = Generation()
     var mode: UInt32 = 0
-    /// Counts how often the arena was emptied: a block pointer of before is dangling then.
-    var epoch: UInt32 = 0
+    /// The block whose branch found no link and is to get one. Cleared when the arena is emptied.
+    var linkSource: UnsafeMutablePointer<Block>?
     /// Whether the branch that found no link was taken.
     var isTaken = false
     /// Set when decoded code was invalidated: the running block must end.
@@ -93,10 +100,10 @@
     /// The arena of decoded blocks, its hash by physical address, and each physical page's
     /// first block.
     var arena: UnsafeMutableRawPointer
+    var arenaCount: UInt32
     var arenaUsed: UInt32 = 0
     var blockHash: UnsafeMutablePointer<UInt32>
     var pageBlocks: UnsafeMutablePointer<UInt32>
-    var crossingBlocks: UInt32 = 0
 
     /// For the operand of an x87 instruction (128 bytes), an instruction on two pages, and the
     /// values of a stack frame.
@@ -104,6 +111,15 @@
     var floatingPoint = FloatingPointUnit()
     var timeStamp: () -> UInt64 = { 0 }
     var identification: (UInt32) -> (UInt32, UInt32, UInt32, UInt32) = { _ in (0, 0, 0, 0) }
+
+    /// The first byte that no operation record can name.
+    static let reach = Int(UInt8.max) + MemoryLayout<UInt32>.size
+
+    /// True if all of ours lies beyond a record's reach. Compilers know the answer.
+    static func isOutOfReach(_ state: UnsafeMutablePointer<State>) -> Bool {
+        let ours = unsafe withUnsafePointer(to: &state.pointee.key) { UInt(bitPattern: $0) }
+        return ours &- UInt(bitPattern: state) >= UInt(reach)
+    }
 }
 
 /// Byte offsets in `State` that are not registers.
@@ -111,6 +127,8 @@ enum Slot {
     static let zero: UInt8 = 32
     static let temporary: UInt8 = 36
     static let segmentBases: UInt8 = 40
+    /// Behind the last of what a record may name.
+    static let end: UInt8 = 64
 }
 
 /// An instruction's operand: 8, 16 or 32 bits.
@@ -144,10 +162,12 @@ extension UInt32: Operand {
     @inline(__always) func get<Width: Operand>(_ offset: UInt8, as: Width.Type = Width.self)
         -> Width
     {
-        unsafe UnsafeRawPointer(pointer).load(fromByteOffset: Int(offset), as: Width.self)
+        Self.checkOffset(offset, Width.bitWidth)
+        return unsafe UnsafeRawPointer(pointer).load(fromByteOffset: Int(offset), as: Width.self)
     }
 
     @inline(__always) func set<Width: Operand>(_ offset: UInt8, _ value: Width) {
+        Self.checkOffset(offset, Width.bitWidth)
         unsafe UnsafeMutableRawPointer(pointer).storeBytes(
             of: value, toByteOffset: Int(offset), as: Width.self)
     }

@@ -172,6 +172,8 @@ extension Machine {
             let target = unsafe writable(to, UInt8.self)
         else { return nil }
         let total = Int(count * bytes)
+        checkHost(UInt(bitPattern: source), UInt(total))
+        checkHost(UInt(bitPattern: target), UInt(total))
         let distance = UInt(bitPattern: target) &- UInt(bitPattern: source)
         if distance >= UInt(total) || distance == 0 {
             unsafe target.copyMemory(from: source, byteCount: total)
@@ -198,6 +200,7 @@ extension Machine {
         let count = min(most, elements(to, bytes))
         guard count > 0, let target = unsafe writable(to, UInt8.self) else { return nil }
         let value: Width = get(0)
+        checkHost(UInt(bitPattern: target), UInt(count * bytes))
         for index in 0..<Int(count) {
             unsafe target.storeBytes(
                 of: value, toByteOffset: index &* Int(bytes), as: Width.self)

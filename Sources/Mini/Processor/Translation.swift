@@ -86,6 +86,7 @@ extension Machine {
         guard unsafe linear &- entry.pointee.readTag <= UInt32(4096 - Width.bitWidth / 8) else {
             return nil
         }
+        unsafe checkHost(entry.pointee.addend &+ UInt(linear), UInt(Width.bitWidth / 8))
         return unsafe UnsafeMutableRawPointer(bitPattern: entry.pointee.addend &+ UInt(linear))
     }
 
@@ -97,6 +98,7 @@ extension Machine {
         guard unsafe linear &- entry.pointee.writeTag <= UInt32(4096 - Width.bitWidth / 8) else {
             return nil
         }
+        unsafe checkHost(entry.pointee.addend &+ UInt(linear), UInt(Width.bitWidth / 8))
         return unsafe UnsafeMutableRawPointer(bitPattern: entry.pointee.addend &+ UInt(linear))
     }
 
@@ -161,6 +163,7 @@ extension Machine {
         let size = UInt32(Width.bitWidth / 8)
         let first = try physical(linear, write: false)
         if linear & 4095 <= 4096 - size {
+            checkPhysical(first, size)
             return unsafe state.memory.loadUnaligned(fromByteOffset: Int(first), as: Width.self)
         }
         let second = try physical((linear | 4095) &+ 1, write: false)
@@ -168,6 +171,7 @@ extension Machine {
         var value: UInt32 = 0
         for index in 0..<size {
             let address = index < inFirst ? first + index : second + index - inFirst
+            checkPhysical(address, 1)
             let byte = unsafe state.memory.load(fromByteOffset: Int(address), as: UInt8.self)
             value |= UInt32(byte) &<< (8 * index)
         }
@@ -192,6 +196,7 @@ extension Machine {
         noteWrite(second, size - inFirst)
         for index in 0..<size {
             let address = index < inFirst ? first + index : second + index - inFirst
+            checkPhysical(address, 1)
             unsafe state.memory.storeBytes(
                 of: UInt8(truncatingIfNeeded: UInt32(truncatingIfNeeded: value) &>> (8 * index)),
                 toByteOffset: Int(address), as: UInt8.self)
@@ -220,6 +225,7 @@ extension Machine {
         }
         let isUser = state.privilege == 3
         let (address, canWrite) = try walk(linear, write: write, user: isUser)
+        checkPhysical(address, 1)
         let page = linear & 0xFFFF_F000
         unsafe entry.pointee = TranslationEntry(
             readTag: page,
@@ -274,7 +280,8 @@ extension Machine {
     }
 
     private func word(_ address: UInt32) -> UInt32 {
-        unsafe state.memory.load(fromByteOffset: Int(address), as: UInt32.self)
+        checkPhysical(address, 4)
+        return unsafe state.memory.load(fromByteOffset: Int(address), as: UInt32.self)
     }
 
     private func set(_ address: UInt32, _ old: UInt32, _ new: UInt32) {

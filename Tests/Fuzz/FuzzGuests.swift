@@ -1,0 +1,231 @@
+// Guests out of chance, run by the built-in host in this process: the host's own turn (calls,
+// interrupts, a stretch of guest code), the launcher's answers to DMA, and nothing of the outside. What
+// a guest may do it may do; what it must never do is end the process, or hold it.
+//
+// A case is a header, the words that are put into memory over the usual tables, and code.
+
+#if !hasFeature(Embedded)
+@testable import Mini
+#endif
+
+/// Where things are in a guest of this fuzzer: 32 pages, mapped at the guest's base in order and
+/// behind that once more in an order of their own.
+enum FuzzGuestLayout {
+    static let pages: UInt32 = 32
+    static let size = pages << 12
+    static let directory: UInt32 = 0x1000
+    static let table: UInt32 = 0x2000
+    static let otherTable: UInt32 = 0x3000
+    static let lastTable: UInt32 = 0x4000
+    static let data: UInt32 = 0x5000
+    static let descriptors: UInt32 = 0x6000
+    static let records: UInt32 = 0x6400
+    static let code: UInt32 = 0x8000
+    static let codeSize: UInt32 = 0x8000
+    static let stack: UInt32 = 0x1_2000
+    static let scratch: UInt32 = 0x1_4000
+    static let devices: UInt32 = 0x1_C000
+    static let high: UInt32 = 0xC000_0000
+
+    /// Bytes of a case before its words.
+    static let header = 16
+}
+
+/// What a case's header says.
+private struct Header {
+    let abi: GuestABI
+    let arenaCount: UInt32
+    let generation: UInt32
+    /// Guest instructions until the case ends.
+    let budget: Int
+    /// The longest stretch of guest code.
+    let stretch: Int
+    let hasDisk: Bool
+    let words: Int
+    var base: UInt32 { abi.startsLow ? 0 : FuzzGuestLayout.high }
+
+    init(_ reader: inout FuzzReader) {
+        let eras: InlineArray<6, GuestABI.Era> = [.era0, .era0b, .era1a, .era1, .era1b, .era1c]
+        abi = GuestABI(era: eras[Int(reader.byte() % 6)])
+        // From room for one block to some hundreds.
+        arenaCount = Machine.leastArenaCount + UInt32(reader.byte() & 7) * 0x2000
+        let distance = UInt32(reader.byte())
+        generation = distance == 255 ? 1 : Generation.last - distance
+        let kind = reader.byte()
+        budget = kind == 0 ? 40_000 : kind < 8 ? 4_000 : 60 + Int(kind)
+        stretch = 1 + Int(reader.byte())
+        hasDisk = reader.byte() & 7 == 0
+        words = Int(reader.byte()) | Int(reader.byte()) << 8
+        for _ in 8..<FuzzGuestLayout.header { _ = reader.byte() }
+    }
+}
+
+enum FuzzGuests {
+    private typealias Layout = FuzzGuestLayout
+
+    // What is the same for all cases, made by the first.
+    nonisolated(unsafe) private static var memory: GuestMemory?
+    nonisolated(unsafe) private static var disk: Disk?
+    /// Guest instructions so far, of all cases in this process.
+    nonisolated(unsafe) private(set) static var instructions: UInt64 = 0
+
+    static func make(_ random: inout FuzzRandom, _ input: FuzzInput) {
+        FuzzGuestCode.make(&random, input)
+    }
+
+    static func take(_ input: FuzzInput) {
+        var reader = FuzzReader(input)
+        let header = Header(&reader)
+        guard let memory = usualMemory() else { return }
+        lay(header, &reader, input, memory)
+        guard let host = try? Host(memory: memory, abi: header.abi, arenaCount: header.arenaCount)
+        else { return Fuzz.require(false, "no host") }
+        host.processor.generation = header.generation
+        _ = try? host.initialize(
+            pageLimit: Layout.pages, pageDirectory: Layout.directory,
+            start: header.base + Layout.code, pageOffset: header.abi.startsLow ? 0 : Layout.high)
+        var time: UInt64 = 0
+        host.processor.timeStamp = {
+            time &+= 77
+            return time
+        }
+        var guest = FuzzedGuest(host, header.abi, header.hasDisk ? usualDisk() : nil)
+        guest.run(budget: header.budget, stretch: header.stretch)
+        unsafe instructions &+= host.processor.instructionCount
+        host.close()
+    }
+
+    private static func usualMemory() -> GuestMemory? {
+        if let known = unsafe memory { return known }
+        let made = try? GuestMemory(count: Layout.size)
+        unsafe memory = made
+        return made
+    }
+
+    private static func usualDisk() -> Disk? {
+        if let known = unsafe disk { return known }
+        guard let file = try? FileSystem.memoryFile("disk") else { return nil }
+        try? Transfer.write(file.number, Text(bytes: [UInt8](repeating: 0x55, count: 16 * 512)))
+        let made = Disk(
+            file, name: "disk", sectorCount: 16, isReadOnly: false, isFile: true)
+        unsafe disk = made
+        return made
+    }
+
+    /// Zeros, the usual tables, the case's words, its code.
+    private static func lay(
+        _ header: Header, _ reader: inout FuzzReader, _ input: FuzzInput, _ memory: GuestMemory
+    ) {
+        unsafe memory.base.initializeMemory(as: UInt8.self, repeating: 0, count: Int(Layout.size))
+        for page in 0..<Int(Layout.pages) { unsafe memory.codeLines[page] = 0 }
+        memory.store32(Layout.directory + header.base >> 22 * 4, Layout.table | 7)
+        memory.store32(Layout.directory + 767 * 4, Layout.otherTable | 7)
+        memory.store32(Layout.directory + 769 * 4, Layout.lastTable | 0x67)
+        for page in 0..<Layout.pages {
+            memory.store32(Layout.table + page * 4, page << 12 | 0x67)
+            memory.store32(Layout.table + (Layout.pages + page) * 4, (page * 5 & 31) << 12 | 7)
+            // The last of one table runs over into the first of the next.
+            memory.store32(Layout.otherTable + (992 + page) * 4, (31 - page) << 12 | 7)
+            memory.store32(Layout.lastTable + page * 4, (page ^ 8) << 12 | 7)
+        }
+        for slot in 0..<16 as Range<UInt32> {
+            memory.store32(Layout.data + header.abi.data.ringStatus + slot * 4, 0xFFFF_FFFF)
+        }
+        memory.store32(Layout.data, 0x200)
+        if let field = header.abi.data.kernelAddress {
+            memory.store32(Layout.data + field, Layout.high)
+        }
+        if let field = header.abi.data.systemCallVector {
+            memory.store32(Layout.data + field, 0x80)
+        }
+        let flat: InlineArray<4, UInt32> = [
+            0x00CF_9A00, 0x00CF_9200, 0x00CF_FA00, 0x00CF_F200,
+        ]
+        for index in 0..<4 {
+            memory.store32(Layout.descriptors + UInt32(12 + index) * 8, 0xFFFF)
+            memory.store32(Layout.descriptors + UInt32(12 + index) * 8 + 4, flat[index])
+        }
+        for _ in 0..<header.words {
+            let address = reader.word()
+            memory.store32(address % (Layout.size - 3), reader.word())
+        }
+        let rest = unsafe UnsafeRawBufferPointer(
+            rebasing: input.bytes[min(reader.position, input.count)...])
+        let count = min(UInt32(rest.count), Layout.codeSize)
+        guard let range = memory.range(Layout.code, count) else { return }
+        unsafe memory.writable(range).copyMemory(
+            from: UnsafeRawBufferPointer(rebasing: rest.prefix(Int(count))))
+    }
+}
+
+/// A guest at work, and a launcher that serves it.
+private struct FuzzedGuest {
+    private let host: Host
+    private let device: BuiltInHost
+    private var console: Console
+    private let block: BlockDevice?
+    private let layout: GuestABI.DMALayout
+    /// Turns so far; what the outside does goes by them.
+    private var turns = 0
+
+    init(_ host: Host, _ abi: GuestABI, _ disk: Disk?) {
+        self.host = host
+        device = BuiltInHost(host)
+        layout = abi.dma
+        console = Console(memory: host.memory, layout: layout)
+        if let disk {
+            var page = DevicePage(at: FuzzGuestLayout.devices)
+            block = BlockDevice(disk, on: &page, in: host.memory, layout: layout)
+        } else {
+            block = nil
+        }
+    }
+
+    mutating func run(budget: Int, stretch: Int) {
+        var left = budget
+        guard host.machine.enter() == .proceed else { return }
+        while left > 0 {
+            turns += 1
+            // A guest that only exits must end, too.
+            left -= 4
+            host.serveCalls()
+            host.data?.setTime(Nanoseconds(count: 0))
+            switch host.machine.afterCalls() {
+            case .deliver(let record):
+                serve(record)
+                guard host.machine.enter() == .proceed else { return }
+                continue
+            case .fail: return
+            default: break
+            }
+            if turns & 31 == 0 { host.lines.raise(UInt32(turns >> 5) & 31) }
+            let patience = host.deliverInterrupt()
+            switch host.machine.beforeEntry() {
+            case .execute:
+                let before = host.processor.instructionCount
+                host.execute(atMost: min(patience, min(stretch, left) + 1))
+                left -= Int(truncatingIfNeeded: host.processor.instructionCount &- before)
+            case .sleep:
+                if host.lines.isPending(3) { return }
+                host.lines.raise(3)
+            default: return
+            }
+        }
+        _ = host.machine.enter()
+    }
+
+    /// What a launcher does with a record: text, a disk's request, and sometimes keys in return.
+    private mutating func serve(_ record: GuestMachine.Notification) {
+        if let block, record.key == block.key {
+            _ = block.serve(record.buffer, on: device)
+        } else if let output = console.output(at: record.buffer) {
+            console.wrote(output.count, of: output)
+        }
+        guard console.canTakeInput, let address = try? host.dmaBuffer(record.key),
+            let loan = console.borrow(address)
+        else { return }
+        let keys: [UInt8] = [0x41, 0x42, 0x43]
+        let (count, line) = console.fill(loan, with: keys[...])
+        if count > 0 { try? host.interrupt(line) }
+    }
+}
