@@ -24,7 +24,7 @@ struct FuzzRandom {
     /// A number below `limit`, which is at least 1.
     mutating func below(_ limit: Int) -> Int {
         // The upper half of a product: no division, which is slow on 32 bits.
-        Int(truncatingIfNeeded: (next() >> 32) &* UInt64(limit) >> 32)
+        Int(truncatingIfNeeded: ((next() >> 32) &* UInt64(limit)) >> 32)
     }
 
     mutating func byte() -> UInt8 { UInt8(truncatingIfNeeded: next() >> 56) }
