@@ -24,7 +24,7 @@ for arch in x86_64 i386; do
     fi
     truncate -s 1M "$work/disk-$arch"
     for size in 900 1000 1024; do
-        timeout 60 "${low[@]}" "out/$arch/mini-launch" --engine builtin --initrd "$work/initrd-200" \
+        timeout 600 "${low[@]}" "out/$arch/mini-launch" --engine builtin --initrd "$work/initrd-200" \
             --block "$work/disk-$arch" "$size" out/guests/block write check </dev/null >"$work/out" 2>"$work/err"
         code=$? output=$(<"$work/out") errors=$(<"$work/err")
         expect "$arch: $size MiB of memory with an initrd and a disk, across 0x80000000 in an i386 program" 0 \

@@ -24,7 +24,15 @@ answer() {
     done
     got=$("$datagrams" "$address" "$@") && cut -d' ' -f1,2 <<<"$got"
 }
-end() { sleep 0.1; echo off >"/dev/udp/$1/9"; }
+# Says the end until the guest has heard it.
+end() {
+    local try
+    for try in {1..600}; do
+        echo off >"/dev/udp/$1/9"
+        sleep 0.1
+        [[ -e /proc/$child/stat && $(<"/proc/$child/stat") != *") Z "* ]] || return
+    done 2>/dev/null
+}
 EOF
 
 if ! unshare --net true 2>/dev/null; then
