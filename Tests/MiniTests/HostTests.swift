@@ -202,10 +202,11 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
             $0.store(TinyGuest.high + TinyGuest.data, 0x200)
         }
         let start = Clock.monotonic()
+        let used = threadTime()
         #expect(guest.run() == .checkpoint(2))
-        let elapsed = Clock.monotonic() - start
-        #expect(elapsed >= Nanoseconds(count: 3_000_000))
-        #expect(elapsed < .milliseconds(1000))
+        #expect(Clock.monotonic() - start >= Nanoseconds(count: 3_000_000))
+        // Not by the clock on the wall: others may have had the processor.
+        #expect(threadTime() - used < .milliseconds(1000))
     }
 
     @Test("a clock event that is cancelled does not come; a new one replaces the old")

@@ -410,6 +410,7 @@ private let high = TinyGuest.high
 
     @Test("rdtsc counts nanoseconds, cpuid tells of a Pentium with nothing special")
     func processorFacts() throws {
+        let start = Clock.monotonic()
         let guest = try TinyGuest {
             $0.initialize()
             $0.emit(0x0F, 0x31)
@@ -420,7 +421,8 @@ private let high = TinyGuest.high
             $0.checkpoint(1)
         }
         #expect(guest.run() == .checkpoint(1))
-        #expect(guest.word(0x60000) > 0 && guest.word(0x60000) < 1_000_000_000)
+        let elapsed = Clock.monotonic() - start
+        #expect(guest.word(0x60000) > 0 && UInt64(guest.word(0x60000)) <= elapsed.count)
         #expect(guest.word(0x60004) == 0x8111)
     }
 }

@@ -253,7 +253,7 @@ private final class Side: @unchecked Sendable {
                 group.leave()
             }
         }
-        #expect(group.wait(timeout: .now() + 120) == .success)
+        #expect(group.wait(timeout: .now() + 600) == .success)
         #expect(results.withLock { $0 } == ["", ""])
     }
 }
@@ -290,7 +290,7 @@ private func run(_ side: Side, _ other: Side, _ total: Int) -> String {
         if received < total { side.view.ask(for: .written) }
         if sent < total { side.view.ask(for: .read) }
         if side.view.space != space || side.view.ready != ready { continue }
-        if side.bell.wait(timeout: .now() + 30) == .timedOut {
+        if side.bell.wait(timeout: .now() + 300) == .timedOut {
             return "no event: sent \(sent), received \(received)"
         }
     }

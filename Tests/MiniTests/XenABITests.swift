@@ -168,7 +168,9 @@ private func compile(_ source: String, target: String) throws -> String {
     let compiler = Foundation.Process()
     compiler.executableURL = URL(filePath: "/usr/bin/env")
     compiler.arguments = [
-        "clang", "-target", target, "-std=gnu11", "-fsyntax-only", "-I\(shim.path)",
+        // Freestanding: <stdint.h> is the compiler's own, which wants no C library for 32 bits.
+        "clang", "-target", target, "-std=gnu11", "-ffreestanding", "-fsyntax-only",
+        "-I\(shim.path)",
         "-isystem", "/usr/include/x86_64-linux-gnu", file.path,
     ]
     let pipe = Pipe()

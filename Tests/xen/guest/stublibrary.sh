@@ -23,7 +23,8 @@ END
 # gone: waits until the stub domain has ended, however busy the machine is; sets $reason to Xen's for it: 0 for off, 1 for a reboot, 3 for a crash.
 gone() {
     local tries=0
-    while xl domid "$name" >/dev/null 2>&1 && [ $tries -lt 3000 ]; do sleep 0.2 && tries=$((tries + 1)); done
+    # Seldom: each look takes time of the one processor from the domain that is looked for.
+    while xl domid "$name" >/dev/null 2>&1 && [ $tries -lt 900 ]; do sleep 1 && tries=$((tries + 1)); done
     reason=$(sed -n 's/.*has shut down, reason code \([0-9]*\).*/\1/p' "/var/log/xen/xl-$name.log")
     xl destroy "$name" 2>/dev/null
 }
