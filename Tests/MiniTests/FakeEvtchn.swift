@@ -68,7 +68,9 @@ extension FakeXen.State {
             return number
         }
         guard remotePorts.contains(key(domain, port)) else { return -22 }
-        return bind(file, .bound(domain: domain, port: port))
+        let number = bind(file, .bound(domain: domain, port: port))
+        if ringsWhenBound { deliver(UInt32(number)) }
+        return number
     }
 
     mutating func unbind(_ port: UInt32) {

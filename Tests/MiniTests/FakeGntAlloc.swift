@@ -53,7 +53,7 @@ extension FakeXen.State {
                 page: nextPage, isReadOnly: !isWritable, isOurs: domain == ownDomain)
             argument.storeBytes(of: nextReference, toByteOffset: 16 + 4 * index, as: UInt32.self)
             nextPage += 1
-            nextReference += 1
+            nextReference += referenceStep
         }
         lentCount[file] = first + count
         argument.storeBytes(of: UInt64(first) * 4096, toByteOffset: 8, as: UInt64.self)

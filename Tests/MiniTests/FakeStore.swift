@@ -28,6 +28,8 @@ struct FakeStore {
     var conflicts = 0
     /// What is refused, by kind of message.
     var refusals: [UInt32: String] = [:]
+    /// Paths that are not for this domain to see.
+    var secrets: Set<String> = []
     /// Says nothing at all.
     var isMute = false
     /// As kernels before 4.11: replies to WATCH and UNWATCH have the number 0.
@@ -128,6 +130,7 @@ struct FakeStore {
         let entry = entries[path]
         let strings = message.strings.map { string($0) }
         payload = Array("OK\0".utf8)
+        if secrets.contains(path) { return "EACCES" }
         switch message.type {
         case 1, 22:
             guard entry != nil else { return "ENOENT" }

@@ -77,11 +77,14 @@ final class FakeXen: Sendable {
         var lent: [Int: LentPage] = [:]
         var lentCount: [Int: Int] = [:]
         var nextReference: UInt32 = 8
+        var referenceStep: UInt32 = 1
         var ports: [UInt32: Port] = [:]
         var rings: [Int: Ring] = [:]
         var nextPort: UInt32 = 1
         /// Ports of other domains that wait for us, by domain and port.
         var remotePorts: Set<UInt64> = []
+        /// Whether a port that is bound to another domain's rings at once, as on Xen.
+        var ringsWhenBound = false
         /// Ports of other domains that got an event from us.
         var notified: [UInt32] = []
 
@@ -94,6 +97,13 @@ final class FakeXen: Sendable {
         var held: UInt64 = 0
         var input: [UInt8] = []
         var inputReads = 0
+        /// Which of standard input, output and errors are terminals.
+        var terminals: Set<Int> = []
+        /// How long each read of standard input takes.
+        var inputTime: UInt64 = 0
+        /// When all of standard input was read, nothing comes, and it does not end.
+        var isInputIdle = false
+        var isInputPipe = false
         var output: [UInt8] = []
         var errors: [UInt8] = []
         var outputErrno: Errno?
@@ -198,6 +208,7 @@ final class FakeXen: Sendable {
             state.inherited.insert(first)
             return 0
         case .control where second == 0x5421: return real(call, &state)  // FIONBIO
+        case .control where second == 0x5401 && state.terminals.contains(first): return 0  // TCGETS
         case .execute: return execute(first, second, third, &state)
         case .control:
             switch device {
@@ -230,6 +241,7 @@ final class FakeXen: Sendable {
             return state.acknowledge(file(first, state), second, third)
         case .read where first == 0:
             state.inputReads += 1
+            state.clock += state.inputTime
             let count = min(third, state.input.count)
             UnsafeMutableRawPointer(bitPattern: second)!.copyMemory(
                 from: state.input, byteCount: count)
@@ -259,6 +271,11 @@ final class FakeXen: Sendable {
                 if result < count { break }
             }
             return sum
+        case .fileStatus where first == 0:
+            var status = mini_stat()
+            status.mode = state.isInputPipe ? 0o010600 : 0o020600
+            UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(of: status, as: mini_stat.self)
+            return 0
         case .poll: return poll(first, second, third, &state)
         case .clockTime:
             state.clock += 1000
@@ -369,6 +386,8 @@ final class FakeXen: Sendable {
                 case .signals?: records[index].returned = state.signals.isEmpty ? 0 : 1
                 case .some: records[index].returned = 0
                 case nil where descriptor > 2: records[index].returned = look(records[index])
+                case nil where descriptor == 0 && state.isInputIdle && state.input.isEmpty:
+                    records[index].returned = 0
                 case nil: records[index].returned = descriptor < 0 ? 0 : records[index].events
                 }
                 if records[index].returned != 0 { ready += 1 }

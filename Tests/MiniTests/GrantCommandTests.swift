@@ -103,6 +103,53 @@ func pages(_ letters: String) -> String {
         }
     }
 
+    @Test("bytes go to a terminal only if somebody asks for that", arguments: ["map", "copy"])
+    func terminal(command: String) throws {
+        let xen = try threePages { $0.terminals = [1] }
+        let line =
+            "standard output is a terminal: --hexdump or --out FILE, or --out - if the bytes are meant for it"
+        #expect(
+            grant("\(command) --domain 3 --ref 17", on: xen)
+                == Ended(code: 2, output: "", errors: "mini-grant: \(line)\n"))
+        #expect(grant("\(command) --domain 3 --ref 17 --out -", on: xen).output == pages("a"))
+        #expect(grant("map --domain 3 --ref 17 --hexdump", on: xen).code == 0)
+    }
+
+    @Test("what takes more than a second is told to a terminal that watches, and to nobody else")
+    func progress() throws {
+        for isWatched in [true, false] {
+            let xen = try FakeXen {
+                $0.input = [UInt8](repeating: 7, count: 3 << 20)
+                $0.inputTime = 700_000_000
+                $0.terminals = isWatched ? [2] : []
+                $0.happenings = [.signal(15)]
+            }
+            let ended = grant("share --domain 3 --pages 768 --in - --hold", on: xen)
+            #expect(ended.code == 0)
+            #expect(
+                ended.errors
+                    == (isWatched
+                        ? "\r2 MB, 1 MB/s\r3 MB, 1 MB/s\r            \r" : ""))
+        }
+    }
+
+    @Test("times may have a fraction")
+    func fractions() throws {
+        for (word, nanoseconds) in [
+            ("11.6", 11_600_000_000), (".25", 250_000_000), ("3", 3_000_000_000),
+            ("0x10", 16_000_000_000), ("0.000000001", 1),
+        ] as [(String, UInt64)] {
+            #expect(
+                try GrantSettings.seconds("--deadline", Text(stringLiteral: word)).count
+                    == nanoseconds)
+        }
+        for word in ["1.", ".", "1.2.3", "1.0000000001", "-1.5", "1.x", "0x1.5x", "99999999999.5"] {
+            #expect(throws: CommandError.self) {
+                try GrantSettings.seconds("--deadline", Text(stringLiteral: word))
+            }
+        }
+    }
+
     @Test("or to a file, which is emptied before")
     func file() throws {
         let file = try TemporaryFile(pages("zzzz"))
@@ -257,7 +304,8 @@ func pages(_ letters: String) -> String {
                     errors:
                         "mini-grant: cannot open \"/dev/xen/gntdev\": no such device; the kernel module xen-gntdev brings it\n"
                 ))
-        let forbidden = try threePages { $0.failing = (1, .accessDenied) }
+        // The first call asks whether standard output is a terminal.
+        let forbidden = try threePages { $0.failing = (2, .accessDenied) }
         #expect(
             grant(words, on: forbidden)
                 == Ended(
@@ -284,7 +332,8 @@ func pages(_ letters: String) -> String {
                 }
                 let number = SystemCall.Number(rawValue: calls[call - 1])
                 if ended.code == 0 {
-                    #expect([.close, .unmap, .clockTime].contains(number), "call \(call)")
+                    #expect(
+                        [.close, .unmap, .clockTime, .control].contains(number), "call \(call)")
                 } else {
                     #expect(ended.code == 1, "call \(call)")
                     #expect(ended.errors.hasPrefix("mini-grant: "), "call \(call)")
@@ -361,7 +410,11 @@ func pages(_ letters: String) -> String {
 }
 
 /// Runs a command line that works, with each of its calls failing in turn.
-func failEveryCall(_ line: String, codes: Set<Int32> = [1, 4], on make: () throws -> FakeXen) {
+/// - Parameter others: further calls whose failing does no harm when the input was read.
+func failEveryCall(
+    _ line: String, codes: Set<Int32> = [1, 4], others: [SystemCall.Number] = [],
+    on make: () throws -> FakeXen
+) {
     for errno in [Errno.noMemory, .inputOutput] {
         for call in 1...1000 {
             guard let xen = try? make() else {
@@ -381,8 +434,12 @@ func failEveryCall(_ line: String, codes: Set<Int32> = [1, 4], on make: () throw
                     SystemCall.Number.close, .unmap, .clockTime, .signalAction, .signalMask,
                     // A last look for signals that came too late.
                     .poll,
+                    // Whether somebody watches.
+                    .control,
                 ].contains(number)
-                #expect(isHarmless, "call \(call), number \(number.rawValue), of \(line)")
+                #expect(
+                    isHarmless || others.contains(number),
+                    "call \(call), number \(number.rawValue), of \(line)")
             } else {
                 #expect(codes.contains(ended.code), "call \(call) of \(line): \(ended.errors)")
                 #expect(ended.errors.hasPrefix("mini-grant: "), "call \(call) of \(line)")
@@ -474,6 +531,46 @@ func failEveryCall(_ line: String, codes: Set<Int32> = [1, 4], on make: () throw
         #expect(xen.page(18, of: 3)[..<3].elementsEqual("lob".utf8))
         #expect(grant("copy --domain 3 --ref 17,18,19 --in \(file.path)", on: xen).code == 0)
         #expect(xen.page(19, of: 3).allSatisfy { $0 == UInt8(ascii: "z") })
+    }
+
+    @Test(
+        "a file that is longer than what it is to fill is refused before anything is written",
+        arguments: ["map", "copy"])
+    func tooLong(command: String) throws {
+        let file = try TemporaryFile(pages("xy") + "z")
+        let xen = try threePages()
+        let ended = grant("\(command) --domain 3 --ref 17,18 --in \(file.path)", on: xen)
+        #expect(
+            ended
+                == Ended(
+                    code: 2, output: "",
+                    errors:
+                        "mini-grant: \"\(file.path)\" has more than the 8192 bytes that are to be filled\n"
+                ))
+        // Whoever wants a part gets a part.
+        let part = "\(command) --domain 3 --ref 17 --in \(file.path) --length 16"
+        #expect(try grant(part, on: threePages()).code == 0)
+        let piped = try threePages { $0.input = Array(pages("xy").utf8) + [1] }
+        let other = grant("\(command) --domain 3 --ref 17,18 --in -", on: piped)
+        #expect(
+            other.errors
+                == "mini-grant: \"-\" has more than the 8192 bytes that are to be filled\n")
+        for xen in [xen, piped] {
+            #expect(xen.page(17, of: 3).allSatisfy { $0 == UInt8(ascii: "a") })
+            #expect(xen.now.left == [])
+        }
+    }
+
+    @Test("what comes from a pipe fills the pages when all of it is there, and not before")
+    func fromPipe() throws {
+        for command in ["map", "copy"] {
+            let xen = try threePages { $0.input = Array(pages("xy").utf8) }
+            #expect(grant("\(command) --domain 3 --ref 17,18 --in -", on: xen).code == 0)
+            #expect(xen.page(18, of: 3).allSatisfy { $0 == UInt8(ascii: "y") })
+            let short = try threePages { $0.input = Array(pages("x").utf8) }
+            #expect(grant("\(command) --domain 3 --ref 17,18 --in -", on: short).code == 2)
+            #expect(short.page(17, of: 3).allSatisfy { $0 == UInt8(ascii: "a") })
+        }
     }
 
     @Test("a large share goes in parts")
@@ -627,8 +724,10 @@ func failEveryCall(_ line: String, codes: Set<Int32> = [1, 4], on make: () throw
             ("--domain 3 --hold --pages 0", 2, "--pages of \"0\" is not from 1 to 65536"),
             (
                 "--domain 3 --hold --pages 1025", 1,
-                "cannot share 1025 pages for domain 3: gntalloc lends at most 1024 pages at a time in all"
+                "cannot share 1025 pages for domain 3: gntalloc lends at most 1024 pages at a time in all; a larger number in /sys/module/xen_gntalloc/parameters/limit changes that"
             ),
+            ("--domain 3 --hold --publish /", 2, "\"/\" is the whole store: name an entry in it"),
+            ("--domain 3 --hold --publish /a/", 2, "\"/a/\" has an empty name in it"),
             (
                 "--domain 3 --hold --in /nowhere/file", 1,
                 "cannot open \"/nowhere/file\": no such file (ENOENT)"
@@ -642,6 +741,166 @@ func failEveryCall(_ line: String, codes: Set<Int32> = [1, 4], on make: () throw
             grant("share \(words)", on: xen)
                 == Ended(code: code, output: "", errors: "mini-grant: \(line)\n"))
         #expect(xen.now.left == [])
+    }
+
+    @Test("a share of what does not tell its size is all of it, or nothing is published")
+    func unknownSize() throws {
+        let text = Array(repeating: UInt8(ascii: "x"), count: 8193)
+        let all = try FakeXen {
+            $0.input = text; $0.happenings = [.signal(15)]
+        }
+        #expect(
+            grant("share --domain 3 --in - --hold", on: all)
+                == Ended(code: 0, output: "8,9,10\n", errors: ""))
+        let cut = try FakeXen {
+            $0.input = text
+            $0.store = FakeStore()
+        }
+        #expect(
+            grant("share --domain 3 --in - --pages 2 --publish /a --hold", on: cut)
+                == Ended(
+                    code: 2, output: "",
+                    errors:
+                        "mini-grant: \"-\" has more than the 8192 bytes that are to be filled\n"))
+        #expect(cut.now.store!.entries.count == 1 && cut.now.left == [])
+        #expect(try grant("share --domain 3 --in - --hold", on: FakeXen()).code == 2)
+        // A file of /proc says that it has no bytes.
+        let proc = try FakeXen { $0.happenings = [.signal(15)] }
+        #expect(
+            grant("share --domain 3 --in /proc/self/status --hold", on: proc)
+                == Ended(code: 0, output: "8\n", errors: ""))
+    }
+
+    @Test("references are published as ranges, and what one entry does not hold in parts")
+    func published() throws {
+        let few = try FakeXen {
+            $0.store = FakeStore()
+            $0.happenings = [
+                .act { #expect($0.store!.value("/a") == "8-57") }, .signal(15),
+            ]
+        }
+        #expect(grant("share --domain 3 --pages 50 --publish /a --hold", on: few).code == 0)
+        #expect(few.now.store!.entries.count == 1)
+
+        // As a kernel gives them whose table has holes everywhere.
+        let many = try FakeXen {
+            $0.store = FakeStore.with(["/a": "parts 9", "/a/8": "left by a share that was killed"])
+            $0.referenceStep = 2
+            $0.nextReference = 10001
+            $0.happenings = [
+                .act { state in
+                    let store = state.store!
+                    #expect(store.value("/a") == "parts 4")
+                    #expect(store.entries["/a/3"]!.permissions == ["n0", "r3"])
+                    #expect(store.value("/a/8") == nil)
+                    #expect(
+                        store.entries.allSatisfy { $0.value.value.count <= 1900 })
+                },
+                .signal(15),
+            ]
+        }
+        let ended = grant("share --domain 3 --pages 1000 --publish /a --hold", on: many)
+        #expect(ended.code == 0 && ended.errors == "")
+        #expect(many.now.store!.entries.count == 1)
+        #expect(many.now.left == [])
+    }
+
+    @Test("whoever reads @PATH gets a list in parts as a whole")
+    func readsParts() throws {
+        let xen = try FakeXen {
+            $0.store = FakeStore.with(["/a": "parts 2", "/a/0": "19,17", "/a/1": "18"])
+        }
+        xen.grant([17, 18, 19], of: 3) { UInt8(ascii: "a") + UInt8($0) }
+        #expect(grant("map --domain 3 --ref @/a", on: xen).output == pages("cab"))
+        xen.change { $0.store!.set("/a/1", nil) }
+        #expect(
+            grant("map --domain 3 --ref @/a", on: xen).errors
+                == "mini-grant: cannot read \"/a/1\": no such entry (ENOENT)\n")
+        for value in ["parts 0", "parts x", "parts 99999999999"] {
+            xen.change { $0.store!.set("/a", Array(value.utf8)) }
+            #expect(grant("map --domain 3 --ref @/a", on: xen).code == 4)
+        }
+    }
+
+    @Test("a share removes what it has put into the store, and nothing else")
+    func withdrawn() throws {
+        func share(
+            _ before: [String: String], _ change: @escaping @Sendable (inout FakeStore) -> Void
+        ) throws -> [String: String] {
+            let xen = try FakeXen {
+                $0.store = FakeStore.with(before)
+                $0.happenings = [.act { change(&$0.store!) }, .signal(15)]
+            }
+            #expect(grant("share --domain 3 --publish /a/b --hold", on: xen).code == 0)
+            return xen.now.store!.entries.mapValues { string($0.value) }
+        }
+        #expect(try share([:]) { _ in } == ["": "", "/a": ""])
+        #expect(
+            try share([:]) { $0.set("/a/b", Array("9".utf8)) } == ["": "", "/a": "", "/a/b": "9"])
+        #expect(
+            try share([:]) { $0.set("/a/b/c", Array("1".utf8)) }
+                == ["": "", "/a": "", "/a/b": "", "/a/b/c": "1"])
+        #expect(try share(["/a/b": ""]) { _ in } == ["": "", "/a": "", "/a/b": ""])
+        #expect(try share(["/a/b": "7"]) { _ in } == ["": "", "/a": ""])
+        #expect(try share([:]) { $0.set("/a/b", nil) } == ["": "", "/a": ""])
+    }
+
+    @Test("a share ends by itself: with 0 when its domain has ended, with 4 when it is another one")
+    func domainEnds() throws {
+        func share(
+            _ values: [String: String], ended: Bool = true,
+            _ change: @escaping @Sendable (inout FakeStore) -> Void
+        ) throws -> Ended {
+            let xen = try FakeXen {
+                $0.store = FakeStore.with(values)
+                $0.happenings = [
+                    .act {
+                        change(&$0.store!)
+                        if ended { $0.store!.ended = ["3"] }
+                    }
+                ]
+            }
+            let end = grant("share --domain 3 --publish /a --hold", on: xen)
+            #expect(xen.now.store!.value("/a") == nil && xen.now.left == [])
+            return end
+        }
+        func refused(_ line: String) -> Ended {
+            Ended(code: 4, output: "8\n", errors: "mini-grant: \(line)\n")
+        }
+        let vm = "/local/domain/3/vm"
+        #expect(try share([:]) { _ in } == Ended(code: 0, output: "8\n", errors: ""))
+        #expect(
+            try share([vm: "/vm/u"]) {
+                $0.set(vm, nil)
+                $0.set("/local/domain/4/vm", Array("/vm/u".utf8))
+            } == refused("domain 3 is domain 4 now"))
+        #expect(
+            try share([vm: "/vm/u"], ended: false) { $0.set(vm, Array("/vm/w".utf8)) }
+                == refused("domain 3 is not the same domain any more"))
+        #expect(
+            try share([:]) { $0.set("/local/domain/3/control/shutdown", Array("suspend".utf8)) }
+                == refused(
+                    "domain 3 was suspended: should it be restored, it is another domain"))
+        #expect(
+            try share([:]) { $0.set("/local/domain/3/control/shutdown", Array("poweroff".utf8)) }
+                == Ended(code: 0, output: "8\n", errors: ""))
+        #expect(
+            try share(["/local/domain/0/domid": "0"], ended: false) {
+                $0.set("/local/domain/0/domid", Array("6".utf8))
+            }
+                == refused("this domain was restored as domain 6: nobody has its pages any more"))
+    }
+
+    @Test("a share for a domain that has not come yet waits for it")
+    func notYet() throws {
+        let xen = try FakeXen {
+            $0.store = FakeStore()
+            $0.store!.ended = ["3"]
+            $0.happenings = [
+                .act { $0.store!.set("/x", []) }, .act { $0.store!.set("/x", []) }, .signal(15),
+            ]
+        }
+        #expect(grant("share --domain 3 --hold", on: xen).code == 0)
     }
 
     @Test("a file that the pages have no room for, or an empty one, is refused")
@@ -660,7 +919,9 @@ func failEveryCall(_ line: String, codes: Set<Int32> = [1, 4], on make: () throw
     func everyCallFails() throws {
         let file = try TemporaryFile("content")
         failEveryCall(
-            "share --domain 3 --in \(file.path) --hold --notify-byte 2 --notify-port 40"
+            "share --domain 3 --in \(file.path) --hold --notify-byte 2 --notify-port 40",
+            // Looking for the store, which tells of the domain's end.
+            others: [.open, .read]
         ) {
             try FakeXen {
                 $0.remotePorts = [key(3, 40)]

@@ -15,6 +15,7 @@ private func xen(
 
 /// Runs one line in a store, and expects that nothing is left.
 private func run(_ line: String, on xen: FakeXen) -> Ended {
+    xen.change { ($0.output, $0.errors) = ([], []) }
     let ended = grant(line, on: xen)
     if !xen.now.failsHopelessly { #expect(xen.now.left == []) }
     return ended
@@ -125,6 +126,106 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
                 == failed(2, "the modes are not n, r, w or b with the number of a domain"))
     }
 
+    @Test("a quota is called by its name, whichever store it is")
+    func quota() throws {
+        for (word, line) in [
+            ("EQUOTA", "over the quota that the store has for this domain (EQUOTA)"),
+            (
+                "ENOSPC",
+                "over the quota that the store has for this domain, or the store is full (ENOSPC)"
+            ), ("EWORD", "refused by the store (EWORD)"),
+        ] {
+            let full = try xen { $0.store!.refusals = [11: word] }
+            #expect(run("store set /a 2", on: full) == failed(4, "cannot write \"/a\": \(line)"))
+        }
+    }
+
+    @Test("exists prints nothing, and ends with 1 for what is not there, as xenstore-exists does")
+    func exists() throws {
+        let values = ["/a": "", "/b": "1"]
+        #expect(try run("store exists /a /b", on: xen(values)) == done(""))
+        #expect(
+            try run("store exists /a /c", on: xen(values)) == Ended(code: 1, output: "", errors: "")
+        )
+        let secret = try xen(values) { $0.store!.secrets = ["/b"] }
+        #expect(
+            run("store exists /b", on: secret)
+                == failed(4, "cannot read \"/b\": permission denied (EACCES)"))
+    }
+
+    @Test("permissions are shown in lists, and set downwards and upwards")
+    func permissions() throws {
+        let store = try xen(["/t/a/one": "1", "/t/a/two": "2", "/t/b": ""])
+        #expect(run("store chmod -r /t/a n0 r3", on: store) == done(""))
+        #expect(
+            run("store list --perms /t", on: store) == done("a  (n0,r3)\nb  (n0)\n"))
+        #expect(
+            run("store ls -p /t", on: store)
+                == done(
+                    "a = \"\"  (n0,r3)\n one = \"1\"  (n0,r3)\n two = \"2\"  (n0,r3)\nb = \"\"  (n0)\n"
+                ))
+        #expect(run("store chmod /t/a/one r5 --upto", on: store) == done(""))
+        #expect(store.now.store!.entries["/t"]!.permissions == ["r5"])
+        #expect(store.now.store!.entries["/t/a/two"]!.permissions == ["n0", "r3"])
+        #expect(run("store list -p /t", on: store) == done("/t/a\n/t/b\n"))
+    }
+
+    @Test("a domain's own folder is a dot, and what list shows where the root is a secret")
+    func ownFolder() throws {
+        let values = ["/local/domain/0/domid": "0", "/local/domain/0/data/x": "1"]
+        #expect(try run("store list .", on: xen(values)) == done("data\ndomid\n"))
+        #expect(try run("store get ./data/x", on: xen(values)) == done("1\n"))
+        let guest = try xen(values) { $0.store!.secrets = [""] }
+        #expect(run("store list", on: guest) == done("data\ndomid\n"))
+        #expect(run("store ls", on: guest) == done("data = \"\"\n x = \"1\"\ndomid = \"0\"\n"))
+        #expect(
+            run("store list /", on: guest)
+                == failed(4, "cannot list \"/\": permission denied (EACCES)"))
+    }
+
+    @Test("the names and letters of xenstore-* do as well, behind the words too")
+    func xenstoreNames() throws {
+        let values = ["/a": "x\n", "/t/u/v": ""]
+        #expect(try run("store read -p /a", on: xen(values)) == done("/a: x\\n\n"))
+        #expect(try run("store read /a -R", on: xen(values)) == done("x\n"))
+        #expect(
+            try run("store ls -s /t -f", on: xen(values)) == done("/t/u = \"\"\n/t/u/v = \"\"\n"))
+        let store = try xen(values)
+        #expect(run("store write /a -1 /b --", on: store).code == 2)
+        #expect(run("store write /a -1", on: store) == done(""))
+        #expect(store.now.store!.value("/a") == "-1")
+        #expect(run("store write -- /c -R", on: store) == done(""))
+        #expect(store.now.store!.value("/c") == "-R")
+        #expect(run("store rm -t /t/u/v", on: store) == done(""))
+        #expect(store.now.store!.entries.keys.sorted() == ["", "/a", "/c"])
+        #expect(
+            run("store get /a --gone", on: store)
+                == failed(2, "unknown option \"--gone\"; --help lists them"))
+    }
+
+    @Test("what --and joins happens as a whole or not at all")
+    func together() throws {
+        let store = try xen(["/a": "1", "/old": "x"]) { $0.store!.conflicts = 1 }
+        #expect(
+            run("store get /a --and set /a 2 /b 3 --and rm /old --and chmod /b n0 r3", on: store)
+                == done("1\n"))
+        #expect(store.now.store!.value("/a") == "2")
+        #expect(store.now.store!.entries["/b"]!.permissions == ["n0", "r3"])
+        #expect(store.now.store!.value("/old") == nil)
+        for (line, ended) in [
+            (
+                "set /a 9 --and rm /none",
+                failed(4, "cannot remove \"/none\": no such entry (ENOENT)")
+            ),
+            ("set /a 9 --and exists /none", Ended(code: 1, output: "", errors: "")),
+            ("set /a 9 --and wait /a", failed(2, "watch and wait do not go with --and")),
+            ("set /a 9 --and", failed(2, "no subcommand is named; --help lists them")),
+        ] {
+            #expect(run("store \(line)", on: store) == ended)
+            #expect(store.now.store!.value("/a") == "2")
+        }
+    }
+
     @Test("words that no verb takes are refused")
     func words() throws {
         #expect(
@@ -136,7 +237,9 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
         #expect(
             try run("store get --gone /a", on: xen())
                 == failed(2, "unknown option \"--gone\"; --help lists them"))
-        for verb in ["get", "set", "list", "watch", "wait", "mkdir", "rm", "chmod"] {
+        for verb in [
+            "get", "set", "list", "ls", "watch", "wait", "exists", "mkdir", "rm", "chmod",
+        ] {
             let ended = try run("store \(verb) --help", on: xen())
             #expect(ended.code == 0 && ended.output.hasPrefix("Usage: mini-grant store \(verb) "))
             #expect(try run("store --help", on: xen()).output.contains("\n  \(verb) "))
@@ -159,6 +262,7 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
         arguments: [
             "store set --mode n0 /a 1 /b 2", "store get /x", "store list --tree /",
             "store watch --count 2 /x", "store wait --value 2 /x", "store chmod /x",
+            "store set /x 2 --and rm /x", "store chmod -r /x n0", "store ls -p",
         ])
     func everyCall(line: String) throws {
         func model(_ failing: (Int, Errno)?) throws -> FakeXen {

@@ -2,9 +2,11 @@ import Testing
 
 @testable import Mini
 
+private let departure = VchanDeparture(word: .sentAll, untaken: 7, leavesInput: false)
 private let events: [(name: String, event: VchanMachine.Event)] = [
     ("peer came", .peerCame), ("input ended", .inputEnded), ("peer finished", .peerFinished),
-    ("peer left", .peerLeft(untaken: 7)), ("drained", .drained), ("taken", .taken),
+    ("peer left", .peerLeft(departure)), ("peer replaced", .peerReplaced), ("drained", .drained),
+    ("taken", .taken),
     ("patience over", .patienceOver), ("output closed", .outputClosed),
     ("stopped", .stopped(.terminate)), ("broken", .broken),
 ]
@@ -14,11 +16,19 @@ private let table: [String: [String: VchanMachine.Action]] = [
     "offered": ["peer came": .relay, "peer left": .relay],
     "relaying": [
         "input ended": .finishSending, "peer finished": .endOutput, "peer left": .relay,
+        "peer replaced": .end(.replaced),
     ],
-    "receiving": ["peer finished": .endOutput, "patience over": .relay, "peer left": .relay],
-    "sending": ["input ended": .finishSending, "peer left": .relay],
-    "finishing": ["taken": .end(.done), "peer left": .relay],
-    "draining": ["drained": .end(.left(untaken: 7))],
+    "receiving": [
+        "peer finished": .endOutput, "patience over": .relay, "peer left": .relay,
+        "peer replaced": .end(.replaced),
+    ],
+    "sending": [
+        "input ended": .finishSending, "peer left": .relay, "peer replaced": .end(.replaced),
+    ],
+    "finishing": [
+        "taken": .end(.done), "peer left": .relay, "peer replaced": .end(.replaced),
+    ],
+    "draining": ["drained": .end(.left(departure))],
     "ended": [:],
 ]
 
@@ -51,6 +61,7 @@ private func reachable() -> Walk<VchanMachine> {
     func directions() {
         for (state, machine) in reachable().machines {
             #expect(machine.readsInput == ["relaying", "sending"].contains(state))
+            #expect(machine.awaitsInput == ["offered", "relaying", "sending"].contains(state))
             #expect(machine.writesOutput == ["relaying", "receiving", "draining"].contains(state))
         }
     }

@@ -59,7 +59,7 @@ private func path(_ text: Text) throws(GrantError) -> StorePath { try StorePath(
             #expect(throws: GrantError.store("write", path: "x", .accessDenied)) {
                 try store.write(try path("x"), [])
             }
-            #expect(throws: GrantError.store("list", path: "x", .inputOutput)) {
+            #expect(throws: GrantError.store("list", path: "x", StoreRefusal(name: "EQUOTA"))) {
                 try store.list(try path("x"))
             }
         }

@@ -127,16 +127,37 @@ import Testing
         #expect(permissions?.words == ["n7", "r3"])
     }
 
-    @Test(
-        "error names are numbers of errno",
-        arguments: [
-            ("EINVAL", 22), ("EACCES", 13), ("EEXIST", 17), ("EISDIR", 21), ("ENOENT", 2),
-            ("ENOMEM", 12), ("ENOSPC", 28), ("EIO", 5), ("ENOTEMPTY", 39), ("ENOSYS", 38),
-            ("EROFS", 30), ("EBUSY", 16), ("EAGAIN", 11), ("EISCONN", 106), ("E2BIG", 7),
-            ("EPERM", 1), ("EWHATEVER", 5), ("errno", 5), ("", 5),
-        ])
-    func errorNames(name: String, number: Int32) {
-        #expect(StoreErrorName.errno(Text(bytes: Array(name.utf8))).rawValue == number)
+    /// Every word that C xenstored and oxenstored send, and some that they do not.
+    static let told = [
+        ("EINVAL", "not a path, value or mode that the store takes"),
+        ("EACCES", "permission denied"), ("EEXIST", "there already"),
+        ("EISDIR", "an entry with others below it"), ("ENOENT", "no such entry"),
+        ("ENOMEM", "the store is out of memory"),
+        ("ENOSPC", "over the quota that the store has for this domain, or the store is full"),
+        ("EIO", "the store has failed"), ("ENOTEMPTY", "not empty"),
+        ("ENOSYS", "not implemented by this store"), ("EROFS", "nobody may change this"),
+        ("EBUSY", "a transaction is open already"),
+        ("EAGAIN", "others were there in between"), ("EISCONN", "connected already"),
+        ("E2BIG", "too long for the store"), ("EPERM", "operation not permitted"),
+        ("EQUOTA", "over the quota that the store has for this domain"),
+        ("ESRCH", "no such process or domain"),
+        ("EWHATEVER", "refused by the store"), ("errno", "refused by the store"),
+    ]
+
+    @Test("what the store refuses is told in its own word and what that means", arguments: told)
+    func refusals(name: String, words: String) {
+        let refusal = StoreRefusal(name: Text(bytes: Array(name.utf8)))
+        let text: Text = "\(refusal)"
+        #expect(string(text.bytes) == "\(words) (\(name))" || name == "errno")
+        #expect(!string(text.bytes).hasPrefix("input/output"))
+    }
+
+    @Test("a word that a hostile store makes up does no harm to a terminal, and has an end")
+    func hostileRefusal() {
+        let refusal = StoreRefusal(
+            name: Text(bytes: Array("\u{1b}[2J".utf8) + [UInt8](repeating: 65, count: 4000)))
+        let text: Text = "\(refusal)"
+        #expect(text.bytes.count < 80 && !text.bytes.contains(0x1B))
     }
 
     @Test("any bytes survive being printed and read again")

@@ -117,6 +117,9 @@ xen_initramfs() {
     ln -s ../run "$dom0/var/lock"
     ln -s usr/lib "$dom0/lib"
     cp "$bin"/{xl,xenstored,xenconsoled,xen-init-dom0} "$xen"/root/usr/bin/xenstore "$dom0/bin/"
+    # xl runs it by its whole name.
+    mkdir -p "$dom0/usr/lib/xen-4.17/bin"
+    cp "$bin/libxl-save-helper" "$dom0/usr/lib/xen-4.17/bin/"
     for library in read write list rm ls chmod exists watch; do ln -s xenstore "$dom0/bin/xenstore-$library"; done
     cp -L "$xen"/root/lib64/ld-linux-x86-64.so.2 "$dom0/lib64/"
     cp -P "$xen/root/$debian_libraries"/lib{xen*,xlutil,yajl,c,gcc_s,uuid,z,lzma,zstd}.so.* "$dom0/$debian_libraries/"

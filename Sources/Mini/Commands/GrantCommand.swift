@@ -31,6 +31,9 @@ enum GrantCommand {
                 name: "pipe", summary: "carry bytes to and from another domain",
                 run: { (words) throws(CommandError) in try GrantPipe.run(words) }),
             GrantSubcommand(
+                name: "event", summary: "send an event to another domain, or wait for one",
+                run: { (words) throws(CommandError) in try GrantEvent.run(words) }),
+            GrantSubcommand(
                 name: "store", summary: "read, change, watch XenStore",
                 run: { (words) throws(CommandError) in try GrantStore.run(words) }),
         ]

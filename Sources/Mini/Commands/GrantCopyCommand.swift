@@ -17,12 +17,18 @@ enum GrantCopyCommand {
         try GrantCommand.read(words, table, into: &settings)
         if settings.wantsHelp { return Message.print(help) }
         if settings.input != nil && settings.output != nil { throw .conflict("--out", "--in") }
+        if settings.input == nil {
+            try GrantCommand.onXen { () throws(GrantError) in
+                try GrantFiles.checkOutput(settings.output)
+            }
+        }
         let grants = try settings.grants()
         let range = try settings.range(of: grants.pages)
         try GrantCommand.onXen { () throws(GrantError) in
             let device = try GntDev()
             if let input = settings.input {
-                try fill(grants, range, device, from: input)
+                try fill(
+                    grants, range, device, from: input, isPart: settings.length != nil)
             } else {
                 try write(grants, range, device, to: settings.output ?? "-")
             }
@@ -45,10 +51,11 @@ enum GrantCopyCommand {
     }
 
     private static func fill(
-        _ grants: GrantList, _ range: Range<Int>, _ device: GntDev, from name: Text
+        _ grants: GrantList, _ range: Range<Int>, _ device: GntDev, from name: Text,
+        isPart: Bool
     ) throws(GrantError) {
         let buffer = try room(range.count)
-        let file = try GrantFiles.Source(name, filling: range.count)
+        let file = try GrantFiles.Source(name, filling: range.count, isPart: isPart)
         try parts(range) { (offset, count) throws(GrantError) in
             let part = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<count])
             try unsafe file.fill(part)
@@ -66,12 +73,14 @@ enum GrantCopyCommand {
     private static func parts(
         _ range: Range<Int>, _ body: (Int, Int) throws(GrantError) -> Void
     ) throws(GrantError) {
+        let progress = Progress(of: range.count)
         var offset = range.lowerBound
         while offset < range.upperBound {
             let inPage = offset % PageCount.pageSize
             let count = min(most - inPage, range.upperBound - offset)
             try body(offset, count)
             offset += count
+            progress.update(UInt64(offset - range.lowerBound))
         }
     }
 

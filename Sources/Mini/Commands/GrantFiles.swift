@@ -3,7 +3,23 @@
 enum GrantFiles {
     /// Writes bytes to a file that is made or emptied for it; `-` is standard output.
     static func write(_ bytes: UnsafeRawBufferPointer, to name: Text) throws(GrantError) {
-        try unsafe Sink(name).write(bytes)
+        let sink = try Sink(name)
+        let progress = Progress(of: bytes.count)
+        var done = 0
+        while done < bytes.count {
+            let end = min(done + Progress.step, bytes.count)
+            try unsafe sink.write(UnsafeRawBufferPointer(rebasing: bytes[done..<end]))
+            done = end
+            progress.update(UInt64(done))
+        }
+    }
+
+    /// Refuses to fill a person's terminal with bytes that nobody asked for there.
+    static func checkOutput(_ name: Text?) throws(GrantError) {
+        guard name == nil, Terminal.isTerminal(1) else { return }
+        throw .use(
+            "standard output is a terminal: --hexdump or --out FILE, or --out - if the bytes are meant for it"
+        )
     }
 
     /// Writes a line to standard output.
@@ -55,8 +71,15 @@ enum GrantFiles {
         private let name: Text
         private let file: Descriptor?
         private let number: Int32
-        /// How many bytes it has; nil for what does not tell.
+        /// How many bytes it has; nil for what does not tell: a pipe, a file of /proc.
         let size: Int?
+        /// A device, which gives as much as somebody wants.
+        private let isEndless: Bool
+        /// What was read before it was wanted.
+        private var held: Mapping?
+        private var given = 0
+        /// Told of what is read.
+        var progress: Progress?
 
         init(_ name: Text) throws(GrantError) {
             self.name = name
@@ -64,6 +87,7 @@ enum GrantFiles {
                 file = nil
                 number = 0
                 size = nil
+                isEndless = false
                 return
             }
             let file: Descriptor
@@ -74,22 +98,51 @@ enum GrantFiles {
             do throws(Errno) { status = try file.status() } catch {
                 throw .host("examine", name: name, error)
             }
-            size = status.kind == .regular ? Int(clamping: status.size) : nil
+            size =
+                status.kind == .regular && status.size > 0 ? Int(clamping: status.size) : nil
             number = file.number
+            isEndless = status.kind == .other && !Terminal.isTerminal(number)
             self.file = consume file
         }
 
-        /// - Parameter count: how many bytes it must have. This is looked at first, so that nothing
-        ///   is changed where it cannot work.
-        convenience init(_ name: Text, filling count: Int) throws(GrantError) {
+        /// - Parameters:
+        ///   - count: how many bytes it must have. This is looked at first, so that nothing is changed
+        ///     where it cannot work: what does not tell is read for it.
+        ///   - isPart: whether it may have more, because somebody wanted just so many.
+        convenience init(_ name: Text, filling count: Int, isPart: Bool) throws(GrantError) {
             try self.init(name)
-            if let size, size < count { throw short(size, count) }
+            if let size {
+                if size < count { throw short(size, count) }
+                if size > count && !isPart { throw long(count) }
+            } else if !isEndless {
+                let room = try Self.room(count)
+                let there = try unsafe pour(into: room.bytes)
+                if there < count { throw short(there, count) }
+                if !isPart {
+                    guard try isAtEnd() else { throw long(count) }
+                }
+                held = consume room
+            }
+        }
+
+        private static func room(_ count: Int) throws(GrantError) -> Mapping {
+            do throws(Errno) { return try Mapping.anonymous(count: count) } catch {
+                throw .system("get memory for what is read", error)
+            }
         }
 
         /// Reads exactly so many bytes.
         func fill(_ bytes: UnsafeMutableRawBufferPointer) throws(GrantError) {
+            if held != nil { return unsafe fillFromHeld(bytes) }
             let count = try unsafe pour(into: bytes)
             if count < bytes.count { throw short(count, bytes.count) }
+        }
+
+        private func fillFromHeld(_ bytes: UnsafeMutableRawBufferPointer) {
+            guard let all = unsafe held?.bytes else { return }
+            unsafe bytes.copyMemory(
+                from: UnsafeRawBufferPointer(rebasing: all[given..<given + bytes.count]))
+            given += bytes.count
         }
 
         /// Reads until the file ends or the room is full.
@@ -98,21 +151,76 @@ enum GrantFiles {
         func pour(into bytes: UnsafeMutableRawBufferPointer) throws(GrantError) -> Int {
             var count = 0
             while count < bytes.count {
-                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[count...])
-                do throws(Errno) {
-                    let more = try unsafe Transfer.read(number, into: rest)
-                    if more == 0 { break }
-                    count += more
-                } catch {
-                    if name == "-" { throw .system("read standard input", error) }
-                    throw .host("read", name: name, error)
-                }
+                let end = min(count + Progress.step, bytes.count)
+                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[count..<end])
+                let more = try unsafe read(into: rest)
+                if more == 0 { break }
+                count += more
+                progress?.update(UInt64(count))
             }
             return count
         }
 
+        private func read(into bytes: UnsafeMutableRawBufferPointer) throws(GrantError) -> Int {
+            do throws(Errno) { return try unsafe Transfer.read(number, into: bytes) } catch {
+                if name == "-" { throw .system("read standard input", error) }
+                throw .host("read", name: name, error)
+            }
+        }
+
+        /// Whether there is nothing more. Takes a byte if there is.
+        private func isAtEnd() throws(GrantError) -> Bool {
+            if isEndless { return true }
+            let room = try Self.room(1)
+            return try unsafe read(into: room.bytes) == 0
+        }
+
+        // MARK: Filling a share
+
+        /// Reads what does not tell its size, to know how many pages it fills.
+        /// - Parameter most: how many bytes there may be at the most.
+        /// - Returns: its size.
+        func measure(most: Int) throws(GrantError) -> Int {
+            if let size { return size }
+            if isEndless { throw .use("\(quoted: name) has no end: --pages says how much of it") }
+            var room = try Self.room(1 << 20)
+            var count = try unsafe pour(into: room.bytes)
+            while count == room.count, count < most {
+                let larger = try Self.room(min(2 * count, most))
+                unsafe larger.bytes.copyMemory(from: UnsafeRawBufferPointer(room.bytes))
+                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: larger.bytes[count...])
+                count += try unsafe pour(into: rest)
+                room = consume larger
+            }
+            if count == most, try !isAtEnd() { throw long(most) }
+            held = consume room
+            return count
+        }
+
+        /// Fills the start of the pages with all of it.
+        /// - Parameter measured: its size, where that is known.
+        func fillStart(
+            of bytes: UnsafeMutableRawBufferPointer, measured: Int?
+        ) throws(GrantError) {
+            if let measured, held != nil {
+                return unsafe fillFromHeld(
+                    UnsafeMutableRawBufferPointer(rebasing: bytes[..<measured]))
+            }
+            let count = try unsafe pour(into: bytes)
+            if let measured, count != measured {
+                throw .use(
+                    "\(quoted: name) had \(measured) bytes, and has changed while it was read")
+            }
+            // A file that ends with the pages has nothing behind them; others are asked.
+            if count == bytes.count, try !isAtEnd() { throw long(bytes.count) }
+        }
+
         private func short(_ size: Int, _ wanted: Int) -> GrantError {
             .use("\(quoted: name) has only \(size) of the \(wanted) bytes that are to be filled")
+        }
+
+        private func long(_ room: Int) -> GrantError {
+            .use("\(quoted: name) has more than the \(room) bytes that are to be filled")
         }
     }
 

@@ -36,6 +36,11 @@ enum GrantMap {
         _ settings: GrantSettings, _ program: ArraySlice<Text>
     ) throws(CommandError) {
         guard settings.executes else {
+            if settings.input == nil && !settings.isHexdump && !settings.isHolding {
+                try GrantCommand.onXen { () throws(GrantError) in
+                    try GrantFiles.checkOutput(settings.output)
+                }
+            }
             if let word = program.first { throw .unwantedWord(word) }
             if !settings.isHolding {
                 if settings.notifiedByte != nil { throw .missingOption("--hold") }
@@ -64,7 +69,9 @@ enum GrantMap {
         let mapping = try GrantMapping(grants, on: device, plan)
         let bytes = unsafe UnsafeMutableRawBufferPointer(rebasing: mapping.bytes[range])
         if let input = settings.input {
-            try unsafe GrantFiles.Source(input, filling: bytes.count).fill(bytes)
+            let source = try GrantFiles.Source(
+                input, filling: bytes.count, isPart: settings.length != nil)
+            try unsafe source.fill(bytes)
         }
         if settings.isHexdump {
             try unsafe GrantFiles.dump(

@@ -10,6 +10,9 @@ struct PipeChoices {
     var ringBytes = 131072
     var patience: Nanoseconds?
     var linger: Nanoseconds?
+    var expected: UInt64?
+    var marker: UInt8?
+    var statePath: Text?
     var reconnects = false
     var isVerbose = false
 }
@@ -38,9 +41,31 @@ enum GrantPipe {
             GrantSettings.flag("--reconnect", "after one peer wait for the next") {
                 $0.pipe.reconnects = true
             },
+            Choice(
+                name: "--reconnect-marker", argument: "BYTE",
+                help: "a client sends this byte first, and a server knows a new client by it",
+                apply: { (settings, word) throws(CommandError) in
+                    guard let byte = word.number.flatMap({ UInt8(exactly: $0) }) else {
+                        throw .badArgument(
+                            option: "--reconnect-marker", word, why: "is no number from 0 to 255")
+                    }
+                    settings.pipe.marker = byte
+                }),
+            GrantSettings.word(
+                "--state-path", "PATH", "write running there in the store when a peer may come"
+            ) { $0.pipe.statePath = $1 },
             GrantSettings.time(
                 "--linger", "how long a silence ends it when the input has ended and was taken"
             ) { $0.pipe.linger = $1 },
+            Choice(
+                name: "--expect", argument: "BYTES",
+                help: "just so many are to come: end with them; fewer or more are an error",
+                apply: { (settings, word) throws(CommandError) in
+                    guard let bytes = word.number else {
+                        throw .badArgument(option: "--expect", word, why: "is no number of bytes")
+                    }
+                    settings.pipe.expected = bytes
+                }),
             Choice(
                 name: "--ring", argument: "BYTES", help: "the least size of each ring (131072)",
                 apply: { (settings, word) throws(CommandError) in
@@ -71,8 +96,9 @@ enum GrantPipe {
             try VchanSession(plan, report: report, complain: complain).run()
         }
         switch outcome {
-        case .done, .left(untaken: 0): return ExitCode.success
-        case .left, .broken: throw .grant(.refused(outcome.words))
+        case .done: return ExitCode.success
+        case .left(let departure) where !departure.isLoss: return ExitCode.success
+        case .left, .replaced, .broken: throw .grant(.refused(outcome.words))
         case .outputClosed: return ExitCode.signal(.brokenPipe)
         case .stopped(let signal): return ExitCode.signal(signal)
         }
@@ -90,11 +116,28 @@ enum GrantPipe {
         } else if pipe.listens != nil {
             throw .missingOption("--socket")
         }
+        if pipe.expected != nil && pipe.reconnects { throw .conflict("--expect", "--reconnect") }
+        let statePath = try pipe.statePath.map { (path) throws(CommandError) in
+            try GrantCommand.onXen { () throws(GrantError) in try PublishedEntry.path(path) }
+        }
         return PipePlan(
             role: role, domain: domain,
-            path: try GrantCommand.onXen { () throws(GrantError) in try StorePath(named: path) },
+            path: try GrantCommand.onXen { () throws(GrantError) in
+                try PublishedEntry.path(path)
+            },
             local: local, ringBytes: pipe.ringBytes,
-            patience: pipe.patience, linger: pipe.linger, reconnects: pipe.reconnects)
+            patience: pipe.patience, linger: pipe.linger, expected: pipe.expected,
+            reconnects: pipe.reconnects, marker: pipe.marker, statePath: statePath,
+            progress: progress(local))
+    }
+
+    /// A terminal that is one of the pipe's own ends is not written over.
+    private static func progress(_ local: PipePlan.Local) -> ((UInt64) -> Void)? {
+        guard Terminal.isTerminal(2),
+            local != .standard || !(Terminal.isTerminal(0) || Terminal.isTerminal(1))
+        else { return nil }
+        let progress = Progress(of: nil)
+        return { progress.update($0) }
     }
 
     private static var help: Text {

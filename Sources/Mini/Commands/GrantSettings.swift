@@ -24,6 +24,7 @@ struct GrantSettings {
     /// How long to wait for others.
     var patience = Nanoseconds.milliseconds(10_000)
     var store = StoreChoices()
+    var event = EventChoices()
     var pipe = PipeChoices()
     var wantsHelp = false
 
@@ -148,9 +149,25 @@ struct GrantSettings {
         flag("--help", "print this") { $0.wantsHelp = true }
     }
 
+    /// A time in seconds, of which there may be a fraction: 30, 0.5.
     static func seconds(_ option: Text, _ word: Text) throws(CommandError) -> Nanoseconds {
-        .milliseconds(UInt64(try count(option, word)) * 1000)
+        guard let point = word.firstIndex(of: UInt8(ascii: ".")) else {
+            return .milliseconds(UInt64(try count(option, word)) * 1000)
+        }
+        let whole = point == 0 ? "0" : word.prefix(point)
+        let digits = word.dropping(point + 1).bytes
+        var nanoseconds: UInt64 = 0
+        for index in 0..<9 {
+            let digit = index < digits.count ? digits[index] &- UInt8(ascii: "0") : 0
+            guard digit < 10 else { throw .badArgument(option: option, word, why: notSeconds) }
+            nanoseconds = nanoseconds * 10 + UInt64(digit)
+        }
+        guard !digits.isEmpty, digits.count <= 9, let seconds = whole.number,
+            seconds <= UInt64(Int32.max)
+        else { throw .badArgument(option: option, word, why: notSeconds) }
+        return Nanoseconds(count: seconds * 1_000_000_000 + nanoseconds)
     }
+    private static var notSeconds: Text { "is no number of seconds, as 30 or 0.5" }
 
     static func count(_ option: Text, _ word: Text) throws(CommandError) -> Int {
         guard let number = word.number.flatMap({ Int32(exactly: $0) }) else {

@@ -1,4 +1,5 @@
-// `mini-grant share`: grants pages of this domain to another one and keeps them until a signal.
+// `mini-grant share`: grants pages of this domain to another one and keeps them until a signal, or until that
+// domain has ended.
 
 enum GrantShare {
     private static var table: [GrantSettings.Choice] {
@@ -19,8 +20,14 @@ enum GrantShare {
         let input = try settings.input.map { (name) throws(CommandError) in
             try GrantCommand.onXen { () throws(GrantError) in try GrantFiles.Source(name) }
         }
-        let pages = settings.pages ?? input?.size.map { PageCount(bytes: $0) } ?? PageCount(1)
-        if let size = input?.size, size > pages.bytes || size == 0 {
+        var size = input?.size
+        if let input, size == nil, settings.pages == nil {
+            size = try GrantCommand.onXen { () throws(GrantError) in
+                try input.measure(most: GrantList.most.bytes)
+            }
+        }
+        let pages = settings.pages ?? size.map { PageCount(bytes: $0) } ?? PageCount(1)
+        if let size, size > pages.bytes || size == 0 {
             throw .grant(
                 .use(
                     "\(quoted: settings.input ?? "") has \(size) bytes, the pages \(pages.bytes)"))
@@ -28,32 +35,53 @@ enum GrantShare {
         var plan = SharingPlan(domain: domain, pages: pages)
         plan.isWritable = settings.isWritable
         plan.notification = try settings.notification(in: pages)
-        try GrantCommand.onXen { () throws(GrantError) in try share(plan, input, settings) }
+        let publication = try settings.publication.map { (path) throws(CommandError) in
+            try GrantCommand.onXen { () throws(GrantError) in
+                try PublishedEntry.path(path)
+            }
+        }
+        try GrantCommand.onXen { () throws(GrantError) in
+            try share(plan, input, size, settings, publication)
+        }
         return ExitCode.success
     }
 
     private static func share(
-        _ plan: SharingPlan, _ input: GrantFiles.Source?, _ settings: GrantSettings
+        _ plan: SharingPlan, _ input: GrantFiles.Source?, _ size: Int?,
+        _ settings: GrantSettings, _ publication: StorePath?
     ) throws(GrantError) {
         let hold = try Hold()
         let channel = try settings.channel(to: plan.domain)
         var plan = plan
         plan.notification.port = channel?.port
         let pages = try SharedPages(plan)
-        if let input { try unsafe input.pour(into: pages.bytes) }
+        if let input {
+            input.progress = Progress(of: size)
+            try unsafe input.fillStart(of: pages.bytes, measured: size)
+        }
         var list = Text()
         for reference in pages.references {
             if !list.bytes.isEmpty { list += "," }
             list += "\(reference.rawValue)"
         }
-        let publication = try settings.publication.map { (path) throws(GrantError) in
-            try Publication(list, at: path, for: plan.domain)
+        let peer = PeerDomain(plan.domain, awaitsSuspension: true)
+        let published = try publication.map { (path) throws(GrantError) in
+            try PublishedEntry(
+                GrantList.parts(pages.references, most: PublishedEntry.mostBytes), at: path,
+                for: plan.domain)
         }
         try GrantFiles.say("\(list)\n")
-        try hold.wait()
-        try publication?.withdraw()
+        var breach: PeerDomain.Breach?
+        while breach == nil {
+            let wakening = try hold.wait(for: peer.descriptor, atMost: PeerDomain.pause)
+            if case .signal = wakening { break }
+            breach = peer.look()
+        }
+        try published?.withdraw()
         try pages.unmap()
         try channel?.unbind()
+        // A domain that has come to its end needs them no more.
+        if let breach, breach != .ended(plan.domain) { throw .refused(breach.words) }
     }
 
     private static var help: Text {
@@ -61,38 +89,8 @@ enum GrantShare {
             """
             share --domain D --hold [OPTIONS]
             Grants pages of this domain to domain D, prints their references in one line
-            and keeps them until a signal.
+            and keeps them until a signal, or until domain D has ended.
 
             """, table)
     }
-}
-
-/// An entry of the store that is there as long as this is, for one domain to read.
-private final class Publication {
-    private let store: XenStore
-    private let path: StorePath
-    private var isThere = false
-
-    init(_ value: Text, at path: Text, for domain: DomainID) throws(GrantError) {
-        self.path = try StorePath(named: path)
-        let room = StoreMessage.largestRequest - path.bytes.count - 1
-        guard value.bytes.count <= room else {
-            throw .limit(
-                "the references need \(value.bytes.count) bytes, and the store has room for \(room) at \(quoted: path)"
-            )
-        }
-        store = try XenStore(deadline: .after(XenStore.patience))
-        isThere = true
-        try store.publish(value, at: self.path, for: domain)
-    }
-
-    /// Removes the entry: the references mean nothing any more.
-    func withdraw() throws(GrantError) {
-        guard isThere else { return }
-        isThere = false
-        store.deadline = .after(XenStore.patience)
-        try store.remove(path)
-    }
-
-    deinit { try? withdraw() }
 }

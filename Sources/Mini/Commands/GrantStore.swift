@@ -8,6 +8,12 @@ struct StoreChoices {
     var showsPaths = false
     var isTree = false
     var isFull = false
+    var showsPermissions = false
+    /// Everything below as well; or everything above.
+    var isDownward = false
+    var isUpward = false
+    /// Whether what was left empty goes, too.
+    var isTidy = false
     /// What to wait for; nil for any value.
     var value: Text?
     var awaitsAbsence = false
@@ -17,41 +23,74 @@ struct StoreChoices {
 }
 
 extension GrantSettings {
+    /// An option of the store's verbs: like those of xenstore-*, it may stand behind the words.
+    private static func anywhere(_ choice: Choice, _ short: StaticString? = nil) -> Choice {
+        var choice = choice
+        choice.standsAnywhere = true
+        choice.shortName = short
+        return choice
+    }
+
     fileprivate static var forRawValues: Choice {
-        flag("--raw", "values as they are, without \\n, \\xNN") { $0.store.isRaw = true }
+        anywhere(
+            flag("--raw", "values as they are, without \\n, \\xNN") { $0.store.isRaw = true }, "-R")
     }
     fileprivate static var forPaths: Choice {
-        flag("--paths", "each value behind its path") { $0.store.showsPaths = true }
+        anywhere(flag("--paths", "each one behind its path") { $0.store.showsPaths = true }, "-p")
     }
     fileprivate static var forTree: Choice {
-        flag("--tree", "all that is below, with values") { $0.store.isTree = true }
+        anywhere(flag("--tree", "all that is below, with values") { $0.store.isTree = true })
     }
     fileprivate static var forFullPaths: Choice {
-        flag("--full", "the same with whole paths") { $0.store.isFull = true }
+        anywhere(flag("--full", "the same with whole paths") { $0.store.isFull = true }, "-f")
+    }
+    fileprivate static func forShownPermissions(_ short: StaticString?) -> Choice {
+        anywhere(
+            flag("--perms", "and who may use them, as (n0,r3)") {
+                $0.store.showsPermissions = true
+            }, short)
+    }
+    fileprivate static var forRecursion: Choice {
+        anywhere(
+            flag("--recurse", "all that is below as well") { $0.store.isDownward = true }, "-r")
+    }
+    fileprivate static var forParents: Choice {
+        anywhere(flag("--upto", "all that is above as well") { $0.store.isUpward = true }, "-u")
+    }
+    fileprivate static var forTidiness: Choice {
+        anywhere(
+            flag("--tidy", "and what is above, if that leaves it empty") { $0.store.isTidy = true },
+            "-t")
     }
     fileprivate static var forValue: Choice {
-        word("--value", "V", "until the value is V, not just any") { $0.store.value = $1 }
+        anywhere(word("--value", "V", "until the value is V, not just any") { $0.store.value = $1 })
     }
     fileprivate static var forAbsence: Choice {
-        flag("--gone", "until the entry is not there") { $0.store.awaitsAbsence = true }
+        anywhere(flag("--gone", "until the entry is not there") { $0.store.awaitsAbsence = true })
     }
     fileprivate static var forMode: Choice {
-        Choice(
-            name: "--mode", argument: "M[,M...]",
-            help: "who may use the entries: the owner and others, then domains (n0,r3)",
-            apply: { (settings, word) throws(CommandError) in
-                settings.store.permissions = try permissions(
-                    word.bytes.split(
-                        separator: UInt8(ascii: ","), omittingEmptySubsequences: false
-                    ).map { Text(bytes: Array($0)) })
-            })
+        anywhere(
+            Choice(
+                name: "--mode", argument: "M[,M...]",
+                help: "who may use the entries: the owner and others, then domains (n0,r3)",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.store.permissions = try permissions(
+                        word.bytes.split(
+                            separator: UInt8(ascii: ","), omittingEmptySubsequences: false
+                        ).map { Text(bytes: Array($0)) })
+                }))
     }
     fileprivate static var forCount: Choice {
-        number("--count", "N", "end after N changes") { $0.store.count = $1 }
+        anywhere(number("--count", "N", "end after N changes") { $0.store.count = $1 }, "-n")
     }
     fileprivate static var forStorePatience: Choice {
-        time("--deadline", "how long it may take") { $0.store.patience = $1 }
+        anywhere(time("--deadline", "how long it may take") { $0.store.patience = $1 })
     }
+    /// What xenstore-* need to be told for domain 0's socket. Here the way to the store is found.
+    fileprivate static var forSocket: Choice {
+        anywhere(flag("--socket", "as without: the way to the store is found") { _ in }, "-s")
+    }
+    fileprivate static var forStoreHelp: Choice { anywhere(forHelp, "-h") }
 
     static func permissions(_ words: [Text]) throws(CommandError) -> StorePermissions {
         guard let permissions = StorePermissions(words) else {
@@ -64,97 +103,149 @@ extension GrantSettings {
 }
 
 enum GrantStore {
-    private enum Verb { case get, set, list, watch, wait, mkdir, rm, chmod }
+    enum Verb { case get, set, list, ls, watch, wait, exists, mkdir, rm, chmod }
 
-    private static var verbs: [Verb] { [.get, .set, .list, .watch, .wait, .mkdir, .rm, .chmod] }
+    private static var verbs: [Verb] {
+        [.get, .set, .list, .ls, .watch, .wait, .exists, .mkdir, .rm, .chmod]
+    }
 
-    /// Name, words, and meaning; how many words it needs.
+    /// Between operations of which the store takes all or none.
+    private static let conjunction: StaticString = "--and"
+
+    /// Names, the second one as xenstore-* has it; words, meaning, and how many words it needs.
     private static func description(
         _ verb: Verb
-    ) -> (name: StaticString, words: StaticString, meaning: StaticString, needed: Int) {
+    ) -> (
+        name: StaticString, alias: StaticString, words: StaticString, meaning: StaticString,
+        needed: Int
+    ) {
         switch verb {
-        case .get: ("get", "PATH...", "print the values of entries", 1)
-        case .set: ("set", "PATH VALUE...", "write entries, all or none", 2)
-        case .list: ("list", "[PATH]", "print the names of what is below an entry", 0)
-        case .watch: ("watch", "PATH...", "print the path of what changes, line by line", 1)
-        case .wait: ("wait", "PATH", "wait until an entry is there, print its value", 1)
-        case .mkdir: ("mkdir", "PATH...", "make entries without a value", 1)
-        case .rm: ("rm", "PATH...", "remove entries and all that is below them", 1)
-        case .chmod: ("chmod", "PATH [MODE...]", "print or set who may use an entry (n0 r3)", 1)
+        case .get: ("get", "read", "PATH...", "print the values of entries", 1)
+        case .set: ("set", "write", "PATH VALUE...", "write entries, all or none", 2)
+        case .list: ("list", "list", "[PATH]", "print the names of what is below an entry", 0)
+        case .ls: ("ls", "ls", "[PATH]", "print all that is below an entry, with values", 0)
+        case .watch:
+            ("watch", "watch", "PATH...", "print the path of what changes, line by line", 1)
+        case .wait: ("wait", "wait", "PATH", "wait until an entry is there, print its value", 1)
+        case .exists:
+            ("exists", "exists", "PATH...", "end with 0 if entries are there, with 1 if not", 1)
+        case .mkdir: ("mkdir", "mkdir", "PATH...", "make entries without a value", 1)
+        case .rm: ("rm", "rm", "PATH...", "remove entries and all that is below them", 1)
+        case .chmod:
+            ("chmod", "chmod", "PATH [MODE...]", "print or set who may use an entry (n0 r3)", 1)
         }
     }
 
     private static func table(_ verb: Verb) -> [GrantSettings.Choice] {
-        var table = [GrantSettings.forStorePatience, GrantSettings.forHelp]
+        var table = [
+            GrantSettings.forStorePatience, GrantSettings.forSocket, GrantSettings.forStoreHelp,
+        ]
         switch verb {
         case .get: table += [GrantSettings.forRawValues, GrantSettings.forPaths]
         case .set: table += [GrantSettings.forRawValues, GrantSettings.forMode]
-        case .list: table += [GrantSettings.forTree, GrantSettings.forFullPaths]
+        case .list:
+            table += [
+                GrantSettings.forTree, GrantSettings.forFullPaths,
+                GrantSettings.forShownPermissions(nil), GrantSettings.forPaths,
+            ]
+        case .ls: table += [GrantSettings.forFullPaths, GrantSettings.forShownPermissions("-p")]
         case .watch: table += [GrantSettings.forCount]
         case .wait:
             table += [
                 GrantSettings.forValue, GrantSettings.forAbsence, GrantSettings.forRawValues,
             ]
-        case .mkdir, .rm, .chmod: break
+        case .rm: table += [GrantSettings.forTidiness]
+        case .chmod: table += [GrantSettings.forRecursion, GrantSettings.forParents]
+        case .mkdir, .exists: break
         }
         return table
     }
 
+    /// One of the things that a command line asks for.
+    struct Operation {
+        let verb: Verb
+        let choices: StoreChoices
+        let words: [Text]
+    }
+
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         guard let first = words.first else { throw .noSubcommand }
-        if first == "--help" { return Message.print(help) }
-        guard let verb = verbs.first(where: { first == description($0).name }) else {
-            throw .unknownSubcommand("store \(first)")
+        if first == "--help" || first == "-h" { return Message.print(help) }
+        var operations: [Operation] = []
+        var rest = words
+        while true {
+            let end = rest.firstIndex { $0 == conjunction } ?? rest.endIndex
+            guard let operation = try read(rest[..<end]) else { return ExitCode.success }
+            operations.append(operation)
+            if end == rest.endIndex { break }
+            rest = rest[(end + 1)...]
         }
+        return try run(operations)
+    }
+
+    /// - Returns: nil after help.
+    private static func read(_ words: ArraySlice<Text>) throws(CommandError) -> Operation? {
+        guard let first = words.first else { throw .noSubcommand }
+        guard
+            let verb = verbs.first(where: {
+                first == description($0).name || first == description($0).alias
+            })
+        else { throw .unknownSubcommand("store \(first)") }
         var settings = GrantSettings()
         let table = table(verb)
-        let rest = try Options.read(words.dropFirst(), table, into: &settings)
-        let (name, needs, meaning, needed) = description(verb)
+        var rest = Array(try Options.readAll(words.dropFirst(), table, into: &settings))
+        let dashes = words.firstIndex { $0 == "--" }
+        // In front of the words it is not among them any more.
+        if let dashes, let place = rest.firstIndex(where: { $0 == "--" }),
+            rest.count - place == words.endIndex - dashes
+        {
+            rest.remove(at: place)
+        }
+        let (name, _, needs, meaning, needed) = description(verb)
         if settings.wantsHelp {
             var text: Text = "Usage: \(GrantCommand.name) store \(name) [OPTIONS] \(needs)\n"
             text += "To \(meaning).\nOptions:\n"
             text += Options.help(table)
-            return Message.print(text)
+            _ = Message.print(text)
+            return nil
+        }
+        if dashes == nil {
+            // A value may begin with a dash. A path that does, stands behind `--`.
+            for (index, word) in rest.enumerated()
+            where (verb != .set || index % 2 == 0) && word.bytes.first == UInt8(ascii: "-") {
+                throw .unknownOption(word)
+            }
         }
         guard rest.count >= needed else { throw .missingWords("store \(name)", "\(needs)") }
-        return try run(verb, settings.store, Array(rest))
+        return Operation(verb: verb, choices: settings.store, words: rest)
     }
 
-    private static func run(
-        _ verb: Verb, _ choices: StoreChoices, _ words: [Text]
-    ) throws(CommandError) -> Int32 {
-        var patience = choices.patience
-        switch verb {
-        case .watch, .wait: break
-        default: patience = patience ?? XenStore.patience
-        }
+    private static func run(_ operations: [Operation]) throws(CommandError) -> Int32 {
+        var patience = operations.compactMap { $0.choices.patience }.first
+        let first = operations[0]
+        let waits = first.verb == .watch || first.verb == .wait
+        if !waits { patience = patience ?? XenStore.patience }
         do throws(GrantError) {
+            if operations.count > 1 { try StoreOperations.checkTogether(operations) }
             let store = try XenStore(deadline: patience.map { Deadline.after($0) } ?? .never)
-            switch verb {
-            case .get: return try get(store, choices, words)
-            case .set: try set(store, choices, words)
-            case .list: return try list(store, choices, words)
-            case .watch: return try watch(store, choices, words)
-            case .wait: return try wait(store, choices, words)
-            case .mkdir: for word in words { try store.makeDirectory(StorePath(named: word)) }
-            case .rm: for word in words { try store.remove(StorePath(named: word)) }
-            case .chmod: return try chmod(store, words)
-            }
-            return ExitCode.success
+            let work = StoreOperations(store)
+            if waits { return try work.wait(first) }
+            return try work.perform(operations)
         } catch { throw .grant(error) }
     }
 
     private static var help: Text {
         var text: Text = """
-            Usage: \(GrantCommand.name) store VERB [OPTIONS] WORDS
+            Usage: \(GrantCommand.name) store VERB [OPTIONS] WORDS [--and VERB WORDS]...
             Reads, changes and watches the small tree of values that the domains of a machine
-            share. Paths are absolute, or relative to this domain's own folder.
+            share. Paths are absolute, or relative to this domain's own folder, which is `.`.
+            What --and joins happens as a whole or not at all.
 
-            Verbs; VERB --help tells more:
+            Verbs; VERB --help tells more (read and write are get and set):
 
             """
         for verb in verbs {
-            let (name, words, meaning, _) = description(verb)
+            let (name, _, words, meaning, _) = description(verb)
             text += Help.columns("  \(name) \(words)", "\(meaning)", 22)
         }
         return text

@@ -1,6 +1,82 @@
-// What the verbs of `mini-grant store` do.
+// What the verbs of `mini-grant store` do. What they print is printed when all of them have succeeded.
 
-extension GrantStore {
+/// Carries out the operations of a command line.
+final class StoreOperations {
+    private let store: XenStore
+    /// The transaction that requests belong to; 0 for none.
+    private var transaction: UInt32 = 0
+    private var output = Text()
+
+    typealias Operation = GrantStore.Operation
+
+    init(_ store: XenStore) { self.store = store }
+
+    /// - Throws: an error of use for what cannot be a part of one transaction.
+    static func checkTogether(_ operations: [Operation]) throws(GrantError) {
+        for operation in operations where operation.verb == .watch || operation.verb == .wait {
+            throw .use("watch and wait do not go with --and")
+        }
+    }
+
+    /// Does everything, and prints what is to be printed. More than one operation, and more than one
+    /// entry to write, are one transaction.
+    /// - Returns: the exit code.
+    func perform(_ operations: [Operation]) throws(GrantError) -> Int32 {
+        for operation in operations where operation.verb == .set {
+            if operation.words.count % 2 == 1 {
+                throw .use("store set needs a VALUE for each PATH")
+            }
+        }
+        if operations.count == 1 && operations[0].verb != .set {
+            guard try perform(operations[0]) else { return Self.isAbsent }
+            return try Self.write(output)
+        }
+        let transaction = try StoreTransaction(store)
+        repeat {
+            self.transaction = transaction.number
+            output = Text()
+            for operation in operations {
+                // Nothing happens then: the transaction is abandoned.
+                guard try perform(operation) else { return Self.isAbsent }
+            }
+        } while try !transaction.commit()
+        return try Self.write(output)
+    }
+
+    /// What `exists` ends with for an entry that is not there, as xenstore-exists does.
+    private static let isAbsent: Int32 = 1
+
+    /// - Returns: false for an entry that is not there, where that is the question.
+    private func perform(_ operation: Operation) throws(GrantError) -> Bool {
+        let (choices, words) = (operation.choices, operation.words)
+        switch operation.verb {
+        case .get: try get(choices, words)
+        case .set: try set(choices, words)
+        case .list, .ls: try list(operation.verb == .ls, choices, words)
+        case .exists:
+            for word in words where try store.valueIfAny(path(word), in: transaction) == nil {
+                return false
+            }
+        case .mkdir:
+            for word in words { try store.makeDirectory(path(word), in: transaction) }
+        case .rm: for word in words { try remove(path(word), choices) }
+        case .chmod: try chmod(choices, words)
+        case .watch, .wait: break
+        }
+        return true
+    }
+
+    // MARK: Words
+
+    /// The path that a word names. This domain's own folder, which has no relative path, is `.`.
+    private func path(_ word: Text) throws(GrantError) -> StorePath {
+        if word == "." {
+            let number = Text(bytes: try store.read(StorePath(named: "domid"), in: transaction))
+            return try StorePath(named: "/local/domain/\(number)")
+        }
+        return try StorePath(named: word.dropping(prefix: "./") ?? word)
+    }
+
     /// Writes to standard output.
     /// - Returns: the exit code.
     private static func write(_ text: Text) throws(GrantError) -> Int32 {
@@ -9,18 +85,6 @@ extension GrantStore {
             throw .host("write to", name: "standard output", error)
         }
         return ExitCode.success
-    }
-
-    static func get(
-        _ store: XenStore, _ choices: StoreChoices, _ words: [Text]
-    ) throws(GrantError) -> Int32 {
-        var text = Text()
-        for word in words {
-            let value = try store.read(try StorePath(named: word))
-            if choices.showsPaths { text += "\(word): " }
-            text += printed(value, choices)
-        }
-        return try write(text)
     }
 
     private static func printed(_ value: [UInt8], _ choices: StoreChoices) -> Text {
@@ -38,75 +102,116 @@ extension GrantStore {
         return bytes
     }
 
-    static func set(
-        _ store: XenStore, _ choices: StoreChoices, _ words: [Text]
-    ) throws(GrantError) {
-        guard words.count % 2 == 0 else { throw .use("store set needs a VALUE for each PATH") }
-        let transaction = try StoreTransaction(store)
-        repeat {
-            for index in stride(from: 0, to: words.count, by: 2) {
-                let path = try StorePath(named: words[index])
-                let value = try bytes(words[index + 1], choices)
-                try store.write(path, value, in: transaction.number)
-                if let permissions = choices.permissions {
-                    try store.setPermissions(of: path, permissions, in: transaction.number)
-                }
-            }
-        } while try !transaction.commit()
-    }
-
-    static func chmod(_ store: XenStore, _ words: [Text]) throws(GrantError) -> Int32 {
-        let path = try StorePath(named: words[0])
-        guard words.count > 1 else {
-            return try write(lines(try store.permissions(of: path).words))
-        }
-        let modes = Array(words.dropFirst())
-        guard let permissions = StorePermissions(modes) else {
-            throw .use("the modes are not n, r, w or b with the number of a domain")
-        }
-        try store.setPermissions(of: path, permissions)
-        return ExitCode.success
-    }
-
-    private static func lines(_ words: [Text]) -> Text {
-        var text = Text()
-        for word in words { text += "\(visible: word)\n" }
-        return text
-    }
-
-    // MARK: Lists
-
-    static func list(
-        _ store: XenStore, _ choices: StoreChoices, _ words: [Text]
-    ) throws(GrantError) -> Int32 {
-        try refuseMore(words)
-        let path = try StorePath(named: words.first ?? "/")
-        guard choices.isTree || choices.isFull else {
-            return try write(lines(try store.list(path)))
-        }
-        var text = Text()
-        try addTree(store, path, choices.isFull ? nil : 0, to: &text)
-        return try write(text)
-    }
-
     private static func refuseMore(_ words: [Text]) throws(GrantError) {
         guard words.count > 1 else { return }
         throw .use("unexpected word \(quoted: words[1])")
     }
 
+    // MARK: Entries
+
+    private func get(_ choices: StoreChoices, _ words: [Text]) throws(GrantError) {
+        for word in words {
+            let value = try store.read(path(word), in: transaction)
+            if choices.showsPaths { output += "\(word): " }
+            output += Self.printed(value, choices)
+        }
+    }
+
+    private func set(_ choices: StoreChoices, _ words: [Text]) throws(GrantError) {
+        for index in stride(from: 0, to: words.count, by: 2) {
+            let path = try path(words[index])
+            let value = try Self.bytes(words[index + 1], choices)
+            try store.write(path, value, in: transaction)
+            if let permissions = choices.permissions {
+                try store.setPermissions(of: path, permissions, in: transaction)
+            }
+        }
+    }
+
+    private func remove(_ path: StorePath, _ choices: StoreChoices) throws(GrantError) {
+        try store.remove(path, in: transaction)
+        guard choices.isTidy else { return }
+        var above = path.parent
+        while let path = above, try store.list(path, in: transaction).isEmpty,
+            try store.read(path, in: transaction).isEmpty
+        {
+            try store.remove(path, in: transaction)
+            above = path.parent
+        }
+    }
+
+    private func chmod(_ choices: StoreChoices, _ words: [Text]) throws(GrantError) {
+        let path = try path(words[0])
+        guard words.count > 1 else {
+            for word in try store.permissions(of: path, in: transaction).words {
+                output += "\(visible: word)\n"
+            }
+            return
+        }
+        let modes = Array(words.dropFirst())
+        guard let permissions = StorePermissions(modes) else {
+            throw .use("the modes are not n, r, w or b with the number of a domain")
+        }
+        try store.setPermissions(of: path, permissions, in: transaction)
+        if choices.isDownward { try setBelow(path, permissions) }
+        var above = choices.isUpward ? path.parent : nil
+        while let path = above {
+            try store.setPermissions(of: path, permissions, in: transaction)
+            above = path.parent
+        }
+    }
+
+    private func setBelow(
+        _ path: StorePath, _ permissions: StorePermissions
+    ) throws(GrantError) {
+        for name in try store.list(path, in: transaction) {
+            guard let child = try? path.child(name) else { throw XenStore.broken }
+            try store.setPermissions(of: child, permissions, in: transaction)
+            try setBelow(child, permissions)
+        }
+    }
+
+    // MARK: Lists
+
+    private func list(
+        _ isTree: Bool, _ choices: StoreChoices, _ words: [Text]
+    ) throws(GrantError) {
+        try Self.refuseMore(words)
+        var top = try path(words.first ?? "/")
+        let names: [Text]
+        do throws(GrantError) { names = try store.list(top, in: transaction) } catch {
+            // A domain may not see the root, so it means its own folder.
+            guard case .store(_, _, .accessDenied) = error, words.isEmpty else { throw error }
+            top = try path(".")
+            names = try store.list(top, in: transaction)
+        }
+        if isTree || choices.isTree || choices.isFull {
+            return try addTree(top, names, choices, choices.isFull ? nil : 0)
+        }
+        for name in names {
+            guard let child = try? top.child(name) else { throw XenStore.broken }
+            output += "\(visible: choices.showsPaths ? child.text : name)"
+            if choices.showsPermissions { try addPermissions(child) }
+            output += "\n"
+        }
+    }
+
     /// All that is below a path, each entry above what is below it. As deep as a path can be.
     /// - Parameter depth: how far names are indented; nil for whole paths.
-    private static func addTree(
-        _ store: XenStore, _ path: StorePath, _ depth: Int?, to text: inout Text
+    private func addTree(
+        _ path: StorePath, _ names: [Text], _ choices: StoreChoices, _ depth: Int?
     ) throws(GrantError) {
-        for name in try store.list(path) {
+        for name in names {
             guard let child = try? path.child(name) else { throw XenStore.broken }
             do throws(GrantError) {
-                let value = try store.read(child)
-                for _ in 0..<(depth ?? 0) { text.append(0x20) }
-                text += "\(visible: depth == nil ? child.text : name) = "
-                text += "\"\(StoreValue.printable(value))\"\n"
-                try addTree(store, child, depth.map { $0 + 1 }, to: &text)
+                let value = try store.read(child, in: transaction)
+                for _ in 0..<(depth ?? 0) { output.append(0x20) }
+                output += "\(visible: depth == nil ? child.text : name) = "
+                output += "\"\(StoreValue.printable(value))\""
+                if choices.showsPermissions { try addPermissions(child) }
+                output += "\n"
+                let below = try store.list(child, in: transaction)
+                try addTree(child, below, choices, depth.map { $0 + 1 })
             } catch {
                 // Gone since its name was read, or not for us to see.
                 switch error {
@@ -117,29 +222,42 @@ extension GrantStore {
         }
     }
 
+    private func addPermissions(_ path: StorePath) throws(GrantError) {
+        var list = Text()
+        for word in try store.permissions(of: path, in: transaction).words {
+            if !list.bytes.isEmpty { list += "," }
+            list += word
+        }
+        output += "  (\(visible: list))"
+    }
+
     // MARK: Waiting
 
-    static func watch(
-        _ store: XenStore, _ choices: StoreChoices, _ words: [Text]
-    ) throws(GrantError) -> Int32 {
-        for word in words { try store.watch(try StorePath(named: word), token: word) }
+    /// `watch` or `wait`.
+    func wait(_ operation: Operation) throws(GrantError) -> Int32 {
+        operation.verb == .watch
+            ? try watch(operation.choices, operation.words)
+            : try waitForValue(operation.choices, operation.words)
+    }
+
+    private func watch(_ choices: StoreChoices, _ words: [Text]) throws(GrantError) -> Int32 {
+        for word in words { try store.watch(try path(word), token: word) }
         for _ in 0..<choices.count {
             guard let path = try store.nextEvent(until: store.deadline) else {
                 throw .deadline("no more changes came in time")
             }
-            let code = try write("\(visible: path)\n")
+            let code = try Self.write("\(visible: path)\n")
             if code != ExitCode.success { return code }
         }
         return ExitCode.success
     }
 
-    static func wait(
-        _ store: XenStore, _ choices: StoreChoices, _ words: [Text]
-    ) throws(GrantError) -> Int32 {
-        try refuseMore(words)
-        let path = try StorePath(named: words[0])
+    private func waitForValue(_ choices: StoreChoices, _ words: [Text]) throws(GrantError) -> Int32
+    {
+        try Self.refuseMore(words)
+        let path = try path(words[0])
         let wanted = try choices.value.map { (word) throws(GrantError) in
-            try bytes(word, choices)
+            try Self.bytes(word, choices)
         }
         let value = try store.wait(for: path) { value in
             if choices.awaitsAbsence { return value == nil }
@@ -147,6 +265,6 @@ extension GrantStore {
             return wanted == nil || value == wanted
         }
         guard let value else { return ExitCode.success }
-        return try write(printed(value, choices))
+        return try Self.write(Self.printed(value, choices))
     }
 }

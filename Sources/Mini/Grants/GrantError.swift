@@ -51,7 +51,7 @@ enum GrantError: Error, Equatable {
     /// Given for reading, wanted for writing.
     case readOnlyGrant(GrantReference, of: DomainID)
     /// What the store refused (as "read"), on which path.
-    case store(Text, path: Text, Errno)
+    case store(Text, path: Text, StoreRefusal)
     /// The other side refused, or is gone: a whole sentence.
     case refused(Text)
 
@@ -89,9 +89,8 @@ enum GrantError: Error, Equatable {
             "grant \(reference.rawValue) of domain \(domain.rawValue): \(status.words)"
         case .readOnlyGrant(let reference, let domain):
             "grant \(reference.rawValue) of domain \(domain.rawValue): granted for reading only"
-        case .store(let action, let path, .noSuchFile):
-            "cannot \(action) \(quoted: path): no such entry (ENOENT)"
-        case .store(let action, let path, let errno): "cannot \(action) \(quoted: path): \(errno)"
+        case .store(let action, let path, let refusal):
+            "cannot \(action) \(quoted: path): \(refusal)"
         }
     }
 }

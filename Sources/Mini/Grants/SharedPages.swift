@@ -62,7 +62,8 @@ private final class SharingSteps: GrantSteps {
                 throw .limit("cannot share \(name): the limit of gntalloc is reached")
             }
             throw .limit(
-                "cannot share \(name): gntalloc lends at most \(most) pages at a time in all")
+                "cannot share \(name): gntalloc lends at most \(most) pages at a time in all; a larger number in \(XenDevice.gntalloc.limitFile ?? "") changes that"
+            )
         }
     }
 

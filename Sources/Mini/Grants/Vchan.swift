@@ -20,6 +20,9 @@ final class Vchan {
     private let channel: EventChannel
     private var view: VchanView
     private var isOpen = true
+    /// How many bytes were taken from the other end, and given to it.
+    private(set) var received: UInt64 = 0
+    private(set) var sent: UInt64 = 0
 
     var role: VchanRole { view.role }
     /// Readable when the other end has something to tell.
@@ -149,6 +152,7 @@ final class Vchan {
             try room.fill(from: descriptor)
         }
         guard let count, count > 0 else { return count }
+        sent += UInt64(count)
         if view.send(count) { try channel.notify() }
         return count
     }
@@ -157,14 +161,28 @@ final class Vchan {
     /// - Returns: how many that was.
     func send(_ bytes: UnsafeRawBufferPointer, space: UInt32) throws(GrantError) -> Int {
         let count = unsafe view.room(space).copy(bytes)
+        sent += UInt64(count)
         if view.send(count) { try channel.notify() }
         return count
+    }
+
+    /// Sends one byte. There is room for it.
+    func send(_ byte: UInt8) throws(GrantError) {
+        view.room(1).first.store8(0, byte)
+        sent += 1
+        if view.send(1) { try channel.notify() }
+    }
+
+    /// Where a byte is in what has come, the last time.
+    func lastIndex(of byte: UInt8, ready: UInt32) -> Int? {
+        view.arrived(ready).lastIndex(of: byte)
     }
 
     enum Reception { case moved, notNow, closed }
 
     /// Takes what has come and throws it away.
     func discard(ready: UInt32) throws(GrantError) {
+        received += UInt64(ready)
         if view.consume(Int(ready)) { try channel.notify() }
     }
 
@@ -182,6 +200,7 @@ final class Vchan {
                 throw isClosed ? .again : error
             }
         }
+        received += UInt64(count ?? 0)
         if let count, view.consume(count) { try channel.notify() }
         return isClosed ? .closed : count == nil ? .notNow : .moved
     }

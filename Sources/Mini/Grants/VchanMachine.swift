@@ -10,16 +10,33 @@
 //   finishing -- taken --> ended
 //   offered, relaying, receiving, sending, finishing -- peer left --> draining
 //   draining -- drained --> ended
+//   relaying, receiving, sending, finishing -- peer replaced --> ended
 //   every state but ended -- output closed, stopped, broken --> ended
 //
 // Source: docs/abi/xen-grants.md §8. The same as a page: docs/vchan-machine.md.
+
+/// What is known of both directions when the other end has left.
+struct VchanDeparture: Equatable {
+    /// What the other end said of the bytes that it had to send.
+    enum Word { case sentAll, nothing, cannotSay }
+    var word: Word
+    /// How many bytes of ours it did not take.
+    var untaken: UInt32
+    /// Our input was not at its end: the rest of it reaches nobody.
+    var leavesInput: Bool
+
+    /// True if bytes of either direction are known not to have arrived.
+    var isLoss: Bool { word == .nothing || untaken > 0 || leavesInput }
+}
 
 /// How a pipe ended.
 enum VchanOutcome: Equatable {
     /// Both directions finished, and the other end took all.
     case done
-    /// The other end left, and did not take so many bytes of ours.
-    case left(untaken: UInt32)
+    /// The other end left.
+    case left(VchanDeparture)
+    /// Another program has taken the other end's place in the same rings, and says so.
+    case replaced
     /// Nobody reads our output any more.
     case outputClosed
     case stopped(Signal)
@@ -31,7 +48,7 @@ enum VchanOutcome: Equatable {
 struct VchanMachine {
     private enum State {
         case offered, relaying, receiving, sending, finishing
-        case draining(untaken: UInt32)
+        case draining(VchanDeparture)
         case ended
     }
     private var state: State
@@ -41,7 +58,9 @@ struct VchanMachine {
         case inputEnded
         /// The other end sends nothing more, and what it sent is written.
         case peerFinished
-        case peerLeft(untaken: UInt32)
+        case peerLeft(VchanDeparture)
+        /// It left, and the next one came, before anybody looked.
+        case peerReplaced
         /// What the other end had sent is written.
         case drained
         /// What we sent was taken.
@@ -73,6 +92,8 @@ struct VchanMachine {
         default: false
         }
     }
+    /// True while it is not known that the input has ended.
+    var awaitsInput: Bool { readsInput || isOffered }
     /// True while what comes is written.
     var writesOutput: Bool {
         switch state {
@@ -98,9 +119,10 @@ struct VchanMachine {
         case (.receiving, .patienceOver): return enter(.finishing, .relay)
         case (.sending, .inputEnded): return enter(.finishing, .finishSending)
         case (.finishing, .taken): return end(.done)
-        case (.draining(let untaken), .drained): return end(.left(untaken: untaken))
-        case (.draining, _): return nil
-        case (_, .peerLeft(let untaken)): return enter(.draining(untaken: untaken), .relay)
+        case (.draining(let departure), .drained): return end(.left(departure))
+        case (.draining, _), (.offered, .peerReplaced): return nil
+        case (_, .peerReplaced): return end(.replaced)
+        case (_, .peerLeft(let departure)): return enter(.draining(departure), .relay)
         default: return nil
         }
     }

@@ -11,6 +11,8 @@ final class LocalStreams {
     /// Whether reading and writing never wait: what cannot be done at once is EAGAIN.
     let inputNeverWaits: Bool
     let outputNeverWaits: Bool
+    /// A pipe whose writer is somewhere: it ends when that does.
+    let isInputPipe: Bool
     let socket: StreamSocket?
     private var ownInput: Descriptor?
     private var ownOutput: Descriptor?
@@ -40,6 +42,7 @@ final class LocalStreams {
         ownInput = inputKind == .pipe ? Descriptor.neverWaiting(0, .readOnlyNow) : nil
         let ownIn = ownInput?.number
         inputNeverWaits = inputKind == .regular || ownIn != nil
+        isInputPipe = inputKind == .pipe
         input = ownIn ?? 0
         socket = nil
         inputName = "standard input"
@@ -57,10 +60,14 @@ final class LocalStreams {
         outputName = name
         inputNeverWaits = true
         outputNeverWaits = true
+        isInputPipe = false
         keepsOutput = false
         ownInput = nil
         self.socket = socket
     }
+
+    /// True if the next peer is going to get what this one has not been sent.
+    var isForNextPeer: Bool { keepsOutput }
 
     /// Lets pipes hold as much as the rings, so that one read or write can move so much.
     func widen(input: Int, output: Int) {
@@ -85,13 +92,15 @@ final class LocalStreams {
 /// How bytes go through a vchan until the pipe ends.
 struct VchanRelay {
     let vchan: Vchan
-    /// The other end's.
-    let domain: DomainID
+    /// The other end's domain.
+    let peer: PeerDomain
     let local: LocalStreams
     let signals: PipeSignals
     /// When our input has ended and the other end has taken it: after how long a silence nothing more
     /// is awaited from there. Nil for what is usual.
     let linger: Nanoseconds?
+    /// How many bytes are to come, where somebody knows.
+    let expected: UInt64?
 
     /// For ends that cannot say that they have finished. Others are listened to until they do.
     static let usualLinger = Nanoseconds.milliseconds(2000)
@@ -100,10 +109,18 @@ struct VchanRelay {
     private var outcome: VchanOutcome?
     /// When a silence has lasted long enough; nil while there is none.
     private var silence: Deadline?
-    /// The other domain was destroyed, or crashed: what it sent may be less than it wanted to.
-    private(set) var hasDomainEnded = false
-    /// After so long a time without anything to do, see whether the other domain is there.
-    private static let idle = Nanoseconds.milliseconds(3000)
+    /// Why nothing more can come from the other domain, although its end of the vchan does not say so.
+    private(set) var breach: PeerDomain.Breach?
+    /// How many bytes have come that nobody took any more.
+    private(set) var thrownAway: UInt64 = 0
+    /// Whether bytes came from the input.
+    private var hasRead = false
+    /// What a client sends first and a server's peers are told apart by; nil once a client has sent it.
+    private var marker: UInt8?
+    /// Nothing has come yet: a marker belongs there.
+    private var isAtStart = true
+    /// Told how many bytes have come and gone.
+    private let progress: ((UInt64) -> Void)?
     /// Nobody takes what comes: it is thrown away.
     private var discards = false
     /// Nil with a ring that takes all that one read gives.
@@ -118,14 +135,17 @@ struct VchanRelay {
     private var awaited: PollSet
 
     init(
-        _ vchan: Vchan, with domain: DomainID, _ local: LocalStreams, _ signals: PipeSignals,
-        linger: Nanoseconds?
+        _ vchan: Vchan, with peer: PeerDomain, _ local: LocalStreams, _ signals: PipeSignals,
+        _ plan: PipePlan
     ) throws(GrantError) {
-        self.domain = domain
+        self.peer = peer
+        expected = plan.expected
+        marker = plan.marker
+        progress = plan.progress
         self.vchan = vchan
         self.local = local
         self.signals = signals
-        self.linger = linger
+        linger = plan.linger
         machine = VchanMachine(vchan.role)
         let (sending, receiving) = vchan.ringSizes
         local.widen(input: sending, output: receiving)
@@ -162,13 +182,13 @@ struct VchanRelay {
     /// What the memory says by itself. What the other end says of itself is looked at before what it has
     /// sent: so nothing that it sent before is overlooked.
     private mutating func look() throws(GrantError) {
-        let presence = hasDomainEnded ? .gone : vchan.presence
+        let presence = breach != nil ? .gone : vchan.presence
         let isFinished = vchan.isOtherFinished
         guard let ready = vchan.ready, vchan.space != nil else { return try handle(.broken) }
         switch presence {
         case .notYet: break
         case .here: try handle(.peerCame)
-        case .gone: try handle(.peerLeft(untaken: untaken))
+        case .gone: if !machine.isDraining { try handle(.peerLeft(departure(isFinished))) }
         }
         if ready == 0 {
             if machine.isDraining { try handle(.drained) }
@@ -179,13 +199,39 @@ struct VchanRelay {
         } else if silence == nil {
             silence = mostSilence.map { Deadline.after($0) } ?? .never
         }
+        let isEnough = expected.map { vchan.received >= $0 } ?? false
+        if machine.isReceiving && isEnough && vchan.untaken == 0 { try handle(.patienceOver) }
         if silence?.isOver ?? false { try handle(.patienceOver) }
         if machine.isFinishing && vchan.untaken == 0 { try handle(.taken) }
     }
 
     private var mostSilence: Nanoseconds? {
         if discards { return Nanoseconds(count: 0) }
+        // Who knows how much is to come does not take a silence for the end.
+        if expected != nil { return linger }
         return linger ?? (vchan.willOtherFinish ? nil : Self.usualLinger)
+    }
+
+    /// What is known when the other end is gone.
+    private func departure(_ isFinished: Bool) throws(GrantError) -> VchanDeparture {
+        VchanDeparture(
+            word: isFinished ? .sentAll : vchan.willOtherFinish ? .nothing : .cannotSay,
+            untaken: untaken, leavesInput: machine.awaitsInput ? try isInputLeft() : false)
+    }
+
+    /// Whether the input has more for a peer that is gone. What is idle has nothing, but for a pipe from which
+    /// bytes came: whoever writes it has not finished.
+    private func isInputLeft() throws(GrantError) -> Bool {
+        if local.isForNextPeer { return false }
+        let isIdle = local.isInputPipe && hasRead
+        guard try PipeSignals.wait([Poll.Interest(local.input)], Nanoseconds(count: 0))[0] else {
+            return isIdle
+        }
+        let count = try Vchan.transfer("read", local.inputName) { () throws(Errno) in
+            var byte: [UInt8] = [0]
+            return try Transfer.read(local.input, into: &byte)
+        }
+        return count.map { $0 > 0 } ?? isIdle
     }
 
     /// Does what can be done, or waits until something can.
@@ -194,11 +240,13 @@ struct VchanRelay {
         let sends = machine.readsInput && space > 0
         let receives = machine.writesOutput && ready > 0
         let canReceive = receives && (isOutputReady || discards)
-        let canSend = sends && (isInputReady || (ahead?.count ?? 0) > 0)
+        let isPending = (ahead?.count ?? 0) > 0 || (marker != nil && vchan.role == .client)
+        let canSend = sends && (isInputReady || isPending)
         if (canReceive || canSend) && moves < Self.mostMoves {
             moves += 1
             if canReceive { try receive(ready) }
             if canSend { try send(space) }
+            progress?(vchan.received + vchan.sent)
             return
         }
         if !receives { vchan.ask(for: .written) }
@@ -210,12 +258,12 @@ struct VchanRelay {
         awaited.change(
             3, to: Poll.Interest(discards ? -1 : local.output, receives ? .writable : .closed))
         let isBusy = canReceive || canSend
-        let idle = min(Self.idle, silence?.remaining ?? Self.idle)
+        let idle = min(PeerDomain.pause, silence?.remaining ?? PeerDomain.pause)
         do throws(Errno) {
             try awaited.wait(timeout: isBusy ? Nanoseconds(count: 0) : idle)
         } catch { throw .system("wait", error) }
         moves = 0
-        if !isBusy, !awaited.isAnyReady { hasDomainEnded = XenStore.hasEnded(domain) }
+        if !isBusy, !awaited.isAnyReady { breach = peer.look() }
         if awaited.isReady(0) { try vchan.takeEvent() }
         if awaited.isReady(1), let signal = try signals.next() {
             return try handle(.stopped(signal))
@@ -235,6 +283,11 @@ struct VchanRelay {
     }
 
     private mutating func send(_ space: UInt32) throws(GrantError) {
+        if let marker, vchan.role == .client {
+            self.marker = nil
+            try vchan.send(marker)
+            return
+        }
         if let ahead, ahead.count > 0 { return try ahead.send(to: vchan, space: space) }
         let (input, name) = (local.input, local.inputName)
         let count =
@@ -242,11 +295,25 @@ struct VchanRelay {
             ? try vchan.send(from: input, name: name, space: space)
             : try ahead?.fill(from: input, name: name)
         isInputReady = local.inputNeverWaits && count != nil
+        if count ?? 0 > 0 { hasRead = true }
         if count == 0 { try handle(.inputEnded) }
     }
 
     private mutating func receive(_ ready: UInt32) throws(GrantError) {
-        if discards { return try vchan.discard(ready: ready) }
+        if let marker, vchan.role == .server,
+            let index = vchan.lastIndex(of: marker, ready: ready)
+        {
+            // What was before it was the last peer's, of which nobody wants to hear any more.
+            try vchan.discard(ready: UInt32(index + 1))
+            if !isAtStart || index > 0 { try handle(.peerReplaced) }
+            isAtStart = false
+            return
+        }
+        isAtStart = false
+        if discards {
+            thrownAway += UInt64(ready)
+            return try vchan.discard(ready: ready)
+        }
         let result = try vchan.receive(
             to: local.output, name: local.outputName, ready: ready, most: local.most)
         isOutputReady = local.outputNeverWaits && result == .moved

@@ -18,20 +18,30 @@ struct PipePlan {
     /// How long to wait for a peer; nil for as long as it takes.
     var patience: Nanoseconds?
     var linger: Nanoseconds?
+    /// How many bytes are to come; nil if nobody knows.
+    var expected: UInt64?
     /// After one peer, wait for the next.
     var reconnects: Bool
+    /// The byte that a client sends first, and that tells a server of a new client in the old one's rings.
+    var marker: UInt8?
+    /// Where the store is told that the pipe runs.
+    var statePath: StorePath?
+    /// Told now and then how many bytes have come and gone.
+    var progress: ((UInt64) -> Void)?
 }
 
 /// Carries out a plan.
 final class VchanSession {
     private let plan: PipePlan
     private let signals: PipeSignals
+    private let peer: PeerDomain
     private let report: ((Text) -> Void)?
     /// Told what is wrong with one peer, when there will be a next one.
     private let complain: (Text) -> Void
     private var listener: StreamSocket?
     /// Set when a signal ended a wait, which throws then.
     private var stopped: Signal?
+    private var hasToldState = false
 
     init(
         _ plan: PipePlan, report: ((Text) -> Void)?, complain: @escaping (Text) -> Void
@@ -40,6 +50,7 @@ final class VchanSession {
         self.complain = complain
         self.report = report
         signals = try PipeSignals()
+        peer = PeerDomain(plan.domain)
         guard case .listen(let name) = plan.local else { return }
         do throws(Errno) { listener = try StreamSocket.listening(at: name) } catch {
             throw .host("listen on", name: name, error)
@@ -71,6 +82,7 @@ final class VchanSession {
             case .outputClosed where plan.local == .standard: return outcome
             default: if !plan.reconnects { return outcome }
             }
+            if outcome.isLoss && report == nil { complain(outcome.words) }
         }
     }
 
@@ -96,6 +108,9 @@ final class VchanSession {
             try? Self.openStore().withdraw(address, at: plan.path, isNew: isNew)
             vchan.close()
         }
+        peer.entries = try XenStore.entries(of: address, at: plan.path)
+        defer { peer.entries = [] }
+        try tellState()
         report?("offered to domain \(plan.domain.rawValue) at \(quoted: plan.path.text)")
         while vchan.presence == .notYet {
             guard try wait(for: vchan.descriptor, until: deadline) else {
@@ -103,12 +118,18 @@ final class VchanSession {
             }
             try vchan.takeEvent()
         }
-        return try relay(vchan, try streams(until: deadline))
+        peer.entries = []
+        while true {
+            let outcome = try relay(vchan, try streams(until: deadline))
+            guard outcome == .replaced else { return outcome }
+            report?(outcome.words)
+        }
     }
 
     // MARK: Client
 
     private func connect() throws(GrantError) -> VchanOutcome {
+        try tellState()
         // Nobody is disturbed before there is something to connect with.
         var local: LocalStreams?
         if case .listen = plan.local { local = try streams(until: .never) }
@@ -148,16 +169,41 @@ final class VchanSession {
 
     // MARK: Both
 
+    /// Says once that the pipe runs, as vchan-socket-proxy does: the other side may come now.
+    private func tellState() throws(GrantError) {
+        guard let path = plan.statePath, !hasToldState else { return }
+        hasToldState = true
+        try Self.openStore().write(path, Array("running".utf8))
+    }
+
     /// How often a socket is tried at which too many wait.
     private static let pause = Nanoseconds.milliseconds(50)
 
     private func relay(_ vchan: Vchan, _ local: LocalStreams) throws(GrantError) -> VchanOutcome {
         var relay = try VchanRelay(
-            vchan, with: plan.domain, local, signals, linger: plan.linger)
+            vchan, with: peer, local, signals, plan)
         let outcome = try relay.run()
-        guard relay.hasDomainEnded, case .left(let untaken) = outcome else { return outcome }
-        throw .refused(
-            "domain \(plan.domain.rawValue) has ended, and left \(untaken) bytes untaken")
+        if relay.thrownAway > 0 {
+            complain(
+                "nobody reads \(quoted: local.outputName) any more: \(relay.thrownAway) bytes were thrown away"
+            )
+        }
+        if case .left(let departure) = outcome {
+            if let breach = relay.breach, departure.isLoss || departure.word != .sentAll {
+                throw .refused("\(breach.words), and left \(departure.untaken) bytes untaken")
+            }
+            if departure.word == .cannotSay, plan.expected == nil, !plan.reconnects,
+                vchan.received > 0, !departure.isLoss
+            {
+                complain(
+                    "the other domain has closed the vchan after \(vchan.received) bytes; its program cannot say whether that was all"
+                )
+            }
+        }
+        if let expected = plan.expected, outcome.isOfPeer, vchan.received != expected {
+            throw .refused("\(vchan.received) bytes came, and \(expected) were expected")
+        }
+        return outcome
     }
 
     /// Opens this side's streams.
@@ -189,33 +235,61 @@ final class VchanSession {
     }
 
     /// - Returns: false when the deadline has passed.
-    /// - Throws: anything, with `stopped` set, when a signal came.
+    /// - Throws: `.refused` when the other domain has ended; anything, with `stopped` set, when a signal came.
     private func wait(for descriptor: Int32, until deadline: Deadline) throws(GrantError) -> Bool {
         while true {
             let isReady = try PipeSignals.wait(
-                [Poll.Interest(descriptor), Poll.Interest(signals.descriptor)], deadline.remaining)
+                [Poll.Interest(descriptor), Poll.Interest(signals.descriptor)],
+                min(PeerDomain.pause, deadline.remaining ?? PeerDomain.pause))
             if isReady[1], let signal = try signals.next() {
                 stopped = signal
                 throw .system("wait", .interrupted)
             }
             if isReady[0] { return true }
             if deadline.isOver { return false }
+            if let breach = peer.look() { throw .refused(breach.words) }
         }
     }
 }
 
 extension VchanOutcome {
+    /// True if bytes are known not to have arrived.
+    var isLoss: Bool {
+        switch self {
+        case .left(let departure): departure.isLoss
+        case .broken: true
+        case .done, .replaced, .outputClosed, .stopped: false
+        }
+    }
+
+    /// True if the other end, and nobody here, ended it.
+    var isOfPeer: Bool {
+        switch self {
+        case .done, .left: true
+        case .replaced, .broken, .outputClosed, .stopped: false
+        }
+    }
+
     /// One line for people.
     var words: Text {
         switch self {
         case .done: "both directions have ended"
-        case .left(let untaken):
-            untaken == 0
-                ? "the other domain has closed the vchan"
-                : "the other domain has closed the vchan and left \(untaken) bytes untaken"
+        case .left(let departure): departure.words
+        case .replaced: "another program has come in place of the other end"
         case .outputClosed: "nobody reads the output any more"
         case .stopped(let signal): "ended by signal \(signal.rawValue)"
         case .broken: "the other domain's indices are impossible"
         }
+    }
+}
+
+extension VchanDeparture {
+    /// What is lost, in one line.
+    fileprivate var words: Text {
+        var line: Text = "the other domain has closed the vchan"
+        if word == .nothing { line += " and has not said that it had sent all" }
+        if untaken > 0 { line += " and left \(untaken) bytes untaken" }
+        if leavesInput { line += " before the input had ended" }
+        return line
     }
 }

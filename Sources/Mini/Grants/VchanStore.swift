@@ -5,6 +5,16 @@ extension XenStore {
     private static let page: Text = "ring-ref"
     private static let port: Text = "event-channel"
 
+    /// What the store has of a vchan.
+    static func entries(
+        of address: VchanAddress, at path: StorePath
+    ) throws(GrantError) -> [(path: StorePath, value: Text)] {
+        [
+            (try StorePath(named: "\(path.text)/\(page)"), "\(address.page.rawValue)"),
+            (try StorePath(named: "\(path.text)/\(port)"), "\(address.port.rawValue)"),
+        ]
+    }
+
     /// Tells one domain where a vchan is, all at once.
     /// - Returns: true if the path was not there before.
     func publish(
@@ -13,12 +23,8 @@ extension XenStore {
         let isNew = try valueIfAny(path) == nil
         let transaction = try StoreTransaction(self)
         repeat {
-            for (name, number) in [
-                (Self.page, address.page.rawValue), (Self.port, address.port.rawValue),
-            ] {
-                try publish(
-                    "\(number)", at: try StorePath(named: "\(path.text)/\(name)"), for: domain,
-                    in: transaction.number)
+            for (entry, value) in try Self.entries(of: address, at: path) {
+                try publish(value, at: entry, for: domain, in: transaction.number)
             }
         } while try !transaction.commit()
         return isNew

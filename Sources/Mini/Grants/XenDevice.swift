@@ -60,9 +60,14 @@ enum XenDevice {
 
     /// The module's limit, as the kernel tells it; nil where there is none to tell.
     var limit: UInt64? {
+        limitFile.flatMap { SmallFile.line($0) }?.number
+    }
+
+    /// Where the limit is read, and changed.
+    var limitFile: Text? {
         switch self {
-        case .gntdev: SmallFile.line("/sys/module/xen_gntdev/parameters/limit")?.number
-        case .gntalloc: SmallFile.line("/sys/module/xen_gntalloc/parameters/limit")?.number
+        case .gntdev: "/sys/module/xen_gntdev/parameters/limit"
+        case .gntalloc: "/sys/module/xen_gntalloc/parameters/limit"
         case .evtchn, .xenbus: nil
         }
     }

@@ -91,8 +91,8 @@ final class XenStore {
         while let action = try receive(until: deadline) {
             switch action {
             case .deliver(let reply): return reply
-            case .refuse(let errno):
-                throw .store(request.verb, path: request.path, errno)
+            case .refuse(let refusal):
+                throw .store(request.verb, path: request.path, refusal)
             case .note(let path): events.append(path)
             case .giveUp, .send: throw Self.broken
             }

@@ -42,6 +42,13 @@ struct StorePath: Equatable {
     func child(_ name: Text) throws(Flaw) -> StorePath {
         try StorePath(text == "/" ? "/\(name)" : "\(text)/\(name)")
     }
+
+    /// The path of the entry above this one; nil for the root, and for what is right below a
+    /// domain's own folder.
+    var parent: StorePath? {
+        guard let slash = text.lastIndex(of: Self.slash), text.bytes.count > 1 else { return nil }
+        return try? StorePath(slash == 0 ? "/" : text.prefix(slash))
+    }
 }
 
 /// Who may do what with an entry: words of a letter (n, r, w or b: nothing, read, write, both) and a
@@ -74,17 +81,54 @@ struct StorePermissions: Equatable {
     }
 }
 
-/// The errors of the store, which it names rather than numbers.
-enum StoreErrorName {
+/// Why the store refuses something: the word that it sends. Most of its words are names of errno, with a
+/// meaning of their own; oxenstored has EQUOTA besides, and a store to come may have others.
+struct StoreRefusal: Equatable {
+    /// As it came.
+    let name: Text
+
+    static var noSuchFile: Self { Self(name: "ENOENT") }
+    static var accessDenied: Self { Self(name: "EACCES") }
+    static var tooBig: Self { Self(name: "E2BIG") }
+    static var again: Self { Self(name: "EAGAIN") }
+
     private static let largest: Int32 = 133
 
-    /// The errno with this name; EIO for a name that nobody knows.
-    static func errno(_ name: Text) -> Errno {
-        guard !(name == Errno(rawValue: 0).words.name) else { return .inputOutput }
-        for number in 1...largest where name == Errno(rawValue: number).words.name {
-            return Errno(rawValue: number)
+    /// What a person reads in front of the name.
+    var words: StaticString {
+        switch name {
+        case "ENOENT": return "no such entry"
+        case "EQUOTA": return "over the quota that the store has for this domain"
+        case "ENOSPC":
+            return "over the quota that the store has for this domain, or the store is full"
+        case "E2BIG": return "too long for the store"
+        case "EINVAL": return "not a path, value or mode that the store takes"
+        case "EEXIST": return "there already"
+        case "EISDIR": return "an entry with others below it"
+        case "EROFS": return "nobody may change this"
+        case "EBUSY": return "a transaction is open already"
+        case "EAGAIN": return "others were there in between"
+        case "ENOSYS": return "not implemented by this store"
+        case "ENOMEM": return "the store is out of memory"
+        case "EIO": return "the store has failed"
+        case "EISCONN": return "connected already"
+        default: break
         }
-        return .inputOutput
+        for number in 1...Self.largest {
+            let known = Errno(rawValue: number).words
+            if name == known.name { return known.text }
+        }
+        return "refused by the store"
+    }
+}
+
+extension Text {
+    /// Words and name: `no such entry (ENOENT)`.
+    @inline(never)
+    mutating func appendInterpolation(_ refusal: StoreRefusal) {
+        // As long as a name can be: it comes from outside.
+        let name = refusal.name.prefix(min(refusal.name.bytes.count, 32))
+        self += "\(refusal.words) (\(visible: name))"
     }
 }
 

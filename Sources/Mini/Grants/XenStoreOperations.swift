@@ -1,13 +1,13 @@
 // What can be done with the store, each by its name. Source: docs/abi/xen-grants.md §7.
 
 extension XenStore {
-    /// Reads one entry, for those who want nothing else of the store.
+    /// Reads one entry, for those who want nothing else of the store; or a list that stands there in parts.
     /// - Parameter path: not yet checked.
     static func read(
         _ path: Text, deadline: Deadline = .after(patience)
     ) throws(GrantError) -> Text {
         let path = try StorePath(named: path)
-        return Text(bytes: try XenStore(deadline: deadline).read(path))
+        return try XenStore(deadline: deadline).readWhole(path)
     }
 
     /// Writes one entry, for those who want nothing else of the store.
@@ -15,14 +15,6 @@ extension XenStore {
         let path = try StorePath(named: path)
         let store = try XenStore(deadline: .after(patience))
         try store.write(path, value.bytes)
-    }
-
-    /// Whether a domain has ended: nothing else tells, as its kernel could not clear or send anything.
-    /// A store that does not say so, for whatever reason, has not ended it.
-    static func hasEnded(_ domain: DomainID) -> Bool {
-        // Who asks has signals to look after, and asks again.
-        let reply = try? XenStore(deadline: .after(.milliseconds(1000))).ask(.isIntroduced(domain))
-        return reply?.strings.first == "F"
     }
 
     /// How long a store may take that somebody does not expect to wait for.
@@ -83,20 +75,22 @@ extension XenStore {
 
     /// The names of the entries right below one.
     @inline(never)
-    func list(_ path: StorePath) throws(GrantError) -> [Text] {
-        do throws(GrantError) { return try ask(.list(path)).strings } catch {
+    func list(_ path: StorePath, in transaction: UInt32 = 0) throws(GrantError) -> [Text] {
+        do throws(GrantError) { return try ask(.list(path), in: transaction).strings } catch {
             guard case .store(_, _, .tooBig) = error else { throw error }
-            return try listInParts(path)
+            return try listInParts(path, in: transaction)
         }
     }
 
     /// A list that is too long for one message. Each part has in front the generation of the list:
     /// when that changes in between, everything begins again. The end is an empty name.
-    private func listInParts(_ path: StorePath) throws(GrantError) -> [Text] {
+    private func listInParts(
+        _ path: StorePath, in transaction: UInt32
+    ) throws(GrantError) -> [Text] {
         var generation: Text?
         var list: [UInt8] = []
         while true {
-            let part = try ask(.listPart(path, offset: list.count)).payload
+            let part = try ask(.listPart(path, offset: list.count), in: transaction).payload
             guard let end = part.firstIndex(of: 0) else { throw Self.broken }
             let current = Text(bytes: Array(part[..<end]))
             if let before = generation, before != current {
@@ -150,8 +144,10 @@ extension XenStore {
 
     /// The value of an entry; nil if it is not there.
     @inline(never)
-    func valueIfAny(_ path: StorePath) throws(GrantError) -> [UInt8]? {
-        do throws(GrantError) { return try read(path) } catch {
+    func valueIfAny(
+        _ path: StorePath, in transaction: UInt32 = 0
+    ) throws(GrantError) -> [UInt8]? {
+        do throws(GrantError) { return try read(path, in: transaction) } catch {
             guard case .store(_, _, .noSuchFile) = error else { throw error }
             return nil
         }

@@ -34,7 +34,7 @@ struct StoreRequestMachine {
         case send(StoreMessage)
         case deliver(StoreMessage)
         /// The store says no.
-        case refuse(Errno)
+        case refuse(StoreRefusal)
         /// Something at this path or below changed; or nothing did, and the watch is new.
         case note(path: Text)
         /// Give up the connection.
@@ -63,7 +63,7 @@ struct StoreRequestMachine {
             guard message.type == StoreMessageType.error.rawValue else {
                 return .deliver(message)
             }
-            return .refuse(StoreErrorName.errno(message.strings.first ?? Text()))
+            return .refuse(StoreRefusal(name: message.strings.first ?? Text()))
         case (.awaiting, .late), (_, .ended), (.idle, .received): return giveUp()
         case (.awaiting, .asked), (.idle, .late): return nil
         }

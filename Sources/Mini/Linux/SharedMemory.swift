@@ -42,6 +42,9 @@ import CShim
         store8(offset + 1, UInt8(truncatingIfNeeded: value >> 8))
     }
 
+    /// Where a byte is, the last time.
+    func lastIndex(of byte: UInt8) -> Int? { (0..<count).last { load8($0) == byte } }
+
     func clear() { for offset in 0..<count { store8(offset, 0) } }
 
     /// Copies bytes to its start, as many as it has room for.
@@ -94,6 +97,11 @@ struct SharedRun {
         unsafe first.copy(source)
         unsafe second.copy(UnsafeRawBufferPointer(rebasing: source.dropFirst(first.count)))
         return min(source.count, count)
+    }
+
+    /// Where a byte is, the last time.
+    func lastIndex(of byte: UInt8) -> Int? {
+        second.lastIndex(of: byte).map { first.count + $0 } ?? first.lastIndex(of: byte)
     }
 
     private var vector: TransferVector {

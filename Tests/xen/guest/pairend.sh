@@ -11,7 +11,15 @@ tries=0
 until { [ -s /tmp/held ] && [ "$(awk '/^rchar/ { print $2 }' /proc/$piper/io)" -gt 10000000 ]; } || [ $tries -ge 600 ]; do
     sleep 0.1 && tries=$((tries + 1))
 done
+mini-grant share --domain "$domain" --publish "$path/shared" --hold >/tmp/shared 2>/tmp/log3 &
+sharer=$!
+until [ -s /tmp/shared ]; do sleep 0.05; done
+there "mini-grant map --domain 0 --ref @$path/shared >/dev/null"
+there 'mini-grant store list'
+check "$type: store list in a domain, which may not see the root, is its own folder" "$code $(echo "$output" | grep -c domid)" = "0 1"
 stop_domain
+wait $sharer
+check "$type: a share ends with 0 when its domain has ended" "$? $(cat /tmp/log3)" = "0 "
 wait $piper
 code=$?
 case "$code $(cat /tmp/log2)" in

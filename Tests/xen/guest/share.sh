@@ -52,5 +52,58 @@ run mini-grant map --domain 0 --ref @/shared/refs
 expect "map --ref @PATH of nothing" 4 "" "mini-grant: *shared/refs*(ENOENT)"
 
 run mini-grant share --domain 0 --pages 1025 --hold
-expect "share above gntalloc's limit" 1 "" "mini-grant: cannot share 1025 pages for domain 0: gntalloc lends at most 1024 pages at a time in all"
+expect "share above gntalloc's limit" 1 "" "mini-grant: cannot share 1025 pages for domain 0: gntalloc lends at most 1024 pages at a time in all; a larger number in /sys/module/xen_gntalloc/parameters/limit changes that"
+run mini-grant share --domain 0 --publish / --hold
+expect "share --publish of the root" 2 "" 'mini-grant: "/" is the whole store: name an entry in it'
+
+# Nothing is cut: what does not fit, changes nothing.
+head -c 5000 /dev/urandom >/tmp/long
+shares mini-grant share --domain 0 --pages 1 --writable --hold
+for command in map copy; do
+    run mini-grant $command --domain 0 --ref "$references" --in /tmp/long
+    expect "$command --in of a file that is too long" 2 "" 'mini-grant: "/tmp/long" has more than the 4096 bytes that are to be filled'
+done
+check "  changes nothing" "$(mini-grant map --domain 0 --ref "$references" | tr -d '\0' | wc -c)" = 0
+taken_back "share that nobody filled"
+cat /tmp/long | mini-grant share --domain 0 --in - --pages 1 --publish /shared/cut --hold >/tmp/output 2>/tmp/errors
+check "share of a pipe with more than the pages hold publishes nothing" \
+    "$? $(xenstore-exists /shared/cut; echo $?) $(cat /tmp/errors)" = '2 1 mini-grant: "-" has more than the 4096 bytes that are to be filled'
+
+# An entry that somebody else has put there stays, and so does what is below it.
+shares mini-grant share --domain 0 --publish /shared/other --hold
+xenstore-write /shared/other 7 /shared/folder/below 1
+kill $shared && wait $shared
+check "share removes only its own entry" "$(xenstore-read /shared/other)" = 7
+
+# 64 MiB, published in ranges or parts as the kernel's free references lie: mapped and compared.
+echo 20000 >/sys/module/xen_gntalloc/parameters/limit
+head -c 67108864 /dev/urandom >/tmp/large
+began=$(cut -d' ' -f1 /proc/uptime)
+shares mini-grant share --domain 0 --in /tmp/large --publish /shared/large --hold
+run mini-grant store wait /shared/large
+mini-grant map --domain 0 --ref @/shared/large | cmp - /tmp/large >/tmp/output 2>&1
+check "share of 64 MiB, mapped by @PATH and compared" "$? $(cat /tmp/output)" = "0 "
+echo "64 MiB: published, mapped, compared in $(cut -d' ' -f1 /proc/uptime | awk -v b="$began" '{ print $1 - b }') s, entry \"$(xenstore-read /shared/large | head -c 40)\""
+taken_back "share of 64 MiB"
+check "share of 64 MiB leaves nothing in the store" "$(xenstore-exists /shared/large; echo $?)" = 1
+rm /tmp/large
+echo 1024 >/sys/module/xen_gntalloc/parameters/limit
 xenstore-rm /shared
+
+# Events, both ways.
+mini-grant event bind --domain 0 --publish /test/port --deadline 30 >/tmp/output 2>/tmp/errors &
+bound=$!
+run mini-grant store wait --deadline 20 /test/port
+run mini-grant event notify --domain 0 --port @/test/port
+expect "event notify" 0 "" ""
+wait $bound
+check "event bind prints its port, and ends with the event" "$? $(grep -c '^[0-9]*$' /tmp/output) $(cat /tmp/errors)" = "0 1 "
+check "event bind takes its entry back" "$(xenstore-exists /test/port; echo $?)" = 1
+mini-grant event bind --domain 0 --publish /test/port --count 2 --deadline 30 >/tmp/output 2>/tmp/errors &
+bound=$!
+run mini-grant store wait --deadline 20 /test/port
+run mini-grant event wait --domain 0 --port @/test/port --deadline 2.5
+expect "event wait: the ring of binding is nobody's event" 5 "" "mini-grant: no event of domain 0 came in time"
+kill $bound
+wait $bound
+xenstore-rm /test 2>/dev/null

@@ -29,6 +29,26 @@ run mini-grant store chmod /test/folder n0 r3
 run mini-grant store chmod /test/folder
 expect "store chmod" 0 "n0 r3" ""
 check "store chmod is seen by xenstore-ls" "$(xenstore-ls -fp /test | grep -c 'folder = ""  *(n0,r3)')" = 1
+for path in /test /test/folder /test/none; do
+    xenstore-exists $path
+    theirs=$?
+    mini-grant store exists $path
+    check "store exists $path as xenstore-exists" $? = $theirs
+done
+mini-grant store ls -fp /test >/tmp/ours
+xenstore-ls -fp /test >/tmp/theirs
+check "store ls -fp is what xenstore-ls writes, spaces aside" "$(tr -s ' .' ' ' </tmp/ours | sort | md5sum)" = "$(tr -s ' .' ' ' </tmp/theirs | sort | md5sum)"
+xenstore-write /test/deep/one 1
+run mini-grant store chmod -r /test/deep n0 r5
+check "store chmod -r" "$code $(xenstore-ls -fp /test/deep | grep -c '(n0,r5)')" = "0 1"
+run mini-grant store list .
+expect "store list of the own folder" 0 "*domid*" ""
+run mini-grant store get /test/one --and set /test/one 1 --and rm /test/none
+expect "store --and: nothing, if something fails" 4 "" 'mini-grant: cannot remove "/test/none": no such entry (ENOENT)'
+run mini-grant store read /test/one --and write /test/one -1 --and rm -t /test/deep/one
+expect "store --and: all, otherwise" 0 first ""
+check "  as xenstore-read sees it" "$(xenstore-read /test/one) $(xenstore-exists /test/deep; echo $?)" = "-1 1"
+run mini-grant store set /test/one first
 run mini-grant store rm /test/folder /test/long
 expect "store rm" 0 "" ""
 run mini-grant store get /test/folder

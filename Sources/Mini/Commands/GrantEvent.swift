@@ -1,0 +1,167 @@
+// `mini-grant event VERB …`: a bell between two domains, for scripts. One side makes a port, the other side
+// binds itself to it; either can ring. Source: docs/abi/xen-grants.md §6.
+
+/// What a command line of `event` asks for, beside the domain.
+struct EventChoices {
+    /// A port of the other domain, or `@PATH` where the store has its number.
+    var port: Text?
+    var count = 1
+    var patience: Nanoseconds?
+}
+
+enum GrantEvent {
+    private enum Verb { case bind, notify, wait }
+
+    private static var verbs: [Verb] { [.bind, .notify, .wait] }
+
+    private static func description(_ verb: Verb) -> (name: StaticString, meaning: StaticString) {
+        switch verb {
+        case .bind: ("bind", "make a port for domain D, print it, and wait for its events")
+        case .notify: ("notify", "send an event to a port of domain D")
+        case .wait: ("wait", "bind a port of domain D, and wait for its events")
+        }
+    }
+
+    private static var forPort: GrantSettings.Choice {
+        GrantSettings.word("--port", "P", "the port that D has made: a number, or @PATH") {
+            $0.event.port = $1
+        }
+    }
+    private static var forCount: GrantSettings.Choice {
+        GrantSettings.number("--count", "N", "end after N events (1); 0 for no end") {
+            $0.event.count = $1
+        }
+    }
+    private static var forPatience: GrantSettings.Choice {
+        GrantSettings.time("--deadline", "how long to wait for an event") {
+            $0.event.patience = $1
+        }
+    }
+
+    private static func table(_ verb: Verb) -> [GrantSettings.Choice] {
+        var table = [GrantSettings.forDomain]
+        switch verb {
+        case .bind: table += [GrantSettings.forPublication, forCount, forPatience]
+        case .notify: table += [forPort]
+        case .wait: table += [forPort, forCount, forPatience]
+        }
+        return table + [GrantSettings.forHelp]
+    }
+
+    static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
+        guard let first = words.first else { throw .noSubcommand }
+        if first == "--help" { return Message.print(help) }
+        guard let verb = verbs.first(where: { first == description($0).name }) else {
+            throw .unknownSubcommand("event \(first)")
+        }
+        var settings = GrantSettings()
+        let table = table(verb)
+        try GrantCommand.read(words.dropFirst(), table, into: &settings)
+        if settings.wantsHelp {
+            let (name, meaning) = description(verb)
+            var text: Text = "Usage: \(GrantCommand.name) event \(name) --domain D [OPTIONS]\n"
+            text += "To \(meaning).\nOptions:\n"
+            text += Options.help(table)
+            return Message.print(text)
+        }
+        let domain = try settings.namedDomain()
+        switch verb {
+        case .bind:
+            return try GrantCommand.onXen { () throws(GrantError) in
+                try bind(domain, settings.event, settings.publication)
+            }
+        case .notify:
+            let port = try port(settings.event)
+            try GrantCommand.onXen { () throws(GrantError) in
+                let channel = try EventChannel(.interdomain(domain, port))
+                try channel.notify()
+                try channel.unbind()
+            }
+            return ExitCode.success
+        case .wait:
+            let port = try port(settings.event)
+            return try GrantCommand.onXen { () throws(GrantError) in
+                try wait(domain, port, settings.event)
+            }
+        }
+    }
+
+    private static func port(_ choices: EventChoices) throws(CommandError) -> EventPort {
+        guard let word = choices.port else { throw .missingOption("--port") }
+        let number = try StoreWord.read(word)
+        guard let port = number.number.flatMap({ EventPort($0) }) else {
+            throw StoreWord.complaint("--port", word, number, "is no event port")
+        }
+        return port
+    }
+
+    // MARK: Waiting
+
+    private static func bind(
+        _ domain: DomainID, _ choices: EventChoices, _ publication: Text?
+    ) throws(GrantError) -> Int32 {
+        let path = try publication.map { (path) throws(GrantError) in
+            try PublishedEntry.path(path)
+        }
+        let hold = try Hold()
+        let channel = try EventChannel(.unbound(for: domain))
+        let published = try path.map { (path) throws(GrantError) in
+            try PublishedEntry(["\(channel.port.rawValue)"], at: path, for: domain)
+        }
+        try GrantFiles.say("\(channel.port.rawValue)\n")
+        let code = try awaitEvents(channel, of: domain, hold, choices)
+        try published?.withdraw()
+        try channel.unbind()
+        return code
+    }
+
+    private static func wait(
+        _ domain: DomainID, _ port: EventPort, _ choices: EventChoices
+    ) throws(GrantError) -> Int32 {
+        let hold = try Hold()
+        let channel = try EventChannel(.interdomain(domain, port))
+        // Xen rings a port as soon as it is bound to another domain's: that is nobody's event.
+        _ = try channel.wait(.after(.milliseconds(1000)))
+        let code = try awaitEvents(channel, of: domain, hold, choices)
+        try channel.unbind()
+        return code
+    }
+
+    private static func awaitEvents(
+        _ channel: EventChannel, of domain: DomainID, _ hold: Hold, _ choices: EventChoices
+    ) throws(GrantError) -> Int32 {
+        let deadline = choices.patience.map { Deadline.after($0) } ?? .never
+        let peer = PeerDomain(domain)
+        var count = 0
+        while choices.count == 0 || count < choices.count {
+            let pause = min(PeerDomain.pause, deadline.remaining ?? PeerDomain.pause)
+            switch try hold.wait(for: channel.descriptor, atMost: pause) {
+            case .ready:
+                try channel.take()
+                count += 1
+            case .signal(let signal): return ExitCode.signal(signal)
+            case .nothing:
+                if deadline.isOver {
+                    throw .deadline("no event of domain \(domain.rawValue) came in time")
+                }
+                if let breach = peer.look() { throw .refused(breach.words) }
+            }
+        }
+        return ExitCode.success
+    }
+
+    private static var help: Text {
+        var text: Text = """
+            Usage: \(GrantCommand.name) event VERB --domain D [OPTIONS]
+            Sends events to another domain, and waits for them.
+
+            Verbs; VERB --help tells more:
+
+            """
+        for verb in verbs {
+            let (name, meaning) = description(verb)
+            text += Help.line("\(name)", meaning)
+        }
+        return text
+    }
+}
