@@ -47,6 +47,7 @@ struct FuzzGuestCode {
         let words = random.once(in: 3) ? random.below(24) : 0
         input.append(UInt8(words))
         input.append(0 as UInt8)
+        for _ in 0..<3 { input.append(random.byte()) }
         while input.count < Layout.header { input.append(0 as UInt8) }
         for _ in 0..<words {
             input.append(wordPlace())

@@ -42,6 +42,9 @@ private struct Header {
     let stretch: Int
     let hasDisk: Bool
     let words: Int
+    /// Where in the code handlers are, if there are any: behind this.
+    let handlers: UInt32
+    let hasHandlers: Bool
     var base: UInt32 { abi.startsLow ? 0 : FuzzGuestLayout.high }
 
     init(_ reader: inout FuzzReader) {
@@ -52,11 +55,13 @@ private struct Header {
         let distance = UInt32(reader.byte())
         generation = distance == 255 ? 1 : Generation.last - distance
         let kind = reader.byte()
-        budget = kind == 0 ? 40_000 : kind < 8 ? 4_000 : 60 + Int(kind)
+        budget = kind == 0 ? 40_000 : kind < 8 ? 4_000 : 40 + Int(kind)
         stretch = 1 + Int(reader.byte())
         hasDisk = reader.byte() & 7 == 0
         words = Int(reader.byte()) | Int(reader.byte()) << 8
-        for _ in 8..<FuzzGuestLayout.header { _ = reader.byte() }
+        handlers = UInt32(reader.byte()) | UInt32(reader.byte()) << 8
+        hasHandlers = reader.byte() & 7 != 0
+        for _ in 11..<FuzzGuestLayout.header { _ = reader.byte() }
     }
 }
 
@@ -149,12 +154,46 @@ enum FuzzGuests {
             let address = reader.word()
             memory.store32(address % (Layout.size - 3), reader.word())
         }
+        if header.hasHandlers { layCalls(header, memory) }
         let rest = unsafe UnsafeRawBufferPointer(
             rebasing: input.bytes[min(reader.position, input.count)...])
         let count = min(UInt32(rest.count), Layout.codeSize)
         guard let range = memory.range(Layout.code, count) else { return }
         unsafe memory.writable(range).copyMemory(
             from: UnsafeRawBufferPointer(rebasing: rest.prefix(Int(count))))
+    }
+}
+
+extension FuzzGuests {
+    /// Calls in the ring that are served as soon as the guest has said where it is: a stack for traps
+    /// from ring 3, handlers that the host enters or the processor.
+    private static func layCalls(_ header: Header, _ memory: GuestMemory) {
+        let vectors: InlineArray<14, UInt32> = [
+            0, 1, 3, 4, 5, 6, 10, 11, 12, 13, 14, 16, 32, 0x80,
+        ]
+        let abi = header.abi
+        func file(_ slot: UInt32, _ number: UInt32, _ a: UInt32, _ b: UInt32, _ c: UInt32) {
+            let record =
+                FuzzGuestLayout.data + abi.data.ringRecords + slot * GuestABI.ringRecordSize
+            memory.store32(record + 4 * abi.ringOrder.number, number)
+            memory.store32(record + 4 * abi.ringOrder.first, a)
+            memory.store32(record + 4 * abi.ringOrder.second, b)
+            memory.store32(record + 4 * abi.ringOrder.third, c)
+        }
+        for index in 0..<vectors.count {
+            let handler =
+                header.base &+ FuzzGuestLayout.code
+                &+ (header.handlers &* UInt32(index + 1) & 0x1FF)
+            // Interrupt and trap gates in turn; of some, programs may raise them.
+            let kind: UInt32 = 0x8E00 | UInt32(index & 1) << 8 | (index & 2 == 0 ? 0 : 0x6000)
+            file(
+                UInt32(index), 6, vectors[index], handler & 0xFFFF | 0x61_0000,
+                handler & 0xFFFF_0000 | kind)
+        }
+        file(14, 7, 0x69, header.base &+ FuzzGuestLayout.stack &- 0x800, 1)
+        let ready = FuzzGuestLayout.data + abi.data.ringStatus
+        for word in 0..<UInt32(3) { memory.store32(ready + word * 4, 0) }
+        memory.store32(ready + 12, 0xFF00_0000)
     }
 }
 
