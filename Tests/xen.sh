@@ -31,7 +31,11 @@ else
             ended+="$part "
             ;;
         esac
-    done 3>"$xen/console.log" < <(xen_boot 3600 "tests=$(IFS=+ && echo "${parts[*]}")" </dev/null 2>&1)
+    # Xen counts ticks at its start, and panics when others have kept the emulator waiting.
+    done 3>"$xen/console.log" < <(for _ in 1 2 3; do
+        xen_boot 3600 "tests=$(IFS=+ && echo "${parts[*]}")" </dev/null 2>&1 | tee "$xen/boot.log"
+        grep -aq "timer doesn't work" "$xen/boot.log" || break
+    done)
     for part in "${parts[@]}"; do
         [[ $ended == *" $part "* ]] || not_ok "xen $part: did not come to its end; the console is in out/xen/console.log"
     done
