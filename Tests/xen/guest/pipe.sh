@@ -133,7 +133,7 @@ xenstore-rm /test/vchan 2>/dev/null
 # The store says that the pipe runs; a client's first byte is its marker.
 mini-grant pipe --server --domain 0 --path /test/vchan --state-path /test/state --reconnect-marker 1 </dev/null >/tmp/received 2>/tmp/log &
 server=$!
-run mini-grant store wait --deadline 20 /test/state
+run mini-grant store wait --deadline 300 /test/state
 expect "pipe --state-path" 0 running ""
 echo marked | $ours --client --reconnect-marker 1 >/dev/null
 wait $server

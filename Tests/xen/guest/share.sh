@@ -91,17 +91,17 @@ echo 1024 >/sys/module/xen_gntalloc/parameters/limit
 xenstore-rm /shared
 
 # Events, both ways.
-mini-grant event bind --domain 0 --publish /test/port --deadline 30 >/tmp/output 2>/tmp/errors &
+mini-grant event bind --domain 0 --publish /test/port --deadline 300 >/tmp/bound 2>/tmp/bound.errors &
 bound=$!
-run mini-grant store wait --deadline 20 /test/port
+run mini-grant store wait --deadline 300 /test/port
 run mini-grant event notify --domain 0 --port @/test/port
 expect "event notify" 0 "" ""
 wait $bound
-check "event bind prints its port, and ends with the event" "$? $(grep -c '^[0-9]*$' /tmp/output) $(cat /tmp/errors)" = "0 1 "
+check "event bind prints its port, and ends with the event" "$? $(grep -c '^[0-9]*$' /tmp/bound) $(cat /tmp/bound.errors)" = "0 1 "
 check "event bind takes its entry back" "$(xenstore-exists /test/port; echo $?)" = 1
-mini-grant event bind --domain 0 --publish /test/port --count 2 --deadline 30 >/tmp/output 2>/tmp/errors &
+mini-grant event bind --domain 0 --publish /test/port --count 2 --deadline 300 >/tmp/bound 2>/tmp/bound.errors &
 bound=$!
-run mini-grant store wait --deadline 20 /test/port
+run mini-grant store wait --deadline 300 /test/port
 run mini-grant event wait --domain 0 --port @/test/port --deadline 2.5
 expect "event wait: the ring of binding is nobody's event" 5 "" "mini-grant: no event of domain 0 came in time"
 kill $bound
