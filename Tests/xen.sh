@@ -19,7 +19,8 @@ else
     # What dom0's parts print: results, and at a part's end how many there were.
     part='' results=0 ended=' '
     while IFS= read -r line; do
-        line=${line//$'\r'/}
+        # What was written over on a line, as a program does that tells how far it is, does not count.
+        line=${line%%$'\r'} line=${line##*$'\r'}
         printf '%s\n' "$line" >&3
         case $line in
         'PART '*) part=${line#PART } results=0 ;;

@@ -164,6 +164,10 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
                 == done(
                     "a = \"\"  (n0,r3)\n one = \"1\"  (n0,r3)\n two = \"2\"  (n0,r3)\nb = \"\"  (n0)\n"
                 ))
+        #expect(run("store ls /t/b -fp", on: store) == done(""))
+        #expect(
+            run("store ls -fp /t/a", on: store)
+                == done("/t/a/one = \"1\"  (n0,r3)\n/t/a/two = \"2\"  (n0,r3)\n"))
         #expect(run("store chmod /t/a/one r5 --upto", on: store) == done(""))
         #expect(store.now.store!.entries["/t"]!.permissions == ["r5"])
         #expect(store.now.store!.entries["/t/a/two"]!.permissions == ["n0", "r3"])

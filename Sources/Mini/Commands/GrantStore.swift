@@ -183,6 +183,27 @@ enum GrantStore {
         return try run(operations)
     }
 
+    /// Letters that are options stand for themselves when they stand together: `-fp` is `-f -p`.
+    private static func apart(
+        _ words: ArraySlice<Text>, _ table: [GrantSettings.Choice]
+    ) -> ArraySlice<Text> {
+        var apart: [Text] = []
+        var isBehindDashes = false
+        for word in words {
+            isBehindDashes = isBehindDashes || word == "--"
+            let letters = word.bytes.dropFirst().map { letter -> Text in "-\(letter, character: ())"
+            }
+            let areOptions = letters.allSatisfy { letter in
+                table.contains { option in
+                    option.argument == nil && (option.shortName.map { letter == $0 } ?? false)
+                }
+            }
+            let isBundle = word.bytes.first == UInt8(ascii: "-") && letters.count > 1
+            apart += isBundle && areOptions && !isBehindDashes ? letters : [word]
+        }
+        return apart[...]
+    }
+
     /// - Returns: nil after help.
     private static func read(_ words: ArraySlice<Text>) throws(CommandError) -> Operation? {
         guard let first = words.first else { throw .noSubcommand }
@@ -193,6 +214,7 @@ enum GrantStore {
         else { throw .unknownSubcommand("store \(first)") }
         var settings = GrantSettings()
         let table = table(verb)
+        let words = apart(words, table)
         var rest = Array(try Options.readAll(words.dropFirst(), table, into: &settings))
         let dashes = words.firstIndex { $0 == "--" }
         // In front of the words it is not among them any more.

@@ -116,8 +116,8 @@ for victim in server client; do
 done
 
 # The receiver goes when its ring is empty, and the sender's input is not at its end.
-mkfifo /tmp/slow
-vchan server 0 /test/vchan relay </dev/null >/tmp/received &
+mkfifo /tmp/slow /tmp/never
+vchan server 0 /test/vchan relay <>/tmp/never >/tmp/received &
 victim=$!
 $ours --client <>/tmp/slow >/dev/null 2>/tmp/log &
 sender=$!
@@ -127,7 +127,7 @@ kill -9 $victim
 wait $sender
 check "pipe, the receiver is killed when it had taken all, and the input goes on" "$? $(cat /tmp/log)" = \
     "4 mini-grant: the other domain has closed the vchan before the input had ended"
-rm /tmp/slow
+rm /tmp/slow /tmp/never
 xenstore-rm /test/vchan 2>/dev/null
 
 # The store says that the pipe runs; a client's first byte is its marker.

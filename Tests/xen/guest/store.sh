@@ -43,8 +43,8 @@ run mini-grant store chmod -r /test/deep n0 r5
 check "store chmod -r" "$code $(xenstore-ls -fp /test/deep | grep -c '(n0,r5)')" = "0 1"
 run mini-grant store list .
 expect "store list of the own folder" 0 "*domid*" ""
-run mini-grant store get /test/one --and set /test/one 1 --and rm /test/none
-expect "store --and: nothing, if something fails" 4 "" 'mini-grant: cannot remove "/test/none": no such entry (ENOENT)'
+run mini-grant store get /test/one --and set /test/one 1 --and get /test/none
+expect "store --and: nothing, if something fails" 4 "" 'mini-grant: cannot read "/test/none": no such entry (ENOENT)'
 run mini-grant store read /test/one --and write /test/one -1 --and rm -t /test/deep/one
 expect "store --and: all, otherwise" 0 first ""
 check "  as xenstore-read sees it" "$(xenstore-read /test/one) $(xenstore-exists /test/deep; echo $?)" = "-1 1"

@@ -7,7 +7,7 @@ mkfifo /tmp/never
 # relay OURS-OR-THEIRS RING
 relay() {
     case $1 in
-    ours) mini-grant pipe --server --domain 0 --path /bench/vchan --ring "$2" --linger 0 ;;
+    ours) mini-grant pipe --server --domain 0 --path /bench/vchan --ring "$2" --linger 0 2>/tmp/relay.log ;;
     theirs) throughput server 0 /bench/vchan "$2" relay ;;
     esac
 }
