@@ -17,6 +17,7 @@ private let events: [(name: String, event: BootMachine.Event)] = [
     ("table refused", .tableRefused(settings(.shell))),
     ("table refused", .tableRefused(settings(.end(.halt)))),
     ("done", .done), ("started", .started), ("succeeded", .succeeded), ("failed", .failed),
+    ("lost", .lost),
     ("no shell", .noShell), ("deserted", .deserted), ("time over", .timeOver),
     ("asked", .asked(.powerOff)), ("left", .left),
 ]
@@ -37,9 +38,9 @@ private func reachable() -> Walk<BootMachine> {
 private let taken: [String: Set<String>] = [
     "mounting": ["mounted", "asked"],
     "reading": ["table read", "table refused", "asked"],
-    "preparing": ["done", "started", "failed", "asked"],
-    "waiting": ["succeeded", "failed", "asked"],
-    "reaping": ["deserted", "asked"],
+    "preparing": ["done", "started", "failed", "lost", "asked"],
+    "waiting": ["succeeded", "failed", "lost", "asked"],
+    "reaping": ["deserted", "lost", "asked"],
     "rescue": ["succeeded", "failed", "no shell", "asked"],
     "stopping": ["deserted", "time over"],
     "killing": ["deserted", "time over"],

@@ -65,7 +65,7 @@ private let grantUsage =
             ])
         #expect(
             errors("", line) == [
-                "/proc/cmdline:1:76: what to wait for is missing; usage: wait file FILE | store PATH [value=V] | event DOMAIN PORT [deadline=TIME]"
+                "/proc/cmdline:1:76: what to wait for is missing; usage: wait file FILE | socket FILE | store PATH [value=V] | event DOMAIN PORT | line PIPE TEXT [deadline=TIME]"
             ])
         #expect(requests("", "mini.run=\"a b") == [.program(["a", "b"], .run)])
         #expect(requests("run x", "xmini.run=a minix.run=b mini=c -- mini.run=d").count == 2)
@@ -77,7 +77,10 @@ private let grantUsage =
         let places = reader.table.statements.map { string($0.position.text) }
         #expect(places == ["t:2:8", "t:3:1", "/proc/cmdline:1:3"])
         #expect(reader.table.statements[1].words.map { $0.column } == [1, 5, 8])
-        #expect(errors("run a\n\twait  fill x") == ["t:2:8: \"fill\" is not file, store or event"])
+        #expect(
+            errors("run a\n\twait  fill x") == [
+                "t:2:8: \"fill\" is not file, socket, store, event or line"
+            ])
     }
 
     @Test("the file's statements come first; the command line's settings count")
@@ -175,7 +178,10 @@ private let grantUsage =
             ("load", "t:1:1: the module's file is missing; usage: load FILE [PARAMETER...]"),
             ("set /x", "t:1:1: the value is missing; usage: set FILE VALUE"),
             ("mount a /b c d e", "t:1:16: unexpected word \"e\""),
-            ("run", "t:1:1: the program is missing; usage: run PROGRAM [ARGUMENT...]"),
+            (
+                "run",
+                "t:1:1: the program is missing; usage: run [DESCRIPTOR...] PROGRAM [ARGUMENT...]"
+            ),
             ("run 'a b", "t:1:5: this quotation mark is not closed"),
             ("run a\u{1}b", "t:1:6: byte 0x01 does not belong into a table"),
             ("run 'a\u{0}b'", "t:1:7: byte 0x00 does not belong into a table"),
@@ -280,7 +286,8 @@ private let grantUsage =
 
     @Test("every example of the page is a table without an error")
     func examples() throws {
-        let blocks = try page("boot-table.md").matches(of: #/```table\n([\s\S]*?)```/#)
+        let pages = try page("boot-table.md") + page("stub-domain.md")
+        let blocks = pages.matches(of: #/```table\n([\s\S]*?)```/#)
         #expect(blocks.count >= 4)
         for block in blocks {
             #expect(errors(String(block.1)) == [], "\(block.1)")

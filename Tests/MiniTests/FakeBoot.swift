@@ -125,6 +125,9 @@ final class FakeBoot: Sendable {
             return 0
         case .read: return state.read(first, second, third)
         case .write: return state.write(first, second, third)
+        case .seek:
+            state.open[first]?.at = second
+            return 0
         case .fileStatus: return state.status(first, second)
         case .fileSystemStatus:
             UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(
@@ -167,6 +170,10 @@ final class FakeBoot: Sendable {
                     nanoseconds: Int(state.clock % 1_000_000_000)), as: mini_timespec.self)
             return 0
         case .control: return -25
+        case .pipeWithFlags:
+            UnsafeMutableRawPointer(bitPattern: first)!.storeBytes(
+                of: (state.openEnd(), state.openEnd()), as: (Int32, Int32).self)
+            return 0
         case .memoryFile: return state.openFile("/")
         default: return -38
         }
@@ -181,6 +188,12 @@ extension FakeBoot.State {
         open[nextDescriptor] = (path, 0)
         nextDescriptor += 1
         return nextDescriptor - 1
+    }
+
+    fileprivate mutating func openEnd() -> Int32 {
+        open[nextDescriptor] = ("a pipe", 0)
+        nextDescriptor += 1
+        return Int32(nextDescriptor - 1)
     }
 
     fileprivate mutating func read(_ descriptor: Int, _ address: Int, _ count: Int) -> Int {

@@ -1,6 +1,7 @@
 // What process 1 and its children do with grants and events, on the model of a kernel that runs on Xen.
 // On a real one: Tests/xen/guest/stub*.sh.
 
+import Foundation
 import Testing
 
 @testable import Mini
@@ -20,22 +21,6 @@ private func complaint(
 }
 
 @Suite struct InitGrantsTests {
-    @Test("a grant's bytes are moved by the words of mini-grant map")
-    func words() {
-        var request = request("8-9")
-        #expect(InitGrants.words(request) == nil)
-        request.output = "/o"
-        request.isWritable = true
-        request.offset = 16
-        request.length = 4
-        request.patience = .milliseconds(2001)
-        #expect(
-            InitGrants.words(request) == [
-                "mini-grant", "map", "--domain", "3", "--ref", "8-9", "--deadline", "3", "--write",
-                "--out", "/o", "--offset", "16", "--length", "4",
-            ])
-    }
-
     /// A store with what a table can name, one page granted, and one port to bind.
     private func xen(absences: Int = 0) throws -> FakeXen {
         let xen = try FakeXen {
@@ -60,11 +45,11 @@ private func complaint(
             xen.page(9, of: 3)[1] = 99
             let words = complaint(on: xen) { () throws(GrantError) in
                 let promise: GrantPromise
-                do throws(Errno) { promise = try GrantPromise(asked) } catch {
-                    throw .system("promise", error)
+                do throws(InitError) { promise = try GrantPromise(asked) } catch {
+                    throw .refused(error.text)
                 }
-                let request = try InitGrants.resolve(asked)
-                try InitGrants.check(request)
+                let request = try InitGrants.resolve(asked, .after(asked.patience))
+                try InitGrants.map(request, .after(request.patience))
                 #expect(xen.now.areas.isEmpty && xen.now.notified.isEmpty)
                 try promise.tell(request)
                 let held = try InitGrants.hold(try promise.resolved())
@@ -84,18 +69,77 @@ private func complaint(
             (
                 "@/wrong", "3",
                 #""8\x0a9", which the store has at "/wrong", is no number"#
-            ), ("@/none", "3", #"cannot read "/none": no such entry (ENOENT)"#),
+            ), ("@/none", "3", #""/none" was not so in time"#),
             ("@/r", "@/far", #""40000" is no domain"#), ("8", "@/r", #""8-9" is no domain"#),
         ])
     func wrongEntries(references: String, domain: String, wanted: String) throws {
         let xen = try xen()
         let words = complaint(on: xen) { () throws(GrantError) in
-            try InitGrants.check(
+            let deadline = Deadline.after(.milliseconds(250))
+            try InitGrants.map(
                 try InitGrants.resolve(
                     request(
-                        Text(stringLiteral: references), domain: Text(stringLiteral: domain))))
+                        Text(stringLiteral: references), domain: Text(stringLiteral: domain)),
+                    deadline), deadline)
         }
         #expect(words == wanted)
+        #expect(xen.now.left == [])
+    }
+
+    @Test("a grant waits for its entries as `wait` does, until a deadline in milliseconds")
+    func awaitedEntries() throws {
+        let xen = try xen()
+        xen.change {
+            $0.happenings = [
+                .act { $0.store!.set("/soon", Array("3".utf8)) },
+                .act { $0.store!.set("/late", Array("8-9".utf8)) },
+            ]
+        }
+        var resolved: GrantRequest?
+        let words = complaint(on: xen) { () throws(GrantError) in
+            resolved = try InitGrants.resolve(
+                request("@/late", domain: "@/soon"), .after(.milliseconds(250)))
+        }
+        #expect(words == "none")
+        #expect(resolved?.references == "8-9" && resolved?.domain == "3")
+        let silent = try self.xen()
+        let start = silent.now.clock
+        #expect(
+            complaint(on: silent) { () throws(GrantError) in
+                _ = try InitGrants.resolve(request("@/never"), .after(.milliseconds(250)))
+            } == "\"/never\" was not so in time")
+        #expect((250...260).contains((silent.now.clock - start) / 1_000_000))
+        #expect(xen.now.left == [] && silent.now.left == [])
+    }
+
+    @Test("a grant's bytes go from a file to the pages, and from the pages to a file")
+    func bytes() throws {
+        let xen = try xen()
+        let folder = FileManager.default.temporaryDirectory.appending(
+            path: "mini-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try Data("abcdef".utf8).write(to: folder.appending(path: "in"))
+        var asked = request("8-9")
+        asked.input = Text(stringLiteral: folder.appending(path: "in").path)
+        asked.output = Text(stringLiteral: folder.appending(path: "out").path)
+        asked.offset = 4094
+        asked.length = 4
+        #expect(
+            complaint(on: xen) { () throws(GrantError) in
+                try InitGrants.map(asked, .after(.milliseconds(100)))
+            } == "none")
+        #expect(xen.page(8, of: 3)[4094] == 97 && xen.page(9, of: 3)[1] == 100)
+        #expect(xen.page(9, of: 3)[2] != 101)
+        #expect(try Data(contentsOf: folder.appending(path: "out")) == Data("abcd".utf8))
+        for (offset, length) in [(8192, nil), (0, 0), (8000, 193)] as [(Int, Int?)] {
+            asked.offset = offset
+            asked.length = length
+            #expect(
+                complaint(on: xen) { () throws(GrantError) in
+                    try InitGrants.map(asked, .after(.milliseconds(100)))
+                }.hasPrefix("the pages have 8192 bytes: there are not "))
+        }
         #expect(xen.now.left == [])
     }
 
@@ -107,7 +151,9 @@ private func complaint(
         asked.patience = .milliseconds(1500)
         let start = xen.now.clock
         #expect(
-            complaint(on: xen) { () throws(GrantError) in _ = try InitGrants.resolve(asked) }
+            complaint(on: xen) { () throws(GrantError) in
+                _ = try InitGrants.resolve(asked, .after(asked.patience))
+            }
                 == "the store did not answer in time")
         #expect((1500...1600).contains((xen.now.clock - start) / 1_000_000))
     }
@@ -117,7 +163,7 @@ private func complaint(
         let patient = try xen(absences: 200)
         #expect(
             complaint(on: patient) { () throws(GrantError) in
-                try InitGrants.check(request("8-9"))
+                try InitGrants.map(request("8-9"), .after(.milliseconds(10_000)))
             } == "none")
         let xen = try xen(absences: 200)
         let start = xen.now.clock
@@ -155,11 +201,11 @@ private func complaint(
             asked.isHeld = true
             asked.notifiedPort = "@/p"
             let promise: GrantPromise
-            do throws(Errno) { promise = try GrantPromise(asked) } catch {
-                throw .system("promise", error)
+            do throws(InitError) { promise = try GrantPromise(asked) } catch {
+                throw .refused(error.text)
             }
-            let request = try InitGrants.resolve(asked)
-            try InitGrants.check(request)
+            let request = try InitGrants.resolve(asked, .after(asked.patience))
+            try InitGrants.map(request, .after(request.patience))
             try promise.tell(request)
             try InitGrants.hold(try promise.resolved()).release()
             try InitGrants.notify(domain: "@/d", port: "@/p")

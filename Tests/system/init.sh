@@ -9,7 +9,7 @@ boot() {
     local binary=$root/out/$1/mini-init
     # The shell's own word about the signal is dropped.
     # shellcheck disable=SC2016
-    (timeout -k 5 600 unshare --user --map-root-user --pid --fork --mount --kill-child sh -c '
+    (timeout -k 5 600 unshare ${spaces:+$spaces} --user --map-root-user --pid --fork --mount --kill-child sh -c '
         mount -t proc proc /proc && mount --bind "$1" /proc/cmdline && exec "$2"
     ' sh "$work/cmdline" "$binary" </dev/null >"$work/out" 2>&1; exit $?) 2>/dev/null
     code=$?

@@ -77,7 +77,7 @@ xen_tree_common() {
     # The bench's program, where `build.sh bench` has made it.
     [[ ! -e ${MINI_OUT:-$root/out}/x86_64/grantbench ]] ||
         cp "${MINI_OUT:-$root/out}/x86_64/grantbench" "$tree/bin/mini-grantbench"
-    for module in mini-launch mini-grant mini-init; do ln -sf mini "$tree/bin/$module"; done
+    for module in mini-launch mini-grant mini-init mini-pack; do ln -sf mini "$tree/bin/$module"; done
     for module in "${xen_modules[@]}"; do
         cp "$(find "$xen/root/lib/modules" -name "$module.ko")" "$tree/modules/"
     done
@@ -101,6 +101,8 @@ xen_stub() {
     "$out/x86_64/mini-pack" "$1/stub.cpio" "${files[@]}"
     "$out/x86_64/mini-pack" "$1/stubtable.cpio" "${files[@]}" "$root/Tests/xen/stub.table=etc/mini.table"
     [[ ! -e $out/guests/demo ]] || cp "$out/guests/demo" "$1/"
+    # What the README says to type.
+    sed -n '/^## A stub domain of Xen/,/^## [^A]/s/^    //p' "$root/README.md" >"$1/readme.sh"
 }
 
 # out/xen/domu.cpio, and out/xen/dom0.cpio with it, the kernel and the toolstack inside.
@@ -117,9 +119,9 @@ xen_initramfs() {
     ln -s ../run "$dom0/var/lock"
     ln -s usr/lib "$dom0/lib"
     cp "$bin"/{xl,xenstored,xenconsoled,xen-init-dom0} "$xen"/root/usr/bin/xenstore "$dom0/bin/"
-    # xl runs it by its whole name.
+    # xl runs them by their whole names.
     mkdir -p "$dom0/usr/lib/xen-4.17/bin"
-    cp "$bin/libxl-save-helper" "$dom0/usr/lib/xen-4.17/bin/"
+    cp "$bin"/{libxl-save-helper,xenconsole} "$dom0/usr/lib/xen-4.17/bin/"
     for library in read write list rm ls chmod exists watch; do ln -s xenstore "$dom0/bin/xenstore-$library"; done
     cp -L "$xen"/root/lib64/ld-linux-x86-64.so.2 "$dom0/lib64/"
     cp -P "$xen/root/$debian_libraries"/lib{xen*,xlutil,yajl,c,gcc_s,uuid,z,lzma,zstd}.so.* "$dom0/$debian_libraries/"

@@ -142,6 +142,12 @@ extension XenStore {
         throw .deadline("\(quoted: path.text) was not so in time")
     }
 
+    /// The value of an entry as soon as it is there.
+    func waitForEntry(_ path: StorePath) throws(GrantError) -> [UInt8] {
+        if let value = try valueIfAny(path) { return value }
+        return try wait(for: path) { $0 != nil } ?? []
+    }
+
     /// The value of an entry; nil if it is not there.
     @inline(never)
     func valueIfAny(

@@ -9,6 +9,7 @@
 //   reaping -- deserted --> leaving
 //
 //   reading, preparing, waiting -- failed --> rescue or stopping, as the table says
+//   preparing, waiting, reaping -- lost --> the same
 //   rescue -- succeeded, failed --> stopping; no shell --> stopping(halt)
 //   every state before stopping -- asked --> stopping
 //
@@ -30,7 +31,10 @@ struct BootMachine {
         /// The statement whose program is awaited.
         case waiting(Int)
         case reaping, rescue
-        case stopping(Ending), killing(Ending), leaving(Ending), ended(Ending)
+        case stopping(Ending)
+        case killing(Ending)
+        case leaving(Ending)
+        case ended(Ending)
         case stuck
     }
     private var state = State.mounting
@@ -50,6 +54,8 @@ struct BootMachine {
         case started
         /// The awaited program ended, well or not.
         case succeeded, failed
+        /// A program on which the machine depends did not end well.
+        case lost
         /// There is no shell to start.
         case noShell
         /// No process is left.
@@ -99,6 +105,7 @@ struct BootMachine {
         case (.preparing(let index), .started): return enter(.waiting(index), .wait)
         case (.waiting(let index), .succeeded): return carryOut(index + 1)
         case (.preparing, .failed), (.waiting, .failed): return giveUp()
+        case (.preparing, .lost), (.waiting, .lost), (.reaping, .lost): return giveUp()
         case (.rescue, .succeeded), (.rescue, .failed): return stop(settings.atEnd)
         case (.rescue, .noShell): return stop(.halt)
         case (.reaping, .deserted): return enter(.leaving(settings.atEnd), .leave)

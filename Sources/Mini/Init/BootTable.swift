@@ -28,6 +28,8 @@ struct TablePosition: Equatable {
 struct TableWord: Equatable {
     var text: Text
     var column: Int
+    /// Where in the text `@{` begins a lookup; between single quotation marks it does not.
+    var marks: [Int] = []
 }
 
 /// What to do when a statement fails.
@@ -56,6 +58,24 @@ struct BootStatement: Equatable {
     /// A failure is told, but changes nothing.
     var isTried = false
     var request: BootRequest
+    /// The conditions that it stands under, the outermost first.
+    var guards: [BootGuard] = []
+}
+
+/// A condition's statement, and how it must have come out.
+struct BootGuard: Equatable {
+    var statement: Int
+    var wanted: Bool
+}
+
+/// What an `if` asks.
+enum BootCondition: Equatable {
+    /// Whether the store has an entry.
+    case entry(Text)
+    /// Whether an entry of the store has a value.
+    case value(Text, Text)
+    /// Whether there is a file.
+    case file(Text)
 }
 
 /// What a statement asks for. (Indirect: one word to hand around, whatever it has.)
@@ -69,10 +89,19 @@ indirect enum BootRequest: Equatable {
     /// Send an event on a channel of another domain: a number or `@PATH`, each.
     case notify(domain: Text, port: Text)
     case wait(WaitRequest)
-    /// Start a program: its words, its name first.
-    case program([Text], ProgramMode)
+    /// Start a program: its words, its name first, and what it finds open.
+    case program([Text], ProgramMode, [ProgramDescriptor] = [])
+    case bridge(InterfaceName)
+    case link(LinkRequest)
+    case route(RouteRequest)
+    /// Send a message, and files with it, through a socket.
+    case send(SendRequest)
     /// Become a program, on this root or on another.
     case replace([Text], root: Text?)
+    /// Decide whether the statements up to `else` or `end` are carried out.
+    case condition(BootCondition)
+    /// Known only when its words have been looked up. (In a condition the child does that, too.)
+    case lookup
 }
 
 /// How a program is looked after.
@@ -85,6 +114,20 @@ enum ProgramMode: Equatable {
     case interactive
     /// Beside the rest, and started again whenever it ends.
     case respawn
+    /// Beside the rest, and its end is the machine's.
+    case vital
+}
+
+/// A message to whoever listens on a socket.
+struct SendRequest: Equatable {
+    /// The socket's file.
+    var socket: Text
+    var message: Text
+    /// Files that go with it.
+    var files: [ProgramDescriptor] = []
+    /// What the answer has to have in it; nil not to wait for one.
+    var expected: Text?
+    var patience = Nanoseconds.milliseconds(10_000)
 }
 
 struct MountRequest: Equatable {
@@ -130,11 +173,15 @@ struct WaitRequest: Equatable {
         case store
         /// An event on a channel of another domain.
         case event
+        /// Somebody to listen on a socket.
+        case socket
+        /// A program to write a line into a pipe.
+        case line
     }
     var kind: Kind
-    /// The file, the path in the store, or the domain: a number or `@PATH`.
+    /// The file, the path in the store, the pipe, or the domain: a number or `@PATH`.
     var subject: Text
-    /// The value of the entry, if it matters; or the port: a number or `@PATH`.
+    /// The value of the entry, if it matters; what the line has in it; or the port: a number or `@PATH`.
     var detail: Text?
     /// How long at most.
     var patience = Nanoseconds.milliseconds(10_000)

@@ -13,6 +13,8 @@ struct BootTableReader {
     /// A file longer than this is none that a person wrote.
     static let limit = 65536
     private static let prefix: StaticString = "mini."
+    /// The conditions that are not closed yet, the outermost first, and which part of each this is.
+    private var open: [BootGuard] = []
 
     init(_ programs: InnerPrograms) { self.programs = programs }
 
@@ -48,6 +50,7 @@ struct BootTableReader {
                 take(try TableWords.cut(line: line), at: place)
             } catch { note(error, place) }
         }
+        closeConditions()
     }
 
     mutating func read(commandLine: Text) {
@@ -68,10 +71,23 @@ struct BootTableReader {
                 take(words, at: place)
             } catch { note(error, place) }
         }
+        closeConditions()
+    }
+
+    /// A source is over: so is every condition in it.
+    private mutating func closeConditions() {
+        for condition in open {
+            note(
+                TableError(
+                    position: table.statements[condition.statement].position,
+                    reason: .unclosedCondition))
+        }
+        open = []
     }
 
     /// Looks at the table as a whole, when both sources are read.
     mutating func finish() {
+        checkPipes()
         if errors.isEmpty && table.statements.isEmpty {
             note(
                 TableError(
@@ -79,7 +95,7 @@ struct BootTableReader {
                     reason: .empty))
         }
         let last = table.statements.firstIndex {
-            if case .replace = $0.request { !$0.isTried } else { false }
+            if case .replace = $0.request { !$0.isTried && $0.guards.isEmpty } else { false }
         }
         if let last, last + 1 < table.statements.count {
             note(
@@ -87,6 +103,52 @@ struct BootTableReader {
                     position: table.statements[last + 1].position,
                     reason: .unreachable(
                         after: table.statements[last].words.first?.text ?? Text())))
+        }
+    }
+
+    /// Each pipe is read by one statement and written by one, on every way through the table.
+    private mutating func checkPipes() {
+        var uses: [(name: Text, isWriting: Bool, statement: Int, column: Int)] = []
+        for (index, statement) in table.statements.enumerated() {
+            switch statement.request {
+            case .program(_, _, let descriptors):
+                for descriptor in descriptors {
+                    guard case .pipe(let name) = descriptor.target else { continue }
+                    uses.append((name, descriptor.direction == .output, index, descriptor.column))
+                }
+            case .wait(let request) where request.kind == .line:
+                uses.append((request.subject, false, index, statement.words[2].column))
+            // Its words are not known yet.
+            case .lookup: return
+            default: continue
+            }
+        }
+        for (index, use) in uses.enumerated() {
+            var place = table.statements[use.statement].position
+            place.column = use.column
+            let isTaken = uses[..<index].contains {
+                $0.name == use.name && $0.isWriting == use.isWriting
+                    && !excludes($0.statement, use.statement)
+            }
+            if isTaken {
+                note(
+                    TableError(
+                        position: place, reason: .pipeTwice(use.name, writing: use.isWriting)))
+            }
+            if !uses.contains(where: { $0.name == use.name && $0.isWriting != use.isWriting }) {
+                note(
+                    TableError(position: place, reason: .openPipe(use.name, writing: use.isWriting))
+                )
+            }
+        }
+    }
+
+    /// True if never both of two statements are carried out.
+    private func excludes(_ one: Int, _ other: Int) -> Bool {
+        table.statements[one].guards.contains { first in
+            table.statements[other].guards.contains {
+                $0.statement == first.statement && $0.wanted != first.wanted
+            }
         }
     }
 
@@ -108,6 +170,7 @@ struct BootTableReader {
         place.column = first.column
         do throws(TableError) {
             if try setting(words, at: place) { return }
+            if try branch(words, at: place) { return }
             if first.text == "try" {
                 var statement = StatementWords(words, at: place, usage: "try STATEMENT")
                 let name = statement.rest.first
@@ -123,19 +186,49 @@ struct BootTableReader {
     private mutating func add(
         _ words: [TableWord], at place: TablePosition, isTried: Bool
     ) throws(TableError) {
-        guard let name = words.first?.text,
-            let form = StatementForm.all.first(where: { name == $0.name })
-        else {
-            throw TableError(
-                position: place, reason: .unknownStatement(words.first?.text ?? Text()))
+        let isCondition = words.first?.text == "if"
+        if isTried && isCondition {
+            throw TableError(position: place, reason: .unknownStatement("try if"))
         }
-        var statement = StatementWords(words, at: place, usage: form.usage)
-        let request = try form.read(&statement)
-        if case .program(let words, _) = request, let complaint = programs.complaint(words) {
-            throw statement.error(.applet(words[0], complaint))
+        var failure: TableError?
+        var request = BootRequest.lookup
+        do throws(TableError) {
+            request = try StatementForm.request(words, at: place, programs)
+        } catch { failure = error }
+        // A wrong `if` opens as well: its `end` is not wrong.
+        if failure == nil || isCondition {
+            table.statements.append(
+                BootStatement(
+                    position: place, words: words, isTried: isTried, request: request,
+                    guards: open))
         }
-        table.statements.append(
-            BootStatement(position: place, words: words, isTried: isTried, request: request))
+        if isCondition {
+            open.append(BootGuard(statement: table.statements.count - 1, wanted: true))
+        }
+        if let failure { throw failure }
+    }
+
+    /// Takes `else` and `end`.
+    /// - Returns: false if it is neither.
+    private mutating func branch(
+        _ words: [TableWord], at place: TablePosition
+    ) throws(TableError) -> Bool {
+        let name = words[0].text
+        guard name == "else" || name == "end" else { return false }
+        guard var condition = open.popLast() else {
+            throw TableError(position: place, reason: .notInCondition(name))
+        }
+        if name == "else" {
+            if !condition.wanted {
+                open.append(condition)
+                throw TableError(position: place, reason: .notInCondition(name))
+            }
+            condition.wanted = false
+            open.append(condition)
+        }
+        // Behind that, so that a word too many is the only error.
+        try StatementWords(words, at: place, usage: "else, end").end()
+        return true
     }
 
     /// - Returns: false if it is no setting.
@@ -144,6 +237,9 @@ struct BootTableReader {
     ) throws(TableError) -> Bool {
         let name = words[0].text
         guard let form = Self.settings.first(where: { name == $0.name }) else { return false }
+        if !open.isEmpty {
+            throw TableError(position: place, reason: .settingInCondition(name))
+        }
         var statement = StatementWords(words, at: place, usage: form.usage)
         let word = statement.rest.first
         if form.wanted != nil { _ = try statement.next("a word") }

@@ -9,10 +9,15 @@ final class Init {
     let programs: InnerPrograms
     private var machine = BootMachine()
     var table = BootTable()
+    /// How each statement that is a condition came out; the others are false.
+    var outcomes: [Bool] = []
     var signals: SignalQueue?
     var launcher: InitLauncher
     var children: [InitChild] = []
     var services: [InitService] = []
+    var pipes = InitPipes()
+    /// Processes that were told of as forked away.
+    private var orphans: [ProcessID] = []
     /// Grants that stay mapped to the end.
     var held: [HeldGrant] = []
     /// When the patience with those who were signalled is over.
@@ -69,7 +74,7 @@ final class Init {
             for error in complaints { say(error) }
             return .mounted
         case .readTable: return readTable()
-        case .carryOut(let index): return carryOut(table.statements[index])
+        case .carryOut(let index): return carryOut(index)
         case .wait, .waitForAll, .sleepForever: return nextEvent()
         case .startShell: return startShell()
         case .signalAll(let signal, let patience):
@@ -107,6 +112,7 @@ final class Init {
         if isComplete { reader.finish() }
         for error in reader.errors { InitConsole.say(error.text) }
         table = reader.table
+        outcomes = [Bool](repeating: false, count: table.statements.count)
         return isComplete && reader.errors.isEmpty
             ? .tableRead(statements: table.statements.count, table.settings)
             : .tableRefused(table.settings)
@@ -164,7 +170,10 @@ final class Init {
     /// There is no child at all.
     private func deserted() -> BootMachine.Event? {
         let isAwaiting = children.contains { child in
-            if case .awaited = child.role { true } else { false }
+            switch child.role {
+            case .awaited, .condition: true
+            case .started, .service, .vital, .keeper: false
+            }
         }
         children = []
         if isAwaiting { return .failed }
@@ -177,16 +186,46 @@ final class Init {
         if !isEnding && !child.hasSaid(end) { say(.program(child.name, end), at: child.position) }
         switch child.role {
         case .awaited(let isTried):
-            var isGood = end.isSuccess
-            if isGood, !isEnding, let promise = child.promise {
-                isGood = keep(promise, child.position)
-            }
-            return isGood || isTried ? .succeeded : .failed
-        case .started: return nil
-        case .service(let index):
-            _ = services[index].machine.handle(.ended, at: Clock.monotonic())
+            guard end.isSuccess else { return isTried ? .succeeded : .failed }
+            guard !isEnding, let promise = child.promise else { return .succeeded }
+            return keep(promise, isTried: isTried, child.position)
+        case .condition(let statement):
+            outcomes[statement] = end.isSuccess
+            return .succeeded
+        case .keeper: return nil
+        case .started:
+            _ = notices(child)
             return nil
+        case .service(let index):
+            let isLost = notices(child)
+            // Otherwise there would be one more each time.
+            _ = services[index].machine.handle(isLost ? .stop : .ended, at: Clock.monotonic())
+            return nil
+        case .vital:
+            if isEnding { return nil }
+            if !notices(child) && end.isSuccess { return .asked(table.settings.atEnd) }
+            // The statement that is carried out now is not awaited any more.
+            for index in children.indices {
+                switch children[index].role {
+                case .awaited, .condition: children[index].role = .started
+                case .started, .service, .vital, .keeper: break
+                }
+            }
+            return .lost
         }
+    }
+
+    /// Looks whether a program that has ended goes on under another number, and says so.
+    private func notices(_ child: InitChild) -> Bool {
+        guard !isEnding, !child.isOwn,
+            let orphan = InitOrphans.find(of: child.id, besides: children.map { $0.id } + orphans)
+        else { return false }
+        orphans.append(orphan.id)
+        say(
+            .refused(
+                "\(quoted: child.name) has forked away: process \(orphan.id.rawValue) (\(visible: orphan.name)) goes on without it; an option of its own keeps it in the foreground"
+            ), at: child.position)
+        return true
     }
 
     private func takeSignals() -> BootMachine.Event? {
@@ -216,10 +255,9 @@ final class Init {
             guard services[index].machine.handle(.due, at: now) == .start else { continue }
             let service = services[index]
             do throws(InitError) {
-                children.append(
-                    InitChild(
-                        id: try launcher.start(service.words), name: service.words[0],
-                        position: service.position, role: .service(index)))
+                try launch(
+                    service.words, service.descriptors, at: service.position,
+                    as: .service(index))
                 _ = services[index].machine.handle(.started, at: now)
             } catch {
                 say(error, at: service.position)
@@ -255,11 +293,9 @@ final class Init {
 
     @inline(never)
     func say(_ error: InitError, at position: TablePosition? = nil) {
-        if let position {
-            InitConsole.say("\(position.text): \(error.text)")
-        } else {
-            InitConsole.say(error.text)
-        }
+        guard var position else { return InitConsole.say(error.text) }
+        if case .word(let column, _) = error { position.column = column }
+        InitConsole.say("\(position.text): \(error.text)")
     }
 }
 

@@ -3,8 +3,35 @@
 // do, it does when the child has found that it is possible.
 
 extension Init {
-    func carryOut(_ statement: BootStatement) -> BootMachine.Event {
-        if table.settings.isVerbose {
+    func carryOut(_ index: Int) -> BootMachine.Event {
+        let statement = table.statements[index]
+        let isWanted = statement.guards.allSatisfy { outcomes[$0.statement] == $0.wanted }
+        guard isWanted else { return .done }
+        guard case .condition = statement.request else { return carryOut(statement) }
+        do throws(InitError) {
+            return try beside(statement, as: .condition(index)) { () throws(InitError) in
+                try self.holds(statement)
+            }
+        } catch {
+            // False, as what cannot be read.
+            say(error, at: statement.position)
+            return .done
+        }
+    }
+
+    /// In a child: whether a condition holds.
+    private func holds(_ statement: BootStatement) throws(InitError) -> Bool {
+        var statement = statement
+        if statement.words.contains(where: { !$0.marks.isEmpty }) {
+            statement = try known(statement, try lookedUp(statement))
+        }
+        guard case .condition(let condition) = statement.request else { return false }
+        return try InitConditions.holds(condition)
+    }
+
+    private func carryOut(_ statement: BootStatement) -> BootMachine.Event {
+        let isKnown = statement.request != .lookup
+        if table.settings.isVerbose && isKnown {
             var line = statement.position.text
             line += ":"
             for word in statement.words { line += " \(visible: word.text)" }
@@ -13,25 +40,29 @@ extension Init {
         do throws(InitError) {
             switch statement.request {
             case .set(let file, let value): try InitStatements.set(file, value)
-            case .program(let words, let mode): return try start(words, mode, statement)
+            case .program(let words, let mode, let descriptors):
+                return try start(words, mode, descriptors, statement)
+            case .wait(let request) where request.kind == .line:
+                return try waitForLine(request, statement)
             case .replace(let words, nil): try replace(words, nil)
             case .replace(let words, let root?):
                 try SwitchRoot.check(root)
                 return try beside(statement, then: .replace(words, root: root))
+            case .lookup:
+                return try beside(statement, then: .carryOut(statement, words: try InitLetter()))
+            case .link(let request):
+                if request.stays { try keep(request, statement) }
+                return try beside(statement, then: nil)
+            case .condition: break
             case .grant(let request) where request.isHeld:
-                return try beside(statement, then: .hold(try promise(request)))
-            case .load, .mount, .grant, .notify, .wait: return try beside(statement, then: nil)
+                return try beside(statement, then: .hold(try GrantPromise(request)))
+            case .load, .mount, .grant, .notify, .wait, .send, .bridge, .route:
+                return try beside(statement, then: nil)
             }
             return .done
         } catch {
             say(error, at: statement.position)
             return statement.isTried ? .done : .failed
-        }
-    }
-
-    private func promise(_ request: GrantRequest) throws(InitError) -> GrantPromise {
-        do throws(Errno) { return try GrantPromise(request) } catch {
-            throw .system("make a file in memory", error)
         }
     }
 
@@ -41,18 +72,65 @@ extension Init {
     private func beside(
         _ statement: BootStatement, then promise: InitPromise?
     ) throws(InitError) -> BootMachine.Event {
+        try beside(statement, as: .awaited(isTried: statement.isTried), promise) {
+            () throws(InitError) in
+            try self.child(statement, promise)
+            return true
+        }
+    }
+
+    /// - Parameter body: false and errors make the child end with code 1.
+    private func beside(
+        _ statement: BootStatement, as role: InitChild.Role, _ promise: InitPromise? = nil,
+        _ body: () throws(InitError) -> Bool
+    ) throws(InitError) -> BootMachine.Event {
         let id = try launcher.start {
-            do throws(InitError) { try child(statement, promise) } catch {
+            do throws(InitError) { return try body() ? 0 : 1 } catch {
                 say(error, at: statement.position)
                 return 1
             }
-            return 0
+        }
+        children.append(
+            InitChild(
+                id: id, name: statement.words[0].text, position: statement.position, role: role,
+                isOwn: true, promise: promise))
+        return .started
+    }
+
+    /// Lets a child look after a device that comes and goes.
+    private func keep(_ request: LinkRequest, _ statement: BootStatement) throws(InitError) {
+        let id = try launcher.start {
+            self.pipes.forget()
+            do throws(InitError) {
+                try InitNetwork.keep(request) { self.say($0, at: statement.position) }
+            } catch { self.say(error, at: statement.position) }
+            return 1
         }
         children.append(
             InitChild(
                 id: id, name: statement.words[0].text, position: statement.position,
-                role: .awaited(isTried: statement.isTried), isOwn: true, promise: promise))
-        return .started
+                role: .keeper, isOwn: true))
+    }
+
+    /// In a child: the words that the words of a statement stand for.
+    private func lookedUp(_ statement: BootStatement) throws(InitError) -> [TableWord] {
+        var lookups = TableLookups()
+        do throws(TableLookups.Complaint) { return try lookups.expand(statement.words) } catch {
+            throw .word(column: error.column, error.words)
+        }
+    }
+
+    /// The statement that these words make.
+    private func known(
+        _ statement: BootStatement, _ words: [TableWord]
+    ) throws(InitError) -> BootStatement {
+        var statement = statement
+        statement.words = words
+        do throws(TableError) {
+            statement.request = try StatementForm.request(
+                words, at: statement.position, programs)
+        } catch { throw .word(column: error.position.column, error.reason.words) }
+        return statement
     }
 
     private func child(
@@ -61,7 +139,17 @@ extension Init {
         switch statement.request {
         case .load(let file, let parameters): try InitStatements.load(file, parameters)
         case .mount(let request): try InitMounts.mount(request)
+        case .bridge(let name): try InitNetwork.makeBridge(name)
+        case .link(let request): try InitNetwork.arrange(request)
+        case .route(let request): try InitNetwork.addRoute(request)
+        case .send(let request): try InitSockets.send(request)
+        case .wait(let request) where request.kind == .socket:
+            try InitSockets.wait(for: request.subject, .after(request.patience))
         case .replace(let words, let root?): try SwitchRoot.check(root, has: words[0])
+        case .lookup:
+            if case .carryOut(_, let letter)? = promise {
+                try letter.write(try lookedUp(statement))
+            }
         default:
             do throws(GrantError) { try childOnXen(statement, promise) } catch {
                 throw .grant(error)
@@ -76,16 +164,9 @@ extension Init {
         case .notify(let domain, let port): try InitGrants.notify(domain: domain, port: port)
         case .wait(let request): try InitStatements.wait(for: request)
         case .grant(let request):
-            let request = try InitGrants.resolve(request)
-            if let words = InitGrants.words(request) {
-                let code = programs.run(words) ?? 127
-                if code != 0 {
-                    say(.program(request.name, .exited(code: code)), at: statement.position)
-                    Process.exit(code)
-                }
-            } else {
-                try InitGrants.check(request)
-            }
+            let deadline = Deadline.after(request.patience)
+            let request = try InitGrants.resolve(request, deadline)
+            try InitGrants.map(request, deadline)
             if case .hold(let grant)? = promise { try grant.tell(request) }
         default: return
         }
@@ -94,8 +175,10 @@ extension Init {
     // MARK: What only process 1 can do
 
     /// Does what a child has found to be possible.
-    /// - Returns: false if it is not.
-    func keep(_ promise: InitPromise, _ position: TablePosition?) -> Bool {
+    /// - Returns: nil if that has started another child, which is awaited now.
+    func keep(
+        _ promise: InitPromise, isTried: Bool, _ position: TablePosition?
+    ) -> BootMachine.Event? {
         do throws(InitError) {
             switch promise {
             case .hold(let grant):
@@ -105,37 +188,115 @@ extension Init {
                     throw .grant(error)
                 }
             case .replace(let words, let root): try replace(words, root)
+            case .carryOut(let statement, let letter):
+                switch carryOut(try known(statement, try letter.words())) {
+                case .started: return nil
+                case .done: return .succeeded
+                case let event: return event
+                }
             }
-            return true
+            return .succeeded
         } catch {
             say(error, at: position)
-            return false
+            return isTried ? .succeeded : .failed
         }
     }
 
     // MARK: Programs
 
     private func start(
-        _ words: [Text], _ mode: ProgramMode, _ statement: BootStatement
+        _ words: [Text], _ mode: ProgramMode, _ descriptors: [ProgramDescriptor],
+        _ statement: BootStatement
     ) throws(InitError) -> BootMachine.Event {
         switch mode {
         case .run:
-            return watch(try launcher.start(words), words[0], statement)
+            try launch(
+                words, descriptors, at: statement.position,
+                as: .awaited(isTried: statement.isTried))
+            return .started
         case .start:
-            children.append(
-                InitChild(
-                    id: try launcher.start(words), name: words[0], position: statement.position,
-                    role: .started))
+            try launch(words, descriptors, at: statement.position, as: .started)
+        case .vital:
+            try launch(words, descriptors, at: statement.position, as: .vital)
         case .interactive:
             return watch(
                 try launcher.start(words, isInteractive: true), words.first ?? "the shell",
                 statement,
                 isTried: true)
         case .respawn:
-            services.append(InitService(words: words, position: statement.position))
+            services.append(
+                InitService(
+                    words: words, descriptors: descriptors, position: statement.position))
             startServices()
         }
         return .done
+    }
+
+    /// Starts a program, and carriers for its vchans.
+    func launch(
+        _ words: [Text], _ descriptors: [ProgramDescriptor], at position: TablePosition,
+        as role: InitChild.Role
+    ) throws(InitError) {
+        let prepared = try PreparedDescriptors(descriptors, &pipes)
+        var keepsPipes = false
+        if case .service = role { keepsPipes = true }
+        defer { prepared.handOver(keepsPipes: keepsPipes) }
+        let id = try launcher.start(
+            words,
+            arrange: { () throws(InitError) in
+                try prepared.apply()
+                self.pipes.forget()
+            }, say: { self.say($0, at: position) })
+        children.append(InitChild(id: id, name: words[0], position: position, role: role))
+        for carrier in prepared.carriers {
+            let id = try launcher.start(
+                carrier.words,
+                arrange: { () throws(InitError) in
+                    do throws(Errno) {
+                        for standard in 0...1 as ClosedRange<Int32> {
+                            try Process.duplicate(carrier.end, as: standard)
+                        }
+                    } catch { throw .system("give a program its files", error) }
+                    prepared.handOver(keepsPipes: true)
+                    self.pipes.forget()
+                }, say: { self.say($0, at: position) })
+            children.append(
+                InitChild(id: id, name: carrier.words[0], position: position, role: .started))
+        }
+    }
+
+    /// Lets a child copy a pipe to the console, to the pipe's end, and another wait for a line of it.
+    private func waitForLine(
+        _ request: WaitRequest, _ statement: BootStatement
+    ) throws(InitError) -> BootMachine.Event {
+        let pipe = try pipes.named(request.subject)
+        let input = try pipe.end(.input)
+        let ends: (reading: Int32, writing: Int32)
+        do throws(Errno) { ends = try PassedFiles.pipe() } catch {
+            throw .system("make a pipe", error)
+        }
+        let reading = Descriptor(owning: ends.reading)
+        let writing = Descriptor(owning: ends.writing)
+        let text = request.detail ?? Text()
+        let copier = try launcher.start {
+            // Its number stays open as the copy that is read.
+            guard let input = try? PassedFiles.lift(input, above: 3) else { return 1 }
+            self.pipes.forget()
+            PipeCopy.run(input, until: text, telling: writing.number)
+            return 0
+        }
+        children.append(
+            InitChild(
+                id: copier, name: "wait", position: statement.position, role: .started,
+                isOwn: true))
+        pipe.handOver(.input)
+        return try beside(statement, as: .awaited(isTried: statement.isTried)) {
+            () throws(InitError) in
+            // Else the end of the copier would not be seen.
+            _ = Descriptor(owning: ends.writing)
+            try PipeCopy.expect(reading.number, request)
+            return true
+        }
     }
 
     @inline(never)

@@ -4,16 +4,22 @@
 /// A program of the table that runs now.
 struct InitChild {
     enum Role: Equatable {
+        /// It looks after a device for as long as others need that.
+        case keeper
+        /// Its end is the machine's.
+        case vital
         /// The table waits for it. What is only tried may end as it likes.
         case awaited(isTried: Bool)
         case started
+        /// It decides a condition, which is the statement with this number.
+        case condition(Int)
         /// An index into the services.
         case service(Int)
     }
     let id: ProcessID
     let name: Text
     let position: TablePosition?
-    let role: Role
+    var role: Role
     /// It carries out a statement of process 1's own, and says itself what is wrong with that.
     var isOwn = false
     /// What process 1 does when it has ended well.
@@ -29,11 +35,14 @@ struct InitChild {
 enum InitPromise {
     case hold(GrantPromise)
     case replace([Text], root: Text)
+    /// A statement whose words the child has looked up.
+    case carryOut(BootStatement, words: InitLetter)
 }
 
 /// A program that is to run for as long as the machine.
 struct InitService {
     let words: [Text]
+    let descriptors: [ProgramDescriptor]
     let position: TablePosition
     var machine = ServiceMachine()
 }
@@ -57,6 +66,22 @@ struct InitLauncher {
         _ words: [Text], isInteractive: Bool = false
     ) throws(InitError) -> ProcessID {
         try start(isInteractive: isInteractive) { become(words) }
+    }
+
+    /// Starts a program with what it is to find open.
+    /// - Parameters:
+    ///   - arrange: opens that, in the child.
+    ///   - say: tells what is wrong with it.
+    func start(
+        _ words: [Text], arrange: () throws(InitError) -> Void, say: (InitError) -> Void
+    ) throws(InitError) -> ProcessID {
+        try start {
+            do throws(InitError) { try arrange() } catch {
+                say(error)
+                return 126
+            }
+            return become(words)
+        }
     }
 
     /// Starts a child that does something and ends with a code.

@@ -11,6 +11,8 @@ enum InitError: Error, Equatable {
     case grant(GrantError)
     /// What the statement cannot do here: a whole sentence.
     case refused(Text)
+    /// What is wrong with the word of the statement that begins in this column.
+    case word(column: Int, Text)
 
     /// One line without a name in front.
     var text: Text {
@@ -20,6 +22,7 @@ enum InitError: Error, Equatable {
         case .program(let name, let end): "\(quoted: name) \(end.text)"
         case .grant(let error): error.text
         case .refused(let sentence): sentence
+        case .word(_, let sentence): sentence
         }
     }
 }

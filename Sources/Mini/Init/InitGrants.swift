@@ -25,45 +25,72 @@ enum InitGrants {
 
     // MARK: In a child
 
-    /// The same request with numbers for what the store has.
-    static func resolve(_ request: GrantRequest) throws(GrantError) -> GrantRequest {
-        let deadline = Deadline.after(request.patience)
+    /// The same request with numbers for what the store has, or will have before the deadline.
+    static func resolve(
+        _ request: GrantRequest, _ deadline: Deadline
+    ) throws(GrantError) -> GrantRequest {
         var request = request
-        request.domain = try word(request.domain, deadline)
-        request.references = try word(request.references, deadline)
+        request.domain = try awaited(request.domain, deadline)
+        request.references = try awaited(request.references, deadline)
         request.notifiedPort = try request.notifiedPort.map { (port) throws(GrantError) in
-            try word(port, deadline)
+            try awaited(port, deadline)
         }
         return request
     }
 
-    /// A word as it stands, or from the store if it is `@PATH`: then it is a number, or several.
+    /// A word as it stands, or from the store as soon as the entry is there.
+    private static func awaited(_ word: Text, _ deadline: Deadline) throws(GrantError) -> Text {
+        guard let path = word.storePath else { return word }
+        _ = try XenStore(deadline: deadline).waitForEntry(try StorePath(named: path))
+        // A long list stands in parts, which reading puts together.
+        return try self.word(word, deadline)
+    }
+
+    /// A word as it stands, or from the store: then it is a number, or several.
     private static func word(_ word: Text, _ deadline: Deadline) throws(GrantError) -> Text {
-        let value = try word.fromStore(deadline: deadline)
-        guard let path = word.storePath, GrantList.references(value) == nil else { return value }
+        guard let path = word.storePath else { return word }
+        return try number(try word.fromStore(deadline: deadline), from: path)
+    }
+
+    private static func number(_ value: Text, from path: Text) throws(GrantError) -> Text {
+        if GrantList.references(value) != nil { return value }
         throw .refused("\(quoted: value), which the store has at \(quoted: path), is no number")
     }
 
-    /// Maps the pages and unmaps them, as a check.
-    static func check(_ request: GrantRequest) throws(GrantError) {
-        var plan = MappingPlan(deadline: .after(request.patience))
-        plan.isWritable = request.isWritable || request.notifiedByte != nil
-        try GrantMapping(try grants(request), on: try GntDev(), plan).unmap()
+    /// Maps the pages, moves their bytes as the request says, and unmaps them.
+    /// - Parameter request: with numbers.
+    static func map(_ request: GrantRequest, _ deadline: Deadline) throws(GrantError) {
+        let grants = try grants(request)
+        let range = try range(of: request, in: grants.pages)
+        var plan = MappingPlan(deadline: deadline)
+        plan.isWritable =
+            request.isWritable || request.input != nil || request.notifiedByte != nil
+        let mapping = try GrantMapping(grants, on: try GntDev(), plan)
+        let bytes = unsafe UnsafeMutableRawBufferPointer(rebasing: mapping.bytes[range])
+        if let file = request.input {
+            try unsafe GrantFiles.Source(
+                file, filling: bytes.count, isPart: request.length != nil
+            ).fill(bytes)
+        }
+        if let file = request.output {
+            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: file)
+        }
+        try mapping.unmap()
     }
 
-    /// The command line of mini-grant that moves the bytes; nil if none are to be moved.
-    static func words(_ request: GrantRequest) -> [Text]? {
-        if request.output == nil && request.input == nil { return nil }
-        var words: [Text] = [
-            "mini-grant", "map", "--domain", request.domain, "--ref", request.references,
-            "--deadline", "\((request.patience.count + 999_999_999) / 1_000_000_000)",
-        ]
-        if request.isWritable { words.append("--write") }
-        if let file = request.output { words += ["--out", file] }
-        if let file = request.input { words += ["--in", file] }
-        if request.offset > 0 { words += ["--offset", "\(request.offset)"] }
-        if let length = request.length { words += ["--length", "\(length)"] }
-        return words
+    /// The bytes that the request means.
+    private static func range(
+        of request: GrantRequest, in pages: PageCount
+    ) throws(GrantError) -> Range<Int> {
+        let count = pages.bytes
+        guard request.offset < count,
+            request.length ?? 0 <= count - request.offset, request.length != 0
+        else {
+            throw .use(
+                "the pages have \(count) bytes: there are not \(request.length ?? 1) at offset \(request.offset)"
+            )
+        }
+        return request.offset..<request.offset + (request.length ?? count - request.offset)
     }
 
     /// Sends an event.
@@ -131,16 +158,11 @@ enum InitGrants {
 /// comes from the child, in a file that is only memory.
 final class GrantPromise {
     let request: GrantRequest
-    private let letter: Letter?
+    private let letter: InitLetter?
 
-    private final class Letter {
-        let file: Descriptor
-        init() throws(Errno) { file = try FileSystem.memoryFile("mini-init") }
-    }
-
-    init(_ request: GrantRequest) throws(Errno) {
+    init(_ request: GrantRequest) throws(InitError) {
         self.request = request
-        letter = Self.words(request).contains { $0.isStorePath } ? try Letter() : nil
+        letter = Self.words(request).contains { $0.isStorePath } ? try InitLetter() : nil
     }
 
     private static func words(_ request: GrantRequest) -> [Text] {
@@ -152,19 +174,17 @@ final class GrantPromise {
         guard let letter else { return }
         let words = Self.words(request)
         do throws(Errno) {
-            try Transfer.write(letter.file.number, "\(words[0]) \(words[1]) \(words[2])")
+            try letter.write("\(words[0]) \(words[1]) \(words[2])")
         } catch { throw .system("hand the grants over", error) }
     }
 
     /// In process 1: the request with numbers.
     func resolved() throws(GrantError) -> GrantRequest {
         guard let letter else { return request }
-        var bytes: [UInt8]
-        do throws(Errno) {
-            bytes = [UInt8](repeating: 0, count: Int(try letter.file.status().size))
-            try letter.file.seek(to: 0)
-            _ = try Transfer.read(letter.file.number, into: &bytes)
-        } catch { throw .system("take the grants over", error) }
+        let bytes: [UInt8]
+        do throws(Errno) { bytes = try letter.read() } catch {
+            throw .system("take the grants over", error)
+        }
         guard let words = try? TableWords.cut(line: bytes[...]), words.count == 3 else {
             throw .system("take the grants over", .inputOutput)
         }

@@ -21,44 +21,152 @@ struct StatementForm {
             StatementForm(name: "notify", usage: "notify DOMAIN PORT", read: notify),
             StatementForm(
                 name: "wait",
-                usage: "wait file FILE | store PATH [value=V] | event DOMAIN PORT [deadline=TIME]",
+                usage: """
+                    wait file FILE | socket FILE | store PATH [value=V] | event DOMAIN PORT | \
+                    line PIPE TEXT [deadline=TIME]
+                    """,
                 read: wait),
             StatementForm(
                 name: "launch", usage: "launch [OPTIONS] [MEMORY] KERNEL [ARGUMENT...]",
                 read: launch),
             StatementForm(
-                name: "run", usage: "run PROGRAM [ARGUMENT...]",
+                name: "run", usage: "run [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
                 read: { (words) throws(TableError) in try program(&words, .run) }),
             StatementForm(
-                name: "start", usage: "start PROGRAM [ARGUMENT...]",
+                name: "start", usage: "start [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
                 read: { (words) throws(TableError) in try program(&words, .start) }),
             StatementForm(
-                name: "respawn", usage: "respawn PROGRAM [ARGUMENT...]",
+                name: "respawn", usage: "respawn [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
                 read: { (words) throws(TableError) in try program(&words, .respawn) }),
+            StatementForm(
+                name: "vital", usage: "vital [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
+                read: { (words) throws(TableError) in try program(&words, .vital) }),
+            StatementForm(
+                name: "send",
+                usage: "send SOCKET [DESCRIPTOR...] MESSAGE [expect=TEXT] [deadline=TIME]",
+                read: send),
             StatementForm(name: "shell", usage: "shell [PROGRAM [ARGUMENT...]]", read: shell),
             StatementForm(name: "exec", usage: "exec PROGRAM [ARGUMENT...]", read: exec),
             StatementForm(
                 name: "switch-root", usage: "switch-root FOLDER PROGRAM [ARGUMENT...]",
                 read: switchRoot),
+            StatementForm(name: "bridge", usage: "bridge NAME", read: bridge),
+            StatementForm(
+                name: "link",
+                usage: """
+                    link NAME [mac=MAC] [bridge=NAME] [flush] [address=ADDRESS] [up] [down] [keep] \
+                    [deadline=TIME]
+                    """, read: link),
+            StatementForm(
+                name: "route", usage: "route default | NETWORK [via=ADDRESS] [dev=NAME]",
+                read: route),
+            StatementForm(
+                name: "if", usage: "if exists PATH | file FILE | store PATH = VALUE",
+                read: condition),
         ]
+    }
+
+    /// What a statement's words ask for.
+    static func request(
+        _ words: [TableWord], at place: TablePosition, _ programs: InnerPrograms
+    ) throws(TableError) -> BootRequest {
+        guard let name = words.first, let form = all.first(where: { name.text == $0.name }) else {
+            throw TableError(
+                position: place, reason: .unknownStatement(words.first?.text ?? Text()))
+        }
+        if words.allSatisfy({ $0.marks.isEmpty }) {
+            return try form.request(words, at: place, programs)
+        }
+        return try form.template(words, at: place, programs)
+    }
+
+    private func request(
+        _ words: [TableWord], at place: TablePosition, _ programs: InnerPrograms
+    ) throws(TableError) -> BootRequest {
+        var statement = StatementWords(words, at: place, usage: usage)
+        let request = try read(&statement)
+        if case .program(let program, _, _) = request, let complaint = programs.complaint(program) {
+            throw statement.error(.applet(program[0], complaint))
+        }
+        return request
+    }
+
+    /// Looks at a statement whose words are not all known yet: how its lookups are written, and what is wrong
+    /// with the words that stand for themselves. Where a lookup stands, a number would do for most.
+    private func template(
+        _ words: [TableWord], at place: TablePosition, _ programs: InnerPrograms
+    ) throws(TableError) -> BootRequest {
+        let statement = StatementWords(words, at: place, usage: usage)
+        var known = words
+        var hasList = false
+        for (index, word) in words.enumerated() where !word.marks.isEmpty {
+            let template: TableTemplate
+            do throws(TableTemplate.Flaw) { template = try TableTemplate(word) } catch {
+                throw statement.error(error.reason, at: word)
+            }
+            hasList = hasList || template.list != nil
+            var text = Text()
+            for piece in template.pieces {
+                if case .plain(let part) = piece { text += part } else { text += "1" }
+            }
+            known[index] = TableWord(text: text, column: word.column)
+        }
+        let request: BootRequest
+        do throws(TableError) {
+            request = try self.request(known, at: place, programs)
+        } catch {
+            if case .applet = error.reason { return .lookup }
+            let isKnown = words.contains { $0.column == error.position.column && $0.marks.isEmpty }
+            if isKnown { throw error }
+            return .lookup
+        }
+        switch request {
+        case .program, .replace, .load, .set: break
+        default:
+            if hasList, let word = words.first(where: { (try? TableTemplate($0))?.list != nil }) {
+                throw statement.error(.listNotHere(word.text), at: word)
+            }
+        }
+        if case .condition = request { return request }
+        return .lookup
+    }
+
+    // MARK: Conditions
+
+    private static func condition(_ words: inout StatementWords) throws(TableError) -> BootRequest {
+        let kind = words.rest.first
+        let condition: BootCondition
+        switch try words.next("what to ask") {
+        case "exists": condition = .entry(try words.path("the path"))
+        case "file": condition = .file(try words.path("the file's name"))
+        case "store":
+            let path = try words.path("the path")
+            let sign = words.rest.first
+            let word = try words.next("the sign =")
+            if !(word == "=") { throw words.error(.notA("the sign =", word), at: sign) }
+            condition = .value(path, try words.next("the value"))
+        case let word: throw words.error(.notA("exists, file or store", word), at: kind)
+        }
+        try words.end()
+        return .condition(condition)
     }
 
     // MARK: The machine
 
     private static func load(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        let file = try words.next("the module's file")
+        let file = try words.path("the module's file")
         return .load(file: file, parameters: words.joined())
     }
 
     private static func set(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        let file = try words.next("the file's name")
+        let file = try words.path("the file's name")
         if words.rest.isEmpty { throw words.error(.missing("the value", usage: words.usage)) }
         return .set(file: file, value: words.joined())
     }
 
     private static func mount(_ words: inout StatementWords) throws(TableError) -> BootRequest {
         var request = MountRequest(
-            source: try words.next("the source"), target: try words.next("the folder"),
+            source: try words.next("the source"), target: try words.path("the folder"),
             type: try words.next("the type"))
         if let options = words.rest.first {
             _ = try words.next("the options")
@@ -85,8 +193,8 @@ struct StatementForm {
             switch option.name {
             case "write": request.isWritable = try option.flag()
             case "hold": request.isHeld = try option.flag()
-            case "to": request.output = try option.text()
-            case "from": request.input = try option.text()
+            case "to": request.output = try option.path()
+            case "from": request.input = try option.path()
             case "offset": request.offset = try option.count()
             case "length": request.length = try option.count()
             case "notify-byte": request.notifiedByte = try option.count()
@@ -113,15 +221,26 @@ struct StatementForm {
         let kind = words.rest.first
         var request = WaitRequest(kind: .file, subject: Text())
         switch try words.next("what to wait for") {
-        case "file": request.subject = try words.next("the file's name")
+        case "file": request.subject = try words.path("the file's name")
         case "store":
             request.kind = .store
-            request.subject = try words.next("the path")
+            request.subject = try words.path("the path")
+        case "socket":
+            request.kind = .socket
+            request.subject = try words.path("the socket's file")
+        case "line":
+            request.kind = .line
+            request.subject = try words.next("the pipe")
+            let word = words.rest.first
+            let text = try words.next("the text")
+            if text.bytes.isEmpty { throw words.error(.notA("a text to wait for", text), at: word) }
+            request.detail = text
         case "event":
             request.kind = .event
             request.subject = try words.domain()
             request.detail = try words.port()
-        case let word: throw words.error(.notA("file, store or event", word), at: kind)
+        case let word:
+            throw words.error(.notA("file, socket, store, event or line", word), at: kind)
         }
         try words.options { (option) throws(TableError) in
             if option.name == "deadline" {
@@ -136,6 +255,57 @@ struct StatementForm {
         return .wait(request)
     }
 
+    // MARK: The network
+
+    private static func bridge(_ words: inout StatementWords) throws(TableError) -> BootRequest {
+        let name = try words.interface()
+        try words.end()
+        return .bridge(name)
+    }
+
+    private static func link(_ words: inout StatementWords) throws(TableError) -> BootRequest {
+        var request = LinkRequest(name: try words.interface())
+        try words.options { (option) throws(TableError) in
+            switch option.name {
+            case "mac": request.hardware = try option.hardwareAddress()
+            case "bridge": request.bridge = try option.interface()
+            case "flush": request.isFlushed = try option.flag()
+            case "address": request.address = try option.network()
+            case "up": if try option.flag() { request.state = .up }
+            case "down": if try option.flag() { request.state = .down }
+            case "keep": request.stays = try option.flag()
+            case "deadline": request.patience = try option.time()
+            default: return false
+            }
+            return true
+        }
+        return .link(request)
+    }
+
+    private static func route(_ words: inout StatementWords) throws(TableError) -> BootRequest {
+        var request = RouteRequest()
+        let first = words.rest.first
+        let word = try words.next("the destination")
+        if !(word == "default") {
+            guard let network = InternetNetwork(word) else {
+                throw words.error(.notA("default or a network as 10.0.0.0/24", word), at: first)
+            }
+            request.destination = network
+        }
+        try words.options { (option) throws(TableError) in
+            switch option.name {
+            case "via": request.gateway = try option.network()
+            case "dev": request.device = try option.interface()
+            default: return false
+            }
+            return true
+        }
+        if request.gateway == nil && request.device == nil {
+            throw words.error(.missing("via or dev", usage: words.usage))
+        }
+        return .route(request)
+    }
+
     // MARK: Programs
 
     private static func launch(_ words: inout StatementWords) throws(TableError) -> BootRequest {
@@ -145,7 +315,23 @@ struct StatementForm {
     private static func program(
         _ words: inout StatementWords, _ mode: ProgramMode
     ) throws(TableError) -> BootRequest {
-        .program(try words.all("the program"), mode)
+        let descriptors = try words.descriptors()
+        return .program(try words.all("the program"), mode, descriptors)
+    }
+
+    private static func send(_ words: inout StatementWords) throws(TableError) -> BootRequest {
+        var request = SendRequest(socket: try words.path("the socket's file"), message: Text())
+        request.files = try words.descriptors(areNumbered: false)
+        request.message = try words.next("the message")
+        try words.options { (option) throws(TableError) in
+            switch option.name {
+            case "expect": request.expected = try option.text()
+            case "deadline": request.patience = try option.time()
+            default: return false
+            }
+            return true
+        }
+        return .send(request)
     }
 
     private static func shell(_ words: inout StatementWords) throws(TableError) -> BootRequest {
@@ -159,7 +345,7 @@ struct StatementForm {
 
     private static func switchRoot(_ words: inout StatementWords) throws(TableError) -> BootRequest
     {
-        let root = try words.next("the new root")
+        let root = try words.path("the new root")
         return .replace(try words.all("the program"), root: root)
     }
 }

@@ -30,6 +30,25 @@ struct StatementWords {
         return word.text
     }
 
+    /// The name of a file or folder, or a path in the store, that leads nowhere else.
+    @inline(never)
+    mutating func path(_ what: StaticText) throws(TableError) -> Text {
+        let first = rest.first
+        let word = try next(what)
+        if word.hasParent { throw error(.notA(.pathWithoutParents, word), at: first) }
+        return word
+    }
+
+    /// The name of a network device.
+    mutating func interface() throws(TableError) -> InterfaceName {
+        let first = rest.first
+        let word = try next("the device")
+        guard let name = InterfaceName(word) else {
+            throw error(.notA("a network device's name: 1 to 15 bytes", word), at: first)
+        }
+        return name
+    }
+
     /// A domain's number, or where in the store it stands.
     mutating func domain() throws(TableError) -> Text {
         let first = rest.first
@@ -49,6 +68,30 @@ struct StatementWords {
         }
         return word
     }
+
+    /// The words that say what is open, as `3</dev/x`.
+    /// - Parameter areNumbered: false for files that are only sent.
+    mutating func descriptors(
+        areNumbered: Bool = true
+    ) throws(TableError) -> [ProgramDescriptor] {
+        var descriptors: [ProgramDescriptor] = []
+        while let word = rest.first, let next = try ProgramDescriptor(word, of: self) {
+            rest = rest.dropFirst()
+            if areNumbered {
+                if descriptors.contains(where: { $0.number == next.number }) {
+                    throw error(.descriptorTwice(next.number), at: word)
+                }
+            } else if descriptors.count == Self.mostSent {
+                throw error(.unexpectedWord(word.text), at: word)
+            } else if !next.target.isSendable {
+                throw error(.notA("a file, console:NAME or socket:FILE", word.text), at: word)
+            }
+            descriptors.append(next)
+        }
+        return descriptors
+    }
+    /// More go through no socket of programs that people have.
+    private static let mostSent = 16
 
     /// All that are left, at least one.
     @inline(never)
@@ -125,6 +168,34 @@ struct TableOption {
     func text() throws(TableError) -> Text {
         guard let value, !value.bytes.isEmpty else { throw error("an option with a value") }
         return value
+    }
+
+    /// The name of a file that leads nowhere else.
+    func path() throws(TableError) -> Text {
+        let text = try text()
+        if text.hasParent { throw error(.pathWithoutParents) }
+        return text
+    }
+
+    func interface() throws(TableError) -> InterfaceName {
+        guard let name = InterfaceName(try text()) else {
+            throw error("a network device's name: 1 to 15 bytes")
+        }
+        return name
+    }
+
+    func hardwareAddress() throws(TableError) -> HardwareAddress {
+        guard let address = HardwareAddress(try text()) else {
+            throw error("an Ethernet address as 02:00:00:00:00:01")
+        }
+        return address
+    }
+
+    func network() throws(TableError) -> InternetNetwork {
+        guard let network = InternetNetwork(try text()) else {
+            throw error("an address as 10.0.0.1/24 or fd00::1/64")
+        }
+        return network
     }
 
     @inline(never)

@@ -13,6 +13,22 @@ struct TableError: Error, Equatable {
         case unclosedQuote
         /// A byte that no table has.
         case badByte(UInt8)
+        /// A lookup that has no end.
+        case unclosedLookup
+        /// An `if` without its `end`.
+        case unclosedCondition
+        /// A word that belongs into an `if`, elsewhere.
+        case notInCondition(Text)
+        /// What holds for the whole table, in an `if`.
+        case settingInCondition(Text)
+        /// A list among words that each have their own meaning.
+        case listNotHere(Text)
+        /// A number that stands for two things.
+        case descriptorTwice(Int32)
+        /// An end of a pipe that another statement has.
+        case pipeTwice(Text, writing: Bool)
+        /// A pipe that has only one end.
+        case openPipe(Text, writing: Bool)
         /// It would never be carried out.
         case unreachable(after: Text)
         /// Only the kernel's command line can say this.
@@ -28,8 +44,13 @@ struct TableError: Error, Equatable {
     /// One line.
     var text: Text { "\(position.text): \(words)" }
 
-    private var words: Text {
-        switch reason {
+    private var words: Text { reason.words }
+}
+
+extension TableError.Reason {
+    /// What a person reads behind the place.
+    var words: Text {
+        switch self {
         case .unknownStatement(let name): "there is no statement \(quoted: name)"
         case .missing(let what, let usage): "\(what.text) is missing; usage: \(usage.text)"
         case .unexpectedWord(let word): "unexpected word \(quoted: word)"
@@ -37,6 +58,17 @@ struct TableError: Error, Equatable {
         case .notA(let wanted, let word): "\(quoted: word) is not \(wanted.text)"
         case .unclosedQuote: "this quotation mark is not closed"
         case .badByte(let byte): "byte \(hex: byte, width: 2) does not belong into a table"
+        case .unclosedLookup: "this @{ is not closed by a }"
+        case .unclosedCondition: "this if is not closed by an end"
+        case .notInCondition(let word): "there is no if that this \(word) belongs to"
+        case .settingInCondition(let name):
+            "\(name) holds for the whole table and does not belong into an if"
+        case .listNotHere(let word): "\(quoted: word): a list can only be a program's arguments"
+        case .descriptorTwice(let number): "descriptor \(number) is used twice"
+        case .pipeTwice(let name, let isWriting):
+            "the pipe \(quoted: name) is \(isWriting ? "written" : "read") twice"
+        case .openPipe(let name, let isWriting):
+            "the pipe \(quoted: name) is \(isWriting ? "written, but never read" : "read, but never written")"
         case .unreachable(let name): "nothing is carried out behind \(name)"
         case .notInFile(let name): "\(name) belongs on the kernel's command line"
         case .applet(let name, let complaint): "\(name): \(complaint)"

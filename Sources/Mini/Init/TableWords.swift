@@ -42,7 +42,13 @@ enum TableWords {
                 throw Failure(column: entry.column, reason: .badByte(byte))
             }
             if let open = quote {
-                if byte == open.byte { quote = nil } else { word?.text.append(byte) }
+                if byte == open.byte {
+                    quote = nil
+                } else if open.byte == double {
+                    word?.append(byte)
+                } else {
+                    word?.text.append(byte)
+                }
             } else if isBlank(byte) {
                 if let word { words.append(word) }
                 word = nil
@@ -53,7 +59,7 @@ enum TableWords {
                 if byte == single || byte == double {
                     quote = entry
                 } else {
-                    word?.text.append(byte)
+                    word?.append(byte)
                 }
             }
         }
@@ -85,5 +91,15 @@ enum TableWords {
     /// Blanks, and the ends of lines that come from elsewhere.
     private static func isBlank(_ byte: UInt8) -> Bool {
         byte == UInt8(ascii: " ") || byte == 9 || byte == 10 || byte == 13
+    }
+}
+
+extension TableWord {
+    /// Appends a byte that single quotation marks do not protect.
+    fileprivate mutating func append(_ byte: UInt8) {
+        if byte == UInt8(ascii: "{"), text.bytes.last == UInt8(ascii: "@") {
+            marks.append(text.bytes.count - 1)
+        }
+        text.append(byte)
     }
 }

@@ -42,6 +42,8 @@ struct Descriptor: ~Copyable {
         static let readAppend = OpenMode(rawValue: 0o2102002)
         /// O_APPEND | O_CREAT; a file that is made here is its owner's alone.
         static let createAppend = OpenMode(rawValue: 0o2102102, permissions: 0o600)
+        /// For writing behind what is there, or from nothing: O_WRONLY | O_APPEND | O_CREAT.
+        static let writeAppend = OpenMode(rawValue: 0o2102101)
         /// For writing, a file that was not there: O_WRONLY | O_CREAT | O_EXCL.
         static let createNew = OpenMode(rawValue: 0o2100301)
         /// To list what is in it: O_DIRECTORY.

@@ -20,6 +20,8 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let exists = Errno(rawValue: 17)
     /// ENODEV; ENXIO is `noSuchDevice`.
     static let noDevice = Errno(rawValue: 19)
+    /// ENOTDIR
+    static let notDirectory = Errno(rawValue: 20)
     static let isDirectory = Errno(rawValue: 21)
     static let invalid = Errno(rawValue: 22)
     static let notATerminal = Errno(rawValue: 25)
@@ -80,6 +82,7 @@ struct Errno: RawRepresentable, Equatable, Error {
         case 98: ("address in use", "EADDRINUSE")
         case 99: ("cannot assign this address", "EADDRNOTAVAIL")
         case 100: ("network is down", "ENETDOWN")
+        case 101: ("no way to that network", "ENETUNREACH")
         case 106: ("already connected", "EISCONN")
         case 107: ("not connected", "ENOTCONN")
         case 110: ("timed out", "ETIMEDOUT")

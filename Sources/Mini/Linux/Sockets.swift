@@ -16,6 +16,7 @@ struct SocketCall {
     static let connect = SocketCall(direct: 42, packed: 3)
     static let listen = SocketCall(direct: 50, packed: 4)
     static let accept = SocketCall(direct: 43, packed: 5)
+    static let pair = SocketCall(direct: 53, packed: 8)
     static let option = SocketCall(direct: 55, packed: 15)
     static let shutdown = SocketCall(direct: 48, packed: 13)
     static let send = SocketCall(direct: 46, packed: 16)

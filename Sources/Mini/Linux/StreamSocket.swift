@@ -31,6 +31,13 @@ final class StreamSocket {
         return socket
     }
 
+    /// A connection whose calls wait, for whoever looks after the number.
+    static func connectedNumber(to name: Text) throws(Errno) -> Int32 {
+        let socket = try make()
+        try socket.call(.connect, name)
+        return try PassedFiles.lift(socket.number, above: 3)
+    }
+
     /// Makes the file and listens there. A file that is left from a process that ended is replaced.
     /// - Throws: EADDRINUSE if somebody listens there, or the file is no socket.
     static func listening(at name: Text) throws(Errno) -> StreamSocket {

@@ -158,6 +158,8 @@ extension SystemCall.Number {
     static let killThread = Self(x86_64: 234, i386: 270)
     static let futex = Self(x86_64: 202, i386: 240)
     static let pipe = Self(x86_64: 22, i386: 42)
+    /// pipe2.
+    static let pipeWithFlags = Self(x86_64: 293, i386: 331)
     static let signalDescriptor = Self(x86_64: 282, i386: 321)
 
     // Files by name.

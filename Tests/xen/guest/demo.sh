@@ -9,3 +9,6 @@ grant_there
 echo "Domain $domain has granted the pages $references to dom0."
 show mini-grant map --domain "$domain" --ref "$references" --hexdump >/tmp/demo 2>&1
 head -n 6 /tmp/demo
+
+echo "# The README's stub domain:"
+. /tests/readme.sh

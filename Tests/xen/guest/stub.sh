@@ -43,3 +43,22 @@ for type in ${types:-pv pvh}; do
     whole "stub-$type" "$type" stub.cpio "$line"
     whole "stubtable-$type" "$type" stubtable.cpio ""
 done
+
+# What a start-up script would ask the store for: words, lists, conditions, entries that come late.
+stub words pv stub.cpio "$devices mini.on-error=poweroff mini.verbose mini.wait=\"store data/go value=1 deadline=600s\"
+ mini.run=\"mini-grant store set data/said <@{/local/domain/@{data/own}/data/name}>@{data/none:-usual}\"
+ mini.run=\"mini-grant store set @{data/words/*}\" mini.if=\"exists data/name\" mini.if=\"store data/none = 1\" mini.exec=/none
+ mini.else mini.run=\"mini-grant store set data/branch right\" mini.end mini.end
+ mini.grant=\"late 0 @data/late to=/run/late deadline=600s\" mini.run=\"mini-grant store set @{data/holes/*}\""
+xenstore-write "$data/own" "$domain" "$data/name" "two  words" "$data/words/001" data/listed "$data/words/002" "a b" \
+    "$data/holes/1" data/a "$data/holes/3" b "$data/go" 1
+mini-grant store wait --value right --deadline 600 "$data/branch" >/dev/null
+head -c 4096 /dev/urandom >/tmp/stub.page
+granter "$domain" /tmp/stub.page readonly && xenstore-write "$data/late" "$references"
+check "words of a program come from the store" "$(xenstore-read "$data/said")" = "<two  words>usual"
+check "and a list of entries is an argument each" "$(xenstore-read "$data/listed")" = "a b"
+gone
+end_granters
+said "what cannot be read is false and said once; a grant waits for its entry; a list with a hole is told with its place" \
+    "mini-init: /proc/cmdline:1:*: cannot read \"data/none\": no such entry (ENOENT)" \
+    "mini-init: /proc/cmdline:1:*: the list below \"data/holes\" has a hole: there is no 2" "mini-init: powering off"

@@ -1,0 +1,69 @@
+// What a child of process 1 hands over at its end: a file that is only memory, which both have open.
+// The child is this program, too, but it has read what others have written: lengths are bounded.
+
+final class InitLetter {
+    private let file: Descriptor
+    private static let limit = 2 * TableLookups.mostBytes
+
+    init() throws(InitError) {
+        do throws(Errno) { file = try FileSystem.memoryFile("mini-init") } catch {
+            throw .system("make a file in memory", error)
+        }
+    }
+
+    /// In the child.
+    func write(_ text: Text) throws(Errno) { try Transfer.write(file.number, text) }
+
+    /// In process 1, behind the child's end.
+    func read() throws(Errno) -> [UInt8] {
+        try file.seek(to: 0)
+        var bytes: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 4096)
+        while bytes.count < Self.limit {
+            let count = try Transfer.read(file.number, into: &part)
+            if count == 0 { break }
+            bytes += part[..<count]
+        }
+        return bytes
+    }
+
+    // MARK: Words
+
+    /// In the child: each word's column and bytes, a zero byte behind each.
+    func write(_ words: [TableWord]) throws(InitError) {
+        var text = Text()
+        for word in words {
+            text += "\(word.column)"
+            text.append(0)
+            text += word.text
+            text.append(0)
+        }
+        do throws(Errno) { try write(text) } catch { throw .system("hand the words over", error) }
+    }
+
+    /// In process 1.
+    func words() throws(InitError) -> [TableWord] {
+        let bytes: [UInt8]
+        do throws(Errno) { bytes = try read() } catch {
+            throw .system("take the words over", error)
+        }
+        var words: [TableWord] = []
+        var column: Int?
+        var rest = bytes[...]
+        while let end = rest.firstIndex(of: 0) {
+            let text = Text(bytes: Array(rest[..<end]))
+            rest = rest[(end + 1)...]
+            if let place = column {
+                words.append(TableWord(text: text, column: place))
+                column = nil
+            } else {
+                column = text.number.flatMap { Int(exactly: $0) }
+                if column == nil { break }
+            }
+        }
+        guard rest.isEmpty, column == nil, !words.isEmpty else {
+            throw .system("take the words over", .inputOutput)
+        }
+        return words
+    }
+}

@@ -1,0 +1,306 @@
+// The table's statements for network devices: `bridge`, `link` and `route`. A child carries them out, through the kernel's own
+// interface and no other program. Sources: rtnetlink(7), ip-link(8) for the words.
+
+/// What is to become of a network device.
+struct LinkRequest: Equatable {
+    enum State { case up, down }
+    var name: InterfaceName
+    var hardware: HardwareAddress?
+    /// The bridge that it is plugged into.
+    var bridge: InterfaceName?
+    /// Takes its addresses away first.
+    var isFlushed = false
+    var address: InternetNetwork?
+    var state: State?
+    /// A child stays and does all of it again whenever the device comes anew.
+    var stays = false
+    var patience = Nanoseconds.milliseconds(10_000)
+}
+
+/// Where packets go.
+struct RouteRequest: Equatable {
+    /// Nil for all that no other route takes.
+    var destination: InternetNetwork?
+    var gateway: InternetNetwork?
+    var device: InterfaceName?
+}
+
+/// An address and how many of its bits are the network's: version 4 or 6 of the Internet Protocol.
+struct InternetNetwork: Equatable {
+    /// Four or sixteen.
+    let bytes: [UInt8]
+    let prefix: UInt8
+
+    /// - Parameter word: `10.0.0.1/24`, `fd00::1/64`; without a prefix the whole address.
+    init?(_ word: Text) {
+        let slash = word.firstIndex(of: UInt8(ascii: "/"))
+        let address = word.prefix(slash ?? word.bytes.count)
+        guard let bytes = Self.four(address) ?? Self.six(address) else { return nil }
+        let most = UInt64(bytes.count * 8)
+        let length = slash.map { word.dropping($0 + 1).number } ?? most
+        guard let length, length <= most else { return nil }
+        self.bytes = bytes
+        prefix = UInt8(length)
+    }
+
+    /// AF_INET or AF_INET6.
+    var family: UInt8 { bytes.count == 4 ? 2 : 10 }
+
+    private static func four(_ text: Text) -> [UInt8]? {
+        let parts = text.bytes.split(
+            separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        guard parts.count == 4 else { return nil }
+        var bytes: [UInt8] = []
+        for part in parts {
+            let digits = Text(bytes: Array(part))
+            guard part.count <= 3, part.allSatisfy({ $0 >= 48 && $0 <= 57 }),
+                let number = digits.number.flatMap({ UInt8(exactly: $0) })
+            else { return nil }
+            bytes.append(number)
+        }
+        return bytes
+    }
+
+    private static func six(_ text: Text) -> [UInt8]? {
+        var head: [UInt8] = []
+        var tail: [UInt8]?
+        var rest = text.bytes[...]
+        if rest.starts(with: [58, 58]) {
+            tail = []
+            rest = rest.dropFirst(2)
+        }
+        while !rest.isEmpty {
+            let part = rest.prefix { $0 != UInt8(ascii: ":") }
+            var value: UInt64?
+            if (1...4).contains(part.count) {
+                value = Text(bytes: [48, 120] + Array(part)).number
+            }
+            guard let value else { return nil }
+            let word = [UInt8(value >> 8), UInt8(value & 0xFF)]
+            if tail == nil { head += word } else { tail? += word }
+            rest = rest.dropFirst(part.count)
+            if rest.isEmpty { break }
+            rest = rest.dropFirst()
+            if rest.first == UInt8(ascii: ":") {
+                guard tail == nil else { return nil }
+                tail = []
+                rest = rest.dropFirst()
+            } else if rest.isEmpty {
+                return nil
+            }
+        }
+        guard let tail else { return head.count == 16 ? head : nil }
+        guard head.count + tail.count <= 14 else { return nil }
+        return head + [UInt8](repeating: 0, count: 16 - head.count - tail.count) + tail
+    }
+}
+
+extension HardwareAddress {
+    /// Reads `02:00:00:00:00:01`.
+    init?(_ word: Text) {
+        let parts = word.bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+        var bytes: [UInt8] = []
+        for part in parts {
+            guard part.count == 2, let value = Text(bytes: [48, 120] + Array(part)).number else {
+                return nil
+            }
+            bytes.append(UInt8(value))
+        }
+        guard bytes.count == Self.count else { return nil }
+        self.init(bytes)
+    }
+}
+
+/// In a child.
+enum InitNetwork {
+    private static let linkRecord = 16
+    private static let addressRecord = 8
+    // Attributes.
+    private static let hardware: UInt16 = 1
+    private static let name: UInt16 = 3
+    private static let master: UInt16 = 10
+    private static let information: UInt16 = 18
+    private static let local: UInt16 = 2
+    private static let up: UInt32 = 1  // IFF_UP
+
+    // MARK: Statements
+
+    /// Makes a bridge; one that is there already is as good.
+    static func makeBridge(_ name: InterfaceName) throws(InitError) {
+        try host("make the bridge", name.text) { () throws(Errno) in
+            let socket = try RouteSocket()
+            var message = link(.newLink, [.acknowledge, .create, .exclusive])
+            message.append(Self.name, text(name))
+            // IFLA_INFO_KIND
+            message.append(information, RouteMessage.attribute(1, Array("bridge".utf8)))
+            do throws(Errno) { _ = try socket.ask(message) } catch {
+                if error != .exists { throw error }
+            }
+        }
+    }
+
+    /// Waits for the device and makes it what it is to be.
+    static func arrange(_ request: LinkRequest) throws(InitError) {
+        let deadline = Deadline.after(request.patience)
+        let index = try host("wait for the device", request.name.text) { () throws(Errno) in
+            try appearance(of: request.name, deadline)
+        }
+        guard let index else {
+            throw .grant(.deadline("the device \(quoted: request.name.text) has not come in time"))
+        }
+        try host("set up the device", request.name.text) { () throws(Errno) in
+            try arrange(request, index)
+        }
+    }
+
+    /// For a device that comes and goes: does not return.
+    /// - Parameter say: tells what goes wrong.
+    static func keep(_ request: LinkRequest, say: (InitError) -> Void) throws(InitError) {
+        try host("watch the device", request.name.text) { () throws(Errno) in
+            let ears = try RouteSocket(hears: true)
+            // What is there has been arranged just now.
+            var known = try index(of: request.name, RouteSocket())
+            while true {
+                do throws(Errno) { _ = try ears.receive() } catch {
+                    // So much has happened that the kernel could not tell all of it: look.
+                    if error.rawValue != 105 { throw error }  // ENOBUFS
+                }
+                let now = try index(of: request.name, RouteSocket())
+                if let now, now != known {
+                    do throws(Errno) { try arrange(request, now) } catch {
+                        say(.host("set up the device", name: request.name.text, error))
+                    }
+                }
+                known = now
+            }
+        }
+    }
+
+    static func addRoute(_ request: RouteRequest) throws(InitError) {
+        let shown = request.device?.text ?? "the gateway"
+        try host("set the route by", shown) { () throws(Errno) in
+            let socket = try RouteSocket()
+            let family = request.destination?.family ?? request.gateway?.family ?? 2
+            // Family, bits of the destination, of the source, type of service; main table, RTPROT_STATIC,
+            // scope (universe, or link without a gateway), RTN_UNICAST; flags.
+            let scope: UInt8 = request.gateway == nil && family == 2 ? 253 : 0
+            var message = RouteMessage(
+                .newRoute, [.acknowledge, .create, .replace],
+                record: [
+                    family, request.destination?.prefix ?? 0, 0, 0, 254, 4, scope, 1, 0, 0, 0, 0,
+                ])
+            if let destination = request.destination { message.append(1, destination.bytes) }
+            if let device = request.device {
+                guard let index = try index(of: device, socket) else { throw .noDevice }
+                message.append(4, RouteMessage.little(index, 4))
+            }
+            if let gateway = request.gateway { message.append(5, gateway.bytes) }
+            _ = try socket.ask(message)
+        }
+    }
+
+    // MARK: Devices
+
+    private static func appearance(
+        of name: InterfaceName, _ deadline: Deadline
+    ) throws(Errno) -> UInt32? {
+        let ears = try RouteSocket(hears: true)
+        while true {
+            if let index = try index(of: name, RouteSocket()) { return index }
+            if deadline.isOver { return nil }
+            if try Poll.wait([Poll.Interest(ears.number)], timeout: deadline.remaining)[0] {
+                _ = try? ears.receive()
+            }
+        }
+    }
+
+    /// A device's number; nil if there is none of this name.
+    private static func index(
+        of name: InterfaceName, _ socket: borrowing RouteSocket
+    ) throws(Errno) -> UInt32? {
+        var message = link(.getLink, [.acknowledge])
+        message.append(Self.name, text(name))
+        do throws(Errno) {
+            for reply in try socket.ask(message)
+            where reply.kind == RouteMessage.Kind.newLink.rawValue {
+                return reply.number(at: 4, 4)
+            }
+            return nil
+        } catch {
+            if error == .noDevice { return nil }
+            throw error
+        }
+    }
+
+    private static func arrange(_ request: LinkRequest, _ index: UInt32) throws(Errno) {
+        let socket = try RouteSocket()
+        if request.isFlushed { try flush(index, socket) }
+        if let hardware = request.hardware {
+            // Many devices take another address only while they are down.
+            _ = try socket.ask(link(.newLink, [.acknowledge], index, flags: 0, change: up))
+            var message = link(.newLink, [.acknowledge], index)
+            message.append(Self.hardware, hardware.bytes)
+            _ = try socket.ask(message)
+        }
+        if let bridge = request.bridge {
+            guard let master = try Self.index(of: bridge, socket) else { throw .noDevice }
+            var message = link(.newLink, [.acknowledge], index)
+            message.append(Self.master, RouteMessage.little(master, 4))
+            _ = try socket.ask(message)
+        }
+        if let address = request.address {
+            var message = RouteMessage(
+                .newAddress, [.acknowledge, .create, .replace],
+                record: [address.family, address.prefix, 0, 0] + RouteMessage.little(index, 4))
+            message.append(local, address.bytes)
+            message.append(1, address.bytes)
+            _ = try socket.ask(message)
+        }
+        switch request.state {
+        case .up: _ = try socket.ask(link(.newLink, [.acknowledge], index, flags: up, change: up))
+        case .down: _ = try socket.ask(link(.newLink, [.acknowledge], index, flags: 0, change: up))
+        case nil: break
+        }
+    }
+
+    /// Takes a device's addresses away.
+    private static func flush(_ index: UInt32, _ socket: borrowing RouteSocket) throws(Errno) {
+        let all = RouteMessage(
+            .getAddress, [.dump], record: [UInt8](repeating: 0, count: addressRecord))
+        for reply in try socket.ask(all) where reply.number(at: 4, 4) == index {
+            guard reply.record.count >= addressRecord else { continue }
+            var message = RouteMessage(
+                .deleteAddress, [.acknowledge], record: Array(reply.record[..<addressRecord]))
+            for attribute in [local, 1] {
+                if let value = reply.attribute(attribute, behind: addressRecord) {
+                    message.append(attribute, value)
+                }
+            }
+            do throws(Errno) { _ = try socket.ask(message) } catch {
+                // One that went with another: EADDRNOTAVAIL.
+                if error.rawValue != 99 { throw error }
+            }
+        }
+    }
+
+    // MARK: Words
+
+    /// Family, padding, type; number; flags and which of them change.
+    private static func link(
+        _ kind: RouteMessage.Kind, _ flags: RouteMessage.Flags, _ index: UInt32 = 0,
+        flags value: UInt32 = 0, change: UInt32 = 0
+    ) -> RouteMessage {
+        RouteMessage(
+            kind, flags,
+            record: [0, 0, 0, 0] + RouteMessage.little(index, 4) + RouteMessage.little(value, 4)
+                + RouteMessage.little(change, 4))
+    }
+
+    private static func text(_ name: InterfaceName) -> [UInt8] { name.text.bytes + [0] }
+
+    private static func host<Value>(
+        _ action: Text, _ name: Text, _ body: () throws(Errno) -> Value
+    ) throws(InitError) -> Value {
+        do throws(Errno) { return try body() } catch { throw .host(action, name: name, error) }
+    }
+}

@@ -1,0 +1,294 @@
+// What a program of the table finds open besides its standard input, output and errors: files, consoles, sockets, pipes to
+// other programs, vchans. Written in front of the program as a shell has it: `3</dev/x`, `>/run/log`,
+// `4<>console:hvc1`. Grammar: docs/boot-table.md.
+
+/// One number of a program's, and what is behind it.
+struct ProgramDescriptor: Equatable {
+    enum Direction: Equatable {
+        case input, output
+        /// Output that is put behind what is there.
+        case append
+        case both
+
+        /// What a shell takes where no number is written.
+        fileprivate var usualNumber: Int32 { self == .output || self == .append ? 1 : 0 }
+    }
+    enum Target: Equatable {
+        case file(Text)
+        /// A terminal of this name below /dev, which neither echoes nor waits for whole lines.
+        case console(Text)
+        /// The file of a socket that somebody listens on.
+        case socket(Text)
+        /// What another number of the program stands for, as `2>&1` has it.
+        case same(Int32)
+        /// A pipe of the table's own.
+        case pipe(Text)
+        case vchan(isServer: Bool, domain: Text, path: Text)
+
+        /// True for what a child can open alone.
+        var isSendable: Bool {
+            switch self {
+            case .file, .console, .socket: true
+            case .pipe, .vchan, .same: false
+            }
+        }
+    }
+    var number: Int32
+    var direction: Direction
+    var target: Target
+    var column: Int
+
+    /// Numbers beyond are none that a person needs.
+    static let most: Int32 = 63
+
+    /// - Returns: nil for a word that is none, as a program's name.
+    init?(_ word: TableWord, of statement: StatementWords) throws(TableError) {
+        let bytes = word.text.bytes
+        let zero = UInt8(ascii: "0")
+        let digits = bytes.prefix { $0 >= zero && $0 < zero + 10 }
+        let signs = bytes[digits.count...].prefix {
+            $0 == UInt8(ascii: "<") || $0 == UInt8(ascii: ">")
+        }
+        guard !signs.isEmpty else { return nil }
+        switch Text(bytes: Array(signs)) {
+        case "<": direction = .input
+        case ">": direction = .output
+        case ">>": direction = .append
+        case "<>": direction = .both
+        case let other: throw statement.error(.notA("<, >, >> or <>", other), at: word)
+        }
+        guard
+            let number = digits.isEmpty
+                ? UInt64(direction.usualNumber) : word.text.prefix(digits.count).number,
+            number <= UInt64(Self.most)
+        else {
+            throw statement.error(
+                .notA("a descriptor's number from 0 to 63", word.text.prefix(digits.count)),
+                at: word)
+        }
+        self.number = Int32(number)
+        column = word.column
+        let name = word.text.dropping(digits.count + signs.count)
+        guard let target = Self.target(name) else {
+            throw statement.error(.notA(Self.wanted, name), at: word)
+        }
+        self.target = target
+        if direction == .append || direction == .both {
+            switch (target, direction) {
+            case (.file, _), (.same, .both), (.console, .both), (.socket, .both), (.vchan, .both):
+                break
+            default: throw statement.error(.notA("< or > for such a target", word.text), at: word)
+            }
+        }
+    }
+
+    private static let wanted: StaticText =
+        "a file, &NUMBER, console:NAME, socket:FILE, pipe:NAME, vchan:client:DOMAIN:PATH or vchan:server:DOMAIN:PATH"
+
+    private static func target(_ name: Text) -> Target? {
+        if name.bytes.isEmpty || name.hasParent { return nil }
+        if let console = name.dropping(prefix: "console:") {
+            let isName = !console.bytes.isEmpty && !console.bytes.contains(UInt8(ascii: "/"))
+            return isName ? .console(console) : nil
+        }
+        if let number = name.dropping(prefix: "&") {
+            return number.number.flatMap { $0 > UInt64(most) ? nil : .same(Int32($0)) }
+        }
+        if let file = name.dropping(prefix: "socket:") {
+            return file.bytes.isEmpty ? nil : .socket(file)
+        }
+        if let pipe = name.dropping(prefix: "pipe:") {
+            return pipe.bytes.isEmpty ? nil : .pipe(pipe)
+        }
+        guard let vchan = name.dropping(prefix: "vchan:") else { return .file(name) }
+        let isServer = vchan.dropping(prefix: "server:") != nil
+        guard let rest = vchan.dropping(prefix: "server:") ?? vchan.dropping(prefix: "client:"),
+            let colon = rest.firstIndex(of: UInt8(ascii: ":"))
+        else { return nil }
+        let domain = rest.prefix(colon)
+        let path = rest.dropping(colon + 1)
+        guard domain.number.flatMap({ DomainID($0) }) != nil, (try? StorePath(path)) != nil else {
+            return nil
+        }
+        return .vchan(isServer: isServer, domain: domain, path: path)
+    }
+
+    /// What is opened, in a child: a file's number.
+    func open() throws(InitError) -> Int32 {
+        switch target {
+        case .file(let name):
+            let mode: Descriptor.OpenMode =
+                switch direction {
+                case .input: .readOnly
+                case .output: .create
+                case .append: .writeAppend
+                case .both: .readWrite
+                }
+            do throws(Errno) { return try Descriptor.openNumber(name, mode) } catch {
+                throw .host("open", name: name, error)
+            }
+        case .console(let name):
+            let path: Text = "/dev/\(name)"
+            do throws(Errno) {
+                let number = try Descriptor.openNumber(path, .console)
+                try Terminal.makeRaw(number)
+                return number
+            } catch { throw .host("take the console", name: path, error) }
+        case .socket(let name):
+            do throws(Errno) { return try StreamSocket.connectedNumber(to: name) } catch {
+                throw .host("connect to", name: name, error)
+            }
+        case .same, .pipe, .vchan: throw .refused("somebody else opens this")
+        }
+    }
+}
+
+// MARK: Pipes between programs
+
+/// A pipe that the table names. Each end waits in process 1 until it goes to the program that has it.
+final class InitPipe {
+    let name: Text
+    private var reading: Descriptor?
+    private var writing: Descriptor?
+
+    init(_ name: Text) throws(InitError) {
+        self.name = name
+        do throws(Errno) {
+            let ends = try PassedFiles.pipe()
+            reading = Descriptor(owning: ends.reading)
+            writing = Descriptor(owning: ends.writing)
+        } catch { throw .system("make a pipe", error) }
+    }
+
+    /// An end's number, which process 1 still has.
+    func end(_ direction: ProgramDescriptor.Direction) throws(InitError) -> Int32 {
+        let isReading = direction == .input
+        if isReading, let reading = reading?.number { return reading }
+        if !isReading, let writing = writing?.number { return writing }
+        throw .refused("somebody else has this end of the pipe \(quoted: name)")
+    }
+
+    /// Closes an end in process 1, so that the other one notices when its program ends.
+    func handOver(_ direction: ProgramDescriptor.Direction) {
+        if direction == .input { reading = nil } else { writing = nil }
+    }
+}
+
+/// What the programs of the table share.
+struct InitPipes {
+    private var pipes: [InitPipe] = []
+
+    mutating func named(_ name: Text) throws(InitError) -> InitPipe {
+        if let pipe = pipes.first(where: { $0.name == name }) { return pipe }
+        let pipe = try InitPipe(name)
+        pipes.append(pipe)
+        return pipe
+    }
+
+    /// In a child: closes what is not its own.
+    mutating func forget() {
+        for pipe in pipes {
+            pipe.handOver(.input)
+            pipe.handOver(.output)
+        }
+        pipes = []
+    }
+}
+
+/// The descriptors of a program that is about to be started, as far as process 1 has to open them.
+struct PreparedDescriptors {
+    private struct Entry {
+        var descriptor: ProgramDescriptor
+        /// Opened already; nil for what the child opens.
+        var number: Int32?
+        var pipe: InitPipe?
+    }
+    /// A vchan of this program: the words of its carrier, and the end of a connection that the carrier has.
+    struct Carrier {
+        var words: [Text]
+        var end: Int32
+    }
+    private var entries: [Entry] = []
+    private(set) var carriers: [Carrier] = []
+    private var own: [Int32] = []
+
+    init(_ descriptors: [ProgramDescriptor], _ pipes: inout InitPipes) throws(InitError) {
+        do throws(InitError) {
+            for descriptor in descriptors {
+                var entry = Entry(descriptor: descriptor)
+                switch descriptor.target {
+                case .pipe(let name):
+                    let pipe = try pipes.named(name)
+                    entry.number = try pipe.end(descriptor.direction)
+                    entry.pipe = pipe
+                case .vchan(let isServer, let domain, let path):
+                    let ends: (Int32, Int32)
+                    do throws(Errno) { ends = try PassedFiles.socketPair() } catch {
+                        throw .system("make a connection", error)
+                    }
+                    entry.number = ends.0
+                    own += [ends.0, ends.1]
+                    carriers.append(
+                        Carrier(
+                            words: [
+                                "mini-grant", "pipe", isServer ? "--server" : "--client",
+                                "--domain", domain, "--path", path,
+                            ], end: ends.1))
+                case .file, .console, .socket, .same: break
+                }
+                entries.append(entry)
+            }
+        } catch {
+            release()
+            throw error
+        }
+    }
+
+    /// In the child: puts everything where the program expects it.
+    func apply() throws(InitError) {
+        var numbers: [Int32] = []
+        for entry in entries {
+            do throws(InitError) {
+                if case .same(let other) = entry.descriptor.target {
+                    let index = entries[..<numbers.count].firstIndex {
+                        $0.descriptor.number == other
+                    }
+                    do throws(Errno) {
+                        numbers.append(
+                            try PassedFiles.lift(
+                                index.map { numbers[$0] } ?? other,
+                                above: ProgramDescriptor.most + 1))
+                    } catch { throw .system("give a program its files", error) }
+                    continue
+                }
+                let number: Int32
+                if let opened = entry.number {
+                    number = opened
+                } else {
+                    number = try entry.descriptor.open()
+                }
+                do throws(Errno) {
+                    numbers.append(
+                        try PassedFiles.lift(number, above: ProgramDescriptor.most + 1))
+                } catch { throw .system("give a program its files", error) }
+                if entry.number == nil { _ = Descriptor(owning: number) }
+            } catch { throw .word(column: entry.descriptor.column, error.text) }
+        }
+        for (entry, number) in zip(entries, numbers) {
+            do throws(Errno) { try Process.duplicate(number, as: entry.descriptor.number) } catch {
+                throw .system("give a program its files", error)
+            }
+            _ = Descriptor(owning: number)
+        }
+        release()
+    }
+
+    /// In process 1, behind the start.
+    /// - Parameter keepsPipes: for a program that is started again.
+    func handOver(keepsPipes: Bool) {
+        if !keepsPipes { for entry in entries { entry.pipe?.handOver(entry.descriptor.direction) } }
+        release()
+    }
+
+    private func release() { for number in own { _ = Descriptor(owning: number) } }
+}

@@ -1,0 +1,358 @@
+// What a word of the table looks up when its statement is carried out: `@{PATH}` stands for an entry of the
+// store, `@{file:NAME}` for a file's contents, `@{PATH/*}` for all entries below a path, a word each.
+// A path can have lookups in it. What others have put there is checked here, once: no zero bytes, no
+// `..` in a path, no list with a hole, no argument that is empty unawares. Grammar: docs/boot-table.md.
+
+/// A word as pieces that stand for themselves and pieces that are looked up.
+struct TableTemplate: Equatable {
+    indirect enum Piece: Equatable {
+        case plain(Text)
+        case lookup(TableLookup)
+    }
+    var pieces: [Piece] = []
+
+    /// A lookup in a lookup in a lookup is more than a person reads.
+    private static let deepest = 4
+
+    /// What is wrong with a word.
+    struct Flaw: Error {
+        var reason: TableError.Reason
+    }
+
+    init(_ word: TableWord) throws(Flaw) {
+        var rest = word.text.bytes[...]
+        pieces = try Self.pieces(&rest, word.marks, depth: 0)
+        for case .lookup(let lookup) in pieces where lookup.isList && pieces.count > 1 {
+            throw Flaw(reason: .notA("a list, which is a word of its own", word.text))
+        }
+    }
+
+    /// - Parameter marks: where `@{` begins a lookup.
+    private static func pieces(
+        _ rest: inout ArraySlice<UInt8>, _ marks: [Int], depth: Int
+    ) throws(Flaw) -> [Piece] {
+        var pieces: [Piece] = []
+        var plain = Text()
+        while let byte = rest.first {
+            if depth > 0, byte == UInt8(ascii: "}") || isFallback(rest) { break }
+            if marks.contains(rest.startIndex) {
+                if !plain.bytes.isEmpty { pieces.append(.plain(plain)) }
+                plain = Text()
+                pieces.append(.lookup(try lookup(&rest, marks, depth: depth + 1)))
+            } else {
+                plain.append(byte)
+                rest = rest.dropFirst()
+            }
+        }
+        if !plain.bytes.isEmpty { pieces.append(.plain(plain)) }
+        return pieces
+    }
+
+    private static func isFallback(_ rest: ArraySlice<UInt8>) -> Bool {
+        rest.starts(with: [UInt8(ascii: ":"), UInt8(ascii: "-")])
+    }
+
+    private static func lookup(
+        _ rest: inout ArraySlice<UInt8>, _ marks: [Int], depth: Int
+    ) throws(Flaw) -> TableLookup {
+        let whole = Text(bytes: Array(rest))
+        guard depth <= deepest else {
+            throw Flaw(reason: .notA("a lookup in at most three others", whole))
+        }
+        rest = rest.dropFirst(2)
+        var lookup = TableLookup(path: try pieces(&rest, marks, depth: depth))
+        if isFallback(rest) {
+            let bytes = rest.dropFirst(2).prefix { $0 != UInt8(ascii: "}") }
+            lookup.fallback = Text(bytes: Array(bytes))
+            if marks.contains(where: { bytes.indices.contains($0) }) {
+                throw Flaw(reason: .notA("a default that stands for itself", whole))
+            }
+            rest = rest.dropFirst(2 + bytes.count)
+        }
+        guard rest.first != nil else { throw Flaw(reason: .unclosedLookup) }
+        rest = rest.dropFirst()
+        try lookup.sort()
+        return lookup
+    }
+
+    /// True if nothing is to be looked up.
+    var isPlain: Bool {
+        for case .lookup in pieces { return false }
+        return true
+    }
+    var list: TableLookup? {
+        if case .lookup(let lookup)? = pieces.first, lookup.isList { lookup } else { nil }
+    }
+}
+
+/// One lookup.
+struct TableLookup: Equatable {
+    enum Source: Equatable { case store, file }
+    var source = Source.store
+    /// Where it stands.
+    var path: [TableTemplate.Piece]
+    /// All entries below the path.
+    var isList = false
+    /// What stands for what is not there, or empty.
+    var fallback: Text?
+
+    fileprivate init(path: [TableTemplate.Piece]) { self.path = path }
+
+    /// Tells files from entries, and lists from single ones.
+    fileprivate mutating func sort() throws(TableTemplate.Flaw) {
+        if case .plain(let text)? = path.first, let name = text.dropping(prefix: "file:") {
+            source = .file
+            path[0] = .plain(name)
+            if name.bytes.isEmpty { path.removeFirst() }
+        }
+        if source == .store, case .plain(let text)? = path.last,
+            let folder = text.dropping(suffix: "/*")
+        {
+            isList = true
+            path[path.count - 1] = .plain(folder)
+            if folder.bytes.isEmpty { path.removeLast() }
+        }
+        // What is known already is looked at before anything is started.
+        var known = Text()
+        for piece in path {
+            if case .plain(let text) = piece { known += text } else { known += "x" }
+        }
+        if let flaw = Self.flaw(of: known, source) { throw .init(reason: flaw) }
+    }
+
+    /// Why something is no path to look up.
+    static func flaw(of path: Text, _ source: Source) -> TableError.Reason? {
+        if path.hasParent { return .notA(StaticText.pathWithoutParents, path) }
+        if source == .file {
+            return path.bytes.isEmpty ? .notA("a file's name", path) : nil
+        }
+        do throws(StorePath.Flaw) {
+            _ = try StorePath(path)
+            return nil
+        } catch { return .notA("a path in the store", path) }
+    }
+}
+
+extension StaticText {
+    static var pathWithoutParents: StaticText { "a path without .. in it" }
+}
+
+extension Text {
+    /// True if a part of this path is `..`: whoever put that there leads elsewhere.
+    var hasParent: Bool {
+        for part in bytes.split(separator: UInt8(ascii: "/")) where part.elementsEqual([46, 46]) {
+            return true
+        }
+        return false
+    }
+}
+
+// MARK: Looking up, in a child
+
+/// Looks up what the words of a statement stand for.
+struct TableLookups {
+    private let deadline = Deadline.after(XenStore.patience)
+    private var store: XenStore?
+
+    /// The most that the words of a statement come to.
+    static let mostBytes = 65536
+    private static let mostWords = 1024
+    /// As long as a value of the store, which messages of 4096 bytes bring.
+    private static let longestFile = 4096
+
+    /// What is wrong, as a sentence.
+    struct Complaint: Error {
+        var column: Int
+        var words: Text
+    }
+
+    /// The words that a statement's words stand for.
+    mutating func expand(_ words: [TableWord]) throws(Complaint) -> [TableWord] {
+        var expanded: [TableWord] = []
+        var size = 0
+        for word in words {
+            for text in try expand(word) {
+                expanded.append(TableWord(text: text, column: word.column))
+                size += text.bytes.count + 1
+            }
+            if expanded.count > Self.mostWords || size > Self.mostBytes {
+                throw Complaint(
+                    column: word.column,
+                    words:
+                        "the statement comes to more than \(Self.mostWords) words or \(Self.mostBytes) bytes"
+                )
+            }
+        }
+        return expanded
+    }
+
+    private mutating func expand(_ word: TableWord) throws(Complaint) -> [Text] {
+        if word.marks.isEmpty { return [word.text] }
+        let template: TableTemplate
+        do throws(TableTemplate.Flaw) { template = try TableTemplate(word) } catch {
+            throw Complaint(column: word.column, words: error.reason.words)
+        }
+        if let list = template.list { return try expand(list: list, word.column) }
+        let text = try expand(template.pieces, word.column)
+        guard text.bytes.isEmpty else { return [text] }
+        // A single lookup that says itself that it may be empty is no word at all then.
+        if case .lookup(let lookup)? = template.pieces.first, lookup.fallback != nil { return [] }
+        throw Complaint(column: word.column, words: "\(quoted: word.text) is empty")
+    }
+
+    private mutating func expand(
+        _ pieces: [TableTemplate.Piece], _ column: Int
+    ) throws(Complaint) -> Text {
+        var text = Text()
+        for piece in pieces {
+            switch piece {
+            case .plain(let part): text += part
+            case .lookup(let lookup): text += try value(of: lookup, column)
+            }
+        }
+        return text
+    }
+
+    /// The path of a lookup, which others may have had a hand in.
+    private mutating func path(of lookup: TableLookup, _ column: Int) throws(Complaint) -> Text {
+        let path = try expand(lookup.path, column)
+        if let flaw = TableLookup.flaw(of: path, lookup.source) {
+            throw Complaint(column: column, words: flaw.words)
+        }
+        return path
+    }
+
+    private mutating func value(of lookup: TableLookup, _ column: Int) throws(Complaint) -> Text {
+        let path = try path(of: lookup, column)
+        var value: Text?
+        switch lookup.source {
+        case .file: value = try contents(of: path, column, mayBeAbsent: lookup.fallback != nil)
+        case .store:
+            value = try ask(column) { (store) throws(GrantError) in
+                let path = try StorePath(named: path)
+                if lookup.fallback == nil { return Text(bytes: try store.read(path)) }
+                return try store.valueIfAny(path).map { Text(bytes: $0) }
+            }
+        }
+        if let fallback = lookup.fallback, value?.bytes.isEmpty ?? true { return fallback }
+        return try whole(value ?? Text(), from: path, column)
+    }
+
+    /// A value that can be a program's argument.
+    private func whole(_ value: Text, from path: Text, _ column: Int) throws(Complaint) -> Text {
+        if value.bytes.contains(0) {
+            throw Complaint(column: column, words: "\(quoted: path) has a zero byte in it")
+        }
+        return value
+    }
+
+    /// A file's bytes without the line ends behind them.
+    private func contents(
+        of path: Text, _ column: Int, mayBeAbsent: Bool
+    ) throws(Complaint) -> Text? {
+        let text: Text
+        do throws(Errno) { text = try SmallFile.read(path, limit: Self.longestFile + 1) } catch {
+            if error == .noSuchFile && mayBeAbsent { return nil }
+            throw Complaint(column: column, words: "cannot read \(quoted: path): \(error)")
+        }
+        guard text.bytes.count <= Self.longestFile else {
+            throw Complaint(
+                column: column,
+                words: "\(quoted: path) has more than \(Self.longestFile) bytes, too many for words"
+            )
+        }
+        var bytes = text.bytes
+        while bytes.last == 10 || bytes.last == 13 { bytes.removeLast() }
+        return Text(bytes: bytes)
+    }
+
+    // MARK: Lists
+
+    private mutating func expand(list: TableLookup, _ column: Int) throws(Complaint) -> [Text] {
+        let path = try path(of: list, column)
+        let names = try ask(column) { (store) throws(GrantError) -> [Text] in
+            let path = try StorePath(named: path)
+            if list.fallback != nil, try store.valueIfAny(path) == nil { return [] }
+            return try store.list(path)
+        }
+        guard !names.isEmpty else {
+            if let fallback = list.fallback { return fallback.bytes.isEmpty ? [] : [fallback] }
+            throw Complaint(column: column, words: "there is nothing below \(quoted: path)")
+        }
+        var words: [Text] = []
+        for name in try Self.ordered(names, path, column) {
+            let entry: Text = "\(path)/\(name)"
+            let value = try ask(column) { (store) throws(GrantError) in
+                Text(bytes: try store.read(try StorePath(named: entry)))
+            }
+            if value.bytes.isEmpty {
+                throw Complaint(
+                    column: column, words: "\(quoted: entry), which would be an argument, is empty")
+            }
+            words.append(try whole(value, from: entry, column))
+        }
+        return words
+    }
+
+    /// The names of a list's entries, which are numbers from 0 or 1 without a hole, in their order.
+    static func ordered(
+        _ names: [Text], _ path: Text, _ column: Int
+    ) throws(Complaint) -> [Text] {
+        guard names.count <= mostWords else {
+            throw Complaint(
+                column: column,
+                words:
+                    "there are \(names.count) entries below \(quoted: path), more than \(mostWords)"
+            )
+        }
+        let zero = UInt8(ascii: "0")
+        var slots = [Text?](repeating: nil, count: names.count + 1)
+        for name in names {
+            guard name.bytes.allSatisfy({ $0 >= zero && $0 < zero + 10 }), let number = name.number
+            else {
+                throw Complaint(
+                    column: column,
+                    words: "\(quoted: name) below \(quoted: path) is no number, so it has no place")
+            }
+            guard number <= UInt64(names.count) else {
+                throw hole(in: names, path, column)
+            }
+            if let other = slots[Int(number)] {
+                throw Complaint(
+                    column: column,
+                    words:
+                        "\(quoted: other) and \(quoted: name) below \(quoted: path) are the same number"
+                )
+            }
+            slots[Int(number)] = name
+        }
+        // As many numbers as names, with room for one more: the first or the last is free.
+        guard slots[0] == nil || slots[names.count] == nil else {
+            throw hole(in: names, path, column)
+        }
+        return slots.compactMap { $0 }
+    }
+
+    /// The first number that is missing.
+    private static func hole(in names: [Text], _ path: Text, _ column: Int) -> Complaint {
+        var missing: UInt64 = 1
+        while names.contains(where: { $0.number == missing }) { missing += 1 }
+        return Complaint(
+            column: column,
+            words: "the list below \(quoted: path) has a hole: there is no \(missing)")
+    }
+
+    // MARK: The store
+
+    /// Asks the store, which is connected to once for a statement.
+    private mutating func ask<Value>(
+        _ column: Int, _ body: (XenStore) throws(GrantError) -> Value
+    ) throws(Complaint) -> Value {
+        do throws(GrantError) {
+            if let store { return try body(store) }
+            let store = try XenStore(deadline: deadline)
+            self.store = store
+            return try body(store)
+        } catch { throw Complaint(column: column, words: error.text) }
+    }
+}

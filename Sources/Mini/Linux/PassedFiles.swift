@@ -1,0 +1,97 @@
+// Open files on their way to other programs: pairs of ends, numbers that a program expects, a terminal in raw mode for
+// good, and files that go through a local socket. Sources: pipe(2), socketpair(2), fcntl(2), unix(7) (SCM_RIGHTS),
+// termios(3).
+
+import CShim
+
+enum PassedFiles {
+    private static let closeOnExec = 0o2000000
+
+    /// Two ends of a pipe, both closed for programs that are executed.
+    static func pipe() throws(Errno) -> (reading: Int32, writing: Int32) {
+        var ends: (Int32, Int32) = (-1, -1)
+        _ = try withKernel(&ends) { (address) throws(Errno) in
+            try SystemCall.make(.pipeWithFlags, address, closeOnExec)
+        }
+        return ends
+    }
+
+    /// Two sockets that are connected with each other, closed for programs that are executed.
+    static func socketPair() throws(Errno) -> (Int32, Int32) {
+        var ends: (Int32, Int32) = (-1, -1)
+        _ = try withKernel(&ends) { (address) throws(Errno) in
+            // AF_UNIX, SOCK_STREAM
+            try SocketCall.pair.make(1, 1 | closeOnExec, 0, address)
+        }
+        return ends
+    }
+
+    /// Gives an open file a number that no program expects, at or above this one.
+    static func lift(_ descriptor: Int32, above number: Int32) throws(Errno) -> Int32 {
+        // F_DUPFD_CLOEXEC
+        Int32(try SystemCall.make(.fileControl, Int(descriptor), 1030, Int(number)))
+    }
+
+    /// Sends bytes, and open files with the first of them.
+    /// - Returns: how many bytes were taken.
+    static func send(
+        _ socket: Int32, _ text: Text, with descriptors: [Int32]
+    ) throws(Errno) -> Int {
+        // struct cmsghdr: a length of the machine's word, SOL_SOCKET, SCM_RIGHTS; then the numbers.
+        let word = MemoryLayout<Int>.size
+        let head = word + 8
+        let count = head + 4 * descriptors.count
+        var control = [UInt8](repeating: 0, count: (count + word - 1) / word * word)
+        func put(_ value: Int, at offset: Int, _ size: Int) {
+            for index in 0..<size {
+                control[offset + index] = UInt8(truncatingIfNeeded: value >> (8 * index))
+            }
+        }
+        put(count, at: 0, word)
+        put(1, at: word, 4)
+        put(1, at: word + 4, 4)
+        for (index, descriptor) in descriptors.enumerated() {
+            put(Int(descriptor), at: head + 4 * index, 4)
+        }
+        var result: Result<Int, Errno> = .failure(.invalid)
+        unsafe text.bytes.withUnsafeBytes { bytes in
+            var vector = TransferVector(pieces: 1)
+            unsafe vector.append(bytes)
+            unsafe control.withUnsafeBytes { control in
+                do throws(Errno) {
+                    result = .success(
+                        try vector.withKernel { (address, pieces) throws(Errno) in
+                            var header = mini_msghdr()
+                            header.vector = UInt(bitPattern: address)
+                            header.vector_count = UInt(pieces)
+                            if !descriptors.isEmpty {
+                                header.control = UInt(bitPattern: control.baseAddress)
+                                header.control_length = UInt(control.count)
+                            }
+                            return try withKernel(&header) { (place) throws(Errno) in
+                                // MSG_NOSIGNAL
+                                try SocketCall.send.make(Int(socket), place, 0x4000)
+                            }
+                        })
+                } catch { result = .failure(error) }
+            }
+        }
+        return try result.get()
+    }
+}
+
+extension Terminal {
+    /// Lets every byte through as it is, without echo, for whoever has the terminal from now on.
+    /// - Throws: ENOTTY if it is none.
+    static func makeRaw(_ descriptor: Int32) throws(Errno) {
+        var raw = try attributes(of: descriptor)
+        // IGNBRK to IXON, without IUTF8 and its like; OPOST; ISIG, ICANON, ECHO, ECHONL, IEXTEN; CS8, no parity.
+        raw.input &= ~0x5EB
+        raw.output &= ~0x1
+        raw.local &= ~0x804B
+        raw.control = raw.control & ~0x130 | 0x30
+        raw.characters.6 = 1
+        raw.characters.5 = 0
+        try setAttributes(of: descriptor, raw)
+    }
+}

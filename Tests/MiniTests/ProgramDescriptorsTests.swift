@@ -1,0 +1,159 @@
+// What a program of the boot table finds open: how that is written, and what process 1 does for it. With real programs:
+// Tests/system/init.sh.
+
+import Testing
+
+@testable import Mini
+
+private func read(_ file: String) -> BootTableReader {
+    var reader = BootTableReader(InnerPrograms(run: { _ in nil }, complaint: { _ in nil }))
+    reader.read(file: Text(stringLiteral: file), name: "t")
+    reader.finish()
+    return reader
+}
+
+private func errors(_ file: String) -> [String] { read(file).errors.map { string($0.text) } }
+
+private let targets =
+    "a file, &NUMBER, console:NAME, socket:FILE, pipe:NAME, vchan:client:DOMAIN:PATH or vchan:server:DOMAIN:PATH"
+
+@Suite struct ProgramDescriptorsTests {
+    @Test("descriptors stand in front of the program, as a shell has them")
+    func written() {
+        let reader = read(
+            "start 3</dev/a 4<>console:hvc1 >>/log 2>&1 5<>vchan:server:0:data/v q 6</x\nrun <socket:/s p"
+        )
+        #expect(reader.errors == [])
+        func descriptor(
+            _ number: Int32, _ direction: ProgramDescriptor.Direction,
+            _ target: ProgramDescriptor.Target
+        ) -> String { "\(number) \(direction) \(target)" }
+        guard case .program(let words, .start, let descriptors) = reader.table.statements[0].request
+        else {
+            Issue.record("no program")
+            return
+        }
+        #expect(words == ["q", "6</x"])
+        #expect(
+            descriptors.map { descriptor($0.number, $0.direction, $0.target) } == [
+                descriptor(3, .input, .file("/dev/a")), descriptor(4, .both, .console("hvc1")),
+                descriptor(1, .append, .file("/log")), descriptor(2, .output, .same(1)),
+                descriptor(5, .both, .vchan(isServer: true, domain: "0", path: "data/v")),
+            ])
+        #expect(descriptors.map { $0.column } == [7, 16, 32, 39, 44])
+        guard case .program(_, _, let input) = reader.table.statements[1].request else { return }
+        #expect(input[0].number == 0 && input[0].target == .socket("/s"))
+    }
+
+    @Test(
+        "what is wrong with a descriptor is told where it stands",
+        arguments: [
+            ("run 3</a  3>/b p", "t:1:11: descriptor 3 is used twice"),
+            ("run </a 0</b p", "t:1:9: descriptor 0 is used twice"),
+            ("run 64</a p", "t:1:5: \"64\" is not a descriptor's number from 0 to 63"),
+            (
+                "run 99999999999999999999</a p",
+                "t:1:5: \"99999999999999999999\" is not a descriptor's number from 0 to 63"
+            ),
+            ("run 3<</a p", "t:1:5: \"<<\" is not <, >, >> or <>"),
+            ("run 3< p", "t:1:5: \"\" is not \(targets)"),
+            ("run 3</a/../b p", "t:1:5: \"/a/../b\" is not \(targets)"),
+            ("run 3<console:../sda p", "t:1:5: \"console:../sda\" is not \(targets)"),
+            ("run 3<>vchan:server:x:y p", "t:1:5: \"vchan:server:x:y\" is not \(targets)"),
+            ("run 3<>vchan:server:0:a//b p", "t:1:5: \"vchan:server:0:a//b\" is not \(targets)"),
+            ("run 3<>pipe:x p", "t:1:5: \"3<>pipe:x\" is not < or > for such a target"),
+            (
+                "run 3</a",
+                "t:1:1: the program is missing; usage: run [DESCRIPTOR...] PROGRAM [ARGUMENT...]"
+            ),
+            ("start >pipe:x p", "t:1:7: the pipe \"x\" is written, but never read"),
+            ("wait line x y", "t:1:11: the pipe \"x\" is read, but never written"),
+            (
+                "start >pipe:x p\nstart >pipe:x p\nrun <pipe:x p",
+                "t:2:7: the pipe \"x\" is written twice"
+            ),
+            (
+                "start >pipe:x p\nwait line x y\nwait line x z",
+                "t:3:11: the pipe \"x\" is read twice"
+            ),
+            ("wait line x ''", "t:1:13: \"\" is not a text to wait for"),
+            ("send /s >pipe:x m", "t:1:9: \">pipe:x\" is not a file, console:NAME or socket:FILE"),
+            (
+                "send /s",
+                "t:1:1: the message is missing; usage: send SOCKET [DESCRIPTOR...] MESSAGE [expect=TEXT] [deadline=TIME]"
+            ),
+            ("send /s m expect=", "t:1:11: \"\" is not an option with a value"),
+        ])
+    func wrong(table: String, wanted: String) { #expect(errors(table) == [wanted]) }
+
+    @Test("a pipe may have other ends on each way through a condition")
+    func branches() {
+        #expect(
+            errors("if file /x\nstart >pipe:p a\nelse\nstart >pipe:p b\nend\nwait line p t") == [])
+        #expect(
+            errors("if file /x\nstart >pipe:p a\nend\nstart >pipe:p b\nwait line p t").count == 1)
+    }
+
+    @Test("process 1 keeps no end of a pipe that a program has got, and no connection of a vchan")
+    func ends() {
+        let boot = FakeBoot("start >pipe:x a\nrun <pipe:x b")
+        boot.boot()
+        #expect(boot.console == "mini-init: powering off\n" && boot.now.made.count == 2)
+        #expect(boot.now.open.values.filter { $0.path == "a pipe" }.isEmpty)
+        let waiting = FakeBoot("start >pipe:x a\nwait line x ready\nrun b") {
+            $0.lives = [.untilTerminated, .untilTerminated, .ends(0), .ends(0)]
+            $0.signalAfter = (4, 12)
+        }
+        waiting.boot()
+        #expect(waiting.console == "mini-init: powering off\n" && waiting.now.made.count == 4)
+        #expect(waiting.now.open.values.filter { $0.path == "a pipe" }.isEmpty)
+        let late = FakeBoot("on-error halt\nstart >pipe:x a\nwait line x ready\nrun b") {
+            $0.lives = [.untilTerminated, .untilTerminated, .ends(1 << 8)]
+        }
+        late.boot()
+        #expect(late.console == "mini-init: halting\n" && late.now.made.count == 3)
+    }
+
+    @Test(
+        "the machine ends with a vital program: as at-end says, or as on-error if it did not end well"
+    )
+    func vital() {
+        for (status, end) in [(0, "rebooting"), (1, "halting"), (9, "halting")] as [(Int32, String)]
+        {
+            let boot = FakeBoot("on-error halt\nat-end reboot\nvital a\nrun b\nrun c") {
+                $0.lives = [.idle, .untilTerminated]
+                $0.happenings = [.end(0, status == 1 ? 1 << 8 : status)]
+            }
+            boot.boot()
+            #expect(boot.console.hasSuffix("mini-init: \(end)\n") && boot.now.made.count == 2)
+        }
+        let shell = FakeBoot("vital a\nrun b") {
+            $0.lives = [.idle, .idle, .idle]
+            $0.files["/bin/sh"] = ""
+            // The vital program, then what was awaited, then the shell.
+            $0.happenings = [.end(0, 9), .end(1, 0), .end(2, 0)]
+        }
+        let actions = shell.boot()
+        #expect(actions.contains(.startShell) && shell.now.happenings.isEmpty)
+    }
+
+    @Test("a program that forks away is known by a process of process 1's that nobody has started")
+    func orphans() {
+        func orphan(_ stat: String, besides others: [Int32] = []) -> String? {
+            InitOrphans.orphan(
+                Text(stringLiteral: stat), of: ProcessID(rawValue: 50),
+                besides: others.map { ProcessID(rawValue: $0) }
+            ).map { "\($0.id.rawValue) \(string($0.name))" }
+        }
+        #expect(orphan("51 (a) b) S 1 51 51 0 -1") == "51 a) b")
+        #expect(orphan("51 (d) S 1 50 50 0") == "51 d")
+        #expect(orphan("51 (d) S 7 51 51 0") == nil)
+        #expect(orphan("51 (d) Z 1 51 51 0") == nil)
+        #expect(orphan("51 (d) S 1 49 49 0") == nil)
+        #expect(orphan("60 (d) S 1 60 60 0", besides: [60]) == nil)
+        #expect(orphan("61 (d) S 1 60 60 0", besides: [60]) == nil)
+        for torn in ["", "51", "(", ")(", "51 (d)", "51 (d) ", "x (d) S 1 51 51", "51 (d) S 1 51"] {
+            #expect(orphan(torn) == nil)
+        }
+    }
+}

@@ -1,0 +1,188 @@
+// What the words of the boot table look up: how that is written, and what comes of a store and of files that
+// others have written.
+
+import Foundation
+import Testing
+
+@testable import Mini
+
+private var programs: InnerPrograms {
+    InnerPrograms(run: { _ in nil }, complaint: { InitCommand.programs.complaint($0) })
+}
+
+private func errors(_ file: String, _ commandLine: String = "") -> [String] {
+    var reader = BootTableReader(programs)
+    reader.read(file: Text(stringLiteral: file), name: "t")
+    reader.read(commandLine: Text(stringLiteral: commandLine))
+    reader.finish()
+    return reader.errors.map { string($0.text) }
+}
+
+private func words(_ line: String) throws -> [TableWord] {
+    try TableWords.cut(line: Array(line.utf8)[...])
+}
+
+/// What the words of a line stand for, or what is wrong, behind the column.
+private func expanded(_ line: String, _ entries: [String: String]) throws -> [String] {
+    let xen = try FakeXen { $0.store = FakeStore.with(entries) }
+    let words = try words(line)
+    let result = xen.play { () -> [String] in
+        var lookups = TableLookups()
+        do throws(TableLookups.Complaint) {
+            return try lookups.expand(words).map { string($0.text) }
+        } catch { return ["\(error.column): \(string(error.words))"] }
+    }
+    #expect(xen.now.left == [])
+    return result
+}
+
+@Suite struct TableLookupsTests {
+    @Test(
+        "a lookup stands in a word, in a path and in another lookup; single quotation marks keep it"
+    )
+    func places() throws {
+        let entries = ["/a/b": "7", "/vm": "/vm/1", "/vm/1/name": "two  words", "/e": ""]
+        #expect(
+            try expanded(
+                "run @{/a/b} x@{/a/b}y@{/a/b} '@{/a/b}' @/a/b \"@{/a/b}\" @{@{/vm}/name}", entries)
+                == ["run", "7", "x7y7", "@{/a/b}", "@/a/b", "7", "two  words"])
+        #expect(
+            try expanded(
+                "run @{/none:-d} \"@{/none:-d e}\" @{/e:-f} @{/none:-} x@{/none:-}", entries)
+                == ["run", "d", "d e", "f", "x"])
+        #expect(try expanded("run a\"@\"{/a/b} @{/a/@{/none:-b}}", entries) == ["run", "a7", "7"])
+    }
+
+    @Test("a list of the store's entries is a word each, in the order of their numbers")
+    func lists() throws {
+        let arguments = [
+            "/l/001": "-m", "/l/002": "64", "/l/010": "no", "/l/003": "a b", "/q": "/l",
+        ]
+        #expect(
+            try expanded("run p @{/l/*} z", arguments.filter { $0.key != "/l/010" })
+                == ["run", "p", "-m", "64", "a b", "z"])
+        #expect(
+            try expanded("run @{@{/q}/*}", ["/q": "/l", "/l/0": "a", "/l/1": "b"])
+                == ["run", "a", "b"])
+        #expect(
+            try expanded("run p @{/l/*}", arguments)
+                == ["7: the list below \"/l\" has a hole: there is no 4"])
+        #expect(try expanded("run @{/none/*:-} @{/none/*:-d}", [:]) == ["run", "d"])
+        for (entries, wanted) in [
+            (["/l/0": "a", "/l/2": "b"], "the list below \"/l\" has a hole: there is no 1"),
+            (["/l/7": "a"], "the list below \"/l\" has a hole: there is no 1"),
+            (["/l/1": "a", "/l/01": "b"], "below \"/l\" are the same number"),
+            (["/l/1": "a", "/l/x": "b"], "\"x\" below \"/l\" is no number, so it has no place"),
+            (["/l/1": ""], "\"/l/1\", which would be an argument, is empty"),
+            (["/l": "a"], "there is nothing below \"/l\""),
+            (["/l/1": "a\0b"], "\"/l/1\" has a zero byte in it"),
+            ([:], "cannot list \"/l\": no such entry (ENOENT)"),
+            (["/l/99999999999999999999999": "x"], "is no number, so it has no place"),
+        ] as [([String: String], String)] {
+            let said = try expanded("run @{/l/*}", entries)
+            #expect(said.count == 1 && said[0].hasSuffix(wanted), "\(said)")
+        }
+    }
+
+    @Test("a file's contents, without the ends of lines behind them")
+    func files() throws {
+        let file = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
+        defer { try? FileManager.default.removeItem(at: file) }
+        let path = file.path
+        try Data("two\nlines\r\n\n".utf8).write(to: file)
+        #expect(try expanded("run \"x@{file:\(path)}\"", [:]) == ["run", "xtwo\nlines"])
+        #expect(try expanded("run @{file:@{/f}}", ["/f": path]) == ["run", "two\nlines"])
+        #expect(try expanded("run @{file:\(path).none:-d}", [:]) == ["run", "d"])
+        try Data(repeating: 65, count: 4097).write(to: file)
+        #expect(
+            try expanded("run @{file:\(path)}", [:])
+                == ["5: \"\(path)\" has more than 4096 bytes, too many for words"])
+        try Data("\n".utf8).write(to: file)
+        #expect(
+            try expanded("run @{file:\(path)}", [:]) == ["5: \"@{file:\(path)}\" is empty"])
+    }
+
+    @Test("what others have put there is checked: empty, zero bytes, a way up, too much")
+    func hostile() throws {
+        for (line, wanted) in [
+            ("run a @{/e}", "7: \"@{/e}\" is empty"),
+            ("run @{/zero}", "5: \"/zero\" has a zero byte in it"),
+            ("run @{/x/@{/up}}", "5: \"/x/../secret\" is not a path without .. in it"),
+            ("run @{file:/@{/up}}", "5: \"/../secret\" is not a path without .. in it"),
+            ("run @{/x@{/slashes}}", "5: \"/x//\" is not a path in the store"),
+            ("run  a@{/none}", "6: cannot read \"/none\": no such entry (ENOENT)"),
+            (
+                "run" + String(repeating: " @{/big}", count: 40),
+                "133: the statement comes to more than 1024 words or 65536 bytes"
+            ),
+        ] {
+            let said = try expanded(
+                line,
+                [
+                    "/e": "", "/zero": "a\0", "/up": "../secret", "/slashes": "//",
+                    "/big": String(repeating: "x", count: 4000),
+                ])
+            #expect(said == [wanted])
+        }
+    }
+
+    // MARK: Known before anything is started
+
+    @Test(
+        "what is wrong with a lookup is told before anything is started, where it stands",
+        arguments: [
+            ("run a @{x", "t:1:7: this @{ is not closed by a }"),
+            ("run a  b@{x y}", "t:1:8: this @{ is not closed by a }"),
+            ("run @{}", "t:1:5: \"\" is not a path in the store"),
+            ("run @{a//b}", "t:1:5: \"a//b\" is not a path in the store"),
+            ("run @{a/../b}", "t:1:5: \"a/../b\" is not a path without .. in it"),
+            ("run @{file:}", "t:1:5: \"\" is not a file's name"),
+            ("run @{file:/a/..}", "t:1:5: \"/a/..\" is not a path without .. in it"),
+            ("run x@{a/*}", "t:1:5: \"x@{a/*}\" is not a list, which is a word of its own"),
+            ("run @{a:-@{b}}", "t:1:5: \"@{a:-@{b}}\" is not a default that stands for itself"),
+            (
+                "run @{a@{b@{c@{d@{e}}}}}",
+                "t:1:5: \"@{e}}}}}\" is not a lookup in at most three others"
+            ),
+            ("notify @{d/*} 3", "t:1:8: \"@{d/*}\": a list can only be a program's arguments"),
+            (
+                "wait store @{x} deadline=soon",
+                "t:1:17: \"soon\" is not a time: seconds, or milliseconds as 250ms"
+            ),
+            ("lod @{x}", "t:1:1: there is no statement \"lod\""),
+            ("set /a/../b 1", "t:1:5: \"/a/../b\" is not a path without .. in it"),
+            ("wait file ../x", "t:1:11: \"../x\" is not a path without .. in it"),
+            ("grant n 3 8 to=/a/..", "t:1:13: \"/a/..\" is not a path without .. in it"),
+            ("switch-root .. /init", "t:1:13: \"..\" is not a path without .. in it"),
+        ])
+    func wrong(line: String, wanted: String) {
+        #expect(errors("run ok\n" + line) == [wanted.replacing("t:1:", with: "t:2:")])
+    }
+
+    @Test("what a lookup will bring is not guessed at")
+    func unknown() {
+        for line in [
+            "launch --memory @{m} @{k}", "run @{program}", "grant n @{d} @{r} deadline=@{t}",
+            "mount @{s} /x/@{name} ext4", "load /m.ko @{p/*}", "set /x @{p/*}", "wait @{kind} x",
+            "exec @{l/*}", "run mini-launch @{l/*}",
+        ] { #expect(errors(line) == []) }
+        #expect(errors("", "mini.run=\"x @{a} '@{'\"") == [])
+    }
+
+    @Test("random words are cut into lookups or refused, and never more than that")
+    func random() throws {
+        var generator = SplitMix(seed: 7)
+        let pieces = ["@{", "}", ":-", "/*", "a", "/", "file:", "..", "@", "{", "'", "\""]
+        for _ in 0..<3000 {
+            var line = "run "
+            for _ in 0..<Int.random(in: 0..<12, using: &generator) {
+                line += pieces.randomElement(using: &generator)!
+            }
+            _ = errors(line)
+            guard let words = try? words(line), errors(line).isEmpty else { continue }
+            let text = words.map { string($0.text) }.joined(separator: " ")
+            guard (try? TableWords.cut(line: Array(text.utf8)[...])) != nil else { continue }
+            _ = try expanded(text, ["/a": "b"])
+        }
+    }
+}

@@ -1,0 +1,107 @@
+# What a stub domain's start-up script does, carried out by process 1 in a process namespace of its own: words that are looked
+# up, conditions, descriptors, sockets, network devices. The store of a real Xen is in Tests/xen/guest. Sourced by
+# system.sh behind init.sh, whose boot and booted it uses.
+
+clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
+[[ -x $clang ]] || clang=clang
+
+for arch in ${archs:-x86_64 i386}; do
+    if ! unshare --user --map-root-user --pid --fork --mount true 2>/dev/null || ! "out/$arch/mini" --version >/dev/null 2>&1; then
+        skip "$arch: a stub domain's start" "this machine has no namespaces for us, or does not run $arch programs"
+        continue
+    fi
+
+    # --- words and conditions -------------------------------------------------------------------
+
+    printf 'two  words\n' >"$work/value"
+    boot "$arch" "run /bin/echo \"x@{file:$work/value}\" '@{file:y}' @{file:/nowhere:-usual} @{file:/nowhere:-}"
+    booted "words come from files, with defaults" $powered_off "xtwo  words @{file:y} usual"$'\n'"$off"
+    boot "$arch" $'on-error poweroff\nrun /bin/echo not  @{file:/nowhere}'
+    booted "what a word is to come from and is not there is told with its column" $powered_off \
+        "mini-init: $work/table:2:20: cannot read \"/nowhere\": no such file (ENOENT)"$'\n'"$off"
+    boot "$arch" $'on-error poweroff\nrun /bin/echo not\nrun x @{a/../b}'
+    booted "a path with .. is told before anything is started" $powered_off \
+        "mini-init: $work/table:3:7: \"a/../b\" is not a path without .. in it"$'\n'"$off"
+    boot "$arch" "if file $work/value
+run /bin/echo yes
+else
+run /bin/echo no
+end
+if exists device/console/1
+run /bin/echo yes
+else
+run /bin/echo no
+end"
+    booted "a condition on a store that is not there is false and says why once" $powered_off \
+        $'yes\n'"mini-init: $work/table:6:1: cannot open \"/dev/xen/xenbus\": *"$'\nno\n'"$off"
+    check "$arch: process 1: that is one line" "$(grep -c xenbus "$work/out")" = 1
+
+    # --- descriptors ----------------------------------------------------------------------------
+
+    boot "$arch" "run 3<$work/value 4>$work/copy 5>>$work/copy /bin/sh -c 'cat <&3 >&4; echo more >&5'
+run <$work/copy /bin/cat"
+    booted "a program finds open what stands in front of it" $powered_off $'two  words\nmore\n'"$off"
+    boot "$arch" $'on-error poweroff\nrun 3</nowhere/x /bin/true'
+    booted "what cannot be opened is told with its column" $powered_off \
+        "mini-init: $work/table:2:5: cannot open \"/nowhere/x\": no such file (ENOENT)*$off"
+    boot "$arch" $'start >pipe:p 2>&1 /bin/sh -c "echo through; echo errors >&2"\nrun <pipe:p /bin/cat'
+    booted "a pipe leads from one program to another and ends with it" $powered_off $'through\nerrors\n'"$off"
+    rm -f "$work/go"
+    boot "$arch" "start >pipe:log /bin/sh -c 'echo not yet; echo I am ready now; until [ -e $work/go ]; do sleep 0.02; done; echo later'
+wait line log ready deadline=600
+run /bin/echo next
+run /bin/touch $work/go"
+    booted "a line of a program's output is waited for; the rest still comes" $powered_off \
+        $'not yet\nI am ready now\nnext\nlater\n'"$off"
+    boot "$arch" $'on-error poweroff\nstart >pipe:log /bin/echo other\nwait line log ready deadline=600'
+    booted "a program that ends without that line is told of" $powered_off \
+        $'other\n'"mini-init: $work/table:3:1: the pipe \"log\" has ended before a line had \"ready\" in it"$'\n'"$off"
+    boot "$arch" $'on-error poweroff\nwait socket /nowhere/s deadline=250ms'
+    booted "a socket that nobody listens on: the deadline is in milliseconds" $powered_off \
+        "*:2:1: nobody has listened on \"/nowhere/s\" in time"$'\n'"$off"
+    if "$clang" -O2 -o "$work/receive" "$root/Tests/system/receive.c" 2>"$work/err"; then
+        rm -f "$work/s"
+        boot "$arch" "on-error poweroff
+start $work/receive $work/s
+wait socket $work/s deadline=600
+send $work/s >$work/passed '{\"execute\":\"add-fd\"}' expect='\"fdset-id\"' deadline=600
+run /bin/cat $work/passed"
+        booted "an open file goes through a socket, and the answer is waited for" $powered_off \
+            $'received {"execute":"add-fd"}\nfrom the receiver\n'"$off"
+    else
+        skip "$arch: process 1: an open file goes through a socket" "no C compiler: $(head -n 1 "$work/err")"
+    fi
+
+    # --- programs beside each other ---------------------------------------------------------------
+
+    boot "$arch" $'at-end reboot\nstart /bin/sleep 100\nvital /bin/sleep 0.1'
+    booted "the machine ends with a vital program" $rebooted "mini-init: rebooting"
+    boot "$arch" $'on-error poweroff\nat-end reboot\nvital /bin/sh -c "exit 3"\nrun /bin/sleep 100'
+    booted "and as on-error says if that did not end well" $powered_off \
+        "*:3:1: \"/bin/sh\" ended with code 3"$'\n'"$off"
+    boot "$arch" $'respawn /bin/sh -c "setsid sleep 100 & sleep 0.2"\nstart /bin/sleep 1\nrun /bin/sleep 1.5\nrun /bin/sh -c "kill -USR2 1; sleep 10"'
+    booted "a program that forks away is told of, once, and is not started again" $powered_off \
+        "mini-init: $work/table:1:1: \"/bin/sh\" has forked away: process * (sleep) goes on without it; *"$'\n'"$off"
+    check "$arch: process 1: that is one line" "$(grep -c 'forked away' "$work/out")" = 1
+
+    # --- the network --------------------------------------------------------------------------------
+
+    spaces=--net
+    boot "$arch" $'on-error poweroff\nlink lo address=127.0.0.1/8 up\nlink lo address=10.9.0.1/24 address=fd00::1/64
+route 10.10.0.0/16 dev=lo
+run /bin/sh -c "while read a b c d; do echo $a $b $c; done </proc/net/route"'
+    booted "addresses and routes are set by process 1's own means" $powered_off "*lo 00000A0A 00000000*$off"
+    boot "$arch" $'on-error poweroff\nlink none0 up deadline=250ms'
+    booted "a device that does not come is told of" $powered_off \
+        "mini-init: $work/table:2:1: the device \"none0\" has not come in time"$'\n'"$off"
+    boot "$arch" $'try bridge br9\nrun /bin/sh -c "grep -c br9 /proc/net/dev; true"'
+    if [[ $output == 1* ]]; then
+        boot "$arch" $'on-error poweroff\nbridge br9\nbridge br9\nlink br9 mac=02:00:00:00:00:09 address=10.9.0.1/24 up
+route default via=10.9.0.2
+run /bin/sh -c "while read a b c d; do echo $a $b $c; done </proc/net/route"'
+        booted "a bridge is made, with its addresses and a way out" $powered_off "*br9 00000000 0200090A*$off"
+    else
+        skip "$arch: process 1: a bridge is made" "this kernel has none for us: ${output%%$'\n'*}"
+    fi
+    unset spaces
+done
