@@ -4,9 +4,9 @@
 import GuestShim
 
 func rule(_ title: StaticString) {
-    put("\n  \u{1B}[1m")
+    put("\n  ")
     put(title)
-    line("\u{1B}[0m")
+    line("")
 }
 
 func item(_ name: StaticString) {

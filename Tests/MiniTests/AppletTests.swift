@@ -44,6 +44,15 @@ private func manual(_ page: String) throws -> String {
         }
     }
 
+    @Test("-h is --help and -V is --version, for every applet")
+    func shortOptions() {
+        for name in ["mini", "mini-launch", "mini-grant", "mini-pack", "mini-init"] {
+            #expect(run("\(name) -h") == run("\(name) --help"))
+            #expect(run("\(name) -h").output.hasPrefix("Usage: \(name) "))
+            #expect(run("\(name) -V") == (0, "\(name) 0.1\n", ""))
+        }
+    }
+
     @Test("--version tells the version")
     func version() { #expect(run("mini --version") == (0, "mini 0.1\n", "")) }
 

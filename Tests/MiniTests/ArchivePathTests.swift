@@ -7,10 +7,23 @@ import Testing
         "a path has one spelling, from the root and without dots",
         arguments: [
             ("a/b", "a/b"), ("/a/b", "a/b"), ("./a//b/", "a/b"), ("a/./b/.", "a/b"), ("/", ""),
-            ("", ""), (".", ""), ("...", "..."), ("a/..b", "a/..b"), ("a b/\u{e9}", "a b/\u{e9}"),
+            (".", ""), ("...", "..."), ("a/..b", "a/..b"), ("a b/\u{e9}", "a b/\u{e9}"),
         ])
     func spelling(word: String, path: String) throws {
         #expect(string(try ArchivePath(Text(stringLiteral: word)).text) == path)
+    }
+
+    @Test("an empty path is no place, so that a variable without a value does not mean the root")
+    func empty() {
+        #expect(throws: ArchiveError.noPlace) { try ArchivePath("") }
+    }
+
+    @Test("a slash or a dot at the end can only be meant for a directory")
+    func folders() {
+        for word in ["a/", "/", "a/.", ".", "a//"] as [Text] {
+            #expect(ArchivePath.isFolder(word))
+        }
+        for word in ["a", "a.", "/a", "..."] as [Text] { #expect(!ArchivePath.isFolder(word)) }
     }
 
     @Test("a path that leads out is refused", arguments: ["..", "a/..", "/../a", "a/../b"])

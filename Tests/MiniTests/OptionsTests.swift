@@ -54,14 +54,30 @@ private func error(_ line: String) -> String {
         #expect(try settings("--version").wantsVersion)
     }
 
-    @Test("options end at the kernel: its arguments are its own")
+    @Test("options count wherever they stand, up to two dashes; what is no option is the kernel's")
     func kernelArguments() throws {
-        let settings = try settings("--verbose k --check --unknown 64 -- init=/bin/sh")
-        #expect(!settings.isCheck)
+        let settings = try settings(
+            "--verbose k --no-reboot --unknown 64 --memory=8 -- --check init=/bin/sh")
+        #expect(!settings.isCheck && !settings.restarts && settings.plan.mebibytes == 8)
         #expect(
             settings.plan.arguments.map(string) == [
-                "--check", "--unknown", "64", "--", "init=/bin/sh",
+                "--unknown", "64", "--", "--check", "init=/bin/sh",
             ])
+        #expect(settings.handedOver == ["--unknown"])
+        #expect(try Self.of("k quiet - 1").handedOver.isEmpty)
+        #expect(try Self.of("k --check").isCheck)
+    }
+
+    @Test("--memory behind the kernel counts for more than a first word that is a size")
+    func memoryBehind() throws {
+        let settings = try settings("64 k --memory 0x80")
+        #expect(settings.plan.kernel == "k" && settings.plan.mebibytes == 128)
+        #expect(try Self.of("0x20 k").plan.mebibytes == 32)
+        #expect(try Self.of("--memory 8 --memory 9 k").plan.mebibytes == 9)
+    }
+
+    private static func of(_ line: String) throws(CommandError) -> LaunchSettings {
+        try settings(line)
     }
 
     @Test("the original's options count wherever they stand, as they did for it")
@@ -121,15 +137,27 @@ private func error(_ line: String) -> String {
 
     @Test(
         "options of other releases and misspelt ones are refused",
-        arguments: ["--disk", "--net", "--share", "--rng", "--mem", "-m", "-V", "--Help"])
+        arguments: ["--disk", "--net", "--rng", "-m", "-X", "--foo"])
     func unknown(option: String) {
         #expect(error("\(option)=x k") == "unknown option \"\(option)\"; --help lists them")
+    }
+
+    @Test(
+        "of a misspelt option the line says what may be meant",
+        arguments: [
+            ("--memroy", "--memory"), ("--mem", "--memory"), ("--share", "--sharenet"),
+            ("--Help", "--help"), ("--noreboot", "--no-reboot"), ("--initrds", "--initrd"),
+        ])
+    func misspelt(option: String, meant: String) {
+        #expect(
+            error("\(option)=x k")
+                == "unknown option \"\(option)\"; \(meant) may be meant, --help lists them")
     }
 
     @Test("help lists every option and every exit code, at most 80 columns wide")
     func help() {
         let help = string(LaunchCommand.help)
-        for option in LaunchSettings.table { #expect(help.contains("  \(option.name)")) }
+        for option in LaunchSettings.table { #expect(help.contains(" \(option.name)")) }
         for entry in ExitCode.table { #expect(help.contains("\(entry.meaning)\n")) }
         for line in help.split(separator: "\n") { #expect(line.utf8.count <= 80, "\(line)") }
     }
@@ -140,7 +168,7 @@ private func error(_ line: String) -> String {
         "sizes are MiB unless a letter says otherwise",
         arguments: [
             ("64", 64), ("64M", 64), ("64m", 64), ("1G", 1024), ("2g", 2048), ("65536K", 64),
-            ("1024k", 1), ("0", 0), ("0K", 0), ("3072", 3072), ("007", 7),
+            ("1024k", 1), ("0", 0), ("0K", 0), ("3072", 3072), ("007", 7), ("0x40", 64),
         ] as [(String, UInt32)])
     func sizes(word: String, mebibytes: UInt32) throws {
         #expect(try MemoryArgument(Text(stringLiteral: word)).mebibytes == mebibytes)
@@ -148,7 +176,9 @@ private func error(_ line: String) -> String {
 
     @Test(
         "what is no size is refused",
-        arguments: ["", "M", "12x", "64MB", "64 ", "-1", "+1", "1.5G", "0x40", "12M4"])
+        arguments: [
+            "", "M", "12x", "64MB", "64 ", "-1", "+1", "1.5G", "0x", "0xg", "0x40M", "12M4",
+        ])
     func noSize(word: String) {
         #expect(throws: CommandError.self) {
             try MemoryArgument(Text(stringLiteral: word))

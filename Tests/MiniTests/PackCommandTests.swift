@@ -53,8 +53,14 @@ private func members(_ archive: [UInt8]) throws -> [String] {
         let path = String(decoding: rest.dropFirst(110).prefix(fields[11] - 1), as: UTF8.self)
         if path == "TRAILER!!!" { break }
         let start = (110 + fields[11] + 3) & ~3
-        #expect(fields[0] == lines.count + 1 && fields[2] == 0 && fields[3] == 0)
-        lines.append("\(path) \(String(fields[1], radix: 8)) \(fields[6])")
+        #expect(fields[2] == 0 && fields[3] == 0)
+        var line = "\(path) \(String(fields[1], radix: 8)) \(fields[6])"
+        if fields[4] > 1 && fields[1] >> 12 == 8 {
+            line += " \(fields[4]) links of \(fields[0])"
+        } else {
+            #expect(fields[0] == lines.count + 1)
+        }
+        lines.append(line)
         rest = rest.dropFirst(start + (fields[6] + 3) & ~3)
     }
     #expect(rest.count < 124 + 512 && archive.count % 512 == 0)
@@ -82,6 +88,131 @@ private func members(_ archive: [UInt8]) throws -> [String] {
         let result = folder.pack("- @/tree/link=file,600")
         #expect(result.code == 0)
         #expect(try members(result.output) == ["file 100600 5"])
+    }
+
+    @Test("a file goes into a path with a slash behind it, a directory becomes that path")
+    func slashBehind() throws {
+        let folder = try Folder()
+        let result = folder.pack(
+            "- @/tree/file=usr/bin/ @/tree/file=/ @/tree/inner=x/ @/tree/file=y/.")
+        #expect(result.code == 0)
+        #expect(
+            try members(result.output) == [
+                "file 100644 5", "usr 40755 0", "usr/bin 40755 0", "usr/bin/file 100644 5",
+                "x 40755 0", "x/large 100644 200000", "y 40755 0", "y/file 100644 5",
+            ])
+        let refused = folder.pack("--link bin/=x -")
+        #expect(refused.code == 2)
+        #expect(
+            refused.errors
+                == "mini-pack: cannot pack to \"bin/\": only a directory's path ends in a slash\n")
+        #expect(folder.pack("- @/tree=").code == 2)
+    }
+
+    @Test("options count behind the archive and the files, up to two dashes")
+    func optionsBehind() throws {
+        let folder = try Folder()
+        let result = folder.pack("- --dir a @/tree/file=b --dir=c")
+        #expect(
+            try members(result.output) == ["a 40755 0", "b 100644 5", "c 40755 0"])
+        #expect(
+            folder.pack("- -- --dir").errors
+                == "mini-pack: cannot examine \"--dir\": no such file (ENOENT)\n")
+        #expect(
+            folder.pack("@/a @/tree --dri x").errors
+                == "mini-pack: unknown option \"--dri\"; --dir may be meant, --help lists them\n")
+        #expect(try folder.names == ["tree"])
+    }
+
+    @Test("names of one file are one file in the archive, and only the last one has its bytes")
+    func hardLinks() throws {
+        let folder = try Folder()
+        let tree = folder.path + "/tree"
+        for (name, other) in [("file", "b"), ("file", "inner/c"), ("inner/large", "d")] {
+            try FileManager.default.linkItem(atPath: "\(tree)/\(name)", toPath: "\(tree)/\(other)")
+        }
+        #expect(
+            try members(folder.pack("- @/tree=/").output) == [
+                "b 100644 0 3 links of 1", "d 100644 0 2 links of 2", "file 100644 0 3 links of 1",
+                "inner 40755 0", "inner/c 100644 5 3 links of 1",
+                "inner/large 100644 200000 2 links of 2", "link 120777 4",
+            ])
+        // With permissions of its own a name is a file of its own; one name alone is a plain file.
+        #expect(
+            try members(
+                folder.pack("- @/tree/b=b @/tree/file=f @/tree/inner/c=c,600 @/tree/d=d").output)
+                == [
+                    "b 100644 0 2 links of 1", "c 100600 5", "d 100644 200000",
+                    "f 100644 5 2 links of 1",
+                ])
+    }
+
+    @Test("a file that has other bytes than its size says is refused, as those of /proc")
+    func withoutSize() throws {
+        let folder = try Folder()
+        let result = folder.pack("@/a @/tree /proc/version=v")
+        #expect(result.code == 3)
+        #expect(
+            result.errors
+                == "mini-pack: cannot pack \"/proc/version\": it does not have the bytes that its size says, as files of /proc and /sys; copy it first\n"
+        )
+        #expect(try folder.names == ["tree"])
+    }
+
+    @Test("the archive in a directory that is packed is left out: a second run gives the same")
+    func inItself() throws {
+        let folder = try Folder()
+        #expect(folder.pack("@/tree/a @/tree=/").code == 0)
+        let first = try folder.contents("tree/a")
+        let second = folder.pack("@/tree/a @/tree=/")
+        #expect(second.code == 0)
+        #expect(second.errors == "mini-pack: left out \"@/tree/a\": it is the archive\n")
+        #expect(try folder.contents("tree/a") == first)
+        let named = folder.pack("@/tree/a @/tree/a=x")
+        #expect(named.code == 3)
+        #expect(named.errors == "mini-pack: cannot pack \"@/tree/a\": it is the archive\n")
+        #expect(try folder.contents("tree/a") == first)
+    }
+
+    @Test("a symbolic link as the archive stays, and what it leads to is replaced or made")
+    func linkAsArchive() throws {
+        let folder = try Folder()
+        for target in ["inner/old", "new"] {
+            if target == "inner/old" {
+                try Data("old".utf8).write(to: URL(filePath: folder.path + "/tree/inner/old"))
+            }
+            let link = folder.path + "/tree/a"
+            try? FileManager.default.removeItem(atPath: link)
+            try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: target)
+            #expect(folder.pack("@/tree/a @/tree/file=f").code == 0)
+            #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == target)
+            #expect(try members(folder.contents("tree/\(target)")) == ["f 100644 5"])
+        }
+    }
+
+    @Test("what is replaced keeps its permissions; a file with several names is not replaced")
+    func replaced() throws {
+        let folder = try Folder()
+        let path = folder.path + "/a"
+        try Data("old".utf8).write(to: URL(filePath: path))
+        try FileManager.default.setAttributes([.posixPermissions: 0o640], ofItemAtPath: path)
+        #expect(folder.pack("@/a @/tree/file=f").code == 0)
+        let attributes = try FileManager.default.attributesOfItem(atPath: path)
+        #expect(attributes[.posixPermissions] as? Int == 0o640)
+        let before = try folder.contents("a")
+        try FileManager.default.linkItem(atPath: path, toPath: folder.path + "/b")
+        let result = folder.pack("@/a @/tree=/")
+        #expect(result.code == 2)
+        #expect(result.errors.hasPrefix("mini-pack: cannot replace \"@/a\": it is one of 2 names"))
+        #expect(try folder.contents("b") == before && folder.contents("a") == before)
+    }
+
+    @Test("an archive at the end of the longest name is written", arguments: [255])
+    func longName(length: Int) throws {
+        let folder = try Folder()
+        let name = String(repeating: "n", count: length)
+        #expect(folder.pack("@/\(name) @/tree/file=f").code == 0)
+        #expect(try members(folder.contents(name)) == ["f 100644 5"])
     }
 
     @Test("directories, links and nodes are made without files")

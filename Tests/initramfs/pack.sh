@@ -10,6 +10,8 @@ printf 'x' >"$tree/etc/deep/deeper/one"
 head -c 3000001 /dev/zero | tr '\0' 'z' >"$tree/large"
 printf '\1\2\3' >"$tree/name with space/three"
 ln -s ../etc/words "$tree/empty/link"
+ln "$tree/etc/deep/deeper/one" "$tree/another one"
+ln "$tree/etc/nothing" "$tree/also nothing"
 ln -s /nowhere "$tree/dangling"
 mkfifo "$tree/pipe"
 chmod 4755 "$tree/etc/words"
@@ -99,7 +101,12 @@ for arch in x86_64 i386; do
     refused "two members for one place" 2 "the archive has two members \"a\"" "$work/made/a" "$tree/large=a" "$tree/etc/words=./a/"
     refused "a member in a file" 2 "the archive has members in \"a\", which is no directory" \
         "$work/made/a" "$tree/large=a" "$tree/etc/words=a/b"
-    refused "a file as the root" 2 "cannot pack \"$tree/large\" as the root: it is no directory" "$work/made/a" "$tree/large=/"
+    refused "an empty place" 2 "an empty path is no place in the archive: / is the root" "$work/made/a" "$tree="
+    refused "a link with a directory's path" 2 "cannot pack to \"bin/\": only a directory's path ends in a slash" \
+        --link bin/=x "$work/made/a"
+    refused "a file whose size says nothing" 3 \
+        'cannot pack "/proc/version": it does not have the bytes that its size says, as files of /proc and /sys; copy it first' \
+        "$work/made/a" "$tree/large" /proc/version
     refused "the name that ends an archive" 2 "cannot pack to \"TRAILER!!!\": that name ends an archive" \
         "$work/made/a" "$tree/large=/TRAILER!!!"
     refused "a node that is none" 2 "--node of \"dev/x=d:1:2\" is not PATH=c:MAJOR:MINOR, b:… or p" \
@@ -122,10 +129,16 @@ for arch in x86_64 i386; do
         "1mini-pack: cannot write \"$work/made/a\": file too large (EFBIG)"
 
     cp "$work/$arch.cpio" "$tree/old.cpio"
-    pack $arch "$tree/old.cpio" "$tree=/"
+    pack $arch "$tree/old.cpio" "$tree=/" "$tree/old.cpio=old"
     check "$arch: the archive is not packed into itself, and the old one stays" "$code$errors" = \
         "3mini-pack: cannot pack \"$tree/old.cpio\": it is the archive"
     same "$arch: a failure leaves the old archive" "$work/$arch.cpio" "$tree/old.cpio"
+    pack $arch "${options[@]}" "$tree/old.cpio" "$tree=/" "$tree/etc/words=second,0644" "$tree/etc=/etc.copy/"
+    check "$arch: of a directory that is packed the archive is left out" "$code$errors" = \
+        "0mini-pack: left out \"$tree/old.cpio\": it is the archive"
+    same "$arch: and a second run gives the same bytes" "$work/$arch.cpio" "$tree/old.cpio"
+    out/$arch/mini-pack "${options[@]}" - "${files[@]}" >"$tree/old.cpio" 2>/dev/null
+    same "$arch: through standard output as well" "$work/$arch.cpio" "$tree/old.cpio"
     rm "$tree/old.cpio"
 
     truncate -s 256M "$work/holes"

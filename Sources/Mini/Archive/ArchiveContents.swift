@@ -17,17 +17,20 @@ final class ArchiveMember: Sendable {
     /// Of a node.
     let number: DeviceNumber
     let body: Body
+    /// Of a file that has other names, which may be members as well.
+    let identity: FileIdentity?
     /// A directory that nobody named.
     let isImplied: Bool
 
     init(
         path: ArchivePath, mode: UInt32, number: DeviceNumber = DeviceNumber(), body: Body = .none,
-        isImplied: Bool = false
+        identity: FileIdentity? = nil, isImplied: Bool = false
     ) {
         self.path = path
         self.mode = mode
         self.number = number
         self.body = body
+        self.identity = identity
         self.isImplied = isImplied
     }
 

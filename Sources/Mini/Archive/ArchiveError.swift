@@ -6,6 +6,12 @@ indirect enum ArchiveError: Error, Equatable {
     case host(StaticString, name: Text, Errno)
     /// A place that does not lie in the archive.
     case outside(Text)
+    /// A word that names no file.
+    case noFile(Text)
+    /// A place without a name.
+    case noPlace
+    /// A name that only a directory can have.
+    case slashBehind(Text)
     /// Something else than a directory for the root.
     case isRoot(Text)
     /// Bytes, at most so many.
@@ -19,8 +25,12 @@ indirect enum ArchiveError: Error, Equatable {
     /// Bytes of a file that the format cannot hold.
     case tooLarge(name: Text, size: UInt64)
     case changed(name: Text)
+    /// Reading gives other than the size says, and that did not change.
+    case withoutSize(name: Text)
     /// The archive was to be put into itself.
     case isArchive(Text)
+    /// The file that the archive would replace has so many names.
+    case severalNames(Text, count: UInt64)
     case interrupted(Signal)
 
     static func == (left: Self, right: Self) -> Bool { left.text == right.text }
@@ -29,8 +39,10 @@ indirect enum ArchiveError: Error, Equatable {
     var exitCode: Int32 {
         switch self {
         case .host: 1
-        case .outside, .isRoot, .pathTooLong, .reservedName, .exists, .notADirectory: 2
-        case .tooLarge, .changed, .isArchive: 3
+        case .outside, .noFile, .noPlace, .slashBehind, .severalNames, .isRoot, .pathTooLong,
+            .reservedName, .exists, .notADirectory:
+            2
+        case .tooLarge, .changed, .withoutSize, .isArchive: 3
         case .interrupted(let signal): 128 + signal.rawValue
         }
     }
@@ -40,6 +52,10 @@ indirect enum ArchiveError: Error, Equatable {
         switch self {
         case .host(let verb, let name, let errno): "cannot \(verb) \(quoted: name): \(errno)"
         case .outside(let path): "cannot pack to \(quoted: path): it leads out of the archive"
+        case .noFile(let word): "FILE of \(quoted: word) names no file"
+        case .noPlace: "an empty path is no place in the archive: / is the root"
+        case .slashBehind(let path):
+            "cannot pack to \(quoted: path): only a directory's path ends in a slash"
         case .isRoot(let name): "cannot pack \(quoted: name) as the root: it is no directory"
         case .pathTooLong(let length, let limit):
             "a path of \(length) bytes is too long: at most \(limit) fit"
@@ -50,6 +66,10 @@ indirect enum ArchiveError: Error, Equatable {
         case .tooLarge(let name, let size):
             "cannot pack \(quoted: name): its \(size) bytes are too many, the format ends at 4 GiB"
         case .changed(let name): "cannot pack \(quoted: name): its size changed meanwhile"
+        case .withoutSize(let name):
+            "cannot pack \(quoted: name): it does not have the bytes that its size says, as files of /proc and /sys; copy it first"
+        case .severalNames(let name, let count):
+            "cannot replace \(quoted: name): it is one of \(count) names of a file, the others would keep the old archive; remove it first"
         case .isArchive(let name): "cannot pack \(quoted: name): it is the archive"
         case .interrupted: ""
         }

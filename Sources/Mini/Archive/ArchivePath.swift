@@ -15,6 +15,7 @@ struct ArchivePath: Equatable {
 
     /// - Parameter word: as a person writes it, from the root with or without a slash in front.
     init(_ word: Text) throws(ArchiveError) {
+        if word.bytes.isEmpty { throw .noPlace }
         var normal = Text()
         var name = Text()
         for byte in word.bytes + [Self.slash] {
@@ -30,6 +31,12 @@ struct ArchivePath: Equatable {
             name = Text()
         }
         try self.init(checked: normal)
+    }
+
+    /// True if a word can only be meant for a directory: `bin/`, `bin/.`, `/` or `.`.
+    static func isFolder(_ word: Text) -> Bool {
+        let last = word.bytes.last
+        return last == slash || word == "." || word.dropping(suffix: "/.") != nil
     }
 
     /// - Parameter name: of something in the directory that this is.

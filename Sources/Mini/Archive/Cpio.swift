@@ -16,9 +16,14 @@ enum Cpio {
     /// Header and path of a member, filled up.
     /// - Parameters:
     ///   - inode: its number in the archive, of which the kernel reads only that files differ.
+    ///   - links: how many members are names of this file. They have one inode, and all but the
+    ///     last one no bytes.
     ///   - time: its last change, in seconds since 1970.
-    static func header(_ member: ArchiveMember, inode: UInt32, time: UInt32) -> Text {
-        let size: UInt32 =
+    ///   - size: of a file, if it is not what it was when the file was found.
+    static func header(
+        _ member: ArchiveMember, inode: UInt32, links: UInt32 = 1, time: UInt32, size: UInt32? = nil
+    ) -> Text {
+        let known: UInt32 =
             switch member.body {
             case .none: 0
             case .target(let target): UInt32(target.bytes.count)
@@ -26,9 +31,15 @@ enum Cpio {
             }
         return header(
             [
-                inode, member.mode, 0, 0, member.isDirectory ? 2 : 1, time, size, 0, 0,
+                inode, member.mode, 0, 0, member.isDirectory ? 2 : links, time, size ?? known, 0, 0,
                 member.number.major, member.number.minor,
             ], path: member.path.text)
+    }
+
+    static func header(
+        _ member: ArchiveMember, _ place: HardLinks.Place, time: UInt32, size: UInt32? = nil
+    ) -> Text {
+        header(member, inode: place.inode, links: place.links, time: time, size: size)
     }
 
     /// The member that ends an archive.

@@ -1,8 +1,11 @@
 // Finds out what the files are that are to be packed: what a person named, and all that lies in
-// a directory that was named. A link that was named is followed, one in a directory is kept.
+// a directory that was named. A link that was named is followed, one in a directory is kept. The
+// archive itself is left out of a directory: a second run gives what the first one gave.
 
 struct Gathering {
     private(set) var contents: ArchiveContents
+    /// The archive's names in directories that are packed, which are left out.
+    private(set) var leftOut: [Text] = []
     /// The file that the archive will replace, which cannot be packed into it.
     private let archive: FileIdentity?
 
@@ -14,16 +17,27 @@ struct Gathering {
 
     /// Adds a file, with all that is in it if it is a directory.
     /// - Parameters:
+    ///   - isFolder: true if what is no directory is meant to be put into one of this path.
     ///   - permissions: instead of its own.
     ///   - isNamed: true for what a person named.
     mutating func add(
-        _ name: Text, at path: ArchivePath, permissions: UInt32? = nil, isNamed: Bool
+        _ name: Text, at path: ArchivePath, isFolder: Bool = false, permissions: UInt32? = nil,
+        isNamed: Bool
     ) throws(ArchiveError) {
         let status: FileStatus
         do throws(Errno) { status = try FileStatus.of(name, followsLink: isNamed) } catch {
             throw .host("examine", name: name, error)
         }
+        if isFolder && status.kind != .directory {
+            return try add(
+                name, at: try path.appending(Files.lastName(of: name)), permissions: permissions,
+                isNamed: isNamed)
+        }
         if path.isRoot && status.kind != .directory { throw .isRoot(name) }
+        if status.identity == archive && status.kind == .regular && !isNamed {
+            leftOut.append(name)
+            return
+        }
         try addAlone(name, status, at: path, permissions: permissions)
         guard status.kind == .directory else { return }
         let entries: [Text]
@@ -58,6 +72,7 @@ struct Gathering {
         try contents.add(
             ArchiveMember(
                 path: path, mode: type | (permissions ?? status.mode & FileMode.permissions),
-                number: status.number, body: body))
+                number: status.number, body: body,
+                identity: type == FileMode.regular && status.links > 1 ? status.identity : nil))
     }
 }

@@ -9,22 +9,19 @@ struct Packer: ~Copyable {
     /// Held back while there is something to clean up.
     private let signals: SignalQueue?
 
-    /// Where an archive goes.
-    enum Destination { case standardOutput, existingDevice, file }
-
     /// Writes an archive.
     /// - Parameters:
     ///   - time: what all members get, in seconds since 1970.
-    ///   - name: its file's, for messages where there is none.
+    ///   - name: its file's as it was given, for messages.
     static func write(
-        _ contents: ArchiveContents, time: UInt32, to destination: Destination, _ name: Text
+        _ contents: ArchiveContents, time: UInt32, to destination: ArchiveDestination, _ name: Text
     ) throws(ArchiveError) {
         switch destination {
-        case .file: try replace(name, contents, time: time)
-        case .existingDevice:
+        case .file(let path, let old): try replace(path, old, name, contents, time: time)
+        case .existing:
             let file = try open(name, .writeOnly, "open", for: name)
             try write(contents, time: time, into: file.number, name)
-        case .standardOutput: try write(contents, time: time, into: 1, name)
+        case .descriptor(let number): try write(contents, time: time, into: number, name)
         }
     }
 
@@ -36,18 +33,23 @@ struct Packer: ~Copyable {
         try packer.write(contents, time: time)
     }
 
+    /// - Parameters:
+    ///   - path: the file's own name, and what it had of a file until now.
     private static func replace(
-        _ name: Text, _ contents: ArchiveContents, time: UInt32
+        _ path: Text, _ old: FileStatus?, _ name: Text, _ contents: ArchiveContents, time: UInt32
     ) throws(ArchiveError) {
         let signals = try holdSignals(name)
-        let temporary: Text = "\(name).\(Process.identifier)"
-        let file = try open(temporary, .createNew, "create", for: name)
+        // Not the archive's name with something behind it: that may be too long.
+        let temporary: Text = "\(Files.folder(of: path)).mini-pack.\(Process.identifier)"
+        let file = try open(
+            temporary, old == nil ? .createNew : .createOwn, "create", for: name)
         do throws(ArchiveError) {
             var packer = try Packer(name: name, file.number, signals: signals)
             try packer.write(contents, time: time)
+            if let old { file.take(ownerAndPermissionsOf: old) }
             do throws(Errno) {
                 try file.synchronize()
-                try Files.rename(temporary, to: name)
+                try Files.rename(temporary, to: path)
             } catch { throw .host("write", name: name, error) }
         } catch {
             try? Files.remove(temporary)
@@ -90,14 +92,18 @@ struct Packer: ~Copyable {
 
     @inline(never)
     private mutating func write(_ contents: ArchiveContents, time: UInt32) throws(ArchiveError) {
-        var inode: UInt32 = 0
-        for member in contents.members {
-            inode += 1
-            try put(Cpio.header(member, inode: inode, time: time))
+        let links = HardLinks(contents.members)
+        for index in contents.members.indices {
+            let member = contents.members[index]
+            let place = links.places[index]
             switch member.body {
-            case .none: continue
-            case .target(let target): try put(target)
-            case .file(let source, let size): try copy(source, size)
+            case .file where !place.isLast:
+                try put(Cpio.header(member, place, time: time, size: 0))
+            case .file(let source, _): try put(file: source, member, place, time: time)
+            case .target(let target):
+                try put(Cpio.header(member, place, time: time))
+                try put(target)
+            case .none: try put(Cpio.header(member, place, time: time))
             }
             try put(Cpio.zeros(to: Cpio.alignment, from: output.position))
         }
@@ -106,22 +112,59 @@ struct Packer: ~Copyable {
         try flush()
     }
 
-    /// Puts in a file's bytes, which must be as many as the header before them says.
-    private mutating func copy(_ source: Text, _ size: UInt32) throws(ArchiveError) {
-        let file = try Self.open(source, .readOnly, "open", for: source)
-        var left = UInt64(size)
-        while left > 0 {
+    // MARK: Files
+
+    private mutating func put(
+        file source: Text, _ member: ArchiveMember, _ place: HardLinks.Place, time: UInt32
+    ) throws(ArchiveError) {
+        // Never waiting: it may have become a pipe, and /proc/kmsg waits for what is to come.
+        let file = try Self.open(source, .readOnlyNow, "open", for: source)
+        let status = try Self.status(file, source)
+        guard status.kind == .regular else { throw .changed(name: source) }
+        guard let size = UInt32(exactly: status.size) else {
+            throw .tooLarge(name: source, size: status.size)
+        }
+        try put(Cpio.header(member, place, time: time, size: size))
+        guard try copy(file, source, limit: UInt64(size)) == size, try isAtEnd(file, source) else {
+            // What the kernel makes up has a size that says nothing; other files have changed.
+            let isMadeUp = try Self.status(file, source).size == status.size
+            throw isMadeUp ? .withoutSize(name: source) : .changed(name: source)
+        }
+    }
+
+    private static func status(
+        _ file: borrowing Descriptor, _ source: Text
+    ) throws(ArchiveError) -> FileStatus {
+        do throws(Errno) { return try file.status() } catch {
+            throw .host("examine", name: source, error)
+        }
+    }
+
+    /// Puts in a file's bytes, up to a limit.
+    /// - Returns: how many there were.
+    private mutating func copy(
+        _ file: borrowing Descriptor, _ source: Text, limit: UInt64
+    ) throws(ArchiveError) -> UInt64 {
+        var done: UInt64 = 0
+        while done < limit {
             if output.isFull { try flush() }
             let count: Int
-            do throws(Errno) { count = try output.take(from: file.number, limit: left) } catch {
-                throw .host("read", name: source, error)
-            }
-            guard count > 0 else { throw .changed(name: source) }
-            left -= UInt64(count)
+            do throws(Errno) {
+                count = try output.take(from: file.number, limit: limit - done)
+            } catch { throw .host("read", name: source, error) }
+            if count == 0 { break }
+            done += UInt64(count)
         }
-        // More than the header says would not be in the archive.
-        guard let now = try? file.status().size, now == UInt64(size) else {
-            throw .changed(name: source)
+        return done
+    }
+
+    /// True if a file has no more bytes than were read: they would not be in the archive.
+    private func isAtEnd(
+        _ file: borrowing Descriptor, _ source: Text
+    ) throws(ArchiveError) -> Bool {
+        var byte: [UInt8] = [0]
+        do throws(Errno) { return try Transfer.read(file.number, into: &byte) == 0 } catch {
+            throw .host("read", name: source, error)
         }
     }
 

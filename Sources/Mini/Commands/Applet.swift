@@ -36,8 +36,10 @@ struct Applet {
         let rest = words.dropFirst()
         if let code = run(called, rest) { return code }
         if isBoot(called, rest) { return InitCommand.run(rest) }
-        guard let first = rest.first, !(first == "--help") else { return Message.print(help) }
-        if first == "--version" { return Message.print("mini \(version)\n") }
+        guard let first = rest.first, !(first == "--help" || first == "-h") else {
+            return Message.print(help)
+        }
+        if first == "--version" || first == "-V" { return Message.print("mini \(version)\n") }
         if let code = run(first, rest.dropFirst()) { return code }
         let isOption = first.bytes.first == UInt8(ascii: "-")
         let error: CommandError = isOption ? .unknownOption(first) : .unknownApplet(first)

@@ -3,7 +3,8 @@
 /// A wrong use of an applet, which ends it with code 2, or what went wrong with Xen.
 enum CommandError: Error, Equatable {
     case unknownApplet(Text)
-    case unknownOption(Text)
+    /// And what may have been meant.
+    case unknownOption(Text, nearest: Text? = nil)
     case missingArgument(option: Text)
     case unwantedArgument(option: Text)
     case badEngine(Text)
@@ -45,7 +46,9 @@ enum CommandError: Error, Equatable {
     var text: Text {
         switch self {
         case .unknownApplet(let name): "there is no applet \(quoted: name); --help lists them"
-        case .unknownOption(let option): "unknown option \(quoted: option); --help lists them"
+        case .unknownOption(let option, let nearest?):
+            "unknown option \(quoted: option); \(nearest) may be meant, --help lists them"
+        case .unknownOption(let option, nil): "unknown option \(quoted: option); --help lists them"
         case .missingArgument(let option): "option \(option) needs an argument"
         case .unwantedArgument(let option): "option \(option) takes no argument"
         case .badEngine(let name):

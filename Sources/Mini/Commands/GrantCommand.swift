@@ -63,8 +63,10 @@ enum GrantCommand {
 
     private static func pick(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         guard let first = words.first else { throw .noSubcommand }
-        if first == "--help" { return Message.print(help) }
-        if first == "--version" { return Message.print("\(name) \(Applet.version)\n") }
+        if first == "--help" || first == "-h" { return Message.print(help) }
+        if first == "--version" || first == "-V" {
+            return Message.print("\(name) \(Applet.version)\n")
+        }
         if let command = table.first(where: { first == $0.name }) {
             return try command.run(words.dropFirst())
         }
@@ -78,7 +80,7 @@ enum GrantCommand {
     static func read<Settings>(
         _ words: ArraySlice<Text>, _ table: [Option<Settings>], into settings: inout Settings
     ) throws(CommandError) {
-        if let word = try Options.read(words, table, into: &settings).first {
+        if let word = try Options.readAll(words, table, into: &settings).first {
             throw .unwantedWord(word)
         }
     }

@@ -146,7 +146,9 @@ struct GrantSettings {
         time("--deadline", "how long to wait for the other side (10)") { $0.patience = $1 }
     }
     static var forHelp: Choice {
-        flag("--help", "print this") { $0.wantsHelp = true }
+        var option = flag("--help", "print this") { $0.wantsHelp = true }
+        option.shortName = "-h"
+        return option
     }
 
     /// A time in seconds, of which there may be a fraction: 30, 0.5.

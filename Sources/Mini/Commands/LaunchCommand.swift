@@ -12,6 +12,8 @@ struct LaunchSettings {
     var isCheck = false
     var wantsHelp = false
     var wantsVersion = false
+    /// Words with a dash that are none of ours, and so the kernel's.
+    private(set) var handedOver: [Text] = []
     private var hasMemory = false
 
     static var table: [Option<LaunchSettings>] {
@@ -22,19 +24,19 @@ struct LaunchSettings {
                 apply: { (settings, word) throws(CommandError) in try settings.setMemory(word) }),
             Option(
                 name: "--initrd", argument: "FILE", help: "what the kernel unpacks or mounts first",
-                standsAnywhere: true,
+
                 apply: { (settings, word) throws(CommandError) in settings.plan.initrd = word }),
             Option(
                 name: "--block", argument: "FILE",
                 help: "a disk, ,ro behind it for read-only; up to 15 devices",
-                standsAnywhere: true,
+
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(.block(DiskRequest(word)))
                 }),
             Option(
                 name: "--tunnet", argument: "LINK",
                 help: "a network to the host: IP address of its end, or bridge:NAME",
-                standsAnywhere: true,
+
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(.network(try NetworkArgument.tunnel(word)))
                 }),
@@ -46,7 +48,7 @@ struct LaunchSettings {
                 }),
             Option(
                 name: "--sharenet", argument: "FILE",
-                help: "a network of all guests that name this file", standsAnywhere: true,
+                help: "a network of all guests that name this file",
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(.network(.shared(word)))
                 }),
@@ -62,25 +64,33 @@ struct LaunchSettings {
                 apply: { (settings, _) throws(CommandError) in settings.isCheck = true }),
             Option(
                 name: "--verbose", shortName: "-v", argument: nil,
-                help: "say what is done, on standard error", standsAnywhere: true,
+                help: "say what is done, on standard error",
                 apply: { (settings, _) throws(CommandError) in settings.isVerbose = true }),
             Option(
-                name: "--help", argument: nil, help: "print this",
+                name: "--help", shortName: "-h", argument: nil, help: "print this",
                 apply: { (settings, _) throws(CommandError) in settings.wantsHelp = true }),
             Option(
-                name: "--version", argument: nil, help: "print the version",
+                name: "--version", shortName: "-V", argument: nil, help: "print the version",
                 apply: { (settings, _) throws(CommandError) in settings.wantsVersion = true }),
         ]
     }
 
     /// - Parameter words: without the applet's name.
     init(_ words: ArraySlice<Text>) throws(CommandError) {
-        var rest = try Options.readAll(words, Self.table, into: &self)
+        var rest = words
+        try Options.readFront(&rest, Self.table, into: &self)
+        let memoryIsKnown = hasMemory
+        if !Options.takeDashes(&rest) {
+            var unknown: [Text] = []
+            rest = try Options.readBehind(rest, Self.table, into: &self, unknown: &unknown)
+            handedOver = unknown
+        }
         if wantsHelp || wantsVersion { return }
-        // The first word is the memory if it looks like that, a kernel follows it, and the
-        // memory is not known yet. So a kernel may be called 64.
-        if let first = rest.first, rest.count > 1, !hasMemory, MemoryArgument.isMeant(first) {
-            try setMemory(first)
+        // The first word is the memory if it looks like that, a kernel follows it, and no
+        // --memory stands before it. So a kernel may be called 64.
+        if let first = rest.first, rest.count > 1, !memoryIsKnown, MemoryArgument.isMeant(first) {
+            let mebibytes = try MemoryArgument(first).mebibytes
+            if !hasMemory { plan.mebibytes = mebibytes }
             rest = rest.dropFirst()
         }
         guard let kernel = rest.first, !kernel.bytes.isEmpty else { throw .noKernel }
@@ -118,6 +128,9 @@ enum LaunchCommand {
         }
         if settings.wantsHelp { return Message.print(help) }
         if settings.wantsVersion { return Message.print("\(name) \(Applet.version)\n") }
+        for word in settings.handedOver {
+            notice("\(quoted: word) is no option of mini-launch: the kernel gets it")
+        }
         return settings.isCheck ? check(settings.plan) : finish(launch(settings))
     }
 
@@ -214,8 +227,8 @@ enum LaunchCommand {
             Usage: \(name) [OPTIONS] [MEMORY] KERNEL [KERNEL ARGUMENTS...]
             Starts a Linux kernel that speaks lguest: a vmlinux or bzImage of 2.6.23, or
             of the months between it and 2.6.24. MEMORY is a size as for --memory.
-            What follows KERNEL is the kernel's own, but for the options that the launcher
-            of old took wherever they stood.
+            What follows KERNEL is the kernel's own, but for the options below: they count
+            wherever they stand, up to a word --, which the kernel gets with what follows.
 
             Options:
 

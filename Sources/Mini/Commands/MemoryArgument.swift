@@ -1,16 +1,22 @@
-// A size of memory as people write it: `64` and `64M` are MiB, `1G` is GiB, `65536K` is KiB.
+// A size of memory as people write it: `64` and `64M` are MiB, `1G` is GiB, `65536K` is KiB; `0x40` are
+// MiB, too.
 
 struct MemoryArgument: Equatable {
     let mebibytes: UInt32
 
     /// True for a word that is meant as a size: digits, perhaps with letters behind them.
     static func isMeant(_ word: Text) -> Bool {
+        if word.dropping(prefix: "0x") != nil { return word.number != nil }
         let rest = word.bytes.drop { isDigit($0) }
         return rest.count < word.bytes.count && rest.allSatisfy { isLetter($0) }
     }
 
     /// - Throws: an error of use if it is no size, or one that no launcher could mean.
     init(_ word: Text) throws(CommandError) {
+        if word.dropping(prefix: "0x") != nil, let number = word.number {
+            mebibytes = try Self.checked(number, word)
+            return
+        }
         let digits = word.bytes.prefix { Self.isDigit($0) }
         var count: UInt64 = 0
         for digit in digits where count <= UInt64(UInt32.max) {
@@ -27,10 +33,14 @@ struct MemoryArgument: Equatable {
         } else if suffix != "M" && suffix != "m" && !suffix.bytes.isEmpty {
             throw .badMemory(word, why: Self.isNoSize)
         }
-        guard count <= UInt64(UInt32.max) else {
+        mebibytes = try Self.checked(count, word)
+    }
+
+    private static func checked(_ count: UInt64, _ word: Text) throws(CommandError) -> UInt32 {
+        guard let mebibytes = UInt32(exactly: count) else {
             throw .badMemory(word, why: "is more than any guest can have")
         }
-        mebibytes = UInt32(count)
+        return mebibytes
     }
 
     private static var isNoSize: Text { "is not a size: digits, then nothing, K, M or G" }

@@ -1,19 +1,17 @@
 // Options of a command line as a table: names, arguments and help in one place, and one
-// reader for all applets. `--name value` and `--name=value` are the same, `--` ends the
-// options, and so does the first word that is none. Some options of mini-launch may stand
-// behind that as well, because the original launcher took them wherever they stood.
+// reader for all applets. `--name value` and `--name=value` are the same. Options count wherever they
+// stand, up to a word `--`; only in front of a program to be started, whose words are its own,
+// they end at the first word that is none. Of an option that is given twice the last one counts.
 
 /// One option of an applet.
 struct Option<Settings> {
     /// With its dashes.
     let name: StaticString
-    /// Another name for it, which help does not mention.
+    /// Another name for it.
     var shortName: StaticString?
     /// What its argument is called in help; nil for an option without.
     let argument: StaticString?
     let help: StaticString
-    /// True if it may stand behind the first word that is no option.
-    var standsAnywhere = false
     /// Puts the option, with its argument, into the settings.
     let apply: (inout Settings, Text) throws(CommandError) -> Void
 }
@@ -31,34 +29,56 @@ enum Options {
         return rest
     }
 
-    /// The same with the options that may stand anywhere: they count up to a word `--`.
+    /// Reads options wherever they stand, up to a word `--`, which goes.
+    /// - Returns: the other words.
     static func readAll<Settings>(
         _ words: ArraySlice<Text>, _ table: [Option<Settings>], into settings: inout Settings
     ) throws(CommandError) -> ArraySlice<Text> {
         var rest = words
-        try readFront(&rest, table, into: &settings)
-        if takeDashes(&rest) { return rest }
+        var left: [Text] = []
+        while true {
+            try readFront(&rest, table, into: &settings)
+            if takeDashes(&rest) { break }
+            guard let word = rest.popFirst() else { break }
+            left.append(word)
+        }
+        return (left + rest)[...]
+    }
+
+    /// Reads what stands behind the options in front, where words with a dash may be somebody else's.
+    /// Up to a word `--`, which stays, the options of the table count.
+    /// - Parameter unknown: gets the words with a dash that are no option.
+    /// - Returns: the other words, and those.
+    static func readBehind<Settings>(
+        _ words: ArraySlice<Text>, _ table: [Option<Settings>], into settings: inout Settings,
+        unknown: inout [Text]
+    ) throws(CommandError) -> ArraySlice<Text> {
+        var rest = words
         var left: [Text] = []
         while let word = rest.first, !(word == "--") {
             rest = rest.dropFirst()
             let (name, value) = split(word)
-            if let option = find(name, in: table), option.standsAnywhere {
+            if isOption(word), let option = find(name, in: table) {
                 let argument = try argument(
                     value, of: name, isWanted: option.argument != nil, &rest)
                 try option.apply(&settings, argument)
             } else {
+                if isOption(word) { unknown.append(word) }
                 left.append(word)
             }
         }
         return (left + rest)[...]
     }
 
-    private static func readFront<Settings>(
+    /// Takes the options off the front.
+    static func readFront<Settings>(
         _ rest: inout ArraySlice<Text>, _ table: [Option<Settings>], into settings: inout Settings
     ) throws(CommandError) {
         while let word = next(&rest) {
             let (name, value) = split(word)
-            guard let option = find(name, in: table) else { throw .unknownOption(name) }
+            guard let option = find(name, in: table) else {
+                throw .unknownOption(name, nearest: nearest(name, table.map { $0.name }))
+            }
             let argument = try argument(
                 value, of: name, isWanted: option.argument != nil, &rest)
             try option.apply(&settings, argument)
@@ -78,16 +98,20 @@ enum Options {
     /// Takes the next word off if it is an option.
     @inline(never)
     private static func next(_ rest: inout ArraySlice<Text>) -> Text? {
-        guard let word = rest.first, word.bytes.count > 1, word.bytes[0] == UInt8(ascii: "-"),
-            !(word == "--")
-        else { return nil }
+        guard let word = rest.first, isOption(word) else { return nil }
         rest = rest.dropFirst()
         return word
     }
 
+    /// True for what looks like one. A lone dash is a file's name.
+    @inline(never)
+    static func isOption(_ word: Text) -> Bool {
+        word.bytes.count > 1 && word.bytes[0] == UInt8(ascii: "-") && !(word == "--")
+    }
+
     /// Takes the next word off if it is the one that ends the options.
     @inline(never)
-    private static func takeDashes(_ rest: inout ArraySlice<Text>) -> Bool {
+    static func takeDashes(_ rest: inout ArraySlice<Text>) -> Bool {
         guard let word = rest.first, word == "--" else { return false }
         rest = rest.dropFirst()
         return true
@@ -116,11 +140,42 @@ enum Options {
         return next
     }
 
+    /// What somebody may have meant: a name that begins so, or one that two slips lead to.
+    @inline(never)
+    static func nearest(_ word: Text, _ names: [StaticString]) -> Text? {
+        var best: (name: Text, distance: Int)?
+        for name in names.map({ Text(bytes: ("\($0)" as Text).bytes) }) {
+            let isBeginning =
+                word.bytes.count > 3 && name.bytes.count > word.bytes.count
+                && name.prefix(word.bytes.count) == word
+            let distance = isBeginning ? 1 : slips(word.bytes, name.bytes)
+            // Of a short word nearly everything is near.
+            guard distance <= 2, distance * 2 < word.bytes.count else { continue }
+            if distance < best?.distance ?? .max { best = (name, distance) }
+        }
+        return best?.name
+    }
+
+    /// How many letters are to be put in, taken out or changed to make the one of the other.
+    private static func slips(_ one: [UInt8], _ other: [UInt8]) -> Int {
+        var row = Array(0...other.count)
+        for (index, byte) in one.enumerated() {
+            var diagonal = row[0]
+            row[0] = index + 1
+            for column in other.indices {
+                let change = diagonal + (byte == other[column] ? 0 : 1)
+                diagonal = row[column + 1]
+                row[column + 1] = min(change, min(diagonal, row[column]) + 1)
+            }
+        }
+        return row[other.count]
+    }
+
     /// The table as a part of help: names in one column, what they do in the other.
     static func help<Settings>(_ table: [Option<Settings>]) -> Text {
         var text = Text()
         for option in table {
-            var name: Text = "\(option.name)"
+            var name: Text = option.shortName.map { "\($0), \(option.name)" } ?? "\(option.name)"
             if let argument = option.argument { name += " \(argument)" }
             text += Help.line(name, option.help)
         }

@@ -24,17 +24,17 @@ struct PackSettings {
                 help: "KIND is c:MAJOR:MINOR, b:MAJOR:MINOR or p, a pipe",
                 apply: { (settings, word) throws(CommandError) in try settings.addNode(word) }),
             Option(
-                name: "--help", argument: nil, help: "print this",
+                name: "--help", shortName: "-h", argument: nil, help: "print this",
                 apply: { (settings, _) throws(CommandError) in settings.wantsHelp = true }),
             Option(
-                name: "--version", argument: nil, help: "print the version",
+                name: "--version", shortName: "-V", argument: nil, help: "print the version",
                 apply: { (settings, _) throws(CommandError) in settings.wantsVersion = true }),
         ]
     }
 
     /// - Parameter words: without the applet's name.
     init(_ words: ArraySlice<Text>) throws(CommandError) {
-        let rest = try Options.read(words, Self.table, into: &self)
+        let rest = try Options.readAll(words, Self.table, into: &self)
         if wantsHelp || wantsVersion { return }
         guard let first = rest.first, !first.bytes.isEmpty else { throw .noArchive }
         archive = first
@@ -46,16 +46,13 @@ struct PackSettings {
 
     /// Finds what a word for a file asks for, and adds it. The last `=` of the word counts: one in a
     /// file's name wants a path behind it.
-    static func add(_ word: Text, to gathering: inout Gathering) throws(CommandError) {
+    static func add(_ word: Text, to gathering: inout Gathering) throws(ArchiveError) {
         let (place, permissions) = withoutMode(word)
         let (name, path) = split(place, at: place.lastIndex(of: equals)) ?? (place, place)
-        guard !name.bytes.isEmpty else {
-            throw .badArgument(option: "FILE", word, why: "names no file")
-        }
-        do throws(ArchiveError) {
-            try gathering.add(
-                name, at: try ArchivePath(path), permissions: permissions, isNamed: true)
-        } catch { throw .archive(error) }
+        guard !name.bytes.isEmpty else { throw .noFile(word) }
+        try gathering.add(
+            name, at: try ArchivePath(path), isFolder: ArchivePath.isFolder(path),
+            permissions: permissions, isNamed: true)
     }
 
     @inline(never)
@@ -64,6 +61,9 @@ struct PackSettings {
         _ body: ArchiveMember.Body = .none
     ) throws(CommandError) {
         do throws(ArchiveError) {
+            if mode & FileMode.type != FileMode.directory && ArchivePath.isFolder(path) {
+                throw .slashBehind(path)
+            }
             try contents.add(
                 ArchiveMember(path: try ArchivePath(path), mode: mode, number: number, body: body))
         } catch { throw .archive(error) }
@@ -182,18 +182,13 @@ enum PackCommand {
     }
 
     private static func pack(_ settings: PackSettings, time: UInt32) throws(CommandError) {
-        var destination = Packer.Destination.standardOutput
-        var existing: FileIdentity?
-        if !(settings.archive == "-") {
-            destination = .file
-            if let status = try? FileStatus.of(settings.archive, followsLink: true) {
-                existing = status.identity
-                if status.kind != .regular { destination = .existingDevice }
-            }
-        }
-        var gathering = Gathering(settings.contents, archive: existing)
-        for word in settings.files { try PackSettings.add(word, to: &gathering) }
         do throws(ArchiveError) {
+            let destination = try ArchiveDestination(settings.archive)
+            var gathering = Gathering(settings.contents, archive: destination.identity)
+            for word in settings.files { try PackSettings.add(word, to: &gathering) }
+            for name in gathering.leftOut {
+                Message.error(self.name, "left out \(quoted: name): it is the archive")
+            }
             try Packer.write(gathering.contents, time: time, to: destination, settings.archive)
         } catch { throw .archive(error) }
     }

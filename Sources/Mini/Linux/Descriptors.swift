@@ -46,6 +46,8 @@ struct Descriptor: ~Copyable {
         static let writeAppend = OpenMode(rawValue: 0o2102101)
         /// For writing, a file that was not there: O_WRONLY | O_CREAT | O_EXCL.
         static let createNew = OpenMode(rawValue: 0o2100301)
+        /// The same, its owner's alone at first.
+        static let createOwn = OpenMode(rawValue: 0o2100301, permissions: 0o600)
         /// To list what is in it: O_DIRECTORY.
         static let directory = OpenMode(rawValue: 0o2300000)
         /// A console for this process and the programs that it executes, which does not become its
@@ -59,6 +61,11 @@ struct Descriptor: ~Copyable {
         static let writeOnlyNow = OpenMode(rawValue: 0o2104401)
         /// The same for reading.
         static let readOnlyNow = OpenMode(rawValue: 0o2104400)
+
+        /// The same with O_NONBLOCK.
+        var withoutWaiting: OpenMode {
+            OpenMode(rawValue: rawValue | 0o4000, permissions: permissions)
+        }
 
         /// What may be done with a file that is made here, as far as the user's mask lets.
         private(set) var permissions = 0o666
@@ -86,7 +93,10 @@ struct Descriptor: ~Copyable {
     func status() throws(Errno) -> FileStatus { try FileStatus.of(number) }
 
     /// Moves the position at which it is read and written, in bytes from the start.
-    func seek(to offset: UInt64) throws(Errno) {
+    func seek(to offset: UInt64) throws(Errno) { try Self.seek(number, to: offset) }
+
+    /// The same for one that somebody else owns.
+    static func seek(_ number: Int32, to offset: UInt64) throws(Errno) {
         #if arch(x86_64)
         try SystemCall.make(.seek, Int(number), Int(truncatingIfNeeded: offset), 0)
         #else
@@ -97,6 +107,17 @@ struct Descriptor: ~Copyable {
                 Int(truncatingIfNeeded: offset), address, 0)
         }
         #endif
+    }
+
+    /// Gives the file this owner, this group and these permissions, as far as that is allowed.
+    func take(ownerAndPermissionsOf other: FileStatus) {
+        if let own = try? status(), own.user != other.user || own.group != other.group {
+            _ = try? SystemCall.make(
+                .changeOwner, Int(number), Int(other.user), Int(other.group))
+        }
+        // Behind the owner: a change of that takes the bits that lend rights.
+        _ = try? SystemCall.make(
+            .changePermissions, Int(number), Int(other.mode & 0o7777))
     }
 
     /// Waits until what was written is on the disk.
@@ -137,6 +158,11 @@ struct FileStatus: Equatable {
     let identity: FileIdentity
     /// Type and permissions, as in `st_mode`.
     let mode: UInt32
+    /// How many names it has.
+    let links: UInt64
+    /// Its owner's number and its group's.
+    let user: UInt32
+    let group: UInt32
     /// Of a device file; zeros for others.
     let number: DeviceNumber
 
@@ -174,6 +200,9 @@ struct FileStatus: Equatable {
             }
         size = UInt64(max(0, status.size))
         mode = status.mode
+        links = UInt64(status.links)
+        user = status.user
+        group = status.group
         number =
             kind == .block || mode & 0o170000 == 0o020000
             ? DeviceNumber(packed: status.special) : DeviceNumber()

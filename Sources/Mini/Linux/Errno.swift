@@ -10,6 +10,7 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let inputOutput = Errno(rawValue: 5)
     static let noSuchDevice = Errno(rawValue: 6)
     static let tooBig = Errno(rawValue: 7)
+    static let notAProgram = Errno(rawValue: 8)
     static let badDescriptor = Errno(rawValue: 9)
     static let noChild = Errno(rawValue: 10)
     static let again = Errno(rawValue: 11)
@@ -30,6 +31,7 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let readOnlySystem = Errno(rawValue: 30)
     static let brokenPipe = Errno(rawValue: 32)
     static let nameTooLong = Errno(rawValue: 36)
+    static let tooManyLinks = Errno(rawValue: 40)
     static let notImplemented = Errno(rawValue: 38)
     static let restart = Errno(rawValue: 85)
     static let addressInUse = Errno(rawValue: 98)
@@ -87,6 +89,9 @@ struct Errno: RawRepresentable, Equatable, Error {
         case 107: ("not connected", "ENOTCONN")
         case 110: ("timed out", "ETIMEDOUT")
         case 111: ("connection refused", "ECONNREFUSED")
+        case 123: ("no medium", "ENOMEDIUM")
+        case 126: ("a key is missing", "ENOKEY")
+        case 129: ("the signature was rejected", "EKEYREJECTED")
         default: ("error", "errno")
         }
     }

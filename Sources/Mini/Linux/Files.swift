@@ -21,6 +21,24 @@ enum Files {
         return unsafe Text(cString: memory.start)
     }
 
+    /// True if the kernel would not let us run a file, as on a file system that is mounted noexec.
+    static func isForbidden(_ path: Text) -> Bool {
+        do throws(Errno) {
+            _ = try path.withCString { (name) throws(Errno) in
+                try SystemCall.make(.mayAccess, -100, name, 1)  // AT_FDCWD, X_OK
+            }
+            return false
+        } catch { return error == .accessDenied }
+    }
+
+    /// The part of a path up to its last slash, with it; nothing if there is none.
+    static func folder(of path: Text) -> Text {
+        path.lastIndex(of: UInt8(ascii: "/")).map { path.prefix($0 + 1) } ?? Text()
+    }
+
+    /// What stands behind a path's last slash.
+    static func lastName(of path: Text) -> Text { path.dropping(folder(of: path).bytes.count) }
+
     /// Gives a file another name, in the place of whatever has that.
     static func rename(_ path: Text, to other: Text) throws(Errno) {
         _ = try path.withCString { (from) throws(Errno) in

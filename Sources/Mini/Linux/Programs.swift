@@ -55,6 +55,14 @@ extension Process {
     /// This process's number.
     static var id: Int { (try? SystemCall.make(.processID)) ?? 0 }
 
+    /// Gives this process a name, which /proc shows as `comm`: at most 15 bytes.
+    static func setName(_ name: StaticString) {
+        // PR_SET_NAME
+        _ = try? ("\(name)" as Text).withCString { (name) throws(Errno) in
+            try SystemCall.make(.processControl, 15, name)
+        }
+    }
+
     /// The words `NAME=VALUE` of the environment.
     static func environment() -> [Text] {
         var words: [Text] = []

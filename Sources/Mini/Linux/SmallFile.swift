@@ -3,12 +3,18 @@
 enum SmallFile {
     /// The first bytes of a file, at most `limit` of them.
     static func read(_ path: Text, limit: Int = 4096) throws(Errno) -> Text {
-        let file = try Descriptor.open(path, .readOnly)
+        // Of a pipe that nobody writes to there is nothing, and no wait for somebody who does.
+        let file = try Descriptor.open(path, .readOnlyNow)
         var bytes: [UInt8] = []
         // What the kernel makes up has no size to go by.
         var part = [UInt8](repeating: 0, count: min(limit, 4096))
         while bytes.count < limit {
-            let count = try Transfer.read(file.number, into: &part)
+            let count: Int
+            do throws(Errno) { count = try Transfer.read(file.number, into: &part) } catch {
+                if error != .again { throw error }
+                _ = try Poll.wait([Poll.Interest(file.number)], timeout: nil)
+                continue
+            }
             if count == 0 { break }
             bytes += part[..<min(count, limit - bytes.count)]
         }

@@ -122,6 +122,12 @@ extension SystemCall.Number {
     static let fileStatus = Self(x86_64: 5, i386: 197)
     /// newfstatat, or fstatat64 on i386.
     static let fileStatusAt = Self(x86_64: 262, i386: 300)
+    /// fchmod.
+    static let changePermissions = Self(x86_64: 91, i386: 94)
+    /// fchown, or fchown32 on i386.
+    static let changeOwner = Self(x86_64: 93, i386: 207)
+    /// faccessat.
+    static let mayAccess = Self(x86_64: 269, i386: 307)
     static let readLink = Self(x86_64: 89, i386: 85)
     static let rename = Self(x86_64: 82, i386: 38)
     /// getdents64.
@@ -183,5 +189,7 @@ extension SystemCall.Number {
     static let fork = Self(x86_64: 57, i386: 2)
     static let execute = Self(x86_64: 59, i386: 11)
     static let waitForChild = Self(x86_64: 61, i386: 114)
+    /// prctl.
+    static let processControl = Self(x86_64: 157, i386: 172)
     static let newSession = Self(x86_64: 112, i386: 66)
 }

@@ -9,9 +9,13 @@ import CShim
 struct InterfaceName: Equatable {
     let text: Text
 
-    /// - Returns: nil if no interface can have this name.
+    /// - Returns: nil if no interface can have this name. Source: net/core/dev.c.
     init?(_ text: Text) {
-        guard (1...15).contains(text.bytes.count), !text.bytes.contains(0) else { return nil }
+        guard (1...15).contains(text.bytes.count), !(text == "."), !(text == "..") else {
+            return nil
+        }
+        for byte in text.bytes
+        where byte <= 0x20 || byte == UInt8(ascii: "/") || byte == UInt8(ascii: ":") { return nil }
         self.text = text
     }
 
@@ -77,18 +81,31 @@ final class Tap {
     /// - Parameters:
     ///   - device: as `open` gave it.
     ///   - name: up to 15 bytes; `%d` in it is for the kernel to number.
-    /// - Throws: EPERM, EBUSY if another process has it, EINVAL if it is no tap.
+    /// - Throws: EPERM, EBUSY if another process has it, EINVAL if it is no tap. `TapTrouble` tells more.
     init(_ device: consuming Descriptor, name: Text) throws(Errno) {
         guard var request = InterfaceName(name)?.request else { throw .invalid }
-        unsafe request.of.flags = 0x1002  // IFF_TAP | IFF_NO_PI
-        try withKernel(&request) { (address) throws(Errno) -> Void in
-            try SystemCall.make(
-                .control, Int(device.number), Request.setInterface, address)
+        do throws(Errno) { try Self.attach(device, &request, flags: Self.plain) } catch {
+            // One that was made for several queues wants to hear that of each; we are one of them.
+            if error != .invalid { throw error }
+            try Self.attach(device, &request, flags: Self.plain | Self.severalQueues)
         }
         guard let given = InterfaceName(of: request) else { throw .invalid }
         arrival = PollSet([Poll.Interest(device.number)])
         file = device
         self.name = given
+    }
+
+    private static let plain: Int16 = 0x1002  // IFF_TAP | IFF_NO_PI
+    private static let severalQueues: Int16 = 0x0100  // IFF_MULTI_QUEUE
+
+    private static func attach(
+        _ device: borrowing Descriptor, _ request: inout mini_ifreq, flags: Int16
+    ) throws(Errno) {
+        unsafe request.of.flags = flags
+        let number = Int(device.number)
+        try withKernel(&request) { (address) throws(Errno) -> Void in
+            try SystemCall.make(.control, number, Request.setInterface, address)
+        }
     }
 
     /// True if a frame waits, or the tap is gone.
