@@ -41,15 +41,103 @@ private func failureOfSynchronizing(_ disk: Disk, failing: Bool) -> Errno? {
         #expect(DiskRequest("root.img,ro") == DiskRequest(name: "root.img", isReadOnly: true))
         #expect(DiskRequest("a,ro,ro") == DiskRequest(name: "a,ro", isReadOnly: true))
         #expect(DiskRequest("a,ro,rw") == DiskRequest(name: "a,ro"))
+        #expect(DiskRequest("a,raw") == DiskRequest(name: "a", isRaw: true))
+        #expect(DiskRequest("a,ro,raw") == DiskRequest(name: "a", isReadOnly: true, isRaw: true))
+        #expect(DiskRequest("a,raw,rw") == DiskRequest(name: "a,raw"))
     }
 
-    @Test("a file is a disk of its whole sectors")
+    @Test("a file is a disk of its whole sectors, and of the rest a person is told")
     func file() throws {
         try withFile(5 * 512 + 100) { path in
             let (disk, notices) = try open(Text(stringLiteral: path))
             #expect(disk.sectorCount == 5)
-            #expect(!disk.isReadOnly && notices.isEmpty)
+            #expect(!disk.isReadOnly)
+            #expect(
+                notices == [
+                    "disk \"\(path)\": the guest cannot see its last 100 bytes, which are no whole sector of 512"
+                ])
         }
+        try withFile(5 * 512) { path in
+            let (_, notices) = try open(Text(stringLiteral: path))
+            #expect(notices.isEmpty)
+        }
+    }
+
+    @Test(
+        "an image in a format of its own is refused, unless its bytes are meant",
+        arguments: [
+            ("a qcow2", 0, [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 3]),
+            ("a qcow", 0, [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 1]),
+            ("a VMDK", 0, Array("KDMV".utf8)), ("a VDI", 0x40, [0x7F, 0x10, 0xDA, 0xBE]),
+            ("a VHDX", 0, Array("vhdxfile".utf8)), ("a VHD", 0, Array("conectix".utf8)),
+            ("a VHD", 1536, Array("conectix".utf8)), ("a QED", 0, [0x51, 0x45, 0x44, 0]),
+        ] as [(Text, UInt64, [UInt8])])
+    func formats(format: Text, at offset: UInt64, signature: [UInt8]) throws {
+        try withFile(2048) { path in
+            let name = Text(stringLiteral: path)
+            let file = try FileHandle(forWritingTo: URL(filePath: path))
+            try file.seek(toOffset: offset)
+            try file.write(contentsOf: Data(signature))
+            try file.close()
+            #expect(throws: LauncherError.disk(name: name, .format(format))) { try open(name) }
+            #expect(try open("\(name),raw").disk.sectorCount == 4)
+        }
+    }
+
+    @Test("of a compressed image a person is told that the guest sees it so")
+    func compressed() throws {
+        try withFile(512) { path in
+            try Data([0x1F, 0x8B, 8] + [UInt8](repeating: 0, count: 509)).write(
+                to: URL(filePath: path))
+            #expect(
+                try open(Text(stringLiteral: path)).notices == [
+                    "disk \"\(path)\" holds a gzip file, which the guest sees as it is"
+                ])
+        }
+    }
+
+    @Test("one disk cannot be there twice, by whatever name, but for reading")
+    func twice() throws {
+        try withFile(512) { path in
+            let name = Text(stringLiteral: path)
+            let (link, other) = (path + "-link", path + "-other")
+            try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
+            try FileManager.default.linkItem(atPath: path, toPath: other)
+            defer {
+                for name in [link, other] { try? FileManager.default.removeItem(atPath: name) }
+            }
+            let (first, _) = try open(name)
+            for word in [path, link, other, link + ",ro"] {
+                let request = DiskRequest(Text(stringLiteral: word))
+                #expect(throws: LauncherError.disk(name: request.name, .twice(other: name))) {
+                    try request.open(beside: [first]) { _ in }
+                }
+            }
+            #expect(LauncherError.disk(name: name, .twice(other: name)).exitCode == 2)
+        }
+        try withFile(512) { path in
+            let name = Text(stringLiteral: path)
+            let (first, _) = try open("\(name),ro")
+            let second = try DiskRequest("\(name),ro").open(beside: [first]) { _ in }
+            #expect(second.sectorCount == first.sectorCount)
+        }
+    }
+
+    @Test("a pipe is no disk, and nobody waits for its other end")
+    func pipe() throws {
+        let path = FileManager.default.temporaryDirectory.path + "/mini-fifo-\(UUID().uuidString)"
+        try #require(mkfifo(path, 0o600) == 0)
+        defer { unlink(path) }
+        let name = Text(stringLiteral: path)
+        for word in [name, "\(name),ro"] as [Text] {
+            #expect(throws: LauncherError.disk(name: name, .notAFile)) { try open(word) }
+        }
+        let kernel = try FileSource.open(name, .readOnly, "open")
+        #expect(throws: LauncherError.image(name: name, .notAFile)) {
+            _ = try KernelImage.examine(kernel.number, name: name)
+        }
+        // A table in a pipe that nobody writes to is empty.
+        #expect(try SmallFile.read(name) == Text())
     }
 
     @Test("what is no disk is refused")

@@ -81,4 +81,17 @@ import Testing
             .init(type: 4, offset: .max, virtual: 1, physical: 0, fileSize: .max, memorySize: 0))
         #expect(try loadKernel(spec.bytes()).kernel.segments.count == 2)
     }
+
+    @Test("where a segment of zeros alone would lie in the file does not matter")
+    func zeroFilled() throws {
+        for offset in [0, 0x7777, 0xFFFF_F000, .max] as [UInt32] {
+            var spec = ElfSpec()
+            spec.headers.append(
+                .init(
+                    type: 1, offset: offset, virtual: 0xC020_0000, physical: 0x20_0000,
+                    fileSize: 0, memorySize: 0x4000))
+            let (kernel, _) = try loadKernel(spec.bytes())
+            #expect(kernel.segments.count == 3 && kernel.end == 0x20_4000)
+        }
+    }
 }

@@ -407,6 +407,26 @@ private let eras: [GuestABI.Era] = [.era0, .era1, .era1b, .era1c]
         #expect(bytes(of: memory, 0x10_3000, 0x1000) == [UInt8](repeating: 0, count: 0x1000))
     }
 
+    @Test("a kernel is unpacked whatever system packed it, in one member or in several")
+    func oddMembers() throws {
+        let kernel = KernelSpec().bytes()
+        let half = kernel.count / 2
+        var otherSystem = Packer.gzip(kernel)
+        otherSystem[9] = 255
+        let several = Packer.gzip(Array(kernel[..<half])) + Packer.gzip(Array(kernel[half...]))
+        let extras: [UInt8] = [3, 0, 1, 2, 3] + Array("name\0comment\0".utf8) + [0x12, 0x34]
+        let fields = Packer.gzip(kernel, flags: 4 | 8 | 16 | 2, extras: extras)
+        let garbage = Packer.gzip(kernel) + [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 0xFF, 0xFF]
+        for payload in [otherSystem, several, fields, garbage] {
+            var spec = BzImageSpec()
+            spec.payload = payload
+            let (loaded, memory) = try loadKernel(spec.bytes())
+            #expect(loaded.end == 0x10_0000 + UInt32(kernel.count))
+            #expect(bytes(of: memory, 0x10_0000, UInt32(kernel.count)) == kernel)
+            #expect(memory.load32(loaded.end) == 0)
+        }
+    }
+
     @Test(
         "other splits of the address space are found in vmlinux and bzImage",
         arguments: [

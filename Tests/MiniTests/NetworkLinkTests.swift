@@ -159,7 +159,7 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
             (0, "open", .noSuchFile, "1 cannot open \"/dev/net/tun\": no such file (ENOENT)"),
             (
                 3, "make", .busy,
-                "1 cannot use tap \"guest7\": device or resource busy (EBUSY)"
+                "1 tap \"guest7\" is in use by another process: device or resource busy (EBUSY)"
             ),
             (
                 0, "make", .notPermitted,
@@ -183,6 +183,24 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
             #expect(open(requests[index], on: kernel) == line)
             #expect(kernel.now.open.isEmpty)
         }
+    }
+
+    @Test("a tap of several queues is taken as one of them")
+    func severalQueues() throws {
+        let kernel = TapKernel { $0.refused = ("make", .invalid) }
+        #expect(
+            open(requests[3], on: kernel)
+                == "1 cannot use tap \"guest7\": invalid argument (EINVAL)")
+        #expect(
+            kernel.now.requests == ["open /dev/net/tun", "make guest7 4098", "make guest7 4354"])
+    }
+
+    @Test("what is wrong with a tap is told by its cause")
+    func troubles() {
+        #expect(string(TapTrouble.reason("lo", .invalid)!).hasPrefix("is no tap: "))
+        #expect(TapTrouble.reason("mini-none", .invalid) == nil)
+        #expect(string(TapTrouble.reason("guest7", .notPermitted)!).hasPrefix("is not this user's"))
+        for name in ["a/b", "a b", "..", "a:1"] as [Text] { #expect(InterfaceName(name) == nil) }
     }
 
     @Test("whichever call fails, there is one error and nothing stays open")

@@ -10,6 +10,8 @@ final class Disk {
     /// As the guest sees it.
     let sectorCount: UInt32
     let isReadOnly: Bool
+    /// nil for one that nobody else can name.
+    let identity: DiskIdentity?
     private let file: Descriptor
     /// A file can shrink under the guest; a block device cannot.
     private let isFile: Bool
@@ -24,13 +26,14 @@ final class Disk {
     ///   - sectorCount: how many sectors it has now.
     init(
         _ file: consuming Descriptor, name: Text, sectorCount: UInt32, isReadOnly: Bool,
-        isFile: Bool
+        isFile: Bool, identity: DiskIdentity? = nil
     ) {
         self.file = file
         self.name = name
         self.sectorCount = sectorCount
         self.isReadOnly = isReadOnly
         self.isFile = isFile
+        self.identity = identity
     }
 
     /// Why a transfer did not happen, or not wholly.
@@ -118,5 +121,15 @@ extension Disk.Failure {
         case .shrunk: "the file has become shorter"
         case .host(let errno): "\(errno)"
         }
+    }
+}
+
+/// Which disk it is, whatever its name and its node.
+struct DiskIdentity: Equatable {
+    private var file: FileIdentity?
+    private var device: DeviceNumber?
+
+    init(_ status: FileStatus) {
+        if status.kind == .block { device = status.number } else { file = status.identity }
     }
 }

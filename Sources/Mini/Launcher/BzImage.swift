@@ -85,20 +85,62 @@ struct BzImage: Equatable {
             throw .needsMemory(needed: GuestLayout.leastMebibytes, available: limit >> 20)
         }
         let output = unsafe memory.writable(range)
-        var furthest: Gzip.Outcome?
-        var wasted = 0
-        var from = body
-        for _ in 0..<Self.mostCandidates {
-            guard wasted < Self.patience, let at = Gzip.candidate(file, from: from) else { break }
-            let outcome = unsafe Gzip.unpack(file, at: at, to: output)
-            if outcome.failure == nil { return (at, UInt32(outcome.produced)) }
-            unsafe UnsafeMutableRawBufferPointer(rebasing: output[..<outcome.produced])
-                .initializeMemory(as: UInt8.self, repeating: 0)
-            if outcome.produced >= furthest?.produced ?? 0 { furthest = outcome }
-            wasted += outcome.produced + 4096
-            from = at + 1
+        var search = Search(from: body)
+        for onUnix in [true, false] {
+            search.from = body
+            if let found = unsafe search.find(file, onUnix: onUnix, to: output) { return found }
         }
-        throw refusal(file, furthest, limit: limit)
+        throw refusal(file, search.furthest, limit: limit)
+    }
+
+    /// A search for the compressed kernel, which ends when it has cost too much.
+    private struct Search {
+        var from: Int
+        /// The false candidate that gave most.
+        var furthest: Gzip.Outcome?
+        private var wasted = 0
+        private var candidates = 0
+
+        init(from: Int) { self.from = from }
+
+        mutating func find(
+            _ file: ByteView, onUnix: Bool, to output: UnsafeMutableRawBufferPointer
+        ) -> (member: Int, size: UInt32)? {
+            while candidates < mostCandidates, wasted < patience,
+                let at = Gzip.candidate(file, from: from, onUnix: onUnix)
+            {
+                candidates += 1
+                let outcome = unsafe unpackAll(file, at: at, to: output)
+                if outcome.failure == nil { return (at, UInt32(outcome.produced)) }
+                unsafe UnsafeMutableRawBufferPointer(rebasing: output[..<outcome.produced])
+                    .initializeMemory(as: UInt8.self, repeating: 0)
+                if outcome.produced >= furthest?.produced ?? 0 { furthest = outcome }
+                wasted += outcome.produced + 4096
+                from = at + 1
+            }
+            return nil
+        }
+
+        /// Unpacks a member and those that follow it at once: together they are one file, RFC 1952 §2.2.
+        private func unpackAll(
+            _ file: ByteView, at start: Int, to output: UnsafeMutableRawBufferPointer
+        ) -> Gzip.Outcome {
+            var whole = unsafe Gzip.unpack(file, at: start, to: output)
+            while whole.failure == nil, Gzip.isMember(file, whole.position) {
+                let room = unsafe UnsafeMutableRawBufferPointer(
+                    rebasing: output[whole.produced...])
+                let next = unsafe Gzip.unpack(file, at: whole.position, to: room)
+                guard next.failure == nil else {
+                    // No member after all, but something behind the last one.
+                    unsafe UnsafeMutableRawBufferPointer(rebasing: room[..<next.produced])
+                        .initializeMemory(as: UInt8.self, repeating: 0)
+                    break
+                }
+                whole.position = next.position
+                whole.produced += next.produced
+            }
+            return whole
+        }
     }
 
     private func refusal(_ file: ByteView, _ furthest: Gzip.Outcome?, limit: UInt32) -> ImageError {

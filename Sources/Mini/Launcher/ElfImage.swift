@@ -143,14 +143,16 @@ struct ElfImage: Equatable {
         guard segment.fileSize <= segment.memorySize else {
             throw .damagedElf("segment \(index) has more bytes in the file than in memory")
         }
+        // A segment without bytes in the file has an offset all the same, which says nothing.
         let end = UInt64(segment.fileOffset) + UInt64(segment.fileSize)
-        guard end <= UInt64(file.count) else {
+        guard segment.fileSize == 0 || end <= UInt64(file.count) else {
             throw .elfCutOff(segment: index, end: end, size: UInt64(file.count))
         }
+        if segment.memorySize == 0 { return (segment, 0) }
         guard UInt64(segment.address) + UInt64(segment.memorySize) <= UInt64(UInt32.max),
             UInt64(virtual) + UInt64(segment.memorySize) <= UInt64(UInt32.max)
         else { throw .damagedElf("segment \(index) reaches beyond 4 GiB") }
-        guard segment.memorySize == 0 || segment.address >= lowestAddress else {
+        guard segment.address >= lowestAddress else {
             throw .damagedElf("segment \(index) lies over the boot parameters")
         }
         return (segment, virtual &- segment.address)

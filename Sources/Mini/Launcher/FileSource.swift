@@ -103,8 +103,20 @@ enum FileSource: Equatable {
                 throw .source(action, name: name, error)
             }
         }
-        do throws(Errno) { return try Descriptor.open(path, mode) } catch {
+        do throws(Errno) { return try open(path, mode) } catch {
             throw .host(action, name: name, error)
+        }
+    }
+
+    /// Opens a file or a block device. Anything else is not opened for its bytes, but so that its
+    /// kind can be seen: a pipe would keep us waiting for its other end, and there are devices that
+    /// do something when they are opened.
+    private static func open(
+        _ path: Text, _ mode: Descriptor.OpenMode
+    ) throws(Errno) -> Descriptor {
+        switch try FileStatus.of(path, followsLink: true).kind {
+        case .regular, .block, .directory: try Descriptor.open(path, mode.withoutWaiting)
+        case .pipe, .socket, .other: try Descriptor.open(path, .path)
         }
     }
 

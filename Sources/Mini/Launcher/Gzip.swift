@@ -23,19 +23,24 @@ enum Gzip {
     private static let signature: [UInt8?] = [0x1F, 0x8B, 8]
     private static let systemUnix: UInt8 = 3
 
-    /// The next place at or after `from` where a member may begin. Kernels are packed
-    /// on Unix, which the header says in its tenth byte; that makes false candidates rare.
-    static func candidate(_ file: ByteView, from: Int) -> Int? {
+    /// The next place at or after `from` where a member may begin.
+    /// - Parameter onUnix: true for those that were packed on Unix, as the header says in its tenth
+    ///   byte; nearly all kernels were, and that makes false candidates rare. False for the others.
+    static func candidate(_ file: ByteView, from: Int, onUnix: Bool = true) -> Int? {
         var at = max(0, from)
         while at < file.count {
-            if file[at] == 0x1F, file.has(signature, at: at), let flags = file.byte(at + 3),
-                flags & 0xE0 == 0, file.byte(at + 9) == systemUnix
-            {
+            if file[at] == 0x1F, isMember(file, at), (file.byte(at + 9) == systemUnix) == onUnix {
                 return at
             }
             at += 1
         }
         return nil
+    }
+
+    /// True if a member may begin here.
+    static func isMember(_ file: ByteView, _ at: Int) -> Bool {
+        guard file.has(signature, at: at), let flags = file.byte(at + 3) else { return false }
+        return flags & 0xE0 == 0
     }
 
     /// Unpacks the member that begins at `start`.

@@ -177,7 +177,7 @@ final class Launcher {
         let isFirst = links.isEmpty
         for request in plan.devices {
             switch request {
-            case .block(let request): disks.append(try request.open(notice: notice))
+            case .block(let request): disks.append(try request.open(beside: disks, notice: notice))
             case .network(let request): if isFirst { links.append(try request.open(beside: links)) }
             }
         }

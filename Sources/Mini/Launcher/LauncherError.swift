@@ -80,6 +80,8 @@ enum LauncherError: Error, Equatable {
     /// Somebody else has locked it.
     case diskInUse(name: Text)
     case networkFile(name: Text, NetworkFileError)
+    /// What is wrong with it, and the kernel's number.
+    case tap(name: Text, Text, Errno)
     /// Devices with their console's slot taken off.
     case tooManyDevices(count: Int, most: Int)
     /// Bytes, NUL included.
@@ -89,9 +91,11 @@ enum LauncherError: Error, Equatable {
     var exitCode: Int32 {
         switch self {
         case .source(_, _, .use): 2
-        case .source, .host, .system, .device, .engine, .otherDevice, .guestMemory, .diskInUse: 1
+        case .source, .host, .system, .device, .engine, .otherDevice, .guestMemory, .diskInUse,
+            .tap:
+            1
         case .networkFile(_, .full): 1
-        case .networkFile(_, .twice): 2
+        case .networkFile(_, .twice), .disk(_, .twice): 2
         case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong,
             .tooManyDevices:
             2
@@ -128,6 +132,7 @@ enum LauncherError: Error, Equatable {
         case .disk(let name, let error): "disk \(quoted: name) \(error.text)"
         case .diskInUse(let name):
             "disk \(quoted: name) is in use by another process"
+        case .tap(let name, let reason, let errno): "tap \(quoted: name) \(reason): \(errno)"
         case .networkFile(let name, let error): "network file \(quoted: name) \(error.text)"
         case .tooManyDevices(let count, let most):
             "\(count) devices are too many: a guest can have \(most) beside its console"
@@ -195,7 +200,7 @@ extension ImageError {
     }
 
     /// Source: the registry of ELF machine numbers.
-    private static func machine(_ number: UInt16) -> Text {
+    static func machine(_ number: UInt16) -> Text {
         switch number {
         case 2, 18, 43: "SPARC"
         case 4: "Motorola 68000"

@@ -61,6 +61,9 @@ extension NetworkRequest {
                 ("make a tap of", Tap.anyName)
             }
         do throws(Errno) { return try Tap(device, name: name) } catch {
+            if case .tap = self, let reason = TapTrouble.reason(name, error) {
+                throw .tap(name: name, reason, error)
+            }
             throw .host(action, name: name, error)
         }
     }
