@@ -39,6 +39,8 @@ final class FakeBoot: Sendable {
         /// How each child that is made behaves; those beyond end well.
         var lives: [Life] = []
         var happenings: [Happening] = []
+        /// So many orphans end, the next one as soon as one is reaped; in front of which comes SIGINT.
+        var crowd: (orphans: Int, signalAt: Int)?
         /// A signal that comes when so many children were made and nothing else happens.
         var signalAfter: (children: Int, signal: Int32)?
         var failing: (call: Int, errno: Errno)?
@@ -251,6 +253,12 @@ extension FakeBoot.State {
         let (id, end) = zombies.removeFirst()
         UnsafeMutableRawPointer(bitPattern: status)!.storeBytes(of: end, as: Int32.self)
         deeds.append("reap \(id)")
+        if var next = crowd, next.orphans > 0 {
+            if next.orphans == next.signalAt { signals.append(2) }
+            next.orphans -= 1
+            crowd = next
+            finish(1000 + next.orphans, 0)
+        }
         return id
     }
 

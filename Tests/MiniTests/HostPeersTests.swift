@@ -218,6 +218,135 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
         }
     }
 
+    /// Connects as the host of a slot would.
+    private static func knock(
+        _ guest: TinyGuest, slot: UInt32, at key: UInt32 = page + 4
+    ) throws -> Descriptor {
+        var shared = try #require(guest.memory.sharedPages.first)
+        shared = SharedPage(
+            start: shared.start, file: shared.file, descriptor: shared.descriptor, slot: slot)
+        return try LocalSocket.connected(
+            to: shared.address(of: key), from: shared.ownAddress(to: key))
+    }
+
+    @Test("whoever knocks, and whatever slot that claims, costs one look at the locks, or none")
+    func costOfAKnock() throws {
+        let asked = Mutex(0)
+        try SystemCall.hooked({ call in
+            guard call.number == .fileControl else { return nil }
+            asked.withLock { $0 += 1 }
+            // Slot 0 is another process's.
+            let lock = UnsafeMutablePointer<mini_flock>(bitPattern: call.arguments.2)!
+            lock.pointee.process = 1
+            return 0
+        }) {
+            let segment = try Segment()
+            let two = try guest(segment, slot: 1) { bind(&$0, slot: 1) }
+            two.putBuffers()
+            #expect(two.run() == .checkpoint(1))
+            let shared = try #require(two.memory.sharedPages.first)
+            let door = shared.address(of: page + 4)
+            for claim in [
+                "", "<", "<0", "<0.", "<682.7", "<1.7", "<4294967296.7", "<-1.0", "<.", ">0.1",
+            ] {
+                let before = asked.withLock { $0 }
+                let isSound = claim == "<0."
+                let own = claim.isEmpty ? nil : LocalAddress(name: "\(door.name)\(claim)")
+                let socket = try LocalSocket.connected(to: door, from: own)
+                try Transfer.write(socket.number, "a frame of nobody")
+                two.host.servePeers()
+                #expect(two.used(0) == 0)
+                #expect(asked.withLock { $0 } - before == (isSound ? 1 : 0), "\(claim)")
+                #expect(two.host.inlets[0].watched.count == 1)
+            }
+        }
+    }
+
+    @Test(
+        "a member's number that a process had which has ended is nobody's: where the kernel tells")
+    func endedProcess() throws {
+        // What SO_PEERPIDFD gives: a descriptor that can be read, one that cannot, or what older kernels say.
+        for (answer, isHeard) in [
+            ("ended", false), ("alive", true), ("unknown", true), ("gone", false),
+        ] {
+            let locks = Locks()
+            try locks.play {
+                let segment = try Segment()
+                let two = try guest(segment, slot: 1) { bind(&$0, slot: 1) }
+                two.putBuffers()
+                #expect(two.run() == .checkpoint(1))
+                let socket = try Self.knock(two, slot: 0)
+                try Transfer.write(socket.number, "a frame")
+                SystemCall.hooked({ call in
+                    if call.number == .fileControl {
+                        let lock = UnsafeMutablePointer<mini_flock>(bitPattern: call.arguments.2)!
+                        lock.pointee.process = getpid()
+                        return 0
+                    }
+                    guard call.number.rawValue == SocketCall.option.direct, call.arguments.2 == 77
+                    else {
+                        return nil
+                    }
+                    if answer == "unknown" { return -92 }
+                    if answer == "gone" { return -3 }
+                    var ends: (Int32, Int32) = (0, 0)
+                    _ = withUnsafeMutablePointer(to: &ends) {
+                        mini_syscall(
+                            SystemCall.Number.pipe.rawValue, Int(bitPattern: $0), 0, 0, 0, 0, 0)
+                    }
+                    if answer == "ended" { _ = write(ends.1, "x", 1) } else { _ = dup(ends.1) }
+                    close(ends.1)
+                    UnsafeMutablePointer<Int32>(bitPattern: call.arguments.3)!.pointee = ends.0
+                    return 0
+                }) { two.host.servePeers() }
+                #expect((two.used(0) == 7) == isHeard, "\(answer)")
+            }
+        }
+    }
+
+    @Test(
+        "a crowd at the door is let in or sent away in parts, and those inside are served meanwhile"
+    )
+    func crowd() throws {
+        try Locks().play {
+            let segment = try Segment()
+            let one = try guest(segment, slot: 0) { code in for _ in 0..<3 { send(&code, to: 1) } }
+            let two = try guest(segment, slot: 1) { bind(&$0, slot: 1) }
+            two.putBuffers()
+            #expect(two.run() == .checkpoint(1))
+            one.putFrame(frame(1))
+            #expect(one.run() == .checkpoint(2))
+            two.host.servePeers()
+            #expect(two.received(0) == frame(1))
+            let inlet = two.host.inlets[0]
+            let door = try #require(two.memory.sharedPages.first).address(of: page + 4)
+            var strangers: [Int32] = []
+            // As many as the door takes without being looked at.
+            while let socket = try? LocalSocket.connected(to: door) {
+                strangers.append(dup(socket.number))
+                if strangers.count == 64 { break }
+            }
+            defer { for number in strangers { close(number) } }
+            #expect(strangers.count >= 16)
+            one.putFrame(frame(2))
+            #expect(one.run() == .checkpoint(2))
+            let accepted = Mutex(0)
+            SystemCall.hooked({ call in
+                if call.number.rawValue == SocketCall.accept.direct {
+                    accepted.withLock { $0 += 1 }
+                }
+                return Self.locks(call)
+            }) { two.host.servePeers() }
+            #expect(accepted.withLock { $0 } == 16)
+            #expect(two.received(1) == frame(2), "served in the same turn")
+            #expect(inlet.watched.count == 1, "the member alone: the door rests")
+            let left = try #require(inlet.restLeft)
+            #expect(left <= .milliseconds(10))
+            while inlet.restLeft != nil {}
+            #expect(inlet.watched.count == 2)
+        }
+    }
+
     @Test("a sender that closes, or is killed, takes nothing along")
     func closed() throws {
         try Locks().play {

@@ -152,6 +152,21 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         #expect(deeds(boot).filter { $0.hasPrefix("reap") }.count == 3)
     }
 
+    @Test("children that end without an end do not keep it from a signal")
+    func crowd() {
+        let boot = FakeBoot("grant n 3 @a/b hold deadline=3600") {
+            $0.lives = [.untilTerminated]
+            $0.happenings = [.orphans(1)]
+            $0.crowd = (orphans: 5000, signalAt: 4000)
+            $0.refused[SystemCall.Number.memoryFile.rawValue] = nil
+        }
+        boot.boot()
+        let deeds = deeds(boot)
+        #expect(deeds.last == reboot)
+        let reaped = deeds.prefix { !$0.hasPrefix("kill") }.filter { $0.hasPrefix("reap") }.count
+        #expect(reaped > 1000 && reaped < 1200, "signalled after \(reaped)")
+    }
+
     @Test("without a shell an error halts; with one its end is the machine's")
     func shell() {
         let without = FakeBoot("run /p") { $0.lives = [.ends(1)] }

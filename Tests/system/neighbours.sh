@@ -39,6 +39,36 @@ echoed 2001 frames"
     check "$pair: the file has one page, and nobody in it" "$(tr -d '\0' <"$net" | wc -c) $(stat -c %s "$net")" = "0 4096"
     [[ $arch == "$other" ]] || continue
 
+    # Anybody may knock at a door, as often as he likes: here somebody without permission for the file.
+    if [[ $(id -u) == 0 ]] && command -v setpriv perl >/dev/null; then
+        start $arch echo
+        first=$child first_out=$child_out
+        door=$(printf 'mini-lguest/%s/%x/0' "$(stat -c %D "$net")" "$(stat -c %i "$net")")
+        # shellcheck disable=SC2016
+        setpriv --reuid=65534 --regid=65534 --clear-groups perl -MSocket -e '
+            my ($made, $to) = (0, pack_sockaddr_un("\0$ARGV[0]"));
+            $SIG{TERM} = sub { print "$made\n"; exit };
+            $| = 1; print "here\n";
+            while (1) {
+                socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0) or next;
+                fcntl($s, 4, 2048);
+                $made++ if connect($s, $to);
+            }' "$door" >"$work/knocks" 2>&1 &
+        knocker=$!
+        until [[ -s $work/knocks ]]; do kill -0 $knocker 2>/dev/null || break; done
+        launch $arch --sharenet "$net" $guest ask
+        expect "$arch: while a stranger knocks all the time two guests talk, and lose nothing" 0 "slot 1
+2000 back, 0 damaged, 0 lost" ""
+        waited "$arch: and whoever was knocked at has heard nothing of it" "$first" "$first_out" 0 "slot 0
+echoed 2001 frames"
+        kill $knocker
+        wait $knocker 2>/dev/null
+        knocks=$(tail -n 1 "$work/knocks")
+        check "$arch: it did knock" "${knocks:-0}" -gt 100
+    else
+        skip "$arch: a stranger at the door" "not root, or no setpriv and perl"
+    fi
+
     # One that is killed while it sends, one that is killed while it receives.
     start $arch echo
     first=$child first_out=$child_out

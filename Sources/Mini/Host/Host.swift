@@ -30,7 +30,7 @@ final class Host {
     var segmentsStale = true
     /// Error code of the last exit, as a failing entry reports it.
     var lastErrorCode: UInt32 = 0
-    private var watched: [Poll.Interest] = []
+    private(set) var watched: [Poll.Interest] = []
     private var awaited: [UInt32] = []
     /// The ways from and to guests that share a page with ours.
     var inlets: [PeerInlet] = []
@@ -236,7 +236,11 @@ final class Host {
     /// - Returns: true if one of the launcher's is ready.
     private func anyWatchedReady(timeout: Nanoseconds?) throws(Errno) -> Bool {
         var interests = watched
-        for inlet in inlets { interests += inlet.watched.map { Poll.Interest($0) } }
+        var timeout = timeout
+        for inlet in inlets {
+            interests += inlet.watched.map { Poll.Interest($0) }
+            if let rest = inlet.restLeft { timeout = min(timeout ?? rest, rest) }
+        }
         if interests.isEmpty && timeout == Nanoseconds(count: 0) { return false }
         let ready = try Poll.wait(interests, timeout: timeout)
         if ready[watched.count...].contains(true) { servePeers() }

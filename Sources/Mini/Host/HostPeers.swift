@@ -50,7 +50,7 @@ extension Host {
                 let event = outlet.send(frame)
                 if event == .sent { memory.store32(buffer, frame.count) }
                 action = outlet.link.handle(event)
-            case .waitForRoom: action = outlet.link.handle(outlet.waitForRoom())
+            case .waitForRoom: action = outlet.link.handle(outlet.waitForRoom(watched))
             case .finish: return
             }
         }

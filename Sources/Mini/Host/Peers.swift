@@ -1,9 +1,12 @@
 // What a host knows of the guests that share a page with its own. Each bound key of such a page is
 // a local socket, named after the file and the word in it: there the hosts of the others
 // connect, wherever they run, and send frames out of their guest's memory straight into the
-// queue from which we fill our guest's buffers. Nobody else is believed: both ends ask the kernel
-// which process the other one is, and whether it holds a slot's lock on the file, which takes
-// permission to write it. Source: docs/abi/lguest.md §5.1, §5.2 (shared net), unix(7).
+// queue from which we fill our guest's buffers. Nobody else is believed: who connects says by the address of
+// its own end which slot it has; both ends ask the kernel which process the other one is, whether that
+// holds the slot's lock on the file, which takes permission to write it, and whether it still lives: a
+// number alone may be another process's by then. Any user can knock, so a knock costs the same few
+// calls whoever it is, and many of them in a row are left waiting for a while.
+// Source: docs/abi/lguest.md §5.1, §5.2 (shared net), unix(7), fcntl(2).
 
 /// The end of a connection that frames go into.
 final class PeerOutlet {
@@ -23,13 +26,10 @@ final class PeerOutlet {
     /// Connects to whoever has bound the key, if it is who has the slot.
     func connect() -> PeerLink.Event {
         socket = nil
-        let slot = (key - page.start) / 4
         do throws(Errno) {
-            let socket = try LocalSocket.connected(to: page.address(of: key))
-            let holder = try FileLock.holder(Int(slot), of: page.descriptor)
-            guard let holder, holder != 0,
-                holder == (try LocalSocket.peer(of: socket.number))
-            else { return .refused }
+            let socket = try LocalSocket.connected(
+                to: page.address(of: key), from: page.ownAddress(to: key))
+            guard try page.isHolder((key - page.start) / 4, socket.number) else { return .refused }
             self.socket = consume socket
             return .connected
         } catch { return .refused }
@@ -47,11 +47,12 @@ final class PeerOutlet {
         }
     }
 
-    func waitForRoom() -> PeerLink.Event {
+    /// - Parameter watched: what the launcher waits for, which ends this wait as well.
+    func waitForRoom(_ watched: [Poll.Interest]) -> PeerLink.Event {
         guard let number = socket?.number else { return .timeOut }
-        let interest = Poll.Interest(number, .writable)
-        let ready = try? Poll.wait([interest], timeout: Self.patience)
-        return ready == [true] ? .room : .timeOut
+        let interests = [Poll.Interest(number, .writable)] + watched
+        let ready = try? Poll.wait(interests, timeout: Self.patience)
+        return ready?[0] == true ? .room : .timeOut
     }
 }
 
@@ -62,18 +63,18 @@ final class PeerInlet {
     /// Where others knock; it listens only while the guest has buffers bound.
     private var door: Descriptor?
     private(set) var isOpen = false
-    /// A knock could not be answered: it does not end a sleep before something else did.
-    private var isDeaf = false
+    /// Until then nobody looks who is at the door: there were too many, or one could not be let in.
+    private var rest: Deadline?
     private var peers: [Peer] = []
     /// Frames are there, the guest's buffers are all in use.
     private(set) var isWaiting = false
 
     private final class Peer {
         let socket: Descriptor
-        let process: Int32
-        init(_ socket: consuming Descriptor, process: Int32) {
+        let slot: UInt32
+        init(_ socket: consuming Descriptor, slot: UInt32) {
             self.socket = consume socket
-            self.process = process
+            self.slot = slot
         }
     }
 
@@ -98,7 +99,7 @@ final class PeerInlet {
     func close() {
         guard isOpen else { return }
         isOpen = false
-        isDeaf = false
+        rest = nil
         isWaiting = false
         peers = []
         door = nil
@@ -109,24 +110,42 @@ final class PeerInlet {
     var watched: [Int32] {
         guard isOpen else { return [] }
         var numbers: [Int32] = []
-        if !isDeaf, let number = door?.number { numbers.append(number) }
+        if !isResting, let number = door?.number { numbers.append(number) }
         if !isWaiting { for peer in peers { numbers.append(peer.socket.number) } }
         return numbers
     }
 
-    /// Lets those in who are on the network. A process has one connection: a second is in
-    /// place of the first.
+    /// How long the door is not looked at any more; nil if it is.
+    var restLeft: Nanoseconds? { isOpen && isResting ? rest?.remaining : nil }
+
+    private var isResting: Bool { rest.map { !$0.isOver } ?? false }
+
+    /// How many knocks are answered in one turn, and how long the door rests after so many that were
+    /// none of the network's.
+    private static let knocks = 16
+    private static let pause = Nanoseconds.milliseconds(10)
+
+    /// Lets those in who are on the network. A slot has one connection: a second is in place of
+    /// the first.
     func accept() {
-        guard isOpen, let number = door?.number else { return }
+        guard isOpen, !isResting, let number = door?.number else { return }
+        rest = nil
+        var strangers = 0
         do throws(Errno) {
-            while true {
-                let socket = try LocalSocket.accept(number)
-                let process = try LocalSocket.peer(of: socket.number)
-                guard page.isMember(process) else { continue }
-                peers.removeAll { $0.process == process }
-                peers.append(Peer(socket, process: process))
+            for _ in 0..<Self.knocks {
+                let knock = try LocalSocket.accept(number)
+                let socket = Descriptor(owning: knock.socket)
+                guard let slot = page.slot(of: knock.address, at: key),
+                    (try? page.isHolder(slot, socket.number)) ?? false
+                else {
+                    strangers += 1
+                    continue
+                }
+                peers.removeAll { $0.slot == slot }
+                peers.append(Peer(socket, slot: slot))
             }
-        } catch { isDeaf = error != .again }
+            if strangers == Self.knocks { rest = .after(Self.pause) }
+        } catch { if error != .again { rest = .after(Self.pause) } }
     }
 
     /// The most frames that are taken in one turn.
@@ -180,7 +199,6 @@ final class PeerInlet {
 
     private func leave(_ peer: Peer) {
         peers.removeAll { $0 === peer }
-        isDeaf = false
     }
 }
 
@@ -193,15 +211,33 @@ extension SharedPage {
         )
     }
 
-    /// True for a process that holds one of the slots.
-    func isMember(_ process: Int32) -> Bool {
-        // Asked of all at once, the kernel tells any one of them.
-        guard process != 0, let first = try? FileLock.holder(0, count: Self.slots, of: descriptor)
-        else { return false }
-        if first == process { return true }
-        for slot in 0..<Self.slots {
-            if (try? FileLock.holder(slot, of: descriptor)) == process { return true }
+    /// The address of our end of a connection to a key: that of the key, and which slot is ours. The kernel
+    /// keeps addresses apart, so there is something behind it that nobody has foreseen.
+    func ownAddress(to key: UInt32) -> LocalAddress {
+        let chance = UInt32(truncatingIfNeeded: Clock.monotonic().count)
+        return LocalAddress(name: "\(address(of: key).name)<\(slot).\(bareHex: chance)")
+    }
+
+    /// The slot that whoever has such an address claims; nil for any other address.
+    func slot(of address: LocalAddress, at key: UInt32) -> UInt32? {
+        let bytes = address.name.bytes
+        let door = self.address(of: key).name.bytes
+        guard bytes.starts(with: door), bytes.count > door.count,
+            bytes[door.count] == UInt8(ascii: "<"),
+            let dot = address.name.lastIndex(of: UInt8(ascii: ".")), dot > door.count,
+            let slot = address.name.part(door.count + 1..<dot).number,
+            slot < UInt64(Self.slots), slot != UInt64(self.slot)
+        else { return nil }
+        return UInt32(slot)
+    }
+
+    /// True if the process at the other end of a socket has a slot.
+    func isHolder(_ slot: UInt32, _ socket: Int32) throws(Errno) -> Bool {
+        let process = try LocalSocket.peer(of: socket)
+        guard process != 0, try FileLock.holder(Int(slot), of: descriptor) == process else {
+            return false
         }
-        return false
+        // Asked last: the process that had the number when it connected has it still.
+        return try LocalSocket.isPeerAlive(socket)
     }
 }

@@ -25,6 +25,8 @@ final class Init {
     private var isEnding = false
     /// The kernel did not say which children have ended, or which signals have come.
     private var isBlind = false
+    /// Not all of what has ended is reaped yet.
+    private var hasMore = false
 
     init(_ programs: InnerPrograms) {
         self.programs = programs
@@ -124,6 +126,7 @@ final class Init {
     func nextEvent() -> BootMachine.Event {
         while true {
             isBlind = false
+            hasMore = false
             // Signals first: SIGCHLD of a child that ends behind the look at children must still wake.
             if let event = takeSignals() ?? reap() { return event }
             if deadline.isOver {
@@ -131,7 +134,7 @@ final class Init {
                 return .timeOver
             }
             if !isEnding { startServices() }
-            sleep()
+            if !hasMore { sleep() }
         }
     }
 
@@ -153,9 +156,9 @@ final class Init {
     }
     private static let second = Nanoseconds.milliseconds(1000)
 
-    /// Takes away every child that has ended.
+    /// Reaps the children that have ended; of very many not all at once, for they may end without an end.
     private func reap() -> BootMachine.Event? {
-        while true {
+        for _ in 0..<Self.turn {
             do throws(Errno) {
                 guard let (id, end) = try Process.endedChild() else { return nil }
                 if let event = ended(id, end) { return event }
@@ -165,7 +168,10 @@ final class Init {
                 return nil
             }
         }
+        hasMore = true
+        return nil
     }
+    private static let turn = 64
 
     /// There is no child at all.
     private func deserted() -> BootMachine.Event? {

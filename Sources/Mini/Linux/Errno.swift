@@ -34,6 +34,7 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let tooManyLinks = Errno(rawValue: 40)
     static let notImplemented = Errno(rawValue: 38)
     static let restart = Errno(rawValue: 85)
+    static let noProtocolOption = Errno(rawValue: 92)
     static let addressInUse = Errno(rawValue: 98)
     static let connectionReset = Errno(rawValue: 104)
     static let notConnected = Errno(rawValue: 107)

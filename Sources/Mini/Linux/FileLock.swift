@@ -14,7 +14,7 @@ enum FileLock {
     /// - Parameter descriptor: open for writing.
     /// - Returns: false if another process has it.
     static func take(_ byte: Int, of descriptor: Int32) throws(Errno) -> Bool {
-        var lock = Self.lock(byte, 1)
+        var lock = Self.lock(byte)
         do throws(Errno) {
             _ = try withKernel(&lock) { (address) throws(Errno) in
                 try SystemCall.make(.fileControl, Int(descriptor), set, address)
@@ -26,23 +26,21 @@ enum FileLock {
         return true
     }
 
-    /// One of the other processes that hold a lock on these bytes.
+    /// The other process that holds a lock on a byte.
     /// - Returns: nil if there is none; 0 for a process of another namespace.
-    static func holder(
-        _ byte: Int, count: Int = 1, of descriptor: Int32
-    ) throws(Errno) -> Int32? {
-        var lock = Self.lock(byte, count)
+    static func holder(_ byte: Int, of descriptor: Int32) throws(Errno) -> Int32? {
+        var lock = Self.lock(byte)
         _ = try withKernel(&lock) { (address) throws(Errno) in
             try SystemCall.make(.fileControl, Int(descriptor), ask, address)
         }
         return lock.type == none ? nil : lock.process
     }
 
-    private static func lock(_ byte: Int, _ count: Int) -> mini_flock {
+    private static func lock(_ byte: Int) -> mini_flock {
         var lock = mini_flock()
         lock.type = forWriting
         lock.start = byte
-        lock.length = count
+        lock.length = 1
         return lock
     }
 }

@@ -104,32 +104,75 @@ enum LocalSocket {
     }
 
     /// The next peer that wants to send to us.
+    /// - Returns: its socket, and the address that it has; an empty one if none of this kind.
     /// - Throws: EAGAIN if there is none.
-    static func accept(_ socket: Int32) throws(Errno) -> Descriptor {
-        Descriptor(owning: Int32(try SocketCall.accept.make(Int(socket))))
+    static func accept(
+        _ socket: Int32
+    ) throws(Errno) -> (socket: Int32, address: LocalAddress) {
+        var address = mini_sockaddr_un()
+        var count = Int32(MemoryLayout<mini_sockaddr_un>.size)
+        let number = try withKernel(&address) { (place) throws(Errno) in
+            try withKernel(&count) { (length) throws(Errno) in
+                try SocketCall.accept.make(Int(socket), place, length)
+            }
+        }
+        var name: [UInt8] = []
+        // The family, a byte 0 and the name.
+        let end = min(Int(count) - MemoryLayout<UInt16>.size, 108)
+        unsafe withUnsafeBytes(of: &address.path) { path in
+            if end > 1, unsafe path[0] == 0 { name = unsafe Array(path[1..<end]) }
+        }
+        return (Int32(number), LocalAddress(name: Text(bytes: name)))
     }
 
-    /// - Throws: ECONNREFUSED if nobody listens there.
-    static func connected(to address: LocalAddress) throws(Errno) -> Descriptor {
-        let socket = try make()
+    /// - Parameter own: an address for this end, if it is to have one.
+    /// - Throws: ECONNREFUSED if nobody listens there, EADDRINUSE if `own` is somebody's.
+    static func connected(
+        to address: LocalAddress, from own: LocalAddress? = nil
+    ) throws(Errno) -> Descriptor {
+        let socket = try end(own)
         try address.with { (place, count) throws(Errno) -> Void in
             try SocketCall.connect.make(Int(socket.number), place, count)
         }
         return socket
     }
 
-    /// The process at the other end, as the kernel knows it: who connected, or who listened.
+    private static func end(_ own: LocalAddress?) throws(Errno) -> Descriptor {
+        guard let own else { return try make() }
+        return try bound(to: own)
+    }
+
+    /// The process at the other end, as the kernel knows it: who connected, or who listened. It may have ended
+    /// since, and its number be another's: see `isAlive`.
     /// - Returns: 0 for one of another process namespace.
     static func peer(of socket: Int32) throws(Errno) -> Int32 {
         var credentials = mini_ucred()
-        var count = Int32(MemoryLayout<mini_ucred>.size)
-        try withKernel(&credentials) { (place) throws(Errno) -> Void in
+        try option(17, of: socket, &credentials)  // SO_PEERCRED
+        return credentials.process
+    }
+
+    /// Whether the very process at the other end has not ended: whatever its number was found to have
+    /// before, it had itself. Kernels before 6.5 do not tell; there it is taken to be.
+    static func isPeerAlive(_ socket: Int32) throws(Errno) -> Bool {
+        var number: Int32 = -1
+        do throws(Errno) { try option(77, of: socket, &number) } catch {  // SO_PEERPIDFD
+            return error == .noProtocolOption
+        }
+        let process = Descriptor(owning: number)
+        // Readable once it has ended.
+        return try !Poll.wait([Poll.Interest(process.number)], timeout: Nanoseconds(count: 0))[0]
+    }
+
+    private static func option<Value>(
+        _ option: Int, of socket: Int32, _ value: inout Value
+    ) throws(Errno) {
+        var count = Int32(MemoryLayout<Value>.size)
+        try withKernel(&value) { (place) throws(Errno) -> Void in
             _ = try withKernel(&count) { (length) throws(Errno) in
-                // SOL_SOCKET, SO_PEERCRED
-                try SocketCall.option.make(Int(socket), 1, 17, place, length)
+                // SOL_SOCKET
+                try SocketCall.option.make(Int(socket), 1, option, place, length)
             }
         }
-        return credentials.process
     }
 
     /// Sends one message, straight from where its parts lie.
