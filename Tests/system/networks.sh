@@ -101,7 +101,7 @@ slot 1, open
 1
 slot 1, open
 @(4[5-9]|50) 0
-mini-launch: cannot use tap \"guest7\": device or resource busy (EBUSY)
+mini-launch: tap \"guest7\" is in use by another process: device or resource busy (EBUSY)
 slot 1, open
 @(4[5-9]|50) 0
 0 frames, 0 bytes" "*"
@@ -128,7 +128,7 @@ code 143" "mini-launch: the guest's network is gone: tap \"tap0\": file descript
         in_namespace '"$@"' - "out/$arch/mini-launch" --tunnet bridge:none9 "$guest"
         expect "$arch: no such bridge" 1 "" "mini-launch: cannot put a tap on bridge \"none9\": no such device (ENODEV)"
         in_namespace '"$@"' - "out/$arch/mini-launch" --tap lo "$guest"
-        expect "$arch: an interface that is no tap" 1 "" "mini-launch: cannot use tap \"lo\": invalid argument (EINVAL)"
+        expect "$arch: an interface that is no tap" 1 "" "mini-launch: tap \"lo\" is no tap: it is an interface of another kind: invalid argument (EINVAL)"
         in_namespace '"$@"' - "out/$arch/mini-launch" --tunnet 10.0.0.256 "$guest"
         expect "$arch: an address that is none" 2 "" \
             "mini-launch: address \"10.0.0.256\" is not one of a host: four numbers with dots between"

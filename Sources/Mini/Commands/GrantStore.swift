@@ -23,10 +23,9 @@ struct StoreChoices {
 }
 
 extension GrantSettings {
-    /// An option of the store's verbs: like those of xenstore-*, it may stand behind the words.
+    /// An option of the store's verbs, with the name that those of xenstore-* have for it.
     private static func anywhere(_ choice: Choice, _ short: StaticString? = nil) -> Choice {
         var choice = choice
-        choice.standsAnywhere = true
         choice.shortName = short
         return choice
     }
@@ -215,7 +214,14 @@ enum GrantStore {
         var settings = GrantSettings()
         let table = table(verb)
         let words = apart(words, table)
-        var rest = Array(try Options.readAll(words.dropFirst(), table, into: &settings))
+        var left = words.dropFirst()
+        try Options.readFront(&left, table, into: &settings)
+        if !Options.takeDashes(&left) {
+            // A value with a dash in front is no option, but what is one counts behind the words, too.
+            var unknown: [Text] = []
+            left = try Options.readBehind(left, table, into: &settings, unknown: &unknown)
+        }
+        var rest = Array(left)
         let dashes = words.firstIndex { $0 == "--" }
         // In front of the words it is not among them any more.
         if let dashes, let place = rest.firstIndex(where: { $0 == "--" }),
