@@ -52,6 +52,31 @@ private let grantUsage =
         #expect(requests("# all\n   # of\n\nrun x#\n") == [.program(["x#"], .run)])
     }
 
+    @Test("a byte order mark in front is passed over; what only looks like a blank is told")
+    func foreignCharacters() {
+        #expect(requests("\u{FEFF}run x\r\n") == [.program(["x"], .run)])
+        #expect(requests("run 'a\u{A0}b'") == [.program(["a\u{A0}b"], .run)])
+        let words =
+            "an invisible character of Unicode stands here, as a no-break space or a byte order mark"
+        #expect(
+            errors("run\u{A0}x") == ["t:1:4: \(words)"])
+        #expect(errors("run x\n\u{200B}run y") == ["t:2:1: \(words)"])
+        #expect(errors("run x\n\u{FEFF}run y") == ["t:2:1: \(words)"])
+        var reader = BootTableReader(programs)
+        reader.read(file: Text(bytes: [0xFF, 0xFE] + Array("r\0u\0n\0".utf8)), name: "t")
+        #expect(
+            reader.errors.map { string($0.text) }
+                == ["t:1:1: this is text of another encoding (UTF-16?): a table is UTF-8"])
+    }
+
+    @Test("a line of fstab is a mount, its last two columns are passed over")
+    func fstab() {
+        var request = MountRequest(source: "UUID=1-2", target: "/b", type: "ext4")
+        request.flags = [.noAccessTimes]
+        #expect(requests("mount UUID=1-2 /b ext4 defaults,noatime 0 2") == [.mount(request)])
+        #expect(errors("mount a /b ext4 ro 0 2 3").count == 1)
+    }
+
     @Test("the kernel's command line is cut as the kernel cuts it")
     func commandLine() {
         let line =

@@ -36,6 +36,8 @@ final class FakeBoot: Sendable {
         var mounted: Set<String> = []
         var isInitramfs = true
         var consoleNode: UInt64 = 0x501
+        /// True if there is another /dev/console than the one that the kernel had opened.
+        var hidesConsole = false
         /// How each child that is made behaves; those beyond end well.
         var lives: [Life] = []
         var happenings: [Happening] = []
@@ -131,6 +133,16 @@ final class FakeBoot: Sendable {
             state.open[first]?.at = second
             return 0
         case .fileStatus: return state.status(first, second)
+        case .fileStatusAt where state.hidesConsole && text(second) == "/dev/console":
+            var status = mini_stat()
+            status.mode = 0o020600
+            status.special = 0x501
+            status.inode = 9
+            UnsafeMutableRawPointer(bitPattern: third)!.storeBytes(of: status, as: mini_stat.self)
+            return 0
+        case .duplicate where state.hidesConsole:
+            state.deeds.append("\(state.open[first]?.path ?? "?") as \(second)")
+            return second
         case .fileSystemStatus:
             UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(
                 of: state.isInitramfs ? 0x8584_58F6 : 0xEF53, as: Int.self)

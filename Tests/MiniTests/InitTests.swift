@@ -280,7 +280,7 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         }
         #expect(
             complaint
-                == "cannot find, behind the new root, the program \"/sbin/init\": no such file (ENOENT)"
+                == "nothing is switched: cannot run \"/sbin/init\": no such file (ENOENT), behind the new root"
         )
     }
 
@@ -389,6 +389,39 @@ private func deeds(_ boot: FakeBoot) -> [String] {
     }
 
     // MARK: Small things
+
+    @Test("a console that devtmpfs hides is opened again, so that it has a name")
+    func hiddenConsole() {
+        for isHidden in [true, false] {
+            let boot = FakeBoot("run a") {
+                $0.files["/dev/console"] = ""
+                $0.hidesConsole = isHidden
+            }
+            boot.boot()
+            let opened = deeds(boot).filter { $0.hasPrefix("/dev/console as ") }
+            #expect(opened == (isHidden ? (0...2).map { "/dev/console as \($0)" } : []))
+        }
+    }
+
+    @Test("whoever asks for the machine's end asks mini-init, and nobody else")
+    func asking() {
+        for (name, signal) in [("poweroff", 12), ("reboot", 15), ("halt", 10)] {
+            let boot = FakeBoot { $0.files["/proc/1/comm"] = "mini-init\n" }
+            #expect(boot.play { InitCommand.run([Text(stringLiteral: name)]) } == 0)
+            #expect(boot.now.deeds == ["kill 1 \(signal)"])
+            for other in ["sh\n", "systemd\n", "mini-init2\n", nil] as [String?] {
+                let boot = FakeBoot { $0.files["/proc/1/comm"] = other }
+                #expect(boot.play { InitCommand.run([Text(stringLiteral: name)]) } == 1)
+                #expect(boot.now.deeds.isEmpty)
+                #expect(
+                    boot.console
+                        == (other == nil
+                            ? "mini-init: cannot tell what process 1 is: /proc/1/comm cannot be read\n"
+                            : "mini-init: process 1 is \"\(other!.dropLast())\", not mini-init: it was asked for nothing\n")
+                )
+            }
+        }
+    }
 
     @Test("places of mounts, with what stands for blanks")
     func targets() {

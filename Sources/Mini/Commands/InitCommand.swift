@@ -2,7 +2,7 @@
 // packed, and to ask process 1 for the machine's end.
 
 enum InitCommand {
-    static let name: StaticString = "mini-init"
+    static let name = Init.name
 
     /// Runs the applet.
     /// - Parameter words: the command line without the applet's name. What process 1 finds there
@@ -10,8 +10,12 @@ enum InitCommand {
     /// - Returns: the exit code; process 1 does not return.
     static func run(_ words: ArraySlice<Text>) -> Int32 {
         if Process.id == 1 { Init(programs).run() }
-        guard let first = words.first, !(first == "--help") else { return Message.print(help) }
-        if first == "--version" { return Message.print("\(name) \(Applet.version)\n") }
+        guard let first = words.first, !(first == "--help" || first == "-h") else {
+            return Message.print(help)
+        }
+        if first == "--version" || first == "-V" {
+            return Message.print("\(name) \(Applet.version)\n")
+        }
         do throws(CommandError) {
             if words.count > 2 || (words.count == 2 && !(first == "--check")) {
                 throw .unwantedWord(words[words.startIndex + 1])
@@ -65,7 +69,17 @@ enum InitCommand {
         return reader.errors.isEmpty ? ExitCode.success : ExitCode.wrongUse
     }
 
+    /// Another process 1 would not know what the signal means, or take it for something else.
     private static func ask(_ signal: Signal) -> Int32 {
+        guard let first = SmallFile.line("/proc/1/comm") else {
+            Message.error(name, "cannot tell what process 1 is: /proc/1/comm cannot be read")
+            return ExitCode.hostFailure
+        }
+        guard first == name else {
+            Message.error(
+                name, "process 1 is \(quoted: first), not \(name): it was asked for nothing")
+            return ExitCode.hostFailure
+        }
         do throws(Errno) { try Process.signal(ProcessID(rawValue: 1), signal) } catch {
             Message.error(name, "cannot signal process 1: \(error)")
             return ExitCode.hostFailure

@@ -137,6 +137,10 @@ struct MountRequest: Equatable {
     var flags: MountFlags = []
     /// What the file system itself is told.
     var data = Text()
+    /// A failure is told, but changes nothing: fstab's `nofail`.
+    var mayFail = false
+    /// fstab's `noauto`: for people to mount.
+    var isLeftOut = false
 }
 
 /// Pages of another domain, and what to do with them.

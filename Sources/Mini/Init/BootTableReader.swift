@@ -40,7 +40,14 @@ struct BootTableReader {
             return
         }
         var number = 0
-        var rest = text.bytes[...]
+        // Some editors put a byte order mark in front.
+        var rest = (text.dropping(prefix: "\u{FEFF}") ?? text).bytes[...]
+        if let first = rest.first, first >= 0xFE {
+            note(
+                TableError(
+                    position: TablePosition(source: source, line: 1, column: 1), reason: .wideText))
+            return
+        }
         while !rest.isEmpty {
             number += 1
             let line = rest.prefix { $0 != 10 }

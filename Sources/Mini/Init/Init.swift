@@ -1,11 +1,12 @@
 // Process 1: performs what the boot machine says and turns what happens into its events. It never
-// returns, sleeps whenever there is nothing to do, takes away every child that ends, and answers
+// returns, sleeps whenever there is nothing to do, reaps every child that exits, and answers
 // signals: SIGTERM reboots, SIGINT, which Ctrl-Alt-Del sends, does what the table says (reboots), SIGUSR1
 // halts, SIGUSR2 and SIGPWR power off; a second one while the machine is ending changes nothing. (The
 // signals are those of busybox's init.) Statements: InitCarrying.swift. Source of the duties:
 // docs/boot-machine.md.
 
 final class Init {
+    static let name: StaticString = "mini-init"
     let programs: InnerPrograms
     private var machine = BootMachine()
     var table = BootTable()
@@ -54,6 +55,8 @@ final class Init {
     var stateName: StaticString { machine.stateName }
 
     func prepare() {
+        // For those who ask whether process 1 knows their request.
+        Process.setName(Self.name)
         try? FaultGuard.install()
         do throws(Errno) {
             signals = try SignalQueue(

@@ -56,6 +56,7 @@ extension Init {
             case .condition: break
             case .grant(let request) where request.isHeld:
                 return try beside(statement, then: .hold(try GrantPromise(request)))
+            case .mount(let request) where request.isLeftOut: return .done
             case .load, .mount, .grant, .notify, .wait, .send, .bridge, .route:
                 return try beside(statement, then: nil)
             }
@@ -72,7 +73,9 @@ extension Init {
     private func beside(
         _ statement: BootStatement, then promise: InitPromise?
     ) throws(InitError) -> BootMachine.Event {
-        try beside(statement, as: .awaited(isTried: statement.isTried), promise) {
+        var isTried = statement.isTried
+        if case .mount(let request) = statement.request, request.mayFail { isTried = true }
+        return try beside(statement, as: .awaited(isTried: isTried), promise) {
             () throws(InitError) in
             try self.child(statement, promise)
             return true
@@ -336,6 +339,6 @@ extension Init {
         launcher.release()
         let error = launcher.execute(words)
         prepare()
-        throw .host("run", name: words[0], error)
+        throw InitLauncher.failure(of: words[0], error)
     }
 }

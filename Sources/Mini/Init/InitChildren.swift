@@ -116,7 +116,7 @@ struct InitLauncher {
         }
         if let code = programs.run(words) { return code }
         let error = execute(words)
-        InitConsole.say("cannot run \(quoted: words[0]): \(error)")
+        InitConsole.say(Self.failure(of: words[0], error).text)
         return error == .noSuchFile ? 127 : 126
     }
 
@@ -132,20 +132,32 @@ struct InitLauncher {
         return reason
     }
 
+    /// What is wrong with a program that could not be run.
+    static func failure(of name: Text, _ errno: Errno) -> InitError {
+        for path in paths(of: name) {
+            if let why = ProgramTrouble.reason(path, errno) {
+                return .cause("run", name: path, why)
+            }
+        }
+        return .host("run", name: name, errno)
+    }
+
     /// Where a program's file may be.
     private static func paths(of name: Text) -> [Text] {
         name.bytes.contains(UInt8(ascii: "/"))
             ? [name] : folders.map { "\($0)\(name)" as Text }
     }
 
-    /// Why there is no file of a program; nil if there is one.
-    static func absence(of name: Text) -> Errno? {
-        var reason: Errno?
+    /// What keeps a program from being run; nil if nothing is seen to.
+    static func trouble(with name: Text) -> InitError? {
+        var reason: InitError = .host("run", name: name, .noSuchFile)
         for path in paths(of: name) {
-            do throws(Errno) {
-                _ = try Descriptor.open(path, .path)
-                return nil
-            } catch { reason = error }
+            do throws(Errno) { _ = try Descriptor.open(path, .path) } catch {
+                if error != .noSuchFile { reason = .host("run", name: path, error) }
+                continue
+            }
+            guard let why = ProgramTrouble.reason(path) else { return nil }
+            reason = .cause("run", name: path, why)
         }
         return reason
     }

@@ -16,9 +16,14 @@ enum InitConsole {
         try? Transfer.write(output, "mini-init: \(text)\n")
     }
 
-    /// Gives the numbers 0 to 2 a console where they have none.
+    /// Gives the numbers 0 to 2 a console where they have none, and one with a name where theirs is
+    /// hidden: the kernel opens /dev/console before devtmpfs lies over it, and `tty` and all that ask as
+    /// it does would find no name for it.
     static func open() throws(InitError) {
-        if isOpen { return }
+        if isOpen {
+            if isHidden { try? take() }
+            return
+        }
         do throws(Errno) { try take() } catch { throw .host("open", name: path, error) }
     }
 
@@ -37,6 +42,14 @@ enum InitConsole {
         guard let status = try? FileStatus.of(output) else { return false }
         return status.number != nullDevice
     }
+    /// True if there is another /dev/console by now than the one that is open.
+    private static var isHidden: Bool {
+        guard let open = try? FileStatus.of(output), open.number == console,
+            let named = try? FileStatus.of(path, followsLink: true), named.number == console
+        else { return false }
+        return named.identity != open.identity
+    }
+    private static let console = DeviceNumber(major: 5, minor: 1)
     private static let nullDevice = DeviceNumber(major: 1, minor: 3)
 
     /// Waits, but not for ever, until everything is on its way.

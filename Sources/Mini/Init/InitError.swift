@@ -4,6 +4,8 @@
 enum InitError: Error, Equatable {
     /// What was tried (as "load the module"), on which file.
     case host(Text, name: Text, Errno)
+    /// The same with the cause, as a part of a sentence.
+    case cause(Text, name: Text, Text)
     /// What was tried (as "start a process").
     case system(Text, Errno)
     /// An awaited program did not end well.
@@ -18,6 +20,7 @@ enum InitError: Error, Equatable {
     var text: Text {
         switch self {
         case .host(let action, let name, let errno): "cannot \(action) \(quoted: name): \(errno)"
+        case .cause(let action, let name, let why): "cannot \(action) \(quoted: name): \(why)"
         case .system(let action, let errno): "cannot \(action): \(errno)"
         case .program(let name, let end): "\(quoted: name) \(end.text)"
         case .grant(let error): error.text

@@ -32,15 +32,42 @@ enum InitMounts {
                 try FileSystem.makeDirectories(request.target)
             }
         } catch { throw .host("make", name: request.target, error) }
+        let source = try device(request)
         do throws(Errno) {
             try FileSystem.mount(
-                request.source, on: request.target, type: request.type, request.flags,
+                source, on: request.target, type: try type(request, source), request.flags,
                 data: request.data)
         } catch {
             // Somebody has mounted the very same before.
             if error == .busy && request.type == request.source { return }
-            throw .host("mount \(visible: request.type) on", name: request.target, error)
+            let action: Text =
+                "mount \(quoted: request.source) as \(visible: request.type) on"
+            if error == .noDevice {
+                throw .cause(
+                    action, name: request.target,
+                    "this kernel has no such file system, or its module is not loaded (ENODEV)")
+            }
+            throw .host(action, name: request.target, error)
         }
+    }
+
+    /// The device that a source stands for.
+    private static func device(_ request: MountRequest) throws(InitError) -> Text {
+        guard let tag = FileSystemTag(request.source) else { return request.source }
+        if let device = tag.device() { return device }
+        throw .cause(
+            "mount \(quoted: request.source) on", name: request.target,
+            tag == .foreign
+                ? "UUID=, LABEL= and PARTLABEL= are looked for, this is not"
+                : "no block device has it")
+    }
+
+    /// The type, found out where the table leaves that open.
+    private static func type(_ request: MountRequest, _ device: Text) throws(Errno) -> Text {
+        guard request.type == "auto", request.flags.isDisjoint(with: [.remount, .bind, .move])
+        else { return request.type }
+        guard let found = FileSystemTag.look(at: device) else { throw .invalid }
+        return "\(found.type.text)"
     }
 
     /// True if a folder is on another file system than the root.

@@ -5,7 +5,7 @@ enum InitStatements {
     /// Loads a module. One that is there already is as good.
     static func load(_ name: Text, _ parameters: Text) throws(InitError) {
         let file: Descriptor
-        do throws(Errno) { file = try Descriptor.open(name, .readOnly) } catch {
+        do throws(Errno) { file = try Descriptor.open(name, .readOnlyNow) } catch {
             throw .host("open module", name: name, error)
         }
         let endings: [StaticString] = [".gz", ".xz", ".zst"]
@@ -13,13 +13,20 @@ enum InitStatements {
             try Kernel.loadModule(
                 file.number, parameters: parameters,
                 isCompressed: endings.contains { name.dropping(suffix: $0) != nil })
-        } catch { if error != .exists { throw .host("load module", name: name, error) } }
+        } catch {
+            if error == .exists { return }
+            if let why = ModuleTrouble.reason(file, error) {
+                throw .cause("load module", name: name, why)
+            }
+            throw .host("load module", name: name, error)
+        }
     }
 
-    /// Writes a value into a file that is there, in one piece as sysfs wants it.
+    /// Writes a value into a file that is there, in one piece as sysfs wants it. A pipe that nobody reads
+    /// is no such file: process 1 waits for nobody.
     static func set(_ name: Text, _ value: Text) throws(InitError) {
         do throws(Errno) {
-            let file = try Descriptor.open(name, .writeOnly)
+            let file = try Descriptor.open(name, .writeOnlyNow)
             try Transfer.write(file.number, "\(value)\n")
         } catch { throw .host("set", name: name, error) }
     }
@@ -32,7 +39,7 @@ enum InitStatements {
         // InitSockets.swift.
         case .socket, .line: return
         case .file:
-            while (try? Descriptor.open(request.subject, .path).number) == nil {
+            while !isThere(request.subject) {
                 if deadline.isOver {
                     throw .deadline("\(quoted: request.subject) has not appeared in time")
                 }
@@ -52,6 +59,11 @@ enum InitStatements {
             try channel.notify()
             if try !channel.wait(deadline) { throw .deadline("no event has come in time") }
         }
+    }
+    /// A file, or a file system by its name.
+    private static func isThere(_ subject: Text) -> Bool {
+        if let tag = FileSystemTag(subject) { return tag.device() != nil }
+        return (try? Descriptor.open(subject, .path).number) != nil
     }
     private static let settling = Nanoseconds.milliseconds(100)
     private static let pause = Nanoseconds.milliseconds(20)

@@ -172,6 +172,10 @@ struct StatementForm {
             _ = try words.next("the options")
             request.take(options.text)
         }
+        // fstab's last two columns, which are about dump and fsck.
+        for _ in 0..<2 where words.rest.first?.text.number != nil {
+            _ = try words.next("a number")
+        }
         try words.end()
         return .mount(request)
     }
@@ -351,13 +355,20 @@ struct StatementForm {
 }
 
 extension MountRequest {
-    /// Sorts options into the kernel's flags and what the file system is told.
+    /// Sorts options into the kernel's flags, what the file system is told, and the words of fstab that
+    /// mean neither. Source: mount(8), fstab(5).
     mutating func take(_ options: Text) {
         for part in options.bytes.split(separator: UInt8(ascii: ",")) {
             let option = Text(bytes: Array(part))
             if let flag = Self.flag(option) {
                 flags.formUnion(flag)
-            } else {
+            } else if let flag = Self.denial(option) {
+                flags.subtract(flag)
+            } else if option == "nofail" {
+                mayFail = true
+            } else if option == "noauto" {
+                isLeftOut = true
+            } else if !Self.isForOthers(option) {
                 if !data.bytes.isEmpty { data.append(UInt8(ascii: ",")) }
                 data += option
             }
@@ -366,17 +377,56 @@ extension MountRequest {
 
     private static func flag(_ option: Text) -> MountFlags? {
         switch option {
-        case "rw", "defaults": []
         case "ro": .readOnly
         case "nosuid": .noSetUserID
         case "nodev": .noDevices
         case "noexec": .noExecution
         case "sync": .synchronous
+        case "dirsync": .synchronousFolders
+        case "mand": .mandatoryLocks
         case "remount": .remount
         case "noatime": .noAccessTimes
+        case "nodiratime": .noFolderAccessTimes
+        case "relatime": .relativeAccessTimes
+        case "strictatime": .strictAccessTimes
+        case "lazytime": .lazyTimes
+        case "silent": .silent
         case "bind": .bind
+        case "rbind": [.bind, .recursive]
         case "move": .move
+        case "user", "users": [.noSetUserID, .noDevices, .noExecution]
+        case "owner", "group": [.noSetUserID, .noDevices]
         default: nil
+        }
+    }
+
+    /// What takes an option back that stands before it.
+    private static func denial(_ option: Text) -> MountFlags? {
+        switch option {
+        case "rw": .readOnly
+        case "suid": .noSetUserID
+        case "dev": .noDevices
+        case "exec": .noExecution
+        case "async": .synchronous
+        case "nomand": .mandatoryLocks
+        case "atime": .noAccessTimes
+        case "diratime": .noFolderAccessTimes
+        case "norelatime": .relativeAccessTimes
+        case "nostrictatime": .strictAccessTimes
+        case "nolazytime": .lazyTimes
+        case "loud": .silent
+        case "defaults": []
+        default: nil
+        }
+    }
+
+    /// Words that tell other programs something.
+    private static func isForOthers(_ option: Text) -> Bool {
+        switch option {
+        case "auto", "nouser", "_netdev", "nogroup", "noowner": true
+        default:
+            option.dropping(prefix: "x-") != nil || option.dropping(prefix: "X-") != nil
+                || option.dropping(prefix: "comment=") != nil
         }
     }
 }

@@ -34,8 +34,9 @@ enum SwitchRoot {
             try FileSystem.changeDirectory(root)
             try FileSystem.changeRoot(".")
         } catch { throw .host("enter", name: root, error) }
-        let error = InitLauncher.absence(of: program)
-        if let error { throw .host("find, behind the new root, the program", name: program, error) }
+        if let trouble = InitLauncher.trouble(with: program) {
+            throw .refused("nothing is switched: \(trouble.text), behind the new root")
+        }
     }
 
     /// Whether a folder can be switched to.

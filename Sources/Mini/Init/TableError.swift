@@ -29,6 +29,10 @@ struct TableError: Error, Equatable {
         case pipeTwice(Text, writing: Bool)
         /// A pipe that has only one end.
         case openPipe(Text, writing: Bool)
+        /// The file is UTF-16 or UTF-32.
+        case wideText
+        /// A blank or a mark that only looks like one, or like nothing.
+        case invisible
         /// It would never be carried out.
         case unreachable(after: Text)
         /// Only the kernel's command line can say this.
@@ -69,6 +73,9 @@ extension TableError.Reason {
             "the pipe \(quoted: name) is \(isWriting ? "written" : "read") twice"
         case .openPipe(let name, let isWriting):
             "the pipe \(quoted: name) is \(isWriting ? "written, but never read" : "read, but never written")"
+        case .wideText: "this is text of another encoding (UTF-16?): a table is UTF-8"
+        case .invisible:
+            "an invisible character of Unicode stands here, as a no-break space or a byte order mark"
         case .unreachable(let name): "nothing is carried out behind \(name)"
         case .notInFile(let name): "\(name) belongs on the kernel's command line"
         case .applet(let name, let complaint): "\(name): \(complaint)"

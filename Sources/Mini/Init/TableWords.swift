@@ -36,8 +36,11 @@ enum TableWords {
         var words: [TableWord] = []
         var word: TableWord?
         var quote: TableByte?
-        for entry in line {
+        for (index, entry) in line.enumerated() {
             let byte = entry.byte
+            if quote == nil && byte >= 0xC2 && isInvisible(line[index...]) {
+                throw Failure(column: entry.column, reason: .invisible)
+            }
             if byte == 0x7F || (byte < 0x20 && !isBlank(byte)) {
                 throw Failure(column: entry.column, reason: .badByte(byte))
             }
@@ -86,6 +89,13 @@ enum TableWords {
         }
         if !parameter.isEmpty { parameters.append(parameter) }
         return parameters
+    }
+
+    /// A no-break space, a space of no width or a byte order mark, in UTF-8.
+    private static func isInvisible(_ bytes: ArraySlice<TableByte>) -> Bool {
+        let start = Text(bytes: bytes.prefix(3).map { $0.byte })
+        return start.dropping(prefix: "\u{A0}") != nil || start == "\u{200B}" || start == "\u{FEFF}"
+            || start == "\u{202F}"
     }
 
     /// Blanks, and the ends of lines that come from elsewhere.

@@ -1,0 +1,61 @@
+// Why a kernel module cannot be loaded, from what the module says of itself: the kernel has one number
+// for every symbol that is missing, and names them only in its log. Source: the kernel's
+// kernel/module/main.c, modinfo(8) (.modinfo: strings NAME=VALUE, each ended by 0).
+
+enum ModuleTrouble {
+    private static let largest: UInt64 = 64 << 20
+
+    /// - Returns: what is wrong, as a part of a sentence; nil if the module does not tell.
+    static func reason(_ module: borrowing Descriptor, _ errno: Errno) -> Text? {
+        guard errno == .noSuchFile || errno == .notAProgram, let status = try? module.status(),
+            status.kind == .regular, status.size > 0, status.size <= largest,
+            let memory = try? Mapping.file(module.number, count: Int(status.size))
+        else { return nil }
+        let file = unsafe ByteView(UnsafeRawBufferPointer(memory.bytes))
+        if errno == .notAProgram { return version(file) }
+        return missing(file) ?? "it uses symbols that this kernel does not have; its log names them"
+    }
+
+    /// Modules that are to be loaded before it, as far as they are not.
+    private static func missing(_ file: ByteView) -> Text? {
+        guard let value = value(of: "depends=", file) else { return nil }
+        var names: Text?
+        for name in value.bytes.split(separator: UInt8(ascii: ",")) {
+            // The kernel's own names have no dashes.
+            let known = Text(bytes: name.map { $0 == UInt8(ascii: "-") ? UInt8(ascii: "_") : $0 })
+            let folder: Text = "/sys/module/\(known)"
+            if (try? FileStatus.of(folder, followsLink: true)) != nil { continue }
+            names = names.map { "\($0), \(visible: known)" as Text } ?? "\(visible: known)"
+        }
+        return names.map { "it needs modules that are not loaded yet: \($0)" as Text }
+    }
+
+    /// For which kernel it was built, if that is another one.
+    private static func version(_ file: ByteView) -> Text? {
+        guard let value = value(of: "vermagic=", file) else {
+            return ElfImage.isElf(file) ? nil : "it is no module"
+        }
+        let built = Text(bytes: Array(value.bytes.prefix { $0 != UInt8(ascii: " ") }))
+        guard let running = SmallFile.line("/proc/sys/kernel/osrelease"), !(built == running) else {
+            return nil
+        }
+        return "it is a module for Linux \(visible: built), and this is Linux \(visible: running)"
+    }
+
+    private static func value(of name: StaticString, _ file: ByteView) -> Text? {
+        guard ElfImage.isElf(file) else { return nil }
+        var from = 0
+        while let at = file.find(name, from: from) {
+            from = at + 1
+            guard at > 0, file.byte(at - 1) == 0 else { continue }
+            var value = Text()
+            var next = at + name.utf8CodeUnitCount
+            while let byte = file.byte(next), byte != 0, value.bytes.count < 1024 {
+                value.append(byte)
+                next += 1
+            }
+            return value.bytes.isEmpty ? nil : value
+        }
+        return nil
+    }
+}

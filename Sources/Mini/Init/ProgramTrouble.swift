@@ -1,0 +1,123 @@
+// Why a program's file cannot be run: the kernel says "no such file" of a script whose interpreter is
+// missing and of a program whose loader is, and nothing of what is wrong with the others. Asked
+// behind a failure, and before the root is switched. Source: execve(2), elf(5), the kernel's
+// fs/binfmt_script.c.
+
+enum ProgramTrouble {
+    /// An interpreter may be a script itself; the kernel follows five.
+    private static let deepest = 5
+    /// What the kernel reads of a file to see what it is.
+    private static let beginning = 256
+    private static let interpreterHeader: UInt32 = 3  // PT_INTERP
+
+    /// - Returns: what is wrong, as a part of a sentence; nil if nothing is seen to be wrong.
+    static func reason(_ path: Text, _ errno: Errno? = nil, depth: Int = 0) -> Text? {
+        guard depth < deepest, let status = try? FileStatus.of(path, followsLink: true) else {
+            return nil
+        }
+        if status.kind == .directory { return "it is a directory" }
+        if status.kind != .regular { return "it is no regular file" }
+        if status.mode & 0o111 == 0 { return "it is not executable" }
+        if Files.isForbidden(path) { return "it is on a file system without programs (noexec)" }
+        guard let file = try? Descriptor.open(path, .readOnlyNow),
+            let start = read(file, from: 0, beginning)
+        else { return nil }
+        if start.dropping(prefix: "#!") != nil { return script(start, depth) }
+        return unsafe start.bytes.withUnsafeBytes { bytes in
+            unsafe elf(ByteView(bytes), file, errno, depth)
+        }
+    }
+
+    // MARK: Scripts
+
+    private static func script(_ start: Text, _ depth: Int) -> Text? {
+        let line = start.bytes.dropFirst(2).prefix { $0 != 10 && $0 != 0 }
+        let name = Text(
+            bytes: Array(line.drop { isBlank($0) }.prefix { !isBlank($0) }))
+        if name.bytes.isEmpty { return "no interpreter stands behind its #!" }
+        guard let text = missing(name, "interpreter", depth) else { return nil }
+        return name.bytes.last == 13 ? "\(text) (its lines end in CR LF)" : text
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == 9 }
+
+    /// What is wrong with the file that a program needs to be run.
+    private static func missing(_ name: Text, _ role: StaticString, _ depth: Int) -> Text? {
+        do throws(Errno) { _ = try FileStatus.of(name, followsLink: true) } catch {
+            return error == .noSuchFile
+                ? "its \(role) \(quoted: name) is not there"
+                : "its \(role) \(quoted: name) cannot be had: \(error)"
+        }
+        return reason(name, depth: depth + 1).map {
+            "its \(role) \(quoted: name) cannot be run: \($0)" as Text
+        }
+    }
+
+    // MARK: ELF
+
+    private static func elf(
+        _ start: ByteView, _ file: borrowing Descriptor, _ errno: Errno?, _ depth: Int
+    ) -> Text? {
+        guard ElfImage.isElf(start), let bits = start.byte(4), let machine = start.half(18) else {
+            return start.count == 0
+                ? "it is empty" : "it is neither an ELF program nor a script that begins with #!"
+        }
+        guard machine == 3 || machine == 62, start.byte(5) == 1 else {
+            return "it is a program for another machine (\(ImageError.machine(machine)))"
+        }
+        let is64Bit = bits == 2
+        if errno == .notAProgram {
+            return "it is \(is64Bit ? "a 64" : "a 32")-bit program that this kernel cannot run"
+        }
+        return loader(start, file, is64Bit).flatMap { missing($0, "loader", depth) }
+    }
+
+    /// The name of the program that is to load this one.
+    private static func loader(
+        _ start: ByteView, _ file: borrowing Descriptor, _ is64Bit: Bool
+    ) -> Text? {
+        let place = is64Bit ? start.double(32) : start.word(28).map { UInt64($0) }
+        guard let place, let size = start.half(is64Bit ? 54 : 42),
+            let count = start.half(is64Bit ? 56 : 44), size >= (is64Bit ? 56 : 32),
+            let headers = read(file, from: place, min(Int(size) * Int(count), 1 << 16))
+        else { return nil }
+        let range = unsafe headers.bytes.withUnsafeBytes { bytes in
+            unsafe interpreter(ByteView(bytes), size: Int(size), is64Bit)
+        }
+        guard let range, range.count > 1, range.count <= UInt64(Files.longestPath),
+            let name = read(file, from: range.offset, Int(range.count))
+        else { return nil }
+        return Text(bytes: Array(name.bytes.prefix { $0 != 0 }))
+    }
+
+    private static func interpreter(
+        _ headers: ByteView, size: Int, _ is64Bit: Bool
+    ) -> (offset: UInt64, count: UInt64)? {
+        var at = 0
+        while at + size <= headers.count {
+            if headers.word(at) == interpreterHeader {
+                if is64Bit {
+                    guard let offset = headers.double(at + 8), let count = headers.double(at + 32)
+                    else { return nil }
+                    return (offset, count)
+                }
+                guard let offset = headers.word(at + 4), let count = headers.word(at + 16) else {
+                    return nil
+                }
+                return (UInt64(offset), UInt64(count))
+            }
+            at += size
+        }
+        return nil
+    }
+
+    private static func read(
+        _ file: borrowing Descriptor, from offset: UInt64, _ count: Int
+    ) -> Text? {
+        var bytes = [UInt8](repeating: 0, count: count)
+        guard offset <= UInt64(Int32.max), (try? file.seek(to: offset)) != nil,
+            let count = try? Transfer.read(file.number, into: &bytes)
+        else { return nil }
+        return Text(bytes: Array(bytes[..<count]))
+    }
+}

@@ -1,0 +1,220 @@
+// Why programs and modules cannot be had, on real files.
+
+import Foundation
+import Testing
+
+@testable import Mini
+
+/// Writes a file, hands its name on, and removes it.
+private func withFile(
+    _ bytes: [UInt8], permissions: Int = 0o755, _ body: (Text) throws -> Void
+) throws {
+    let path = FileManager.default.temporaryDirectory.path + "/mini-trouble-\(UUID().uuidString)"
+    try Data(bytes).write(to: URL(filePath: path))
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    try FileManager.default.setAttributes([.posixPermissions: permissions], ofItemAtPath: path)
+    try body(Text(stringLiteral: path))
+}
+
+/// A program that names a loader.
+private func program(loader: String, is64Bit: Bool, machine: UInt16) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: 256)
+    bytes.put([0x7F, 0x45, 0x4C, 0x46, is64Bit ? 2 : 1, 1, 1], at: 0)
+    bytes.put(UInt16(2), at: 16)
+    bytes.put(machine, at: 18)
+    bytes.put(UInt32(64), at: is64Bit ? 32 : 28)
+    bytes.put(UInt16(is64Bit ? 56 : 32), at: is64Bit ? 54 : 42)
+    bytes.put(UInt16(1), at: is64Bit ? 56 : 44)
+    bytes.put(UInt32(3), at: 64)
+    bytes.put(UInt32(200), at: is64Bit ? 72 : 68)
+    bytes.put(UInt32(loader.utf8.count + 1), at: is64Bit ? 96 : 80)
+    bytes.put(loader, at: 200)
+    return bytes
+}
+
+@Suite struct ProgramTroubleTests {
+    private func reason(_ bytes: [UInt8], _ permissions: Int = 0o755, _ errno: Errno? = nil) throws
+        -> String
+    {
+        var words = "nothing"
+        try withFile(bytes, permissions: permissions) { name in
+            words = ProgramTrouble.reason(name, errno).map { string($0) } ?? words
+        }
+        return words
+    }
+
+    @Test("an interpreter that is missing is named")
+    func interpreter() throws {
+        #expect(
+            try reason(Array("#! /no/such -x\n".utf8))
+                == "its interpreter \"/no/such\" is not there")
+        #expect(
+            try reason(Array("#!/bin/sh\r\n".utf8))
+                == "its interpreter \"/bin/sh\\x0d\" is not there (its lines end in CR LF)")
+        #expect(try reason(Array("#!\n".utf8)) == "no interpreter stands behind its #!")
+        #expect(try reason(Array("#!/bin/sh\n".utf8)) == "nothing")
+    }
+
+    @Test("an interpreter that cannot be run itself is told, through several scripts")
+    func nested() throws {
+        try withFile(Array("#!/no/such\n".utf8)) { inner in
+            let outer = try reason(Array("#!".utf8) + inner.bytes + [10])
+            #expect(
+                outer
+                    == "its interpreter \"\(string(inner))\" cannot be run: its interpreter \"/no/such\" is not there"
+            )
+        }
+    }
+
+    @Test(
+        "a loader that is missing is named",
+        arguments: [(true, 62), (false, 3)] as [(Bool, UInt16)])
+    func loader(is64Bit: Bool, machine: UInt16) throws {
+        let bytes = program(loader: "/lib/ld-none.so.1", is64Bit: is64Bit, machine: machine)
+        #expect(try reason(bytes) == "its loader \"/lib/ld-none.so.1\" is not there")
+        // Wherever it is cut off, that is no trap.
+        for count in 0..<bytes.count { _ = try reason(Array(bytes[..<count])) }
+    }
+
+    @Test("what is no program for this machine is told")
+    func others() throws {
+        #expect(
+            try reason(program(loader: "/x", is64Bit: true, machine: 183))
+                == "it is a program for another machine (AArch64)")
+        #expect(
+            try reason(program(loader: "/x", is64Bit: true, machine: 62), 0o755, .notAProgram)
+                == "it is a 64-bit program that this kernel cannot run")
+        #expect(try reason([]) == "it is empty")
+        #expect(
+            try reason(Array("echo\n".utf8))
+                == "it is neither an ELF program nor a script that begins with #!")
+        #expect(try reason(Array("#!/bin/sh\n".utf8), 0o644) == "it is not executable")
+        #expect(ProgramTrouble.reason("/tmp").map { string($0) } == "it is a directory")
+        #expect(ProgramTrouble.reason("/no/such") == nil)
+    }
+
+    @Test("a module names those that it needs, and the kernel that it is for")
+    func modules() throws {
+        let start: [UInt8] = [0x7F, 0x45, 0x4C, 0x46, 2, 1, 1, 0]
+        let info = start + Array("\0depends=mini-none,mini_other\0vermagic=0.1-x SMP \0".utf8)
+        try withFile(info) { name in
+            let file = try Descriptor.open(name, .readOnly)
+            #expect(
+                ModuleTrouble.reason(file, .noSuchFile).map { string($0) }
+                    == "it needs modules that are not loaded yet: mini_none, mini_other")
+            let version = ModuleTrouble.reason(file, .notAProgram) ?? ""
+            #expect(string(version).hasPrefix("it is a module for Linux 0.1-x, and this is Linux "))
+            #expect(ModuleTrouble.reason(file, .notPermitted) == nil)
+        }
+        try withFile(Array("text".utf8)) { name in
+            let file = try Descriptor.open(name, .readOnly)
+            #expect(ModuleTrouble.reason(file, .notAProgram) == "it is no module")
+        }
+    }
+}
+
+@Suite struct FileSystemTagTests {
+    private func found(_ bytes: [UInt8]) -> FoundFileSystem? {
+        FoundFileSystem { (offset, count) in
+            Array(bytes.dropFirst(Int(offset)).prefix(count))
+        }
+    }
+
+    @Test("file systems are told by their marks, with identifier and label")
+    func marks() throws {
+        let identifier = (0..<16).map { UInt8($0 * 16 + 1) }
+        let digits: Text = "0111213141516171 8191a1b1c1d1e1f1"
+        let table: [(Text, [(Int, [UInt8])], Text, Text)] = [
+            (
+                "ext4",
+                [(1080, [0x53, 0xEF]), (1128, identifier), (1144, Array("root".utf8))],
+                digits, "root"
+            ),
+            (
+                "xfs",
+                [(0, Array("XFSB".utf8)), (32, identifier), (108, Array("twelve bytes".utf8))],
+                digits, "twelve bytes"
+            ),
+            (
+                "vfat",
+                [
+                    (0x52, Array("FAT32   ".utf8)), (0x43, [0xCD, 0xAB, 0x34, 0x12]),
+                    (0x47, Array("BOOT       ".utf8)),
+                ], "1234abcd", "BOOT"
+            ),
+            (
+                "vfat",
+                [
+                    (0x36, Array("FAT16   ".utf8)), (0x27, [1, 2, 3, 4]),
+                    (0x2B, Array("A B        ".utf8)),
+                ],
+                "04030201", "A B"
+            ),
+            (
+                "iso9660", [(0x8000, Array("\u{1}CD001".utf8)), (0x8028, Array("DISC ".utf8))], "",
+                "DISC"
+            ),
+            (
+                "btrfs",
+                [(0x10040, Array("_BHRfS_M".utf8)), (0x10020, identifier), (0x1012B, [0x78])],
+                digits, "x"
+            ),
+        ]
+        for (type, marks, identifier, label) in table {
+            var bytes = [UInt8](repeating: 0, count: 0x12000)
+            for (offset, mark) in marks { bytes.put(mark, at: offset) }
+            let result = try #require(found(bytes))
+            #expect(Text("\(result.type.text)") == type)
+            #expect(result.identifier.bytes == identifier.bytes.filter { $0 != 32 })
+            #expect(result.label == label)
+        }
+        for count in [0, 100, 4095, 4096, 0x12000] {
+            #expect(found([UInt8](repeating: 0, count: count)) == nil)
+        }
+    }
+
+    @Test("UUID=, LABEL= and PARTLABEL= are names; others are known not to be looked for")
+    func tags() {
+        #expect(FileSystemTag("UUID=12AB-cd") == .identifier("12abcd"))
+        #expect(FileSystemTag("LABEL=a b") == .label("a b"))
+        #expect(FileSystemTag("PARTLABEL=x") == .partitionLabel("x"))
+        #expect(FileSystemTag("PARTUUID=x") == .foreign)
+        #expect(FileSystemTag("/dev/sda1") == nil && FileSystemTag("tmpfs") == nil)
+        #expect(FileSystemTag.label("mini-no-such-label").device() == nil)
+    }
+
+    @Test("what was to be mounted is named when it is not there")
+    func message() {
+        for (source, why) in [
+            ("UUID=0000-0000", "no block device has it"),
+            ("PARTUUID=1", "UUID=, LABEL= and PARTLABEL= are looked for, this is not"),
+        ] {
+            let boot = FakeBoot()
+            let line = boot.play { () -> String in
+                do throws(InitError) {
+                    try InitMounts.mount(
+                        MountRequest(
+                            source: Text(stringLiteral: source), target: "/m", type: "ext4"))
+                    return ""
+                } catch { return string(error.text) }
+            }
+            #expect(line == "cannot mount \"\(source)\" on \"/m\": \(why)")
+        }
+    }
+
+    @Test("fstab's words are the kernel's flags, the file system's, or nobody's here")
+    func options() {
+        func request(_ options: Text) -> MountRequest {
+            var request = MountRequest(source: "a", target: "b", type: "c")
+            request.take(options)
+            return request
+        }
+        let usual = request(
+            "defaults,noatime,nofail,x-systemd.automount,_netdev,errors=remount-ro,auto")
+        #expect(usual.flags == [.noAccessTimes] && usual.data == "errors=remount-ro")
+        #expect(usual.mayFail && !usual.isLeftOut)
+        #expect(request("noauto,ro,relatime").isLeftOut)
+        #expect(request("ro,rw,user,exec").flags == [.noSetUserID, .noDevices])
+        #expect(request("ro,size=1,mode=7").data == "size=1,mode=7")
+    }
+}
