@@ -25,6 +25,15 @@ install_files() {
     install -D -m 755 -t "$destdir/usr/lib/dracut/modules.d/95mini" contrib/dracut/95mini/*.sh
     install -D -m 644 -t "$cpio/install" contrib/mkinitcpio/install/mini
     install -D -m 644 -t "$cpio/hooks" contrib/mkinitcpio/hooks/mini
+    install -D -m 644 contrib/completion/mini.bash "$destdir$prefix/share/bash-completion/completions/mini"
+    for applet in mini-launch mini-grant mini-init mini-pack; do
+        ln -sf mini "$destdir$prefix/share/bash-completion/completions/$applet"
+    done
+    install -D -m 644 -t "$destdir$prefix/share/zsh/vendor-completions" contrib/completion/_mini
+    install -D -m 644 -t "$destdir$prefix/share/fish/vendor_completions.d" contrib/completion/mini.fish
+    for applet in mini-launch mini-grant mini-init mini-pack; do
+        ln -sf mini.fish "$destdir$prefix/share/fish/vendor_completions.d/$applet.fish"
+    done
     # The hooks take mini from where it is installed.
     sed -i "s|=/usr/bin\\b|=$prefix/bin|" "$tools/hooks/mini" "$cpio/install/mini" \
         "$destdir/usr/lib/dracut/modules.d/95mini/module-setup.sh"

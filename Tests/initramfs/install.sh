@@ -21,8 +21,19 @@ for arch in x86_64 i386; do
 ./usr/lib/dracut/modules.d/95mini/premount.sh
 ./usr/lib/initcpio/hooks/mini
 ./usr/lib/initcpio/install/mini
+./usr/share/bash-completion/completions/mini
+./usr/share/bash-completion/completions/mini-grant
+./usr/share/bash-completion/completions/mini-init
+./usr/share/bash-completion/completions/mini-launch
+./usr/share/bash-completion/completions/mini-pack
+./usr/share/fish/vendor_completions.d/mini-grant.fish
+./usr/share/fish/vendor_completions.d/mini-init.fish
+./usr/share/fish/vendor_completions.d/mini-launch.fish
+./usr/share/fish/vendor_completions.d/mini-pack.fish
+./usr/share/fish/vendor_completions.d/mini.fish
 ./usr/share/initramfs-tools/hooks/mini
 ./usr/share/initramfs-tools/scripts/init-premount/mini
+./usr/share/zsh/vendor-completions/_mini
 EOF
     same "$arch: install puts binary, links and hooks where they belong" "$work/installed" "$work/lines"
     missing=
@@ -38,6 +49,42 @@ done
 ./build.sh install WHERE=/ >"$work/log" 2>&1
 check "a word that install does not know is refused" "$?$(<"$work/log")" = \
     "1build.sh: install takes DESTDIR=FOLDER, PREFIX=/FOLDER, x86_64 or i386, not WHERE=/"
+
+# --- Manual pages and completion -----------------------------------------------------------------------
+
+if command -v mandoc >/dev/null; then
+    check "the manual pages are as mandoc wants them" "$(mandoc -Tlint -Wwarning docs/*.[18])" = ""
+else
+    skip "the manual pages are as mandoc wants them" "mandoc is not installed"
+fi
+
+# completed WORDS...: what bash offers for the last of WORDS.
+completed() {
+    # shellcheck disable=SC2016
+    PATH=$root/out/x86_64:$PATH bash -c '. contrib/completion/mini.bash
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _mini; echo "${COMPREPLY[*]}"' bash "$@"
+}
+if out/x86_64/mini --version >/dev/null 2>&1; then
+    check "bash completes applets" "$(completed mini mini-)" = "mini-launch mini-grant mini-pack mini-init"
+    check "and options" "$(completed mini-launch --m) $(completed mini mini-pack --d)" = "--memory --dir"
+    check "and subcommands with their options" "$(completed mini-grant st) $(completed mini-grant map --d)" = \
+        "store --domain --deadline"
+    check "and verbs of the store" "$(completed mini-grant store wai)" = wait
+    check "and an argument from a list" "$(completed mini-launch --engine b)" = builtin
+else
+    skip "completion" "this machine does not run x86_64 programs"
+fi
+if command -v fish >/dev/null && out/x86_64/mini --version >/dev/null 2>&1; then
+    check "fish completes options and verbs" "$(PATH=$root/out/x86_64:$PATH fish -c 'source contrib/completion/mini.fish
+        complete -C "mini-launch --mem"; complete -C "mini-grant store wai"' | cut -f1 | tr '\n' ' ')" = "--memory wait "
+else
+    skip "fish completes options and verbs" "fish is not installed"
+fi
+if command -v zsh >/dev/null; then
+    check "the file for zsh is a script of zsh" "$(zsh -n contrib/completion/_mini 2>&1)" = ""
+else
+    skip "the file for zsh is a script of zsh" "zsh is not installed"
+fi
 
 # --- ./build.sh deb ----------------------------------------------------------------------------------
 
@@ -90,7 +137,10 @@ else
     inside lsinitrd /tmp/none
     check "dracut: without /etc/mini nothing is added" "$(grep -cE 'bin/mini|etc/mini|premount' <<<"$output")" = 0
 
-    mkdir -p "$chroot/etc/mini/root/guests"
+    # /bin is a symbolic link in the images; and nobody has made the script executable.
+    mkdir -p "$chroot/etc/mini/root/guests" "$chroot/etc/mini/root/bin"
+    printf '#!/bin/sh\n' >"$chroot/etc/mini/root/bin/mytool"
+    chmod 755 "$chroot/etc/mini/root/bin/mytool"
     cp out/guests/hello "$chroot/etc/mini/root/guests/hello"
     printf 'on-error poweroff\nlaunch --memory 8 /guests/hello\nload /lib/modules/%s/kernel/drivers/net/dummy.ko\n' "$version" \
         >"$chroot/etc/mini/mini.table"
@@ -102,8 +152,8 @@ mini-launch --memory 8 /guests/hello
 echo o >/proc/sysrq-trigger
 sleep 10
 EOF
-    chmod 755 "$chroot/etc/mini/premount"
-    wanted="etc/mini.table etc/mini/premount guests/hello usr/bin/mini usr/bin/mini-grant usr/bin/mini-init usr/bin/mini-launch usr/bin/mini-pack "
+    chmod 644 "$chroot/etc/mini/premount"
+    wanted="etc/mini.table etc/mini/premount guests/hello usr/bin/mini usr/bin/mini-grant usr/bin/mini-init usr/bin/mini-launch usr/bin/mini-pack usr/bin/mytool "
 
     grep -q '^dummy$' "$chroot/etc/initramfs-tools/modules" || echo dummy >>"$chroot/etc/initramfs-tools/modules"
     inside mkinitramfs -o /tmp/tools.img "$version"

@@ -29,10 +29,13 @@ install() {
         inst_simple /etc/mini/mini.table /etc/mini.table
     fi
     if [[ -d $dracutsysrootdir/etc/mini/root ]]; then
-        cp -a "$dracutsysrootdir/etc/mini/root/." "$initdir/"
+        # Not cp: /bin, /sbin and /lib may be symbolic links there, and stay.
+        tar -C "$dracutsysrootdir/etc/mini/root" -cf - . |
+            tar -C "$initdir" --no-overwrite-dir --keep-directory-symlink -xpf -
     fi
     if [[ -e $dracutsysrootdir/etc/mini/premount ]]; then
         inst /etc/mini/premount
+        chmod 755 "$initdir/etc/mini/premount"
         inst_hook pre-trigger 50 "$moddir/premount.sh"
     fi
 }

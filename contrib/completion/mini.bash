@@ -1,0 +1,38 @@
+# Completion of mini's commands for bash. What there is to choose from they say themselves, with --help:
+# so this holds for every version.
+# shellcheck shell=bash
+
+# _mini_words FILTER COMMAND...: words out of the help of a command.
+_mini_words() {
+    local filter=$1
+    shift
+    "$@" --help 2>/dev/null </dev/null | sed -nE "$filter"
+}
+
+_mini() {
+    local word=${COMP_WORDS[COMP_CWORD]} words=("${COMP_WORDS[@]:0:COMP_CWORD}") choices=
+    local options='s/^  (-[A-Za-z], )?(--[a-z-]+).*/\2/p' verbs='s/^  ([a-z][a-z-]*) .*/\1/p'
+    # The words that choose: an applet, a subcommand, a verb of the store.
+    local chosen=("${words[0]}") next
+    [[ ${chosen[0]##*/} == mini && ${words[1]-} == mini-* ]] && chosen+=("${words[1]}")
+    next=${words[${#chosen[@]}]-}
+    if [[ ${chosen[-1]##*/} == mini-grant && $next == [a-z]* ]]; then
+        chosen+=("$next")
+        next=${words[${#chosen[@]}]-}
+        [[ ${chosen[-1]} == store && $next == [a-z]* ]] && chosen+=("$next")
+    fi
+    if [[ $word == -* ]]; then
+        choices=$(_mini_words "$options" "${chosen[@]}")
+        [[ ${chosen[-1]##*/} == mini-init ]] && choices='--check --help --version'
+    elif ((COMP_CWORD == ${#chosen[@]})); then
+        case ${chosen[-1]##*/} in
+        mini | mini-grant | store) choices=$(_mini_words "$verbs" "${chosen[@]}") ;;
+        mini-init) choices='poweroff reboot halt' ;;
+        esac
+    elif [[ ${words[-1]} == --engine ]]; then
+        choices='auto lguest builtin'
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+}
+
+complete -o default -F _mini mini mini-launch mini-grant mini-pack mini-init
