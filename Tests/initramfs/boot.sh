@@ -39,14 +39,14 @@ for arch in amd64 i386; do
         "$table:*:*: cannot set \"/proc/sys/kernel/none\": no such file (ENOENT)" \
         "$table:*:*: cannot set \"/proc/sys/kernel/panic\": invalid argument (EINVAL)" \
         "/proc/sys/kernel/hostname a name" \
-        "$table:*:*: cannot mount nofs on \"/mnt\": no such device (ENODEV)" \
-        "$table:*:*: cannot mount tmpfs on \"/child\": not a directory (ENOTDIR)" \
+        "$table:*:*: cannot mount \"none\" as nofs on \"/mnt\": this kernel has no such file system, or its module is not loaded (ENODEV)" \
+        "$table:*:*: cannot mount \"none\" as tmpfs on \"/child\": not a directory (ENOTDIR)" \
         "/proc/mounts none /mnt/deep tmpfs rw,nosuid,*size=64k*" \
         "$table:*:*: * this machine does not run on Xen" \
         "$table:*:*: \"/dev/none\" has not appeared in time"
     booted "programs that are missing, that fail, that die, that are none" "$off" \
         "mini-init: cannot run \"/none\": no such file (ENOENT)" "$table:*:*: \"/none\" ended with code 127" \
-        "mini-init: cannot run \"/etc/mini.table\": permission denied (EACCES)" \
+        "mini-init: cannot run \"/etc/mini.table\": it is not executable" \
         "$table:*:*: \"/child\" ended with code 3" \
         "$table:*:*: \"/child\" was ended by signal 11*" \
         "mini-launch: cannot open \"/none\": no such file (ENOENT)" \
