@@ -20,7 +20,9 @@ else
     part='' results=0 ended=' '
     while IFS= read -r line; do
         # What was written over on a line, as a program does that tells how far it is, does not count.
-        line=${line%%$'\r'} line=${line##*$'\r'}
+        # (The serial line ends each with two carriage returns.)
+        while [[ $line == *$'\r' ]]; do line=${line%$'\r'}; done
+        line=${line##*$'\r'}
         printf '%s\n' "$line" >&3
         case $line in
         'PART '*) part=${line#PART } results=0 ;;
