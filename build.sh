@@ -33,9 +33,13 @@ done
 # the place of main.swift. Every failure is a result, as `set -e` does not hold where the result is asked for.
 compile() {
     local main=${2:-Sources/Mini/main.swift} name=${3:-mini} flags=("${@:4}")
-    local arch=$1 target cpu emulation placing=()
+    local arch=$1 target cpu emulation placing=() code=-fno-pic
     case $arch in
-    x86_64) target=x86_64-unknown-none-elf cpu=x86-64 emulation=elf_x86_64 ;;
+    x86_64)
+        target=x86_64-unknown-none-elf cpu=x86-64 emulation=elf_x86_64
+        # At a place of the kernel's choice; Sources/CShim/relocate.c does the rest. Swift's code is made for that anyway.
+        code=-fpie placing=(-pie --no-dynamic-linker -z text --pack-dyn-relocs=relr)
+        ;;
     i386)
         target=i686-unknown-none-elf cpu=i686 emulation=elf_i386
         # Out of the way of guest memory at address 0, which a /dev/lguest of 2.6.23 wants.
@@ -50,7 +54,7 @@ compile() {
     for source in Sources/CShim/*.c Sources/CShim/*.S; do
         local object
         object=$out/objects/$(basename "$source").o
-        "$(tool clang)" -target "$target" -march="$cpu" "${clang_flags[@]}" -c "$source" -o "$object" || return
+        "$(tool clang)" -target "$target" -march="$cpu" "${clang_flags[@]}" "$code" -c "$source" -o "$object" || return
         objects+=("$object")
     done
     local sources
@@ -59,7 +63,7 @@ compile() {
     swiftc -target "$target" -Xcc -march="$cpu" "${swift_flags[@]}" -strict-memory-safety -I Sources/CShim/include \
         -Xfrontend -function-sections -module-name Mini "${flags[@]}" \
         -c "${sources[@]}" -o "$out/objects/$name.swift.o" || return
-    "$(tool ld.lld)" -m "$emulation" "${placing[@]}" "${link_flags[@]}" --icf=all -z norelro \
+    "$(tool ld.lld)" -m "$emulation" "${placing[@]}" "${link_flags[@]}" --icf=all -z relro -z now \
         -o "$out/$name" "${objects[@]}" "$out/objects/$name.swift.o" || return
     touch -r "$out/objects/$name.began" "$out/$name"
     [[ $name == mini ]] || return 0

@@ -57,9 +57,11 @@ mini_start_thread:
 _start:
     xorl %ebp, %ebp
     movq %rsp, mini_initial_stack(%rip)
-    movq (%rsp), %rdi
-    leaq 8(%rsp), %rsi
+    movq %rsp, %rbx
     andq $-16, %rsp
+    call mini_relocate
+    movq (%rbx), %rdi
+    leaq 8(%rbx), %rsi
     call main
     movl %eax, %edi
     movl $231, %eax             // exit_group
@@ -139,12 +141,13 @@ mini_start_thread:
 _start:
     xorl %ebp, %ebp
     movl %esp, mini_initial_stack
-    movl (%esp), %eax
-    leal 4(%esp), %ecx
+    movl %esp, %ebx
     andl $-16, %esp
+    call mini_relocate
+    leal 4(%ebx), %ecx
     subl $8, %esp
     pushl %ecx
-    pushl %eax
+    pushl (%ebx)
     call main
     movl %eax, %ebx
     movl $252, %eax             // exit_group

@@ -99,7 +99,7 @@ machine_build() {
     local lld
     lld=$(dirname "$clang")/ld.lld
     [[ -x $lld ]] || lld=ld.lld
-    for source in "$@" Sources/CShim/{start,memory}.c Sources/CShim/call.S; do
+    for source in "$@" Sources/CShim/{start,memory,relocate}.c Sources/CShim/call.S; do
         "$clang" -target $target -DMINI_FREESTANDING -ffreestanding -fno-stack-protector -fno-pic -O2 -Wall -Wextra \
             -Werror -ISources/CShim/include -c "$source" -o "$out.$(basename "$source").o" || return 1
         objects+=("$out.$(basename "$source").o")
