@@ -25,5 +25,12 @@ let package = Package(
             path: "Tests/MiniTests",
             swiftSettings: [.swiftLanguageMode(.v6)]
         ),
+        .testTarget(
+            name: "FuzzTests",
+            dependencies: ["Mini", "CShim"],
+            path: "Tests/Fuzz",
+            exclude: ["main.swift", "README.md", "kept"],
+            swiftSettings: [.swiftLanguageMode(.v6)]
+        ),
     ]
 )

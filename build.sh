@@ -117,13 +117,19 @@ fuzzers() {
     done
 }
 
-# fuzz [SECONDS]: so long for each target and architecture.
+# fuzz [SECONDS]: so long for each target and architecture; then some of the same cases in the plain build,
+# under AddressSanitizer.
 fuzz() {
     fuzzers
     local arch
     # The same with the processor looking at all that it relies on.
     for arch in x86_64 i386; do compile "$arch" Tests/Fuzz fuzz-checked -D MINI_FUZZ -D MINI_CHECKED; done
-    Tests/fuzz.sh "${1:-60}"
+    local good=0
+    Tests/fuzz.sh "${1:-60}" || good=1
+    want unit
+    MINI_FUZZ_CASES=${MINI_FUZZ_CASES:-20000} swift test --sanitize=address --scratch-path .build/address \
+        --filter FuzzTests || good=1
+    return $good
 }
 
 compare() {

@@ -13,6 +13,18 @@ crashes=out/crashes
 mkdir -p "$crashes"
 for arch in x86_64 i386; do
     fuzz=out/$arch/fuzz
+    # The runner itself: cases that end their process are told, kept, and end it again; the others are taken.
+    rm -f "$crashes"/trap-*
+    said=$("$fuzz" trap --usual --crashes "$crashes" 2>&1)
+    code=$?
+    kept=("$crashes"/trap-crash-*)
+    "$fuzz" trap --replay "${kept[0]}" 2>/dev/null
+    if [[ $code == 1 && $? == 70 && ${said##*: } == "2000 cases, ${#kept[@]} crashes, 0 hangs"* ]]; then
+        ok "$arch: a case that ends its process is kept, and ends it again"
+    else
+        not_ok "$arch: a case that ends its process is kept, and ends it again" "$said"
+    fi
+    rm -f "$crashes"/trap-*
     for target in $("$fuzz" --list); do
         for file in Tests/Fuzz/kept/"$target"-*; do
             [[ -e $file ]] || continue

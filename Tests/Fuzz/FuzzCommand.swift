@@ -65,7 +65,7 @@ private func begin(_ words: ArraySlice<Text>) throws(Errno) -> Int32 {
         for target in FuzzTarget.all { try Transfer.write(1, "\(target.name)\n") }
         return 0
     }
-    guard let target = FuzzTarget.all.first(where: { name == $0.name }) else {
+    guard let target = (FuzzTarget.all + [.trap]).first(where: { name == $0.name }) else {
         try Transfer.write(2, "fuzz: no target \(quoted: name)\n")
         return 2
     }

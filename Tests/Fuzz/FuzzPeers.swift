@@ -26,7 +26,7 @@ enum FuzzPeers {
     nonisolated(unsafe) private static var low = UInt(0)
 
     static func make(_ random: inout FuzzRandom, _ input: FuzzInput) {
-        for _ in 0..<8 + random.below(120) {
+        for _ in 0..<8 + random.below(400) {
             input.append(random.once(in: 4) ? 0 : random.byte())
         }
     }

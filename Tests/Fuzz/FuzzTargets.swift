@@ -16,6 +16,14 @@ struct FuzzTarget {
     /// Takes it.
     let take: (FuzzInput) -> Void
 
+    /// Not one of those that are fuzzed: some of its cases end their process, so that the runner can be tried.
+    static var trap: FuzzTarget {
+        FuzzTarget(
+            name: "trap", meaning: "some cases end their process", usual: 2000,
+            make: { (random, input) in input.append(random.byte()) },
+            take: { Fuzz.require($0[0] != 7, "this one was to end it") })
+    }
+
     static var all: [FuzzTarget] {
         [
             FuzzTarget(

@@ -15,10 +15,13 @@ enum FuzzVchan {
         for _ in 0..<2 {
             input.append(random.once(in: 8) ? random.byte() : 10 + UInt8(random.below(11)))
         }
-        let index = random.hurtful()
-        for _ in 0..<4 {
+        // Consumed and produced of the left ring, then of the right one: as two honest ends would have them,
+        // or not.
+        for _ in 0..<2 {
+            let consumed = random.hurtful()
+            input.append(consumed)
             input.append(
-                random.once(in: 4) ? random.hurtful() : index &+ UInt32(random.below(1024)))
+                random.once(in: 8) ? random.hurtful() : consumed &+ UInt32(random.below(1025)))
         }
         input.append(random.byte())
         for _ in 0..<4 + random.below(24) { input.append(random.byte()) }

@@ -30,6 +30,8 @@ struct FakeStore {
     var refusals: [UInt32: String] = [:]
     /// Paths that are not for this domain to see.
     var secrets: Set<String> = []
+    /// What is watched changes with every request.
+    var isRestless = false
     /// Says nothing at all.
     var isMute = false
     /// As kernels before 4.11: replies to WATCH and UNWATCH have the number 0.
@@ -111,6 +113,11 @@ struct FakeStore {
         }
         if !forged.isEmpty { reply = forged.removeFirst() }
         connections[connection]!.output += reply.bytes
+        if isRestless, message.type != 4 {
+            for watch in connections[connection]!.watches {
+                connections[connection]!.output += event(watch.path, watch.token).bytes
+            }
+        }
         if message.type == 4 && reply.type == 4 {
             let strings = message.strings
             connections[connection]!.output += event(string(strings[0]), string(strings[1])).bytes

@@ -92,6 +92,8 @@ final class FakeXen: Sendable {
         var store: FakeStore?
 
         var clock: UInt64 = 1_000_000_000
+        /// How much time passes with each look at the clock.
+        var tick: UInt64 = 1000
         var happenings: [Happening] = []
         var signals: [Int32] = []
         var held: UInt64 = 0
@@ -120,6 +122,14 @@ final class FakeXen: Sendable {
         var realDescriptors: Set<Int> = []
         var realMappings: Set<Int> = []
         var failing: (call: Int, errno: Errno)?
+        /// A signal that comes while somebody is busy.
+        var signalAtCall: (call: Int, signal: Int32)?
+        /// After so many calls all fail: a loop that does not end fails its test, and does not stop it.
+        var mostCalls = Int.max
+        /// Every port of this domain gets events without an end.
+        var ringsAll = false
+        /// Nobody writes to standard input, and nobody closes it.
+        var isInputSilent = false
 
         /// True if the call that was to fail is one after which nothing can be done: the real kernel
         /// does what it should then, this one does not.
@@ -191,6 +201,11 @@ final class FakeXen: Sendable {
     private func answer(_ call: SystemCall) -> Int? {
         state.withLock { state in
             state.calls.append(call.number.rawValue)
+            if let next = state.signalAtCall, state.calls.count >= next.call {
+                state.signals.append(next.signal)
+                state.signalAtCall = nil
+            }
+            if state.calls.count > state.mostCalls { return -5 }
             if let failing = state.failing, failing.call == state.calls.count {
                 return -Int(failing.errno.rawValue)
             }
@@ -239,6 +254,7 @@ final class FakeXen: Sendable {
         case .write where first == 1 || first == 2: return write(first, second, third, &state)
         case .write where device == .evtchn:
             return state.acknowledge(file(first, state), second, third)
+        case .read where first == 0 && state.isInputSilent: return -35  // would sleep for ever
         case .read where first == 0:
             state.inputReads += 1
             state.clock += state.inputTime
@@ -278,7 +294,7 @@ final class FakeXen: Sendable {
             return 0
         case .poll: return poll(first, second, third, &state)
         case .clockTime:
-            state.clock += 1000
+            state.clock += state.tick
             let time = mini_timespec(
                 seconds: Int(state.clock / 1_000_000_000),
                 nanoseconds: Int(state.clock % 1_000_000_000))
@@ -372,6 +388,7 @@ final class FakeXen: Sendable {
         let records = UnsafeMutableBufferPointer(
             start: UnsafeMutablePointer<mini_pollfd>(bitPattern: address), count: count)
         while true {
+            if state.ringsAll { for port in state.ports.keys { state.deliver(port) } }
             var ready = 0
             for index in records.indices {
                 let descriptor = Int(records[index].descriptor)
@@ -385,6 +402,7 @@ final class FakeXen: Sendable {
                     records[index].returned = output.isEmpty ? 0 : records[index].events & 1
                 case .signals?: records[index].returned = state.signals.isEmpty ? 0 : 1
                 case .some: records[index].returned = 0
+                case nil where descriptor == 0 && state.isInputSilent: records[index].returned = 0
                 case nil where descriptor > 2: records[index].returned = look(records[index])
                 case nil where descriptor == 0 && state.isInputIdle && state.input.isEmpty:
                     records[index].returned = 0

@@ -28,10 +28,30 @@ final class Hold {
         } catch { throw .system("wait for signals", error) }
     }
 
+    /// For what comes before, and may take its time: over when a signal has come.
+    var deadline: Deadline { Deadline.never.orSignal(at: signals.descriptor) }
+
     /// Sleeps until one has come.
     func wait() throws(GrantError) {
         do throws(Errno) { _ = try signals.wait() } catch {
             throw .system("wait for signals", error)
         }
+    }
+
+    /// Does what comes before.
+    /// - Returns: the exit code: that of a signal which ended it.
+    static func during(
+        _ hold: Hold?, _ body: () throws(GrantError) -> Void
+    ) throws(GrantError) -> Int32 {
+        do throws(GrantError) { try body() } catch {
+            guard let hold, error.mayBeSignal else { throw error }
+            var signal: Signal?
+            do throws(Errno) { signal = try hold.signals.next() } catch {
+                throw .system("take a signal", error)
+            }
+            guard let signal else { throw error }
+            return ExitCode.signal(signal)
+        }
+        return ExitCode.success
     }
 }

@@ -19,17 +19,19 @@ enum GrantMap {
         let grants = try settings.grants()
         let range = try settings.range(of: grants.pages)
         let notification = try settings.notification(in: grants.pages)
-        try GrantCommand.onXen { () throws(GrantError) in
+        return try GrantCommand.onXen { () throws(GrantError) in
             // Opened before the channel for --notify-port: a process that is killed closes its files
             // in this order, and the event is sent through the channel.
             let device = try GntDev()
             if settings.executes {
                 try GrantExecution.run(program, grants, device, settings)
-            } else {
-                try map(grants, range, notification, device, settings)
+                return ExitCode.success
+            }
+            let hold = settings.isHolding ? try Hold() : nil
+            return try Hold.during(hold) { () throws(GrantError) in
+                try map(grants, range, notification, device, settings, hold)
             }
         }
-        return ExitCode.success
     }
 
     private static func check(
@@ -57,11 +59,11 @@ enum GrantMap {
 
     private static func map(
         _ grants: GrantList, _ range: Range<Int>, _ notification: UnmapNotification,
-        _ device: GntDev, _ settings: GrantSettings
+        _ device: GntDev, _ settings: GrantSettings, _ hold: Hold?
     ) throws(GrantError) {
-        let hold = settings.isHolding ? try Hold() : nil
+        let deadline = hold?.deadline ?? .never
         let channel = try settings.channel(to: grants.domain)
-        var plan = MappingPlan(deadline: .after(settings.patience))
+        var plan = MappingPlan(deadline: deadline.within(settings.patience))
         plan.isWritable =
             settings.isWritable || settings.input != nil || settings.notifiedByte != nil
         plan.notification = notification
@@ -70,19 +72,20 @@ enum GrantMap {
         let bytes = unsafe UnsafeMutableRawBufferPointer(rebasing: mapping.bytes[range])
         if let input = settings.input {
             let source = try GrantFiles.Source(
-                input, filling: bytes.count, isPart: settings.length != nil)
-            try unsafe source.fill(bytes)
+                input, filling: bytes.count, isPart: settings.length != nil, deadline)
+            try unsafe source.fill(bytes, deadline)
         }
         if settings.isHexdump {
             try unsafe GrantFiles.dump(
-                UnsafeRawBufferPointer(bytes), at: range.lowerBound, to: settings.output ?? "-")
+                UnsafeRawBufferPointer(bytes), at: range.lowerBound, to: settings.output ?? "-",
+                deadline)
         } else if let output = settings.output {
-            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: output)
+            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: output, deadline)
         } else if let hold {
-            try GrantFiles.say("\(grants.name) mapped\n")
+            try GrantFiles.say("\(grants.name) mapped\n", deadline)
             try hold.wait()
         } else if settings.input == nil {
-            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: "-")
+            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: "-", deadline)
         }
         if settings.isHexdump || settings.output != nil { try hold?.wait() }
         try mapping.unmap()

@@ -40,37 +40,38 @@ enum GrantShare {
                 try PublishedEntry.path(path)
             }
         }
-        try GrantCommand.onXen { () throws(GrantError) in
-            try share(plan, input, size, settings, publication)
+        return try GrantCommand.onXen { () throws(GrantError) in
+            let hold = try Hold()
+            return try Hold.during(hold) { () throws(GrantError) in
+                try share(plan, input, size, settings, publication, hold)
+            }
         }
-        return ExitCode.success
     }
 
     private static func share(
         _ plan: SharingPlan, _ input: GrantFiles.Source?, _ size: Int?,
-        _ settings: GrantSettings, _ publication: StorePath?
+        _ settings: GrantSettings, _ publication: StorePath?, _ hold: Hold
     ) throws(GrantError) {
-        let hold = try Hold()
         let channel = try settings.channel(to: plan.domain)
         var plan = plan
         plan.notification.port = channel?.port
         let pages = try SharedPages(plan)
         if let input {
             input.progress = Progress(of: size)
-            try unsafe input.fillStart(of: pages.bytes, measured: size)
+            try unsafe input.fillStart(of: pages.bytes, measured: size, hold.deadline)
         }
         var list = Text()
         for reference in pages.references {
             if !list.bytes.isEmpty { list += "," }
             list += "\(reference.rawValue)"
         }
-        let peer = PeerDomain(plan.domain, awaitsSuspension: true)
+        let peer = PeerDomain(plan.domain, awaitsSuspension: true, hold.deadline)
         let published = try publication.map { (path) throws(GrantError) in
             try PublishedEntry(
                 GrantList.parts(pages.references, most: PublishedEntry.mostBytes), at: path,
-                for: plan.domain)
+                for: plan.domain, hold.deadline)
         }
-        try GrantFiles.say("\(list)\n")
+        try GrantFiles.say("\(list)\n", hold.deadline)
         var breach: PeerDomain.Breach?
         while breach == nil {
             let wakening = try hold.wait(for: peer.descriptor, atMost: PeerDomain.pause)

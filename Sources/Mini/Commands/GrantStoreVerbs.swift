@@ -203,6 +203,8 @@ final class StoreOperations {
     ) throws(GrantError) {
         for name in names {
             guard let child = try? path.child(name) else { throw XenStore.broken }
+            // A store can have more than anybody waits for.
+            if store.deadline.isOver { throw .deadline("the store did not tell all in time") }
             do throws(GrantError) {
                 let value = try store.read(child, in: transaction)
                 for _ in 0..<(depth ?? 0) { output.append(0x20) }
@@ -243,9 +245,8 @@ final class StoreOperations {
     private func watch(_ choices: StoreChoices, _ words: [Text]) throws(GrantError) -> Int32 {
         for word in words { try store.watch(try path(word), token: word) }
         for _ in 0..<choices.count {
-            guard let path = try store.nextEvent(until: store.deadline) else {
-                throw .deadline("no more changes came in time")
-            }
+            guard let path = try store.nextEvent(until: store.deadline), !store.deadline.isOver
+            else { throw .deadline("no more changes came in time") }
             let code = try Self.write("\(visible: path)\n")
             if code != ExitCode.success { return code }
         }

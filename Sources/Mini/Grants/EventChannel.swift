@@ -93,14 +93,11 @@ final class EventChannel {
     /// Waits for an event, and takes it. Several that came before somebody looked are one.
     /// - Returns: false when the deadline has passed.
     func wait(_ deadline: Deadline) throws(GrantError) -> Bool {
-        while machine.unfinished == nil {
-            do throws(Errno) {
-                if try Poll.wait([Poll.Interest(descriptor)], timeout: deadline.remaining)[0] {
-                    break
-                }
-            } catch { throw .system("wait for an event", error) }
-            if deadline.isOver { return false }
-        }
+        do throws(Errno) {
+            if machine.unfinished == nil, try !deadline.wait(for: Poll.Interest(descriptor)) {
+                return false
+            }
+        } catch { throw .system("wait for an event", error) }
         try take()
         return true
     }

@@ -59,6 +59,14 @@ enum GrantError: Error, Equatable {
     /// What did not happen in time: a whole sentence.
     case deadline(Text)
 
+    /// True for what a signal can have ended, where it is held back: see `Deadline`.
+    var mayBeSignal: Bool {
+        switch self {
+        case .deadline, .host(_, _, .interrupted), .system(_, .interrupted): true
+        default: false
+        }
+    }
+
     /// The exit code of mini-grant that goes with it.
     var exitCode: Int32 {
         switch self {

@@ -2,8 +2,11 @@
 
 enum GrantFiles {
     /// Writes bytes to a file that is made or emptied for it; `-` is standard output.
-    static func write(_ bytes: UnsafeRawBufferPointer, to name: Text) throws(GrantError) {
-        let sink = try Sink(name)
+    /// - Parameter deadline: with the signals that are held back, if they are.
+    static func write(
+        _ bytes: UnsafeRawBufferPointer, to name: Text, _ deadline: Deadline = .never
+    ) throws(GrantError) {
+        let sink = try Sink(name, deadline)
         let progress = Progress(of: bytes.count)
         var done = 0
         while done < bytes.count {
@@ -23,7 +26,20 @@ enum GrantFiles {
     }
 
     /// Writes a line to standard output.
-    static func say(_ text: Text) throws(GrantError) { try Sink("-").write(text) }
+    static func say(_ text: Text, _ deadline: Deadline = .never) throws(GrantError) {
+        try Sink("-", deadline).write(text)
+    }
+
+    /// Waits for a file that another process reads or writes, if a signal must end that.
+    private static func wait(
+        for interest: Poll.Interest, _ deadline: Deadline
+    ) throws(Errno) {
+        guard deadline != .never else { return }
+        if try !deadline.wait(for: interest) { throw .interrupted }
+    }
+
+    /// The most that one write is given then: a pipe that takes anything takes this without waiting.
+    private static let most = 4096
 
     // MARK: Writing
 
@@ -32,9 +48,11 @@ enum GrantFiles {
         private let name: Text
         private let file: Descriptor?
         private let number: Int32
+        private let deadline: Deadline
 
-        init(_ name: Text) throws(GrantError) {
+        init(_ name: Text, _ deadline: Deadline = .never) throws(GrantError) {
             self.name = name
+            self.deadline = deadline
             if name == "-" {
                 file = nil
                 number = 1
@@ -49,9 +67,21 @@ enum GrantFiles {
         }
 
         func write(_ bytes: UnsafeRawBufferPointer) throws(GrantError) {
-            do throws(Errno) { try unsafe Transfer.writeAll(number, bytes) } catch {
+            do throws(Errno) { try unsafe writeAll(bytes) } catch {
                 if name == "-" { throw .system("write to standard output", error) }
                 throw .host("write", name: name, error)
+            }
+        }
+
+        private func writeAll(_ bytes: UnsafeRawBufferPointer) throws(Errno) {
+            if deadline == .never { return try unsafe Transfer.writeAll(number, bytes) }
+            var done = 0
+            while done < bytes.count {
+                try wait(for: Poll.Interest(number, .writable), deadline)
+                let end = min(bytes.count, done + most)
+                let part = unsafe UnsafeRawBufferPointer(rebasing: bytes[done..<end])
+                try unsafe Transfer.writeAll(number, part)
+                done = end
             }
         }
 
@@ -109,17 +139,19 @@ enum GrantFiles {
         ///   - count: how many bytes it must have. This is looked at first, so that nothing is changed
         ///     where it cannot work: what does not tell is read for it.
         ///   - isPart: whether it may have more, because somebody wanted just so many.
-        convenience init(_ name: Text, filling count: Int, isPart: Bool) throws(GrantError) {
+        convenience init(
+            _ name: Text, filling count: Int, isPart: Bool, _ deadline: Deadline = .never
+        ) throws(GrantError) {
             try self.init(name)
             if let size {
                 if size < count { throw short(size, count) }
                 if size > count && !isPart { throw long(count) }
             } else if !isEndless {
                 let room = try Self.room(count)
-                let there = try unsafe pour(into: room.bytes)
+                let there = try unsafe pour(into: room.bytes, deadline)
                 if there < count { throw short(there, count) }
                 if !isPart {
-                    guard try isAtEnd() else { throw long(count) }
+                    guard try isAtEnd(deadline) else { throw long(count) }
                 }
                 held = consume room
             }
@@ -132,9 +164,11 @@ enum GrantFiles {
         }
 
         /// Reads exactly so many bytes.
-        func fill(_ bytes: UnsafeMutableRawBufferPointer) throws(GrantError) {
+        func fill(
+            _ bytes: UnsafeMutableRawBufferPointer, _ deadline: Deadline = .never
+        ) throws(GrantError) {
             if held != nil { return unsafe fillFromHeld(bytes) }
-            let count = try unsafe pour(into: bytes)
+            let count = try unsafe pour(into: bytes, deadline)
             if count < bytes.count { throw short(count, bytes.count) }
         }
 
@@ -148,12 +182,14 @@ enum GrantFiles {
         /// Reads until the file ends or the room is full.
         /// - Returns: how many bytes that were.
         @discardableResult
-        func pour(into bytes: UnsafeMutableRawBufferPointer) throws(GrantError) -> Int {
+        func pour(
+            into bytes: UnsafeMutableRawBufferPointer, _ deadline: Deadline = .never
+        ) throws(GrantError) -> Int {
             var count = 0
             while count < bytes.count {
                 let end = min(count + Progress.step, bytes.count)
                 let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[count..<end])
-                let more = try unsafe read(into: rest)
+                let more = try unsafe read(into: rest, deadline)
                 if more == 0 { break }
                 count += more
                 progress?.update(UInt64(count))
@@ -161,18 +197,23 @@ enum GrantFiles {
             return count
         }
 
-        private func read(into bytes: UnsafeMutableRawBufferPointer) throws(GrantError) -> Int {
-            do throws(Errno) { return try unsafe Transfer.read(number, into: bytes) } catch {
+        private func read(
+            into bytes: UnsafeMutableRawBufferPointer, _ deadline: Deadline = .never
+        ) throws(GrantError) -> Int {
+            do throws(Errno) {
+                try wait(for: Poll.Interest(number), deadline)
+                return try unsafe Transfer.read(number, into: bytes)
+            } catch {
                 if name == "-" { throw .system("read standard input", error) }
                 throw .host("read", name: name, error)
             }
         }
 
         /// Whether there is nothing more. Takes a byte if there is.
-        private func isAtEnd() throws(GrantError) -> Bool {
+        private func isAtEnd(_ deadline: Deadline = .never) throws(GrantError) -> Bool {
             if isEndless { return true }
             let room = try Self.room(1)
-            return try unsafe read(into: room.bytes) == 0
+            return try unsafe read(into: room.bytes, deadline) == 0
         }
 
         // MARK: Filling a share
@@ -200,19 +241,19 @@ enum GrantFiles {
         /// Fills the start of the pages with all of it.
         /// - Parameter measured: its size, where that is known.
         func fillStart(
-            of bytes: UnsafeMutableRawBufferPointer, measured: Int?
+            of bytes: UnsafeMutableRawBufferPointer, measured: Int?, _ deadline: Deadline = .never
         ) throws(GrantError) {
             if let measured, held != nil {
                 return unsafe fillFromHeld(
                     UnsafeMutableRawBufferPointer(rebasing: bytes[..<measured]))
             }
-            let count = try unsafe pour(into: bytes)
+            let count = try unsafe pour(into: bytes, deadline)
             if let measured, count != measured {
                 throw .use(
                     "\(quoted: name) had \(measured) bytes, and has changed while it was read")
             }
             // A file that ends with the pages has nothing behind them; others are asked.
-            if count == bytes.count, try !isAtEnd() { throw long(bytes.count) }
+            if count == bytes.count, try !isAtEnd(deadline) { throw long(bytes.count) }
         }
 
         private func short(_ size: Int, _ wanted: Int) -> GrantError {
@@ -229,9 +270,10 @@ enum GrantFiles {
     /// Writes bytes in lines of sixteen: offset, hexadecimal, characters. Lines that repeat the
     /// one before are one asterisk.
     static func dump(
-        _ bytes: UnsafeRawBufferPointer, at offset: Int, to name: Text
+        _ bytes: UnsafeRawBufferPointer, at offset: Int, to name: Text,
+        _ deadline: Deadline = .never
     ) throws(GrantError) {
-        let file = try Sink(name)
+        let file = try Sink(name, deadline)
         var text = Text()
         var before: [UInt8] = []
         var isRepeating = false

@@ -79,7 +79,7 @@ private final class MappingSteps: GrantSteps {
         if plan.deadline.isOver {
             throw .deadline("the pages of \(grants.name) were not there in time")
         }
-        Clock.sleep(min(Self.pause, plan.deadline.remaining ?? Self.pause))
+        plan.deadline.sleep(atMost: Self.pause)
     }
 
     private static let pause = Nanoseconds.milliseconds(2)

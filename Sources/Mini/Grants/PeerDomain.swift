@@ -6,6 +6,7 @@
 /// Another domain, as it was when somebody first looked.
 final class PeerDomain {
     let domain: DomainID
+    private let deadline: Deadline
     /// Kept open: whoever waits may not open anything later. Nil after a failure, until the next look.
     private var store: XenStore?
     private var wasThere = false
@@ -57,8 +58,10 @@ final class PeerDomain {
 
     /// A domain that has not come yet, has not ended.
     /// - Parameter awaitsSuspension: whether it matters how the domain ends.
-    init(_ domain: DomainID, awaitsSuspension: Bool = false) {
+    /// - Parameter deadline: with the signals that are held back, which end a look.
+    init(_ domain: DomainID, awaitsSuspension: Bool = false, _ deadline: Deadline = .never) {
         self.domain = domain
+        self.deadline = deadline
         self.awaitsSuspension = awaitsSuspension
         _ = look()
     }
@@ -77,9 +80,9 @@ final class PeerDomain {
 
     private func ask() throws(GrantError) -> Breach? {
         let store: XenStore
-        if let open = self.store { store = open } else { store = try XenStore(deadline: .never) }
+        if let open = self.store { store = open } else { store = try XenStore(deadline: deadline) }
         self.store = store
-        store.deadline = .after(Self.patience)
+        store.deadline = deadline.within(Self.patience)
         if let number = try value("domid", store) {
             if let own, own != number { return .restored(as: Text(bytes: number)) }
             own = number

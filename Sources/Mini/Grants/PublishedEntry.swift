@@ -60,11 +60,13 @@ final class PublishedEntry {
     }
 
     /// - Parameter parts: what is to be there, in pieces that an entry holds.
-    init(_ parts: [Text], at path: StorePath, for domain: DomainID) throws(GrantError) {
+    init(
+        _ parts: [Text], at path: StorePath, for domain: DomainID, _ deadline: Deadline = .never
+    ) throws(GrantError) {
         self.path = path
         value = parts.count == 1 ? parts[0] : "\(Self.heading)\(parts.count)"
         self.parts = parts.count == 1 ? [] : parts
-        store = try XenStore(deadline: .after(XenStore.patience))
+        store = try XenStore(deadline: deadline.within(XenStore.patience))
         isThere = true
         let transaction = try StoreTransaction(store)
         repeat {
@@ -101,11 +103,15 @@ final class PublishedEntry {
         return Int(number)
     }
 
+    private static let farewell = Nanoseconds.milliseconds(1000)
+
     /// Takes the references back: they mean nothing any more. What others have put there since stays.
     func withdraw() throws(GrantError) {
         guard isThere else { return }
         isThere = false
-        store.deadline = .after(XenStore.patience)
+        // A signal has come already, and no other must leave the entry there; but a store that does not answer
+        // is not waited for as long as at the beginning.
+        store.deadline = .after(Self.farewell)
         let transaction = try StoreTransaction(store)
         repeat {
             try withdraw(in: transaction.number)

@@ -251,8 +251,13 @@ struct VchanRelay {
         }
         if !receives { vchan.ask(for: .written) }
         if !sends { vchan.ask(for: .read) }
-        // It may have happened while we asked.
-        if !receives && vchan.ready != ready || !sends && vchan.space != space { return }
+        // It may have happened while we asked; and may so each time, with a peer that does nothing else.
+        if moves < Self.mostMoves,
+            !receives && vchan.ready != ready || !sends && vchan.space != space
+        {
+            moves += 1
+            return
+        }
 
         awaited.change(2, to: Poll.Interest(sends ? local.input : -1))
         awaited.change(
@@ -260,10 +265,12 @@ struct VchanRelay {
         let isBusy = canReceive || canSend
         let idle = min(PeerDomain.pause, silence?.remaining ?? PeerDomain.pause)
         do throws(Errno) {
-            try awaited.wait(timeout: isBusy ? Nanoseconds(count: 0) : idle)
+            let looksOnly = isBusy || moves == Self.mostMoves
+            try awaited.wait(timeout: looksOnly ? Nanoseconds(count: 0) : idle)
         } catch { throw .system("wait", error) }
+        let isSilent = moves < Self.mostMoves && !isBusy && !awaited.isAnyReady
         moves = 0
-        if !isBusy, !awaited.isAnyReady { breach = peer.look() }
+        if isSilent { breach = peer.look() }
         if awaited.isReady(0) { try vchan.takeEvent() }
         if awaited.isReady(1), let signal = try signals.next() {
             return try handle(.stopped(signal))

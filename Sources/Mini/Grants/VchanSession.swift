@@ -50,7 +50,7 @@ final class VchanSession {
         self.complain = complain
         self.report = report
         signals = try PipeSignals()
-        peer = PeerDomain(plan.domain)
+        peer = PeerDomain(plan.domain, Deadline.never.orSignal(at: signals.descriptor))
         guard case .listen(let name) = plan.local else { return }
         do throws(Errno) { listener = try StreamSocket.listening(at: name) } catch {
             throw .host("listen on", name: name, error)
@@ -68,6 +68,8 @@ final class VchanSession {
             do throws(GrantError) {
                 outcome = plan.role == .server ? try serve() : try connect()
             } catch {
+                // It may be the signal that ended what failed.
+                if stopped == nil, error.mayBeSignal { stopped = try signals.next() }
                 if let stopped { return .stopped(stopped) }
                 // Whoever serves the socket may be there for the next peer.
                 guard plan.reconnects, case .host("connect to", _, _) = error else { throw error }
@@ -89,11 +91,12 @@ final class VchanSession {
     /// After a peer that could not be served.
     private static let breath = Nanoseconds.milliseconds(1000)
 
-    private var deadline: Deadline { plan.patience.map { Deadline.after($0) } ?? .never }
-
-    private static func openStore() throws(GrantError) -> XenStore {
-        try XenStore(deadline: .after(XenStore.patience))
+    private var deadline: Deadline {
+        (plan.patience.map { Deadline.after($0) } ?? .never).orSignal(at: signals.descriptor)
     }
+
+    /// For what is taken back at the end, which a signal must not leave undone.
+    private static let farewell = Nanoseconds.milliseconds(1000)
 
     // MARK: Server
 
@@ -102,10 +105,12 @@ final class VchanSession {
         guard let layout = VchanLayout(leastLeft: plan.ringBytes, leastRight: plan.ringBytes)
         else { throw .use("a ring of \(plan.ringBytes) bytes is too large") }
         let (vchan, address) = try Vchan.offered(to: plan.domain, layout)
-        let isNew = try Self.openStore().publish(address, at: plan.path, for: plan.domain)
+        let isNew = try XenStore(deadline: deadline.within(XenStore.patience))
+            .publish(address, at: plan.path, for: plan.domain)
         defer {
             // First the entries: nobody shall come to what is going away.
-            try? Self.openStore().withdraw(address, at: plan.path, isNew: isNew)
+            try? XenStore(deadline: .after(Self.farewell))
+                .withdraw(address, at: plan.path, isNew: isNew)
             vchan.close()
         }
         peer.entries = try XenStore.entries(of: address, at: plan.path)
@@ -113,7 +118,8 @@ final class VchanSession {
         try tellState()
         report?("offered to domain \(plan.domain.rawValue) at \(quoted: plan.path.text)")
         while vchan.presence == .notYet {
-            guard try wait(for: vchan.descriptor, until: deadline) else {
+            // An event need not mean that somebody came: the other domain may send them all the time.
+            guard !deadline.isOver, try wait(for: vchan.descriptor, until: deadline) else {
                 throw .deadline("domain \(plan.domain.rawValue) did not connect in time")
             }
             try vchan.takeEvent()
@@ -143,28 +149,35 @@ final class VchanSession {
 
     /// Connects to what the domain offers, as soon as it offers something.
     private func find(until deadline: Deadline) throws(GrantError) -> Vchan {
-        let store = try Self.openStore()
+        let store = try XenStore(deadline: deadline.within(XenStore.patience))
         try store.watch(plan.path, token: "vchan")
         var failure: GrantError?
-        while true {
+        repeat {
             while try store.nextEvent(until: .after(Nanoseconds(count: 0))) != nil {
-                store.deadline = .after(XenStore.patience)
-                guard let address = try store.find(plan.path) else { continue }
-                do throws(GrantError) {
-                    return try Vchan.connected(to: plan.domain, address, deadline)
-                } catch {
-                    // What a server left that has ended. The next one will write over it: perhaps the
-                    // same numbers, which is an event all the same.
-                    guard error.exitCode == 4, plan.reconnects || plan.patience != nil else {
-                        throw error
+                store.deadline = deadline.within(XenStore.patience)
+                if let address = try store.find(plan.path) {
+                    do throws(GrantError) {
+                        return try Vchan.connected(to: plan.domain, address, deadline)
+                    } catch {
+                        // What a server left that has ended. The next one will write over it: perhaps the
+                        // same numbers, which is an event all the same.
+                        guard error.exitCode == 4, plan.reconnects || plan.patience != nil else {
+                            throw error
+                        }
+                        failure = error
                     }
-                    failure = error
                 }
+                // The entry may change all the time.
+                if deadline.isOver { break }
             }
-            if try wait(for: store.descriptor, until: deadline) { continue }
-            throw failure
-                ?? .deadline("nobody offered a vchan at \(quoted: plan.path.text) in time")
+            if deadline.isOver { break }
+        } while try wait(for: store.descriptor, until: deadline)
+        // Whatever was wrong before is not why this ends.
+        if let signal = try signals.next() {
+            stopped = signal
+            throw .system("wait", .interrupted)
         }
+        throw failure ?? .deadline("nobody offered a vchan at \(quoted: plan.path.text) in time")
     }
 
     // MARK: Both
@@ -173,7 +186,8 @@ final class VchanSession {
     private func tellState() throws(GrantError) {
         guard let path = plan.statePath, !hasToldState else { return }
         hasToldState = true
-        try Self.openStore().write(path, Array("running".utf8))
+        try XenStore(deadline: deadline.within(XenStore.patience)).write(
+            path, Array("running".utf8))
     }
 
     /// How often a socket is tried at which too many wait.
@@ -229,6 +243,7 @@ final class VchanSession {
                         return LocalStreams(socket, name: name)
                     }
                 } catch { throw .host("accept at", name: name, error) }
+                if deadline.isOver { break }
             }
             throw .deadline("nobody connected to \(quoted: name) in time")
         }

@@ -93,13 +93,25 @@ final class XenStore {
             case .deliver(let reply): return reply
             case .refuse(let refusal):
                 throw .store(request.verb, path: request.path, refusal)
-            case .note(let path): events.append(path)
+            case .note(let path): try note(path)
             case .giveUp, .send: throw Self.broken
             }
+            // There may be an event in front of every reply, or no reply behind the events.
+            if deadline.isOver { break }
         }
         _ = machine.handle(.late)
         throw .deadline("the store did not answer in time")
     }
+
+    /// Keeps the path of an event until somebody asks. Of many, none is kept twice: whoever is told looks at
+    /// what is there then.
+    private func note(_ path: Text) throws(GrantError) {
+        if events.count >= Self.fewEvents && events.contains(path) { return }
+        guard events.count < Self.mostEvents else { throw Self.broken }
+        events.append(path)
+    }
+    private static let fewEvents = 64
+    private static let mostEvents = 4096
 
     /// The path that a watch tells of, in the order in which it came.
     /// - Returns: nil if nothing came until the moment.
@@ -119,10 +131,31 @@ final class XenStore {
     static let broken = GrantError.refused("the store broke its protocol, or ended the connection")
 
     private func send(_ message: StoreMessage) throws(GrantError) {
-        // In one piece: the device takes what one write brings as one message.
-        try Self.host("write to", "the store") { () throws(Errno) in
-            try Transfer.write(connection.number, Text(bytes: message.bytes))
+        let bytes = message.bytes
+        var done = 0
+        while done < bytes.count {
+            // In one piece if it can be: the device takes what one write brings as one message.
+            let count = try Self.host("write to", "the store") { () throws(Errno) -> Int? in
+                do throws(Errno) { return try write(bytes[done...]) } catch {
+                    guard error == .again else { throw error }
+                    let room = Poll.Interest(connection.number, .writable)
+                    return try deadline.wait(for: room) ? 0 : nil
+                }
+            }
+            guard let count else { throw .deadline("the store did not take a request in time") }
+            done += count
         }
+    }
+
+    /// - Returns: how many bytes the store takes now.
+    private func write(_ bytes: ArraySlice<UInt8>) throws(Errno) -> Int {
+        var result: Result<Int, Errno> = .failure(.invalid)
+        unsafe bytes.withUnsafeBytes { bytes in
+            do throws(Errno) {
+                result = .success(try unsafe Transfer.write(connection.number, some: bytes))
+            } catch { result = .failure(error) }
+        }
+        return try result.get()
     }
 
     /// The machine's answer to the next message; nil if none came until the moment.
@@ -130,34 +163,32 @@ final class XenStore {
         until moment: Deadline
     ) throws(GrantError) -> StoreRequestMachine.Action? {
         var piece = [UInt8](repeating: 0, count: 4096)
+        var hasRead = false
         while true {
             do throws(StoreAssembler.Violation) {
                 if let message = try assembler.next() { return machine.handle(.received(message)) }
             } catch { return machine.handle(.ended) }
+            // What came was not a whole message: a store may send it byte by byte.
+            if hasRead && moment.isOver { return nil }
             let count = try Self.host("read from", "the store") { () throws(Errno) -> Int? in
                 try read(into: &piece, until: moment)
             }
             guard let count else { return nil }
             if count == 0 { return machine.handle(.ended) }
             assembler.append(piece[..<count])
+            hasRead = true
         }
     }
 
     /// - Returns: nil if nothing came until the moment; 0 at the end of the connection.
     private func read(into piece: inout [UInt8], until moment: Deadline) throws(Errno) -> Int? {
-        while true {
-            let isReady = try Poll.wait(
-                [Poll.Interest(connection.number)], timeout: moment.remaining)[0]
-            if isReady {
-                do throws(Errno) {
-                    return try Transfer.read(connection.number, into: &piece)
-                } catch {
-                    if error != .again { throw error }
-                }
-            } else if moment.isOver {
-                return nil
+        while try moment.wait(for: Poll.Interest(connection.number)) {
+            do throws(Errno) { return try Transfer.read(connection.number, into: &piece) } catch {
+                if error != .again { throw error }
             }
+            if moment.isOver { break }
         }
+        return nil
     }
 
     private static func host<Value: ~Copyable>(

@@ -82,6 +82,9 @@ extension XenStore {
         }
     }
 
+    /// More bytes than the names of 65,536 entries have that one domain could make.
+    private static let longestList = 1 << 24
+
     /// A list that is too long for one message. Each part has in front the generation of the list:
     /// when that changes in between, everything begins again. The end is an empty name.
     private func listInParts(
@@ -93,10 +96,10 @@ extension XenStore {
             let part = try ask(.listPart(path, offset: list.count), in: transaction).payload
             guard let end = part.firstIndex(of: 0) else { throw Self.broken }
             let current = Text(bytes: Array(part[..<end]))
+            if deadline.isOver {
+                throw .deadline("others kept changing the entries of \(quoted: path.text)")
+            }
             if let before = generation, before != current {
-                if deadline.isOver {
-                    throw .deadline("others kept changing the entries of \(quoted: path.text)")
-                }
                 generation = nil
                 list = []
                 continue
@@ -105,6 +108,7 @@ extension XenStore {
             let names = part[(end + 1)...]
             guard !names.isEmpty else { throw Self.broken }
             list += names
+            guard list.count <= Self.longestList else { throw Self.broken }
             if list.suffix(2).allSatisfy({ $0 == 0 }) {
                 list.removeLast()
                 return StoreMessage(type: 0, payload: list).strings
@@ -138,6 +142,8 @@ extension XenStore {
                 try unwatch(path, token: token)
                 return value
             }
+            // It may change all the time, and never to what is wanted.
+            if deadline.isOver { break }
         }
         throw .deadline("\(quoted: path.text) was not so in time")
     }
