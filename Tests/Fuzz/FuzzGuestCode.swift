@@ -279,6 +279,8 @@ struct FuzzGuestCode {
                 0x70 + UInt8(random.below(16)),
                 UInt8(random.below(24)) &- (random.once(in: 4) ? 20 : 0))
         case 22:
+            // Now and then with the stack in the code.
+            if random.once(in: 4) { set(4, here &+ UInt32(random.below(48)) &- 8) }
             byte(random.once(in: 2) ? 0xE8 : 0xE9)
             input.append(UInt32(random.below(0x800)) &- (random.once(in: 2) ? 0x400 : 0))
         case 23:
