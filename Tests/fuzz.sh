@@ -28,7 +28,7 @@ for arch in x86_64 i386; do
     for target in $("$fuzz" --list); do
         for file in Tests/Fuzz/kept/"$target"-*; do
             [[ -e $file ]] || continue
-            said=$(timeout -s KILL 20 "$fuzz" "$target" --replay "$file" 2>&1)
+            said=$(timeout -s KILL 120 "$fuzz" "$target" --replay "$file" 2>&1)
             code=$?
             if ((code == 0)); then ok "$arch: ${file##*/} is taken"; else not_ok "$arch: ${file##*/} is taken" "$said" "$code"; fi
         done

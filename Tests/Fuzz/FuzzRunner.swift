@@ -15,8 +15,8 @@ struct FuzzPlan {
     var seconds: UInt64?
     /// Where cases are kept that ended their child.
     var crashes: Text = "."
-    /// A case that is longer at work than this hangs.
-    static let patience = Nanoseconds.milliseconds(10_000)
+    /// A case that takes longer than this hangs: long, as others may have the processors meanwhile.
+    static let patience = Nanoseconds.milliseconds(120_000)
     /// After so many, something is wrong with all of them.
     static let mostCrashes = 20
 }
