@@ -245,8 +245,9 @@ final class PlayedLguest: Sendable {
             if result >= 0 { state.memory = result }
             return result
         case .unmap where state.memory.map { first <= $0 && $0 - first < second } ?? false:
+            // The terminal's books have what it lies in.
             state.memory = nil
-            return mini_syscall(call.number.rawValue, first, second, 0, 0, 0, 0)
+            return nil
         // struct mini_watch
         case .write where third == 4 * (1 + WakerThread.mostWatched):
             let words = UnsafeBufferPointer(
