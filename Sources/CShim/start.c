@@ -10,6 +10,11 @@ const char *const *mini_environment(void) {
     return mini_initial_stack ? (const char *const *)(mini_initial_stack + 1 + mini_initial_stack[0] + 1) : 0;
 }
 
+void *mini_rescue_stack(void) {
+    static char stack[MINI_RESCUE_STACK_SIZE] __attribute__((aligned(64)));
+    return stack;
+}
+
 #ifndef MINI_FREESTANDING
 // Under a C library its start-up hands the arguments to every constructor; the
 // kernel's block lies just below argv.

@@ -101,6 +101,19 @@ private let fourSectors: [UInt8] = (0..<2048).map { UInt8($0 / 512 + 1) }
         #expect(guest.device.interrupts == [9])
     }
 
+    @Test("a request that nobody can be told of does not have the result of the one before")
+    func unanswered() throws {
+        let guest = try BlockGuest(fourSectors)
+        guest.put([(0x4000, 512)], at: 0x100)
+        #expect(guest.request(1, 2, 512).result == 1)
+        guest.device.bound = nil
+        // The guest does not clear the word.
+        guest.memory.store32(BlockGuest.page + 4, 3)
+        #expect(guest.block.serve(0x100, on: guest.device) == nil)
+        #expect(guest.memory.load32(BlockGuest.page + 12) == 0)
+        #expect(guest.file >= 0)
+    }
+
     @Test("a write puts the sent record's sections on the disk, and nothing else")
     func write() throws {
         let guest = try BlockGuest(fourSectors)

@@ -225,6 +225,26 @@ private func failureOfSynchronizing(_ disk: Disk, failing: Bool) -> Errno? {
         }
     }
 
+    @Test("a write right behind the last one is refused when the file was cut there in between")
+    func cutBetweenWrites() throws {
+        try withFile(8 * 512) { path in
+            let (disk, _) = try open(Text(stringLiteral: path))
+            let memory = try GuestMemory(count: 0x1000)
+            let sector = [memory.range(0, 512)!]
+            try disk.write(3, from: sector, of: memory)
+            try #require(truncate(path, 4 * 512) == 0)
+            for place in [4, 5, 7, 4] as [UInt32] {
+                #expect(throws: Disk.Failure.shrunk) {
+                    try disk.write(place, from: sector, of: memory)
+                }
+            }
+            try disk.read(3, into: sector, of: memory)
+            #expect(throws: Disk.Failure.shrunk) { try disk.read(4, into: sector, of: memory) }
+            #expect(throws: Disk.Failure.shrunk) { try disk.write(4, from: sector, of: memory) }
+            #expect(try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int == 2048)
+        }
+    }
+
     @Test("transfers that the host does in parts arrive whole")
     func parts() throws {
         try withFile(4 * 512) { path in

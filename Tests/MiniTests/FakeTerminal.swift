@@ -17,6 +17,18 @@ final class FakeTerminal: Sendable {
         var signals: [Int32] = []
         /// What a write to standard output fails with, if it does.
         var outputErrno: Errno?
+        /// Standard output is a pipe, at a terminal.
+        var isPiped = false
+        /// Whether standard output says that it takes something.
+        var isOutputReady = true
+        /// It takes something when all of the input was read.
+        var outputFollowsInput = false
+        /// So many writes take nothing, although it is said to be ready.
+        var refusals = 0
+        /// Nothing can be opened once more.
+        var isClosedProc = false
+        /// Whether standard input is silent until it is asked for.
+        var isInputQuiet = false
         /// The most that one write takes.
         var outputRoom = Int.max
 
@@ -26,6 +38,10 @@ final class FakeTerminal: Sendable {
         var terminal = FakeTerminal.cooked
         var alarms = 0
         var held: UInt64 = 0
+
+        /// False for a kernel without filters of system calls.
+        var hasSeccomp = true
+        var isFiltered = false
 
         /// Every call, and the descriptors and mappings that are still open.
         var calls: [Int] = []
@@ -41,6 +57,11 @@ final class FakeTerminal: Sendable {
     static let cooked: UInt32 = 0x8A3B
     static let raw: UInt32 = 0x8A3B & ~0xB
     private static let signalDescriptor = 1000
+    /// What standard input, output and error are when they are opened once more.
+    private static let ownDescriptors = 1100...1102
+    private static func standard(_ number: Int) -> Int {
+        ownDescriptors.contains(number) ? number - ownDescriptors.lowerBound : number
+    }
 
     convenience init(_ change: (inout State) -> Void = { _ in }) {
         self.init(device: { _ in nil }, change)
@@ -77,8 +98,23 @@ final class FakeTerminal: Sendable {
     }
 
     private static func answer(_ call: SystemCall, _ state: inout State) -> Int? {
-        let (first, second, third, fourth, _, _) = call.arguments
+        let (number, second, third, fourth, _, _) = call.arguments
+        let isDescriptor = [.read, .write, .close, .control].contains(call.number)
+        let first = isDescriptor ? standard(number) : number
         switch call.number {
+        case .open:
+            let name = String(cString: UnsafePointer<CChar>(bitPattern: number)!)
+            for standard in 0...2 where name == "/proc/self/fd/\(standard)" {
+                return state.isClosedProc ? -2 : ownDescriptors.lowerBound + standard
+            }
+            return real(call, fourth, &state)
+        case .fileStatus where first <= 2:
+            // A terminal, a file, or a pipe.
+            let isPipe = first == 1 && state.isPiped
+            UnsafeMutableRawPointer(bitPattern: second)!.assumingMemoryBound(to: mini_stat.self)
+                .pointee.mode = isPipe ? 0o010600 : state.isTerminal ? 0o020600 : 0o100600
+            return 0
+        case .fileControl where first <= 2 && second == 3: return 1
         case .write where first == 1 || first == 2:
             return write(first, second, third, &state)
         case .read where first == 0:
@@ -98,6 +134,8 @@ final class FakeTerminal: Sendable {
         case .signalDescriptor: return signalDescriptor
         // The standard descriptors are the test process's own.
         case .close where first == signalDescriptor || first <= 2: return 0
+        // So is what the sandbox finds beside ours.
+        case .close where !state.descriptors.contains(first): return 0
         case .signalMask:
             let old = state.held
             if second != 0 {
@@ -113,6 +151,10 @@ final class FakeTerminal: Sendable {
             }
             return 0
         case .signalAction, .signalStack, .kill: return 0
+        // The sandbox would be the test process's own.
+        case .processControl, .seccomp, .closeRange, .limit, .oldLimit, .setGroups, .setUser,
+            .setGroup, .setCapabilities:
+            return sandbox(call, &state)
         // Returns twice: not from here.
         case .clone: return nil
         case .intervalTimer:
@@ -120,6 +162,19 @@ final class FakeTerminal: Sendable {
             return 0
         case .control: return control(second, third, &state)
         default: return real(call, fourth, &state)
+        }
+    }
+
+    private static func sandbox(_ call: SystemCall, _ state: inout State) -> Int {
+        switch call.number {
+        case .processControl where call.arguments.0 == 24 && call.arguments.1 > 40: return -22
+        case .seccomp where !state.hasSeccomp: return -38
+        case .processControl where call.arguments.0 == 22 && !state.hasSeccomp: return -22
+        case .seccomp,
+            .processControl where call.arguments.0 == 22:
+            state.isFiltered = true
+            return 0
+        default: return 0
         }
     }
 
@@ -133,6 +188,10 @@ final class FakeTerminal: Sendable {
             return count
         }
         if let errno = state.outputErrno { return -Int(errno.rawValue) }
+        if state.refusals > 0 {
+            state.refusals -= 1
+            return -11
+        }
         let taken = min(count, state.outputRoom)
         state.output += bytes.prefix(taken)
         state.writes.append(taken)
@@ -148,7 +207,11 @@ final class FakeTerminal: Sendable {
         for index in records.indices {
             let isReady =
                 switch Int(records[index].descriptor) {
-                case 0, 1: true
+                case 0: !state.isInputQuiet
+                case 1:
+                    (state.isOutputReady || state.outputFollowsInput && state.input.isEmpty)
+                        && records[index].events != 0
+                case 2: true
                 case signalDescriptor: !state.signals.isEmpty
                 default: false
                 }
@@ -160,12 +223,15 @@ final class FakeTerminal: Sendable {
 
     private static func control(_ request: Int, _ address: Int, _ state: inout State) -> Int {
         guard state.isTerminal else { return -25 }
+        // TCXONC takes a number, not an address.
+        if request == 0x540A { return 0 }
         let structure = UnsafeMutableRawPointer(bitPattern: address)!
         switch request {
         case 0x5401:
             structure.assumingMemoryBound(to: mini_termios.self).pointee.local = state.terminal
         case 0x5402:
             state.terminal = structure.assumingMemoryBound(to: mini_termios.self).pointee.local
+        case 0x8004_5430: return -25
         default:
             let own = mini_syscall(SystemCall.Number.processGroup.rawValue, 0, 0, 0, 0, 0, 0)
             structure.storeBytes(of: Int32(own) + (state.isForeground ? 0 : 1), as: Int32.self)

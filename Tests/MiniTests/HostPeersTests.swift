@@ -531,7 +531,7 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
     }
 }
 
-/// Looks at every piece of memory that sendmsg and recvmsg get.
+/// Looks at every piece of memory that sendmsg and readv get.
 private final class Strays: @unchecked Sendable {
     var count = 0
     var seen = 0
@@ -545,14 +545,18 @@ private final class Strays: @unchecked Sendable {
     }
 
     func judge(_ call: SystemCall) -> Int? {
-        guard
-            call.number.rawValue == SocketCall.send.direct
-                || call.number.rawValue == SocketCall.receive.direct
-        else { return nil }
-        let header = UnsafePointer<mini_msghdr>(bitPattern: call.arguments.1)!.pointee
+        let (vector, pieces): (UInt, Int)
+        if call.number.rawValue == SocketCall.send.direct {
+            let header = UnsafePointer<mini_msghdr>(bitPattern: call.arguments.1)!.pointee
+            (vector, pieces) = (header.vector, Int(header.vector_count))
+        } else if call.number == .readVector {
+            (vector, pieces) = (UInt(bitPattern: call.arguments.1), call.arguments.2)
+        } else {
+            return nil
+        }
         seen += 1
-        for index in 0..<Int(header.vector_count) {
-            let piece = UnsafeRawPointer(bitPattern: header.vector)! + 16 * index
+        for index in 0..<pieces {
+            let piece = UnsafeRawPointer(bitPattern: vector)! + 16 * index
             let start = piece.load(as: UInt.self)
             let end = start + piece.load(fromByteOffset: 8, as: UInt.self)
             if !spans.contains(where: { $0.contains(start) && end <= $0.upperBound }) { count += 1 }

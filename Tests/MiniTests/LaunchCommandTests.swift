@@ -68,7 +68,7 @@ private func launch(_ words: [Text], _ file: borrowing Descriptor, on terminal: 
         let terminal = FakeTerminal()
         #expect(launch(["--verbose", "--memory=4"], file, on: terminal) == 0)
         let lines = string(terminal.now.errors).split(separator: "\n")
-        #expect(lines.count >= 4)
+        try #require(lines.count >= 4)
         #expect(lines.allSatisfy { $0.hasPrefix("mini-launch: ") })
         #expect(lines[0].hasPrefix("mini-launch: engine: the built-in host (/dev/lguest: "))
         #expect(string(terminal.now.output) == "hello\n")

@@ -356,6 +356,76 @@ private func play(
         #expect(played.terminal.output.isEmpty)
     }
 
+    @Test("output that is not taken keeps nobody from three ^C, or from a signal")
+    func deafOutput() throws {
+        let escaped = try play(
+            [[.send("x")]],
+            on: FakeTerminal {
+                $0.isOutputReady = false
+                $0.input = [[3], [3], [3]]
+            })
+        #expect(escaped.outcome == .escaped)
+        let ended = try play(
+            [[.send("x")]],
+            on: FakeTerminal {
+                $0.isOutputReady = false
+                $0.signals = [15]
+            })
+        #expect(ended.outcome == .signal(.terminate))
+        for played in [escaped, ended] {
+            #expect(played.terminal.output.isEmpty)
+            #expect(played.terminal.terminal == FakeTerminal.cooked)
+        }
+    }
+
+    @Test("a terminal that says it is ready and takes nothing is asked again, and gets all of it")
+    func refusedOutput() throws {
+        let played = try play([[.send("some words")]], on: FakeTerminal { $0.refusals = 3 })
+        #expect(string(played.terminal.output) == "some words")
+    }
+
+    @Test("where nothing can be opened once more, the output is written and the input read as well")
+    func withoutProc() throws {
+        let played = try play(
+            [[.send("words"), .listen, attention, .listen]],
+            on: FakeTerminal {
+                $0.isClosedProc = true
+                $0.input = [Array("ls".utf8)]
+            })
+        #expect(string(played.terminal.output) == "words")
+        #expect(played.device.received == "ls")
+        #expect(played.terminal.held == 0)
+    }
+
+    @Test("keys that were read while the output kept us reach the guest")
+    func keysWhileWriting() throws {
+        let played = try play(
+            [[.listen, .send("x"), .listen]],
+            on: FakeTerminal {
+                $0.isOutputReady = false
+                $0.outputFollowsInput = true
+                $0.input = [Array("ls".utf8)]
+            })
+        #expect(string(played.terminal.output) == "x")
+        #expect(played.device.received == "ls")
+    }
+
+    @Test("a guest that restarts all the time says once what it has to say, and ends by a signal")
+    func restartsForEver() throws {
+        let terminal = FakeTerminal()
+        let step: [ScriptedDevice.Step] = [.send("x", key: 0x1234), .fail(.restart)]
+        var starts = 0
+        let played = try play([step], on: terminal) { _ in
+            starts += 1
+            if starts == 5 { terminal.add(signal: 15) }
+            if starts > 100 { terminal.add(signal: 9) }
+        }
+        #expect(played.outcome == .signal(.terminate))
+        #expect(starts == 5)
+        #expect(played.reports.filter { $0.hasPrefix("the guest sent") }.count == 1)
+        #expect(played.reports.filter { $0.hasPrefix("the guest restarts") }.count == 5)
+    }
+
     @Test("stopping gives the terminal back, going on takes it again")
     func stop() throws {
         let terminal = FakeTerminal { $0.signals = [20, 18] }

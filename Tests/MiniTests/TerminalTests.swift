@@ -35,7 +35,7 @@ private struct PseudoTerminal: ~Copyable {
         let before = try Terminal.attributes(of: pair.terminal.number)
         #expect(before.local & 0xB == 0xB)
         do {
-            let raw = try RawMode(pair.terminal.number)
+            var raw = try RawMode(pair.terminal.number)
             let during = try Terminal.attributes(of: pair.terminal.number)
             #expect(during.local == before.local & ~0xB)
             #expect(during.input == before.input)

@@ -27,6 +27,10 @@ const char *const *mini_environment(void);
 // The address of the return stub that the kernel wants as SA_RESTORER.
 void mini_signal_return(void);
 
+// The stack of the handler that restores the terminal after a fault.
+#define MINI_RESCUE_STACK_SIZE 32768
+void *mini_rescue_stack(void);
+
 struct mini_timespec {
     long seconds;
     long nanoseconds;

@@ -7,6 +7,7 @@ struct LaunchSettings {
 
     var plan = LaunchPlan()
     var engine = Engine.automatic
+    var sandbox = SandboxChoice.on
     var isVerbose = false
     var restarts = true
     var isCheck = false
@@ -59,6 +60,20 @@ struct LaunchSettings {
             Option(
                 name: "--no-reboot", argument: nil, help: "end when the guest reboots",
                 apply: { (settings, _) throws(CommandError) in settings.restarts = false }),
+            Option(
+                name: "--sandbox", argument: "WORD",
+                help: "on, or require: refuse where the kernel has no seccomp (on)",
+                apply: { (settings, word) throws(CommandError) in
+                    switch word {
+                    case "on": settings.sandbox = .on
+                    case "require": settings.sandbox = .required
+                    default: throw .badSandbox(word)
+                    }
+                }),
+            Option(
+                name: "--no-sandbox", argument: nil,
+                help: "keep all rights and system calls while the guest runs",
+                apply: { (settings, _) throws(CommandError) in settings.sandbox = .off }),
             Option(
                 name: "--check", argument: nil, help: "say what KERNEL is, do not start it",
                 apply: { (settings, _) throws(CommandError) in settings.isCheck = true }),
@@ -128,33 +143,43 @@ enum LaunchCommand {
         }
         if settings.wantsHelp { return Message.print(help) }
         if settings.wantsVersion { return Message.print("\(name) \(Applet.version)\n") }
+        FileFaults.install()
+        let messages = MessageOutput()
         for word in settings.handedOver {
-            notice("\(quoted: word) is no option of mini-launch: the kernel gets it")
+            messages.write(
+                "\(name): \(quoted: word) is no option of mini-launch: the kernel gets it\n")
         }
-        return settings.isCheck ? check(settings.plan) : finish(launch(settings))
+        if settings.isCheck { return check(settings.plan) }
+        return finish(launch(settings, messages), messages)
     }
 
     // MARK: Launching
 
-    private static func launch(_ settings: LaunchSettings) -> LaunchOutcome {
-        let report: ((Text) -> Void)? =
-            settings.isVerbose ? { Message.error(name, $0) } : nil
+    private static func launch(
+        _ settings: LaunchSettings, _ messages: MessageOutput
+    ) -> LaunchOutcome {
+        let notice: (Text) -> Void = { messages.write("\(name): \($0)\n") }
+        let report = settings.isVerbose ? notice : nil
+        if settings.sandbox == .off { notice("no sandbox: the guest runs with all our rights") }
         if settings.engine == .builtIn {
             report?("engine: the built-in host")
-            return onBuiltInHost(settings, report)
+            return onBuiltInHost(settings, report, messages)
         }
-        let outcome = onDevice(settings, report)
+        let outcome = onDevice(settings, report, messages)
         guard settings.engine == .automatic, case .failed(.engine(let error)) = outcome else {
             return outcome
         }
         report?("engine: the built-in host (\(KernelDevice.path): \(error.reason))")
-        return onBuiltInHost(settings, report)
+        return onBuiltInHost(settings, report, messages)
     }
 
     private static func onBuiltInHost(
-        _ settings: LaunchSettings, _ report: ((Text) -> Void)?
+        _ settings: LaunchSettings, _ report: ((Text) -> Void)?, _ messages: MessageOutput
     ) -> LaunchOutcome {
-        Launcher(settings.plan, report: report, notice: notice) {
+        Launcher(
+            settings.plan, report: report, notice: { messages.write("\(name): \($0)\n") },
+            sandbox: settings.sandbox, messages: messages.descriptor
+        ) {
             (memory, abi) throws(LauncherError) -> any LguestDevice in
             do throws(Errno) { return try BuiltInHost(memory: memory, abi: abi) } catch {
                 throw .system("make a guest", error)
@@ -165,25 +190,28 @@ enum LaunchCommand {
     /// Fails with `.engine` before anything was taken from the terminal if the device cannot
     /// be used, or not for this guest.
     private static func onDevice(
-        _ settings: LaunchSettings, _ report: ((Text) -> Void)?
+        _ settings: LaunchSettings, _ report: ((Text) -> Void)?, _ messages: MessageOutput
     ) -> LaunchOutcome {
+        var isTold = false
         let era: DeviceEra
         do throws(DeviceError) { era = try DeviceEra.probe() } catch {
             return .failed(.engine(error))
         }
-        return Launcher(settings.plan, report: report, notice: notice, engine: .device(era)) {
+        return Launcher(
+            settings.plan, report: report, notice: { messages.write("\(name): \($0)\n") },
+            sandbox: settings.sandbox, messages: messages.descriptor, engine: .device(era)
+        ) {
             (memory, abi) throws(LauncherError) -> any LguestDevice in
-            report?("engine: \(KernelDevice.path) of \(era.kernels)")
+            if !isTold { report?("engine: \(KernelDevice.path) of \(era.kernels)") }
+            isTold = true
             do throws(Errno) { return try KernelDevice(memory: memory, abi: abi) } catch {
                 throw .engine(.unavailable(error))
             }
         }.run(restarts: settings.restarts)
     }
 
-    private static func notice(_ text: Text) { Message.error(name, text) }
-
     /// The outcome's line, if it needs one, and its code.
-    private static func finish(_ outcome: LaunchOutcome) -> Int32 {
+    private static func finish(_ outcome: LaunchOutcome, _ messages: MessageOutput) -> Int32 {
         switch outcome {
         case .poweredOff: return ExitCode.success
         case .died(let reason):
@@ -196,7 +224,8 @@ enum LaunchCommand {
             Message.error(name, "the guest asked for a reboot")
             return ExitCode.reboot
         case .escaped:
-            Message.error(name, "left by three ^C")
+            // Who leaves is not kept by a terminal that takes nothing.
+            messages.write("\(name): left by three ^C\n", patience: .milliseconds(300))
             return ExitCode.escaped
         case .signal(let signal): return ExitCode.signal(signal)
         case .failed(let error):
@@ -213,6 +242,7 @@ enum LaunchCommand {
             let file = try LaunchPlan.open(plan.kernel)
             let kernel = try KernelImage.examine(file.number, name: plan.kernel)
                 .load(into: memory, mebibytes: plan.mebibytes)
+            if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
             var text = Text()
             for line in kernel.description { text += "\(line)\n" }
             return Message.print(text)

@@ -19,6 +19,7 @@ struct BlockDevice {
         static let write: UInt32 = 1
     }
     private enum Result {
+        static let none: UInt32 = 0
         static let done: UInt32 = 1
         static let failed: UInt32 = 2
     }
@@ -58,8 +59,10 @@ struct BlockDevice {
     /// - Parameter address: the DMA record that the guest sent.
     /// - Returns: what is wrong with the disk, not with the guest.
     func serve(_ address: UInt32, on device: any LguestDevice) -> Trouble? {
-        // Without a bound record there is nobody to tell; the next run says if the guest died.
+        // Without a bound record, or with one whose last answer the guest has not taken, there is nobody
+        // to tell; the next run says if the guest died. The result of the request before is not its.
         guard let bound = try? device.dmaBuffer(key), let line = memory.load32(bound) else {
+            memory.store32(page + Field.result, Result.none)
             return nil
         }
         let type = word(Field.type)

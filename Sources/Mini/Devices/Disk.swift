@@ -8,13 +8,13 @@ final class Disk {
 
     let name: Text
     /// As the guest sees it.
-    let sectorCount: UInt32
+    private(set) var sectorCount: UInt32
     let isReadOnly: Bool
     /// nil for one that nobody else can name.
     let identity: DiskIdentity?
     private let file: Descriptor
     /// A file can shrink under the guest; a block device cannot.
-    private let isFile: Bool
+    let isFile: Bool
     /// Where the file's position is.
     private var position: UInt64?
     private var isChanged = false
@@ -34,6 +34,23 @@ final class Disk {
         self.isReadOnly = isReadOnly
         self.isFile = isFile
         self.identity = identity
+    }
+
+    var descriptor: Int32 { file.number }
+
+    /// Bytes.
+    var size: UInt64 { UInt64(sectorCount) * Self.sectorSize }
+
+    /// Another guest gets it, as large as the file is by now.
+    /// - Returns: nil, or the size in bytes that no disk can have.
+    func renew() throws(Errno) -> UInt64? {
+        guard isFile else { return nil }
+        let size = try fileSize()
+        guard let sectors = UInt32(exactly: size / Self.sectorSize), sectors > 0 else {
+            return size
+        }
+        sectorCount = sectors
+        return nil
     }
 
     /// Why a transfer did not happen, or not wholly.
@@ -88,8 +105,14 @@ final class Disk {
             throw .beyondEnd
         }
         let size: UInt64
-        do throws(Errno) { size = try file.status().size } catch { throw .host(error) }
+        do throws(Errno) { size = try fileSize() } catch { throw .host(error) }
         guard end <= size else { throw .shrunk }
+    }
+
+    /// The file's size in bytes, by a call that moves its position.
+    private func fileSize() throws(Errno) -> UInt64 {
+        position = nil
+        return try Descriptor.seekEnd(file.number)
     }
 
     /// Moves all pieces.

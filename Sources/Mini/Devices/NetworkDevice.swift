@@ -20,13 +20,14 @@ enum NetworkPage {
     ///   - descriptor: of the file, open for reading and writing.
     ///   - slot: the guest's own; what a guest before it left there is cleared.
     static func share(
-        _ descriptor: Int32, slot: UInt32, on devices: inout DevicePage, in memory: GuestMemory
+        _ descriptor: Int32, slot: UInt32, identity: FileIdentity? = nil,
+        on devices: inout DevicePage, in memory: GuestMemory
     ) throws(Errno) {
         let features = DeviceFeatures.withoutChecksums.union(.ownSlot(slot))
         guard let place = devices.add(.network, features: features, pages: 1, in: memory),
             let page = memory.range(place.page, 4096)
         else { return }
-        try memory.share(page, file: descriptor, slot: slot)
+        try memory.share(page, file: descriptor, slot: slot, identity: identity)
         clear(in: memory)
     }
 

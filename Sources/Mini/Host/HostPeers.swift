@@ -26,7 +26,7 @@ extension Host {
     /// SEND_DMA with a key in a shared page: at once, or not at all. The record's used_len tells
     /// the guest how much was taken.
     func sendShared(_ key: UInt32, _ buffer: UInt32, of page: SharedPage) {
-        let slot = (key - page.start) / 4
+        let slot = (key &- page.start) / 4
         guard slot != page.slot, slot < UInt32(SharedPage.slots) else { return }
         let outlet: PeerOutlet
         if let known = outlets.first(where: { $0.key == key }) {

@@ -106,6 +106,9 @@ final class PeerInlet {
         door = try? LocalSocket.bound(to: page.address(of: key))
     }
 
+    /// Where others knock.
+    var descriptor: Int32? { door?.number }
+
     /// The descriptors that say when there is something to do.
     var watched: [Int32] {
         guard isOpen else { return [] }

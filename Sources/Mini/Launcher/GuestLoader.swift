@@ -7,6 +7,8 @@ struct NamedFile {
     let name: Text
     /// Stays open, and belongs to somebody else.
     let descriptor: Int32
+    /// What the kernel says of it, where it was asked already.
+    var status: FileStatus?
 }
 
 /// A guest ready to be initialized: everything that the INITIALIZE words are made of.
@@ -52,7 +54,13 @@ enum GuestLoader {
     ) throws(LauncherError) -> (name: Text, size: UInt64)? {
         guard let initrd else { return nil }
         let status: FileStatus
-        do throws(Errno) { status = try FileStatus.of(initrd.descriptor) } catch {
+        do throws(Errno) {
+            if let known = initrd.status {
+                status = known
+            } else {
+                status = try FileStatus.of(initrd.descriptor)
+            }
+        } catch {
             throw .host("read", name: initrd.name, error)
         }
         guard status.kind == .regular else {

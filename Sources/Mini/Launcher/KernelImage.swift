@@ -59,9 +59,9 @@ struct KernelImage: ~Copyable {
     ///   - name: for messages.
     /// - Throws: a refusal if this can be no kernel of ours; or the kernel's errno.
     static func examine(
-        _ descriptor: Int32, name: Text
+        _ descriptor: Int32, name: Text, status: FileStatus? = nil
     ) throws(LauncherError) -> KernelImage {
-        let mapping = try map(descriptor, name)
+        let mapping = try map(descriptor, name, status)
         let kind: Kind
         do throws(ImageError) {
             kind = try self.kind(of: unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes)))
@@ -69,9 +69,13 @@ struct KernelImage: ~Copyable {
         return KernelImage(name: name, descriptor: descriptor, mapping: mapping, kind: kind)
     }
 
-    private static func map(_ descriptor: Int32, _ name: Text) throws(LauncherError) -> Mapping {
+    private static func map(
+        _ descriptor: Int32, _ name: Text, _ known: FileStatus?
+    ) throws(LauncherError) -> Mapping {
         let status: FileStatus
-        do throws(Errno) { status = try FileStatus.of(descriptor) } catch {
+        do throws(Errno) {
+            if let known { status = known } else { status = try FileStatus.of(descriptor) }
+        } catch {
             throw .host("read", name: name, error)
         }
         do throws(ImageError) { try check(status) } catch {

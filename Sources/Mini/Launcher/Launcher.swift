@@ -1,6 +1,7 @@
 // The launcher: performs what the launch machine says, on a guest behind the lguest contract.
 // It does not know whether the kernel or the built-in host runs the guest. A restart begins
-// again from nothing: fresh memory, the image read anew.
+// again from nothing: fresh memory, the image read anew. It opens nothing, though: files, disks and
+// networks are kept from the first launch on, because from then on this is a sandbox.
 // Source: docs/abi/lguest.md §2, §7.1.
 
 /// What to start.
@@ -35,14 +36,26 @@ final class Launcher {
     private let engine: Engine
     private let makeDevice: MakeDevice
     private let report: ((Text) -> Void)?
-    private let notice: (Text) -> Void
+    private let remarks: Remarks
+    private var isFirst = true
     private var session: ConsoleSession?
+    private let sandbox: SandboxChoice
+    /// What the lines of `notice` are written to.
+    private let messages: Int32
+    private var isConfined = false
+
+    /// Kernel and initrd, for restarts.
+    private var kernelFile: Descriptor?
+    private var initrdFile: Descriptor?
+    private var kernelStatus: FileStatus?
+    private var initrdStatus: FileStatus?
+    private var restarts = true
 
     // The guest, as far as it is there.
     private var memory: GuestMemory?
     private var loaded: LoadedGuest?
+    /// Disks, and what the networks lead to, last through restarts.
     private var disks: [Disk] = []
-    /// What the networks lead to; they last through restarts.
     private var links: [NetworkLink] = []
     private var guest: DeviceBus?
     /// What ends a run of the guest, and which of it has come; made anew when it changes.
@@ -50,21 +63,25 @@ final class Launcher {
     private var isInputWatched: Bool?
     private var watchedNetworks: UInt32 = 0
     private var isWarned = false
-    /// What was said of which disk: each trouble once, however often a guest has it.
+    /// What was said of which disk: asked before a line is made, however often a guest has a trouble.
     private var told: [(disk: Int, trouble: BlockDevice.Trouble)] = []
 
     /// - Parameters:
     ///   - report: takes a line of what is done, if somebody wants to know.
     ///   - notice: takes a line that a person should read in any case.
+    ///   - sandbox: none by itself: it is for good, and takes the whole process.
     ///   - engine: what the guest's host needs to be prepared for it.
     ///   - makeDevice: called once for each launch.
     init(
         _ plan: LaunchPlan, report: ((Text) -> Void)?, notice: @escaping (Text) -> Void,
-        engine: Engine = .builtIn, makeDevice: @escaping MakeDevice
+        sandbox: SandboxChoice = .off, messages: Int32 = 2, engine: Engine = .builtIn,
+        makeDevice: @escaping MakeDevice
     ) {
+        self.sandbox = sandbox
+        self.messages = messages
         self.plan = plan
         self.report = report
-        self.notice = notice
+        remarks = Remarks(notice)
         self.engine = engine
         self.makeDevice = makeDevice
     }
@@ -72,17 +89,41 @@ final class Launcher {
     /// Launches the guest and stays with it to its end.
     /// - Parameter restarts: true to begin again when the guest asks for it.
     func run(restarts: Bool) -> LaunchOutcome {
+        self.restarts = restarts
+        var pace = RestartPace()
+        var outcome = LaunchOutcome.restart
         while true {
-            let launched = launch()
-            let outcome = release(launched)
-            if outcome == .restart && restarts {
-                report?("the guest restarts")
-                continue
+            let start = Clock.monotonic()
+            outcome = release(launch())
+            guard outcome == .restart && restarts else { break }
+            let wait = pace.restart(after: Clock.monotonic() - start)
+            if let report, pace.isTold {
+                report(
+                    pace.count < 8
+                        ? "the guest restarts"
+                        : "the guest restarts for the \(pace.count)th time; not each is told")
             }
-            session?.close()
-            session = nil
-            links = []
-            return outcome
+            isFirst = false
+            if let left = pause(wait) {
+                outcome = left
+                break
+            }
+        }
+        session?.close(after: outcome)
+        session = nil
+        links = []
+        disks = []
+        kernelFile = nil
+        initrdFile = nil
+        return outcome
+    }
+
+    /// Lets a guest that restarts all the time wait.
+    /// - Returns: how it ends because of what happened meanwhile.
+    private func pause(_ time: Nanoseconds) -> LaunchOutcome? {
+        guard time.count > 0 else { return nil }
+        do throws(LauncherError) { return try session?.pause(time) } catch {
+            return .failed(error)
         }
     }
 
@@ -117,8 +158,6 @@ final class Launcher {
                 result = .failed(.host("write to disk", name: disk.name, error))
             }
         }
-        disks = []
-        told = []
         return result
     }
 
@@ -137,6 +176,7 @@ final class Launcher {
             return .deviceInitialized
         case .openSession:
             if session == nil { session = try ConsoleSession() }
+            try confine()
             return .sessionOpened
         case .run: return try runGuest()
         case .serveOutput(let buffer, let key): return try serveOutput(buffer, key)
@@ -151,22 +191,37 @@ final class Launcher {
         guard let memory else { return }
         let commandLine = try CommandLine(plan.arguments)
         try openDevices()
-        let file = try LaunchPlan.open(plan.kernel)
-        let kernel = try KernelImage.examine(file.number, name: plan.kernel)
+        if kernelFile == nil { kernelFile = try LaunchPlan.open(plan.kernel) }
+        kernelStatus = try status(kernelFile?.number ?? -1, plan.kernel, kernelStatus)
+        let kernel = try KernelImage.examine(
+            kernelFile?.number ?? -1, name: plan.kernel, status: kernelStatus)
         let loaded: LoadedGuest
         if let name = plan.initrd {
-            let initrd = try LaunchPlan.open(name)
+            if initrdFile == nil { initrdFile = try LaunchPlan.open(name) }
+            initrdStatus = try status(initrdFile?.number ?? -1, name, initrdStatus)
             loaded = try GuestLoader.load(
                 kernel, into: memory, mebibytes: plan.mebibytes,
-                initrd: NamedFile(name: name, descriptor: initrd.number),
+                initrd: NamedFile(
+                    name: name, descriptor: initrdFile?.number ?? -1, status: initrdStatus),
                 commandLine: commandLine)
         } else {
             loaded = try GuestLoader.load(
                 kernel, into: memory, mebibytes: plan.mebibytes, commandLine: commandLine)
         }
+        if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         try engine.admit(loaded.kernel)
         self.loaded = loaded
-        if let report { for line in loaded.description { report(line) } }
+        if let report, isFirst { for line in loaded.description { report(line) } }
+    }
+
+    /// What the kernel says of a file; for a restart only its size is asked again.
+    private func status(
+        _ number: Int32, _ name: Text, _ known: FileStatus?
+    ) throws(LauncherError) -> FileStatus? {
+        do throws(Errno) {
+            if let known { return try known.renewed(number) }
+            return try FileStatus.of(number)
+        } catch { throw .host("read", name: name, error) }
     }
 
     private func openDevices() throws(LauncherError) {
@@ -174,14 +229,28 @@ final class Launcher {
         guard plan.devices.count <= most else {
             throw .tooManyDevices(count: plan.devices.count, most: most)
         }
-        let isFirst = links.isEmpty
+        guard disks.isEmpty && links.isEmpty else { return try renewDisks() }
         for request in plan.devices {
             switch request {
-            case .block(let request): disks.append(try request.open(beside: disks, notice: notice))
-            case .network(let request): if isFirst { links.append(try request.open(beside: links)) }
+            case .block(let request):
+                disks.append(try request.open(beside: disks, notice: remarks.note))
+            case .network(let request): links.append(try request.open(beside: links))
             }
         }
-        if let report, isFirst { for link in links { report(link.description) } }
+        if let report { for link in links { report(link.description) } }
+    }
+
+    private func renewDisks() throws(LauncherError) {
+        for disk in disks {
+            let unfit: UInt64?
+            do throws(Errno) { unfit = try disk.renew() } catch {
+                throw .host("examine disk", name: disk.name, error)
+            }
+            guard let unfit else { continue }
+            throw .disk(
+                name: disk.name,
+                unfit < Disk.sectorSize ? .tooSmall(size: unfit) : .tooLarge(size: unfit))
+        }
     }
 
     private func initialize() throws(LauncherError) {
@@ -226,7 +295,9 @@ final class Launcher {
                 if let network { networks.append(network) }
             case .shared(let file):
                 do throws(Errno) {
-                    try NetworkPage.share(file.descriptor, slot: file.slot, on: &page, in: memory)
+                    try NetworkPage.share(
+                        file.descriptor, slot: file.slot, identity: file.identity, on: &page,
+                        in: memory)
                 } catch { throw .host("map network file", name: file.name, error) }
             }
             link += 1
@@ -234,10 +305,87 @@ final class Launcher {
         return (blocks, networks)
     }
 
+    // MARK: The sandbox
+
+    /// Everything is open, and no instruction of the guest's has run yet.
+    private func confine() throws(LauncherError) {
+        guard sandbox != .off && !isConfined else { return }
+        isConfined = true
+        if !restarts {
+            kernelFile = nil
+            initrdFile = nil
+        }
+        let plan = sandboxPlan()
+        Sandbox.closeOthers(plan.descriptors)
+        for link in links { try link.file?.keepSlot() }
+        let outcome: Sandbox.Outcome
+        do throws(Errno) { outcome = try Sandbox.enter(plan) } catch {
+            throw .system("enter the sandbox", error)
+        }
+        guard let calls = outcome.calls else {
+            if sandbox == .required { throw .noFilter(outcome.failure) }
+            let line: Text =
+                "\(LauncherError.noFilterText(outcome.failure)); the guest runs without a filter"
+            // With the kernel's device that is so by itself.
+            if outcome.failure == nil { report?(line) } else { remarks.note(line) }
+            return
+        }
+        report?("sandbox: \(calls) system calls\(outcome.hasLeftRoot ? ", no longer root" : "")")
+    }
+
+    private func sandboxPlan() -> SandboxPlan {
+        var have = LaunchDescriptors()
+        have.signals = session?.signalDescriptor ?? -1
+        have.input = session?.inputDescriptor ?? 0
+        have.output = session?.outputDescriptor ?? 1
+        have.errors = messages
+        if let number = kernelFile?.number { have.files.append(number) }
+        if let number = initrdFile?.number { have.files.append(number) }
+        have.disks = disks.map { $0.descriptor }
+        have.writableDisks = disks.filter { !$0.isReadOnly }.map { $0.descriptor }
+        for link in links {
+            if link.file == nil {
+                have.taps.append(link.descriptor)
+            } else {
+                have.networks.append(link.descriptor)
+            }
+        }
+        have.host = guest?.device.descriptors ?? []
+        var features: [LaunchFeature] = [.always]
+        if session?.hasTerminal ?? false { features.append(.terminal) }
+        if session?.hasOutputTerminal ?? false || Terminal.isTerminal(2) {
+            features.append(.outputTerminal)
+        }
+        if !have.disks.isEmpty { features.append(.disk) }
+        if !have.writableDisks.isEmpty { features.append(.writableDisk) }
+        if !have.taps.isEmpty { features.append(.tap) }
+        if !have.networks.isEmpty { features.append(.sharedNetwork) }
+        if restarts { features.append(.restart) }
+        var plan = SandboxPlan(features, have)
+        if engine != .builtIn {
+            // The kernels that have it are older than filters; a restart opens it anew.
+            plan.rules = nil
+            plan.keepsUser = true
+            plan.moreDescriptors = 3
+        }
+        plan.fileSize = largestFile()
+        return plan
+    }
+
+    /// How long a file may become by what we write: a disk does not grow. Nil where the guest's
+    /// output or a message goes to a file.
+    private func largestFile() -> UInt64? {
+        for number in [1, 2] as [Int32] {
+            guard let kind = try? FileStatus.of(number).kind, kind != .regular else { return nil }
+        }
+        return disks.reduce(0) { $1.isFile && !$1.isReadOnly ? max($0, $1.size) : $0 }
+    }
+
     // MARK: Serving the guest
 
     private func runGuest() throws(LauncherError) -> LaunchMachine.Event {
         guard let guest, let session else { return .restart }
+        try lookAtFiles(guest.memory)
         watch(session, guest)
         do throws(Errno) {
             switch try guest.device.run() {
@@ -250,6 +398,25 @@ final class Launcher {
             case .again, .interrupted: return .brokenOut
             case .restart: return .restart
             default: throw .device("run the guest", error)
+            }
+        }
+    }
+
+    /// Looks whether a file that lies in guest memory was cut short under the guest. Without its kernel or
+    /// initrd it cannot go on; without a network it can.
+    private func lookAtFiles(_ memory: GuestMemory) throws(LauncherError) {
+        guard let (first, last) = FileFaults.take() else { return }
+        for address in [first, last] {
+            let place = UInt32(truncatingIfNeeded: address &- memory.address)
+            if let page = memory.sharedPage(of: place) {
+                for case .shared(let file) in links where file.descriptor == page.descriptor {
+                    remarks.note(
+                        "the guest's network is gone: file \(quoted: file.name) has become shorter")
+                }
+            } else if let initrd = plan.initrd, place >= loaded?.layout.initrd ?? .max {
+                throw .fileCut(name: initrd)
+            } else {
+                throw .fileCut(name: plan.kernel)
             }
         }
     }
@@ -308,7 +475,8 @@ final class Launcher {
         let next = guest.serveNetworks(alarm: session.takeAlarm(), ready)
         for network in guest.networks {
             guard let errno = network.takeFailure() else { continue }
-            notice("the guest's network is gone: tap \(quoted: network.tap.name.text): \(errno)")
+            remarks.note(
+                "the guest's network is gone: tap \(quoted: network.tap.name.text): \(errno)")
         }
         if let next { try session.setAlarm(next) }
     }
@@ -316,12 +484,12 @@ final class Launcher {
     private func tell(_ trouble: BlockDevice.Trouble, of disk: Int) {
         guard !told.contains(where: { $0.disk == disk && $0.trouble == trouble }) else { return }
         told.append((disk, trouble))
-        notice(
+        remarks.note(
             "the guest cannot \(trouble.action) disk \(quoted: disks[disk].name): \(trouble.failure.text)"
         )
     }
 
-    /// Once for each launch: a guest must not be able to fill somebody's log.
+    /// Once: a guest must not be able to fill somebody's log.
     private func warn(_ text: Text) {
         if !isWarned { report?(text) }
         isWarned = true

@@ -56,6 +56,8 @@ enum LauncherError: Error, Equatable {
     case image(name: Text, ImageError)
     /// What the launcher tried (as "read the kernel"), on which file.
     case host(Text, name: Text, Errno)
+    /// A file that was mapped is shorter than it was.
+    case fileCut(name: Text)
     /// What the launcher tried (as "open"), on which name of granted pages.
     case source(Text, name: Text, GrantError)
     /// What the launcher tried (as "set the terminal").
@@ -79,6 +81,8 @@ enum LauncherError: Error, Equatable {
     case disk(name: Text, DiskError)
     /// Somebody else has locked it.
     case diskInUse(name: Text)
+    /// The kernel cannot filter system calls; the errno says why, if it was asked.
+    case noFilter(Errno?)
     case networkFile(name: Text, NetworkFileError)
     /// What is wrong with it, and the kernel's number.
     case tap(name: Text, Text, Errno)
@@ -92,7 +96,7 @@ enum LauncherError: Error, Equatable {
         switch self {
         case .source(_, _, .use): 2
         case .source, .host, .system, .device, .engine, .otherDevice, .guestMemory, .diskInUse,
-            .tap:
+            .tap, .noFilter, .fileCut:
             1
         case .networkFile(_, .full): 1
         case .networkFile(_, .twice), .disk(_, .twice): 2
@@ -109,6 +113,7 @@ enum LauncherError: Error, Equatable {
         case .image(let name, let error): "cannot start \(quoted: name): \(error.text)"
         case .host(let action, let name, let errno):
             "cannot \(action) \(quoted: name): \(errno)"
+        case .fileCut(let name): "\(quoted: name) became shorter while it was in use"
         case .source(let action, let name, let error):
             "cannot \(action) \(quoted: name): \(error.text)"
         case .system(let action, let errno): "cannot \(action): \(errno)"
@@ -133,12 +138,21 @@ enum LauncherError: Error, Equatable {
         case .diskInUse(let name):
             "disk \(quoted: name) is in use by another process"
         case .tap(let name, let reason, let errno): "tap \(quoted: name) \(reason): \(errno)"
+        case .noFilter(let errno):
+            "\(Self.noFilterText(errno)), which --sandbox=require asks for"
         case .networkFile(let name, let error): "network file \(quoted: name) \(error.text)"
         case .tooManyDevices(let count, let most):
             "\(count) devices are too many: a guest can have \(most) beside its console"
         case .commandLineTooLong(let length, let limit):
             "the kernel's command line is too long: \(length - 1) bytes, at most \(limit - 1) fit"
         }
+    }
+}
+
+extension LauncherError {
+    static func noFilterText(_ errno: Errno?) -> Text {
+        guard let errno else { return "with /dev/lguest system calls are not filtered" }
+        return "this kernel does not filter system calls (seccomp): \(errno)"
     }
 }
 

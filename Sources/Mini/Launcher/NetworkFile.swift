@@ -9,7 +9,7 @@ final class NetworkFile {
     let name: Text
     let slot: UInt32
     private let file: Descriptor
-    private let identity: FileIdentity
+    let identity: FileIdentity
 
     var descriptor: Int32 { file.number }
 
@@ -53,6 +53,15 @@ final class NetworkFile {
         do throws(Errno) { try Transfer.write(descriptor, zeros) } catch {
             throw .host("write network file", name: name, error)
         }
+    }
+
+    /// Takes the slot's lock again, after this process has closed other descriptors of the same file:
+    /// with each of them the kernel gives up all locks.
+    func keepSlot() throws(LauncherError) {
+        do throws(Errno) {
+            if try FileLock.take(Int(slot), of: file.number) { return }
+        } catch { throw .host("lock network file", name: name, error) }
+        throw .networkFile(name: name, .full)
     }
 
     private static func takeSlot(

@@ -70,7 +70,14 @@ extension NetworkRequest {
 }
 
 extension NetworkLink {
-    fileprivate var file: NetworkFile? { if case .shared(let file) = self { file } else { nil } }
+    var file: NetworkFile? { if case .shared(let file) = self { file } else { nil } }
+
+    var descriptor: Int32 {
+        switch self {
+        case .tap(let tap, _): tap.descriptor
+        case .shared(let file): file.descriptor
+        }
+    }
 
     /// For `--verbose`.
     var description: Text {

@@ -33,5 +33,6 @@ final class BuiltInHost: LguestDevice {
         host.awaitBuffers(keys)
         return true
     }
+    var descriptors: [Int32] { host.inlets.compactMap { $0.descriptor } }
     func close() { host.close() }
 }

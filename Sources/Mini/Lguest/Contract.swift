@@ -75,10 +75,14 @@ protocol LguestDevice: AnyObject {
     /// - Returns: false if this device cannot tell: its caller must look from time to time.
     func awaitBuffers(_ keys: [UInt32]) -> Bool
 
+    /// The descriptors that it needs as long as the guest lives.
+    var descriptors: [Int32] { get }
+
     /// Ends the guest.
     func close()
 }
 
 extension LguestDevice {
+    var descriptors: [Int32] { [] }
     func awaitBuffers(_ keys: [UInt32]) -> Bool { false }
 }

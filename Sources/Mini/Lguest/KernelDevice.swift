@@ -59,6 +59,8 @@ final class KernelDevice: LguestDevice {
 
     func watch(_ descriptors: [Int32]) { watched = descriptors }
 
+    var descriptors: [Int32] { [device?.number ?? -1] + (waker?.descriptors ?? []) }
+
     func close() {
         waker = nil
         device = nil

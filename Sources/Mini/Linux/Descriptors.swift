@@ -16,7 +16,22 @@ struct Descriptor: ~Copyable {
     /// file open; nil where that cannot be, as for sockets.
     /// - Parameter mode: `.readOnlyNow` or `.writeOnlyNow`.
     static func neverWaiting(_ number: Int32, _ mode: OpenMode) -> Descriptor? {
-        try? open("/proc/self/fd/\(number)", mode)
+        guard let opened = neverWaitingNumber(number, mode) else { return nil }
+        return Descriptor(owning: opened)
+    }
+
+    /// The same for whoever looks after the number himself.
+    static func neverWaitingNumber(_ number: Int32, _ mode: OpenMode) -> Int32? {
+        try? openNumber("/proc/self/fd/\(number)", mode)
+    }
+
+    /// Closes one that nobody here owns.
+    static func closeNumber(_ number: Int32) { _ = try? SystemCall.make(.close, Int(number)) }
+
+    /// True if it was opened for nothing but writing. Source: fcntl(2), F_GETFL.
+    static func isWriteOnly(_ number: Int32) -> Bool {
+        guard let flags = try? SystemCall.make(.fileControl, Int(number), 3) else { return false }
+        return flags & 3 == 1
     }
 
     /// Lets a pipe hold more, if it is one and the kernel allows that. Source: fcntl(2), F_SETPIPE_SZ.
@@ -97,15 +112,30 @@ struct Descriptor: ~Copyable {
 
     /// The same for one that somebody else owns.
     static func seek(_ number: Int32, to offset: UInt64) throws(Errno) {
+        try move(number, offset, 0)  // SEEK_SET
+    }
+
+    /// Moves the position to the end.
+    /// - Returns: bytes from the start.
+    static func seekEnd(_ number: Int32) throws(Errno) -> UInt64 {
+        try move(number, 0, 2)  // SEEK_END
+    }
+
+    @discardableResult
+    private static func move(
+        _ number: Int32, _ offset: UInt64, _ whence: Int
+    ) throws(Errno) -> UInt64 {
         #if arch(x86_64)
-        try SystemCall.make(.seek, Int(number), Int(truncatingIfNeeded: offset), 0)
+        return UInt64(
+            try SystemCall.make(.seek, Int(number), Int(truncatingIfNeeded: offset), whence))
         #else
         var result: UInt64 = 0
         _ = try withKernel(&result) { (address) throws(Errno) in
             try SystemCall.make(
                 .seek, Int(number), Int(truncatingIfNeeded: offset >> 32),
-                Int(truncatingIfNeeded: offset), address, 0)
+                Int(truncatingIfNeeded: offset), address, whence)
         }
+        return result
         #endif
     }
 
@@ -154,7 +184,7 @@ struct FileStatus: Equatable {
     enum Kind { case regular, directory, block, pipe, socket, other }
     let kind: Kind
     /// Size in bytes; 0 for what has none.
-    let size: UInt64
+    private(set) var size: UInt64
     let identity: FileIdentity
     /// Type and permissions, as in `st_mode`.
     let mode: UInt32
@@ -173,6 +203,14 @@ struct FileStatus: Equatable {
             try SystemCall.make(.fileStatus, Int(descriptor), address)
         }
         return FileStatus(status)
+    }
+
+    /// The same of a regular file, with the size that it has now; its position moves to its end. A process
+    /// in a sandbox can ask that.
+    func renewed(_ descriptor: Int32) throws(Errno) -> FileStatus {
+        var status = self
+        status.size = try Descriptor.seekEnd(descriptor)
+        return status
     }
 
     /// Asks the kernel about a file by its name.
@@ -318,7 +356,7 @@ enum Transfer {
         while done < buffer.count {
             do throws(Errno) {
                 done += try SystemCall.retrying(
-                    .write, Int(descriptor), Int(bitPattern: buffer.baseAddress) + done,
+                    .write, Int(descriptor), Int(bitPattern: buffer.baseAddress) &+ done,
                     buffer.count - done)
             } catch {
                 // Somebody made our output non-blocking: wait until it takes more.

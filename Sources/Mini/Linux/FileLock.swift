@@ -5,7 +5,7 @@
 import CShim
 
 enum FileLock {
-    private static let ask = 5  // F_GETLK
+    static let ask = 5  // F_GETLK
     private static let set = 6  // F_SETLK
     private static let forWriting: Int16 = 1  // F_WRLCK
     private static let none: Int16 = 2  // F_UNLCK

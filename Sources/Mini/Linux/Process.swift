@@ -4,7 +4,24 @@ import CShim
 
 enum Process {
     /// The kernel's number of this process.
-    static var identity: Int { (try? SystemCall.make(.processID)) ?? 0 }
+    static var identity: Int {
+        unsafe remembered?.process ?? (try? SystemCall.make(.processID)) ?? 0
+    }
+
+    /// Its process group; nil if the kernel does not tell.
+    static var group: Int? {
+        unsafe remembered?.group ?? (try? SystemCall.make(.processGroup))
+    }
+
+    nonisolated(unsafe) private static var remembered: (process: Int, group: Int)?
+
+    /// Keeps both, so that nobody needs to ask again: for a process that will not fork any more. Job
+    /// control does not change the group of a program that runs already (setpgid(2), EACCES).
+    static func remember() throws(Errno) {
+        unsafe remembered = (
+            try SystemCall.make(.processID), try SystemCall.make(.processGroup)
+        )
+    }
 
     /// The words of the command line, the program's name first.
     static func arguments() -> [Text] {

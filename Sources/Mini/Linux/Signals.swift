@@ -36,7 +36,7 @@ struct Signal: RawRepresentable, Equatable {
 
     /// Sends the signal to this process.
     func raise() throws(Errno) {
-        try SystemCall.make(.kill, SystemCall.make(.processID), Int(rawValue))
+        try SystemCall.make(.kill, Process.identity, Int(rawValue))
     }
 
     /// True if whoever started us chose that this signal is to be ignored, as `nohup` does.
@@ -63,7 +63,7 @@ extension Signal {
         try withKernel(&actions) { (address) throws(Errno) -> Void in
             try SystemCall.make(
                 .signalAction, Int(rawValue), address,
-                address + MemoryLayout<mini_sigaction>.stride, SignalSet.size)
+                address &+ MemoryLayout<mini_sigaction>.stride, SignalSet.size)
         }
         return actions.old
     }
@@ -94,7 +94,7 @@ struct SignalSet: Equatable, ExpressibleByArrayLiteral {
         var masks = (new: mask, old: UInt64(0))
         try withKernel(&masks) { (address) throws(Errno) -> Void in
             try SystemCall.make(
-                .signalMask, change.rawValue, address, address + Self.size, Self.size)
+                .signalMask, change.rawValue, address, address &+ Self.size, Self.size)
         }
         var before = SignalSet()
         before.mask = masks.old
@@ -169,13 +169,47 @@ struct SignalQueue: ~Copyable {
     }
 }
 
-/// The process's one-shot alarm, which raises SIGALRM.
+/// The process's alarm, which raises SIGALRM.
 enum Alarm {
-    /// Sets it, in place of one that was set before.
+    /// Sets it to go off once, in place of one that was set before.
     static func set(after time: Nanoseconds) throws(Errno) {
+        try set(after: time, every: Nanoseconds(count: 0))
+    }
+
+    /// Makes a call that may wait, and does not let it wait longer than a moment: the alarm's signal
+    /// ends the wait. It comes again and again, so one that arrives just before the call does no
+    /// harm. An alarm that was set before is unset.
+    /// - Throws: EAGAIN if the call had to wait, and did nothing.
+    static func limiting(_ call: () throws(Errno) -> Int) throws(Errno) -> Int {
+        let alarm: SignalSet = [.alarm]
+        let before = try alarm.apply(.unblock)
+        let result: Result<Int, Errno>
+        do throws(Errno) {
+            try set(after: moment, every: moment)
+            result = .success(try call())
+        } catch { result = .failure(error == .interrupted ? .again : error) }
+        cancel()
+        _ = try before.apply(.replace)
+        return try result.get()
+    }
+
+    /// Once, before `limiting`: from then on the signal only ends calls. A process in a sandbox cannot say that.
+    static func prepare() {
+        var quiet = mini_sigaction()
+        quiet.handler = mini_ignore_signal
+        quiet.flags = Signal.returnsByItself
+        quiet.restorer = mini_signal_return
+        _ = try? Signal.alarm.set(quiet)
+    }
+    private static let moment = Nanoseconds.milliseconds(10)
+
+    private static func set(
+        after time: Nanoseconds, every interval: Nanoseconds
+    ) throws(Errno) {
         // struct itimerval: interval, then value, each in seconds and microseconds.
         var timer = (
-            0, 0, Int(time.count / 1_000_000_000), Int(time.count % 1_000_000_000 / 1000)
+            Int(interval.count / 1_000_000_000), Int(interval.count % 1_000_000_000 / 1000),
+            Int(time.count / 1_000_000_000), Int(time.count % 1_000_000_000 / 1000)
         )
         try withKernel(&timer) { (address) throws(Errno) -> Void in
             try SystemCall.make(.intervalTimer, 0, address, 0)

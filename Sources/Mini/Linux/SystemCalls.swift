@@ -192,4 +192,20 @@ extension SystemCall.Number {
     /// prctl.
     static let processControl = Self(x86_64: 157, i386: 172)
     static let newSession = Self(x86_64: 112, i386: 66)
+
+    // What a process may do.
+    static let seccomp = Self(x86_64: 317, i386: 354)
+    static let closeRange = Self(x86_64: 436, i386: 436)
+    /// prlimit64.
+    static let limit = Self(x86_64: 302, i386: 340)
+    /// setrlimit, whose numbers are words.
+    static let oldLimit = Self(x86_64: 160, i386: 75)
+    // With 32-bit numbers of users and groups on i386, too.
+    static let effectiveUser = Self(x86_64: 107, i386: 201)
+    static let setGroups = Self(x86_64: 116, i386: 206)
+    static let setUser = Self(x86_64: 117, i386: 208)
+    static let setGroup = Self(x86_64: 119, i386: 210)
+    static let setCapabilities = Self(x86_64: 126, i386: 185)
+    /// rt_sigreturn.
+    static let signalReturn = Self(x86_64: 15, i386: 173)
 }

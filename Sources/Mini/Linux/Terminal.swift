@@ -1,15 +1,15 @@
 // The terminal: raw mode, and the promise that it never outlives us. `RawMode` puts the old
 // settings back when it goes; a handler does for the faults that let nothing go in order
-// (a trap of our own, a mapped file that shrinks under us). Which process may touch the
+// (a trap of our own). Which process may touch the
 // terminal is job control's business: ask `isForeground` first.
 // Sources: termios(3), tty_ioctl(4), asm-generic/{ioctls,termbits}.h, sigaltstack(2).
 
 import CShim
 
 enum Terminal {
-    private static let getAttributes = 0x5401  // TCGETS
-    private static let setAttributes = 0x5402  // TCSETS
-    private static let getForegroundGroup = 0x540F  // TIOCGPGRP
+    static let getAttributes = 0x5401  // TCGETS
+    static let setAttributes = 0x5402  // TCSETS
+    static let getForegroundGroup = 0x540F  // TIOCGPGRP
 
     /// The settings.
     /// - Throws: ENOTTY if the descriptor is no terminal, EIO if it was hung up.
@@ -35,9 +35,28 @@ enum Terminal {
         (try? attributes(of: descriptor)) != nil
     }
 
+    /// True for the end of a terminal that plays the keyboard and the screen.
+    static func isController(_ descriptor: Int32) -> Bool {
+        var number = Int32(0)
+        let asked: Int? = try? withKernel(&number) { (address) throws(Errno) in
+            try SystemCall.make(.control, Int(descriptor), getNumber, address)
+        }
+        return asked != nil
+    }
+    private static let getNumber = Int(bitPattern: UInt(0x8004_5430))  // TIOCGPTN
+
+    /// Lets output that was stopped go on, as ^Q does. What a ^S has stopped goes on only when it was
+    /// stopped by this call, too.
+    static func proceed(_ descriptor: Int32) {
+        for action in 0...1 {  // TCOOFF, TCOON
+            _ = try? SystemCall.make(.control, Int(descriptor), flowControl, action)
+        }
+    }
+    static let flowControl = 0x540A  // TCXONC
+
     /// Lets output that was stopped go on, and waits until it is out or the time is over.
     static func drain(_ descriptor: Int32, patience: Nanoseconds) {
-        _ = try? SystemCall.make(.control, Int(descriptor), 0x540A, 1)  // TCXONC, TCOON
+        proceed(descriptor)
         let deadline = Deadline.after(patience)
         var waiting = Int32(0)
         while !deadline.isOver {
@@ -49,6 +68,9 @@ enum Terminal {
         }
     }
 
+    /// Puts back the settings from before raw mode: for a handler of a fault, after which nothing follows.
+    static func rescue() { Rescue.putBack() }
+
     /// False if job control has given the terminal to others. True for a terminal that does
     /// not control this process: nobody shares it by such rules.
     static func isForeground(_ descriptor: Int32) -> Bool {
@@ -56,112 +78,159 @@ enum Terminal {
         let asked: Int? = try? withKernel(&group) { (address) throws(Errno) in
             try SystemCall.make(.control, Int(descriptor), getForegroundGroup, address)
         }
-        guard asked != nil, let own = try? SystemCall.make(.processGroup) else { return true }
+        guard asked != nil, let own = Process.group else { return true }
         return Int(group) == own
     }
 }
 
 /// A terminal whose keys arrive one by one, without echo, ^C among them; as it was before
-/// when this goes.
+/// when this goes. What others set meanwhile stays: a pager at the other end of our output, say, has the
+/// terminal for itself as long as it likes.
 struct RawMode: ~Copyable {
     private let descriptor: Int32
-    private let saved: mini_termios
-    private let rescue: Rescue
+    /// Others that we were started with may use the terminal, too.
+    private let isShared: Bool
+    private var saved: mini_termios
+    /// As the terminal has them since we set them.
+    private var ours: mini_termios
 
     private static let signalKeys: UInt32 = 0x1  // ISIG
     private static let lines: UInt32 = 0x2  // ICANON
     private static let echo: UInt32 = 0x8  // ECHO
+    private static let changed = signalKeys | lines | echo
 
-    /// - Throws: ENOTTY if the descriptor is no terminal.
-    init(_ descriptor: Int32) throws(Errno) {
-        let saved = try Terminal.attributes(of: descriptor)
-        let rescue = try Rescue.make(descriptor, saved)
-        try Self.makeRaw(descriptor, from: saved)
-        self.descriptor = descriptor
-        self.saved = saved
-        self.rescue = rescue
+    /// Who has set the terminal as it is.
+    enum Holder: Equatable {
+        case us
+        /// Nobody: it takes lines, as for a shell.
+        case nobody
+        case others
     }
 
-    /// Sets raw mode again, after somebody else had the terminal.
-    func enter() throws(Errno) { try Self.makeRaw(descriptor, from: saved) }
+    /// - Parameter isShared: see above.
+    /// - Throws: ENOTTY if the descriptor is no terminal.
+    init(_ descriptor: Int32, isShared: Bool = false) throws(Errno) {
+        let saved = try Terminal.attributes(of: descriptor)
+        try Rescue.install()
+        unsafe Rescue.saved = saved
+        unsafe Rescue.descriptor = descriptor
+        do throws(Errno) { ours = try Self.makeRaw(descriptor, from: saved) } catch {
+            unsafe Rescue.descriptor = -1
+            throw error
+        }
+        self.descriptor = descriptor
+        self.isShared = isShared
+        self.saved = saved
+    }
 
+    /// Makes everything ready for a terminal that may be taken later.
+    static func prepare() throws(Errno) { try Rescue.install() }
+
+    /// True if the terminal takes lines, as for a shell, and so is nobody's.
+    static func isFree(_ descriptor: Int32) -> Bool {
+        ((try? Terminal.attributes(of: descriptor))?.local ?? lines) & lines != 0
+    }
+
+    /// Nil if it cannot be told: the terminal was hung up.
+    var holder: Holder? {
+        guard let now = try? Terminal.attributes(of: descriptor) else { return nil }
+        if areOurs(now) { return .us }
+        return now.local & Self.lines != 0 ? .nobody : .others
+    }
+
+    /// Sets raw mode again, after somebody else had the terminal. As that left it, it is left in the end.
+    mutating func enter() throws(Errno) {
+        let now = try Terminal.attributes(of: descriptor)
+        if now.local & Self.lines != 0 {
+            saved = now
+            unsafe Rescue.saved = now
+        }
+        ours = try Self.makeRaw(descriptor, from: saved)
+    }
+
+    /// - Returns: the settings as the terminal took them.
     private static func makeRaw(
         _ descriptor: Int32, from saved: mini_termios
-    ) throws(Errno) {
+    ) throws(Errno) -> mini_termios {
         var raw = saved
-        raw.local &= ~(signalKeys | lines | echo)
+        raw.local &= ~changed
         raw.characters.6 = 1  // VMIN: one byte is enough to return from read()
         raw.characters.5 = 0  // VTIME
         try Terminal.setAttributes(of: descriptor, raw)
+        return try Terminal.attributes(of: descriptor)
     }
+
+    /// True if these are our settings, as far as a program changes any that wants the keys.
+    private func areOurs(_ now: mini_termios) -> Bool {
+        now.local == ours.local && now.characters.6 == ours.characters.6
+            && now.characters.5 == ours.characters.5
+            && (now.input ^ ours.input) & Self.newlines == 0
+            && (now.output ^ ours.output) & Self.processing == 0
+    }
+    private static let newlines: UInt32 = 0x100  // ICRNL
+    private static let processing: UInt32 = 0x1  // OPOST
 
     /// Puts the old settings back, for the time that others have the terminal.
     func leave() {
         // A terminal that was given to others is theirs: they have set it as they like.
-        if Terminal.isForeground(descriptor) {
-            _ = try? Terminal.setAttributes(of: descriptor, saved)
-        }
+        guard Terminal.isForeground(descriptor),
+            var now = try? Terminal.attributes(of: descriptor)
+        else { return }
+        guard !isShared || areOurs(now) else { return }
+        // What somebody has changed beside that stays.
+        now.local |= saved.local & Self.changed
+        now.characters.6 = saved.characters.6
+        now.characters.5 = saved.characters.5
+        _ = try? Terminal.setAttributes(of: descriptor, now)
     }
 
-    deinit { leave() }
+    deinit {
+        leave()
+        unsafe Rescue.descriptor = -1
+    }
 }
 
-/// What restores the terminal when the program itself faults. There is one at a time.
-private struct Rescue: ~Copyable {
-    /// A stack of the handler's own, because the fault may be that ours is used up.
-    private let stack: Mapping
-
+/// What restores the terminal when the program itself faults. It is put in place once, and stays: then
+/// neither taking the terminal nor giving it back needs a call for it.
+private enum Rescue {
     /// What the handler reads; -1 for nothing to restore.
-    nonisolated(unsafe) private static var descriptor: Int32 = -1
-    nonisolated(unsafe) private static var saved = mini_termios()
+    nonisolated(unsafe) static var descriptor: Int32 = -1
+    nonisolated(unsafe) static var saved = mini_termios()
+    nonisolated(unsafe) private static var isInstalled = false
 
-    private static let faults: [Signal] = [
-        .illegalInstruction, .busError, .arithmetic, .segmentationFault,
-    ]
+    /// SIGBUS has a handler of its own: FileFaults.swift.
+    private static let faults: [Signal] = [.illegalInstruction, .arithmetic, .segmentationFault]
     private static let onStack: UInt = 0x0800_0000
-    /// The second time is the last.
-    private static let onlyOnce: UInt = 0x8000_0000
-    private static let stackSize = 65536
-    private static let disabled = 2  // SS_DISABLE
+    /// The second time is the last, and comes at once: SA_RESETHAND, SA_NODEFER.
+    private static let onlyOnce: UInt = 0x8000_0000 | 0x4000_0000
 
-    private init(stack: consuming Mapping) { self.stack = stack }
-
-    static func make(_ descriptor: Int32, _ saved: mini_termios) throws(Errno) -> Rescue {
-        let rescue = Rescue(stack: try Mapping.anonymous(count: stackSize))
-        unsafe Self.saved = saved
-        unsafe Self.descriptor = descriptor
-        try useStack(Int(bitPattern: unsafe rescue.stack.start), flags: 0)
+    static func install() throws(Errno) {
+        if unsafe isInstalled { return }
+        // stack_t: start, flags, size. A stack of the handler's own, because the fault may be that
+        // ours is used up.
+        var stack = (
+            Int(bitPattern: unsafe mini_rescue_stack()), 0, Int(MINI_RESCUE_STACK_SIZE)
+        )
+        try withKernel(&stack) { (address) throws(Errno) -> Void in
+            try SystemCall.make(.signalStack, address, 0)
+        }
         var action = mini_sigaction()
         action.handler = { Rescue.restore(Signal(rawValue: $0)) }
         action.flags = onStack | Signal.returnsByItself | onlyOnce
         action.restorer = mini_signal_return
-        try setAction(action)
-        return rescue
-    }
-
-    deinit {
-        unsafe Self.descriptor = -1
-        try? Self.setAction(mini_sigaction())
-        try? Self.useStack(0, flags: Self.disabled)
-    }
-
-    private static func useStack(_ start: Int, flags: Int) throws(Errno) {
-        // stack_t: start, flags, size.
-        var stack = (start, flags, stackSize)
-        try withKernel(&stack) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.signalStack, address, 0)
-        }
-    }
-
-    private static func setAction(_ action: mini_sigaction) throws(Errno) {
         for fault in faults { try fault.set(action) }
+        unsafe isInstalled = true
     }
 
-    private static func restore(_ signal: Signal) {
+    static func putBack() {
         if unsafe descriptor >= 0 {
             try? unsafe Terminal.setAttributes(of: descriptor, saved)
         }
-        // It is held back until the handler is done, and is then what it was without one.
+    }
+
+    private static func restore(_ signal: Signal) {
+        putBack()
+        // It is now what it was without a handler, and ends us here.
         try? signal.raise()
     }
 }

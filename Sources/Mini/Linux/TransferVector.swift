@@ -53,9 +53,25 @@
     /// - Returns: how many bytes were moved; 0 at the end of a file.
     func transfer(_ direction: Direction, _ descriptor: Int32) throws(Errno) -> Int {
         let call: SystemCall.Number = direction == .read ? .readVector : .writeVector
-        return try withKernel { (address, count) throws(Errno) in
-            try SystemCall.retrying(call, Int(descriptor), address, count)
+        do throws(Errno) {
+            return try withKernel { (address, count) throws(Errno) in
+                try SystemCall.retrying(call, Int(descriptor), address, count)
+            }
+        } catch {
+            guard error == .badAddress, touch() else { throw error }
+            return try withKernel { (address, count) throws(Errno) in
+                try SystemCall.retrying(call, Int(descriptor), address, count)
+            }
         }
+    }
+
+    /// Touches all pieces after a call could not.
+    /// - Returns: true if the call may be made again; see `FileFaults`.
+    func touch() -> Bool {
+        var isChanged = false
+        for index in stride(from: 0, to: words.count, by: 2)
+        where FileFaults.touch(words[index], Int(words[index + 1])) { isChanged = true }
+        return isChanged
     }
 
     /// Hands the array of pieces, and how many they are, to a call.

@@ -105,6 +105,9 @@ final class WakerThread {
         watched = descriptors
     }
 
+    /// Both ends of the pipe.
+    var descriptors: [Int32] { [pipe.reading, writing?.number ?? -1] }
+
     private var record: UnsafeMutablePointer<mini_waker> { unsafe Self.record(in: room) }
 
     private static func record(in room: borrowing Mapping) -> UnsafeMutablePointer<mini_waker> {

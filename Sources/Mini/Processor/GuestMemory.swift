@@ -141,8 +141,13 @@ struct SharedPage: Equatable {
     ///   - range: a page.
     ///   - descriptor: open for reading and writing as long as this memory is used.
     ///   - slot: the one that is this guest's.
-    func share(_ range: GuestRange, file descriptor: Int32, slot: UInt32) throws(Errno) {
-        let identity = try FileStatus.of(descriptor).identity
+    ///   - identity: the file's, where it is known already.
+    func share(
+        _ range: GuestRange, file descriptor: Int32, slot: UInt32, identity: FileIdentity? = nil
+    ) throws(Errno) {
+        let known = identity
+        let identity: FileIdentity
+        if let known { identity = known } else { identity = try FileStatus.of(descriptor).identity }
         willWrite(range)
         try mapping.overlay(
             at: Int(range.start), count: Int(range.count), file: descriptor, fileOffset: 0,

@@ -56,6 +56,8 @@ static inline u32 guest_stack_pointer(void) {
 }
 static inline void guest_undefined(void) { __asm__ volatile("ud2"); }
 static inline void guest_breakpoint(void) { __asm__ volatile("int3"); }
+// Pulls the reset line: the keyboard controller's command 0xfe.
+static inline void guest_reset(void) { __asm__ volatile("outb %%al, $0x64" : : "a"(0xfe)); }
 static inline void guest_relax(void) { __asm__ volatile("" : : : "memory"); }
 
 // The measured loops (loops.S): each runs `rounds` rounds and gives a checksum.

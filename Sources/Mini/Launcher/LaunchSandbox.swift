@@ -1,0 +1,164 @@
+// What a launch may still do once its guest runs: for each thing that it has, the system calls that
+// this takes. The same as a page, with the reasons: docs/sandbox.md.
+
+/// Whether the guest is kept in a sandbox.
+enum SandboxChoice: Equatable {
+    case off
+    /// As far as the kernel can.
+    case on
+    /// Wholly, or not at all.
+    case required
+}
+
+/// What a launch has, as far as it takes calls of its own.
+enum LaunchFeature: CaseIterable {
+    case always, terminal, outputTerminal, disk, writableDisk, tap, sharedNetwork, restart
+
+    /// As the page calls it.
+    var name: StaticString {
+        switch self {
+        case .always: "every launch"
+        case .terminal: "a terminal"
+        case .outputTerminal: "a terminal for output or messages"
+        case .disk: "a disk"
+        case .writableDisk: "a disk that can be written"
+        case .tap: "a tap"
+        case .sharedNetwork: "a shared network"
+        case .restart: "restarts"
+        }
+    }
+}
+
+/// The descriptors that a launch keeps.
+struct LaunchDescriptors {
+    var signals: Int32 = -1
+    /// What standard input, output and error are read and written through, where these were opened once more.
+    var input: Int32 = 0
+    var output: Int32 = 1
+    var errors: Int32 = 2
+    /// Kernel and initrd, for a restart.
+    var files: [Int32] = []
+    var disks: [Int32] = []
+    /// Those of the disks that can be written.
+    var writableDisks: [Int32] = []
+    var taps: [Int32] = []
+    var networks: [Int32] = []
+    /// Of the guest's host.
+    var host: [Int32] = []
+
+    /// All of them, beside 0 to 2.
+    var all: [Int32] { [signals, input, output, errors] + files + disks + taps + networks + host }
+}
+
+extension LaunchFeature {
+    /// The calls, the most frequent first.
+    func rules(_ have: LaunchDescriptors, process: UInt32) -> [CallRule] {
+        switch self {
+        case .always: Self.always(have, process)
+        case .terminal: Self.terminal(process)
+        case .outputTerminal:
+            [
+                CallRule(
+                    "ioctl", .control, .descriptor("output", [1, 2]),
+                    .value(1, UInt32(Terminal.getForegroundGroup), "TIOCGPGRP")),
+                CallRule(
+                    "ioctl", .control, .descriptor("output", [1]),
+                    .value(1, UInt32(Terminal.flowControl), "TCXONC")),
+            ]
+        case .disk:
+            [
+                CallRule("lseek", .seek, .descriptor("disk", have.disks)),
+                CallRule("readv", .readVector, .descriptor("disk", have.disks)),
+            ]
+        case .writableDisk:
+            [
+                CallRule("writev", .writeVector, .descriptor("disk", have.writableDisks)),
+                CallRule("fsync", .synchronize, .descriptor("disk", have.writableDisks)),
+            ]
+        case .tap:
+            [
+                CallRule("readv", .readVector, .descriptor("tap", have.taps)),
+                CallRule("writev", .writeVector, .descriptor("tap", have.taps)),
+                CallRule("read", .read, .descriptor("tap", have.taps)),
+            ]
+        case .sharedNetwork: Self.sharedNetwork(have)
+        case .restart:
+            [
+                CallRule("lseek", .seek, .descriptor("file", have.files)),
+                CallRule(
+                    "mmap", .map, Self.neverExecuted,
+                    .descriptor("file", have.files + have.networks, at: 4)),
+            ]
+        }
+    }
+
+    /// Neither PROT_EXEC nor what nobody has named yet: PROT_READ and PROT_WRITE alone.
+    private static let neverExecuted = ArgumentRule(
+        index: 2, condition: .without(~3), name: "no PROT_EXEC")
+
+    private static func always(_ have: LaunchDescriptors, _ process: UInt32) -> [CallRule] {
+        [
+            CallRule("ppoll", .poll),
+            CallRule("clock_gettime", .clockTime),
+            CallRule("write", .write, .descriptor("output", [1, have.output])),
+            CallRule("read", .read, .descriptor("input", [0, have.input])),
+            CallRule("read", .read, .descriptor("signals", [have.signals])),
+            CallRule("setitimer", .intervalTimer, .value(0, 0, "ITIMER_REAL")),
+            CallRule(
+                "mmap", .map, neverExecuted, .descriptor("no file", [-1], at: 4)),
+            CallRule("munmap", .unmap),
+            CallRule("write", .write, .descriptor("errors", [2, have.errors])),
+            CallRule("close", .close),
+            CallRule("rt_sigprocmask", .signalMask),
+            CallRule("rt_sigreturn", .signalReturn),
+            CallRule(
+                "kill", .kill, .value(0, process, "itself"),
+                .value(1, UInt32(Signal.stop.rawValue), "SIGTSTP")),
+            CallRule(
+                "kill", .kill, .value(0, process, "itself"),
+                .value(1, UInt32(Signal.alarm.rawValue), "SIGALRM")),
+            CallRule("exit_group", .exitGroup),
+        ]
+    }
+
+    private static func terminal(_ process: UInt32) -> [CallRule] {
+        let requests: [(StaticString, Int)] = [
+            ("TIOCGPGRP", Terminal.getForegroundGroup), ("TCGETS", Terminal.getAttributes),
+            ("TCSETS", Terminal.setAttributes),
+        ]
+        let signals: [(StaticString, Signal)] = [
+            ("SIGILL", .illegalInstruction), ("SIGFPE", .arithmetic),
+            ("SIGSEGV", .segmentationFault),
+        ]
+        return requests.map { name, request in
+            CallRule(
+                "ioctl", .control, .descriptor("input", [0]), .value(1, UInt32(request), name))
+        }
+            + signals.map { name, signal in
+                CallRule(
+                    "kill", .kill, .value(0, process, "itself"),
+                    .value(1, UInt32(signal.rawValue), name))
+            }
+    }
+
+    private static func sharedNetwork(_ have: LaunchDescriptors) -> [CallRule] {
+        LocalSocket.rules + [
+            CallRule(
+                "fcntl", .fileControl, .descriptor("network", have.networks),
+                .value(1, UInt32(FileLock.ask), "F_GETLK"))
+        ]
+    }
+}
+
+extension SandboxPlan {
+    /// What a launch keeps that has these features.
+    init(_ features: [LaunchFeature], _ have: LaunchDescriptors) {
+        let process = UInt32(truncatingIfNeeded: Process.identity)
+        var rules: [CallRule] = []
+        for feature in features { rules += feature.rules(have, process: process) }
+        self.init(rules: rules)
+        descriptors = have.all
+        // A peer of a shared network takes one on each side.
+        if !have.networks.isEmpty { moreDescriptors = 2 * SharedPage.slots }
+    }
+}

@@ -1,0 +1,234 @@
+// calls LOG COMMAND WORDS...: runs the command and appends to LOG, once each, the system calls
+// that it and its children make after a seccomp filter was set, in the words of docs/sandbox.md. Which
+// file a descriptor is of shows in its name: disk*, net*, kernel*, initrd*. Ends with the command's code.
+// With CALLS_INSTEAD="NUMBER ARGUMENTS..." the first such call is made into another one, as somebody
+// would make it who has taken the process over.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { most = 4096 };
+static struct process {
+    pid_t number;
+    int entered;    // inside a call
+    int filtering;  // inside the call that sets a filter
+    int filtered;
+} processes[most];
+static int process_count;
+
+static struct process *find(pid_t number) {
+    for (int i = 0; i < process_count; i++)
+        if (processes[i].number == number) return processes + i;
+    for (int i = 0; i < process_count; i++)
+        if (processes[i].number == 0) {
+            processes[i] = (struct process){.number = number};
+            return processes + i;
+        }
+    if (process_count == most) exit(99);
+    processes[process_count] = (struct process){.number = number};
+    return processes + process_count++;
+}
+
+static const char *log_name;
+static char seen[1024][96];
+static int seen_count;
+
+static void note(const char *line) {
+    for (int i = 0; i < seen_count; i++)
+        if (!strcmp(seen[i], line)) return;
+    if (seen_count == 1024) exit(99);
+    snprintf(seen[seen_count++], sizeof *seen, "%s", line);
+    FILE *log = fopen(log_name, "a");
+    if (!log) exit(99);
+    fprintf(log, "%s\n", line);
+    fclose(log);
+}
+
+// What a descriptor is, as the page calls it.
+static const char *role(pid_t number, int descriptor) {
+    static char path[64], target[512];
+    if (descriptor == -1) return "no file";
+    if (descriptor == 0) return "input";
+    if (descriptor == 1) return "output";
+    if (descriptor == 2) return "errors";
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", number, descriptor);
+    ssize_t count = readlink(path, target, sizeof target - 1);
+    if (count < 0) return "unknown";
+    target[count] = 0;
+    char *name = strrchr(target, '/');
+    name = name ? name + 1 : target;
+    if (strstr(target, "signalfd")) return "signals";
+    if (!strcmp(target, "/dev/net/tun")) return "tap";
+    if (!strncmp(target, "socket:", 7)) return "socket";
+    if (!strncmp(name, "disk", 4)) return "disk";
+    if (!strncmp(name, "net", 3)) return "network";
+    if (!strncmp(name, "kernel", 6) || !strncmp(name, "initrd", 6)) return "file";
+    return "unknown";
+}
+
+static const struct {
+    int wide, narrow;
+    const char *name;
+    enum { plain, of_file, map, control, lock, timer, own_kill, socket_call, make_socket, ask_socket } kind;
+} table[] = {
+    {0, 3, "read", of_file},          {1, 4, "write", of_file},        {3, 6, "close", plain},
+    {5, 197, "fstat", of_file},       {8, 140, "lseek", of_file},      {9, 192, "mmap", map},
+    {11, 91, "munmap", plain},        {14, 175, "rt_sigprocmask", plain}, {16, 54, "ioctl", control},
+    {17, 180, "pread64", of_file},    {18, 181, "pwrite64", of_file},
+    {19, 145, "readv", of_file},      {20, 146, "writev", of_file},    {38, 104, "setitimer", timer},
+    {41, 359, "socket", make_socket}, {42, 362, "connect", plain},     {43, -1, "accept", plain},
+    {46, 370, "sendmsg", plain},      {47, 372, "recvmsg", plain},     {49, 361, "bind", plain},
+    {50, 363, "listen", plain},       {55, 365, "getsockopt", ask_socket}, {62, 37, "kill", own_kill},
+    {72, 55, "fcntl", lock},          {74, 118, "fsync", of_file},     {228, 265, "clock_gettime", plain},
+    {231, 252, "exit_group", plain},  {271, 309, "ppoll", plain},      {-1, 102, "socketcall", socket_call},
+};
+
+static void describe(pid_t number, const struct __ptrace_syscall_info *info) {
+    char line[96];
+    const __typeof__(info->entry.args[0]) *a = info->entry.args;
+    int wide = info->arch == AUDIT_ARCH_X86_64;
+    unsigned index = 0, count = sizeof table / sizeof *table;
+    while (index < count && (int)info->entry.nr != (wide ? table[index].wide : table[index].narrow)) index++;
+    if (index == count) {
+        snprintf(line, sizeof line, "call %d", (int)info->entry.nr);
+        note(line);
+        return;
+    }
+    const char *name = table[index].name, *what = 0;
+    switch (table[index].kind) {
+    case plain: snprintf(line, sizeof line, "%s()", name); break;
+    case of_file: snprintf(line, sizeof line, "%s(%s)", name, role(number, (int)a[0])); break;
+    case map: {
+        const char *of = role(number, (int)a[4]);
+        snprintf(line, sizeof line, "mmap(%s, %s)", a[2] & ~3 ? "PROT_EXEC" : "no PROT_EXEC",
+                 strcmp(of, "network") ? of : "file");
+        break;
+    }
+    case control:
+        what = a[1] == 0x5401 ? "TCGETS" : a[1] == 0x5402 ? "TCSETS" : a[1] == 0x540F ? "TIOCGPGRP"
+             : a[1] == 0x540A ? "TCXONC" : a[1] == 0x5411 ? "TIOCOUTQ" : a[1] == 0x5421 ? "FIONBIO" : "other";
+        if (a[1] == 0x5421) snprintf(line, sizeof line, "ioctl(FIONBIO)");
+        else snprintf(line, sizeof line, "ioctl(%s, %s)", role(number, (int)a[0]), what);
+        break;
+    case lock:
+        snprintf(line, sizeof line, "fcntl(%s, %s)", role(number, (int)a[0]), a[1] == 5 ? "F_GETLK" : "other");
+        break;
+    case timer: snprintf(line, sizeof line, "setitimer(%s)", (int)a[0] ? "other" : "ITIMER_REAL"); break;
+    case own_kill: {
+        int signal = (int)a[1];
+        snprintf(line, sizeof line, "kill(%s, %s)", (int)a[0] == number ? "itself" : "other",
+                 signal == SIGTSTP ? "SIGTSTP" : signal == SIGILL ? "SIGILL" : signal == SIGBUS ? "SIGBUS"
+                 : signal == SIGFPE ? "SIGFPE" : signal == SIGSEGV ? "SIGSEGV" : "other");
+        break;
+    }
+    case make_socket:
+        snprintf(line, sizeof line, "socket(%s, %s)", a[0] == 1 ? "AF_UNIX" : "other",
+                 a[1] == 5 ? "SOCK_SEQPACKET" : "other");
+        break;
+    case ask_socket:
+        snprintf(line, sizeof line, "getsockopt(%s, %s)", a[1] == 1 ? "SOL_SOCKET" : "other",
+                 a[2] == 17 ? "SO_PEERCRED" : "other");
+        break;
+    case socket_call: {
+        static const char *const names[] = {
+            0, "socket(AF_UNIX, SOCK_SEQPACKET)", "bind()", "connect()", "listen()", "accept()", 0, 0, 0, 0, 0, 0,
+            0, "shutdown()", 0, "getsockopt(SOL_SOCKET, SO_PEERCRED)", "sendmsg()", "recvmsg()"};
+        what = a[0] < sizeof names / sizeof *names && names[a[0]] ? names[a[0]] : "socketcall(other)";
+        snprintf(line, sizeof line, "%s", what);
+        break;
+    }
+    }
+    note(line);
+}
+
+static const char *instead;
+
+static void replace(pid_t number, int wide) {
+    struct user_regs_struct registers;
+    unsigned long long words[7] = {0};
+    char *rest = (char *)instead;
+    for (int i = 0; i < 7 && *rest; i++) words[i] = strtoull(rest, &rest, 0);
+    instead = 0;
+    if (ptrace(PTRACE_GETREGS, number, 0, &registers)) exit(99);
+    registers.orig_rax = words[0];
+    if (wide) {
+        registers.rdi = words[1], registers.rsi = words[2], registers.rdx = words[3];
+        registers.r10 = words[4], registers.r8 = words[5], registers.r9 = words[6];
+    } else {
+        registers.rbx = words[1], registers.rcx = words[2], registers.rdx = words[3];
+        registers.rsi = words[4], registers.rdi = words[5], registers.rbp = words[6];
+    }
+    // The kernel looks through the filter after this stop (since 4.8).
+    if (ptrace(PTRACE_SETREGS, number, 0, &registers)) exit(99);
+}
+
+static void look(struct process *process) {
+    struct __ptrace_syscall_info info;
+    if (ptrace(PTRACE_GET_SYSCALL_INFO, process->number, sizeof info, &info) <= 0) return;
+    if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
+        int number = (int)info.entry.nr, wide = info.arch == AUDIT_ARCH_X86_64;
+        if (process->filtered && instead) replace(process->number, wide);
+        else if (process->filtered) describe(process->number, &info);
+        process->filtering = number == (wide ? 317 : 354) ||
+                             (number == (wide ? 157 : 172) && info.entry.args[0] == 22);
+    } else if (info.op == PTRACE_SYSCALL_INFO_EXIT && process->filtering) {
+        process->filtering = 0;
+        if (!info.exit.is_error) process->filtered = 1;
+    }
+}
+
+int main(int count, char **words) {
+    if (count < 3) return 2;
+    log_name = words[1];
+    instead = getenv("CALLS_INSTEAD");
+    const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
+                         PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
+    pid_t first = fork();
+    if (first == 0) {
+        raise(SIGSTOP);
+        execvp(words[2], words + 2);
+        _exit(127);
+    }
+    int status;
+    if (first < 0 || waitpid(first, &status, WUNTRACED) != first) return 99;
+    if (ptrace(PTRACE_SEIZE, first, 0, options)) return 99;
+    kill(first, SIGCONT);
+    find(first);
+    int code = 99;
+    for (;;) {
+        pid_t number = waitpid(-1, &status, __WALL);
+        if (number < 0) {
+            if (errno == EINTR) continue;
+            return code;
+        }
+        struct process *process = find(number);
+        if (WIFEXITED(status) || WIFSIGNALED(status)) {
+            if (number == first) code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+            process->number = 0;
+            continue;
+        }
+        int signal = WSTOPSIG(status), event = status >> 16;
+        long deliver = 0;
+        if (signal == (SIGTRAP | 0x80)) {
+            look(process);
+        } else if (event == PTRACE_EVENT_STOP) {
+            if (signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU) {
+                // Stopped by job control: it stays so until somebody continues it.
+                ptrace(PTRACE_LISTEN, number, 0, 0);
+                continue;
+            }
+        } else if (event == 0) {
+            deliver = signal;
+        }
+        ptrace(PTRACE_SYSCALL, number, 0, deliver);
+    }
+}

@@ -1,0 +1,193 @@
+# The sandbox: what a running launcher still has, the calls that it makes beside the tables of
+# docs/sandbox.md, and what happens to somebody who has taken it over. Sourced by system.sh.
+
+calls_tool() {
+    local clang
+    clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
+    [[ -x $clang ]] || clang=cc
+    "$clang" -O2 -o "$work/calls" Tests/system/calls.c
+}
+
+# printed COUNT: waits until the one in the background has printed so many lines.
+printed() { for _ in {1..600}; do (($(wc -l <"$work/out") >= $1)) && break; sleep 0.05; done; }
+
+# running COMMAND WORDS...: in the background, with descriptor 8 as its input and further ones that are not
+# its business; $child when it has printed something.
+running() {
+    rm -f "$work/hold"
+    mkfifo "$work/hold"
+    : >"$work/out"
+    "$@" <"$work/hold" >"$work/out" 2>"$work/err" 7</dev/null 9</etc/passwd &
+    child=$!
+    exec 8>"$work/hold"
+    printed 1
+}
+
+# again COMMAND WORDS...: a guest that is started three times, and its kernel's file gone meanwhile.
+again() {
+    cp out/guests/again "$work/kernel"
+    running "$@" "$work/kernel"
+    rm "$work/kernel"
+    for round in 2 3; do printf x >&8; printed $round; done
+    printf o >&8
+    wait $child
+    code=$? output=$(<"$work/out") errors=$(<"$work/err")
+    exec 8>&-
+}
+
+status() { awk -v name="$1:" '$1 == name { $1 = ""; print substr($0, 2) }' "/proc/$child/status"; }
+limit() { awk -v name="$1" 'index($0, name) == 1 { print $(NF - 2), $(NF - 1) }' "/proc/$child/limits"; }
+
+for arch in x86_64 i386; do
+    if ! "out/$arch/mini" --version >/dev/null 2>&1; then
+        skip "$arch: sandbox" "this machine does not run $arch programs"
+        continue
+    fi
+    running "out/$arch/mini-launch" out/guests/echo
+    check "$arch: a running launcher is filtered, and no program that it starts gets privileges" \
+        "$(status Seccomp) $(status NoNewPrivs)" = "2 1"
+    check "$arch: it has no capabilities, nor can it get any" \
+        "$(status CapInh) $(status CapPrm) $(status CapEff) $(status CapAmb)" = \
+        "0000000000000000 0000000000000000 0000000000000000 0000000000000000"
+    check "$arch: it leaves no core" "$(limit 'Max core file size')" = "0 0"
+    check "$arch: it can have no more descriptors than it has" "$(limit 'Max open files')" = "5 5"
+    if [[ $(id -u) == 0 ]]; then
+        check "$arch: whoever started it as root, it is nobody, in no group" \
+            "$(status Uid) / $(status Gid) / $(status Groups)" = \
+            "65534 65534 65534 65534 / 65534 65534 65534 65534 / "
+        check "$arch: and has nothing in the bounding set" "$(status CapBnd)" = 0000000000000000
+        # Input, output, errors, signals, and the kernel for a restart.
+        check "$arch: descriptors that were handed to it are closed" "$(find "/proc/$child/fd" -type l | wc -l)" = 5
+    else
+        skip "$arch: the user of a launcher that root started, and its descriptors" "needs root"
+    fi
+    if [[ -r /proc/$child/maps && -s /proc/$child/maps ]]; then
+        check "$arch: no page is writable and executable" "$(grep -c ' .wx' "/proc/$child/maps")" = 0
+        # Pages of the program: its code and constants, constants that were moved, variables.
+        check "$arch: constants that hold addresses cannot be written any more" \
+            "$(awk '/mini$/ { print $2 }' "/proc/$child/maps" | sort | uniq -c | awk '{ printf "%s ", $2 }')" = \
+            "r--p r-xp rw-p "
+        place=$(awk '/mini$/ { print $1; exit }' "/proc/$child/maps")
+    fi
+    kill -TERM $child
+    wait $child
+    check "$arch: and it ends when told" $? = 143
+    exec 8>&-
+    if [[ $arch == x86_64 && $(</proc/sys/kernel/randomize_va_space) == [12] && -n ${place-} ]]; then
+        running "out/$arch/mini-launch" out/guests/echo
+        check "$arch: each time it lies at another place" "$(awk '/mini$/ { print $1; exit }' "/proc/$child/maps")" != "$place"
+        kill -TERM $child
+        wait $child
+    fi
+    exec 8>&-
+
+    launch $arch --no-sandbox out/guests/hello
+    expect "$arch: --no-sandbox is told" 0 "hello from ring 1" \
+        "mini-launch: no sandbox: the guest runs with all our rights"
+    launch $arch --sandbox=require out/guests/hello
+    expect "$arch: --sandbox=require with a kernel that filters" 0 "hello from ring 1" ""
+    launch $arch --sandbox=none out/guests/hello
+    expect "$arch: a sandbox of an unknown kind" 2 "" \
+        "mini-launch: unknown sandbox \"none\": it is on or require"
+    launch $arch -v out/guests/hello
+    expect "$arch: -v says how many calls are left" 0 "*" "*mini-launch: sandbox: [1-9]* system calls*"
+    again "out/$arch/mini-launch"
+    expect "$arch: a restart opens nothing: the kernel's name is gone" 0 $'again\nagain\nagain' ""
+done
+
+if ! calls_tool; then
+    skip "sandbox: calls" "no C compiler"
+elif [[ $(id -u) != 0 ]]; then
+    skip "sandbox: calls" "needs root, to see which file a descriptor is of"
+else
+    # Each feature of the page once, under the tracer.
+    log=$work/calls.log
+    traced=("$work/calls" "$log" out/x86_64/mini-launch)
+    : >"$log"
+    features=("every launch" restarts "a disk" "a disk that can be written")
+    again "${traced[@]}"
+    cp out/guests/block "$work/kernel-block"
+    truncate -s 1M "$work/disk-calls" "$work/disk-two"
+    timeout 60 "${traced[@]}" --block "$work/disk-calls" --block "$work/disk-two,ro" "$work/kernel-block" write check \
+        </dev/null >/dev/null 2>&1
+
+    if command -v script >/dev/null && command -v stty >/dev/null; then
+        features+=("a terminal")
+        # The launcher's number is in the file pid, what it has printed on the screen.
+        cat >"$work/at-terminal" <<EOF
+tty=\$(tty)
+until_true() { for _ in {1..400}; do "\$@" && break; sleep 0.05; done; }
+started() { [[ -s $work/pid ]] && grep -q echo "$work/screen"; }
+raw() { stty -a <\$tty | grep -q -- -icanon; }
+stopped() { grep -q '^State:.[Tt]' /proc/\$(<"$work/pid")/status; }
+launch() { $work/calls $log bash -c 'echo \$\$ >$work/pid; exec $root/out/x86_64/mini-launch $root/out/guests/echo'; }
+EOF
+        on_terminal() {
+            rm -f "$work/pid"
+            : >"$work/screen"
+            { cat "$work/at-terminal" && echo "$1"; } >"$work/on-terminal"
+            timeout 60 script -qefc "bash $work/on-terminal" /dev/null </dev/null >"$work/screen" 2>&1
+        }
+        for signal in SEGV ILL BUS FPE; do
+            on_terminal "(until_true started; until_true raw; kill -$signal \$(<$work/pid)) & launch; wait"
+        done
+        on_terminal "set -m; launch & until_true started
+            (until_true raw; kill -TSTP \$(<$work/pid); until_true stopped; kill -CONT \$(<$work/pid)
+            until_true raw; kill -TERM \$(<$work/pid)) & fg %1; wait"
+    fi
+
+    # seen FEATURE...: what was seen is what the page has for these, no more and no less.
+    seen() {
+        local wanted
+        wanted=$(for feature; do
+            awk -F'|' -v name=" $feature " '/<!-- launch -->/ { on = 1 } /<!-- end -->/ { on = 0 }
+                on && $2 == name { print $3 }' docs/sandbox.md
+        done | grep -o '`[^`]*`' | tr -d '`' | sort -u)
+        diff <(echo "$wanted") <(sort -u "$log") >"$work/difference"
+    }
+    if seen "${features[@]}"; then
+        ok "the calls of the page are those that a trace sees: ${features[*]}"
+    else
+        not_ok "the calls of the page are those that a trace sees: ${features[*]}" \
+            "$(grep '^[<>]' "$work/difference" | sed 's/^</only on the page:/; s/^>/only in the trace:/')"
+    fi
+
+    # instead ARCH NUMBER ARGUMENTS...: what becomes of a launcher that makes this call.
+    instead() {
+        local arch=$1
+        shift
+        CALLS_INSTEAD="$*" timeout 60 "$work/calls" /dev/null "out/$arch/mini-launch" out/guests/hello \
+            </dev/null >/dev/null 2>&1
+        code=$?
+    }
+    while read -r arch what words; do
+        "out/$arch/mini" --version >/dev/null 2>&1 || continue
+        # shellcheck disable=SC2086
+        instead "$arch" $words
+        check "$arch: who takes it over and tries $what is ended by SIGSYS" "$code" = 159
+    done <<'ATTEMPTS'
+x86_64 open 2 0 0
+x86_64 openat 257 -100 0 0
+x86_64 execve 59 0 0 0
+x86_64 fork 57
+x86_64 clone 56 17 0 0 0 0
+x86_64 ptrace 101 0 1
+x86_64 a-socket-of-the-network 41 2 1 0
+x86_64 a-signal-for-process-1 62 1 15
+x86_64 a-signal-for-its-group 62 0 15
+x86_64 executable-memory 9 0 4096 7 0x22 -1 0
+x86_64 memory-made-executable 10 0x400000 4096 5
+x86_64 a-file-mapped-that-it-has-not 9 0 4096 1 2 77 0
+x86_64 typing-into-the-terminal 16 0 0x5412 0
+x86_64 a-write-to-the-kernel-file 1 4 0 0
+x86_64 io_uring_setup 425 1 0
+x86_64 a-call-of-x32 0x40000000 0 0 0
+x86_64 prctl 157 22 0
+i386 open 5 0 0
+i386 execve 11 0 0 0
+i386 a-socket 102 1 0
+i386 a-signal-for-process-1 37 1 15
+i386 executable-memory 192 0 4096 7 0x22 -1 0
+i386 memory-made-executable 125 0x70000000 4096 5
+ATTEMPTS
+fi
