@@ -55,7 +55,7 @@ static void note(const char *line) {
 
 // What a descriptor is, as the page calls it.
 static const char *role(pid_t number, int descriptor) {
-    static char path[64], target[512];
+    static char path[64], target[512], standard[512];
     if (descriptor == -1) return "no file";
     if (descriptor == 0) return "input";
     if (descriptor == 1) return "output";
@@ -64,6 +64,23 @@ static const char *role(pid_t number, int descriptor) {
     ssize_t count = readlink(path, target, sizeof target - 1);
     if (count < 0) return "unknown";
     target[count] = 0;
+    // Standard input, output or error, opened once more.
+    snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", number, descriptor);
+    unsigned flags = 0;
+    FILE *info = fopen(path, "r");
+    if (info) {
+        if (fscanf(info, "pos: %*d flags: %o", &flags) != 1) flags = 0;
+        fclose(info);
+    }
+    static const char *const streams[] = {"input", "output", "errors"};
+    if (strncmp(target, "socket:", 7) && strncmp(target, "anon_inode:", 11))
+        for (int stream = 0; stream < 3; stream++) {
+            snprintf(path, sizeof path, "/proc/%d/fd/%d", number, stream);
+            ssize_t length = readlink(path, standard, sizeof standard - 1);
+            if (length < 0) continue;
+            standard[length] = 0;
+            if (!strcmp(standard, target) && ((flags & O_ACCMODE) == O_RDONLY) == (stream == 0)) return streams[stream];
+        }
     char *name = strrchr(target, '/');
     name = name ? name + 1 : target;
     if (strstr(target, "signalfd")) return "signals";
@@ -82,7 +99,7 @@ static const struct {
 } table[] = {
     {0, 3, "read", of_file},          {1, 4, "write", of_file},        {3, 6, "close", plain},
     {5, 197, "fstat", of_file},       {8, 140, "lseek", of_file},      {9, 192, "mmap", map},
-    {11, 91, "munmap", plain},        {14, 175, "rt_sigprocmask", plain}, {16, 54, "ioctl", control},
+    {11, 91, "munmap", plain},        {14, 175, "rt_sigprocmask", plain}, {15, 173, "rt_sigreturn", plain}, {16, 54, "ioctl", control},
     {17, 180, "pread64", of_file},    {18, 181, "pwrite64", of_file},
     {19, 145, "readv", of_file},      {20, 146, "writev", of_file},    {38, 104, "setitimer", timer},
     {41, 359, "socket", make_socket}, {42, 362, "connect", plain},     {43, -1, "accept", plain},
@@ -117,7 +134,8 @@ static void describe(pid_t number, const struct __ptrace_syscall_info *info) {
         what = a[1] == 0x5401 ? "TCGETS" : a[1] == 0x5402 ? "TCSETS" : a[1] == 0x540F ? "TIOCGPGRP"
              : a[1] == 0x540A ? "TCXONC" : a[1] == 0x5411 ? "TIOCOUTQ" : a[1] == 0x5421 ? "FIONBIO" : "other";
         if (a[1] == 0x5421) snprintf(line, sizeof line, "ioctl(FIONBIO)");
-        else snprintf(line, sizeof line, "ioctl(%s, %s)", role(number, (int)a[0]), what);
+        // Messages are written to a terminal as the guest's output is.
+        else snprintf(line, sizeof line, "ioctl(%s, %s)", (int)a[0] == 2 ? "output" : role(number, (int)a[0]), what);
         break;
     case lock:
         snprintf(line, sizeof line, "fcntl(%s, %s)", role(number, (int)a[0]), a[1] == 5 ? "F_GETLK" : "other");
@@ -127,7 +145,7 @@ static void describe(pid_t number, const struct __ptrace_syscall_info *info) {
         int signal = (int)a[1];
         snprintf(line, sizeof line, "kill(%s, %s)", (int)a[0] == number ? "itself" : "other",
                  signal == SIGTSTP ? "SIGTSTP" : signal == SIGILL ? "SIGILL" : signal == SIGBUS ? "SIGBUS"
-                 : signal == SIGFPE ? "SIGFPE" : signal == SIGSEGV ? "SIGSEGV" : "other");
+                 : signal == SIGFPE ? "SIGFPE" : signal == SIGALRM ? "SIGALRM" : signal == SIGSEGV ? "SIGSEGV" : "other");
         break;
     }
     case make_socket:
@@ -136,7 +154,7 @@ static void describe(pid_t number, const struct __ptrace_syscall_info *info) {
         break;
     case ask_socket:
         snprintf(line, sizeof line, "getsockopt(%s, %s)", a[1] == 1 ? "SOL_SOCKET" : "other",
-                 a[2] == 17 ? "SO_PEERCRED" : "other");
+                 a[2] == 17 ? "SO_PEERCRED" : a[2] == 77 ? "SO_PEERPIDFD" : "other");
         break;
     case socket_call: {
         static const char *const names[] = {

@@ -50,14 +50,14 @@ for arch in x86_64 i386; do
         "$(status CapInh) $(status CapPrm) $(status CapEff) $(status CapAmb)" = \
         "0000000000000000 0000000000000000 0000000000000000 0000000000000000"
     check "$arch: it leaves no core" "$(limit 'Max core file size')" = "0 0"
-    check "$arch: it can have no more descriptors than it has" "$(limit 'Max open files')" = "5 5"
+    check "$arch: it can have no more descriptors than it has" "$(limit 'Max open files')" = "6 6"
     if [[ $(id -u) == 0 ]]; then
         check "$arch: whoever started it as root, it is nobody, in no group" \
             "$(status Uid) / $(status Gid) / $(status Groups)" = \
             "65534 65534 65534 65534 / 65534 65534 65534 65534 / "
         check "$arch: and has nothing in the bounding set" "$(status CapBnd)" = 0000000000000000
-        # Input, output, errors, signals, and the kernel for a restart.
-        check "$arch: descriptors that were handed to it are closed" "$(find "/proc/$child/fd" -type l | wc -l)" = 5
+        # Input, output, errors, the input's pipe once more, signals, and the kernel for a restart.
+        check "$arch: descriptors that were handed to it are closed" "$(find "/proc/$child/fd" -type l | wc -l)" = 6
     else
         skip "$arch: the user of a launcher that root started, and its descriptors" "needs root"
     fi
@@ -106,13 +106,20 @@ else
     : >"$log"
     features=("every launch" restarts "a disk" "a disk that can be written")
     again "${traced[@]}"
+    # A kernel that is cut short while its guest runs.
+    cp out/guests/echo "$work/kernel-cut"
+    running "${traced[@]}" "$work/kernel-cut"
+    : >"$work/kernel-cut"
+    printf x >&8
+    wait $child
+    exec 8>&-
     cp out/guests/block "$work/kernel-block"
     truncate -s 1M "$work/disk-calls" "$work/disk-two"
     timeout 60 "${traced[@]}" --block "$work/disk-calls" --block "$work/disk-two,ro" "$work/kernel-block" write check \
         </dev/null >/dev/null 2>&1
 
     if command -v script >/dev/null && command -v stty >/dev/null; then
-        features+=("a terminal")
+        features+=("a terminal" "a terminal for output or messages")
         # The launcher's number is in the file pid, what it has printed on the screen.
         cat >"$work/at-terminal" <<EOF
 tty=\$(tty)
@@ -126,7 +133,7 @@ EOF
             rm -f "$work/pid"
             : >"$work/screen"
             { cat "$work/at-terminal" && echo "$1"; } >"$work/on-terminal"
-            timeout 60 script -qefc "bash $work/on-terminal" /dev/null </dev/null >"$work/screen" 2>&1
+            timeout 60 script -qefc "bash $work/on-terminal" /dev/null <"${2:-/dev/null}" >"$work/screen" 2>&1
         }
         for signal in SEGV ILL BUS FPE; do
             on_terminal "(until_true started; until_true raw; kill -$signal \$(<$work/pid)) & launch; wait"
@@ -134,6 +141,13 @@ EOF
         on_terminal "set -m; launch & until_true started
             (until_true raw; kill -TSTP \$(<$work/pid); until_true stopped; kill -CONT \$(<$work/pid)
             until_true raw; kill -TERM \$(<$work/pid)) & fg %1; wait"
+        # Left by three ^C, typed when the guest has the terminal.
+        mkfifo "$work/keys"
+        (exec 9>"$work/keys" && until grep -qs raw "$work/ready"; do sleep 0.05; done && printf '\3\3\3' >&9
+            until [[ -e $work/left ]]; do sleep 0.05; done) &
+        on_terminal "(until_true started; until_true raw; echo raw >$work/ready) & launch; : >$work/left; wait" "$work/keys"
+        : >"$work/left"
+        wait
     fi
 
     # seen FEATURE...: what was seen is what the page has for these, no more and no less.
