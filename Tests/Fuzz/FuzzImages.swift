@@ -14,8 +14,6 @@ enum FuzzImages {
     /// Made once: an ELF file and a bzImage of each era.
     nonisolated(unsafe) private static var originals: [[UInt8]] = []
     nonisolated(unsafe) private static var kernels: [[UInt8]] = []
-    /// The file that is written anew for each case.
-    nonisolated(unsafe) private static var file: Int32 = -1
     nonisolated(unsafe) private static var output: [UInt8] = []
 
     // MARK: Making
@@ -204,7 +202,7 @@ enum FuzzImages {
         else { return }
         let limit = mebibytes << 20
         do throws(LauncherError) {
-            let image = try KernelImage.examine(file, name: "k")
+            let image = try KernelImage.examine(file.number, name: "k")
             let kernel = try image.load(into: memory, mebibytes: mebibytes)
             for segment in kernel.segments {
                 let end = UInt64(segment.address) + UInt64(segment.memorySize)
@@ -228,33 +226,12 @@ enum FuzzImages {
         Fuzz.require(memory.load32(limit) == 0, "something was written behind memory")
     }
 
-    /// The case without its first byte, in a file.
-    private static func written(_ input: FuzzInput) -> Int32? {
-        if unsafe file < 0 {
-            guard let number = try? SystemCall.make(.memoryFile, address("k"), 1) else {
-                return nil
-            }
-            unsafe file = Int32(number)
-        }
-        let number = unsafe Int(file)
+    /// The case without its first byte, in a file of its own: what an earlier one has mapped stays whole.
+    private static func written(_ input: FuzzInput) -> Descriptor? {
+        guard let file = try? FileSystem.memoryFile("k") else { return nil }
         let bytes = unsafe UnsafeRawBufferPointer(rebasing: input.bytes.dropFirst())
-        // ftruncate, pwrite64
-        #if arch(x86_64)
-        let (cut, write) = (77, 18)
-        #else
-        let (cut, write) = (93, 181)
-        #endif
-        guard (try? SystemCall.make(SystemCall.Number(rawValue: cut), number, bytes.count)) != nil,
-            let count = try? SystemCall.make(
-                SystemCall.Number(rawValue: write), number, Int(bitPattern: bytes.baseAddress),
-                bytes.count, 0, 0),
-            count == bytes.count
-        else { return nil }
-        return Int32(number)
-    }
-
-    private static func address(_ text: StaticString) -> Int {
-        unsafe Int(bitPattern: text.utf8Start)
+        do throws(Errno) { try unsafe Transfer.writeAll(file.number, bytes) } catch { return nil }
+        return file
     }
 
     private static let margin = 64

@@ -106,8 +106,10 @@ enum FuzzPeers {
         case 3: _ = host.bindShared(page + 4, buffers, 0)
         case 4: _ = host.bindShared(word(), word(), word())
         case 5, 6:
-            let key = page + 4 * (UInt32(byte()) * (byte() & 3 == 0 ? 5 : 1))
-            host.sendShared(key & (page | 0xFFF), byte() & 7 == 0 ? word() : buffers, of: shared)
+            // A key in the page: who calls has found the page by it.
+            let slot = UInt32(byte()) * (byte() & 3 == 0 ? 5 : 1)
+            host.sendShared(
+                page + (4 * slot & 0xFFC), byte() & 7 == 0 ? word() : buffers, of: shared)
         case 7: host.serveWaitingPeers()
         default: host.servePeers()
         }
