@@ -20,6 +20,6 @@ there 'until [ -s /tmp/received ]; do sleep 0.1; done; cat /tmp/received'
 check "$type: pipe --server of the domain receives from dom0's libxenvchan" "${output%%,*}" = "10000000 bytes"
 
 vchan server "$domain" "${path}4" send 10000000 2>/tmp/log &
-there "$ours --client --domain 0 --path ${path}4 </dev/null | vchan check 10000000"
+there "$ours --client --domain 0 --path ${path}4 </dev/null 2>/tmp/log | vchan check 10000000"
 check "$type: pipe --client of the domain receives from dom0's libxenvchan" "$code ${output%%,*}" = "0 10000000 bytes"
 wait
