@@ -253,8 +253,10 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
         let whole = try launched(failing: nil)
         #expect(whole.code == 0 && whole.terminal.calls.count > 60)
         for call in 1...whole.terminal.calls.count {
-            let number = SystemCall.Number(rawValue: whole.terminal.calls[call - 1])
             let played = try launched(failing: call)
+            // The clock is read more or less often: what failed is what this run asked for.
+            guard call <= played.terminal.calls.count else { continue }
+            let number = SystemCall.Number(rawValue: played.terminal.calls[call - 1])
             let what: Comment = "call \(call) of number \(number.rawValue)"
             #expect(played.device.waker == 0, what)
             #expect(played.errors.count == (played.code == 0 ? 0 : 1), what)

@@ -11,6 +11,7 @@ tries=0
 until { [ -s /tmp/held ] && [ "$(awk '/^rchar/ { print $2 }' /proc/$piper/io)" -gt 10000000 ]; } || [ $tries -ge 600 ]; do
     sleep 0.1 && tries=$((tries + 1))
 done
+rm -f /tmp/shared
 mini-grant share --domain "$domain" --publish "$path/shared" --hold >/tmp/shared 2>/tmp/log3 &
 sharer=$!
 until [ -s /tmp/shared ]; do sleep 0.05; done

@@ -48,6 +48,7 @@ notices "$type: mini-grant, SIGKILL" "mini-grant map --domain 0 --ref REF --hold
 # The store takes the references across.
 head -c 20000 /dev/urandom >/tmp/content
 xenstore-write "/local/domain/$domain/data/share" ""
+rm -f /tmp/shared
 mini-grant share --domain "$domain" --in /tmp/content --publish "/local/domain/$domain/data/share" --hold >/tmp/shared 2>&1 &
 sharer=$!
 until [ -s /tmp/shared ]; do sleep 0.05; done

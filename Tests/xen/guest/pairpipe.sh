@@ -14,7 +14,7 @@ there "vchan make 100000000 | $ours --client --domain 0 --path ${path}2 --linger
 wait
 check "$type: libxenvchan receives 100 MB from the domain's pipe --client" "$code $(cut -d, -f1 /tmp/received)" = "0 100000000 bytes"
 
-there "$ours --server --domain 0 --path data/vchan3 </dev/null 2>/tmp/log | vchan check 10000000 >/tmp/received &"
+there "rm -f /tmp/received; $ours --server --domain 0 --path data/vchan3 </dev/null 2>/tmp/log | vchan check 10000000 >/tmp/received &"
 vchan client "$domain" "${path}3" send 10000000
 there 'until [ -s /tmp/received ]; do sleep 0.1; done; cat /tmp/received'
 check "$type: pipe --server of the domain receives from dom0's libxenvchan" "${output%%,*}" = "10000000 bytes"

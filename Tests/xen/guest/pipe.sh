@@ -117,6 +117,7 @@ done
 
 # The receiver goes when its ring is empty, and the sender's input is not at its end.
 mkfifo /tmp/slow /tmp/never
+rm -f /tmp/received
 vchan server 0 /test/vchan relay <>/tmp/never >/tmp/received &
 victim=$!
 $ours --client <>/tmp/slow >/dev/null 2>/tmp/log &

@@ -15,8 +15,9 @@ ended() {
 start_domain pv || return 0
 old=$domain
 # Not a pipe: the kernel (6.1) does not let a process end that has an event channel from before (BUG in evtchn.c).
-there '(mini-grant share --domain 0 --publish data/own --hold >/tmp/said 2>&1; echo "$? $(tail -n 1 /tmp/said)" >/tmp/end) &
+there 'rm -f /tmp/said /tmp/end; (mini-grant share --domain 0 --publish data/own --hold >/tmp/said 2>&1; echo "$? $(tail -n 1 /tmp/said)" >/tmp/end) &
     mini-grant store wait data/own'
+rm -f /tmp/shared
 mini-grant share --domain "$domain" --publish "/local/domain/$domain/data/shared" --hold >/tmp/shared 2>/tmp/log &
 sharer=$!
 mini-grant pipe --server --domain "$domain" --path "/local/domain/$domain/data/other" --deadline 600 </dev/null >/dev/null 2>/tmp/log2 &
