@@ -169,6 +169,8 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
                 ["--engine", "lguest"], on: played(.era1, [.send("x")] + steps)
             ).terminal.calls.count
         }
+        // Some calls are made once in the life of a process.
+        _ = try calls(1)
         #expect(try calls(7) - calls(3) == 4 * 3)
     }
 

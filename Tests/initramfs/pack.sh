@@ -98,7 +98,7 @@ for arch in x86_64 i386; do
     refused "nothing to pack" 2 "nothing to pack is named; --help tells how to use this" "$work/made/a"
     refused "no such file" 1 "cannot examine \"$work/none\": no such file (ENOENT)" "$work/made/a" "$work/none"
     refused "a way out of the archive" 2 "cannot pack to \"a/../b\": it leads out of the archive" "$work/made/a" "$tree/large=a/../b"
-    refused "two members for one place" 2 "the archive has two members \"a\"" "$work/made/a" "$tree/large=a" "$tree/etc/words=./a/"
+    refused "two members for one place" 2 "the archive has two members \"a\"" "$work/made/a" "$tree/large=a" "$tree/etc/words=./a"
     refused "a member in a file" 2 "the archive has members in \"a\", which is no directory" \
         "$work/made/a" "$tree/large=a" "$tree/etc/words=a/b"
     refused "an empty place" 2 "an empty path is no place in the archive: / is the root" "$work/made/a" "$tree="
