@@ -43,14 +43,22 @@ private func guest(
     code: (inout Assembler) -> Void
 ) throws -> TinyGuest {
     let number = segment.file.number
-    return try TinyGuest(
-        era, prepare: { try $0.share($0.range(page, 4096)!, file: number, slot: slot) },
-        handler: { $0.checkpoint(0xFF) },
-        code: {
-            $0.initialize()
-            $0.gate(0x25, TinyGuest.high + TinyGuest.handler)
-            code(&$0)
-        })
+    let end = ContinuousClock.now + .seconds(60)
+    while true {
+        do {
+            return try TinyGuest(
+                era, prepare: { try $0.share($0.range(page, 4096)!, file: number, slot: slot) },
+                handler: { $0.checkpoint(0xFF) },
+                code: {
+                    $0.initialize()
+                    $0.gate(0x25, TinyGuest.high + TinyGuest.handler)
+                    code(&$0)
+                })
+        } catch let errno as Errno where errno.rawValue == 98 && ContinuousClock.now < end {
+            // EADDRINUSE: a program that another test has just started has our sockets until its exec.
+            Clock.sleep(.milliseconds(5))
+        }
+    }
 }
 
 /// Binds `count` buffers of 1514 bytes to a slot's key, with line 5, and says what came of it.

@@ -47,7 +47,7 @@ for arch in amd64 i386; do
     booted "switch-root to what is none is refused, and nothing is lost" "$off" \
         'mini-init: /proc/cmdline:1:*: "/none" is no file system of its own to switch to' \
         'mini-init: /proc/cmdline:1:*: "/deep" is no file system of its own to switch to' \
-        'mini-init: /proc/cmdline:1:*: cannot find, behind the new root, the program "/sbin/none": no such file (ENOENT)' "still here"
+        'mini-init: /proc/cmdline:1:*: nothing is switched: cannot run "/sbin/none": no such file (ENOENT), behind the new root' "still here"
     booted "switch-root: the new root's init is process 1, what was mounted has moved along, no signal is held back" "$off" \
         "process 1 on a new root" "/proc/self/mounts devtmpfs /dev *" \
         "/proc/self/mounts proc /proc *" "/proc/self/mounts sysfs /sys *" "/proc/self/mounts tmpfs /run *" \

@@ -147,7 +147,7 @@ else
     # What it is good for, and then the end, as there is no root file system.
     cat >"$chroot/etc/mini/premount" <<'EOF'
 #!/bin/sh
-mini-grant map --domain 0 --ref 8
+mini-grant map --domain 0 --ref 8 --hexdump
 mini-launch --memory 8 /guests/hello
 echo o >/proc/sysrq-trigger
 sleep 10
