@@ -238,17 +238,18 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
         let seen = Sleeps()
         SystemCall.hooked({ call in
             guard call.number == .poll else { return nil }
-            seen.lengths.append(Self.milliseconds(call))
             let record = UnsafeMutablePointer<Int32>(bitPattern: call.arguments.0)!
             #expect(record[0] == 7 && call.arguments.1 == 1)
+            // On a busy machine it is looked at in passing, too.
+            guard Self.milliseconds(call) != 0 else { return 0 }
+            seen.lengths.append(Self.milliseconds(call))
             record[1] = 1 << 16 | 1
             return 1
         }) {
             #expect(guest.run() == .failed(.again))
             #expect(guest.run() == .failed(.again))
         }
-        #expect(seen.lengths.count == 2)
-        #expect(seen.lengths.last == -1)
+        #expect(seen.lengths == [-1, -1])
     }
 
     @Test("while the guest runs, watched descriptors are looked at once a millisecond")

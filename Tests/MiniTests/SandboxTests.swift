@@ -1,5 +1,6 @@
 // What the sandbox asks of the kernel, in which order, on a played kernel.
 
+import Glibc
 import Testing
 
 @testable import Mini
@@ -7,10 +8,10 @@ import Testing
 @Suite struct SandboxTests {
     /// Enters a sandbox on a kernel that lacks some calls, and notes which were made.
     private func enter(_ plan: SandboxPlan, lacking: [SystemCall.Number] = [])
-        throws -> (Sandbox.Outcome, [SystemCall])
+        -> (Sandbox.Outcome, [SystemCall])
     {
         let calls = Box<[SystemCall]>([])
-        let outcome = try SystemCall.hooked { call in
+        let outcome = SystemCall.hooked { call in
             calls.value.append(call)
             if lacking.contains(call.number) { return -38 }
             switch call.number {
@@ -18,9 +19,9 @@ import Testing
             case .processControl where call.arguments.0 == 24 && call.arguments.1 > 40: return -22
             default: return 0
             }
-        } _: { () throws(Errno) in
+        } _: {
             Sandbox.closeOthers(plan.descriptors)
-            return try Sandbox.enter(plan)
+            return Sandbox.enter(plan)
         }
         return (outcome, calls.value)
     }
@@ -33,8 +34,8 @@ import Testing
     private let rules = [CallRule("read", .read), CallRule("exit_group", .exitGroup)]
 
     @Test("descriptors between and behind the kept ones are closed, in any order")
-    func descriptors() throws {
-        let (_, calls) = try enter(SandboxPlan(rules: rules, descriptors: [9, 4, 5]))
+    func descriptors() {
+        let (_, calls) = enter(SandboxPlan(rules: rules, descriptors: [9, 4, 5]))
         let closed = calls.filter { $0.number == .closeRange }.map {
             [$0.arguments.0, $0.arguments.1]
         }
@@ -42,16 +43,16 @@ import Testing
     }
 
     @Test("a kernel without close_range has each closed by itself")
-    func oldDescriptors() throws {
-        let (_, calls) = try enter(
+    func oldDescriptors() {
+        let (_, calls) = enter(
             SandboxPlan(rules: rules, descriptors: [4]), lacking: [.closeRange])
         let closed = calls.filter { $0.number == .close }.map { $0.arguments.0 }
         #expect(closed == [3] + Array(5...1023))
     }
 
     @Test("root becomes nobody before its capabilities go, and the filter comes last")
-    func order() throws {
-        let (outcome, calls) = try enter(SandboxPlan(rules: rules))
+    func order() {
+        let (outcome, calls) = enter(SandboxPlan(rules: rules))
         #expect(outcome.hasLeftRoot && outcome.calls == 2 && outcome.failure == nil)
         func place(_ number: SystemCall.Number) -> Int {
             calls.firstIndex { $0.number == number } ?? -1
@@ -68,22 +69,29 @@ import Testing
                 < place(.setUser))
     }
 
+    @Test("what a played kernel says of this process is forgotten with it")
+    func numbers() {
+        _ = enter(SandboxPlan(rules: rules))
+        #expect(Process.identity == Int(getpid()))
+        #expect(Process.group == Int(getpgrp()))
+    }
+
     @Test("who keeps the user still loses the capabilities")
-    func keptUser() throws {
+    func keptUser() {
         var plan = SandboxPlan(rules: nil)
         plan.keepsUser = true
-        let (outcome, calls) = try enter(plan)
+        let (outcome, calls) = enter(plan)
         #expect(!outcome.hasLeftRoot && outcome.calls == nil)
         #expect(!calls.contains { $0.number == .setUser || $0.number == .seccomp })
         #expect(calls.contains { $0.number == .setCapabilities })
     }
 
     @Test("the filter is set by the older call where there is no newer; without either it is told")
-    func oldKernels() throws {
-        let (old, calls) = try enter(SandboxPlan(rules: rules), lacking: [.seccomp])
+    func oldKernels() {
+        let (old, calls) = enter(SandboxPlan(rules: rules), lacking: [.seccomp])
         #expect(old.calls == 2)
         #expect(calls.last?.number == .processControl && calls.last?.arguments.0 == 22)
-        let (none, _) = try enter(
+        let (none, _) = enter(
             SandboxPlan(rules: rules), lacking: [.seccomp, .processControl])
         #expect(none.calls == nil && none.failure == .notImplemented)
     }

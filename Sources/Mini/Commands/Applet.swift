@@ -15,7 +15,10 @@ struct Applet {
         [
             Applet(
                 name: LaunchCommand.name, summary: "start a Linux guest",
-                run: { LaunchCommand.run($0) }),
+                run: {
+                    Process.remember()
+                    return LaunchCommand.run($0)
+                }),
             Applet(
                 name: GrantCommand.name, summary: "map, share and copy pages between Xen domains",
                 run: { GrantCommand.run($0) }),

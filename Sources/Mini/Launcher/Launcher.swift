@@ -318,10 +318,7 @@ final class Launcher {
         let plan = sandboxPlan()
         Sandbox.closeOthers(plan.descriptors)
         for link in links { try link.file?.keepSlot() }
-        let outcome: Sandbox.Outcome
-        do throws(Errno) { outcome = try Sandbox.enter(plan) } catch {
-            throw .system("enter the sandbox", error)
-        }
+        let outcome = Sandbox.enter(plan)
         guard let calls = outcome.calls else {
             if sandbox == .required { throw .noFilter(outcome.failure) }
             let line: Text =

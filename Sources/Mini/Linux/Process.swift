@@ -15,12 +15,14 @@ enum Process {
 
     nonisolated(unsafe) private static var remembered: (process: Int, group: Int)?
 
-    /// Keeps both, so that nobody needs to ask again: for a process that will not fork any more. Job
-    /// control does not change the group of a program that runs already (setpgid(2), EACCES).
-    static func remember() throws(Errno) {
-        unsafe remembered = (
-            try SystemCall.make(.processID), try SystemCall.make(.processGroup)
-        )
+    /// Keeps both, so that nobody needs to ask again, in a sandbox say: for a process that will not fork
+    /// any more, before it does anything. Job control does not change the group of a program that runs
+    /// already (setpgid(2), EACCES).
+    static func remember() {
+        guard let process = try? SystemCall.make(.processID),
+            let group = try? SystemCall.make(.processGroup)
+        else { return }
+        unsafe remembered = (process, group)
     }
 
     /// The words of the command line, the program's name first.

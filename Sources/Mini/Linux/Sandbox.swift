@@ -34,11 +34,9 @@ enum Sandbox {
     /// The user and the group without rights, by custom: nobody and nogroup.
     private static let nobody = 65534
 
-    /// Enters it; `closeOthers` comes first.
-    /// - Throws: an errno if the process could not even be told its own numbers.
-    static func enter(_ plan: SandboxPlan) throws(Errno) -> Outcome {
+    /// Enters it; `closeOthers` comes first. The process has remembered its own numbers before.
+    static func enter(_ plan: SandboxPlan) -> Outcome {
         var outcome = Outcome()
-        try Process.remember()
         limit(plan)
         forgetCapabilities()
         if !plan.keepsUser { outcome.hasLeftRoot = leaveRoot() }
