@@ -1,6 +1,7 @@
 // mini-launch as a whole on a kernel with /dev/lguest, which the test plays: what it finds out
 // about the device, what it does with it, and what it says when that cannot be used.
 
+import Foundation
 import Testing
 
 @testable import Mini
@@ -129,6 +130,31 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
         #expect(launched.device.starts == 1 && launched.device.waker == 0)
         #expect(launched.device.guests.isEmpty && launched.device.memory == nil)
         #expect(launched.terminal.terminal == FakeTerminal.cooked)
+    }
+
+    @Test("a timeline has the same on the kernel's device and on our host, and then what was used")
+    func timeline() throws {
+        func happened(_ engine: Text, _ image: [UInt8]?, _ input: [UInt8]) throws -> [String] {
+            let file = try memoryFile([])
+            let path: Text = "/proc/self/fd/\(file.number)"
+            let launched = try launch(
+                ["--engine", engine, "--timeline", path], image: image,
+                on: played(.era1, Self.session)
+            ) { $0.input = [input] }
+            #expect(launched.code == 0 && launched.errors.isEmpty, "\(launched.errors)")
+            let trace = try #require(FileManager.default.contents(atPath: string(path)))
+            _ = file.number
+            return traceNames(try traceEvents(Array(trace)))
+        }
+        let phases = ["memory", "devices", "image", "unpacking", "guest", "sandbox"]
+        #expect(
+            try happened("lguest", nil, [65]) == phases + [
+                "first instruction", "first output", "first input", "guest",
+            ])
+        #expect(
+            try happened("builtin", hello(), []) == phases + [
+                "first instruction", "first output", "guest",
+            ])
     }
 
     @Test("INITIALIZE has the words of the device's era")

@@ -37,7 +37,7 @@ private func run(
 private func have() -> LaunchDescriptors {
     LaunchDescriptors(
         signals: 3, files: [4, 5], disks: [6, 7], writableDisks: [7], taps: [8, 9],
-        networks: [10, 11], host: [12])
+        networks: [10, 11], timeline: 13, host: [12])
 }
 
 /// All that a launch can have.

@@ -1,6 +1,6 @@
 // calls LOG COMMAND WORDS...: runs the command and appends to LOG, once each, the system calls
 // that it and its children make after a seccomp filter was set, in the words of docs/sandbox.md. Which
-// file a descriptor is of shows in its name: disk*, net*, kernel*, initrd*. Ends with the command's code.
+// file a descriptor is of shows in its name: disk*, net*, kernel*, initrd*, timeline*. Ends with the command's code.
 // With CALLS_INSTEAD="NUMBER ARGUMENTS..." the first such call is made into another one, as somebody
 // would make it who has taken the process over.
 #define _GNU_SOURCE
@@ -88,6 +88,7 @@ static const char *role(pid_t number, int descriptor) {
     if (!strncmp(target, "socket:", 7)) return "socket";
     if (!strncmp(name, "disk", 4)) return "disk";
     if (!strncmp(name, "net", 3)) return "network";
+    if (!strncmp(name, "timeline", 8)) return "timeline";
     if (!strncmp(name, "kernel", 6) || !strncmp(name, "initrd", 6)) return "file";
     return "unknown";
 }

@@ -104,8 +104,8 @@ else
     log=$work/calls.log
     traced=("$work/calls" "$log" out/x86_64/mini-launch)
     : >"$log"
-    features=("every launch" restarts "a disk" "a disk that can be written")
-    again "${traced[@]}"
+    features=("every launch" restarts "a timeline" "a disk" "a disk that can be written")
+    again "${traced[@]}" --timeline "$work/timeline-calls"
     # A kernel that is cut short while its guest runs.
     cp out/guests/echo "$work/kernel-cut"
     running "${traced[@]}" "$work/kernel-cut"

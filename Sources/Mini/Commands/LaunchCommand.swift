@@ -9,6 +9,8 @@ struct LaunchSettings {
     var engine = Engine.automatic
     var sandbox = SandboxChoice.on
     var isVerbose = false
+    /// The file that gets what happened when.
+    var timeline: Text?
     var restarts = true
     var isCheck = false
     var wantsHelp = false
@@ -82,6 +84,10 @@ struct LaunchSettings {
                 help: "say what is done, on standard error",
                 apply: { (settings, _) throws(CommandError) in settings.isVerbose = true }),
             Option(
+                name: "--timeline", argument: "FILE",
+                help: "write there what happened when, for chrome://tracing or Perfetto",
+                apply: { (settings, word) throws(CommandError) in settings.timeline = word }),
+            Option(
                 name: "--help", shortName: "-h", argument: nil, help: "print this",
                 apply: { (settings, _) throws(CommandError) in settings.wantsHelp = true }),
             Option(
@@ -136,6 +142,7 @@ enum LaunchCommand {
     /// - Parameter words: the command line without the applet's name.
     /// - Returns: the exit code.
     static func run(_ words: ArraySlice<Text>) -> Int32 {
+        let start = Clock.monotonic()
         let settings: LaunchSettings
         do throws(CommandError) { settings = try LaunchSettings(words) } catch {
             Message.error(name, error.text)
@@ -150,64 +157,95 @@ enum LaunchCommand {
                 "\(name): \(quoted: word) is no option of mini-launch: the kernel gets it\n")
         }
         if settings.isCheck { return check(settings.plan) }
-        return finish(launch(settings, messages), messages)
+        var launch = Launch(settings: settings, messages: messages)
+        guard settings.isVerbose || settings.timeline != nil else {
+            return finish(launch.run(), messages)
+        }
+        let timeline = Timeline(start: start)
+        launch.timeline = timeline
+        do throws(LauncherError) {
+            if let name = settings.timeline {
+                launch.timelineFile = try TimelineFile(name, for: settings.plan)
+            }
+        } catch {
+            Message.error(name, error.text)
+            return error.exitCode
+        }
+        let outcome = launch.run()
+        if case .failed(.engine) = outcome { timeline.end(outcome.text, at: Clock.monotonic()) }
+        var code = finish(outcome, messages)
+        do throws(LauncherError) { try launch.timelineFile?.write(timeline.trace) } catch {
+            Message.error(name, error.text)
+            if code == ExitCode.success { code = error.exitCode }
+        }
+        guard settings.isVerbose else { return code }
+        for line in timeline.lines { messages.write("\(name): \(line)\n") }
+        return code
     }
 
     // MARK: Launching
 
-    private static func launch(
-        _ settings: LaunchSettings, _ messages: MessageOutput
-    ) -> LaunchOutcome {
-        let notice: (Text) -> Void = { messages.write("\(name): \($0)\n") }
-        let report = settings.isVerbose ? notice : nil
-        if settings.sandbox == .off { notice("no sandbox: the guest runs with all our rights") }
-        if settings.engine == .builtIn {
-            report?("engine: the built-in host")
-            return onBuiltInHost(settings, report, messages)
-        }
-        let outcome = onDevice(settings, report, messages)
-        guard settings.engine == .automatic, case .failed(.engine(let error)) = outcome else {
-            return outcome
-        }
-        report?("engine: the built-in host (\(KernelDevice.path): \(error.reason))")
-        return onBuiltInHost(settings, report, messages)
-    }
+    /// A guest's launch on an engine, with all that it takes.
+    private struct Launch {
+        let settings: LaunchSettings
+        let messages: MessageOutput
+        var timeline: Timeline?
+        var timelineFile: TimelineFile?
 
-    private static func onBuiltInHost(
-        _ settings: LaunchSettings, _ report: ((Text) -> Void)?, _ messages: MessageOutput
-    ) -> LaunchOutcome {
-        Launcher(
-            settings.plan, report: report, notice: { messages.write("\(name): \($0)\n") },
-            sandbox: settings.sandbox, messages: messages.descriptor
-        ) {
-            (memory, abi) throws(LauncherError) -> any LguestDevice in
-            do throws(Errno) { return try BuiltInHost(memory: memory, abi: abi) } catch {
-                throw .system("make a guest", error)
+        func run() -> LaunchOutcome {
+            if settings.sandbox == .off { notice("no sandbox: the guest runs with all our rights") }
+            if settings.engine == .builtIn {
+                report("engine: the built-in host")
+                return onBuiltInHost()
             }
-        }.run(restarts: settings.restarts)
-    }
-
-    /// Fails with `.engine` before anything was taken from the terminal if the device cannot
-    /// be used, or not for this guest.
-    private static func onDevice(
-        _ settings: LaunchSettings, _ report: ((Text) -> Void)?, _ messages: MessageOutput
-    ) -> LaunchOutcome {
-        var isTold = false
-        let era: DeviceEra
-        do throws(DeviceError) { era = try DeviceEra.probe() } catch {
-            return .failed(.engine(error))
+            let outcome = onDevice()
+            guard settings.engine == .automatic, case .failed(.engine(let error)) = outcome else {
+                return outcome
+            }
+            timeline?.note(.engine, at: Clock.monotonic())
+            report("engine: the built-in host (\(KernelDevice.path): \(error.reason))")
+            return onBuiltInHost()
         }
-        return Launcher(
-            settings.plan, report: report, notice: { messages.write("\(name): \($0)\n") },
-            sandbox: settings.sandbox, messages: messages.descriptor, engine: .device(era)
-        ) {
-            (memory, abi) throws(LauncherError) -> any LguestDevice in
-            if !isTold { report?("engine: \(KernelDevice.path) of \(era.kernels)") }
-            isTold = true
-            do throws(Errno) { return try KernelDevice(memory: memory, abi: abi) } catch {
-                throw .engine(.unavailable(error))
+
+        private func notice(_ line: Text) { messages.write("\(name): \(line)\n") }
+        private func report(_ line: Text) { if settings.isVerbose { notice(line) } }
+
+        private func onBuiltInHost() -> LaunchOutcome {
+            launch(on: .builtIn) { (memory, abi) throws(LauncherError) -> any LguestDevice in
+                do throws(Errno) { return try BuiltInHost(memory: memory, abi: abi) } catch {
+                    throw .system("make a guest", error)
+                }
             }
-        }.run(restarts: settings.restarts)
+        }
+
+        /// Fails with `.engine` before anything was taken from the terminal if the device cannot
+        /// be used, or not for this guest.
+        private func onDevice() -> LaunchOutcome {
+            var isTold = false
+            let era: DeviceEra
+            do throws(DeviceError) { era = try DeviceEra.probe() } catch {
+                return .failed(.engine(error))
+            }
+            return launch(on: .device(era)) {
+                (memory, abi) throws(LauncherError) -> any LguestDevice in
+                if !isTold { report("engine: \(KernelDevice.path) of \(era.kernels)") }
+                isTold = true
+                do throws(Errno) { return try KernelDevice(memory: memory, abi: abi) } catch {
+                    throw .engine(.unavailable(error))
+                }
+            }
+        }
+
+        private func launch(
+            on engine: Engine, _ makeDevice: @escaping Launcher.MakeDevice
+        ) -> LaunchOutcome {
+            Launcher(
+                settings.plan, report: settings.isVerbose ? notice : nil, notice: notice,
+                sandbox: settings.sandbox, messages: messages.descriptor, engine: engine,
+                timeline: timeline, timelineFile: timelineFile?.descriptor ?? -1,
+                makeDevice: makeDevice
+            ).run(restarts: settings.restarts)
+        }
     }
 
     /// The outcome's line, if it needs one, and its code.

@@ -12,6 +12,7 @@ final class DeviceBus {
     let networks: [NetworkDevice]
     /// The host says itself when the guest has a buffer.
     private var isTold = false
+    private(set) var hasTakenInput = false
 
     /// What a guest can send to.
     enum Target {
@@ -88,7 +89,10 @@ final class DeviceBus {
     /// - Returns: how many bytes went in.
     func fill(_ loan: Console.Loan, with bytes: ArraySlice<UInt8>) -> Int {
         let (count, line) = console.fill(loan, with: bytes)
-        if count > 0 { try? device.interrupt(line) }
+        if count > 0 {
+            hasTakenInput = true
+            try? device.interrupt(line)
+        }
         return count
     }
 }

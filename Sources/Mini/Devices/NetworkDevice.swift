@@ -53,6 +53,8 @@ final class NetworkDevice {
     private var input = NetworkInput()
     /// Why the tap cannot be read any more.
     private var failure: Errno?
+    /// A frame has gone out, or come in.
+    private(set) var isUsed = false
     private var busy: [(record: DmaRecord, count: UInt32)] = []
     /// The frame's at hand.
     private var pieces = TransferVector(pieces: Int(GuestABI.dmaSections))
@@ -107,6 +109,7 @@ final class NetworkDevice {
         for section in record.sections { unsafe pieces.append(memory.readable(section)) }
         let count = try? pieces.transfer(.write, tap.descriptor)
         record.setUsedLength(UInt32(count ?? 0), in: memory)
+        isUsed = true
         return true
     }
 
@@ -196,6 +199,7 @@ final class NetworkDevice {
                 unsafe pieces.append(UnsafeRawBufferPointer(memory.writable(section)))
             }
             let count = UInt32(try pieces.transfer(.read, tap.descriptor))
+            isUsed = true
             var buffer = DmaBuffer(lentWith: loan.line)
             if case .setUsedLength(let length) = buffer.fill(count: count) {
                 loan.record.setUsedLength(length, in: memory)

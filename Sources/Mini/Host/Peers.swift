@@ -12,7 +12,7 @@
 final class PeerOutlet {
     let key: UInt32
     var link = PeerLink()
-    private let page: SharedPage
+    let page: SharedPage
     private var socket: Descriptor?
 
     init(_ key: UInt32, of page: SharedPage) {

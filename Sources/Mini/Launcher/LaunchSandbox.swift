@@ -12,7 +12,7 @@ enum SandboxChoice: Equatable {
 
 /// What a launch has, as far as it takes calls of its own.
 enum LaunchFeature: CaseIterable {
-    case always, terminal, outputTerminal, disk, writableDisk, tap, sharedNetwork, restart
+    case always, terminal, outputTerminal, disk, writableDisk, tap, sharedNetwork, restart, timeline
 
     /// As the page calls it.
     var name: StaticString {
@@ -25,6 +25,7 @@ enum LaunchFeature: CaseIterable {
         case .tap: "a tap"
         case .sharedNetwork: "a shared network"
         case .restart: "restarts"
+        case .timeline: "a timeline"
         }
     }
 }
@@ -43,11 +44,14 @@ struct LaunchDescriptors {
     var writableDisks: [Int32] = []
     var taps: [Int32] = []
     var networks: [Int32] = []
+    var timeline: Int32 = -1
     /// Of the guest's host.
     var host: [Int32] = []
 
     /// All of them, beside 0 to 2.
-    var all: [Int32] { [signals, input, output, errors] + files + disks + taps + networks + host }
+    var all: [Int32] {
+        [signals, input, output, errors, timeline] + files + disks + taps + networks + host
+    }
 }
 
 extension LaunchFeature {
@@ -89,6 +93,7 @@ extension LaunchFeature {
                     "mmap", .map, Self.neverExecuted,
                     .descriptor("file", have.files + have.networks, at: 4)),
             ]
+        case .timeline: [CallRule("write", .write, .descriptor("timeline", [have.timeline]))]
         }
     }
 

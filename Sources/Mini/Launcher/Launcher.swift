@@ -43,6 +43,9 @@ final class Launcher {
     /// What the lines of `notice` are written to.
     private let messages: Int32
     private var isConfined = false
+    /// Present if somebody wants to know what happens when; and what it is written to, or -1.
+    private let timeline: Timeline?
+    private let timelineFile: Int32
 
     /// Kernel and initrd, for restarts.
     private var kernelFile: Descriptor?
@@ -69,15 +72,19 @@ final class Launcher {
     /// - Parameters:
     ///   - report: takes a line of what is done, if somebody wants to know.
     ///   - notice: takes a line that a person should read in any case.
+    ///   - timeline: gets what happens when, and is written to this descriptor by somebody else.
     ///   - sandbox: none by itself: it is for good, and takes the whole process.
     ///   - engine: what the guest's host needs to be prepared for it.
     ///   - makeDevice: called once for each launch.
     init(
         _ plan: LaunchPlan, report: ((Text) -> Void)?, notice: @escaping (Text) -> Void,
         sandbox: SandboxChoice = .off, messages: Int32 = 2, engine: Engine = .builtIn,
+        timeline: Timeline? = nil, timelineFile: Int32 = -1,
         makeDevice: @escaping MakeDevice
     ) {
         self.sandbox = sandbox
+        self.timeline = timeline
+        self.timelineFile = timelineFile
         self.messages = messages
         self.plan = plan
         self.report = report
@@ -95,6 +102,7 @@ final class Launcher {
         while true {
             let start = Clock.monotonic()
             outcome = release(launch())
+            noteEnd(outcome)
             guard outcome == .restart && restarts else { break }
             let wait = pace.restart(after: Clock.monotonic() - start)
             if let report, pace.isTold {
@@ -104,7 +112,9 @@ final class Launcher {
                         : "the guest restarts for the \(pace.count)th time; not each is told")
             }
             isFirst = false
-            if let left = pause(wait) {
+            let left = pause(wait)
+            if wait.count > 0 { note(.pause) }
+            if let left {
                 outcome = left
                 break
             }
@@ -116,6 +126,19 @@ final class Launcher {
         kernelFile = nil
         initrdFile = nil
         return outcome
+    }
+
+    private func note(_ phase: Timeline.Phase) { timeline?.note(phase, at: Clock.monotonic()) }
+
+    /// The guest uses a device, perhaps for the first time.
+    private func note(_ use: Timeline.Use) {
+        if let timeline, timeline.isNew(use) { timeline.note(use, at: Clock.monotonic()) }
+    }
+
+    private func noteEnd(_ outcome: LaunchOutcome) {
+        // Another engine may follow.
+        if case .failed(.engine) = outcome { return }
+        timeline?.end(outcome.text, at: Clock.monotonic())
     }
 
     /// Lets a guest that restarts all the time wait.
@@ -167,16 +190,19 @@ final class Launcher {
         switch action {
         case .mapMemory:
             memory = try engine.makeMemory(mebibytes: plan.mebibytes)
+            note(.memory)
             return .memoryMapped
         case .loadImage:
             try load()
             return .imageLoaded
         case .initializeDevice:
             try initialize()
+            note(.guest)
             return .deviceInitialized
         case .openSession:
             if session == nil { session = try ConsoleSession() }
             try confine()
+            note(.sandbox)
             return .sessionOpened
         case .run: return try runGuest()
         case .serveOutput(let buffer, let key): return try serveOutput(buffer, key)
@@ -191,10 +217,12 @@ final class Launcher {
         guard let memory else { return }
         let commandLine = try CommandLine(plan.arguments)
         try openDevices()
+        note(.devices)
         if kernelFile == nil { kernelFile = try LaunchPlan.open(plan.kernel) }
         kernelStatus = try status(kernelFile?.number ?? -1, plan.kernel, kernelStatus)
         let kernel = try KernelImage.examine(
             kernelFile?.number ?? -1, name: plan.kernel, status: kernelStatus)
+        note(.image)
         let loaded: LoadedGuest
         if let name = plan.initrd {
             if initrdFile == nil { initrdFile = try LaunchPlan.open(name) }
@@ -211,6 +239,7 @@ final class Launcher {
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         try engine.admit(loaded.kernel)
         self.loaded = loaded
+        note(.unpacking)
         if let report, isFirst { for line in loaded.description { report(line) } }
     }
 
@@ -238,6 +267,13 @@ final class Launcher {
             }
         }
         if let report { for link in links { report(link.description) } }
+        nameDevices()
+    }
+
+    private func nameDevices() {
+        guard let timeline else { return }
+        for (index, disk) in disks.enumerated() { timeline.name(.disk(index), "disk \(disk.name)") }
+        for (index, link) in links.enumerated() { timeline.name(.network(index), link.shortName) }
     }
 
     private func renewDisks() throws(LauncherError) {
@@ -348,6 +384,7 @@ final class Launcher {
             }
         }
         have.host = guest?.device.descriptors ?? []
+        have.timeline = timelineFile
         var features: [LaunchFeature] = [.always]
         if session?.hasTerminal ?? false { features.append(.terminal) }
         if session?.hasOutputTerminal ?? false || Terminal.isTerminal(2) {
@@ -358,6 +395,7 @@ final class Launcher {
         if !have.taps.isEmpty { features.append(.tap) }
         if !have.networks.isEmpty { features.append(.sharedNetwork) }
         if restarts { features.append(.restart) }
+        if timelineFile >= 0 { features.append(.timeline) }
         var plan = SandboxPlan(features, have)
         if engine != .builtIn {
             // The kernels that have it are older than filters; a restart opens it anew.
@@ -375,7 +413,8 @@ final class Launcher {
         for number in [1, 2] as [Int32] {
             guard let kind = try? FileStatus.of(number).kind, kind != .regular else { return nil }
         }
-        return disks.reduce(0) { $1.isFile && !$1.isReadOnly ? max($0, $1.size) : $0 }
+        let least = timelineFile < 0 ? 0 : UInt64(Timeline.most)
+        return disks.reduce(least) { $1.isFile && !$1.isReadOnly ? max($0, $1.size) : $0 }
     }
 
     // MARK: Serving the guest
@@ -384,6 +423,7 @@ final class Launcher {
         guard let guest, let session else { return .restart }
         try lookAtFiles(guest.memory)
         watch(session, guest)
+        if let timeline, timeline.isBeforeGuest { timeline.begin(at: Clock.monotonic()) }
         do throws(Errno) {
             switch try guest.device.run() {
             case .dma(let buffer, let key): return .notified(buffer: buffer, key: key)
@@ -441,7 +481,9 @@ final class Launcher {
                 return .left(outcome)
             }
             guest.console.wrote(record.count, of: record)
+            if record.count > 0 { note(.output) }
         case .block(let index):
+            note(.disk(index))
             if let trouble = guest.blocks[index].serve(address, on: guest.device) {
                 tell(trouble, of: index)
             }
@@ -453,6 +495,7 @@ final class Launcher {
         }
         if let outcome = try session.guestRan(guest) { return .left(outcome) }
         try serveNetworks(nil)
+        noteUses(guest)
         return .outputServed
     }
 
@@ -463,7 +506,24 @@ final class Launcher {
         }
         if let outcome = try session.serve(guest, attention) { return .left(outcome) }
         try serveNetworks(attention)
+        noteUses(guest)
         return .inputServed
+    }
+
+    /// What a guest uses without a request to us.
+    private func noteUses(_ guest: DeviceBus) {
+        guard timeline != nil else { return }
+        if guest.hasTakenInput { note(.input) }
+        var tap = 0
+        for (index, link) in links.enumerated() {
+            switch link {
+            case .tap:
+                if guest.networks[tap].isUsed { note(.network(index)) }
+                tap += 1
+            case .shared(let file):
+                if guest.device.hasUsed(shared: file.descriptor) { note(.network(index)) }
+            }
+        }
     }
 
     /// - Parameter ready: says which taps have a frame; nil after the guest sent something.

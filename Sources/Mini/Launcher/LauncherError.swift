@@ -84,6 +84,7 @@ enum LauncherError: Error, Equatable {
     /// The kernel cannot filter system calls; the errno says why, if it was asked.
     case noFilter(Errno?)
     case networkFile(name: Text, NetworkFileError)
+    case timeline(name: Text, TimelineError)
     /// What is wrong with it, and the kernel's number.
     case tap(name: Text, Text, Errno)
     /// Devices with their console's slot taken off.
@@ -100,6 +101,8 @@ enum LauncherError: Error, Equatable {
             1
         case .networkFile(_, .full): 1
         case .networkFile(_, .twice), .disk(_, .twice): 2
+        case .timeline(_, .notAFile): 1
+        case .timeline: 2
         case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong,
             .tooManyDevices:
             2
@@ -141,6 +144,7 @@ enum LauncherError: Error, Equatable {
         case .noFilter(let errno):
             "\(Self.noFilterText(errno)), which --sandbox=require asks for"
         case .networkFile(let name, let error): "network file \(quoted: name) \(error.text)"
+        case .timeline(let name, let error): "timeline \(quoted: name) \(error.text)"
         case .tooManyDevices(let count, let most):
             "\(count) devices are too many: a guest can have \(most) beside its console"
         case .commandLineTooLong(let length, let limit):

@@ -79,6 +79,13 @@ extension NetworkLink {
         }
     }
 
+    var shortName: Text {
+        switch self {
+        case .tap(let tap, _): "tap \(tap.name.text)"
+        case .shared(let file): "network \(file.name)"
+        }
+    }
+
     /// For `--verbose`.
     var description: Text {
         switch self {

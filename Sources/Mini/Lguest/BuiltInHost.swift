@@ -33,6 +33,10 @@ final class BuiltInHost: LguestDevice {
         host.awaitBuffers(keys)
         return true
     }
+    func hasUsed(shared descriptor: Int32) -> Bool {
+        host.inlets.contains { $0.page.descriptor == descriptor && $0.isOpen }
+            || host.outlets.contains { $0.page.descriptor == descriptor }
+    }
     var descriptors: [Int32] { host.inlets.compactMap { $0.descriptor } }
     func close() { host.close() }
 }

@@ -75,6 +75,10 @@ protocol LguestDevice: AnyObject {
     /// - Returns: false if this device cannot tell: its caller must look from time to time.
     func awaitBuffers(_ keys: [UInt32]) -> Bool
 
+    /// True if the guest has bound or sent anything on a network that it shares with others' guests
+    /// through this file; false, too, where the kernel's device keeps that to itself.
+    func hasUsed(shared descriptor: Int32) -> Bool
+
     /// The descriptors that it needs as long as the guest lives.
     var descriptors: [Int32] { get }
 
@@ -85,4 +89,5 @@ protocol LguestDevice: AnyObject {
 extension LguestDevice {
     var descriptors: [Int32] { [] }
     func awaitBuffers(_ keys: [UInt32]) -> Bool { false }
+    func hasUsed(shared descriptor: Int32) -> Bool { false }
 }

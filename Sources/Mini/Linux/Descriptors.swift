@@ -150,6 +150,9 @@ struct Descriptor: ~Copyable {
             .changePermissions, Int(number), Int(other.mode & 0o7777))
     }
 
+    /// Empties a file.
+    func truncate() throws(Errno) { try SystemCall.retrying(.truncate, Int(number), 0) }
+
     /// Waits until what was written is on the disk.
     func synchronize() throws(Errno) { try SystemCall.retrying(.synchronize, Int(number)) }
 

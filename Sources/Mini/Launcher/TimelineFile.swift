@@ -1,0 +1,88 @@
+// The file that a timeline is written to at the end. It is opened before anything of the guest's is, so
+// that what is wrong with it is told before the guest starts, and because the sandbox opens nothing.
+
+/// `--timeline FILE`, opened.
+final class TimelineFile {
+    private let name: Text
+    private let file: Descriptor
+
+    var descriptor: Int32 { file.number }
+
+    /// Makes it, or empties what is there. A file that the launch itself uses stays as it is.
+    init(_ name: Text, for plan: LaunchPlan) throws(LauncherError) {
+        self.name = name
+        if name == "-" { throw .timeline(name: name, .standardOutput) }
+        do throws(Errno) { file = try Self.open(name) } catch {
+            throw .host("write timeline", name: name, error)
+        }
+        let status: FileStatus
+        do throws(Errno) { status = try file.status() } catch {
+            throw .host("examine timeline", name: name, error)
+        }
+        guard status.kind == .regular else { throw .timeline(name: name, .notAFile) }
+        for (number, use) in [(0, "input"), (1, "output"), (2, "messages")] as [(Int32, Text)] {
+            if (try? FileStatus.of(number))?.identity == status.identity {
+                throw .timeline(name: name, .inUse(as: "the launcher's \(use)"))
+            }
+        }
+        for (other, use) in plan.files {
+            guard case .file(let path)? = try? FileSource(other) else { continue }
+            let known = try? FileStatus.of(path, followsLink: true)
+            if known?.identity == status.identity {
+                throw .timeline(name: name, .inUse(as: use))
+            }
+        }
+        do throws(Errno) { try file.truncate() } catch {
+            throw .host("write timeline", name: name, error)
+        }
+    }
+
+    /// Never waits, so that a pipe without a reader is refused and not waited for.
+    private static func open(_ name: Text) throws(Errno) -> Descriptor {
+        do throws(Errno) {
+            return try Descriptor.open(name, .writeOnlyNow)
+        } catch {
+            // Creating what is there, others' files in /tmp can be refused.
+            guard error == .noSuchFile else { throw error }
+            return try Descriptor.open(name, .create)
+        }
+    }
+
+    func write(_ trace: Text) throws(LauncherError) {
+        do throws(Errno) { try Transfer.write(file.number, trace) } catch {
+            throw .host("write timeline", name: name, error)
+        }
+    }
+}
+
+extension LaunchPlan {
+    /// The files that it names, and what for.
+    fileprivate var files: [(name: Text, use: Text)] {
+        var files: [(name: Text, use: Text)] = [(kernel, "the kernel")]
+        if let initrd { files.append((initrd, "the initrd")) }
+        for device in devices {
+            switch device {
+            case .block(let disk): files.append((disk.name, "a disk"))
+            case .network(.shared(let name)): files.append((name, "a network"))
+            case .network: break
+            }
+        }
+        return files
+    }
+}
+
+/// Why a file cannot have a timeline.
+enum TimelineError: Equatable {
+    case standardOutput
+    case notAFile
+    /// As "the kernel".
+    case inUse(as: Text)
+
+    var text: Text {
+        switch self {
+        case .standardOutput: "is the guest's console: name a file"
+        case .notAFile: "is not a regular file"
+        case .inUse(let use): "is \(use) itself"
+        }
+    }
+}
