@@ -117,6 +117,7 @@ final class FakeXen: Sendable {
         var environment: [String] = []
         var inherited: Set<Int> = []
 
+        var sandbox = FakeSandbox()
         var calls: [Int] = []
         /// Real descriptors and mappings that are still open.
         var realDescriptors: Set<Int> = []
@@ -201,6 +202,7 @@ final class FakeXen: Sendable {
     private func answer(_ call: SystemCall) -> Int? {
         state.withLock { state in
             state.calls.append(call.number.rawValue)
+            state.watch(call)
             if let next = state.signalAtCall, state.calls.count >= next.call {
                 state.signals.append(next.signal)
                 state.signalAtCall = nil
@@ -216,7 +218,25 @@ final class FakeXen: Sendable {
     private func answer(_ call: SystemCall, _ state: inout State) -> Int? {
         let (first, second, third, fourth, fifth, sixth) = call.arguments
         let device = state.device(of: first)
+        if let answer = state.giveUp(call) { return answer }
         switch call.number {
+        case .fork: return 4242
+        case .pipeWithFlags:
+            let result = mini_syscall(call.number.rawValue, first, second, 0, 0, 0, 0)
+            let numbers = UnsafePointer<(Int32, Int32)>(bitPattern: first)!.pointee
+            state.realDescriptors.formUnion([Int(numbers.0), Int(numbers.1)])
+            return result
+        case .signalAction where second != 0, .intervalTimer: return 0
+        case .duplicate where second == 1:
+            state.isOutputClosed = true
+            return 1
+        case .fileStatus where first == 1 || first == 2:
+            // A terminal, or a file; standard output is a device that cannot be opened once more.
+            var status = mini_stat()
+            status.mode = first == 1 || state.terminals.contains(2) ? 0o020600 : 0o100600
+            UnsafeMutableRawPointer(bitPattern: second)!
+                .storeBytes(of: status, as: mini_stat.self)
+            return 0
         case .open: return open(call, &state)
         case .close: return close(call, &state)
         case .control where second == 0x5450:  // FIONCLEX
@@ -343,6 +363,8 @@ final class FakeXen: Sendable {
             return 0
         }
         guard let file = state.descriptors.removeValue(forKey: descriptor) else {
+            // No number that is not this model's: others have files open in this process.
+            guard state.realDescriptors.contains(descriptor) else { return -9 }
             return real(call, &state)
         }
         _ = mini_syscall(call.number.rawValue, descriptor, 0, 0, 0, 0, 0)
@@ -463,6 +485,8 @@ final class FakeXen: Sendable {
         case .open, SystemCall.Number(rawValue: SocketCall.socket.direct),
             SystemCall.Number(rawValue: SocketCall.accept.direct):
             state.realDescriptors.insert(result)
+            state.opened(result)
+            name(call, result, &state)
         case .close: state.realDescriptors.remove(first)
         case .map where fourth & 0x10 == 0: state.realMappings.insert(result)
         case .unmap: state.realMappings.remove(first)
@@ -470,6 +494,13 @@ final class FakeXen: Sendable {
         }
         return result
     }
+}
+
+/// What a descriptor is of, as the page of the sandbox calls it.
+private func name(_ call: SystemCall, _ descriptor: Int, _ state: inout FakeXen.State) {
+    guard call.number == .open else { return state.sandbox.roles[descriptor] = "socket" }
+    let path = String(cString: UnsafePointer<CChar>(bitPattern: call.arguments.0)!)
+    state.sandbox.roles[descriptor] = path == "/dev/null" ? "nothing" : "file"
 }
 
 /// A file in memory, made behind the hook's back.

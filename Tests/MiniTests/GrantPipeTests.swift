@@ -13,13 +13,13 @@ private func failed(_ code: Int32, _ line: String, output: String = "") -> Ended
 
 extension VchanView {
     /// Clears in the page what libxenvchan does not know.
-    fileprivate func forgetFinishing(_ page: SharedMemory) {
+    func forgetFinishing(_ page: SharedMemory) {
         for offset in [22, 23] { _ = page.clear8(offset, 0xC0) }
     }
 }
 
 /// Domain 3 and its end of a vchan. What it does, it does while `pipe` waits.
-private final class Peer: @unchecked Sendable {
+final class Peer: @unchecked Sendable {
     let xen: FakeXen
     var view: VchanView?
     var received: [UInt8] = []
@@ -122,7 +122,7 @@ private final class Peer: @unchecked Sendable {
 }
 
 /// Whoever is at the other end of a local socket. Its calls are not those of the model.
-private final class Local: @unchecked Sendable {
+final class Local: @unchecked Sendable {
     let path: String
     private var listener: Int32 = -1
     private var socket: Int32 = -1

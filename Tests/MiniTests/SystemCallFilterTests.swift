@@ -6,34 +6,6 @@ import Testing
 
 @testable import Mini
 
-/// Runs a program of the kind that seccomp takes. Source: linux/filter.h.
-private func run(
-    _ words: [UInt64], number: UInt32, architecture: UInt32, _ arguments: [UInt64]
-) throws -> UInt32 {
-    var data = [UInt32](repeating: 0, count: 16)
-    data[0] = number
-    data[1] = architecture
-    for (index, argument) in arguments.enumerated() {
-        data[4 + 2 * index] = UInt32(truncatingIfNeeded: argument)
-        data[5 + 2 * index] = UInt32(argument >> 32)
-    }
-    var (place, accumulator) = (0, UInt32(0))
-    while true {
-        let word = try #require(place < words.count ? words[place] : nil)
-        let (yes, no) = (Int(word >> 16 & 0xFF), Int(word >> 24 & 0xFF))
-        let constant = UInt32(word >> 32)
-        place += 1
-        switch word & 0xFFFF {
-        case 0x20: accumulator = data[Int(constant) / 4]
-        case 0x15: place += accumulator == constant ? yes : no
-        case 0x35: place += accumulator >= constant ? yes : no
-        case 0x45: place += accumulator & constant != 0 ? yes : no
-        case 0x06: return constant
-        default: Issue.record("an instruction that the filter does not use"); return 0
-        }
-    }
-}
-
 private func have() -> LaunchDescriptors {
     LaunchDescriptors(
         signals: 3, files: [4, 5], disks: [6, 7], writableDisks: [7], taps: [8, 9],
@@ -74,7 +46,7 @@ private let everything = SandboxPlan(LaunchFeature.allCases, have())
                         $0.admits(UInt32(truncatingIfNeeded: arguments[$0.index]))
                     }
             }
-            let answer = try run(
+            let answer = runFilter(
                 filter.words, number: number, architecture: SystemCallFilter.architecture, arguments
             )
             if answer != (isAllowed ? SystemCallFilter.allow : SystemCallFilter.kill) {
@@ -94,7 +66,7 @@ private let everything = SandboxPlan(LaunchFeature.allCases, have())
                 (number, 0x4000_0003), (number, 0xC000_00B7),
                 (number | 0x4000_0000, SystemCallFilter.architecture),
             ] as [(UInt32, UInt32)] {
-                let answer = try run(
+                let answer = runFilter(
                     words, number: number, architecture: architecture, [0, 0, 0, 0, 0, 0])
                 #expect(answer == SystemCallFilter.kill)
             }
@@ -105,7 +77,7 @@ private let everything = SandboxPlan(LaunchFeature.allCases, have())
     func noDescriptor() throws {
         let filter = SystemCallFilter([CallRule("read", .read, .descriptor("tap", []))])
         #expect(filter.count == 0)
-        let answer = try run(
+        let answer = runFilter(
             filter.words, number: 0, architecture: SystemCallFilter.architecture,
             [0, 0, 0, 0, 0, 0])
         #expect(answer == SystemCallFilter.kill)
@@ -131,13 +103,13 @@ private let everything = SandboxPlan(LaunchFeature.allCases, have())
         // open, openat, execve, execveat, fork, vfork, clone, clone3, ptrace, mprotect, pkey_mprotect
         for number in [2, 257, 59, 322, 57, 58, 56, 435, 101, 10, 329] as [UInt32] {
             for value in [0, 3, 4, .max] as [UInt64] {
-                let answer = try run(
+                let answer = runFilter(
                     words, number: number, architecture: SystemCallFilter.architecture,
                     [UInt64](repeating: value, count: 6))
                 #expect(answer == SystemCallFilter.kill, "call \(number)")
             }
         }
-        let executable = try run(
+        let executable = runFilter(
             words, number: 9, architecture: SystemCallFilter.architecture,
             [0, 4096, 5, 0x22, .max, 0])
         #expect(executable == SystemCallFilter.kill)

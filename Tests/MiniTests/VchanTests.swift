@@ -38,10 +38,11 @@ private func useBoth(
 ) throws(GrantError) {
     let store = try XenStore(deadline: .after(.milliseconds(5000)))
     let path = try StorePath(named: "/v")
-    let (server, address) = try Vchan.offered(to: zero, layout)
+    let (server, address) = try Vchan.offered(to: zero, layout, on: VchanDevices(.server))
     let isNew = try store.publish(address, at: path, for: zero)
     guard let found = try store.find(path) else { throw .refused("not found") }
-    let client = try Vchan.connected(to: zero, found, .after(.milliseconds(5000)))
+    let client = try Vchan.connected(
+        to: zero, found, on: VchanDevices(.client), .after(.milliseconds(5000)))
     try server.takeEvent()
     try server.finish()
     try client.takeEvent()
@@ -64,8 +65,9 @@ private func useBoth(
         let layout = Self.layouts[layout]
         let bytes = (0..<5000).map { UInt8(truncatingIfNeeded: $0 * 7 / 3) }
         try xen.play {
-            let (server, address) = try Vchan.offered(to: zero, layout)
-            let client = try Vchan.connected(to: zero, address, .never)
+            let (server, address) = try Vchan.offered(to: zero, layout, on: VchanDevices(.server))
+            let client = try Vchan.connected(
+                to: zero, address, on: VchanDevices(.client), .never)
             #expect(server.role == .server && client.role == .client)
             #expect(server.presence == .here && client.presence == .here)
             for (from, to) in [(server, client), (client, server)] {
@@ -156,7 +158,8 @@ private func useBoth(
         xen.play {
             do throws(GrantError) {
                 let address = VchanAddress(page: GrantReference(rawValue: 100), port: EventPort(7)!)
-                _ = try Vchan.connected(to: three, address, .never)
+                _ = try Vchan.connected(
+                    to: three, address, on: VchanDevices(.client), .never)
                 #expect(line == "")
             } catch {
                 #expect(string(error.text) == line)
@@ -177,7 +180,8 @@ private func useBoth(
             serverOn: page, rings: page, VchanLayout(left: 10, right: 11)!, references: [])
         try xen.play {
             let address = VchanAddress(page: GrantReference(rawValue: 100), port: EventPort(7)!)
-            let client = try Vchan.connected(to: three, address, .never)
+            let client = try Vchan.connected(
+                to: three, address, on: VchanDevices(.client), .never)
             #expect(server.presence == .here)
             // All that the kernel does for a process that is killed, in some order.
             let (areas, descriptors) = (xen.now.areas.keys, xen.now.descriptors.keys)

@@ -29,7 +29,11 @@ private let table: [String: [String: StoreRequestMachine.Action]] = [
     "awaiting": [
         "reply": .deliver(StoreMessage(type: 2, request: 1, transaction: 9, payload: [0x76])),
         "refusal": .refuse(.accessDenied), "stray": .giveUp, "watch event": noted,
-        "broken event": .giveUp, "late": .giveUp, "ended": .giveUp,
+        "broken event": .giveUp, "late": .remember, "ended": .giveUp,
+    ],
+    "overdue": [
+        "reply": .forget, "refusal": .forget, "stray": .giveUp, "watch event": noted,
+        "broken event": .giveUp, "ended": .giveUp,
     ],
     "lost": [:],
 ]

@@ -21,7 +21,10 @@ struct Applet {
                 }),
             Applet(
                 name: GrantCommand.name, summary: "map, share and copy pages between Xen domains",
-                run: { GrantCommand.run($0) }),
+                run: {
+                    Process.remember()
+                    return GrantCommand.run($0)
+                }),
             Applet(
                 name: PackCommand.name, summary: "make an initramfs of files",
                 run: { PackCommand.run($0) }),
@@ -86,7 +89,15 @@ struct Applet {
 enum Message {
     /// One line on standard error, with the command's name in front.
     static func error(_ name: StaticString, _ text: Text) {
-        try? Transfer.write(2, "\(name): \(text)\n")
+        let line: Text = "\(name): \(text)\n"
+        // Who was told to end is not kept by a reader who does not read.
+        let errors = Poll.Interest(2, .writable)
+        if unsafe SignalQueue.hasLeftOne,
+            (try? Poll.wait([errors], timeout: .milliseconds(50)))?[0] != true
+        {
+            return
+        }
+        try? Transfer.write(2, line)
     }
 
     /// A text on standard output.

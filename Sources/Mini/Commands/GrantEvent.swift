@@ -106,9 +106,10 @@ enum GrantEvent {
         let hold = try Hold()
         let channel = try EventChannel(.unbound(for: domain))
         let published = try path.map { (path) throws(GrantError) in
-            try PublishedEntry(["\(channel.port.rawValue)"], at: path, for: domain)
+            try PublishedEntry(
+                ["\(channel.port.rawValue)"], at: path, for: domain, hold.deadline)
         }
-        try GrantFiles.say("\(channel.port.rawValue)\n")
+        try GrantFiles.say("\(channel.port.rawValue)\n", hold.deadline)
         let code = try awaitEvents(channel, of: domain, hold, choices)
         try published?.withdraw()
         try channel.unbind()
@@ -121,7 +122,7 @@ enum GrantEvent {
         let hold = try Hold()
         let channel = try EventChannel(.interdomain(domain, port))
         // Xen rings a port as soon as it is bound to another domain's: that is nobody's event.
-        _ = try channel.wait(.after(.milliseconds(1000)))
+        _ = try channel.wait(hold.deadline.within(.milliseconds(1000)))
         let code = try awaitEvents(channel, of: domain, hold, choices)
         try channel.unbind()
         return code

@@ -3,6 +3,8 @@
 /// The signals that end a hold. Made before there is anything to hold, so that none comes too early.
 final class Hold {
     private let signals: SignalQueue
+    /// What is said while it lasts. Nobody is waited for with it: a signal could not end that.
+    let messages = MessageOutput()
 
     init() throws(GrantError) {
         var awaited: SignalSet = []
@@ -11,6 +13,23 @@ final class Hold {
         }
         do throws(Errno) { signals = try SignalQueue(awaited: awaited, silenced: []) } catch {
             throw .system("wait for signals", error)
+        }
+    }
+
+    /// Gives up all but what the features take, before anything of the other domain's is looked at.
+    func enterSandbox(
+        _ choice: SandboxChoice, _ features: [GrantFeature], _ have: GrantDescriptors,
+        _ sink: GrantFiles.Sink
+    ) throws(GrantError) {
+        guard choice != .off else { return }
+        var features = features
+        var have = have
+        sink.keep(&have, &features)
+        have.signals = signals.descriptor
+        have.errors.append(messages.descriptor)
+        features += GrantFeature.of(messages, sink.stream)
+        try GrantSandbox.enter(choice, [.always] + features, have) {
+            messages.write("\(GrantCommand.name): \($0)\n")
         }
     }
 

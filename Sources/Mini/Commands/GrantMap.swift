@@ -8,7 +8,7 @@ enum GrantMap {
             GrantSettings.forLength, GrantSettings.forHexdump, GrantSettings.forHolding,
             GrantSettings.forNotifiedByte, GrantSettings.forNotifiedPort,
             GrantSettings.forExecution, GrantSettings.forPatience, GrantSettings.forHelp,
-        ]
+        ] + GrantSettings.forSandbox
     }
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
@@ -27,9 +27,10 @@ enum GrantMap {
                 try GrantExecution.run(program, grants, device, settings)
                 return ExitCode.success
             }
+            let sandbox = settings.isHolding ? settings.sandboxChoice : .off
             let hold = settings.isHolding ? try Hold() : nil
             return try Hold.during(hold) { () throws(GrantError) in
-                try map(grants, range, notification, device, settings, hold)
+                try map(grants, range, notification, device, settings, sandbox, hold)
             }
         }
     }
@@ -47,6 +48,7 @@ enum GrantMap {
             if !settings.isHolding {
                 if settings.notifiedByte != nil { throw .missingOption("--hold") }
                 if settings.notifiedPort != nil { throw .missingOption("--hold") }
+                if settings.sandbox != nil { throw .missingOption("--hold") }
             }
             return
         }
@@ -55,11 +57,12 @@ enum GrantMap {
         if settings.input != nil { throw .conflict("--in", "--exec") }
         if settings.isHexdump { throw .conflict("--hexdump", "--exec") }
         if settings.isHolding { throw .conflict("--hold", "--exec") }
+        if settings.sandbox != nil { throw .missingOption("--hold") }
     }
 
     private static func map(
         _ grants: GrantList, _ range: Range<Int>, _ notification: UnmapNotification,
-        _ device: GntDev, _ settings: GrantSettings, _ hold: Hold?
+        _ device: GntDev, _ settings: GrantSettings, _ sandbox: SandboxChoice, _ hold: Hold?
     ) throws(GrantError) {
         let deadline = hold?.deadline ?? .never
         let channel = try settings.channel(to: grants.domain)
@@ -75,19 +78,27 @@ enum GrantMap {
                 input, filling: bytes.count, isPart: settings.length != nil, deadline)
             try unsafe source.fill(bytes, deadline)
         }
+        if hold == nil && settings.input != nil && !settings.isHexdump && settings.output == nil {
+            try mapping.unmap()
+            return
+        }
+        let sink = try GrantFiles.Sink(settings.output ?? "-", deadline)
+        if let hold {
+            var have = GrantDescriptors()
+            have.gntdev = device.number
+            have.evtchn = channel?.descriptor ?? -1
+            try hold.enterSandbox(
+                sandbox, channel == nil ? [.mapping] : [.mapping, .port], have, sink)
+        }
         if settings.isHexdump {
             try unsafe GrantFiles.dump(
-                UnsafeRawBufferPointer(bytes), at: range.lowerBound, to: settings.output ?? "-",
-                deadline)
-        } else if let output = settings.output {
-            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: output, deadline)
-        } else if let hold {
-            try GrantFiles.say("\(grants.name) mapped\n", deadline)
-            try hold.wait()
-        } else if settings.input == nil {
-            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: "-", deadline)
+                UnsafeRawBufferPointer(bytes), at: range.lowerBound, to: sink)
+        } else if settings.output != nil || hold == nil {
+            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: sink, hold?.messages)
+        } else {
+            try sink.write("\(grants.name) mapped\n")
         }
-        if settings.isHexdump || settings.output != nil { try hold?.wait() }
+        try hold?.wait()
         try mapping.unmap()
         try channel?.unbind()
     }

@@ -82,15 +82,17 @@ enum GrantPipe {
                 $0.pipe.isVerbose = true
             },
             GrantSettings.forHelp,
-        ]
+        ] + GrantSettings.forSandbox
     }
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         var settings = GrantSettings()
         try GrantCommand.read(words, table, into: &settings)
         if settings.wantsHelp { return Message.print(help) }
-        let plan = try plan(settings)
-        let complain: (Text) -> Void = { Message.error(GrantCommand.name, $0) }
+        // Nobody is waited for with what is said: a signal could not end that.
+        let messages = MessageOutput()
+        let plan = try plan(settings, messages)
+        let complain: (Text) -> Void = { messages.write("\(GrantCommand.name): \($0)\n") }
         let report = settings.pipe.isVerbose ? complain : nil
         let outcome = try GrantCommand.onXen { () throws(GrantError) in
             try VchanSession(plan, report: report, complain: complain).run()
@@ -104,7 +106,9 @@ enum GrantPipe {
         }
     }
 
-    private static func plan(_ settings: GrantSettings) throws(CommandError) -> PipePlan {
+    private static func plan(
+        _ settings: GrantSettings, _ messages: MessageOutput
+    ) throws(CommandError) -> PipePlan {
         let pipe = settings.pipe
         guard let role = pipe.role else { throw .missingOption("--server or --client") }
         let domain = try settings.namedDomain()
@@ -120,7 +124,7 @@ enum GrantPipe {
         let statePath = try pipe.statePath.map { (path) throws(CommandError) in
             try GrantCommand.onXen { () throws(GrantError) in try PublishedEntry.path(path) }
         }
-        return PipePlan(
+        var plan = PipePlan(
             role: role, domain: domain,
             path: try GrantCommand.onXen { () throws(GrantError) in
                 try PublishedEntry.path(path)
@@ -128,15 +132,21 @@ enum GrantPipe {
             local: local, ringBytes: pipe.ringBytes,
             patience: pipe.patience, linger: pipe.linger, expected: pipe.expected,
             reconnects: pipe.reconnects, marker: pipe.marker, statePath: statePath,
-            progress: progress(local))
+            progress: progress(local, messages))
+        plan.sandbox = settings.sandboxChoice
+        plan.errors = [messages.descriptor]
+        plan.messageFeatures = GrantFeature.of(messages)
+        return plan
     }
 
     /// A terminal that is one of the pipe's own ends is not written over.
-    private static func progress(_ local: PipePlan.Local) -> ((UInt64) -> Void)? {
+    private static func progress(
+        _ local: PipePlan.Local, _ messages: MessageOutput
+    ) -> ((UInt64) -> Void)? {
         guard Terminal.isTerminal(2),
             local != .standard || !(Terminal.isTerminal(0) || Terminal.isTerminal(1))
         else { return nil }
-        let progress = Progress(of: nil)
+        let progress = Progress(of: nil, messages)
         return { progress.update($0) }
     }
 

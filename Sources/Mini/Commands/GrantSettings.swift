@@ -23,6 +23,8 @@ struct GrantSettings {
     var publication: Text?
     /// How long to wait for others.
     var patience = Nanoseconds.milliseconds(10_000)
+    /// Nil if the command line says nothing of it.
+    var sandbox: SandboxChoice?
     var store = StoreChoices()
     var event = EventChoices()
     var pipe = PipeChoices()
@@ -145,6 +147,17 @@ struct GrantSettings {
     static var forPatience: Choice {
         time("--deadline", "how long to wait for the other side (10)") { $0.patience = $1 }
     }
+    static var forSandbox: [Choice] {
+        [
+            Choice(
+                name: "--sandbox", argument: "WORD",
+                help: "on, or require: refuse where the kernel has no seccomp (on)",
+                apply: { (settings, word) throws(CommandError) in
+                    settings.sandbox = try Options.sandbox(word)
+                }),
+            flag("--no-sandbox", "keep all rights and system calls") { $0.sandbox = .off },
+        ]
+    }
     static var forHelp: Choice {
         var option = flag("--help", "print this") { $0.wantsHelp = true }
         option.shortName = "-h"
@@ -180,6 +193,14 @@ struct GrantSettings {
     }
 
     // MARK: What the words mean
+
+    /// Whether to enter a sandbox. Without one a line says so.
+    var sandboxChoice: SandboxChoice {
+        if sandbox == .off {
+            Message.error(GrantCommand.name, "no sandbox: it runs with all our rights")
+        }
+        return sandbox ?? .on
+    }
 
     /// The grants that --domain and --ref name.
     func grants() throws(CommandError) -> GrantList {

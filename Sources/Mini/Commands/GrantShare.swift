@@ -8,7 +8,7 @@ enum GrantShare {
             GrantSettings.forWritableShare, GrantSettings.forPublication,
             GrantSettings.forHolding, GrantSettings.forNotifiedByte,
             GrantSettings.forNotifiedPort, GrantSettings.forHelp,
-        ]
+        ] + GrantSettings.forSandbox
     }
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
@@ -41,23 +41,25 @@ enum GrantShare {
             }
         }
         return try GrantCommand.onXen { () throws(GrantError) in
+            let sandbox = settings.sandboxChoice
             let hold = try Hold()
             return try Hold.during(hold) { () throws(GrantError) in
-                try share(plan, input, size, settings, publication, hold)
+                try share(plan, input, size, settings, sandbox, publication, hold)
             }
         }
     }
 
     private static func share(
         _ plan: SharingPlan, _ input: GrantFiles.Source?, _ size: Int?,
-        _ settings: GrantSettings, _ publication: StorePath?, _ hold: Hold
+        _ settings: GrantSettings, _ sandbox: SandboxChoice, _ publication: StorePath?,
+        _ hold: Hold
     ) throws(GrantError) {
         let channel = try settings.channel(to: plan.domain)
         var plan = plan
         plan.notification.port = channel?.port
         let pages = try SharedPages(plan)
         if let input {
-            input.progress = Progress(of: size)
+            input.progress = Progress(of: size, hold.messages)
             try unsafe input.fillStart(of: pages.bytes, measured: size, hold.deadline)
         }
         var list = Text()
@@ -71,7 +73,14 @@ enum GrantShare {
                 GrantList.parts(pages.references, most: PublishedEntry.mostBytes), at: path,
                 for: plan.domain, hold.deadline)
         }
-        try GrantFiles.say("\(list)\n", hold.deadline)
+        let sink = try GrantFiles.Sink("-", hold.deadline)
+        var have = GrantDescriptors()
+        have.gntalloc = pages.device
+        have.evtchn = channel?.descriptor ?? -1
+        have.stores = [peer.confine(), published?.descriptor].compactMap { $0 }
+        try hold.enterSandbox(
+            sandbox, channel == nil ? [.sharing] : [.sharing, .port], have, sink)
+        try sink.write("\(list)\n")
         var breach: PeerDomain.Breach?
         while breach == nil {
             let wakening = try hold.wait(for: peer.descriptor, atMost: PeerDomain.pause)

@@ -66,11 +66,7 @@ struct LaunchSettings {
                 name: "--sandbox", argument: "WORD",
                 help: "on, or require: refuse where the kernel has no seccomp (on)",
                 apply: { (settings, word) throws(CommandError) in
-                    switch word {
-                    case "on": settings.sandbox = .on
-                    case "require": settings.sandbox = .required
-                    default: throw .badSandbox(word)
-                    }
+                    settings.sandbox = try Options.sandbox(word)
                 }),
             Option(
                 name: "--no-sandbox", argument: nil,

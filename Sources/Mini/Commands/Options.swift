@@ -17,6 +17,15 @@ struct Option<Settings> {
 }
 
 enum Options {
+    /// What --sandbox takes.
+    static func sandbox(_ word: Text) throws(CommandError) -> SandboxChoice {
+        switch word {
+        case "on": .on
+        case "require": .required
+        default: throw .badSandbox(word)
+        }
+    }
+
     /// Reads options from the front of a command line.
     /// - Parameter words: without the applet's name.
     /// - Returns: the words behind the options.

@@ -3,6 +3,14 @@
 
 import CShim
 
+/// An open evtchn, kept for one channel after the other: who is in a sandbox opens nothing.
+final class EventDevice {
+    fileprivate let device: Descriptor
+    var number: Int32 { device.number }
+
+    init() throws(GrantError) { device = try XenDevice.evtchn.open() }
+}
+
 /// A bell between this domain and another one; unbound when the last owner goes.
 final class EventChannel {
     /// What the port is bound to.
@@ -17,10 +25,12 @@ final class EventChannel {
 
     /// This domain's end.
     let port: EventPort
-    private let device: Descriptor
+    private let device: EventDevice
+    /// Another channel may follow on the same device.
+    private let isKept: Bool
     private var machine: EventMachine
 
-    private enum Request {
+    enum Request {
         static var bindVirtual: ControlRequest { .init(group: e, number: 0, UInt32.self) }
         static var bindInterdomain: ControlRequest {
             .init(group: e, number: 1, mini_evtchn_interdomain.self)
@@ -32,10 +42,12 @@ final class EventChannel {
         private static let e = UInt8(ascii: "E")
     }
 
+    /// - Parameter kept: a device on which nothing is bound; nil for one of its own.
     /// - Throws: `.refused` if Xen does not bind it.
-    init(_ binding: Binding) throws(GrantError) {
+    init(_ binding: Binding, on kept: EventDevice? = nil) throws(GrantError) {
         var machine = EventMachine()
-        let device = try XenDevice.evtchn.open()
+        let device: EventDevice
+        if let kept { device = kept } else { device = try EventDevice() }
         _ = machine.handle(.opened)
         let number: Int
         do throws(Errno) { number = try Self.bind(binding, device.number) } catch {
@@ -47,6 +59,7 @@ final class EventChannel {
         _ = machine.handle(.bound)
         self.port = port
         self.device = device
+        isKept = kept != nil
         self.machine = machine
     }
 
@@ -137,8 +150,10 @@ final class EventChannel {
     func unbind() throws(GrantError) {
         guard machine.handle(.finished) != nil else { return }
         var number = port.rawValue
-        do throws(Errno) { try Control.call(device.number, Request.unbind, &number) } catch {
-            throw .system("unbind an event port", error)
-        }
+        do throws(Errno) {
+            try Control.call(device.number, Request.unbind, &number)
+            // An event that nobody took is not the next channel's.
+            if isKept { try Control.call(device.number, Request.reset, &number) }
+        } catch { throw .system("unbind an event port", error) }
     }
 }

@@ -9,7 +9,12 @@ final class GntAlloc {
 
     init() throws(GrantError) { device = try XenDevice.gntalloc.open() }
 
-    private enum Request {
+    var number: Int32 { device.number }
+
+    /// The module's limit; who is in a sandbox cannot ask any more.
+    private(set) lazy var limit = XenDevice.gntalloc.limit
+
+    enum Request {
         static var allocate: ControlRequest {
             .init(group: g, number: 5, mini_gntalloc_allocate.self)
         }

@@ -33,6 +33,9 @@ final class GntDev {
 
     init() throws(GrantError) { device = try XenDevice.gntdev.open() }
 
+    /// The module's limit; who is in a sandbox cannot ask any more.
+    private(set) lazy var limit = XenDevice.gntdev.limit
+
     /// Takes over a device that is open already.
     init(owning device: consuming Descriptor) { self.device = device }
 
@@ -41,7 +44,7 @@ final class GntDev {
     static let path = XenDevice.gntdev.path
 
     /// The device's requests.
-    private enum Request {
+    enum Request {
         static var map: ControlRequest { .init(group: g, number: 0, mini_gntdev_map.self) }
         static var unmap: ControlRequest { .init(group: g, number: 1, mini_gntdev_unmap.self) }
         static var offset: ControlRequest { .init(group: g, number: 2, mini_gntdev_offset.self) }

@@ -6,8 +6,14 @@ enum GrantFiles {
     static func write(
         _ bytes: UnsafeRawBufferPointer, to name: Text, _ deadline: Deadline = .never
     ) throws(GrantError) {
-        let sink = try Sink(name, deadline)
-        let progress = Progress(of: bytes.count)
+        try unsafe write(bytes, to: Sink(name, deadline))
+    }
+
+    /// - Parameter messages: where signals are held back.
+    static func write(
+        _ bytes: UnsafeRawBufferPointer, to sink: Sink, _ messages: MessageOutput? = nil
+    ) throws(GrantError) {
+        let progress = Progress(of: bytes.count, messages)
         var done = 0
         while done < bytes.count {
             let end = min(done + Progress.step, bytes.count)
@@ -38,17 +44,20 @@ enum GrantFiles {
         if try !deadline.wait(for: interest) { throw .interrupted }
     }
 
-    /// The most that one write is given then: a pipe that takes anything takes this without waiting.
-    private static let most = 4096
+    /// Between two looks at a pipe that nobody has opened at its other end, or a stream that took nothing.
+    private static let pause = Nanoseconds.milliseconds(5)
 
     // MARK: Writing
 
-    /// A file that is made or emptied, or standard output.
+    /// A file that is made or emptied, or standard output. Where signals are held back, nothing is waited for
+    /// without them: a pipe that is full, one that nobody reads yet, a terminal that was stopped.
     final class Sink {
         private let name: Text
         private let file: Descriptor?
         private let number: Int32
         private let deadline: Deadline
+        /// Standard output then.
+        let stream: StandardStream?
 
         init(_ name: Text, _ deadline: Deadline = .never) throws(GrantError) {
             self.name = name
@@ -56,14 +65,40 @@ enum GrantFiles {
             if name == "-" {
                 file = nil
                 number = 1
+                stream = deadline == .never ? nil : StandardStream(1, .writeOnlyNow)
                 return
             }
+            stream = nil
             let file: Descriptor
-            do throws(Errno) { file = try Descriptor.open(name, .create) } catch {
+            do throws(Errno) { file = try Self.open(name, deadline) } catch {
                 throw .host("open", name: name, error)
             }
             number = file.number
             self.file = consume file
+        }
+
+        private static func open(_ name: Text, _ deadline: Deadline) throws(Errno) -> Descriptor {
+            if deadline == .never { return try Descriptor.open(name, .create) }
+            while true {
+                do throws(Errno) {
+                    return try Descriptor.open(name, .create.withoutWaiting)
+                } catch {
+                    // ENXIO of a pipe: nobody reads it yet.
+                    guard error == .noSuchDevice,
+                        try FileStatus.of(name, followsLink: true).kind == .pipe
+                    else { throw error }
+                }
+                if deadline.isOver { throw .interrupted }
+                deadline.sleep(atMost: pause)
+            }
+        }
+
+        /// What it writes to, for a process that gives up all else.
+        func keep(_ have: inout GrantDescriptors, _ features: inout [GrantFeature]) {
+            if let stream { have.output = stream.descriptor }
+            guard file != nil else { return }
+            have.file = number
+            features.append(.file)
         }
 
         func write(_ bytes: UnsafeRawBufferPointer) throws(GrantError) {
@@ -78,10 +113,17 @@ enum GrantFiles {
             var done = 0
             while done < bytes.count {
                 try wait(for: Poll.Interest(number, .writable), deadline)
-                let end = min(bytes.count, done + most)
-                let part = unsafe UnsafeRawBufferPointer(rebasing: bytes[done..<end])
-                try unsafe Transfer.writeAll(number, part)
-                done = end
+                let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[done...])
+                do throws(Errno) {
+                    let count =
+                        if let stream { try unsafe stream.write(rest) } else {
+                            try unsafe Transfer.write(number, some: rest)
+                        }
+                    done += count
+                } catch {
+                    guard error == .again else { throw error }
+                    deadline.sleep(atMost: pause)
+                }
             }
         }
 
@@ -111,7 +153,9 @@ enum GrantFiles {
         /// Told of what is read.
         var progress: Progress?
 
-        init(_ name: Text) throws(GrantError) {
+        /// - Parameter deadline: with the signals that are held back, if they are: then nothing is waited for
+        ///   without them.
+        init(_ name: Text, _ deadline: Deadline = .never) throws(GrantError) {
             self.name = name
             if name == "-" {
                 file = nil
@@ -121,9 +165,10 @@ enum GrantFiles {
                 return
             }
             let file: Descriptor
-            do throws(Errno) { file = try Descriptor.open(name, .readOnly) } catch {
-                throw .host("open", name: name, error)
-            }
+            do throws(Errno) {
+                file = try Descriptor.open(
+                    name, deadline == .never ? .readOnly : .readOnly.withoutWaiting)
+            } catch { throw .host("open", name: name, error) }
             let status: FileStatus
             do throws(Errno) { status = try file.status() } catch {
                 throw .host("examine", name: name, error)
@@ -142,7 +187,7 @@ enum GrantFiles {
         convenience init(
             _ name: Text, filling count: Int, isPart: Bool, _ deadline: Deadline = .never
         ) throws(GrantError) {
-            try self.init(name)
+            try self.init(name, deadline)
             if let size {
                 if size < count { throw short(size, count) }
                 if size > count && !isPart { throw long(count) }
@@ -201,8 +246,14 @@ enum GrantFiles {
             into bytes: UnsafeMutableRawBufferPointer, _ deadline: Deadline = .never
         ) throws(GrantError) -> Int {
             do throws(Errno) {
-                try wait(for: Poll.Interest(number), deadline)
-                return try unsafe Transfer.read(number, into: bytes)
+                while true {
+                    try wait(for: Poll.Interest(number), deadline)
+                    do throws(Errno) { return try unsafe Transfer.read(number, into: bytes) } catch
+                    {
+                        guard error == .again && deadline != .never else { throw error }
+                        deadline.sleep(atMost: pause)
+                    }
+                }
             } catch {
                 if name == "-" { throw .system("read standard input", error) }
                 throw .host("read", name: name, error)
@@ -270,10 +321,8 @@ enum GrantFiles {
     /// Writes bytes in lines of sixteen: offset, hexadecimal, characters. Lines that repeat the
     /// one before are one asterisk.
     static func dump(
-        _ bytes: UnsafeRawBufferPointer, at offset: Int, to name: Text,
-        _ deadline: Deadline = .never
+        _ bytes: UnsafeRawBufferPointer, at offset: Int, to file: Sink
     ) throws(GrantError) {
-        let file = try Sink(name, deadline)
         var text = Text()
         var before: [UInt8] = []
         var isRepeating = false

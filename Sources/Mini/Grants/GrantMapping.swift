@@ -44,7 +44,7 @@ private final class MappingSteps: GrantSteps {
 
     func reference() throws(GrantError) -> GrantIndex {
         do throws(Errno) { return try device.reference(grants) } catch {
-            if error == .invalid, let most = XenDevice.gntdev.limit, grants.pages.count > most {
+            if error == .invalid, let most = device.limit, grants.pages.count > most {
                 throw .limit(
                     "\(grants.name) are too many: gntdev of this kernel maps at most \(most) at once"
                 )

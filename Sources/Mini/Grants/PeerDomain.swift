@@ -12,6 +12,7 @@ final class PeerDomain {
     private var wasThere = false
     private let awaitsSuspension: Bool
     private var isWatching = false
+    private var isConfined = false
     /// The toolstack told the domain to let itself be saved, and nothing else since.
     private var isSuspended = false
     /// What the store said of it, and of this domain, when it first could.
@@ -72,15 +73,31 @@ final class PeerDomain {
     /// Looks once. A store that does not answer, for whatever reason, has ended nothing.
     func look() -> Breach? {
         do throws(GrantError) { return try ask() } catch {
-            store = nil
-            isWatching = false
+            // What came too late may still come.
+            if !(store?.isUsable ?? false) {
+                store = nil
+                isWatching = false
+            }
             return nil
         }
     }
 
+    /// From now on no other connection is opened.
+    /// - Returns: the one that there is.
+    func confine() -> Int32? {
+        isConfined = true
+        return store?.descriptor
+    }
+
     private func ask() throws(GrantError) -> Breach? {
         let store: XenStore
-        if let open = self.store { store = open } else { store = try XenStore(deadline: deadline) }
+        if let open = self.store {
+            store = open
+        } else if isConfined {
+            return nil
+        } else {
+            store = try XenStore(deadline: deadline)
+        }
         self.store = store
         store.deadline = deadline.within(Self.patience)
         if let number = try value("domid", store) {

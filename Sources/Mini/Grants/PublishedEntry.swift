@@ -39,6 +39,7 @@ extension GrantList {
 /// References, or another value, that are in the store as long as this is.
 final class PublishedEntry {
     private let store: XenStore
+    var descriptor: Int32 { store.descriptor }
     private let path: StorePath
     /// The value of the entry, and those of the parts below it.
     private let value: Text

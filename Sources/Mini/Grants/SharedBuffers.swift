@@ -5,7 +5,7 @@
 import CShim
 
 extension GntDev {
-    private enum Request {
+    private enum BufferRequest {
         static var export: ControlRequest { .init(group: g, number: 9, mini_dmabuf_export.self) }
         static var wait: ControlRequest { .init(group: g, number: 10, mini_dmabuf_wait.self) }
         static var imports: ControlRequest { .init(group: g, number: 11, mini_dmabuf_import.self) }
@@ -28,7 +28,7 @@ extension GntDev {
             caching.rawValue, UInt32(grants.references.count), 0, UInt32(grants.domain.rawValue),
         ]
         for reference in grants.references { words.append(reference.rawValue) }
-        try Control.call(number, Request.export, words: &words)
+        try Control.call(number, BufferRequest.export, words: &words)
         return Descriptor(owning: Int32(bitPattern: words[2]))
     }
 
@@ -39,7 +39,7 @@ extension GntDev {
         var request = mini_dmabuf_wait(
             descriptor: UInt32(bitPattern: buffer),
             milliseconds: UInt32(clamping: time.count / 1_000_000))
-        try Control.call(number, Request.wait, &request)
+        try Control.call(number, BufferRequest.wait, &request)
     }
 
     /// DMABUF_IMP_TO_REFS: grants the pages of somebody else's buffer to a domain, for writing.
@@ -52,7 +52,7 @@ extension GntDev {
         words[0] = UInt32(bitPattern: buffer)
         words[1] = UInt32(pages.count)
         words[2] = UInt32(domain.rawValue)
-        try Control.call(number, Request.imports, words: &words)
+        try Control.call(number, BufferRequest.imports, words: &words)
         return words[4...].map { GrantReference(rawValue: $0) }
     }
 
@@ -60,6 +60,6 @@ extension GntDev {
     /// - Throws: ENOENT if it is none.
     func releaseImported(_ buffer: Int32) throws(Errno) {
         var request = mini_dmabuf_release(descriptor: UInt32(bitPattern: buffer), reserved: 0)
-        try Control.call(number, Request.release, &request)
+        try Control.call(number, BufferRequest.release, &request)
     }
 }

@@ -12,12 +12,18 @@ struct SharingPlan {
 /// Pages that are granted to another domain, zero at first, taken back when the last owner goes.
 final class SharedPages {
     private let pages: GrantedPages
+    /// The device's descriptor.
+    let device: Int32
     /// What the other domain calls the pages, in their order.
     let references: [GrantReference]
 
+    /// - Parameter device: nil for one of its own.
     /// - Throws: `.limit`, or the kernel's errno.
-    init(_ plan: SharingPlan) throws(GrantError) {
-        let steps = SharingSteps(try GntAlloc(), plan)
+    init(_ plan: SharingPlan, on device: GntAlloc? = nil) throws(GrantError) {
+        let own: GntAlloc
+        if let device { own = device } else { own = try GntAlloc() }
+        self.device = own.number
+        let steps = SharingSteps(own, plan)
         pages = try GrantedPages(steps, isNotifying: !plan.notification.isEmpty)
         references = steps.references
     }
@@ -58,7 +64,7 @@ private final class SharingSteps: GrantSteps {
                     XenDevice.unknown("ALLOC_GREF"), device: XenDevice.gntalloc.path)
             }
             guard error == .noSpace else { throw .system("share \(name)", error) }
-            guard let most = XenDevice.gntalloc.limit else {
+            guard let most = device.limit else {
                 throw .limit("cannot share \(name): the limit of gntalloc is reached")
             }
             throw .limit(

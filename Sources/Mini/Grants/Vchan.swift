@@ -9,6 +9,31 @@ struct VchanAddress: Equatable {
     var port: EventPort
 }
 
+/// The devices of an end, opened once for all its peers.
+final class VchanDevices {
+    let role: VchanRole
+    fileprivate let gntdev: GntDev?
+    fileprivate let gntalloc: GntAlloc?
+    fileprivate let evtchn: EventDevice
+
+    init(_ role: VchanRole) throws(GrantError) {
+        self.role = role
+        // In front of evtchn: a process that is killed closes its files in this order, and the event that tells
+        // of it is sent through the channel.
+        gntdev = role == .client ? try GntDev() : nil
+        gntalloc = role == .server ? try GntAlloc() : nil
+        evtchn = try EventDevice()
+    }
+
+    /// Asks now what cannot be asked later, and tells the descriptors.
+    func keep(_ have: inout GrantDescriptors) {
+        (_, _) = (gntdev?.limit, gntalloc?.limit)
+        have.gntdev = gntdev?.number ?? -1
+        have.gntalloc = gntalloc?.number ?? -1
+        have.evtchn = evtchn.number
+    }
+}
+
 /// An end of a vchan. The other end sees that it is gone when its last owner is.
 final class Vchan {
     /// What keeps the memory: pages of ours that are lent, or of the server's that are mapped.
@@ -32,21 +57,23 @@ final class Vchan {
 
     /// Makes a server's end for one domain. Nobody comes before the address is told.
     static func offered(
-        to domain: DomainID, _ layout: VchanLayout
+        to domain: DomainID, _ layout: VchanLayout, on devices: VchanDevices
     ) throws(GrantError) -> (vchan: Vchan, address: VchanAddress) {
-        let channel = try EventChannel(.unbound(for: domain))
+        let channel = try EventChannel(.unbound(for: domain), on: devices.evtchn)
         let rings = layout.left.pages + layout.right.pages
         var shares = [
             try SharedPages(
                 SharingPlan(
                     domain: domain, pages: PageCount(1), isWritable: true,
                     notification: UnmapNotification(
-                        clearedByte: VchanView.liveByte(of: .server), port: channel.port)))
+                        clearedByte: VchanView.liveByte(of: .server), port: channel.port)),
+                on: devices.gntalloc)
         ]
         if rings > 0 {
             shares.append(
                 try SharedPages(
-                    SharingPlan(domain: domain, pages: PageCount(rings), isWritable: true)))
+                    SharingPlan(domain: domain, pages: PageCount(rings), isWritable: true),
+                    on: devices.gntalloc))
         }
         let page = unsafe SharedMemory(shares[0].bytes)
         let view = unsafe VchanView(
@@ -59,10 +86,12 @@ final class Vchan {
     /// Makes a client's end of what a domain offers.
     /// - Throws: `.refused` if that is no vchan, or nobody is there any more.
     static func connected(
-        to domain: DomainID, _ address: VchanAddress, _ deadline: Deadline
+        to domain: DomainID, _ address: VchanAddress, on devices: VchanDevices,
+        _ deadline: Deadline
     ) throws(GrantError) -> Vchan {
-        let channel = try EventChannel(.interdomain(domain, address.port))
-        let device = try GntDev()
+        let channel = try EventChannel(.interdomain(domain, address.port), on: devices.evtchn)
+        let device: GntDev
+        if let kept = devices.gntdev { device = kept } else { device = try GntDev() }
         func map(
             _ references: [GrantReference], _ plan: MappingPlan
         ) throws(GrantError) -> GrantMapping {

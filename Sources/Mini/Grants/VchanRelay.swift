@@ -16,6 +16,8 @@ final class LocalStreams {
     let socket: StreamSocket?
     private var ownInput: Descriptor?
     private var ownOutput: Descriptor?
+    /// /dev/null, in place of an output that has ended.
+    private let nothing: Int32
     private let keepsOutput: Bool
 
     /// The most bytes that one write is given, so that it does not wait when the output is ready.
@@ -44,6 +46,8 @@ final class LocalStreams {
         inputNeverWaits = inputKind == .regular || ownIn != nil
         isInputPipe = inputKind == .pipe
         input = ownIn ?? 0
+        let opened = keepsOutput ? nil : try? Descriptor.openNumber("/dev/null", .writeOnly)
+        nothing = opened ?? -1
         socket = nil
         inputName = "standard input"
         outputName = "standard output"
@@ -63,7 +67,20 @@ final class LocalStreams {
         isInputPipe = false
         keepsOutput = false
         ownInput = nil
+        nothing = -1
         self.socket = socket
+    }
+
+    deinit { if nothing >= 0 { Descriptor.closeNumber(nothing) } }
+
+    /// What it keeps open.
+    func keep(_ have: inout GrantDescriptors) {
+        if let socket {
+            have.sockets.append(socket.number)
+        } else {
+            (have.input, have.output) = (input, output)
+            have.nothing = nothing
+        }
     }
 
     /// True if the next peer is going to get what this one has not been sent.
@@ -81,7 +98,7 @@ final class LocalStreams {
             try? socket?.endWriting()
         } else if !keepsOutput {
             ownOutput = nil
-            Process.endStandardOutput()
+            Process.endStandardOutput(nothing)
         } else {
             return
         }

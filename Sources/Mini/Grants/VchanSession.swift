@@ -28,6 +28,14 @@ struct PipePlan {
     var statePath: StorePath?
     /// Told now and then how many bytes have come and gone.
     var progress: ((UInt64) -> Void)?
+    var sandbox = SandboxChoice.off
+    /// What messages are written to.
+    var errors: [Int32] = []
+    /// What messages take in a sandbox.
+    var messageFeatures: [GrantFeature] = []
+
+    /// Whether this side's streams are opened once more for another peer.
+    fileprivate var hasFurtherPeers: Bool { reconnects || marker != nil && role == .server }
 }
 
 /// Carries out a plan.
@@ -39,6 +47,12 @@ final class VchanSession {
     /// Told what is wrong with one peer, when there will be a next one.
     private let complain: (Text) -> Void
     private var listener: StreamSocket?
+    // Kept from one peer to the next: who is in a sandbox opens nothing.
+    private var store: XenStore?
+    private var devices: Result<VchanDevices, GrantError>?
+    private var standard: LocalStreams?
+    private var keeper: NameKeeper?
+    private var isConfined = false
     /// Set when a signal ended a wait, which throws then.
     private var stopped: Signal?
     private var hasToldState = false
@@ -57,8 +71,13 @@ final class VchanSession {
         }
     }
 
-    deinit {
-        if case .listen(let name) = plan.local, listener != nil { try? Files.remove(name) }
+    deinit { if keeper == nil { stopListening() } }
+
+    /// Nobody else comes through the socket.
+    private func stopListening() {
+        guard case .listen(let name) = plan.local, listener != nil else { return }
+        listener = nil
+        try? Files.remove(name)
     }
 
     /// Runs until the pipe has ended; if it reconnects, until a signal.
@@ -104,18 +123,20 @@ final class VchanSession {
         let deadline = deadline
         guard let layout = VchanLayout(leastLeft: plan.ringBytes, leastRight: plan.ringBytes)
         else { throw .use("a ring of \(plan.ringBytes) bytes is too large") }
-        let (vchan, address) = try Vchan.offered(to: plan.domain, layout)
-        let isNew = try XenStore(deadline: deadline.within(XenStore.patience))
+        let (vchan, address) = try Vchan.offered(
+            to: plan.domain, layout, on: try openDevices())
+        let isNew = try openStore(deadline.within(XenStore.patience))
             .publish(address, at: plan.path, for: plan.domain)
         defer {
             // First the entries: nobody shall come to what is going away.
-            try? XenStore(deadline: .after(Self.farewell))
+            try? openStore(.after(Self.farewell))
                 .withdraw(address, at: plan.path, isNew: isNew)
             vchan.close()
         }
         peer.entries = try XenStore.entries(of: address, at: plan.path)
         defer { peer.entries = [] }
         try tellState()
+        if plan.local == .standard || plan.hasFurtherPeers { try confine(with: nil) }
         report?("offered to domain \(plan.domain.rawValue) at \(quoted: plan.path.text)")
         while vchan.presence == .notYet {
             // An event need not mean that somebody came: the other domain may send them all the time.
@@ -126,7 +147,9 @@ final class VchanSession {
         }
         peer.entries = []
         while true {
-            let outcome = try relay(vchan, try streams(until: deadline))
+            let local = try streams(until: deadline)
+            try confine(with: local)
+            let outcome = try relay(vchan, local)
             guard outcome == .replaced else { return outcome }
             report?(outcome.words)
         }
@@ -139,25 +162,36 @@ final class VchanSession {
         // Nobody is disturbed before there is something to connect with.
         var local: LocalStreams?
         if case .listen = plan.local { local = try streams(until: .never) }
+        if local != nil || plan.local == .standard || plan.hasFurtherPeers {
+            try confine(with: local)
+        }
         let deadline = deadline
         let vchan = try find(until: deadline)
         defer { vchan.close() }
         report?("connected to domain \(plan.domain.rawValue) at \(quoted: plan.path.text)")
         if let local { return try relay(vchan, local) }
-        return try relay(vchan, try streams(until: deadline))
+        let streams = try streams(until: deadline)
+        try confine(with: streams)
+        return try relay(vchan, streams)
     }
 
     /// Connects to what the domain offers, as soon as it offers something.
     private func find(until deadline: Deadline) throws(GrantError) -> Vchan {
-        let store = try XenStore(deadline: deadline.within(XenStore.patience))
+        let store = try openStore(deadline.within(XenStore.patience))
         try store.watch(plan.path, token: "vchan")
+        defer {
+            // What its entries do later is nobody's business, and would fill the connection.
+            store.deadline = .after(Self.farewell)
+            try? store.unwatch(plan.path, token: "vchan")
+        }
         var failure: GrantError?
         repeat {
             while try store.nextEvent(until: .after(Nanoseconds(count: 0))) != nil {
                 store.deadline = deadline.within(XenStore.patience)
                 if let address = try store.find(plan.path) {
                     do throws(GrantError) {
-                        return try Vchan.connected(to: plan.domain, address, deadline)
+                        return try Vchan.connected(
+                            to: plan.domain, address, on: try openDevices(), deadline)
                     } catch {
                         // What a server left that has ended. The next one will write over it: perhaps the
                         // same numbers, which is an event all the same.
@@ -186,8 +220,72 @@ final class VchanSession {
     private func tellState() throws(GrantError) {
         guard let path = plan.statePath, !hasToldState else { return }
         hasToldState = true
-        try XenStore(deadline: deadline.within(XenStore.patience)).write(
-            path, Array("running".utf8))
+        try openStore(deadline.within(XenStore.patience)).write(path, Array("running".utf8))
+    }
+
+    private func openStore(_ deadline: Deadline) throws(GrantError) -> XenStore {
+        if let store, store.isUsable || isConfined {
+            store.deadline = deadline
+            return store
+        }
+        let opened = try XenStore(deadline: deadline)
+        store = opened
+        return opened
+    }
+
+    private func openDevices() throws(GrantError) -> VchanDevices {
+        let opened: Result<VchanDevices, GrantError>
+        if let devices {
+            opened = devices
+        } else {
+            do throws(GrantError) { opened = .success(try VchanDevices(plan.role)) } catch {
+                opened = .failure(error)
+            }
+        }
+        devices = opened
+        return try opened.get()
+    }
+
+    /// Enters the sandbox, once: everything is open that will be needed.
+    /// - Parameter local: this side's socket, where it is there already.
+    private func confine(with local: LocalStreams?) throws(GrantError) {
+        guard plan.sandbox != .off, !isConfined else { return }
+        isConfined = true
+        var have = GrantDescriptors()
+        var features: [GrantFeature] = [.always, .pipe]
+        features += plan.messageFeatures
+        have.errors = plan.errors
+        have.signals = signals.descriptor
+        have.stores = [try openStore(deadline.within(XenStore.patience)).descriptor]
+        if let number = peer.confine() { have.stores.append(number) }
+        // Where there are none, that is told when there is somebody to connect to.
+        if let devices = try? openDevices() { devices.keep(&have) }
+        switch plan.role {
+        case .server: features += plan.hasFurtherPeers ? [.server, .nextClients] : [.server]
+        case .client: features.append(.client)
+        }
+        if plan.local == .standard {
+            try streams(until: deadline).keep(&have)
+            features.append(.standard)
+        } else {
+            features.append(.socket)
+            have.listener = listener?.number ?? -1
+            local?.keep(&have)
+            if plan.hasFurtherPeers {
+                if case .listen(let name) = plan.local {
+                    do throws(Errno) { keeper = try NameKeeper(name) } catch {
+                        throw .host("keep", name: name, error)
+                    }
+                    have.keeper = keeper?.descriptors ?? []
+                }
+                // One may still be open when the next one is.
+                have.sockets += have.free(2)
+                if case .listen = plan.local { features.append(.listening) }
+                if case .connect = plan.local { features.append(.connecting) }
+            }
+        }
+        try GrantSandbox.enter(
+            plan.sandbox, features, have, note: complain, report: report)
     }
 
     /// How often a socket is tried at which too many wait.
@@ -223,7 +321,11 @@ final class VchanSession {
     /// Opens this side's streams.
     private func streams(until deadline: Deadline) throws(GrantError) -> LocalStreams {
         switch plan.local {
-        case .standard: return .standard(keepsOutput: plan.reconnects)
+        case .standard:
+            if let standard { return standard }
+            let opened = LocalStreams.standard(keepsOutput: plan.reconnects)
+            standard = opened
+            return opened
         case .connect(let name):
             while true {
                 do throws(Errno) {
@@ -240,6 +342,7 @@ final class VchanSession {
                 do throws(Errno) {
                     // Who was there a moment ago may have gone.
                     if let socket = try listener?.accept() {
+                        if !plan.hasFurtherPeers { stopListening() }
                         return LocalStreams(socket, name: name)
                     }
                 } catch { throw .host("accept at", name: name, error) }

@@ -82,6 +82,7 @@ final class XenStore {
                 "cannot \(request.verb) \(quoted: request.path): path and value are \(size) bytes, at most \(StoreMessage.largestRequest) fit"
             )
         }
+        if machine.isOverdue { try awaitOverdue() }
         guard case .send(let message)? = machine.handle(.asked(request, transaction: transaction))
         else { throw Self.broken }
         do throws(GrantError) { try send(message) } catch {
@@ -94,7 +95,7 @@ final class XenStore {
             case .refuse(let refusal):
                 throw .store(request.verb, path: request.path, refusal)
             case .note(let path): try note(path)
-            case .giveUp, .send: throw Self.broken
+            case .giveUp, .send, .remember, .forget: throw Self.broken
             }
             // There may be an event in front of every reply, or no reply behind the events.
             if deadline.isOver { break }
@@ -102,6 +103,22 @@ final class XenStore {
         _ = machine.handle(.late)
         throw .deadline("the store did not answer in time")
     }
+
+    /// Waits for a reply that nobody wants any more.
+    private func awaitOverdue() throws(GrantError) {
+        while machine.isOverdue, let action = try receive(until: deadline) {
+            switch action {
+            case .forget: return
+            case .note(let path): try note(path)
+            case .giveUp, .send, .remember, .deliver, .refuse: throw Self.broken
+            }
+            if deadline.isOver { break }
+        }
+        if machine.isOverdue { throw .deadline("the store did not answer in time") }
+    }
+
+    /// False once nobody could tell any more what a message belongs to.
+    var isUsable: Bool { !machine.isLost }
 
     /// Keeps the path of an event until somebody asks. Of many, none is kept twice: whoever is told looks at
     /// what is there then.
@@ -118,9 +135,12 @@ final class XenStore {
     @inline(never)
     func nextEvent(until moment: Deadline) throws(GrantError) -> Text? {
         if !events.isEmpty { return events.removeFirst() }
-        guard let action = try receive(until: moment) else { return nil }
-        guard case .note(let path) = action else { throw Self.broken }
-        return path
+        while let action = try receive(until: moment) {
+            if case .note(let path) = action { return path }
+            guard case .forget = action else { throw Self.broken }
+            if moment.isOver { break }
+        }
+        return nil
     }
 
     /// Readable when `nextEvent` may have something that it has not read yet.

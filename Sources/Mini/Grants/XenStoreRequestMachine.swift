@@ -1,12 +1,13 @@
 // One request to the store at a time, on a connection that also carries watch events whenever it
 // likes. A reply is known by its kind and number; older kernels answer WATCH and UNWATCH
-// with the number 0. A connection on which a reply fails to come, or comes for something that
-// nobody asked, is not used again: nobody knew what the next message would belong to.
+// with the number 0. A reply that came too late for whoever asked is awaited before anything else is
+// asked, and forgotten. A connection on which one comes for something that nobody asked is not used
+// again: nobody knew what the next message would belong to.
 //
 //   idle -- asked --> awaiting -- reply, refusal --> idle
-//   idle, awaiting -- watch event --> (the same)
-//   awaiting -- late --> lost
-//   idle, awaiting -- stray, ended --> lost
+//   idle, awaiting, overdue -- watch event --> (the same)
+//   awaiting -- late --> overdue -- reply, refusal --> idle
+//   idle, awaiting, overdue -- stray, ended --> lost
 //
 // Source: docs/abi/xen-grants.md §7. The same as a page: docs/xenstore-request-machine.md.
 
@@ -15,6 +16,8 @@ struct StoreRequestMachine {
     private enum State {
         case idle
         case awaiting(StoreMessageType, number: UInt32, transaction: UInt32)
+        /// Nobody waits for the reply any more.
+        case overdue(StoreMessageType, number: UInt32)
         case lost
     }
     private var state = State.idle
@@ -37,6 +40,10 @@ struct StoreRequestMachine {
         case refuse(StoreRefusal)
         /// Something at this path or below changed; or nothing did, and the watch is new.
         case note(path: Text)
+        /// The reply is still to come.
+        case remember
+        /// That was it, and nobody wants it any more.
+        case forget
         /// Give up the connection.
         case giveUp
     }
@@ -64,8 +71,15 @@ struct StoreRequestMachine {
                 return .deliver(message)
             }
             return .refuse(StoreRefusal(name: message.strings.first ?? Text()))
-        case (.awaiting, .late), (_, .ended), (.idle, .received): return giveUp()
-        case (.awaiting, .asked), (.idle, .late): return nil
+        case (.awaiting(let type, let number, _), .late):
+            state = .overdue(type, number: number)
+            return .remember
+        case (.overdue(let type, let number), .received(let message)):
+            guard Self.answers(message, type, number) else { return giveUp() }
+            state = .idle
+            return .forget
+        case (_, .ended), (.idle, .received): return giveUp()
+        case (.awaiting, .asked), (.overdue, .asked), (.idle, .late), (.overdue, .late): return nil
         }
     }
 
@@ -83,11 +97,16 @@ struct StoreRequestMachine {
         return .giveUp
     }
 
+    /// Whether a reply came too late, and has not come yet.
+    var isOverdue: Bool { if case .overdue = state { true } else { false } }
+    var isLost: Bool { if case .lost = state { true } else { false } }
+
     /// The state's name in the diagram.
     var stateName: StaticString {
         switch state {
         case .idle: "idle"
         case .awaiting: "awaiting"
+        case .overdue: "overdue"
         case .lost: "lost"
         }
     }

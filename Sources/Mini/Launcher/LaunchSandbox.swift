@@ -1,15 +1,6 @@
 // What a launch may still do once its guest runs: for each thing that it has, the system calls that
 // this takes. The same as a page, with the reasons: docs/sandbox.md.
 
-/// Whether the guest is kept in a sandbox.
-enum SandboxChoice: Equatable {
-    case off
-    /// As far as the kernel can.
-    case on
-    /// Wholly, or not at all.
-    case required
-}
-
 /// What a launch has, as far as it takes calls of its own.
 enum LaunchFeature: CaseIterable {
     case always, terminal, outputTerminal, disk, writableDisk, tap, sharedNetwork, restart, timeline

@@ -156,7 +156,7 @@ enum LauncherError: Error, Equatable {
 extension LauncherError {
     static func noFilterText(_ errno: Errno?) -> Text {
         guard let errno else { return "with /dev/lguest system calls are not filtered" }
-        return "this kernel does not filter system calls (seccomp): \(errno)"
+        return Sandbox.withoutFilter(errno)
     }
 }
 

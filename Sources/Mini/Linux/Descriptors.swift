@@ -36,10 +36,12 @@ struct Descriptor: ~Copyable {
 
     /// Lets a pipe hold more, if it is one and the kernel allows that. Source: fcntl(2), F_SETPIPE_SZ.
     static func widenPipe(_ number: Int32, to bytes: Int) {
-        guard let now = try? SystemCall.make(.fileControl, Int(number), 1032), now < bytes
+        guard let now = try? SystemCall.make(.fileControl, Int(number), getPipeSize), now < bytes
         else { return }
-        _ = try? SystemCall.make(.fileControl, Int(number), 1031, bytes)
+        _ = try? SystemCall.make(.fileControl, Int(number), setPipeSize, bytes)
     }
+    static let setPipeSize = 1031
+    static let getPipeSize = 1032
 
     /// How a file is opened. Source: asm-generic/fcntl.h.
     struct OpenMode: RawRepresentable {

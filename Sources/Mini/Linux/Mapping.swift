@@ -134,7 +134,7 @@
     func excludeFromFork() throws(Errno) {
         try SystemCall.make(.memoryAdvice, Int(bitPattern: unsafe start), count, Self.notForked)
     }
-    private static let notForked = 10  // MADV_DONTFORK
+    static let notForked = 10  // MADV_DONTFORK
 
     /// Lays pages of a file over part of this mapping: readable and writable.
     /// - Parameters:

@@ -7,6 +7,9 @@ final class MessageOutput {
     private let stream = StandardStream(number, .writeOnlyNow)
     /// What is written to.
     var descriptor: Int32 { stream.descriptor }
+    var isTerminal: Bool { stream.isTerminal }
+    /// Whether writing takes a timer.
+    var isTimed: Bool { stream.way == .timed }
     /// The last one found nobody who reads: the next does not wait at all.
     private var isStuck = false
     private static let pause = Nanoseconds.milliseconds(5)

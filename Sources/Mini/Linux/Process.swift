@@ -67,11 +67,13 @@ enum Process {
     /// This process's number.
     static var identifier: Int { (try? SystemCall.make(.processID)) ?? 0 }
 
-    /// Closes standard output, so that whoever reads it finds its end. Its number is not given to
-    /// another file.
-    static func endStandardOutput() {
-        _ = try? SystemCall.make(.close, 1)
-        fillStandardDescriptors()
+    /// Closes standard output, so that whoever reads it finds its end. Its number stands for nothing
+    /// then, and is not given to another file.
+    /// - Parameter nothing: /dev/null, opened before; -1 where there is none.
+    static func endStandardOutput(_ nothing: Int32) {
+        if nothing < 0 || (try? duplicate(nothing, as: 1)) == nil {
+            _ = try? SystemCall.make(.close, 1)
+        }
     }
 
     /// Ends every thread with this code (0…255).

@@ -8,6 +8,7 @@ final class Progress {
     /// When the next line is due.
     private var due: Nanoseconds
     private var width = 0
+    private let messages: MessageOutput?
 
     private static let patience = Nanoseconds.milliseconds(1000)
     private static let pause = Nanoseconds.milliseconds(250)
@@ -16,10 +17,13 @@ final class Progress {
     /// How much may happen between two looks at the clock.
     static let step = 1 << 20
 
-    /// - Parameter total: in bytes; nil if nobody knows.
-    init(of total: Int?) {
+    /// - Parameters:
+    ///   - total: in bytes; nil if nobody knows.
+    ///   - messages: where signals are held back: nobody is waited for then.
+    init(of total: Int?, _ messages: MessageOutput? = nil) {
+        self.messages = messages
         self.total = total.map { UInt64($0) }
-        isWatched = Terminal.isTerminal(2)
+        isWatched = messages?.isTerminal ?? Terminal.isTerminal(2)
         start = isWatched ? Clock.monotonic() : Nanoseconds(count: 0)
         due = start + Self.patience
     }
@@ -51,6 +55,7 @@ final class Progress {
         for _ in 0..<max(0, width - line.bytes.count) { text.append(0x20) }
         if line.bytes.isEmpty { text += "\r" }
         width = line.bytes.count
+        if let messages { return messages.write(text, patience: .milliseconds(0)) }
         // Somebody else's terminal that takes nothing more is no reason to fail.
         try? Transfer.write(2, text)
     }

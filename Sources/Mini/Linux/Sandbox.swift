@@ -6,6 +6,15 @@
 
 import CShim
 
+/// Whether a process enters a sandbox.
+enum SandboxChoice: Equatable {
+    case off
+    /// As far as the kernel can.
+    case on
+    /// Wholly, or not at all.
+    case required
+}
+
 /// What a process keeps.
 struct SandboxPlan {
     /// Nil for a process whose calls are not filtered.
@@ -51,6 +60,12 @@ enum Sandbox {
             outcome.calls = filter.count
         } catch { outcome.failure = error }
         return outcome
+    }
+
+    /// What a person reads of a kernel without filters.
+    static func withoutFilter(_ errno: Errno?) -> Text {
+        let line: Text = "this kernel does not filter system calls (seccomp)"
+        return errno.map { "\(line): \($0)" } ?? line
     }
 
     private static func control(_ option: Int, _ argument: Int) throws(Errno) {

@@ -132,9 +132,12 @@ struct SignalQueue: ~Copyable {
         self.before = before
     }
 
+    /// One came too late to be answered: the process is about to end, and must not wait for anybody any more.
+    nonisolated(unsafe) private(set) static var hasLeftOne = false
+
     deinit {
-        // What still waits was answered (a closed pipe) or is too late.
-        while (try? next()) != nil {}
+        // What still waits is too late.
+        while (try? next()) != nil { unsafe Self.hasLeftOne = true }
         _ = try? before.apply(.replace)
     }
 

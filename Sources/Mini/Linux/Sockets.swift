@@ -34,6 +34,16 @@ struct SocketCall {
         }
     }
 
+    /// A rule for it, for a process whose calls are filtered. On i386 nobody can look at the arguments.
+    func rule(_ name: StaticString, _ arguments: ArgumentRule...) -> CallRule {
+        #if arch(i386)
+        CallRule(
+            "socketcall", SystemCall.Number(rawValue: 102), .value(0, UInt32(packed), name))
+        #else
+        CallRule(name, SystemCall.Number(rawValue: direct), arguments)
+        #endif
+    }
+
     private func once(
         _ a1: Int, _ a2: Int, _ a3: Int, _ a4: Int, _ a5: Int
     ) throws(Errno) -> Int {
@@ -96,38 +106,20 @@ enum LocalSocket {
 
     /// What all of this takes, for a process whose calls are filtered.
     static var rules: [CallRule] {
-        #if arch(i386)
-        let calls: [(StaticString, SocketCall)] = [
-            ("sendmsg", .send), ("accept", .accept),
-            ("getsockopt", .option), ("connect", .connect), ("socket", .socket),
-            ("bind", .bind), ("listen", .listen),
-        ]
-        let sockets = calls.map { name, call in
-            CallRule(
-                "socketcall", SystemCall.Number(rawValue: 102),
-                .value(0, UInt32(call.packed), name))
-        }
-        #else
-        func rule(_ name: StaticString, _ call: SocketCall, _ arguments: ArgumentRule...)
-            -> CallRule
-        {
-            CallRule(name, SystemCall.Number(rawValue: call.direct), arguments)
-        }
-        let sockets = [
-            rule("sendmsg", .send), rule("accept", .accept),
-            rule(
-                "getsockopt", .option, .value(1, 1, "SOL_SOCKET"), .value(2, 17, "SO_PEERCRED")),
-            rule(
-                "getsockopt", .option, .value(1, 1, "SOL_SOCKET"), .value(2, 77, "SO_PEERPIDFD")),
-            rule("connect", .connect),
-            rule(
-                "socket", .socket, .value(0, UInt32(family), "AF_UNIX"),
+        let option = SocketCall.option
+        return [
+            CallRule("readv", .readVector), SocketCall.send.rule("sendmsg"),
+            SocketCall.accept.rule("accept"),
+            option.rule(
+                "getsockopt", .value(1, 1, "SOL_SOCKET"), .value(2, 17, "SO_PEERCRED")),
+            option.rule(
+                "getsockopt", .value(1, 1, "SOL_SOCKET"), .value(2, 77, "SO_PEERPIDFD")),
+            SocketCall.connect.rule("connect"),
+            SocketCall.socket.rule(
+                "socket", .value(0, UInt32(family), "AF_UNIX"),
                 .value(1, UInt32(kind), "SOCK_SEQPACKET")),
-            rule("bind", .bind), rule("listen", .listen),
-        ]
-        #endif
-        return [CallRule("readv", .readVector)] + sockets + [
-            CallRule("ioctl", .control, .value(1, UInt32(setNonBlocking), "FIONBIO"))
+            SocketCall.bind.rule("bind"), SocketCall.listen.rule("listen"),
+            CallRule("ioctl", .control, .value(1, UInt32(setNonBlocking), "FIONBIO")),
         ]
     }
 

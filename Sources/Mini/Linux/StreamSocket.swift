@@ -73,6 +73,29 @@ final class StreamSocket {
         }
     }
 
+    // What accepting, connecting and ending take, for a process whose calls are filtered.
+
+    static func acceptingRules(_ listener: Int32) -> [CallRule] {
+        [SocketCall.accept.rule("accept", .descriptor("listener", [listener])), neverWaitRule]
+    }
+
+    static var connectingRules: [CallRule] {
+        [
+            SocketCall.socket.rule(
+                "socket", .value(0, UInt32(family), "AF_UNIX"),
+                .value(1, UInt32(kind), "SOCK_STREAM")),
+            SocketCall.connect.rule("connect"), neverWaitRule,
+        ]
+    }
+
+    static func endingRule(_ sockets: [Int32]) -> CallRule {
+        SocketCall.shutdown.rule("shutdown", .descriptor("socket", sockets))
+    }
+
+    private static var neverWaitRule: CallRule {
+        CallRule("ioctl", .control, .value(1, UInt32(dontWait), "FIONBIO"))
+    }
+
     /// Tells the other end that no more bytes will come from this one.
     func endWriting() throws(Errno) { try SocketCall.shutdown.make(Int(number), 1) }
 

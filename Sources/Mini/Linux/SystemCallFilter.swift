@@ -21,6 +21,14 @@ struct CallRule {
         self.number = number
         self.arguments = arguments
     }
+
+    /// A call on some descriptors and no others; those that are not there have the number -1.
+    static func on(
+        _ name: StaticString, _ number: SystemCall.Number, _ role: StaticString,
+        _ descriptors: [Int32]
+    ) -> CallRule {
+        CallRule(name, number, .descriptor(role, descriptors.filter { $0 >= 0 }))
+    }
 }
 
 /// What one argument of a call has to be.
