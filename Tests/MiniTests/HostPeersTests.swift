@@ -55,7 +55,7 @@ private func guest(
                     code(&$0)
                 })
         } catch let errno as Errno where errno.rawValue == 98 && ContinuousClock.now < end {
-            // EADDRINUSE: a program that another test has just started has our sockets until its exec.
+            // EADDRINUSE: a program that another test has just started has our sockets.
             Clock.sleep(.milliseconds(5))
         }
     }
