@@ -87,8 +87,10 @@ enum FuzzGuests {
         else { return Fuzz.require(false, "no host") }
         host.processor.generation = header.generation
         _ = try? host.initialize(
-            pageLimit: Layout.pages, pageDirectory: Layout.directory,
-            start: header.base + Layout.code, pageOffset: header.abi.startsLow ? 0 : Layout.high)
+            InitializeRequest(
+                pageLimit: Layout.pages, pageDirectory: Layout.directory,
+                start: header.base + Layout.code,
+                pageOffset: header.abi.startsLow ? 0 : Layout.high))
         var time: UInt64 = 0
         host.processor.timeStamp = {
             time &+= 77
@@ -202,7 +204,6 @@ extension FuzzGuests {
 /// A guest at work, and a launcher that serves it.
 private struct FuzzedGuest {
     private let host: Host
-    private let device: BuiltInHost
     private var console: Console
     private let block: BlockDevice?
     private let layout: GuestABI.DMALayout
@@ -211,7 +212,6 @@ private struct FuzzedGuest {
 
     init(_ host: Host, _ abi: GuestABI, _ disk: Disk?) {
         self.host = host
-        device = BuiltInHost(host)
         layout = abi.dma
         console = Console(memory: host.memory, layout: layout)
         if let disk {
@@ -261,13 +261,13 @@ private struct FuzzedGuest {
     }
 
     /// What a launcher does with a record: text, a disk's request, and sometimes keys in return.
-    private mutating func serve(_ record: GuestMachine.Notification) {
-        if let block, record.key == block.key {
-            _ = block.serve(record.buffer, on: device)
-        } else if let output = console.output(at: record.buffer) {
+    private mutating func serve(_ sent: DMANotification) {
+        if let block, sent.key == block.key {
+            _ = block.serve(sent.record, on: host)
+        } else if let output = console.output(at: sent.record) {
             console.wrote(output.count, of: output)
         }
-        guard console.canTakeInput, let address = try? host.dmaBuffer(record.key),
+        guard console.canTakeInput, let address = try? host.dmaBuffer(sent.key),
             let loan = console.borrow(address)
         else { return }
         let keys: [UInt8] = [0x41, 0x42, 0x43]

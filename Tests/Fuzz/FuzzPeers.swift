@@ -102,14 +102,15 @@ enum FuzzPeers {
             }
         case 2:
             let place = byte() & 7 == 0 ? word() : buffers
-            _ = host.bindShared(page + 4, place, UInt32(2) << 8 | 5)
-        case 3: _ = host.bindShared(page + 4, buffers, 0)
-        case 4: _ = host.bindShared(word(), word(), word())
+            _ = host.bindShared(DMAKey(rawValue: page + 4), place, UInt32(2) << 8 | 5)
+        case 3: _ = host.bindShared(DMAKey(rawValue: page + 4), buffers, 0)
+        case 4: _ = host.bindShared(DMAKey(rawValue: word()), word(), word())
         case 5, 6:
             // A key in the page: who calls has found the page by it.
             let slot = UInt32(byte()) * (byte() & 3 == 0 ? 5 : 1)
-            host.sendShared(
-                page + (4 * slot & 0xFFC), byte() & 7 == 0 ? word() : buffers, of: shared)
+            let key = DMAKey(rawValue: page + (4 * slot & 0xFFC))
+            let record = GuestAddress(rawValue: byte() & 7 == 0 ? word() : buffers)
+            host.sendShared(DMANotification(record: record, key: key), of: shared)
         case 7: host.serveWaitingPeers()
         default: host.servePeers()
         }
@@ -208,7 +209,7 @@ enum FuzzPeers {
             let count = unsafe UnsafeMutablePointer<Int32>(bitPattern: length),
             let shared = unsafe host?.memory.sharedPages.first
         else { return }
-        var name = shared.address(of: page + 4).name
+        var name = shared.address(of: DMAKey(rawValue: page + 4)).name
         name += "<\(byte()).\(bareHex: word())"
         var bytes: [UInt8] = [1, 0, 0] + name.bytes
         if kind & 4 != 0 { bytes[Int(byte()) % bytes.count] = byte() }

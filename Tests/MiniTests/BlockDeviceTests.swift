@@ -13,10 +13,10 @@ private final class BoundDevice: LguestDevice {
     func initialize(_ request: InitializeRequest) throws(Errno) -> Int { 20 }
     func run() throws(Errno) -> RunResult { throw .again }
     func interrupt(_ line: UInt32) throws(Errno) { interrupts.append(line) }
-    func dmaBuffer(_ key: UInt32) throws(Errno) -> UInt32 {
-        guard let bound, key == BlockGuest.page else { throw .noSuchFile }
+    func dmaBuffer(_ key: DMAKey) throws(Errno) -> GuestAddress {
+        guard let bound, key.rawValue == BlockGuest.page else { throw .noSuchFile }
         memory.store32(bound, 9)
-        return bound
+        return GuestAddress(rawValue: bound)
     }
     func breakOut(_ on: Bool) throws(Errno) {}
     func watch(_ descriptors: [Int32]) {}
@@ -47,7 +47,7 @@ private final class BlockGuest {
             isReadOnly: isReadOnly, isFile: true)
         var page = DevicePage(at: 0x1_0000)
         block = try #require(BlockDevice(disk, on: &page, in: memory, layout: layout))
-        #expect(block.key == Self.page)
+        #expect(block.key.rawValue == Self.page)
     }
 
     func put(_ sections: [(start: UInt32, count: UInt16)], at record: UInt32) {
@@ -62,7 +62,7 @@ private final class BlockGuest {
             memory.store32(Self.page + offset, word)
         }
         memory.store32(0x100, 0x77)
-        let trouble = block.serve(sent, on: device)
+        let trouble = block.serve(GuestAddress(rawValue: sent), on: device)
         return (memory.load32(Self.page + 12), trouble)
     }
 

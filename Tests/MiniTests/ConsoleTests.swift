@@ -25,7 +25,7 @@ import Testing
     @Test("keys go into the buffer from its start, their number into its record")
     mutating func fill() throws {
         lend([(0x2000, 256)])
-        let loan = try #require(console.borrow(record))
+        let loan = try #require(console.borrow(GuestAddress(rawValue: record)))
         let (count, line) = console.fill(loan, with: Array("ls\n".utf8)[...])
         #expect(count == 3)
         #expect(line == 7)
@@ -36,7 +36,7 @@ import Testing
     @Test("keys run over from one section into the next, and stop at the last")
     mutating func sections() throws {
         lend([(0x2000, 2), (0x3000, 3)])
-        let loan = try #require(console.borrow(record))
+        let loan = try #require(console.borrow(GuestAddress(rawValue: record)))
         #expect(loan.count == 5)
         #expect(console.fill(loan, with: Array("abcdefg".utf8)[...]).count == 5)
         #expect(bytes(0x2000, 3) == "ab\0")
@@ -47,7 +47,7 @@ import Testing
     @Test("until it is filled, a lent buffer is a free one: its interrupt is no length")
     func unfilled() throws {
         lend([(0x2000, 256)])
-        _ = try #require(console.borrow(record))
+        _ = try #require(console.borrow(GuestAddress(rawValue: record)))
         #expect(memory.load32(record) == 0)
     }
 
@@ -55,7 +55,7 @@ import Testing
     mutating func busy() throws {
         #expect(console.canTakeInput)
         lend([(0x2000, 256)])
-        let loan = try #require(console.borrow(record))
+        let loan = try #require(console.borrow(GuestAddress(rawValue: record)))
         _ = console.fill(loan, with: [65])
         #expect(!console.canTakeInput)
         memory.store32(record, 0)
@@ -65,9 +65,9 @@ import Testing
     @Test("a buffer outside memory or without room is not taken")
     func hostile() {
         lend([(0xFFFF_F000, 256)])
-        #expect(console.borrow(record) == nil)
+        #expect(console.borrow(GuestAddress(rawValue: record)) == nil)
         lend([(0x2000, 0)])
-        #expect(console.borrow(record) == nil)
+        #expect(console.borrow(GuestAddress(rawValue: record)) == nil)
         #expect(console.borrow(0xFFFF_FFF0) == nil)
     }
 }

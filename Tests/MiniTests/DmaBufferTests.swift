@@ -59,7 +59,9 @@ import Testing
     func limit() {
         var bindings = DmaBindings()
         for index in 0..<32 as Range<UInt32> {
-            #expect(bindings.bind(key: index * 4, buffers: 0x1000, code: 1 << 8 | 1) == true)
+            #expect(
+                bindings.bind(key: DMAKey(rawValue: index * 4), buffers: 0x1000, code: 1 << 8 | 1)
+                    == true)
         }
         #expect(bindings.bind(key: 0, buffers: 0x1000, code: 1 << 8 | 1) == false)
         #expect(bindings.bind(key: 8, buffers: 0x1000, code: 0) == true)

@@ -63,7 +63,9 @@ func put(
         arguments: [0x10000 - 99, 0x10000, 0xFFFF_FFFF, 0xFFFF_FF9C] as [UInt32])
     func outside(address: UInt32) throws {
         let memory = try GuestMemory(count: 0x10000)
-        #expect(DmaRecord(at: address, in: memory, layout: .lengthsFirst) == nil)
-        #expect(DmaRecord(at: 0x10000 - 100, in: memory, layout: .lengthsFirst) != nil)
+        #expect(
+            DmaRecord(at: GuestAddress(rawValue: address), in: memory, layout: .lengthsFirst) == nil
+        )
+        #expect(DmaRecord(at: 0xFF9C, in: memory, layout: .lengthsFirst) != nil)
     }
 }

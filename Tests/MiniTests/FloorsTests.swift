@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 private let floors = [
-    "Commands", "Init", "Archive", "Launcher", "Devices", "Grants", "Lguest", "Host", "Processor",
+    "Commands", "Init", "Archive", "Launcher", "Grants", "Host", "Devices", "Lguest", "Processor",
     "Linux",
 ]
 

@@ -20,8 +20,8 @@ import Testing
 
     @Test("the ring turned round at 1b, the DMA record at 0b")
     func orders() {
-        #expect(GuestABI(era: .era1).ringOrder == .init(number: 0, first: 1, second: 2, third: 3))
-        #expect(GuestABI(era: .era1b).ringOrder == .init(number: 0, first: 3, second: 1, third: 2))
+        #expect(GuestABI(era: .era1).ringOrder == .init(first: 1, second: 2, third: 3))
+        #expect(GuestABI(era: .era1b).ringOrder == .init(first: 3, second: 1, third: 2))
         #expect(GuestABI(era: .era0).dma == .addressesFirst)
         #expect(GuestABI(era: .era0b).dma == .lengthsFirst)
         #expect(GuestABI(era: .era1).dma.lengths == 4)

@@ -6,7 +6,7 @@ import Testing
 @testable import Mini
 
 private let reason = DeathReason.reservedTop
-private let record = GuestMachine.Notification(buffer: 0x1000, key: 4)
+private let record = DMANotification(0x1000, 4)
 
 /// Every event that the machine knows, with the name that the page gives it.
 private let events: [(name: String, apply: @Sendable (inout GuestMachine) -> Void)] = [

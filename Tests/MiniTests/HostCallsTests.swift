@@ -539,7 +539,7 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
                 served += (0..<64).count { guest.status($0) == 0xFF }
                 if isDead { break }
                 let key = malice.below(20) == 0 ? malice.value() : malice.below(0x4000) * 4
-                _ = try? guest.host.dmaBuffer(key)
+                _ = try? guest.host.dmaBuffer(DMAKey(rawValue: key))
                 _ = try? guest.host.interrupt(malice.below(40))
             }
             let beyond = guest.memory.readable(

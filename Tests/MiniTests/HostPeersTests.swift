@@ -218,7 +218,8 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
             // A sender that does not ask is not heard.
             locks.holder.withLock { $0 = 1 }
             let shared = try #require(two.memory.sharedPages.first)
-            let socket = try LocalSocket.connected(to: shared.address(of: page + 4))
+            let socket = try LocalSocket.connected(
+                to: shared.address(of: DMAKey(rawValue: page + 4)))
             try Transfer.write(socket.number, "a frame without a slot")
             two.host.servePeers()
             #expect(two.used(0) == 0)
@@ -228,7 +229,7 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
 
     /// Connects as the host of a slot would.
     private static func knock(
-        _ guest: TinyGuest, slot: UInt32, at key: UInt32 = page + 4
+        _ guest: TinyGuest, slot: UInt32, at key: DMAKey = DMAKey(rawValue: page + 4)
     ) throws -> Descriptor {
         var shared = try #require(guest.memory.sharedPages.first)
         shared = SharedPage(
@@ -253,7 +254,7 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
             two.putBuffers()
             #expect(two.run() == .checkpoint(1))
             let shared = try #require(two.memory.sharedPages.first)
-            let door = shared.address(of: page + 4)
+            let door = shared.address(of: DMAKey(rawValue: page + 4))
             for claim in [
                 "", "<", "<0", "<0.", "<682.7", "<1.7", "<4294967296.7", "<-1.0", "<.", ">0.1",
             ] {
@@ -327,7 +328,8 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
             two.host.servePeers()
             #expect(two.received(0) == frame(1))
             let inlet = two.host.inlets[0]
-            let door = try #require(two.memory.sharedPages.first).address(of: page + 4)
+            let door = try #require(two.memory.sharedPages.first).address(
+                of: DMAKey(rawValue: page + 4))
             var strangers: [Int32] = []
             // As many as the door takes without being looked at.
             while let socket = try? LocalSocket.connected(to: door) {
@@ -517,9 +519,10 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
                 SystemCall.hooked({ strays.judge($0) ?? Self.locks($0) }) {
                     if let shared = one.memory.sharedPage(of: key) {
                         let target = Int.random(in: 0..<2, using: &random) == 0 ? page + 4 : key
-                        one.host.sendShared(target, record, of: shared)
+                        one.host.sendShared(DMANotification(record, target), of: shared)
                     }
-                    _ = one.host.bindShared(key, .random(in: 0...(.max), using: &random), 5)
+                    _ = one.host.bindShared(
+                        DMAKey(rawValue: key), .random(in: 0...(.max), using: &random), 5)
                     two.host.servePeers()
                 }
                 one.host.machine.pause()

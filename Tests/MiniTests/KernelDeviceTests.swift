@@ -35,7 +35,7 @@ import Testing
     @Test("the built-in host speaks the contract")
     func builtIn() throws {
         let memory = try GuestMemory(count: 0x10_0000)
-        let device = try BuiltInHost(memory: memory, abi: GuestABI(era: .era1))
+        let device = try Host(memory: memory, abi: GuestABI(era: .era1))
         #expect(throws: Errno.invalid) { try device.run() }
         let count = try device.initialize(
             .init(pageLimit: 256, pageDirectory: 0, start: 0, pageOffset: 0xC000_0000))
@@ -129,7 +129,7 @@ import Testing
             .success(Array("CRASH: \0".utf8)), .success(Array("CRASH: \0".utf8)),
         ]
         try with(kernel) { device throws in
-            #expect(try device.run() == .dma(buffer: 0x1234_5678, key: 4))
+            #expect(try device.run() == .dma(DMANotification(0x1234_5678, 4)))
             #expect(throws: Errno.noSuchFile) { try device.run() }
             #expect(try device.run() == .reason("CRASH: "))
             #expect(try device.run() == .reason("CRASH: "))

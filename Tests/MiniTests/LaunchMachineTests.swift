@@ -9,7 +9,7 @@ private let failure = LauncherError.system("wait", .noMemory)
 private let events: [(name: String, event: LaunchMachine.Event)] = [
     ("memory mapped", .memoryMapped), ("image loaded", .imageLoaded),
     ("device initialized", .deviceInitialized), ("session opened", .sessionOpened),
-    ("notified", .notified(buffer: 0x1000, key: 4)), ("output served", .outputServed),
+    ("notified", .notified(DMANotification(0x1000, 4))), ("output served", .outputServed),
     ("broken out", .brokenOut), ("input served", .inputServed), ("died", .died),
     ("reason", .reason(reason)), ("restart", .restart), ("left", .left(.escaped)),
     ("failed", .failed(failure)),
@@ -22,7 +22,7 @@ private let table: [String: [String: LaunchMachine.Action]] = [
     "loaded": ["device initialized": .openSession],
     "initialized": ["session opened": .run],
     "running": [
-        "notified": .serveOutput(buffer: 0x1000, key: 4), "broken out": .serveInput,
+        "notified": .serveOutput(DMANotification(0x1000, 4)), "broken out": .serveInput,
         "died": .run, "reason": .finish(.died(reason)), "restart": .finish(.restart),
     ],
     "servingOutput": ["output served": .run, "left": .finish(.escaped)],

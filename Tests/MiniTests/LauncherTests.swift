@@ -55,12 +55,12 @@ final class ScriptedDevice: LguestDevice {
                 memory.writable(memory.range(0x9000, UInt32(bytes.count))!).copyBytes(from: bytes)
                 put([(0x9000, UInt16(bytes.count)), (0, 0)], at: output, abi.dma, to: memory)
                 memory.store32(output, 0)
-                return .dma(buffer: output, key: key)
+                return .dma(DMANotification(output, key))
             case .sections(let sections):
                 put(sections + [(0, 0)], at: output, abi.dma, to: memory)
                 memory.store32(output, 0)
-                return .dma(buffer: output, key: 0)
-            case .record(let address): return .dma(buffer: address, key: 0)
+                return .dma(DMANotification(output, 0))
+            case .record(let address): return .dma(DMANotification(address, 0))
             case .fail(let errno): throw errno
             case .reason(let text): return .reason(text)
             case .listen:
@@ -77,11 +77,11 @@ final class ScriptedDevice: LguestDevice {
 
     func interrupt(_ line: UInt32) throws(Errno) { interrupts.append(line) }
 
-    func dmaBuffer(_ key: UInt32) throws(Errno) -> UInt32 {
+    func dmaBuffer(_ key: DMAKey) throws(Errno) -> GuestAddress {
         bufferRequests += 1
         guard isListening, key == 0 else { throw .noSuchFile }
         memory.store32(input, 1)
-        return input
+        return GuestAddress(rawValue: input)
     }
 
     func breakOut(_ on: Bool) throws(Errno) {}

@@ -20,13 +20,14 @@ private final class RingDevice: LguestDevice {
     func initialize(_ request: InitializeRequest) throws(Errno) -> Int { 20 }
     func run() throws(Errno) -> RunResult { throw .again }
     func interrupt(_ line: UInt32) throws(Errno) { interrupts.append(line) }
-    func dmaBuffer(_ key: UInt32) throws(Errno) -> UInt32 {
+    func dmaBuffer(_ key: DMAKey) throws(Errno) -> GuestAddress {
         requests += 1
         let free = records.first { memory.load32($0) == 0 }
-        guard key == NetworkGuest.page + 4, let record = free ?? (isKernel ? records.last : nil)
+        guard key.rawValue == NetworkGuest.page + 4,
+            let record = free ?? (isKernel ? records.last : nil)
         else { throw .noSuchFile }
         memory.store32(record, Self.line)
-        return record
+        return GuestAddress(rawValue: record)
     }
     func breakOut(_ on: Bool) throws(Errno) {}
     func watch(_ descriptors: [Int32]) {}
@@ -109,8 +110,8 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
         #expect(guest.memory.load32(0x1_0000) == 0x8001_0002)
         #expect(guest.memory.load32(0x1_0004) == 0x0001_0000)
         #expect(guest.memory.load32(0x1_0008) == 0x11)
-        #expect(guest.network.key == NetworkGuest.page)
-        #expect(guest.network.inputKey == NetworkGuest.page + 4)
+        #expect(guest.network.key.rawValue == NetworkGuest.page)
+        #expect(guest.network.inputKey.rawValue == NetworkGuest.page + 4)
     }
 
     @Test("a frame of several sections leaves as one, and is acknowledged")
@@ -147,7 +148,7 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
         put([(start, count), (0, 0)], at: 0x80, .lengthsFirst, to: guest.memory)
         #expect(guest.network.send(0x80) == isInside)
         #expect(!guest.network.send(0xFFFF_FFF0))
-        #expect(!guest.network.send(guest.memory.count - 99))
+        #expect(!guest.network.send(GuestAddress(rawValue: guest.memory.count - 99)))
         #expect((guest.left() == nil) == !isInside)
     }
 
@@ -306,7 +307,7 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
                     guest.device.records = [address() & ~3, 0x100, 0x180, address()]
                 }
                 if Int.random(in: 0..<50, using: &random) == 0 { guest.down() } else { guest.up() }
-                _ = guest.network.send(address())
+                _ = guest.network.send(GuestAddress(rawValue: address()))
                 _ = guest.network.handle(.readable, on: guest.device)
                 _ = guest.network.handle(.alarm, on: guest.device)
             }

@@ -38,8 +38,6 @@ private final class Session {
             "/dev/pts/\(number)", Descriptor.OpenMode(rawValue: 0o2000402))
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
-        // What other tests have open at this moment is not for it.
-        posix_spawn_file_actions_addclosefrom_np(&actions, 3)
         // The first terminal that the leader of a session opens is its own.
         for target in 0...2 as ClosedRange<Int32> {
             posix_spawn_file_actions_addopen(&actions, target, "/dev/pts/\(number)", O_RDWR, 0)

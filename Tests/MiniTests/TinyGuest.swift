@@ -185,8 +185,9 @@ final class TinyGuest {
     func run() -> End {
         do throws(Errno) {
             switch try host.run() {
-            case .notification(let record) where record.key == 0: return .checkpoint(record.buffer)
-            case .notification(let record): return .dma(buffer: record.buffer, key: record.key)
+            case .dma(let sent) where sent.key == 0: return .checkpoint(sent.record.rawValue)
+            case .dma(let sent):
+                return .dma(buffer: sent.record.rawValue, key: sent.key.rawValue)
             case .reason(let text): return .reason(String(decoding: text.bytes, as: UTF8.self))
             }
         } catch { return .failed(error) }

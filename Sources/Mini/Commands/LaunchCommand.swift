@@ -208,7 +208,7 @@ enum LaunchCommand {
 
         private func onBuiltInHost() -> LaunchOutcome {
             launch(on: .builtIn) { (memory, abi) throws(LauncherError) -> any LguestDevice in
-                do throws(Errno) { return try BuiltInHost(memory: memory, abi: abi) } catch {
+                do throws(Errno) { return try Host(memory: memory, abi: abi) } catch {
                     throw .system("make a guest", error)
                 }
             }

@@ -30,7 +30,7 @@ struct BlockDevice {
     private let page: UInt32
 
     /// The DMA key of its requests.
-    var key: UInt32 { page }
+    var key: DMAKey { DMAKey(rawValue: page) }
 
     /// Takes its slot on the device page.
     /// - Returns: nil if there is none left.
@@ -58,10 +58,11 @@ struct BlockDevice {
     /// Serves the request in the page.
     /// - Parameter address: the DMA record that the guest sent.
     /// - Returns: what is wrong with the disk, not with the guest.
-    func serve(_ address: UInt32, on device: any LguestDevice) -> Trouble? {
+    func serve(_ address: GuestAddress, on device: any LguestDevice) -> Trouble? {
         // Without a bound record, or with one whose last answer the guest has not taken, there is nobody
         // to tell; the next run says if the guest died. The result of the request before is not its.
-        guard let bound = try? device.dmaBuffer(key), let line = memory.load32(bound) else {
+        guard let bound = try? device.dmaBuffer(key), let line = memory.load32(bound.rawValue)
+        else {
             memory.store32(page + Field.result, Result.none)
             return nil
         }
@@ -89,8 +90,8 @@ struct BlockDevice {
             }
         }
         memory.store32(page + Field.result, isDone ? Result.done : Result.failed)
-        memory.store32(address, 0)
-        memory.store32(bound, moved)
+        memory.store32(address.rawValue, 0)
+        memory.store32(bound.rawValue, moved)
         try? device.interrupt(line)
         return trouble
     }

@@ -5,7 +5,7 @@
 /// The guest's side of its console.
 struct Console {
     /// The DMA key of both directions.
-    static let key: UInt32 = 0
+    static let key = DMAKey(rawValue: 0)
 
     private let memory: GuestMemory
     private let layout: GuestABI.DMALayout
@@ -20,7 +20,7 @@ struct Console {
     /// The text that the guest sends, as ranges of its memory.
     /// - Parameter address: the DMA record's address, from the host.
     /// - Returns: nil if the record points outside guest memory.
-    func output(at address: UInt32) -> DmaRecord? {
+    func output(at address: GuestAddress) -> DmaRecord? {
         DmaRecord(at: address, in: memory, layout: layout)
     }
 
@@ -46,7 +46,7 @@ struct Console {
     /// Accepts a buffer that the host lent. Until it is filled it counts as free again: a
     /// word that still held the interrupt's number would be taken for a length.
     /// - Returns: nil if it points outside guest memory, or has no room.
-    func borrow(_ address: UInt32) -> Loan? {
+    func borrow(_ address: GuestAddress) -> Loan? {
         guard let record = DmaRecord(at: address, in: memory, layout: layout), record.count > 0
         else { return nil }
         let line = record.usedLength(in: memory)

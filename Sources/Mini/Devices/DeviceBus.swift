@@ -33,7 +33,7 @@ final class DeviceBus {
     }
 
     /// The device behind a key; nil if there is none.
-    func target(_ key: UInt32) -> Target? {
+    func target(_ key: DMAKey) -> Target? {
         if key == Console.key { return .console }
         if let index = blocks.firstIndex(where: { $0.key == key }) { return .block(index) }
         return networks.firstIndex { $0.key == key }.map { .network($0) }

@@ -12,7 +12,9 @@ enum NetworkPage {
     static let promiscuous: UInt8 = 1
 
     /// Distance of a slot's DMA key from the page's start.
-    static func key(_ slot: UInt32) -> UInt32 { 4 * slot }
+    static func key(_ slot: UInt32, of page: UInt32) -> DMAKey {
+        DMAKey(rawValue: page + 4 * slot)
+    }
 
     /// Puts a network that guests share on the device page: its page is the file's, and the
     /// guests send to each other without the launcher.
@@ -86,9 +88,9 @@ final class NetworkDevice {
     }
 
     /// The DMA key of what the guest sends.
-    var key: UInt32 { page + NetworkPage.key(Self.ownSlot) }
+    var key: DMAKey { NetworkPage.key(Self.ownSlot, of: page) }
     /// The DMA key of the buffers that it lends.
-    var inputKey: UInt32 { page + NetworkPage.key(Self.guestSlot) }
+    var inputKey: DMAKey { NetworkPage.key(Self.guestSlot, of: page) }
 
     /// The tap, while a frame in it must end a run of the guest.
     var watched: Int32? { input.isWatching ? tap.descriptor : nil }
@@ -101,7 +103,7 @@ final class NetworkDevice {
     /// told so.
     /// - Parameter address: of the DMA record.
     /// - Returns: false if the record points outside guest memory.
-    func send(_ address: UInt32) -> Bool {
+    func send(_ address: GuestAddress) -> Bool {
         guard let record = DmaRecord(at: address, in: memory, layout: layout) else {
             return false
         }

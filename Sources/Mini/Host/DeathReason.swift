@@ -48,7 +48,7 @@ enum DeathReason: Equatable {
         case .restart: "restart"
         case .secondInitialization: "already have lguest_data"
         case .callBeforeInitialization(let number):
-            "hypercall \(signed(number)) before \(abi.sayingInit)"
+            "hypercall \(signed(number)) before \(abi.firstCall)"
         case .badCall(let number): "Bad hypercall \(signed(number))\n"
         // From era 1a on the host prints its pointer before it has set it.
         case .badDataPage(let address):
@@ -83,17 +83,4 @@ enum DeathReason: Equatable {
     }
 
     private func signed(_ number: UInt32) -> Int32 { Int32(bitPattern: number) }
-}
-
-extension GuestABI {
-    /// True if INITIALIZE names the base of guest memory (era 1a and later).
-    var hasBase: Bool { era != .era0 && era != .era0b }
-
-    /// The name of the first call, as the host's text has it.
-    fileprivate var sayingInit: StaticString {
-        switch era {
-        case .era0, .era0b, .era1a, .era1: "LGUEST_INIT"
-        case .era1b, .era1c: "INIT"
-        }
-    }
 }

@@ -6,7 +6,7 @@
 struct DmaBindings {
     /// An array of buffers under one key.
     struct Binding: Equatable {
-        var key: UInt32
+        var key: DMAKey
         /// Guest-physical address of `count` records; looked at when a buffer is wanted.
         var buffers: UInt32
         var count: UInt16
@@ -22,7 +22,7 @@ struct DmaBindings {
     /// BIND_DMA. Line 0 takes the binding of this key and array away.
     /// - Parameter code: number of buffers (16 bits) and, in the low byte, the line.
     /// - Returns: whether the guest is told 1.
-    mutating func bind(key: UInt32, buffers: UInt32, code: UInt32) -> Bool {
+    mutating func bind(key: DMAKey, buffers: UInt32, code: UInt32) -> Bool {
         let line = code & 0xFF
         if line == 0 {
             // The original goes through its slots, where the oldest comes first.
@@ -43,5 +43,5 @@ struct DmaBindings {
     static func hasLine(_ code: UInt32) -> Bool { code & 0xFF < InterruptLines.count }
 
     /// The newest binding of a key.
-    subscript(key: UInt32) -> Binding? { bindings.first { $0.key == key } }
+    subscript(key: DMAKey) -> Binding? { bindings.first { $0.key == key } }
 }

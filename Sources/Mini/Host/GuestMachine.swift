@@ -10,13 +10,6 @@
 
 /// State and rules of one guest; makes no system call and runs no guest code.
 struct GuestMachine: Equatable {
-    /// What SEND_DMA tells the launcher.
-    struct Notification: Equatable {
-        /// Guest-physical address of the `lguest_dma` record, unchecked.
-        var buffer: UInt32
-        var key: UInt32
-    }
-
     private enum State: Equatable {
         case new
         /// Initialised, the launcher has control; `asleep`: the guest waits for an interrupt.
@@ -30,7 +23,7 @@ struct GuestMachine: Equatable {
         /// Inside run(), waiting for an interrupt.
         case halted
         /// A record is with the launcher, until it calls run() again.
-        case notifying(Notification, asleep: Bool, brokenOut: Bool)
+        case notifying(DMANotification, asleep: Bool, brokenOut: Bool)
         case dead(DeathReason, whileDraining: Bool)
         case closed
     }
@@ -127,7 +120,7 @@ struct GuestMachine: Equatable {
     // MARK: - What hypercalls, traps and the world do to a guest inside run()
 
     /// SEND_DMA with a key in the guest's own memory.
-    mutating func send(_ record: Notification) {
+    mutating func send(_ record: DMANotification) {
         switch state {
         case .running: state = .notifying(record, asleep: false, brokenOut: false)
         case .halted: state = .notifying(record, asleep: true, brokenOut: false)
@@ -178,7 +171,7 @@ struct GuestMachine: Equatable {
         /// Wait for an interrupt.
         case sleep
         /// Leave run() with the record.
-        case deliver(Notification)
+        case deliver(DMANotification)
         /// Leave run() with this errno.
         case fail(Errno)
     }

@@ -1,11 +1,12 @@
-// The built-in host: what the kernel's lguest driver did for a guest, in user space. It owns
+// The built-in host keeps the contract of /dev/lguest (Lguest/Contract.swift) in user space, as the
+// kernel's lguest driver kept it. It owns
 // the processor that runs the guest's code and the machine that knows which verb is allowed
 // when; this file is the verbs and the run loop, HostCalls.swift serves hypercalls,
 // HostTraps.swift reflects traps and interrupts into the guest.
 // Source: docs/abi/lguest.md §1, §4.4.
 
-/// One guest and its host.
-final class Host {
+/// A guest that runs in this process, on the software processor, and its host.
+final class Host: LguestDevice {
     let memory: GuestMemory
     let abi: GuestABI
     let processor: Processor
@@ -31,7 +32,7 @@ final class Host {
     /// Error code of the last exit, as a failing entry reports it.
     var lastErrorCode: UInt32 = 0
     private(set) var watched: [Poll.Interest] = []
-    private var awaited: [UInt32] = []
+    private var awaited: [DMAKey] = []
     /// The ways from and to guests that share a page with ours.
     var inlets: [PeerInlet] = []
     var outlets: [PeerOutlet] = []
@@ -50,24 +51,19 @@ final class Host {
 
     // MARK: - Verbs
 
-    /// INITIALIZE: page tables, entry and limits of a new guest. Runs no guest code, and
-    /// nothing but page_offset is looked at: what is wrong kills the guest when it runs.
-    /// - Parameters:
-    ///   - pageLimit: guest pages; accesses reach up to, not including, its last byte.
-    ///   - pageDirectory: guest-physical; `start`: virtual; `pageOffset`: eras before 1c.
-    /// - Returns: bytes of the request's arguments.
+    /// INITIALIZE: page tables, entry and limits of a new guest. Nothing but page_offset is looked at:
+    /// what else is wrong kills the guest when it runs. Accesses reach up to, not including, the last
+    /// byte of the last page.
     /// - Throws: ENOENT dead, EBUSY initialised, EINVAL page_offset, EBADF closed. §1.3.
-    func initialize(
-        pageLimit: UInt32, pageDirectory: UInt32, start: UInt32, pageOffset: UInt32
-    ) throws(Errno) -> Int {
-        let acceptable = !abi.namesPageOffset || pageOffset < Self.reservedTop
+    func initialize(_ request: InitializeRequest) throws(Errno) -> Int {
+        let acceptable = !abi.namesPageOffset || request.pageOffset < Self.reservedTop
         if let errno = machine.initialize(acceptable: acceptable) { throw errno }
         for page in memory.sharedPages { inlets.append(try PeerInlet(page)) }
-        self.pageLimit = pageLimit
-        self.pageOffset = pageOffset
+        pageLimit = request.pageLimit
+        pageOffset = request.pageOffset
         let cpu = processor
         cpu.pageLimit = min(pageLimit, memory.count >> 12)
-        cpu.pageDirectory = pageDirectory
+        cpu.pageDirectory = request.pageDirectory
         cpu.reservedTop = Self.reservedTop
         for index in 0..<SegmentRules.entries {
             cpu.setDescriptor(Int(index), SegmentRules.initial(index))
@@ -81,7 +77,7 @@ final class Host {
         }
         for segment in [Processor.Segment.fs, .gs] { _ = cpu.setSegment(segment, 0) }
         cpu.eflags = 0x202
-        cpu.eip = start
+        cpu.eip = request.start
         return abi.initializeCount
     }
 
@@ -90,7 +86,7 @@ final class Host {
     /// - Returns: guest-physical address of the record, inside memory.
     /// - Throws: ENOENT if there is none, or the key or the array kills the guest. The
     ///   original would hand out a busy buffer rather than none. §1.4.
-    func dmaBuffer(_ key: UInt32) throws(Errno) -> UInt32 {
+    func dmaBuffer(_ key: DMAKey) throws(Errno) -> GuestAddress {
         if let errno = machine.request() { throw errno }
         guard isKey(key) else {
             kill(.badRegisteredBuffer)
@@ -105,7 +101,7 @@ final class Host {
             var buffer = DmaBuffer(usedLength: memory.load32(record.start) ?? 0)
             if case .setUsedLength(let length) = buffer.lend(line: binding.line) {
                 memory.store32(record.start, length)
-                return record.start
+                return GuestAddress(rawValue: record.start)
             }
         }
         throw .noSuchFile
@@ -130,7 +126,18 @@ final class Host {
     func watch(_ descriptors: [Int32]) { watched = descriptors.map { Poll.Interest($0) } }
 
     /// Keys for which a free buffer ends run() with EAGAIN. Replaces the earlier ones.
-    func awaitBuffers(_ keys: [UInt32]) { awaited = keys }
+    func awaitBuffers(_ keys: [DMAKey]) -> Bool {
+        awaited = keys
+        return true
+    }
+
+    func hasUsed(shared descriptor: Int32) -> Bool {
+        inlets.contains { $0.page.descriptor == descriptor && $0.isOpen }
+            || outlets.contains { $0.page.descriptor == descriptor }
+    }
+
+    /// Those of the ways from other guests.
+    var descriptors: [Int32] { inlets.compactMap { $0.descriptor } }
 
     /// True if one of them has a buffer; of a long array only the first ones are looked at.
     private var hasAwaitedBuffer: Bool {
@@ -149,16 +156,10 @@ final class Host {
 
     // MARK: - Run loop
 
-    /// How run() ends when it does not fail.
-    enum RunEnd {
-        case notification(GuestMachine.Notification)
-        case reason(Text)
-    }
-
     /// Runs the guest (the device's read()).
     /// - Throws: ENOENT when the guest dies now (its reason is for the next call), EAGAIN
     ///   for a break or a watched descriptor, EINVAL not initialised, EBADF closed.
-    func run() throws(Errno) -> RunEnd {
+    func run() throws(Errno) -> RunResult {
         switch machine.enter() {
         case .proceed: clock.resume()
         case .fail(let errno): throw errno
@@ -167,7 +168,7 @@ final class Host {
         while true {
             serveCalls()
             switch machine.afterCalls() {
-            case .deliver(let record): return .notification(record)
+            case .deliver(let record): return .dma(record)
             case .fail(let errno): throw errno
             default: break
             }
@@ -275,13 +276,7 @@ final class Host {
     }
 
     /// A key is an aligned word of guest memory.
-    func isKey(_ key: UInt32) -> Bool { key & 3 == 0 && memory.range(key, 4) != nil }
-}
-
-extension GuestABI {
-    /// True if INITIALIZE has a page_offset (before era 1c).
-    var namesPageOffset: Bool { era != .era1c }
-
-    /// Bytes of INITIALIZE's arguments: what its write() returns. §1.1.
-    var initializeCount: Int { hasBase && namesPageOffset ? 20 : 16 }
+    func isKey(_ key: DMAKey) -> Bool {
+        key.rawValue & 3 == 0 && memory.range(key.rawValue, 4) != nil
+    }
 }

@@ -72,8 +72,11 @@ extension Host {
         case Call.taskSwitched: processor.taskSwitched = call.first != 0
         case Call.setClockEvent: setClockEvent(call.first)
         case Call.halt: machine.halt()
-        case Call.bindDMA: return bind(call.first, call.second, call.third)
-        case Call.sendDMA: send(key: call.first, buffer: call.second)
+        case Call.bindDMA: return bind(DMAKey(rawValue: call.first), call.second, call.third)
+        case Call.sendDMA:
+            send(
+                DMANotification(
+                    record: GuestAddress(rawValue: call.second), key: DMAKey(rawValue: call.first)))
         case Call.setPTE: setPTE(call.first, virtual: call.second, entry: call.third)
         case Call.setPMD: if call.second < Self.reservedTop >> 22 { processor.flushTranslations() }
         case Call.loadTLS: loadTLS(call.first)
@@ -235,10 +238,10 @@ extension Host {
     // MARK: - DMA
 
     /// BIND_DMA: 1 for done.
-    private func bind(_ key: UInt32, _ buffers: UInt32, _ code: UInt32) -> UInt32 {
+    private func bind(_ key: DMAKey, _ buffers: UInt32, _ code: UInt32) -> UInt32 {
         guard DmaBindings.hasLine(code) else { return 0 }
         guard isKey(key) else {
-            kill(.badBindingKey(key))
+            kill(.badBindingKey(key.rawValue))
             return 0
         }
         if let result = bindShared(key, buffers, code) { return result }
@@ -246,10 +249,12 @@ extension Host {
     }
 
     /// SEND_DMA: a key in memory of the guest's alone is the launcher's business.
-    private func send(key: UInt32, buffer: UInt32) {
-        guard isKey(key) else { return kill(.badSendingKey) }
-        if let page = memory.sharedPage(of: key) { return sendShared(key, buffer, of: page) }
-        machine.send(GuestMachine.Notification(buffer: buffer, key: key))
+    private func send(_ notification: DMANotification) {
+        guard isKey(notification.key) else { return kill(.badSendingKey) }
+        if let page = memory.sharedPage(of: notification.key.rawValue) {
+            return sendShared(notification, of: page)
+        }
+        machine.send(notification)
     }
 }
 

@@ -9,8 +9,8 @@
 extension Host {
     /// What BIND_DMA does for a key in a shared page, before and after the binding changes.
     /// - Returns: nil if the key is in none.
-    func bindShared(_ key: UInt32, _ buffers: UInt32, _ code: UInt32) -> UInt32? {
-        guard let page = memory.sharedPage(of: key) else { return nil }
+    func bindShared(_ key: DMAKey, _ buffers: UInt32, _ code: UInt32) -> UInt32? {
+        guard let page = memory.sharedPage(of: key.rawValue) else { return nil }
         guard let inlet = inlets.first(where: { $0.key == key && $0.page.start == page.start })
         else { return 0 }
         guard bindings.bind(key: key, buffers: buffers, code: code) else { return 0 }
@@ -25,8 +25,9 @@ extension Host {
 
     /// SEND_DMA with a key in a shared page: at once, or not at all. The record's used_len tells
     /// the guest how much was taken.
-    func sendShared(_ key: UInt32, _ buffer: UInt32, of page: SharedPage) {
-        let slot = (key &- page.start) / 4
+    func sendShared(_ notification: DMANotification, of page: SharedPage) {
+        let (record, key) = (notification.record.rawValue, notification.key)
+        let slot = (key.rawValue &- page.start) / 4
         guard slot != page.slot, slot < UInt32(SharedPage.slots) else { return }
         let outlet: PeerOutlet
         if let known = outlets.first(where: { $0.key == key }) {
@@ -42,13 +43,13 @@ extension Host {
             case .connect: action = outlet.link.handle(outlet.connect())
             case .send:
                 // Only now that there is a receiver the record is looked at.
-                guard let frame = frame(buffer) else {
+                guard let frame = frame(record) else {
                     action = outlet.link.handle(.gone)
                     if machine.phase == .dead { return }
                     continue
                 }
                 let event = outlet.send(frame)
-                if event == .sent { memory.store32(buffer, frame.count) }
+                if event == .sent { memory.store32(record, frame.count) }
                 action = outlet.link.handle(event)
             case .waitForRoom: action = outlet.link.handle(outlet.waitForRoom(watched))
             case .finish: return
@@ -67,22 +68,13 @@ extension Host {
     /// The sections of a record, each inside one page of the guest's.
     private func sections(_ address: UInt32) -> [GuestRange]? {
         guard let record = readable(address, GuestABI.dmaRecordSize) else { return nil }
-        let bytes = unsafe memory.readable(record)
-        var sections: [GuestRange] = []
-        for index in 0..<Int(GuestABI.dmaSections) {
-            let count = UInt32(
-                unsafe bytes.loadUnaligned(
-                    fromByteOffset: Int(abi.dma.lengths) + 2 * index, as: UInt16.self))
-            if count == 0 { break }
-            let start = unsafe bytes.loadUnaligned(
-                fromByteOffset: Int(abi.dma.addresses) + 4 * index, as: UInt32.self)
+        return DmaRecord.sections(of: record, in: memory, layout: abi.dma) { start, count in
             guard let section = range(start, count), start & 4095 + count <= 4096 else {
                 kill(.badDmaEntry(address: start, count: count))
                 return nil
             }
-            sections.append(section)
+            return section
         }
-        return sections
     }
 
     // MARK: - Receiving

@@ -29,9 +29,8 @@ struct InterruptTable {
     private var gates: [Gate?]
     private let isSparse: Bool
 
-    /// The early hosts keep 64 entries and the system call's; from era 1b all 256.
     init(_ abi: GuestABI) {
-        isSparse = abi.era != .era1b && abi.era != .era1c
+        isSparse = abi.hasFewGates
         gates = [Gate?](repeating: nil, count: 256)
     }
 

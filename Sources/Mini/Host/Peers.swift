@@ -10,12 +10,12 @@
 
 /// The end of a connection that frames go into.
 final class PeerOutlet {
-    let key: UInt32
+    let key: DMAKey
     var link = PeerLink()
     let page: SharedPage
     private var socket: Descriptor?
 
-    init(_ key: UInt32, of page: SharedPage) {
+    init(_ key: DMAKey, of page: SharedPage) {
         self.key = key
         self.page = page
     }
@@ -29,7 +29,9 @@ final class PeerOutlet {
         do throws(Errno) {
             let socket = try LocalSocket.connected(
                 to: page.address(of: key), from: page.ownAddress(to: key))
-            guard try page.isHolder((key - page.start) / 4, socket.number) else { return .refused }
+            guard try page.isHolder((key.rawValue - page.start) / 4, socket.number) else {
+                return .refused
+            }
             self.socket = consume socket
             return .connected
         } catch { return .refused }
@@ -59,7 +61,7 @@ final class PeerOutlet {
 /// A key of our guest's in a shared page, and those who send to it.
 final class PeerInlet {
     let page: SharedPage
-    let key: UInt32
+    let key: DMAKey
     /// Where others knock; it listens only while the guest has buffers bound.
     private var door: Descriptor?
     private(set) var isOpen = false
@@ -81,7 +83,7 @@ final class PeerInlet {
     /// - Throws: EADDRINUSE if somebody else has the address.
     init(_ page: SharedPage) throws(Errno) {
         self.page = page
-        key = page.start + 4 * page.slot
+        key = DMAKey(rawValue: page.start + 4 * page.slot)
         door = try LocalSocket.bound(to: page.address(of: key))
     }
 
@@ -207,22 +209,22 @@ final class PeerInlet {
 
 extension SharedPage {
     /// The address of a key's socket, the same for every host that has this file.
-    func address(of key: UInt32) -> LocalAddress {
+    func address(of key: DMAKey) -> LocalAddress {
         LocalAddress(
             name:
-                "mini-lguest/\(bareHex: file.device)/\(bareHex: file.inode)/\(bareHex: key - start)"
+                "mini-lguest/\(bareHex: file.device)/\(bareHex: file.inode)/\(bareHex: key.rawValue - start)"
         )
     }
 
     /// The address of our end of a connection to a key: that of the key, and which slot is ours. The kernel
     /// keeps addresses apart, so there is something behind it that nobody has foreseen.
-    func ownAddress(to key: UInt32) -> LocalAddress {
+    func ownAddress(to key: DMAKey) -> LocalAddress {
         let chance = UInt32(truncatingIfNeeded: Clock.monotonic().count)
         return LocalAddress(name: "\(address(of: key).name)<\(slot).\(bareHex: chance)")
     }
 
     /// The slot that whoever has such an address claims; nil for any other address.
-    func slot(of address: LocalAddress, at key: UInt32) -> UInt32? {
+    func slot(of address: LocalAddress, at key: DMAKey) -> UInt32? {
         let bytes = address.name.bytes
         let door = self.address(of: key).name.bytes
         guard bytes.starts(with: door), bytes.count > door.count,

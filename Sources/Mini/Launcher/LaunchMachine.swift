@@ -37,7 +37,7 @@ struct LaunchMachine {
     enum Event {
         case memoryMapped, imageLoaded, deviceInitialized, sessionOpened
         /// The guest sent a DMA record under a key.
-        case notified(buffer: UInt32, key: UInt32)
+        case notified(DMANotification)
         case outputServed
         /// Somebody but the guest wants attention.
         case brokenOut
@@ -54,7 +54,7 @@ struct LaunchMachine {
 
     enum Action: Equatable {
         case mapMemory, loadImage, initializeDevice, openSession, run
-        case serveOutput(buffer: UInt32, key: UInt32)
+        case serveOutput(DMANotification)
         case serveInput
         indirect case finish(LaunchOutcome)
     }
@@ -70,8 +70,8 @@ struct LaunchMachine {
         case (.memory, .imageLoaded): enter(.loaded, .initializeDevice)
         case (.loaded, .deviceInitialized): enter(.initialized, .openSession)
         case (.initialized, .sessionOpened): enter(.running, .run)
-        case (.running, .notified(let buffer, let key)):
-            enter(.servingOutput, .serveOutput(buffer: buffer, key: key))
+        case (.running, .notified(let notification)):
+            enter(.servingOutput, .serveOutput(notification))
         case (.servingOutput, .outputServed): enter(.running, .run)
         case (.running, .brokenOut): enter(.servingInput, .serveInput)
         case (.servingInput, .inputServed): enter(.running, .run)

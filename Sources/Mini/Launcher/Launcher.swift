@@ -205,7 +205,7 @@ final class Launcher {
             note(.sandbox)
             return .sessionOpened
         case .run: return try runGuest()
-        case .serveOutput(let buffer, let key): return try serveOutput(buffer, key)
+        case .serveOutput(let notification): return try serveOutput(notification)
         case .serveInput: return try serveInput()
         case .finish(let outcome): return .left(outcome)
         }
@@ -426,7 +426,7 @@ final class Launcher {
         if let timeline, timeline.isBeforeGuest { timeline.begin(at: Clock.monotonic()) }
         do throws(Errno) {
             switch try guest.device.run() {
-            case .dma(let buffer, let key): return .notified(buffer: buffer, key: key)
+            case .dma(let notification): return .notified(notification)
             case .reason(let text): return .reason(text)
             }
         } catch {
@@ -468,10 +468,11 @@ final class Launcher {
     }
 
     private func serveOutput(
-        _ address: UInt32, _ key: UInt32
+        _ notification: DMANotification
     ) throws(LauncherError) -> LaunchMachine.Event {
         guard let guest, let session else { return .outputServed }
-        switch guest.target(key) {
+        let address = notification.record
+        switch guest.target(notification.key) {
         case .console:
             guard let record = guest.console.output(at: address) else {
                 warn("the guest sent a DMA record that points outside its memory")
@@ -491,7 +492,8 @@ final class Launcher {
             if !guest.networks[index].send(address) {
                 warn("the guest sent a DMA record that points outside its memory")
             }
-        case nil: warn("the guest sent to DMA key \(hex: key), where no device is")
+        case nil:
+            warn("the guest sent to DMA key \(hex: notification.key.rawValue), where no device is")
         }
         if let outcome = try session.guestRan(guest) { return .left(outcome) }
         try serveNetworks(nil)

@@ -1,7 +1,24 @@
 // The contract that a launcher is written against: the verbs of /dev/lguest with its results
-// and errnos. The kernel of an old 32-bit host implements it (KernelDevice.swift), and so does
-// the built-in host (BuiltInHost.swift); a launcher cannot tell which one it has.
+// and errnos. The kernel of an old 32-bit host keeps it (KernelDevice.swift), and so does
+// the built-in host (Host/Host.swift); a launcher cannot tell which one it has.
 // Source: docs/abi/lguest.md §1.
+
+/// A guest-physical address as a guest said it: nothing was checked.
+struct GuestAddress: Equatable, Sendable {
+    let rawValue: UInt32
+}
+
+/// What a guest sends and binds buffers under: a guest-physical address that stands for a device. §5.1.
+struct DMAKey: Equatable, Sendable {
+    let rawValue: UInt32
+}
+
+/// What SEND_DMA hands to the launcher.
+struct DMANotification: Equatable, Sendable {
+    /// Where the `lguest_dma` record is, unchecked.
+    var record: GuestAddress
+    var key: DMAKey
+}
 
 /// Request numbers, the first word of every write(). §1.1.
 enum LguestRequest {
@@ -35,8 +52,8 @@ struct InitializeRequest: Equatable {
 
 /// How run() ended when it did not fail.
 enum RunResult: Equatable {
-    /// SEND_DMA: guest-physical address of the `lguest_dma` record (unchecked), and its key.
-    case dma(buffer: UInt32, key: UInt32)
+    /// SEND_DMA.
+    case dma(DMANotification)
     /// The guest was dead before the call: why.
     case reason(Text)
 }
@@ -62,7 +79,7 @@ protocol LguestDevice: AnyObject {
     /// - Returns: guest-physical address of its `lguest_dma`; its used_len holds the line to
     ///   interrupt once the data are in and used_len is their length.
     /// - Throws: ENOENT if there is none.
-    func dmaBuffer(_ key: UInt32) throws(Errno) -> UInt32
+    func dmaBuffer(_ key: DMAKey) throws(Errno) -> GuestAddress
 
     /// While on, run() ends with EAGAIN before any guest code.
     func breakOut(_ on: Bool) throws(Errno)
@@ -73,7 +90,7 @@ protocol LguestDevice: AnyObject {
     /// Keys with which run() ends with EAGAIN once the guest has a free buffer bound to one
     /// of them; replaces the earlier ones.
     /// - Returns: false if this device cannot tell: its caller must look from time to time.
-    func awaitBuffers(_ keys: [UInt32]) -> Bool
+    func awaitBuffers(_ keys: [DMAKey]) -> Bool
 
     /// True if the guest has bound or sent anything on a network that it shares with others' guests
     /// through this file; false, too, where the kernel's device keeps that to itself.
@@ -88,6 +105,6 @@ protocol LguestDevice: AnyObject {
 
 extension LguestDevice {
     var descriptors: [Int32] { [] }
-    func awaitBuffers(_ keys: [UInt32]) -> Bool { false }
+    func awaitBuffers(_ keys: [DMAKey]) -> Bool { false }
     func hasUsed(shared descriptor: Int32) -> Bool { false }
 }

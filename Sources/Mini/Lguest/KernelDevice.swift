@@ -50,8 +50,9 @@ final class KernelDevice: LguestDevice {
         }
     }
 
-    func dmaBuffer(_ key: UInt32) throws(Errno) -> UInt32 {
-        UInt32(truncatingIfNeeded: try write(LguestRequest.dmaBuffer, key))
+    func dmaBuffer(_ key: DMAKey) throws(Errno) -> GuestAddress {
+        let address = try write(LguestRequest.dmaBuffer, key.rawValue)
+        return GuestAddress(rawValue: UInt32(truncatingIfNeeded: address))
     }
 
     /// Turning it on does not return before somebody else turns it off: for the waker alone.
@@ -78,7 +79,11 @@ final class KernelDevice: LguestDevice {
             }
             throw error
         }
-        if count == Self.recordSize && !isDead { return .dma(buffer: word(0), key: word(4)) }
+        if count == Self.recordSize && !isDead {
+            return .dma(
+                DMANotification(
+                    record: GuestAddress(rawValue: word(0)), key: DMAKey(rawValue: word(4))))
+        }
         isDead = true
         return .reason(
             Text(bytes: Array(buffer[..<min(max(count, 0), buffer.count)].prefix { $0 != 0 })))

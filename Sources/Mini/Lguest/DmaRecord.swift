@@ -13,8 +13,22 @@ struct DmaRecord {
     /// Reads and checks a record.
     /// - Parameter address: its guest-physical address, as the guest or the host gave it.
     /// - Returns: nil if the record or a section is not wholly guest memory.
-    init?(at address: UInt32, in memory: GuestMemory, layout: GuestABI.DMALayout) {
-        guard let record = memory.range(address, GuestABI.dmaRecordSize) else { return nil }
+    init?(at address: GuestAddress, in memory: GuestMemory, layout: GuestABI.DMALayout) {
+        guard let record = memory.range(address.rawValue, GuestABI.dmaRecordSize),
+            let sections = Self.sections(
+                of: record, in: memory, layout: layout,
+                { start, count in memory.range(start, count) })
+        else { return nil }
+        self.record = record
+        self.sections = sections
+    }
+
+    /// Reads the sections of a record: the one place that does.
+    /// - Parameter admit: looks at the start and the length, 1…65535, of each, in order; nil refuses all.
+    static func sections(
+        of record: GuestRange, in memory: GuestMemory, layout: GuestABI.DMALayout,
+        _ admit: (UInt32, UInt32) -> GuestRange?
+    ) -> [GuestRange]? {
         let bytes = unsafe memory.readable(record)
         var sections: [GuestRange] = []
         sections.reserveCapacity(Int(GuestABI.dmaSections))
@@ -24,15 +38,14 @@ struct DmaRecord {
             if length == 0 { break }
             let start = unsafe bytes.loadUnaligned(
                 fromByteOffset: Int(layout.addresses) + 4 * index, as: UInt32.self)
-            guard let section = memory.range(start, UInt32(length)) else { return nil }
+            guard let section = admit(start, UInt32(length)) else { return nil }
             sections.append(section)
         }
-        self.record = record
-        self.sections = sections
+        return sections
     }
 
     /// Guest-physical address of the record.
-    var address: UInt32 { record.start }
+    var address: GuestAddress { GuestAddress(rawValue: record.start) }
 
     /// The sum of the sections' lengths in bytes.
     var count: UInt32 { sections.reduce(0) { $0 + $1.count } }
