@@ -109,6 +109,12 @@ final class FakeXen: Sendable {
         var output: [UInt8] = []
         var errors: [UInt8] = []
         var outputErrno: Errno?
+        /// Which of standard output and error take nothing, as a pipe that is full; and whether somebody slept for
+        /// that in a call that no signal and no timer would end.
+        var stuck: Set<Int> = []
+        var hasSlept = false
+        private(set) var hasTimer = false
+        mutating func setTimer(_ isSet: Bool) { hasTimer = isSet }
         var isOutputClosed = false
 
         /// Programs that could be run, which are only noted: each says that it may not.
@@ -226,14 +232,20 @@ final class FakeXen: Sendable {
             let numbers = UnsafePointer<(Int32, Int32)>(bitPattern: first)!.pointee
             state.realDescriptors.formUnion([Int(numbers.0), Int(numbers.1)])
             return result
-        case .signalAction where second != 0, .intervalTimer: return 0
+        case .signalAction where second != 0: return 0
+        case .intervalTimer:
+            let value = UnsafePointer<(Int, Int, Int, Int)>(bitPattern: second)!.pointee
+            state.setTimer(value.2 != 0 || value.3 != 0)
+            return 0
         case .duplicate where second == 1:
             state.isOutputClosed = true
             return 1
         case .fileStatus where first == 1 || first == 2:
             // A terminal, or a file; standard output is a device that cannot be opened once more.
             var status = mini_stat()
-            status.mode = first == 1 || state.terminals.contains(2) ? 0o020600 : 0o100600
+            let isDevice =
+                first == 1 || state.terminals.contains(first) || state.stuck.contains(first)
+            status.mode = isDevice ? 0o020600 : 0o100600
             UnsafeMutableRawPointer(bitPattern: second)!
                 .storeBytes(of: status, as: mini_stat.self)
             return 0
@@ -271,6 +283,9 @@ final class FakeXen: Sendable {
             state.unmap(first, memory)
             state.notForked.remove(first)
             return 0
+        case .write where state.stuck.contains(first):
+            if !state.hasTimer && state.held != 0 { state.hasSlept = true }
+            return state.hasTimer ? -4 : -35
         case .write where first == 1 || first == 2: return write(first, second, third, &state)
         case .write where device == .evtchn:
             return state.acknowledge(file(first, state), second, third)
@@ -424,6 +439,7 @@ final class FakeXen: Sendable {
                     records[index].returned = output.isEmpty ? 0 : records[index].events & 1
                 case .signals?: records[index].returned = state.signals.isEmpty ? 0 : 1
                 case .some: records[index].returned = 0
+                case nil where state.stuck.contains(descriptor): records[index].returned = 0
                 case nil where descriptor == 0 && state.isInputSilent: records[index].returned = 0
                 case nil where descriptor > 2: records[index].returned = look(records[index])
                 case nil where descriptor == 0 && state.isInputIdle && state.input.isEmpty:

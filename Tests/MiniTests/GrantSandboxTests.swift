@@ -80,7 +80,6 @@ private func page() throws -> [String: [String]] {
     /// What has no system call of its own on the model: memory is the test's, and a process goes on.
     private static let unseen: Set<String> = [
         "mmap(no PROT_EXEC, no file)", "munmap()", "exit_group()", "rt_sigreturn()",
-        "setitimer(ITIMER_REAL)",
     ]
 
     /// What was seen is what the page has for these features, no more and no less.
@@ -116,7 +115,7 @@ private func page() throws -> [String: [String]] {
         let xen = try threePages { $0.outputErrno = .noSpace }
         #expect(grant("map --domain 3 --ref 17 --hold", on: xen).code == 1)
         seen.formUnion(xen.now.sandbox.seen)
-        try expect(seen, .always, .mapping, .file, .port)
+        try expect(seen, .always, .timed, .mapping, .file, .port)
     }
 
     @Test("share --hold makes the calls of its rows, and no others")
@@ -136,7 +135,7 @@ private func page() throws -> [String: [String]] {
         let xen = try FakeXen { $0.outputErrno = .noSpace }
         #expect(grant("share --domain 3 --hold", on: xen).code == 1)
         seen.formUnion(xen.now.sandbox.seen)
-        try expect(seen, .always, .sharing, .port)
+        try expect(seen, .always, .timed, .sharing, .port)
     }
 
     /// What the model cannot show of a pipe: standard input and output are no pipes that could be made larger.

@@ -1,6 +1,7 @@
 // calls LOG COMMAND WORDS...: runs the command and appends to LOG, once each, the system calls
 // that it and its children make after a seccomp filter was set, in the words of docs/sandbox.md. Which
 // file a descriptor is of shows in its name: disk*, net*, kernel*, initrd*, timeline*. Ends with the command's code.
+// With CALLS_OF=grant they are called as for mini-grant.
 // With CALLS_INSTEAD="NUMBER ARGUMENTS..." the first such call is made into another one, as somebody
 // would make it who has taken the process over.
 #define _GNU_SOURCE
@@ -39,6 +40,7 @@ static struct process *find(pid_t number) {
 }
 
 static const char *log_name;
+static int of_grant;
 static char seen[1024][96];
 static int seen_count;
 
@@ -86,6 +88,8 @@ static const char *role(pid_t number, int descriptor) {
     if (strstr(target, "signalfd")) return "signals";
     if (!strcmp(target, "/dev/net/tun")) return "tap";
     if (!strncmp(target, "socket:", 7)) return "socket";
+    if (!strncmp(target, "/dev/xen/", 9)) return !strcmp(name, "xenbus") ? "store" : name;
+    if (of_grant) return !strcmp(target, "/dev/null") ? "nothing" : *target == '/' ? "file" : "unknown";
     if (!strncmp(name, "disk", 4)) return "disk";
     if (!strncmp(name, "net", 3)) return "network";
     if (!strncmp(name, "timeline", 8)) return "timeline";
@@ -96,14 +100,15 @@ static const char *role(pid_t number, int descriptor) {
 static const struct {
     int wide, narrow;
     const char *name;
-    enum { plain, of_file, map, control, lock, timer, own_kill, socket_call, make_socket, ask_socket } kind;
+    enum { plain, of_file, map, control, lock, timer, own_kill, socket_call, make_socket, ask_socket, of_memory, twice, listened, ended } kind;
 } table[] = {
     {0, 3, "read", of_file},          {1, 4, "write", of_file},        {3, 6, "close", plain},
     {5, 197, "fstat", of_file},       {8, 140, "lseek", of_file},      {9, 192, "mmap", map},
     {11, 91, "munmap", plain},        {14, 175, "rt_sigprocmask", plain}, {15, 173, "rt_sigreturn", plain}, {16, 54, "ioctl", control},
     {17, 180, "pread64", of_file},    {18, 181, "pwrite64", of_file},
     {19, 145, "readv", of_file},      {20, 146, "writev", of_file},    {38, 104, "setitimer", timer},
-    {41, 359, "socket", make_socket}, {42, 362, "connect", plain},     {43, -1, "accept", plain},
+    {41, 359, "socket", make_socket}, {42, 362, "connect", plain},     {43, -1, "accept", listened},
+    {28, 219, "madvise", of_memory},  {33, 63, "dup2", twice},         {48, 373, "shutdown", ended},
     {46, 370, "sendmsg", plain},      {47, 372, "recvmsg", plain},     {49, 361, "bind", plain},
     {50, 363, "listen", plain},       {55, 365, "getsockopt", ask_socket}, {62, 37, "kill", own_kill},
     {72, 55, "fcntl", lock},          {74, 118, "fsync", of_file},     {228, 265, "clock_gettime", plain},
@@ -131,7 +136,28 @@ static void describe(pid_t number, const struct __ptrace_syscall_info *info) {
                  strcmp(of, "network") ? of : "file");
         break;
     }
+    case of_memory: snprintf(line, sizeof line, "madvise(%s)", a[2] == 10 ? "MADV_DONTFORK" : "other"); break;
+    case twice:
+        snprintf(line, sizeof line, "dup2(%s, %s)", a[0] > 2 ? "nothing" : "other", a[1] == 1 ? "output" : "other");
+        break;
+    case listened: snprintf(line, sizeof line, "accept(%s)", of_grant ? "listener" : ""); break;
+    case ended: snprintf(line, sizeof line, "shutdown(%s)", role(number, (int)a[0])); break;
     case control:
+        if (of_grant && a[1] != 0x540F && a[1] != 0x5421) {
+            static const char *const of_gntdev[16] = {[0] = "MAP_GRANT_REF", [1] = "UNMAP_GRANT_REF",
+                                                      [7] = "SET_UNMAP_NOTIFY", [8] = "GRANT_COPY"};
+            static const char *const of_gntalloc[16] = {[5] = "ALLOC_GREF", [6] = "DEALLOC_GREF",
+                                                        [7] = "SET_UNMAP_NOTIFY"};
+            static const char *const of_evtchn[16] = {
+                [1] = "BIND_INTERDOMAIN", [2] = "BIND_UNBOUND_PORT", [3] = "UNBIND", [4] = "NOTIFY", [5] = "RESET"};
+            const char *device = role(number, (int)a[0]);
+            const char *const *names = !strcmp(device, "gntdev") ? of_gntdev
+                                     : !strcmp(device, "gntalloc") ? of_gntalloc
+                                     : !strcmp(device, "evtchn") ? of_evtchn : 0;
+            what = names && (a[1] & 0xF0) == 0 ? names[a[1] & 15] : 0;
+            snprintf(line, sizeof line, "ioctl(%s, %s)", device, what ? what : "other");
+            break;
+        }
         what = a[1] == 0x5401 ? "TCGETS" : a[1] == 0x5402 ? "TCSETS" : a[1] == 0x540F ? "TIOCGPGRP"
              : a[1] == 0x540A ? "TCXONC" : a[1] == 0x5411 ? "TIOCOUTQ" : a[1] == 0x5421 ? "FIONBIO" : "other";
         if (a[1] == 0x5421) snprintf(line, sizeof line, "ioctl(FIONBIO)");
@@ -139,7 +165,8 @@ static void describe(pid_t number, const struct __ptrace_syscall_info *info) {
         else snprintf(line, sizeof line, "ioctl(%s, %s)", (int)a[0] == 2 ? "output" : role(number, (int)a[0]), what);
         break;
     case lock:
-        snprintf(line, sizeof line, "fcntl(%s, %s)", role(number, (int)a[0]), a[1] == 5 ? "F_GETLK" : "other");
+        snprintf(line, sizeof line, "fcntl(%s, %s)", role(number, (int)a[0]),
+                 a[1] == 5 ? "F_GETLK" : a[1] == 1031 ? "F_SETPIPE_SZ" : a[1] == 1032 ? "F_GETPIPE_SZ" : "other");
         break;
     case timer: snprintf(line, sizeof line, "setitimer(%s)", (int)a[0] ? "other" : "ITIMER_REAL"); break;
     case own_kill: {
@@ -151,7 +178,7 @@ static void describe(pid_t number, const struct __ptrace_syscall_info *info) {
     }
     case make_socket:
         snprintf(line, sizeof line, "socket(%s, %s)", a[0] == 1 ? "AF_UNIX" : "other",
-                 a[1] == 5 ? "SOCK_SEQPACKET" : "other");
+                 a[1] == 5 ? "SOCK_SEQPACKET" : a[1] == 1 ? "SOCK_STREAM" : "other");
         break;
     case ask_socket:
         snprintf(line, sizeof line, "getsockopt(%s, %s)", a[1] == 1 ? "SOL_SOCKET" : "other",
@@ -209,6 +236,7 @@ int main(int count, char **words) {
     if (count < 3) return 2;
     log_name = words[1];
     instead = getenv("CALLS_INSTEAD");
+    of_grant = getenv("CALLS_OF") != 0;
     const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |
                          PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
     pid_t first = fork();

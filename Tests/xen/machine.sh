@@ -81,7 +81,7 @@ xen_tree_common() {
     for module in "${xen_modules[@]}"; do
         cp "$(find "$xen/root/lib/modules" -name "$module.ko")" "$tree/modules/"
     done
-    cp "$root"/Tests/xen/guest/* "$tree/tests/"
+    cp "$root"/Tests/xen/guest/* "$root/docs/sandbox.md" "$tree/tests/"
     find "$xen/peers" -maxdepth 1 -type f -exec cp -t "$tree/bin" {} + 2>/dev/null
     mv "$tree/tests/init" "$tree/init"
     chmod 755 "$tree/init" "$tree"/tests/*
@@ -154,7 +154,7 @@ xen_peers() {
     clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
     [[ -x $clang ]] || clang=clang
     mkdir -p "$xen/peers"
-    for source in "$root"/Tests/xen/peers/*.c "$root/Tests/bench/measure.c"; do
+    for source in "$root"/Tests/xen/peers/*.c "$root/Tests/bench/measure.c" "$root/Tests/system/calls.c"; do
         "$clang" -static -O2 -Wall -Wextra -Werror -I "$xen/root/usr/include" -s -o "$xen/peers/$(basename "$source" .c)" \
             "$source" -L "$xen/root/$debian_libraries" \
             -Wl,--start-group -lxenvchan -lxengnttab -lxenevtchn -lxenstore -lxentoolcore -lxentoollog -Wl,--end-group ||

@@ -104,6 +104,14 @@ enum GrantEvent {
             try PublishedEntry.path(path)
         }
         let hold = try Hold()
+        return try hold.answering { () throws(GrantError) in
+            try bind(domain, choices, path, hold)
+        }
+    }
+
+    private static func bind(
+        _ domain: DomainID, _ choices: EventChoices, _ path: StorePath?, _ hold: Hold
+    ) throws(GrantError) -> Int32 {
         let channel = try EventChannel(.unbound(for: domain))
         let published = try path.map { (path) throws(GrantError) in
             try PublishedEntry(

@@ -57,6 +57,14 @@ final class Hold {
         }
     }
 
+    /// Does what gives a code.
+    /// - Returns: that, or the code of a signal which ended it.
+    func answering(_ body: () throws(GrantError) -> Int32) throws(GrantError) -> Int32 {
+        var code = ExitCode.success
+        let end = try Self.during(self) { () throws(GrantError) in code = try body() }
+        return end == ExitCode.success ? code : end
+    }
+
     /// Does what comes before.
     /// - Returns: the exit code: that of a signal which ended it.
     static func during(

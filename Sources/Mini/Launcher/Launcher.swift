@@ -175,6 +175,9 @@ final class Launcher {
         loaded = nil
         if let memory { NetworkPage.clear(in: memory) }
         memory = nil
+        // Told to end, it ends: no signal interrupts the wait for a disk. Nothing is lost with this process; what
+        // was written is the kernel's, and goes to the disk without us.
+        if case .signal = outcome { return outcome }
         var result = outcome
         for disk in disks {
             do throws(Errno) { try disk.synchronize() } catch {
