@@ -115,6 +115,25 @@ static const struct {
     {231, 252, "exit_group", plain},  {271, 309, "ppoll", plain},      {-1, 102, "socketcall", socket_call},
 };
 
+// A 32-bit word of the process's: what socketcall's second argument points at.
+static unsigned word(pid_t number, unsigned long place, unsigned index) {
+    return (unsigned)ptrace(PTRACE_PEEKDATA, number, (void *)(place + 4 * index), 0);
+}
+
+static const char *option(unsigned level, unsigned name) {
+    static char text[64];
+    snprintf(text, sizeof text, "getsockopt(%s, %s)", level == 1 ? "SOL_SOCKET" : "other",
+             name == 17 ? "SO_PEERCRED" : name == 77 ? "SO_PEERPIDFD" : "other");
+    return text;
+}
+
+static const char *made(unsigned family, unsigned kind) {
+    static char text[64];
+    snprintf(text, sizeof text, "socket(%s, %s)", family == 1 ? "AF_UNIX" : "other",
+             kind == 5 ? "SOCK_SEQPACKET" : kind == 1 ? "SOCK_STREAM" : "other");
+    return text;
+}
+
 static void describe(pid_t number, const struct __ptrace_syscall_info *info) {
     char line[96];
     const __typeof__(info->entry.args[0]) *a = info->entry.args;
@@ -129,7 +148,12 @@ static void describe(pid_t number, const struct __ptrace_syscall_info *info) {
     const char *name = table[index].name, *what = 0;
     switch (table[index].kind) {
     case plain: snprintf(line, sizeof line, "%s()", name); break;
-    case of_file: snprintf(line, sizeof line, "%s(%s)", name, role(number, (int)a[0])); break;
+    case of_file:
+        what = role(number, (int)a[0]);
+        // Of the sockets of a shared network nobody knows the numbers before.
+        if (!of_grant && !strcmp(name, "readv") && !strcmp(what, "socket")) what = "";
+        snprintf(line, sizeof line, "%s(%s)", name, what);
+        break;
     case map: {
         const char *of = role(number, (int)a[4]);
         snprintf(line, sizeof line, "mmap(%s, %s)", a[2] & ~3 ? "PROT_EXEC" : "no PROT_EXEC",
@@ -177,18 +201,18 @@ static void describe(pid_t number, const struct __ptrace_syscall_info *info) {
         break;
     }
     case make_socket:
-        snprintf(line, sizeof line, "socket(%s, %s)", a[0] == 1 ? "AF_UNIX" : "other",
-                 a[1] == 5 ? "SOCK_SEQPACKET" : a[1] == 1 ? "SOCK_STREAM" : "other");
+        snprintf(line, sizeof line, "%s", made((unsigned)a[0], (unsigned)a[1]));
         break;
     case ask_socket:
-        snprintf(line, sizeof line, "getsockopt(%s, %s)", a[1] == 1 ? "SOL_SOCKET" : "other",
-                 a[2] == 17 ? "SO_PEERCRED" : a[2] == 77 ? "SO_PEERPIDFD" : "other");
+        snprintf(line, sizeof line, "%s", option((unsigned)a[1], (unsigned)a[2]));
         break;
     case socket_call: {
         static const char *const names[] = {
-            0, "socket(AF_UNIX, SOCK_SEQPACKET)", "bind()", "connect()", "listen()", "accept()", 0, 0, 0, 0, 0, 0,
-            0, "shutdown()", 0, "getsockopt(SOL_SOCKET, SO_PEERCRED)", "sendmsg()", "recvmsg()"};
-        what = a[0] < sizeof names / sizeof *names && names[a[0]] ? names[a[0]] : "socketcall(other)";
+            0, 0, "bind()", "connect()", "listen()", "accept()", 0, 0, 0, 0, 0, 0,
+            0, "shutdown()", 0, 0, "sendmsg()", "recvmsg()"};
+        what = a[0] == 1 ? made(word(number, a[1], 0), word(number, a[1], 1))
+             : a[0] == 15 ? option(word(number, a[1], 1), word(number, a[1], 2))
+             : a[0] < sizeof names / sizeof *names && names[a[0]] ? names[a[0]] : "socketcall(other)";
         snprintf(line, sizeof line, "%s", what);
         break;
     }

@@ -150,21 +150,80 @@ EOF
         wait
     fi
 
-    # seen FEATURE...: what was seen is what the page has for these, no more and no less.
-    seen() {
-        local wanted
-        wanted=$(for feature; do
+    # rows FEATURE...: the page's calls of these.
+    rows() {
+        for feature; do
             awk -F'|' -v name=" $feature " '/<!-- launch -->/ { on = 1 } /<!-- end -->/ { on = 0 }
                 on && $2 == name { print $3 }' docs/sandbox.md
-        done | grep -o '`[^`]*`' | tr -d '`' | sort -u)
-        diff <(echo "$wanted") <(sort -u "$log") >"$work/difference"
+        done | grep -o '`[^`]*`' | tr -d '`' | LC_ALL=C sort -u
     }
+    # seen FEATURE...: what was seen is what the page has for these, no more and no less.
+    seen() { diff <(rows "$@") <(LC_ALL=C sort -u "$log") >"$work/difference"; }
     if seen "${features[@]}"; then
         ok "the calls of the page are those that a trace sees: ${features[*]}"
     else
         not_ok "the calls of the page are those that a trace sees: ${features[*]}" \
             "$(grep '^[<>]' "$work/difference" | sed 's/^</only on the page:/; s/^>/only in the trace:/')"
     fi
+
+    # of_network ARCH FEATURE: of what was seen, all of this row and else only what every launch may.
+    of_network() {
+        local differences
+        LC_ALL=C sort -u "$log" >"$work/network-calls"
+        differences=$(
+            rows "$2" | LC_ALL=C comm -23 - "$work/network-calls" | sed 's/^/only on the page: /'
+            rows "$2" "every launch" restarts | LC_ALL=C comm -13 - "$work/network-calls" | sed 's/^/only in the trace: /'
+        )
+        if [[ -z $differences ]]; then ok "$1: the calls of the page are those that a trace sees: $2"; else
+            not_ok "$1: the calls of the page are those that a trace sees: $2" "$differences"
+        fi
+    }
+    for arch in x86_64 i386; do
+        if ! "out/$arch/mini" --version >/dev/null 2>&1; then
+            skip "$arch: calls of networks" "this machine does not run $arch programs"
+            continue
+        fi
+        log=$work/calls-share-$arch net=$work/net-calls-$arch
+        member=("$work/calls" "$log" "out/$arch/mini-launch" --sharenet "$net" out/guests/neighbours)
+        : >"$log"
+        : >"$work/out"
+        "${member[@]}" echo </dev/null >"$work/out" 2>&1 &
+        child=$!
+        printed 1
+        timeout 600 "${member[@]}" ask </dev/null >/dev/null 2>&1
+        wait $child
+        of_network $arch "a shared network"
+
+        if [[ ! -x ${datagrams-} ]]; then
+            skip "$arch: calls of a tap" "no tap can be made here"
+            continue
+        fi
+        export log=$work/calls-tap-$arch calls=$work/calls arch_out=$root/out/$arch said=$work/out
+        : >"$log"
+        for words in "" closed; do
+            # shellcheck disable=SC2016
+            in_namespace "source $work/inside.sh"'
+                "$calls" "$log" "$arch_out/mini-launch" --tunnet 10.7.0.1 '"$root/out/guests/responder $words"' </dev/null &
+                child=$!
+                until grep -q slot "$said"; do sleep 0.05; done
+                if [[ -z "'"$words"'" ]]; then answer 10.7.0.2 100 1000 4 >/dev/null; end 10.7.0.2; wait $child; exit; fi
+                for n in {1..50}; do echo x >/dev/udp/10.7.0.2/7; done 2>/dev/null
+                until grep -q "read(tap)" "$log"; do sleep 0.05; done
+                kill $(pgrep -P $child); wait $child'
+        done
+        of_network $arch "a tap"
+    done
+
+    # Told to end while its guest writes: it does not wait for the disk, for which no signal ends a wait.
+    truncate -s 1G "$work/disk-told"
+    log=$work/calls-told
+    : >"$log"
+    "$work/calls" "$log" out/x86_64/mini-launch --block "$work/disk-told" out/guests/block write </dev/null >/dev/null 2>&1 &
+    child=$!
+    until grep -q 'writev(disk)' "$log"; do sleep 0.05; done
+    kill -TERM "$(pgrep -P $child)"
+    wait $child
+    check "a launch that a signal ends waits for no disk" "$? $(grep -c fsync "$log")" = "143 0"
 
     # instead ARCH NUMBER ARGUMENTS...: what becomes of a launcher that makes this call.
     instead() {
