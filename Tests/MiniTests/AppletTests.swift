@@ -44,6 +44,29 @@ private func manual(_ page: String) throws -> String {
         }
     }
 
+    @Test(
+        "and for every subcommand; who asks mini-init for help has not asked for the machine's end")
+    func subcommands() {
+        let stores = [
+            "get", "read", "set", "list", "ls", "watch", "wait", "exists", "mkdir", "rm", "chmod",
+        ]
+        let all =
+            ["map", "copy", "share", "probe", "pipe", "event", "store"].map { "mini-grant \($0)" }
+            + ["bind", "notify", "wait"].map { "mini-grant event \($0)" }
+            + stores.map { "mini-grant store \($0)" }
+        for command in all {
+            #expect(run("\(command) -h").output.hasPrefix("Usage: mini-grant "), "\(command)")
+            #expect(run("\(command) -h") == run("\(command) --help"), "\(command)")
+            for word in ["-V", "--version"] {
+                #expect(run("\(command) \(word)") == (0, "mini-grant 0.1\n", ""), "\(command)")
+            }
+        }
+        for word in ["poweroff", "reboot", "halt", "--check"] {
+            #expect(run("mini-init \(word) -h") == run("mini-init --help"))
+            #expect(run("mini-init \(word) -V") == (0, "mini-init 0.1\n", ""))
+        }
+    }
+
     @Test("-h is --help and -V is --version, for every applet")
     func shortOptions() {
         for name in ["mini", "mini-launch", "mini-grant", "mini-pack", "mini-init"] {

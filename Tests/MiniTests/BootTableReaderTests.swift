@@ -38,10 +38,85 @@ private func page(_ name: String) throws -> String {
     return try String(contentsOf: root.appending(path: "docs/\(name)"), encoding: .utf8)
 }
 
+private let fileName =
+    "a file's name that the kernel takes: some bytes, 255 between slashes and 4095 in all at most"
+private let tag = "UUID= with hexadecimal digits, or LABEL= with a label"
+private let station = "the Ethernet address of one station"
+private let long = "/" + String(repeating: "a", count: 256)
+private let deep = String(repeating: "/a", count: 2048)
+private let disks = String(repeating: "--block d ", count: 16)
+
 private let grantUsage =
     "grant NAME DOMAIN REFERENCES [write] [hold] [to=FILE] [from=FILE] [offset=N] [length=N] [notify-byte=N] [notify-port=PORT] [deadline=TIME]"
 
 @Suite struct BootTableReaderTests {
+    @Test(
+        "what the kernel, the store or an applet would refuse in any case is told before anything is started",
+        arguments: [
+            ("run \"\"", 5, "\"\" is not \(fileName)"),
+            ("exec ''", 6, "\"\" is not \(fileName)"),
+            ("shell \"\" x", 7, "\"\" is not \(fileName)"),
+            ("load ''", 6, "\"\" is not \(fileName)"),
+            ("wait file \(long)", 11, "\"\(long)\" is not \(fileName)"),
+            ("set \(deep) 1", 5, "\"\(deep)\" is not \(fileName)"),
+            ("grant a 0 8 to=\(long)", 13, "\"\(long)\" is not \(fileName)"),
+            ("mount '' /mnt ext4", 7, "\"\" is not a word with something in it"),
+            ("mount none /mnt ''", 17, "\"\" is not a word with something in it"),
+            ("mount UUID= /mnt ext4", 7, "\"UUID=\" is not \(tag)"),
+            ("mount UUID=12-zz /mnt ext4", 7, "\"UUID=12-zz\" is not \(tag)"),
+            ("mount LABEL= /mnt ext4", 7, "\"LABEL=\" is not \(tag)"),
+            ("wait store /a//b", 12, "\"/a//b\" is not a path in the store"),
+            ("if exists a/\nend", 11, "\"a/\" is not a path in the store"),
+            ("if store '' = x\nend", 10, "\"\" is not a path in the store"),
+            ("link e mac=01:00:5e:00:00:01", 8, "\"01:00:5e:00:00:01\" is not \(station)"),
+            ("link e mac=00:00:00:00:00:00", 8, "\"00:00:00:00:00:00\" is not \(station)"),
+            (
+                "link e up down", 11,
+                "\"down\" is not what goes with up or down that stands before it"
+            ),
+            (
+                "route 10.0.0.1/24 dev=e", 7,
+                "\"10.0.0.1/24\" is not a network: bits behind its prefix are not zero"
+            ),
+            (
+                "route 10.0.0.0/8 via=fd00::1", 18,
+                "\"fd00::1\" is not an address of the network's kind"
+            ),
+            ("switch-root / /x", 13, "\"/\" is not a new root: it is the one that there is"),
+            (
+                "launch --memory 1 /k", 1,
+                "mini-launch: memory of 1 MiB is too small: a guest needs at least 2 MiB"
+            ),
+            (
+                "launch 9999 /k", 1,
+                "mini-launch: memory of 9999 MiB is too large: a guest can have at most 2046 MiB"
+            ),
+            (
+                "run mini-launch \(disks) /k", 1,
+                "mini-launch: 16 devices are too many: a guest can have 15 beside its console"
+            ),
+            (
+                "run mini-grant share3", 1,
+                "mini-grant: there is no subcommand \"share3\"; --help lists them"
+            ),
+        ] as [(String, Int, String)])
+    func refusedLater(_ line: String, _ column: Int, _ words: String) {
+        #expect(errors(line) == ["t:1:\(column): \(words)"])
+    }
+
+    @Test("what only looks like it is taken")
+    func takenAll() {
+        for line in [
+            "run /\(String(repeating: "a", count: 255))", "mount UUID=0000-0000 /mnt ext4",
+            "mount none /mnt tmpfs", "route 10.0.0.0/8 via=10.0.0.1", "route 10.2.0.0/15 dev=e",
+            "route fd00::/8 via=fe80::1", "route 0.0.0.0/0 dev=e", "link e up up",
+            "link e mac=fe:ff:ff:ff:ff:ff", "wait store /a/b", "wait store a", "switch-root /a /x",
+            "launch 2 /k", "run mini-grant store wait a",
+        ] {
+            #expect(errors(line) == [], "\(line)")
+        }
+    }
+
     // MARK: Words
 
     @Test("blanks part words, quotation marks keep them, # begins a comment only at a word")

@@ -137,6 +137,10 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
         ] {
             let full = try xen { $0.store!.refusals = [11: word] }
             #expect(run("store set /a 2", on: full) == failed(4, "cannot write \"/a\": \(line)"))
+            let transactions = try xen { $0.store!.refusals = [6: word] }
+            #expect(
+                run("store set /a 2", on: transactions)
+                    == failed(4, "cannot begin a transaction: \(line)"))
         }
     }
 

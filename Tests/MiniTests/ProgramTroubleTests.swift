@@ -84,6 +84,10 @@ private func program(loader: String, is64Bit: Bool, machine: UInt16) -> [UInt8] 
         #expect(
             try reason(program(loader: "/x", is64Bit: true, machine: 62), 0o755, .notAProgram)
                 == "it is a 64-bit program that this kernel cannot run")
+        let whole = program(loader: "/x", is64Bit: true, machine: 62)
+        for count in [20, 63, 64, 100, 119] {
+            #expect(try reason(Array(whole[..<count]), 0o755, .notAProgram) == "it is cut off")
+        }
         #expect(try reason([]) == "it is empty")
         #expect(
             try reason(Array("echo\n".utf8))

@@ -40,6 +40,7 @@ for arch in amd64 i386; do
         "$table:*:*: cannot set \"/proc/sys/kernel/panic\": invalid argument (EINVAL)" \
         "/proc/sys/kernel/hostname a name" \
         "$table:*:*: cannot mount \"none\" as nofs on \"/mnt\": this kernel has no such file system, or its module is not loaded (ENODEV)" \
+        "$table:*:*: cannot mount \"none\" as tmpfs on \"/mnt\": the source is no such file system, or it does not take \"none=1\" (EINVAL)" \
         "$table:*:*: cannot mount \"none\" as tmpfs on \"/child\": not a directory (ENOTDIR)" \
         "/proc/mounts none /mnt/deep tmpfs rw,nosuid,*size=64k*" \
         "$table:*:*: * this machine does not run on Xen" \

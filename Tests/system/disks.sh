@@ -52,6 +52,16 @@ disk 1 of 195 sectors
     : >"$disk-empty"
     launch $arch --block "$disk-empty" $guest
     expect "$arch: an empty disk" 3 "" "mini-launch: disk \"$disk-empty\" of 0 bytes has not one sector of 512"
+    cp out/guests/hello "$work/kernel-disk"
+    launch $arch --block "$work/kernel-disk" "$work/kernel-disk"
+    expect "$arch: a disk that is the kernel" 2 "" "*mini-launch: disk \"$work/kernel-disk\" is the kernel, too: it can only be there for reading, with ,ro"
+    launch $arch --block "$work/kernel-disk,ro" "$work/kernel-disk"
+    expect "$arch: for reading it can be there" 0 "hello from ring 1" "*"
+    launch $arch --initrd "$disk" --block "$disk" out/guests/hello
+    expect "$arch: a disk that is the initrd" 2 "" "mini-launch: disk \"$disk\" is the initrd, too: *"
+    truncate -s 4096 "$work/net-disk"
+    launch $arch --sharenet "$work/net-disk" --block "$work/net-disk" out/guests/hello
+    expect "$arch: a disk that is a network" 2 "" "mini-launch: disk \"$work/net-disk\" is a network, too: *"
     launch $arch --block "$disk" --block "$disk" $guest
     expect "$arch: one disk twice" 2 "" "mini-launch: disk \"$disk\" is the same as disk \"$disk\": only disks that are read-only can be there twice"
     words=()

@@ -120,8 +120,11 @@ run /bin/sh -c 'kill -TERM 1; sleep 1000'"
     boot "$arch" $'on-error poweroff\nexec /bin/true\nrun /bin/true'
     booted "what is behind exec is an error" $powered_off \
         "*table:3:1: nothing is carried out behind exec"$'\n'"$off"
-    boot "$arch" $'on-error poweroff\nswitch-root / /bin/true'
+    boot "$arch" $'on-error poweroff\nswitch-root /etc /bin/true'
     booted "switch-root wants another file system" $powered_off "*is no file system of its own*$off"
+    boot "$arch" $'on-error poweroff\nswitch-root // /bin/true'
+    booted "the root is no new root, which is known before anything is started" $powered_off \
+        "*table:2:13: * is not a new root: it is the one that there is*$off"
 
     # --- children ------------------------------------------------------------------------------
 

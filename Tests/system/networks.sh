@@ -129,6 +129,8 @@ code 143" "mini-launch: the guest's network is gone: tap \"tap0\": file descript
         expect "$arch: no such bridge" 1 "" "mini-launch: cannot put a tap on bridge \"none9\": no such device (ENODEV)"
         in_namespace '"$@"' - "out/$arch/mini-launch" --tap lo "$guest"
         expect "$arch: an interface that is no tap" 1 "" "mini-launch: tap \"lo\" is no tap: it is an interface of another kind: invalid argument (EINVAL)"
+        in_namespace '"$@"' - "out/$arch/mini-launch" --tap mine9 --tap mine9 "$guest"
+        expect "$arch: one tap twice" 2 "" "mini-launch: tap \"mine9\" was given twice"
         in_namespace '"$@"' - "out/$arch/mini-launch" --tunnet 10.0.0.256 "$guest"
         expect "$arch: an address that is none" 2 "" \
             "mini-launch: address \"10.0.0.256\" is not one of a host: four numbers with dots between"

@@ -68,10 +68,24 @@ enum GrantCommand {
             return Message.print("\(name) \(Applet.version)\n")
         }
         if let command = table.first(where: { first == $0.name }) {
+            // Of a verb as well, where one follows.
+            let hasVerbs = first == "store" || first == "event"
+            let places = words.dropFirst().prefix(hasVerbs ? 2 : 1)
+            if places.contains(where: { $0 == "--version" || $0 == "-V" }) {
+                return Message.print("\(name) \(Applet.version)\n")
+            }
             return try command.run(words.dropFirst())
         }
         if first.bytes.first == UInt8(ascii: "-") { throw .unknownOption(first) }
         throw .unknownSubcommand(first)
+    }
+
+    /// What is wrong with words that somebody else will run, as far as that can be known before.
+    static func complaint(_ words: ArraySlice<Text>) -> Text? {
+        guard let first = words.first else { return CommandError.noSubcommand.text }
+        let isKnown =
+            first.bytes.first == UInt8(ascii: "-") || table.contains { first == $0.name }
+        return isKnown ? nil : CommandError.unknownSubcommand(first).text
     }
 
     // MARK: What the subcommands share

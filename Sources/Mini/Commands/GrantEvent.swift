@@ -50,7 +50,7 @@ enum GrantEvent {
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         guard let first = words.first else { throw .noSubcommand }
-        if first == "--help" { return Message.print(help) }
+        if first == "--help" || first == "-h" { return Message.print(help) }
         guard let verb = verbs.first(where: { first == description($0).name }) else {
             throw .unknownSubcommand("event \(first)")
         }

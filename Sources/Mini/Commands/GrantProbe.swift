@@ -13,7 +13,7 @@ enum GrantProbe {
                 name: "--json", argument: nil, help: "one JSON object in place of lines",
                 apply: { (settings, _) throws(CommandError) in settings.isJSON = true }),
             Option(
-                name: "--help", argument: nil, help: "print this",
+                name: "--help", shortName: "-h", argument: nil, help: "print this",
                 apply: { (settings, _) throws(CommandError) in settings.wantsHelp = true }),
         ]
     }

@@ -10,11 +10,13 @@ enum InitCommand {
     /// - Returns: the exit code; process 1 does not return.
     static func run(_ words: ArraySlice<Text>) -> Int32 {
         if Process.id == 1 { Init(programs).run() }
-        guard let first = words.first, !(first == "--help" || first == "-h") else {
-            return Message.print(help)
-        }
-        if first == "--version" || first == "-V" {
-            return Message.print("\(name) \(Applet.version)\n")
+        guard let first = words.first else { return Message.print(help) }
+        // Behind `poweroff` and the like, too: who asks for help there does not want to end the machine.
+        for word in words {
+            if word == "--help" || word == "-h" { return Message.print(help) }
+            if word == "--version" || word == "-V" {
+                return Message.print("\(name) \(Applet.version)\n")
+            }
         }
         do throws(CommandError) {
             if words.count > 2 || (words.count == 2 && !(first == "--check")) {
@@ -38,11 +40,12 @@ enum InitCommand {
         InnerPrograms(
             run: { (words) in applet(words)?.run(words.dropFirst()) },
             complaint: { (words) in
-                guard let word = words.first, word == LaunchCommand.name else { return nil }
-                do throws(CommandError) { _ = try LaunchSettings(words.dropFirst()) } catch {
-                    return error.text
+                guard let word = words.first else { return nil }
+                switch word {
+                case LaunchCommand.name: return LaunchCommand.complaint(words.dropFirst())
+                case GrantCommand.name: return GrantCommand.complaint(words.dropFirst())
+                default: return nil
                 }
-                return nil
             })
     }
 

@@ -244,6 +244,15 @@ enum LaunchCommand {
         }
     }
 
+    /// What is wrong with words that somebody else will run, as far as that can be known before.
+    static func complaint(_ words: ArraySlice<Text>) -> Text? {
+        let settings: LaunchSettings
+        do throws(CommandError) { settings = try LaunchSettings(words) } catch { return error.text }
+        if settings.wantsHelp || settings.wantsVersion { return nil }
+        do throws(LauncherError) { try settings.plan.check() } catch { return error.text }
+        return nil
+    }
+
     /// The outcome's line, if it needs one, and its code.
     private static func finish(_ outcome: LaunchOutcome, _ messages: MessageOutput) -> Int32 {
         switch outcome {

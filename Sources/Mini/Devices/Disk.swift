@@ -152,6 +152,8 @@ struct DiskIdentity: Equatable {
     private var file: FileIdentity?
     private var device: DeviceNumber?
 
+    init(_ file: FileIdentity) { self.file = file }
+
     init(_ status: FileStatus) {
         if status.kind == .block { device = status.number } else { file = status.identity }
     }

@@ -97,6 +97,8 @@ enum GrantError: Error, Equatable {
             "grant \(reference.rawValue) of domain \(domain.rawValue): \(status.words)"
         case .readOnlyGrant(let reference, let domain):
             "grant \(reference.rawValue) of domain \(domain.rawValue): granted for reading only"
+        case .store(let action, let path, let refusal) where path.bytes.isEmpty:
+            "cannot \(action): \(refusal)"
         case .store(let action, let path, let refusal):
             "cannot \(action) \(quoted: path): \(refusal)"
         }

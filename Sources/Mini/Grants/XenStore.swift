@@ -93,7 +93,8 @@ final class XenStore {
             switch action {
             case .deliver(let reply): return reply
             case .refuse(let refusal):
-                throw .store(request.verb, path: request.path, refusal)
+                let isOfEntry = request.type != .startTransaction && request.type != .endTransaction
+                throw .store(request.verb, path: isOfEntry ? request.path : Text(), refusal)
             case .note(let path): try note(path)
             case .giveUp, .send, .remember, .forget: throw Self.broken
             }

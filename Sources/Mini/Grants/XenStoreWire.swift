@@ -154,7 +154,8 @@ struct StoreRequest: Equatable {
         case .remove: "remove"
         case .watch, .unwatch, .watchEvent, .error: "watch"
         case .isIntroduced: "look for domain"
-        case .startTransaction, .endTransaction: "have a transaction of"
+        case .startTransaction: "begin a transaction"
+        case .endTransaction: "end the transaction"
         }
     }
 }

@@ -96,6 +96,19 @@ enum FileSystemTag: Equatable {
         }
     }
 
+    /// False for what no file system is called.
+    var isPossible: Bool {
+        switch self {
+        case .identifier(let digits):
+            return !digits.bytes.isEmpty
+                && digits.bytes.allSatisfy {
+                    $0 >= 48 && $0 <= 57 || $0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "f")
+                }
+        case .label(let label), .partitionLabel(let label): return !label.bytes.isEmpty
+        case .foreign: return true
+        }
+    }
+
     // MARK: Looking
 
     private static let devices: Text = "/sys/class/block"

@@ -47,6 +47,15 @@ enum InitMounts {
                     action, name: request.target,
                     "this kernel has no such file system, or its module is not loaded (ENODEV)")
             }
+            if error == .invalid {
+                // One number for a damaged or other file system and for an option that it does not know.
+                let options: Text =
+                    request.data.bytes.isEmpty
+                    ? "" : ", or it does not take \(quoted: request.data)"
+                throw .cause(
+                    action, name: request.target,
+                    "the source is no such file system\(options) (EINVAL)")
+            }
             throw .host(action, name: request.target, error)
         }
     }

@@ -43,6 +43,15 @@ struct InternetNetwork: Equatable {
         prefix = UInt8(length)
     }
 
+    /// True if no bit is set behind the prefix: the kernel has no route to an address in a network.
+    var isNetwork: Bool {
+        for (index, byte) in bytes.enumerated() {
+            let known = max(0, min(8, Int(prefix) - index * 8))
+            if known < 8 && byte & (0xFF >> UInt8(known)) != 0 { return false }
+        }
+        return true
+    }
+
     /// AF_INET or AF_INET6.
     var family: UInt8 { bytes.count == 4 ? 2 : 10 }
 

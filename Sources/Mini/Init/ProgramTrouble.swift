@@ -66,10 +66,23 @@ enum ProgramTrouble {
             return "it is a program for another machine (\(ImageError.machine(machine)))"
         }
         let is64Bit = bits == 2
+        if isCutOff(start, file, is64Bit) { return "it is cut off" }
         if errno == .notAProgram {
             return "it is \(is64Bit ? "a 64" : "a 32")-bit program that this kernel cannot run"
         }
         return loader(start, file, is64Bit).flatMap { missing($0, "loader", depth) }
+    }
+
+    /// True if the file ends before what its headers say.
+    private static func isCutOff(
+        _ start: ByteView, _ file: borrowing Descriptor, _ is64Bit: Bool
+    ) -> Bool {
+        let place = is64Bit ? start.double(32) : start.word(28).map { UInt64($0) }
+        guard let place, let size = start.half(is64Bit ? 54 : 42),
+            let count = start.half(is64Bit ? 56 : 44), let status = try? file.status()
+        else { return true }
+        let (end, isFar) = place.addingReportingOverflow(UInt64(size) * UInt64(count))
+        return isFar || end > status.size
     }
 
     /// The name of the program that is to load this one.

@@ -137,10 +137,10 @@ struct StatementForm {
         let kind = words.rest.first
         let condition: BootCondition
         switch try words.next("what to ask") {
-        case "exists": condition = .entry(try words.path("the path"))
+        case "exists": condition = .entry(try words.entry("the path"))
         case "file": condition = .file(try words.path("the file's name"))
         case "store":
-            let path = try words.path("the path")
+            let path = try words.entry("the path")
             let sign = words.rest.first
             let word = try words.next("the sign =")
             if !(word == "=") { throw words.error(.notA("the sign =", word), at: sign) }
@@ -165,9 +165,15 @@ struct StatementForm {
     }
 
     private static func mount(_ words: inout StatementWords) throws(TableError) -> BootRequest {
+        let source = words.rest.first
         var request = MountRequest(
-            source: try words.next("the source"), target: try words.path("the folder"),
-            type: try words.next("the type"))
+            source: try words.some("the source"), target: try words.path("the folder"),
+            type: try words.some("the type"))
+        if let tag = FileSystemTag(request.source), !tag.isPossible {
+            throw words.error(
+                .notA("UUID= with hexadecimal digits, or LABEL= with a label", request.source),
+                at: source)
+        }
         if let options = words.rest.first {
             _ = try words.next("the options")
             request.take(options.text)
@@ -228,7 +234,7 @@ struct StatementForm {
         case "file": request.subject = try words.path("the file's name")
         case "store":
             request.kind = .store
-            request.subject = try words.path("the path")
+            request.subject = try words.entry("the path")
         case "socket":
             request.kind = .socket
             request.subject = try words.path("the socket's file")
@@ -275,8 +281,12 @@ struct StatementForm {
             case "bridge": request.bridge = try option.interface()
             case "flush": request.isFlushed = try option.flag()
             case "address": request.address = try option.network()
-            case "up": if try option.flag() { request.state = .up }
-            case "down": if try option.flag() { request.state = .down }
+            case "up", "down":
+                let state: LinkRequest.State = option.name == "up" ? .up : .down
+                if try !option.flag() || request.state.map({ $0 != state }) ?? false {
+                    throw option.error("what goes with up or down that stands before it")
+                }
+                request.state = state
             case "keep": request.stays = try option.flag()
             case "deadline": request.patience = try option.time()
             default: return false
@@ -294,11 +304,20 @@ struct StatementForm {
             guard let network = InternetNetwork(word) else {
                 throw words.error(.notA("default or a network as 10.0.0.0/24", word), at: first)
             }
+            guard network.isNetwork else {
+                throw words.error(
+                    .notA("a network: bits behind its prefix are not zero", word), at: first)
+            }
             request.destination = network
         }
         try words.options { (option) throws(TableError) in
             switch option.name {
-            case "via": request.gateway = try option.network()
+            case "via":
+                let gateway = try option.network()
+                if let network = request.destination, network.family != gateway.family {
+                    throw option.error("an address of the network's kind")
+                }
+                request.gateway = gateway
             case "dev": request.device = try option.interface()
             default: return false
             }
@@ -320,7 +339,7 @@ struct StatementForm {
         _ words: inout StatementWords, _ mode: ProgramMode
     ) throws(TableError) -> BootRequest {
         let descriptors = try words.descriptors()
-        return .program(try words.all("the program"), mode, descriptors)
+        return .program(try words.program(), mode, descriptors)
     }
 
     private static func send(_ words: inout StatementWords) throws(TableError) -> BootRequest {
@@ -340,17 +359,21 @@ struct StatementForm {
 
     private static func shell(_ words: inout StatementWords) throws(TableError) -> BootRequest {
         if words.rest.isEmpty { return .program([], .interactive) }
-        return .program(try words.all("the program"), .interactive)
+        return .program(try words.program(), .interactive)
     }
 
     private static func exec(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        .replace(try words.all("the program"), root: nil)
+        .replace(try words.program(), root: nil)
     }
 
     private static func switchRoot(_ words: inout StatementWords) throws(TableError) -> BootRequest
     {
+        let first = words.rest.first
         let root = try words.path("the new root")
-        return .replace(try words.all("the program"), root: root)
+        if root.bytes.allSatisfy({ $0 == UInt8(ascii: "/") }) {
+            throw words.error(.notA("a new root: it is the one that there is", root), at: first)
+        }
+        return .replace(try words.program(), root: root)
     }
 }
 

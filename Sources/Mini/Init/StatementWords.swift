@@ -36,7 +36,32 @@ struct StatementWords {
         let first = rest.first
         let word = try next(what)
         if word.hasParent { throw error(.notA(.pathWithoutParents, word), at: first) }
+        if !word.isFileName { throw error(.notA(.fileName, word), at: first) }
         return word
+    }
+
+    /// A path in the store.
+    mutating func entry(_ what: StaticText) throws(TableError) -> Text {
+        let first = rest.first
+        let word = try next(what)
+        if let flaw = TableLookup.flaw(of: word, .store) { throw error(flaw, at: first) }
+        return word
+    }
+
+    /// A word that is not empty.
+    mutating func some(_ what: StaticText) throws(TableError) -> Text {
+        let first = rest.first
+        let word = try next(what)
+        if word.bytes.isEmpty { throw error(.notA("a word with something in it", word), at: first) }
+        return word
+    }
+
+    /// A program and its arguments: all that are left.
+    mutating func program() throws(TableError) -> [Text] {
+        if let first = rest.first, !first.text.isFileName {
+            throw error(.notA(.fileName, first.text), at: first)
+        }
+        return try all("the program")
     }
 
     /// The name of a network device.
@@ -153,7 +178,7 @@ struct TableOption {
     }
 
     @inline(never)
-    private func error(_ wanted: StaticText) -> TableError {
+    func error(_ wanted: StaticText) -> TableError {
         statement.error(.notA(wanted, value ?? name), at: word)
     }
 
@@ -174,6 +199,7 @@ struct TableOption {
     func path() throws(TableError) -> Text {
         let text = try text()
         if text.hasParent { throw error(.pathWithoutParents) }
+        if !text.isFileName { throw error(.fileName) }
         return text
     }
 
@@ -187,6 +213,10 @@ struct TableOption {
     func hardwareAddress() throws(TableError) -> HardwareAddress {
         guard let address = HardwareAddress(try text()) else {
             throw error("an Ethernet address as 02:00:00:00:00:01")
+        }
+        // The kernel gives no interface the address of a group, or none.
+        if address.bytes[0] & 1 != 0 || address.bytes.allSatisfy({ $0 == 0 }) {
+            throw error("the Ethernet address of one station")
         }
         return address
     }

@@ -175,6 +175,8 @@ enum DiskError: Equatable {
     case tooLarge(size: UInt64)
     /// The same as one that was named before.
     case twice(other: Text)
+    /// The launch has it as something else, as "the kernel".
+    case inUse(as: Text)
     /// As "a qcow2".
     case format(Text)
 
@@ -186,6 +188,7 @@ enum DiskError: Equatable {
         case .tooLarge(let size): "of \(size) bytes is too large: a guest's disk can have 2 TiB"
         case .twice(let other):
             "is the same as disk \(quoted: other): only disks that are read-only can be there twice"
+        case .inUse(let use): "is \(use), too: it can only be there for reading, with ,ro"
         case .format(let format):
             "is \(format) image: convert it to raw (qemu-img convert -O raw), or add ,raw to have its bytes as they are"
         }

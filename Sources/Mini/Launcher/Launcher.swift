@@ -15,6 +15,19 @@ struct LaunchPlan {
     /// In the order of their slots; the console comes after them.
     var devices: [DeviceRequest] = []
 
+    /// Looks at what can be known of it before anything is opened.
+    func check() throws(LauncherError) {
+        _ = try GuestLayout.memorySize(mebibytes: mebibytes)
+        try checkDevices()
+    }
+
+    fileprivate func checkDevices() throws(LauncherError) {
+        let most = DevicePage.slots - 1
+        guard devices.count <= most else {
+            throw .tooManyDevices(count: devices.count, most: most)
+        }
+    }
+
     /// Opens one of its files.
     static func open(_ name: Text) throws(LauncherError) -> Descriptor {
         try FileSource.open(name, .readOnly, "open")
@@ -240,6 +253,7 @@ final class Launcher {
                 kernel, into: memory, mebibytes: plan.mebibytes, commandLine: commandLine)
         }
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
+        try checkDisks()
         try engine.admit(loaded.kernel)
         self.loaded = loaded
         note(.unpacking)
@@ -257,10 +271,7 @@ final class Launcher {
     }
 
     private func openDevices() throws(LauncherError) {
-        let most = DevicePage.slots - 1
-        guard plan.devices.count <= most else {
-            throw .tooManyDevices(count: plan.devices.count, most: most)
-        }
+        try plan.checkDevices()
         guard disks.isEmpty && links.isEmpty else { return try renewDisks() }
         for request in plan.devices {
             switch request {
@@ -271,6 +282,24 @@ final class Launcher {
         }
         if let report { for link in links { report(link.description) } }
         nameDevices()
+    }
+
+    /// A guest must not write over what it is made of: a restart would find something else there.
+    private func checkDisks() throws(LauncherError) {
+        for disk in disks where !disk.isReadOnly {
+            for (status, use) in [(kernelStatus, "the kernel"), (initrdStatus, "the initrd")]
+                as [(FileStatus?, Text)]
+            {
+                guard let status, disk.identity == DiskIdentity(status) else { continue }
+                throw .disk(name: disk.name, .inUse(as: use))
+            }
+            for link in links {
+                guard let file = link.file, disk.identity == DiskIdentity(file.identity) else {
+                    continue
+                }
+                throw .disk(name: disk.name, .inUse(as: "a network"))
+            }
+        }
     }
 
     private func nameDevices() {

@@ -87,6 +87,8 @@ enum LauncherError: Error, Equatable {
     case timeline(name: Text, TimelineError)
     /// What is wrong with it, and the kernel's number.
     case tap(name: Text, Text, Errno)
+    /// The same guest has it already.
+    case tapTwice(name: Text)
     /// Devices with their console's slot taken off.
     case tooManyDevices(count: Int, most: Int)
     /// Bytes, NUL included.
@@ -100,7 +102,7 @@ enum LauncherError: Error, Equatable {
             .tap, .noFilter, .fileCut:
             1
         case .networkFile(_, .full): 1
-        case .networkFile(_, .twice), .disk(_, .twice): 2
+        case .networkFile(_, .twice), .disk(_, .twice), .disk(_, .inUse), .tapTwice: 2
         case .timeline(_, .notAFile): 1
         case .timeline: 2
         case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong,
@@ -141,6 +143,7 @@ enum LauncherError: Error, Equatable {
         case .diskInUse(let name):
             "disk \(quoted: name) is in use by another process"
         case .tap(let name, let reason, let errno): "tap \(quoted: name) \(reason): \(errno)"
+        case .tapTwice(let name): "tap \(quoted: name) was given twice"
         case .noFilter(let errno):
             "\(Self.noFilterText(errno)), which --sandbox=require asks for"
         case .networkFile(let name, let error): "network file \(quoted: name) \(error.text)"

@@ -26,7 +26,7 @@ extension NetworkRequest {
         if case .shared(let name) = self {
             return .shared(try NetworkFile(name, beside: links.compactMap { $0.file }))
         }
-        let tap = try openTap()
+        let tap = try openTap(beside: links)
         tap.trustChecksums()
         // What is being done, to what, in case it fails.
         var step: (action: StaticString, name: Text) = ("configure tap", tap.name.text)
@@ -51,7 +51,7 @@ extension NetworkRequest {
         } catch { throw .host("\(step.action)", name: step.name, error) }
     }
 
-    private func openTap() throws(LauncherError) -> Tap {
+    private func openTap(beside links: [NetworkLink]) throws(LauncherError) -> Tap {
         let device: Descriptor
         do throws(Errno) { device = try Tap.open() } catch {
             throw .host("open", name: Tap.path, error)
@@ -61,6 +61,11 @@ extension NetworkRequest {
                 ("make a tap of", Tap.anyName)
             }
         do throws(Errno) { return try Tap(device, name: name) } catch {
+            // One that was made for several queues is there more than once.
+            let isOurs = links.contains {
+                if case .tap(let tap, _) = $0 { tap.name.text == name } else { false }
+            }
+            if case .tap = self, error == .busy, isOurs { throw .tapTwice(name: name) }
             if case .tap = self, let reason = TapTrouble.reason(name, error) {
                 throw .tap(name: name, reason, error)
             }
