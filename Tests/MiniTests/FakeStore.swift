@@ -70,7 +70,7 @@ struct FakeStore {
         tell(path)
     }
 
-    private mutating func tell(_ path: String) {
+    mutating func tell(_ path: String) {
         for (id, connection) in connections {
             for watch in connection.watches where isAt(path, watch.path) {
                 connections[id]!.output += event(path, watch.token).bytes
@@ -196,7 +196,7 @@ struct FakeStore {
     }
 
     private func absolute(_ path: String) -> String {
-        path == "/" ? "" : path.hasPrefix("/") ? path : "/local/domain/0/\(path)"
+        path == "/" ? "" : "/@".contains(path.prefix(1)) ? path : "/local/domain/0/\(path)"
     }
 
     private func children(_ path: String) -> [String] {

@@ -33,7 +33,7 @@ final class FakeXen: Sendable {
         var mappings = 0
     }
 
-    enum Device { case gntdev, gntalloc, evtchn, store, signals }
+    enum Device { case gntdev, gntalloc, evtchn, store, signals, privcmd }
 
     struct File {
         var device: Device
@@ -90,6 +90,10 @@ final class FakeXen: Sendable {
 
         /// Without one there is no device for it.
         var store: FakeStore?
+        /// What the hypervisor says of domains, and which version of the question it knows; without it there is no
+        /// device to ask with.
+        var domainFlags: [UInt16: UInt32]?
+        var domainControlVersion: UInt32 = 0x15
 
         var clock: UInt64 = 1_000_000_000
         /// How much time passes with each look at the clock.
@@ -125,6 +129,8 @@ final class FakeXen: Sendable {
 
         var sandbox = FakeSandbox()
         var calls: [Int] = []
+        /// Which of them opened a file that only tells whether something has to be looked after later.
+        var looks: Set<Int> = []
         /// Real descriptors and mappings that are still open.
         var realDescriptors: Set<Int> = []
         var realMappings: Set<Int> = []
@@ -208,6 +214,12 @@ final class FakeXen: Sendable {
     private func answer(_ call: SystemCall) -> Int? {
         state.withLock { state in
             state.calls.append(call.number.rawValue)
+            if call.number == .open,
+                String(cString: UnsafePointer<CChar>(bitPattern: call.arguments.0)!)
+                    == "/sys/hypervisor/uuid"
+            {
+                state.looks.insert(state.calls.count)
+            }
             state.watch(call)
             if let next = state.signalAtCall, state.calls.count >= next.call {
                 state.signals.append(next.signal)
@@ -262,6 +274,7 @@ final class FakeXen: Sendable {
             case .gntdev?: return state.gntdev(file(first, state), second, third, memory)
             case .gntalloc?: return state.gntalloc(file(first, state), second, third, memory)
             case .evtchn?: return state.evtchn(file(first, state), second, third)
+            case .privcmd?: return state.hypercall(second, third)
             default: return -25
             }
         case .map:
@@ -355,6 +368,7 @@ final class FakeXen: Sendable {
         }
         if path.hasPrefix("/dev/xen/") {
             let name = String(path.dropFirst("/dev/xen/".count))
+            if name == "privcmd", state.domainFlags != nil { return state.open(.privcmd) }
             guard state.isXen, state.modules.contains(name) else { return -2 }
             switch name {
             case "gntdev": return state.open(.gntdev)
@@ -549,6 +563,21 @@ extension FakeXen.State {
         descriptors[number] = nextFile
         nextFile += 1
         return number
+    }
+
+    /// privcmd's one request, for Xen's XEN_DOMCTL_getdomaininfo alone.
+    func hypercall(_ request: Int, _ address: Int) -> Int {
+        guard request == 0x30_5000 else { return -25 }
+        let call = UnsafeRawPointer(bitPattern: address)!.load(as: mini_hypercall.self)
+        guard call.number == 36 else { return -38 }
+        let question = UnsafeMutableRawPointer(bitPattern: UInt(call.arguments.0))!
+            .assumingMemoryBound(to: mini_domain_information.self)
+        guard question.pointee.version == domainControlVersion else { return -13 }
+        guard question.pointee.command == 5, let flags = domainFlags![question.pointee.domain]
+        else { return -3 }
+        question.pointee.found = question.pointee.domain
+        question.pointee.flags = flags
+        return 0
     }
 
     /// One user of a file goes; with the last one the file does.

@@ -89,6 +89,12 @@ private let evtchn = [
         request: "IOCTL_EVTCHN_BIND_INTERDOMAIN")
 ]
 
+private let privcmd = [
+    Record(
+        ours: "mini_hypercall", theirs: "privcmd_hypercall",
+        fields: [("number", "op"), ("arguments", "arg")], request: "IOCTL_PRIVCMD_HYPERCALL")
+]
+
 /// Lines of C that compile only if everything is as it should be.
 private func assertions(_ records: [Record], segment: String = "") -> String {
     records.map { record in
@@ -109,7 +115,8 @@ private func assertions(_ records: [Record], segment: String = "") -> String {
 }
 
 /// The numbers that the sources have, group and number of each request, as C.
-private func requests() throws -> String {
+private let devices = ["GntDev", "SharedBuffers", "GntAlloc", "EventChannel"]
+private func requests(of files: [String]) throws -> String {
     let folder = URL(filePath: #filePath).deletingLastPathComponent()
         .appending(path: "../../Sources/Mini/Grants")
     let names = [
@@ -129,10 +136,11 @@ private func requests() throws -> String {
         "EventChannel.bindUnbound": "IOCTL_EVTCHN_BIND_UNBOUND_PORT",
         "EventChannel.unbind": "IOCTL_EVTCHN_UNBIND", "EventChannel.notify": "IOCTL_EVTCHN_NOTIFY",
         "EventChannel.reset": "IOCTL_EVTCHN_RESET",
+        "DomainState.request": "IOCTL_PRIVCMD_HYPERCALL",
     ]
     var lines = ""
     var found = 0
-    for file in ["GntDev", "SharedBuffers", "GntAlloc", "EventChannel"] {
+    for file in files {
         let text = try String(
             contentsOf: folder.appending(path: "\(file).swift"), encoding: .utf8)
         let pattern =
@@ -147,7 +155,7 @@ private func requests() throws -> String {
             found += 1
         }
     }
-    #expect(found == names.count)
+    #expect(found == names.keys.filter { files.contains(String($0.prefix { $0 != "." })) }.count)
     return lines
 }
 
@@ -209,7 +217,7 @@ private func compile(_ source: String, target: String) throws -> String {
 
                 """
             + assertions(gntdev, segment: "gntdev_grant_copy_segment") + assertions(gntalloc)
-            + assertions(evtchn) + constants + (try requests())
+            + assertions(evtchn) + constants + (try requests(of: devices))
         #expect(try compile(source, target: target) == "")
     }
 
@@ -232,10 +240,14 @@ private func compile(_ source: String, target: String) throws -> String {
                 #undef UNMAP_NOTIFY_SEND_EVENT
                 #include "\(folder)/gntalloc.h"
                 #include "\(folder)/evtchn.h"
+                typedef unsigned long xen_pfn_t;
+                #define __user
+                #include "\(folder)/privcmd.h"
 
                 """
             + assertions(gntdev, segment: "ioctl_gntdev_grant_copy_segment")
-            + assertions(gntalloc) + assertions(evtchn) + constants + (try requests())
+            + assertions(gntalloc) + assertions(evtchn) + assertions(privcmd) + constants
+            + (try requests(of: devices + ["DomainState"]))
         #expect(try compile(source, target: target) == "")
     }
 

@@ -1,4 +1,4 @@
-// Structures of Xen's devices: gntdev, gntalloc, evtchn. Where the last member is an array of one,
+// Structures of Xen's devices: gntdev, gntalloc, evtchn, privcmd. Where the last member is an array of one,
 // the kernel takes as many as the structure's count says.
 //
 // Sources: uapi xen/gntdev.h, xen/gntalloc.h, xen/evtchn.h and Xen's own xen/sys/*.h; the tests
@@ -77,6 +77,20 @@ struct mini_gntalloc_free {
 
 struct mini_evtchn_interdomain {
     mini_u32 domain, port;
+};
+
+// Of privcmd: a hypercall, as it goes down.
+struct mini_hypercall {
+    mini_u64 number, arguments[5];
+};
+
+// Of Xen itself: struct xen_domctl (public/domctl.h) as far as getdomaininfo fills it.
+struct mini_domain_information {
+    mini_u32 command, version;
+    mini_u16 domain, padding[3];
+    mini_u16 found, more;
+    mini_u32 flags;
+    mini_u64 rest[15];
 };
 
 #endif

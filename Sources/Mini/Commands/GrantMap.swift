@@ -87,6 +87,7 @@ enum GrantMap {
             var have = GrantDescriptors()
             have.gntdev = device.number
             have.evtchn = channel?.descriptor ?? -1
+            have.assistants = channel?.assistants ?? []
             try hold.enterSandbox(
                 sandbox, channel == nil ? [.mapping] : [.mapping, .port], have, sink)
         }

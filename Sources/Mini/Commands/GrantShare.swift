@@ -77,6 +77,7 @@ enum GrantShare {
         var have = GrantDescriptors()
         have.gntalloc = pages.device
         have.evtchn = channel?.descriptor ?? -1
+        have.assistants = peer.assistants + (channel?.assistants ?? [])
         have.stores = [peer.confine(), published?.descriptor].compactMap { $0 }
         try hold.enterSandbox(
             sandbox, channel == nil ? [.sharing] : [.sharing, .port], have, sink)

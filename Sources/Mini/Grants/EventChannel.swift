@@ -6,9 +6,15 @@ import CShim
 /// An open evtchn, kept for one channel after the other: who is in a sandbox opens nothing.
 final class EventDevice {
     fileprivate let device: Descriptor
+    fileprivate let dead: DeadPorts?
     var number: Int32 { device.number }
+    /// Of an assistant, where there is one.
+    var assistants: [Int32] { dead?.descriptors ?? [] }
 
-    init() throws(GrantError) { device = try XenDevice.evtchn.open() }
+    init() throws(GrantError) {
+        device = try XenDevice.evtchn.open()
+        dead = DeadPorts(device.number)
+    }
 }
 
 /// A bell between this domain and another one; unbound when the last owner goes.
@@ -92,6 +98,9 @@ final class EventChannel {
 
     // MARK: Events
 
+    /// Of an assistant, where there is one.
+    var assistants: [Int32] { device.assistants }
+
     /// Readable when an event has come.
     var descriptor: Int32 { device.number }
 
@@ -149,6 +158,7 @@ final class EventChannel {
     /// Gives the port back now.
     func unbind() throws(GrantError) {
         guard machine.handle(.finished) != nil else { return }
+        if device.dead?.areDead ?? false { return }
         var number = port.rawValue
         do throws(Errno) {
             try Control.call(device.number, Request.unbind, &number)

@@ -4,7 +4,8 @@
 /// What a command has, as far as it takes calls of its own.
 enum GrantFeature: CaseIterable {
     case always, messageTerminal, timed, mapping, file, sharing, port
-    case pipe, standard, socket, server, nextClients, client, listening, connecting
+    case assisted
+    case pipe, standard, oneSocket, socket, server, nextClients, client, listening, connecting
 
     /// As the page calls it.
     var name: StaticString {
@@ -16,8 +17,10 @@ enum GrantFeature: CaseIterable {
         case .file: "`--out FILE`"
         case .sharing: "`share --hold`"
         case .port: "`--notify-port`"
+        case .assisted: "an assistant"
         case .pipe: "`pipe`"
         case .standard: "`pipe`, standard input and output"
+        case .oneSocket: "`pipe`, where these are one socket"
         case .socket: "`pipe --socket`"
         case .server: "`pipe --server`"
         case .nextClients: "`pipe --server --reconnect`"
@@ -46,12 +49,14 @@ struct GrantDescriptors {
     var sockets: [Int32] = []
     /// Pipes to and from whoever removes the socket's name at the end.
     var keeper: [Int32] = []
+    /// Pipes to and from processes that answer what this one may not find out.
+    var assistants: [Int32] = []
     /// /dev/null, for standard output when that has ended.
     var nothing: Int32 = -1
 
     /// All of them, beside 0 to 2.
     var all: [Int32] {
-        (errors + stores + sockets + keeper + [
+        (errors + stores + sockets + keeper + assistants + [
             signals, input, output, file, gntdev, gntalloc, evtchn, listener, nothing,
         ]).filter { $0 > 2 }
     }
@@ -112,8 +117,14 @@ extension GrantFeature {
         case .sharing: Self.storing(have) + [Self.written(have), Self.released(have)]
         case .port:
             [Self.control("evtchn", have.evtchn, EventChannel.Request.unbind, "UNBIND")]
+        case .assisted:
+            [
+                CallRule.on("read", .read, "assistant", have.assistants),
+                CallRule.on("write", .write, "assistant", have.assistants),
+            ]
         case .pipe: Self.pipe(have)
         case .standard: Self.standard(have)
+        case .oneSocket: [StreamSocket.endingRule([have.output])]
         case .socket: Self.socket(have)
         case .server: [Self.released(have)]
         case .nextClients: Self.nextClients(have)
@@ -258,6 +269,7 @@ enum GrantSandbox {
         note: (Text) -> Void, report: ((Text) -> Void)? = nil
     ) throws(GrantError) {
         guard choice != .off else { return }
+        let features = have.assistants.isEmpty ? features : features + [.assisted]
         let plan = SandboxPlan(features, have)
         Sandbox.closeOthers(plan.descriptors)
         let outcome = Sandbox.enter(plan)

@@ -13,8 +13,11 @@ final class PeerDomain {
     private let awaitsSuspension: Bool
     private var isWatching = false
     private var isConfined = false
-    /// The toolstack told the domain to let itself be saved, and nothing else since.
-    private var isSuspended = false
+    private var fate = Fate.unknown
+    private var isDown = false
+    /// Asked where it answers: what the store says of a suspension is gone within a moment.
+    private let state: () -> DomainState?
+    private let assistant: Assistant?
     /// What the store said of it, and of this domain, when it first could.
     private var machine: [UInt8]?
     private var own: [UInt8]?
@@ -32,6 +35,8 @@ final class PeerDomain {
         case ended(DomainID)
         /// It was saved to a file, or has moved: should it come back, then with another number.
         case suspended(DomainID)
+        /// It was told something that nobody could see in time, perhaps to let itself be saved.
+        case endedAsTold(DomainID)
         /// It was started again, or restored, with another number.
         case renumbered(DomainID, Text)
         /// Another domain has its number.
@@ -46,6 +51,8 @@ final class PeerDomain {
             case .ended(let domain): "domain \(domain.rawValue) has ended"
             case .suspended(let domain):
                 "domain \(domain.rawValue) was suspended: should it be restored, it is another domain"
+            case .endedAsTold(let domain):
+                "domain \(domain.rawValue) has ended as it was told to, or was suspended: nobody could see which"
             case .renumbered(let domain, let number):
                 "domain \(domain.rawValue) is domain \(visible: number) now"
             case .replaced(let domain): "domain \(domain.rawValue) is not the same domain any more"
@@ -57,13 +64,32 @@ final class PeerDomain {
         }
     }
 
+    /// What the domain is about to do, as far as anybody said.
+    private enum Fate {
+        case unknown
+        /// Told by the toolstack, and the domain has taken the word out of the store before we could read it.
+        case told
+        /// Told to let itself be saved, or down for that reason.
+        case suspended
+        /// Told to end in another way, or down for another reason.
+        case ended
+    }
+
     /// A domain that has not come yet, has not ended.
     /// - Parameter awaitsSuspension: whether it matters how the domain ends.
     /// - Parameter deadline: with the signals that are held back, which end a look.
-    init(_ domain: DomainID, awaitsSuspension: Bool = false, _ deadline: Deadline = .never) {
+    /// - Parameter state: what the hypervisor says, asked in another way than by an assistant.
+    init(
+        _ domain: DomainID, awaitsSuspension: Bool = false, _ deadline: Deadline = .never,
+        state: (() -> DomainState?)? = nil
+    ) {
         self.domain = domain
         self.deadline = deadline
         self.awaitsSuspension = awaitsSuspension
+        let assistant =
+            awaitsSuspension && state == nil ? Hypervisor.assistant(for: domain) : nil
+        self.assistant = assistant
+        self.state = state ?? { assistant?.ask().flatMap { DomainState(code: $0) } }
         _ = look()
     }
 
@@ -81,6 +107,9 @@ final class PeerDomain {
             return nil
         }
     }
+
+    /// Of the assistant, where there is one.
+    var assistants: [Int32] { assistant?.descriptors ?? [] }
 
     /// From now on no other connection is opened.
     /// - Returns: the one that there is.
@@ -100,16 +129,21 @@ final class PeerDomain {
         }
         self.store = store
         store.deadline = deadline.within(Self.patience)
+        // First: both are there for a moment only.
+        if awaitsSuspension { try watchSuspension(store) }
         if let number = try value("domid", store) {
             if let own, own != number { return .restored(as: Text(bytes: number)) }
             own = number
         }
-        if awaitsSuspension { try watchSuspension(store) }
         switch try introduction(store) {
         case "F":
             guard wasThere else { return nil }
             if let number = try successor(store) { return .renumbered(domain, number) }
-            return isSuspended ? .suspended(domain) : .ended(domain)
+            switch fate {
+            case .suspended: return .suspended(domain)
+            case .told: return .endedAsTold(domain)
+            case .unknown, .ended: return .ended(domain)
+            }
         case "T": wasThere = true
         default: break
         }
@@ -124,24 +158,52 @@ final class PeerDomain {
         return nil
     }
 
-    /// The toolstack writes what a domain is to do, and the domain takes it away at once.
+    /// The toolstack writes what a domain is to do, and the domain takes it away at once. Once it has done so it is
+    /// down, until the toolstack has written all of its memory.
     private func watchSuspension(_ store: XenStore) throws(GrantError) {
+        // Before anybody is waited for.
+        let state = state()
         let path = try StorePath(named: "/local/domain/\(domain.rawValue)/control/shutdown")
         if !isWatching {
-            do throws(GrantError) { try store.watch(path, token: "shutdown") } catch {
-                guard case .store = error else { throw error }
-                return
-            }
+            guard try watch(path, store) else { return }
             isWatching = true
+            // When a domain goes down, and when it has ended.
+            _ = try watch(try StorePath(named: "@releaseDomain"), store)
         }
+        var isTold = false
         // One event for each change; a flood of them is looked at in the next pause.
         for _ in 0..<16 {
-            guard try store.nextEvent(until: .after(Nanoseconds(count: 0))) != nil else { break }
+            guard let event = try store.nextEvent(until: .after(Nanoseconds(count: 0))) else {
+                break
+            }
+            if event == path.text { isTold = true }
+        }
+        if case .down(let reason)? = state {
+            isDown = true
+            fate = reason == .suspend ? .suspended : .ended
+            return
+        }
+        if isDown, state == .up {
+            // It goes on: what was written was a copy.
+            isDown = false
+            fate = .unknown
         }
         switch try value(path.text, store).map({ Text(bytes: $0) }) {
-        case nil, "": break
-        case let word?: isSuspended = word == "suspend"
+        case nil: break
+        case ""?: if isTold && fate == .unknown { fate = .told }
+        case let word?: fate = word == "suspend" ? .suspended : .ended
         }
+    }
+
+    /// - Returns: false where that is not for us to see.
+    private func watch(_ path: StorePath, _ store: XenStore) throws(GrantError) -> Bool {
+        do throws(GrantError) { try store.watch(path, token: "domain") } catch {
+            guard case .store = error else { throw error }
+            return false
+        }
+        // It tells at once that it is there.
+        _ = try store.nextEvent(until: store.deadline)
+        return true
     }
 
     /// The number of a domain that is the same machine as the one that has ended.

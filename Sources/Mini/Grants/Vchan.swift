@@ -31,6 +31,7 @@ final class VchanDevices {
         have.gntdev = gntdev?.number ?? -1
         have.gntalloc = gntalloc?.number ?? -1
         have.evtchn = evtchn.number
+        have.assistants = evtchn.assistants
     }
 }
 

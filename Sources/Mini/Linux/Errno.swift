@@ -6,6 +6,7 @@ struct Errno: RawRepresentable, Equatable, Error {
 
     static let notPermitted = Errno(rawValue: 1)
     static let noSuchFile = Errno(rawValue: 2)
+    static let noProcess = Errno(rawValue: 3)
     static let interrupted = Errno(rawValue: 4)
     static let inputOutput = Errno(rawValue: 5)
     static let noSuchDevice = Errno(rawValue: 6)

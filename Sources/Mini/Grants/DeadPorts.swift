@@ -1,0 +1,63 @@
+// Event channels of a domain that was saved and restored. Xen has closed them, and evtchn does not know: Linux (seen on
+// 6.1) has a BUG where it unbinds such a port, whoever does it, and whoever closes the file last. That process never ends,
+// and whoever waits for it neither. So an assistant has the file open, too: it knows whether this domain was
+// restored, and keeps it then until the machine ends. Source: docs/abi/xen-grants.md §6.
+
+/// What this domain was called when a port was bound.
+final class OwnDomain {
+    private let store: XenStore
+    private let number: [UInt8]
+
+    private static let patience = Nanoseconds.milliseconds(1000)
+
+    private init(_ store: XenStore, _ number: [UInt8]) {
+        self.store = store
+        self.number = number
+    }
+
+    /// - Returns: nil in domain 0, which nobody restores, and where nothing tells.
+    static func now() -> OwnDomain? {
+        guard let machine = SmallFile.line("/sys/hypervisor/uuid"),
+            machine.bytes.contains(where: { $0 != UInt8(ascii: "0") && $0 != UInt8(ascii: "-") }),
+            let store = try? XenStore(deadline: .after(patience)),
+            let number = try? store.read(try StorePath(named: "domid")),
+            Text(bytes: number) != "0"
+        else { return nil }
+        return OwnDomain(store, number)
+    }
+
+    /// The connection, for whoever keeps it.
+    var descriptor: Int32 { store.descriptor }
+
+    /// True if it was restored since.
+    var isAnother: Bool {
+        store.deadline = .after(Self.patience)
+        guard let now = try? store.read(try StorePath(named: "domid")) else { return false }
+        return now != number
+    }
+}
+
+/// Sees to it that a file of evtchn is not closed, by nobody, once this domain was restored.
+final class DeadPorts {
+    private let assistant: Assistant
+
+    var descriptors: [Int32] { assistant.descriptors }
+
+    /// Nil where none is needed. Process 1 has no assistant: it ends with the machine.
+    init?(_ device: Int32) {
+        guard Process.id != 1, let own = OwnDomain.now() else { return nil }
+        do throws(Errno) {
+            assistant = try Assistant(
+                keeping: [device, own.descriptor], answer: { own.isAnother ? 1 : 0 },
+                end: { if own.isAnother { Self.stay() } })
+        } catch { return nil }
+    }
+
+    /// True if the ports are from before, and nobody may touch them.
+    var areDead: Bool { assistant.ask() == 1 }
+
+    private static func stay() -> Never {
+        Process.setName("mini-dead-ports")
+        while true { _ = try? Poll.wait([], timeout: nil) }
+    }
+}

@@ -1,0 +1,94 @@
+// A process of its own that answers one question, for a process in a sandbox that may not find out by itself: a byte
+// comes, a byte goes. It was started before the sandbox, keeps the descriptors that it needs, and reads nothing else: who
+// has taken over the process that asks can ask, and nothing more. Source: pipe(7), fork(2).
+
+final class Assistant {
+    /// The assistant finds its end when this process has ended, by whatever end.
+    private let questions: Int32
+    private let answers: Int32
+    /// How many answers have not come yet.
+    private var pending = 0
+    private static let patience = Nanoseconds.milliseconds(1000)
+
+    /// The descriptors that must stay open.
+    var descriptors: [Int32] { [questions, answers] }
+
+    /// - Parameters:
+    ///   - kept: the assistant's descriptors.
+    ///   - answer: carried out there, for each question.
+    ///   - end: carried out there when this process has ended.
+    init(
+        keeping kept: [Int32], answer: () -> UInt8, end: () -> Void = {}
+    ) throws(Errno) {
+        let toAssistant = try PassedFiles.pipe()
+        let fromAssistant: (reading: Int32, writing: Int32)
+        do throws(Errno) { fromAssistant = try PassedFiles.pipe() } catch {
+            Self.close(toAssistant)
+            throw error
+        }
+        let process: ProcessID?
+        do throws(Errno) { process = try Process.fork() } catch {
+            Self.close(toAssistant)
+            Self.close(fromAssistant)
+            throw error
+        }
+        guard process != nil else {
+            Self.serve(toAssistant.reading, fromAssistant.writing, kept, answer, end)
+        }
+        Descriptor.closeNumber(toAssistant.reading)
+        Descriptor.closeNumber(fromAssistant.writing)
+        (questions, answers) = (toAssistant.writing, fromAssistant.reading)
+    }
+
+    deinit {
+        Descriptor.closeNumber(questions)
+        Descriptor.closeNumber(answers)
+    }
+
+    private static func close(_ ends: (reading: Int32, writing: Int32)) {
+        Descriptor.closeNumber(ends.reading)
+        Descriptor.closeNumber(ends.writing)
+    }
+
+    /// - Returns: nil if no answer came in time, or nobody is there.
+    func ask() -> UInt8? {
+        var byte: [UInt8] = [0]
+        // Readable without a question: it has ended.
+        if pending == 0, (try? Poll.wait([Poll.Interest(answers)], timeout: Nanoseconds(count: 0)))?[0] ?? true {
+            return nil
+        }
+        guard (try? Transfer.writeRecord(questions, byte)) != nil else { return nil }
+        pending += 1
+        while pending > 0 {
+            guard
+                (try? Poll.wait([Poll.Interest(answers)], timeout: Self.patience))?[0] ?? false,
+                (try? Transfer.read(answers, into: &byte)) ?? 0 == 1
+            else { return nil }
+            pending -= 1
+        }
+        return byte[0]
+    }
+
+    /// What the other process does.
+    private static func serve(
+        _ questions: Int32, _ answers: Int32, _ kept: [Int32], _ answer: () -> UInt8,
+        _ end: () -> Void
+    ) -> Never {
+        var all = SignalSet()
+        all.mask = .max
+        _ = try? all.apply(.block)
+        Process.setName("mini-assistant")
+        // Nobody who reads our output shall wait for this process.
+        let own = kept + [questions, answers]
+        for number in 0...2 as ClosedRange<Int32> where !own.contains(number) {
+            Descriptor.closeNumber(number)
+        }
+        Sandbox.closeOthers(own)
+        var byte: [UInt8] = [0]
+        while (try? Transfer.read(questions, into: &byte)) ?? 0 > 0 {
+            guard (try? Transfer.writeRecord(answers, [answer()])) != nil else { break }
+        }
+        end()
+        Process.exit(0)
+    }
+}
