@@ -11,7 +11,7 @@ source Tests/xen/machine.sh
 source Tests/results.sh
 
 parts=("$@")
-((${#parts[@]})) || parts=(loop sandbox pv pvh saved stub stubfaults stubmemory readme large)
+((${#parts[@]})) || parts=(loop sandbox pv pvh saved stub stubwires stubfaults stubmemory readme large)
 
 if ! xen_make; then
     skip "a real Xen: $xen_missing"

@@ -900,68 +900,73 @@ func failEveryCall(
     @Test("a suspension is told from an end although the store does not say it for long")
     func suspensions() throws {
         let shutdown = "/local/domain/3/control/shutdown"
-        typealias Change = @Sendable (inout FakeXen.State) -> Void
-        func share(_ changes: Change...) throws -> Ended {
+        typealias Change = (FakeXen) -> Void
+        /// What is seen in the end, when there was a look after each change.
+        func breach(_ changes: Change..., asks: Bool = true) throws -> PeerDomain.Breach? {
             let xen = try FakeXen {
                 $0.store = FakeStore.with([shutdown: ""])
-                $0.happenings = changes.map { .act($0) }
+                $0.domainFlags = [3: 0x20]
             }
-            let end = grant("share --domain 3 --hold", on: xen)
-            #expect(xen.now.left == [])
-            return end
+            return xen.play {
+                let hypervisor = Hypervisor()
+                let peer = PeerDomain(
+                    DomainID(3)!, awaitsSuspension: true,
+                    state: { asks ? hypervisor?.state(of: DomainID(3)!) : nil })
+                var breach: PeerDomain.Breach?
+                for change in changes {
+                    change(xen)
+                    breach = peer.look()
+                }
+                return breach
+            }
         }
-        func refused(_ line: String) -> Ended {
-            Ended(code: 4, output: "8\n", errors: "mini-grant: \(line)\n")
-        }
-        let done = Ended(code: 0, output: "8\n", errors: "")
-        let suspended = refused(
-            "domain 3 was suspended: should it be restored, it is another domain")
-        let running: UInt32 = 0x20
         /// What the toolstack writes, and the domain takes away before anybody can read it.
         let told: Change = {
-            $0.store!.set(shutdown, Array("suspend".utf8))
-            $0.store!.set(shutdown, [])
+            $0.change {
+                $0.store!.set(shutdown, Array("suspend".utf8))
+                $0.store!.set(shutdown, [])
+            }
         }
-        func down(_ reason: UInt32) -> Change {
+        func flags(_ flags: UInt32?) -> Change {
             {
-                $0.domainFlags![3] = reason << 16 | 4
-                $0.store!.tell("@releaseDomain")
+                $0.change {
+                    $0.domainFlags![3] = flags
+                    $0.store!.tell("@releaseDomain")
+                }
             }
         }
-        let up: Change = {
-            $0.domainFlags = [3: running]
-            $0.store!.tell("@releaseDomain")
-        }
+        func down(_ reason: UInt32) -> Change { flags(reason << 16 | 4) }
+        let up = flags(0x20)
         let gone: Change = {
-            if $0.domainFlags != nil { $0.domainFlags = [:] }
-            $0.store!.ended = ["3"]
-            $0.store!.set("/local/domain/3", nil)
-        }
-        // Where the hypervisor does not answer, nobody knows.
-        #expect(
-            try share(told, gone)
-                == refused(
-                    "domain 3 has ended as it was told to, or was suspended: nobody could see which"
-                ))
-        #expect(try share(gone) == done)
-        func asking(_ changes: Change...) throws -> Ended {
-            let xen = try FakeXen {
-                $0.store = FakeStore.with([shutdown: ""])
-                $0.domainFlags = [3: running]
-                $0.happenings = changes.map { .act($0) }
+            $0.change {
+                $0.domainFlags = [:]
+                $0.store!.ended = ["3"]
+                $0.store!.set("/local/domain/3", nil)
             }
-            let end = grant("share --domain 3 --hold", on: xen)
-            #expect(xen.now.left == [])
-            return end
         }
-        #expect(try asking(told, down(2), gone) == suspended)
-        #expect(try asking(down(2), gone) == suspended)
+        let domain = DomainID(3)!
+        // Where the hypervisor does not answer, nobody knows.
+        #expect(try breach(told, gone, asks: false) == .endedAsTold(domain))
+        #expect(try breach(gone, asks: false) == .ended(domain))
+        #expect(try breach(told, down(2)) == nil)
+        #expect(try breach(told, down(2), gone) == .suspended(domain))
+        #expect(try breach(down(2), gone) == .suspended(domain))
         // Shut down, rebooted, crashed.
-        for reason: UInt32 in [0, 1, 3] { #expect(try asking(told, down(reason), gone) == done) }
+        for reason: UInt32 in [0, 1, 3] {
+            #expect(try breach(told, down(reason), gone) == .ended(domain))
+        }
         // A copy was written, and the domain went on.
-        #expect(try asking(told, down(2), up, gone) == done)
-        #expect(try asking(told, down(2), up, down(0), gone) == done)
-        #expect(try asking(told, down(2), up, told, down(2), gone) == suspended)
+        #expect(try breach(told, down(2), up, gone) == .ended(domain))
+        #expect(try breach(told, down(2), up, down(0), gone) == .ended(domain))
+        #expect(try breach(told, down(2), up, told, down(2), gone) == .suspended(domain))
+    }
+
+    @Test("what the hypervisor says of a domain fits in a byte, and another byte says nothing")
+    func stateCodes() {
+        for state in [DomainState.up, .gone, .down(.suspend), .down(.init(rawValue: 0))] {
+            #expect(DomainState(code: state.code) == state)
+        }
+        #expect(DomainState(code: 0) == nil && DomainState(code: 3) == nil)
     }
 
     @Test(

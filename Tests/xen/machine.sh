@@ -100,6 +100,9 @@ xen_stub() {
     for module in xen-gntdev xen-evtchn; do files+=("$dom0/modules/$module.ko=$module.ko"); done
     "$out/x86_64/mini-pack" "$1/stub.cpio" "${files[@]}"
     "$out/x86_64/mini-pack" "$1/stubtable.cpio" "${files[@]}" "$root/Tests/xen/stub.table=etc/mini.table"
+    for module in xen-gntalloc dummy; do files+=("$(find "$xen/root/lib/modules" -name "$module.ko")=$module.ko"); done
+    "$out/x86_64/mini-pack" "$1/stubwires.cpio" "${files[@]}" "$xen/root/bin/busybox=bin/busybox" \
+        "$root/Tests/xen/wires.sh=wires.sh" "$root/Tests/xen/wires.table=etc/mini.table"
     [[ ! -e $out/guests/demo ]] || cp "$out/guests/demo" "$1/"
     # What the README says to type.
     sed -n '/^## A stub domain of Xen/,/^## [^A]/s/^    //p' "$root/README.md" >"$1/readme.sh"

@@ -45,7 +45,7 @@ final class DeadPorts {
 
     /// Nil where none is needed. Process 1 has no assistant: it ends with the machine.
     init?(_ device: Int32) {
-        guard Process.id != 1, let own = OwnDomain.now() else { return nil }
+        guard let own = OwnDomain.now(), Process.id != 1 else { return nil }
         do throws(Errno) {
             assistant = try Assistant(
                 keeping: [device, own.descriptor], answer: { own.isAnother ? 1 : 0 },
@@ -54,7 +54,10 @@ final class DeadPorts {
     }
 
     /// True if the ports are from before, and nobody may touch them.
-    var areDead: Bool { assistant.ask() == 1 }
+    var areDead: Bool {
+        if assistant.ask() == 1 { assistant.goesOn = true }
+        return assistant.goesOn
+    }
 
     private static func stay() -> Never {
         Process.setName("mini-dead-ports")

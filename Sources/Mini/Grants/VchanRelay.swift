@@ -14,6 +14,8 @@ final class LocalStreams {
     /// A pipe whose writer is somewhere: it ends when that does.
     let isInputPipe: Bool
     let socket: StreamSocket?
+    /// One socket is standard input and output: closing a number of it tells nobody anything.
+    let isOneSocket: Bool
     private var ownInput: Descriptor?
     private var ownOutput: Descriptor?
     /// /dev/null, in place of an output that has ended.
@@ -45,6 +47,9 @@ final class LocalStreams {
         let ownIn = ownInput?.number
         inputNeverWaits = inputKind == .regular || ownIn != nil
         isInputPipe = inputKind == .pipe
+        isOneSocket =
+            inputKind == .socket
+            && Self.status(of: 0)?.identity == Self.status(of: output)?.identity
         input = ownIn ?? 0
         let opened = keepsOutput ? nil : try? Descriptor.openNumber("/dev/null", .writeOnly)
         nothing = opened ?? -1
@@ -53,9 +58,8 @@ final class LocalStreams {
         outputName = "standard output"
     }
 
-    private static func kind(of number: Int32) -> FileStatus.Kind? {
-        (try? FileStatus.of(number))?.kind
-    }
+    private static func status(of number: Int32) -> FileStatus? { try? FileStatus.of(number) }
+    private static func kind(of number: Int32) -> FileStatus.Kind? { status(of: number)?.kind }
 
     init(_ socket: StreamSocket, name: Text) {
         input = socket.number
@@ -66,6 +70,7 @@ final class LocalStreams {
         outputNeverWaits = true
         isInputPipe = false
         keepsOutput = false
+        isOneSocket = false
         ownInput = nil
         nothing = -1
         self.socket = socket
@@ -83,6 +88,9 @@ final class LocalStreams {
         }
     }
 
+    /// True if input and output are the two directions of a socket.
+    var isSocket: Bool { socket != nil || isOneSocket }
+
     /// True if the next peer is going to get what this one has not been sent.
     var isForNextPeer: Bool { keepsOutput }
 
@@ -96,11 +104,13 @@ final class LocalStreams {
     func endOutput() {
         if socket != nil {
             try? socket?.endWriting()
-        } else if !keepsOutput {
+        } else if keepsOutput {
+            return
+        } else if isOneSocket {
+            try? StreamSocket.endWriting(output)
+        } else {
             ownOutput = nil
             Process.endStandardOutput(nothing)
-        } else {
-            return
         }
         output = -1
     }
@@ -302,7 +312,7 @@ struct VchanRelay {
 
     /// Who reads a socket no more may have written to it before: that is still read.
     private mutating func outputClosed() throws(GrantError) {
-        if local.socket == nil { return try handle(.outputClosed) }
+        if !local.isSocket { return try handle(.outputClosed) }
         discards = true
     }
 

@@ -265,8 +265,10 @@ final class VchanSession {
         case .client: features.append(.client)
         }
         if plan.local == .standard {
-            try streams(until: deadline).keep(&have)
+            let streams = try streams(until: deadline)
+            streams.keep(&have)
             features.append(.standard)
+            if streams.isOneSocket { features.append(.oneSocket) }
         } else {
             features.append(.socket)
             have.listener = listener?.number ?? -1

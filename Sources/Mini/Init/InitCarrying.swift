@@ -102,10 +102,11 @@ extension Init {
 
     /// Lets a child look after a device that comes and goes.
     private func keep(_ request: LinkRequest, _ statement: BootStatement) throws(InitError) {
+        let watch = try InitNetwork.Watch(request.name)
         let id = try launcher.start {
             self.pipes.forget()
             do throws(InitError) {
-                try InitNetwork.keep(request) { self.say($0, at: statement.position) }
+                try InitNetwork.keep(request, watch) { self.say($0, at: statement.position) }
             } catch { self.say(error, at: statement.position) }
             return 1
         }

@@ -162,25 +162,38 @@ enum InitNetwork {
         }
     }
 
+    /// What is heard of devices from now on, and which one has the name now: made before anybody arranges anything, so
+    /// that no device comes unseen.
+    final class Watch {
+        fileprivate let ears: RouteSocket
+        fileprivate var known: UInt32?
+
+        init(_ name: InterfaceName) throws(InitError) {
+            do throws(Errno) {
+                ears = try RouteSocket(hears: true)
+                known = try InitNetwork.index(of: name, RouteSocket())
+            } catch { throw .host("watch the device", name: name.text, error) }
+        }
+    }
+
     /// For a device that comes and goes: does not return.
     /// - Parameter say: tells what goes wrong.
-    static func keep(_ request: LinkRequest, say: (InitError) -> Void) throws(InitError) {
+    static func keep(
+        _ request: LinkRequest, _ watch: Watch, say: (InitError) -> Void
+    ) throws(InitError) {
         try host("watch the device", request.name.text) { () throws(Errno) in
-            let ears = try RouteSocket(hears: true)
-            // What is there has been arranged just now.
-            var known = try index(of: request.name, RouteSocket())
             while true {
-                do throws(Errno) { _ = try ears.receive() } catch {
+                do throws(Errno) { _ = try watch.ears.receive() } catch {
                     // So much has happened that the kernel could not tell all of it: look.
                     if error.rawValue != 105 { throw error }  // ENOBUFS
                 }
                 let now = try index(of: request.name, RouteSocket())
-                if let now, now != known {
+                if let now, now != watch.known {
                     do throws(Errno) { try arrange(request, now) } catch {
                         say(.host("set up the device", name: request.name.text, error))
                     }
                 }
-                known = now
+                watch.known = now
             }
         }
     }

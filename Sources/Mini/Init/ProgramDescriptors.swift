@@ -274,13 +274,14 @@ struct PreparedDescriptors {
                 if entry.number == nil { _ = Descriptor(owning: number) }
             } catch { throw .word(column: entry.descriptor.column, error.text) }
         }
+        // Before the program's numbers are given out: some of ours may be the same.
+        release()
         for (entry, number) in zip(entries, numbers) {
             do throws(Errno) { try Process.duplicate(number, as: entry.descriptor.number) } catch {
                 throw .system("give a program its files", error)
             }
             _ = Descriptor(owning: number)
         }
-        release()
     }
 
     /// In process 1, behind the start.

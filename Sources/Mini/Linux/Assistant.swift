@@ -8,6 +8,8 @@ final class Assistant {
     private let answers: Int32
     /// How many answers have not come yet.
     private var pending = 0
+    /// It is known to stay when this process ends.
+    var goesOn = false
     private static let patience = Nanoseconds.milliseconds(1000)
 
     /// The descriptors that must stay open.
@@ -40,8 +42,12 @@ final class Assistant {
         (questions, answers) = (toAssistant.writing, fromAssistant.reading)
     }
 
+    /// Waits for its end: whoever started this process shall not find another one that goes on.
     deinit {
         Descriptor.closeNumber(questions)
+        if !goesOn {
+            _ = try? Poll.wait([Poll.Interest(answers)], timeout: Self.patience)
+        }
         Descriptor.closeNumber(answers)
     }
 
@@ -54,10 +60,12 @@ final class Assistant {
     func ask() -> UInt8? {
         var byte: [UInt8] = [0]
         // Readable without a question: it has ended.
-        if pending == 0, (try? Poll.wait([Poll.Interest(answers)], timeout: Nanoseconds(count: 0)))?[0] ?? true {
+        if pending == 0,
+            (try? Poll.wait([Poll.Interest(answers)], timeout: Nanoseconds(count: 0)))?[0] ?? true
+        {
             return nil
         }
-        guard (try? Transfer.writeRecord(questions, byte)) != nil else { return nil }
+        guard (try? Transfer.write(questions, Text(bytes: byte))) != nil else { return nil }
         pending += 1
         while pending > 0 {
             guard
@@ -86,7 +94,7 @@ final class Assistant {
         Sandbox.closeOthers(own)
         var byte: [UInt8] = [0]
         while (try? Transfer.read(questions, into: &byte)) ?? 0 > 0 {
-            guard (try? Transfer.writeRecord(answers, [answer()])) != nil else { break }
+            guard (try? Transfer.write(answers, Text(bytes: [answer()]))) != nil else { break }
         }
         end()
         Process.exit(0)

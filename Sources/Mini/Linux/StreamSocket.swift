@@ -97,7 +97,12 @@ final class StreamSocket {
     }
 
     /// Tells the other end that no more bytes will come from this one.
-    func endWriting() throws(Errno) { try SocketCall.shutdown.make(Int(number), 1) }
+    func endWriting() throws(Errno) { try Self.endWriting(number) }
+
+    /// The same through a number of any socket.
+    static func endWriting(_ number: Int32) throws(Errno) {
+        try SocketCall.shutdown.make(Int(number), 1)
+    }
 
     private func neverWait() throws(Errno) {
         var on: Int32 = 1
