@@ -24,7 +24,6 @@ func kernelForLayout(
         #expect(layout.pageTableCount == 8)
         #expect(layout.pageTables == 0x1FF_5000)
         #expect(layout.descriptorPage == 0x200_0000)
-        #expect(layout.firstDevicePage == 0x200_1000)
         #expect(layout.reducedFrom == nil)
     }
 

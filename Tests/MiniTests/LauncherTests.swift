@@ -302,6 +302,15 @@ private func play(
         #expect(played.device.memory.load32(0x8100) == 0)
     }
 
+    @Test("what cannot come is told as a defect of ours, not as the guest's death")
+    func defect() throws {
+        let played = try play([[.fail(.noSuchFile), .send("from the grave")]])
+        #expect(played.outcome == .failed(.defect(state: "dying")))
+        guard case .failed(let error) = played.outcome else { return }
+        #expect(error.exitCode == 1)
+        #expect(string(error.text).hasPrefix("a defect of mini"))
+    }
+
     @Test("three ^C at a terminal leave, and the terminal is as before")
     func escape() throws {
         let played = try play(

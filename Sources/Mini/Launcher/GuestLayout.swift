@@ -44,8 +44,6 @@ struct GuestLayout: Equatable {
 
     /// The page with the device descriptors.
     var descriptorPage: UInt32 { memory }
-    /// The first of the pages that devices may take; there are `devicePages` − 1.
-    var firstDevicePage: UInt32 { memory + Self.pageSize }
 
     /// Size that guest memory must have for this much RAM.
     /// - Throws: an error of use if no guest can have that much or that little.

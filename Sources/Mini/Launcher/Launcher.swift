@@ -172,10 +172,10 @@ final class Launcher {
             do throws(LauncherError) { event = try perform(action) } catch {
                 event = .failed(error)
             }
-            action =
-                machine.handle(event)
-                ?? machine.handle(.failed(.system("run the guest", .inputOutput)))
-                ?? .finish(.died("the launcher lost its way"))
+            guard let next = machine.handle(event) else {
+                return .failed(.defect(state: "\(machine.stateName)"))
+            }
+            action = next
         }
     }
 
@@ -230,7 +230,7 @@ final class Launcher {
     // MARK: Preparing the guest
 
     private func load() throws(LauncherError) {
-        guard let memory else { return }
+        guard let memory else { throw .defect(state: "memory") }
         let commandLine = try CommandLine(plan.arguments)
         try openDevices()
         note(.devices)
@@ -322,7 +322,7 @@ final class Launcher {
     }
 
     private func initialize() throws(LauncherError) {
-        guard let memory, let loaded else { return }
+        guard let memory, let loaded else { throw .defect(state: "loaded") }
         let (kernel, layout) = (loaded.kernel, loaded.layout)
         var page = DevicePage(at: layout.descriptorPage)
         let (blocks, networks) = try addDevices(to: &page, in: memory, kernel.abi.dma)
@@ -451,8 +451,14 @@ final class Launcher {
 
     // MARK: Serving the guest
 
+    /// What every state from `running` on has.
+    private func running() throws(LauncherError) -> (DeviceBus, ConsoleSession) {
+        guard let guest, let session else { throw .defect(state: "running") }
+        return (guest, session)
+    }
+
     private func runGuest() throws(LauncherError) -> LaunchMachine.Event {
-        guard let guest, let session else { return .restart }
+        let (guest, session) = try running()
         try lookAtFiles(guest.memory)
         watch(session, guest)
         if let timeline, timeline.isBeforeGuest { timeline.begin(at: Clock.monotonic()) }
@@ -502,7 +508,7 @@ final class Launcher {
     private func serveOutput(
         _ notification: DMANotification
     ) throws(LauncherError) -> LaunchMachine.Event {
-        guard let guest, let session else { return .outputServed }
+        let (guest, session) = try running()
         let address = notification.record
         switch guest.target(notification.key) {
         case .console:
@@ -534,7 +540,7 @@ final class Launcher {
     }
 
     private func serveInput() throws(LauncherError) -> LaunchMachine.Event {
-        guard let guest, let session else { return .inputServed }
+        let (guest, session) = try running()
         do throws(Errno) { try attention.look() } catch {
             throw .system("look at the guest's input", error)
         }
@@ -562,7 +568,8 @@ final class Launcher {
 
     /// - Parameter ready: says which taps have a frame; nil after the guest sent something.
     private func serveNetworks(_ ready: PollSet?) throws(LauncherError) {
-        guard let guest, let session, !guest.networks.isEmpty else { return }
+        let (guest, session) = try running()
+        guard !guest.networks.isEmpty else { return }
         let next = guest.serveNetworks(alarm: session.takeAlarm(), ready)
         for network in guest.networks {
             guard let errno = network.takeFailure() else { continue }

@@ -93,13 +93,15 @@ enum LauncherError: Error, Equatable {
     case tooManyDevices(count: Int, most: Int)
     /// Bytes, NUL included.
     case commandLineTooLong(length: Int, limit: Int)
+    /// Something that cannot come in this state of the launch machine.
+    case defect(state: Text)
 
     /// The exit code of mini-launch that goes with it.
     var exitCode: Int32 {
         switch self {
         case .source(_, _, .use): 2
         case .source, .host, .system, .device, .engine, .otherDevice, .guestMemory, .diskInUse,
-            .tap, .noFilter, .fileCut:
+            .tap, .noFilter, .fileCut, .defect:
             1
         case .networkFile(_, .full): 1
         case .networkFile(_, .twice), .disk(_, .twice), .disk(_, .inUse), .tapTwice: 2
@@ -150,6 +152,8 @@ enum LauncherError: Error, Equatable {
         case .timeline(let name, let error): "timeline \(quoted: name) \(error.text)"
         case .tooManyDevices(let count, let most):
             "\(count) devices are too many: a guest can have \(most) beside its console"
+        case .defect(let state):
+            "a defect of mini, please report it: in the state \"\(state)\" came what cannot come there"
         case .commandLineTooLong(let length, let limit):
             "the kernel's command line is too long: \(length - 1) bytes, at most \(limit - 1) fit"
         }
