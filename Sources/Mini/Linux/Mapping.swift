@@ -54,7 +54,7 @@
     static func guarded(count: Int) throws(Errno) -> Mapping {
         let count = (count + 4095) & ~4095
         #if MINI_FUZZ
-        if let index = unsafe spare.firstIndex(where: { $0.count == count }) {
+        if let index = unsafe spare.firstIndex(where: { unsafe $0.count == count }) {
             let start = unsafe spare.remove(at: index).start
             unsafe start.initializeMemory(as: UInt8.self, repeating: 0, count: count)
             return unsafe Mapping(
@@ -81,7 +81,7 @@
     #if MINI_FUZZ
     /// Guarded mappings that were given back: a fuzzer makes thousands a second.
     nonisolated(unsafe) private static var spare: [(start: UnsafeMutableRawPointer, count: Int)] =
-        []
+        unsafe []
     #endif
 
     /// As `anonymous`, from address 0 of our address space on, and guarded at its end. A pointer with

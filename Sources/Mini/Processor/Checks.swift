@@ -58,7 +58,7 @@ extension Machine {
     /// A block that is about to run.
     @inline(__always) func checkBlock(_ block: UnsafeMutablePointer<Block>) {
         #if MINI_CHECKED
-        let address = UInt(bitPattern: unsafe block) &- UInt(bitPattern: unsafe state.arena)
+        let address = UInt(bitPattern: block) &- UInt(bitPattern: unsafe state.arena)
         Checks.require(address < UInt(state.arenaCount), "a block's pointer is into the arena")
         let offset = UInt32(address)
         checkPlace(offset)
@@ -85,7 +85,7 @@ extension Machine {
     ) {
         #if MINI_CHECKED
         let first = unsafe UInt(bitPattern: Self.operations(of: block))
-        let distance = UInt(bitPattern: unsafe record) &- first
+        let distance = UInt(bitPattern: record) &- first
         let size = UInt(MemoryLayout<Operation>.stride)
         Checks.require(
             unsafe distance % size == 0 && distance / size < UInt(block.pointee.operationCount),
