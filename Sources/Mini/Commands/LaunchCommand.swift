@@ -81,7 +81,7 @@ struct LaunchSettings {
                 apply: { (settings, _) throws(CommandError) in settings.isVerbose = true }),
             Option(
                 name: "--timeline", argument: "FILE",
-                help: "write there what happened when, for chrome://tracing or Perfetto",
+                help: "what happened when, for Perfetto or chrome://tracing",
                 apply: { (settings, word) throws(CommandError) in settings.timeline = word }),
             Option(
                 name: "--help", shortName: "-h", argument: nil, help: "print this",

@@ -118,7 +118,8 @@ kill "$(of_ours)"
 wait $client
 check "sandbox: the socket's name is gone" ! -e /tmp/socket.in
 socket listen /tmp/socket.out >/tmp/question </dev/null &
-(ours --server --reconnect --socket /tmp/socket.out 2>/tmp/log) &
+# A small ring: what it holds lies across its end, and goes out in two pieces.
+(ours --server --reconnect --ring 1000 --socket /tmp/socket.out 2>/tmp/log) &
 server=$!
 slowly | mini-grant pipe --client --domain 0 --path /test/vchan >/dev/null
 check "sandbox: pipe --server --reconnect --socket, what came" "$(slowly | cmp - /tmp/question)" = ""
