@@ -122,7 +122,8 @@ vchan server 0 /test/vchan relay <>/tmp/never >/tmp/received &
 victim=$!
 $ours --client <>/tmp/slow >/dev/null 2>/tmp/log &
 sender=$!
-echo first >/tmp/slow
+# A child that ends meanwhile interrupts the wait for the reader.
+until echo first >/tmp/slow; do :; done 2>/dev/null
 until [ -s /tmp/received ]; do sleep 0.05; done
 kill -9 $victim
 wait $sender
