@@ -33,6 +33,7 @@ test_fresh() {
         mount --bind "$2" "$1$2"
         mount --rbind /dev "$1/dev"
         mount -t proc proc "$1/proc"
+        mount --rbind /sys "$1/sys"
         cd "$1"
         # Not chroot: there the kernel makes no user namespaces.
         pivot_root . was

@@ -33,6 +33,10 @@ for arch in ${archs:-x86_64 i386}; do
         skip "$arch: process 1" "no user namespaces can be made here (there are none in a chroot)"
         continue
     fi
+    if [[ ! -d /sys/kernel ]]; then
+        skip "$arch: process 1" "/sys is not mounted, so that no namespace may mount its own"
+        continue
+    fi
     if ! "out/$arch/mini" --version >/dev/null 2>&1; then
         skip "$arch: process 1" "this machine does not run $arch programs"
         continue

@@ -6,8 +6,8 @@ clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
 [[ -x $clang ]] || clang=clang
 
 for arch in ${archs:-x86_64 i386}; do
-    if ! unshare --user --map-root-user --pid --fork --mount true 2>/dev/null || ! "out/$arch/mini" --version >/dev/null 2>&1; then
-        skip "$arch: a stub domain's start" "this machine has no namespaces for us, or does not run $arch programs"
+    if ! unshare --user --map-root-user --pid --fork --mount true 2>/dev/null || ! "out/$arch/mini" --version >/dev/null 2>&1 || [[ ! -d /sys/kernel ]]; then
+        skip "$arch: a stub domain's start" "this machine has no namespaces for us, has no /sys mounted, or does not run $arch programs"
         continue
     fi
 
