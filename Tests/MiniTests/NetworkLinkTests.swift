@@ -1,6 +1,7 @@
 // Taps on a kernel that plays them: what is asked of it, and what becomes of each refusal.
 
 import CShim
+import Glibc
 import Synchronization
 import Testing
 
@@ -195,9 +196,15 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
             kernel.now.requests == ["open /dev/net/tun", "make guest7 4098", "make guest7 4354"])
     }
 
+    @Test(
+        "what is no tap is told by sysfs",
+        .enabled(if: access("/sys/class/net/lo", F_OK) == 0, "/sys is not mounted"))
+    func otherKind() throws {
+        #expect(string(try #require(TapTrouble.reason("lo", .invalid))).hasPrefix("is no tap: "))
+    }
+
     @Test("what is wrong with a tap is told by its cause")
     func troubles() {
-        #expect(string(TapTrouble.reason("lo", .invalid)!).hasPrefix("is no tap: "))
         #expect(TapTrouble.reason("mini-none", .invalid) == nil)
         #expect(string(TapTrouble.reason("guest7", .notPermitted)!).hasPrefix("is not this user's"))
         for name in ["a/b", "a b", "..", "a:1"] as [Text] { #expect(InterfaceName(name) == nil) }
