@@ -19,6 +19,7 @@ build /usr/include/stdio.h libc6-dev
 build find findutils
 lint shellcheck shellcheck
 unit ld.gold binutils
+unit less less
 unit /usr/include/c++/* libstdc++-12-dev
 system readelf binutils
 system ps procps
