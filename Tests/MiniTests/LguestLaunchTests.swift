@@ -195,8 +195,8 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
                 ["--engine", "lguest"], on: played(.era1, [.send("x")] + steps)
             ).terminal.calls.count
         }
-        // Some calls are made once in the life of a process, and other tests beside this one make them,
-        // too: two launches in a row differ by the breaks alone, soon if not at once.
+        // Some calls are made once in the life of a process. Two launches were also seen to differ by calls
+        // of another kind, which is not known: a pair of them that does not has to come soon.
         var costs: [Int] = []
         while costs.count < 20, costs.last != 4 * 3 { costs.append(try calls(7) - calls(3)) }
         #expect(costs.last == 4 * 3, "\(costs)")
