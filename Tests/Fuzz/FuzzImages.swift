@@ -201,7 +201,7 @@ enum FuzzImages {
             let file = written(input)
         else { return }
         let limit = mebibytes << 20
-        do throws(LauncherError) {
+        do throws(LoaderError) {
             let image = try KernelImage.examine(file.number, name: "k")
             let kernel = try image.load(into: memory, mebibytes: mebibytes)
             for segment in kernel.segments {

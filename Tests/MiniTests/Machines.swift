@@ -83,9 +83,7 @@ extension Walk where Machine: RefusingMachine {
 
 /// The transitions in a machine's page, as Mermaid has them.
 func transitionsOfPage(_ name: String) throws -> Set<String> {
-    let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent().appending(path: "docs/\(name)")
-    let lines = try String(contentsOf: page, encoding: .utf8).split(separator: "\n")
+    let lines = try projectText("docs/\(name)").split(separator: "\n")
         .map { $0.trimmingCharacters(in: .whitespaces) }
     return Set(lines.filter { $0.contains(" --> ") && !$0.contains("[*]") })
 }

@@ -1,5 +1,18 @@
 // What several tests use.
 
+import Foundation
+
+/// A file or folder of the project, as "docs/TOUR.md".
+func project(_ path: String) -> URL {
+    URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().appending(path: path)
+}
+
+/// Its text.
+func projectText(_ path: String) throws -> String {
+    try String(contentsOf: project(path), encoding: .utf8)
+}
+
 /// A small, fast, seeded random number generator (splitmix64).
 struct SplitMix: RandomNumberGenerator {
     private var state: UInt64

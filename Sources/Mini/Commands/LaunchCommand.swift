@@ -280,19 +280,23 @@ enum LaunchCommand {
     // MARK: Describing
 
     private static func check(_ plan: LaunchPlan) -> Int32 {
-        do throws(LauncherError) {
-            let memory = try GuestLayout.makeMemory(mebibytes: plan.mebibytes)
-            let file = try LaunchPlan.open(plan.kernel)
-            let kernel = try KernelImage.examine(file.number, name: plan.kernel)
-                .load(into: memory, mebibytes: plan.mebibytes)
-            if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
-            var text = Text()
-            for line in kernel.description { text += "\(line)\n" }
-            return Message.print(text)
+        do throws(LoaderError) {
+            return Message.print(try describe(plan))
         } catch {
             Message.error(name, error.text)
             return error.exitCode
         }
+    }
+
+    private static func describe(_ plan: LaunchPlan) throws(LoaderError) -> Text {
+        let memory = try GuestLayout.makeMemory(mebibytes: plan.mebibytes)
+        let file = try FileSource.open(plan.kernel, .readOnly, "open")
+        let kernel = try KernelImage.examine(file.number, name: plan.kernel)
+            .load(into: memory, mebibytes: plan.mebibytes)
+        if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
+        var text = Text()
+        for line in kernel.description { text += "\(line)\n" }
+        return text
     }
 
     static var help: Text {

@@ -11,10 +11,32 @@ enum Engine: Equatable {
     /// Fresh memory for a guest with this much RAM.
     func makeMemory(mebibytes: UInt32) throws(LauncherError) -> GuestMemory {
         if case .device(let era) = self, era.wantsMemoryAtZero {
-            return try GuestLayout.makeMemoryAtZero(mebibytes: mebibytes)
+            return try Self.makeMemoryAtZero(mebibytes: mebibytes)
         }
-        return try GuestLayout.makeMemory(mebibytes: mebibytes)
+        return try loading { () throws(LoaderError) in
+            try GuestLayout.makeMemory(mebibytes: mebibytes)
+        }
     }
+
+    /// The same at address 0, for the kernel's device of era 0.
+    static func makeMemoryAtZero(mebibytes: UInt32) throws(LauncherError) -> GuestMemory {
+        let size = try loading { () throws(LoaderError) in
+            try GuestLayout.memorySize(mebibytes: mebibytes)
+        }
+        // The i386 program begins there (build.sh).
+        let most = (programStart >> 20) - GuestLayout.devicePages / 256
+        guard size <= programStart else {
+            throw .engine(.tooMuchMemory(mebibytes: mebibytes, most: most))
+        }
+        do throws(Errno) { return try GuestMemory(count: size, at: .zero) } catch {
+            if error == .noMemory {
+                throw .loader(.guestMemory(mebibytes: mebibytes, error))
+            }
+            throw .engine(.addressZero(error))
+        }
+    }
+
+    private static let programStart: UInt32 = 0x7000_0000
 
     /// - Throws: why it does not run this kernel.
     func admit(_ kernel: LoadedKernel) throws(LauncherError) {

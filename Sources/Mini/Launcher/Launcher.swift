@@ -17,7 +17,9 @@ struct LaunchPlan {
 
     /// Looks at what can be known of it before anything is opened.
     func check() throws(LauncherError) {
-        _ = try GuestLayout.memorySize(mebibytes: mebibytes)
+        _ = try loading { () throws(LoaderError) in
+            try GuestLayout.memorySize(mebibytes: mebibytes)
+        }
         try checkDevices()
     }
 
@@ -30,7 +32,7 @@ struct LaunchPlan {
 
     /// Opens one of its files.
     static func open(_ name: Text) throws(LauncherError) -> Descriptor {
-        try FileSource.open(name, .readOnly, "open")
+        try loading { () throws(LoaderError) in try FileSource.open(name, .readOnly, "open") }
     }
 }
 
@@ -231,26 +233,29 @@ final class Launcher {
 
     private func load() throws(LauncherError) {
         guard let memory else { throw .defect(state: "memory") }
-        let commandLine = try CommandLine(plan.arguments)
+        let commandLine = try loading { () throws(LoaderError) in
+            try CommandLine(plan.arguments)
+        }
         try openDevices()
         note(.devices)
         if kernelFile == nil { kernelFile = try LaunchPlan.open(plan.kernel) }
         kernelStatus = try status(kernelFile?.number ?? -1, plan.kernel, kernelStatus)
-        let kernel = try KernelImage.examine(
-            kernelFile?.number ?? -1, name: plan.kernel, status: kernelStatus)
+        let kernel = try loading { () throws(LoaderError) in
+            try KernelImage.examine(
+                kernelFile?.number ?? -1, name: plan.kernel, status: kernelStatus)
+        }
         note(.image)
-        let loaded: LoadedGuest
+        var initrd: NamedFile?
         if let name = plan.initrd {
             if initrdFile == nil { initrdFile = try LaunchPlan.open(name) }
             initrdStatus = try status(initrdFile?.number ?? -1, name, initrdStatus)
-            loaded = try GuestLoader.load(
-                kernel, into: memory, mebibytes: plan.mebibytes,
-                initrd: NamedFile(
-                    name: name, descriptor: initrdFile?.number ?? -1, status: initrdStatus),
+            initrd = NamedFile(
+                name: name, descriptor: initrdFile?.number ?? -1, status: initrdStatus)
+        }
+        let loaded = try loading { () throws(LoaderError) in
+            try GuestLoader.load(
+                kernel, into: memory, mebibytes: plan.mebibytes, initrd: initrd,
                 commandLine: commandLine)
-        } else {
-            loaded = try GuestLoader.load(
-                kernel, into: memory, mebibytes: plan.mebibytes, commandLine: commandLine)
         }
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         try checkDisks()

@@ -1,83 +1,15 @@
-// Everything that can keep the launcher from starting a guest, each with the one line that a
-// person reads. An `ImageError` says what a kernel file is instead of a kernel of ours.
+// Everything that can keep the launcher from starting a guest or from staying with it, each with the one
+// line that a person reads.
 
-/// Why a kernel image is refused. Prints as a noun phrase: "a 64-bit kernel".
-enum ImageError: Error, Equatable {
-    // What is no kernel at all.
-    case empty
-    case directory
-    case notAFile
-    case tooLarge
-    /// The kind, as "a shell script".
-    case notAKernel(Text)
-
-    // ELF files that are not a vmlinux of ours.
-    case kernel64(version: Text?)
-    case bigEndian
-    /// ELF machine number.
-    case otherMachine(UInt16)
-    case sharedObject
-    case objectFile
-    case coreDump
-    case unknownElfType(UInt16)
-    case userProgram(bits: Int)
-    /// What is wrong with the file's structure, as "program header 3 lies beyond the file".
-    case damagedElf(Text)
-    /// The file has `size` bytes, segment `segment` ends at byte `end`.
-    case elfCutOff(segment: Int, end: UInt64, size: UInt64)
-
-    // Kernels that speak something else.
-    case zImage(version: Text?)
-    /// 4.14 or later; the method if it is compressed with something else than gzip.
-    case withoutLguest(version: Text, compression: Text? = nil)
-    /// Eras 2 to 5, as "2: virtio".
-    case laterEra(version: Text?, era: Text)
-    /// An old enough kernel with CONFIG_LGUEST_GUEST off.
-    case lguestGuestOff(version: Text)
-    case noLguestEntry
-    case entryOutside(address: UInt32)
-    case pageOffsetUnknown
-
-    // bzImages.
-    case otherCompression(Text, version: Text?)
-    case noCompressedKernel(version: Text?)
-    case bzImageCutOff(size: UInt64, expected: UInt64)
-    case gzipEndsEarly(at: Int)
-    case gzipCorrupt(at: Int, Text)
-    case gzipWrongChecksum(at: Int)
-    case gzipWrongLength(at: Int)
-
-    /// Both in MiB.
-    case needsMemory(needed: UInt32, available: UInt32)
-}
-
-/// Why the launcher cannot prepare a guest.
+/// Why the launcher cannot prepare or serve a guest.
 enum LauncherError: Error, Equatable {
-    case image(name: Text, ImageError)
-    /// What the launcher tried (as "read the kernel"), on which file.
-    case host(Text, name: Text, Errno)
-    /// A file that was mapped is shorter than it was.
-    case fileCut(name: Text)
-    /// What the launcher tried (as "open"), on which name of granted pages.
-    case source(Text, name: Text, GrantError)
-    /// What the launcher tried (as "set the terminal").
-    case system(Text, Errno)
+    case loader(LoaderError)
     /// What the lguest device refused (as "run the guest").
     case device(Text, Errno)
     /// The kernel's device cannot be used.
     case engine(DeviceError)
     /// The device answers as one of another era than the kernel's.
     case otherDevice(era: GuestABI.Era)
-    /// The host has no room for this many MiB.
-    case guestMemory(mebibytes: UInt32, Errno)
-    case memoryTooSmall(mebibytes: UInt32, least: UInt32)
-    case memoryTooLarge(mebibytes: UInt32, most: UInt32)
-    /// A MiB count that the guest's address space cannot reach.
-    case memoryUnreachable(mebibytes: UInt32, most: UInt32, pageOffset: UInt32)
-    case initrdEmpty(name: Text)
-    case initrdNotAFile(name: Text, FileStatus.Kind)
-    /// Bytes of the initrd, bytes that are free for it, memory in MiB.
-    case initrdTooLarge(name: Text, size: UInt64, room: UInt32, mebibytes: UInt32)
     case disk(name: Text, DiskError)
     /// Somebody else has locked it.
     case diskInUse(name: Text)
@@ -91,56 +23,43 @@ enum LauncherError: Error, Equatable {
     case tapTwice(name: Text)
     /// Devices with their console's slot taken off.
     case tooManyDevices(count: Int, most: Int)
-    /// Bytes, NUL included.
-    case commandLineTooLong(length: Int, limit: Int)
     /// Something that cannot come in this state of the launch machine.
     case defect(state: Text)
+
+    /// What the launcher tried (as "read the kernel"), on which file.
+    static func host(_ action: Text, name: Text, _ errno: Errno) -> LauncherError {
+        .loader(.host(action, name: name, errno))
+    }
+
+    /// What the launcher tried (as "set the terminal").
+    static func system(_ action: Text, _ errno: Errno) -> LauncherError {
+        .loader(.system(action, errno))
+    }
+
+    /// A file that was mapped is shorter than it was.
+    static func fileCut(name: Text) -> LauncherError { .loader(.fileCut(name: name)) }
 
     /// The exit code of mini-launch that goes with it.
     var exitCode: Int32 {
         switch self {
-        case .source(_, _, .use): 2
-        case .source, .host, .system, .device, .engine, .otherDevice, .guestMemory, .diskInUse,
-            .tap, .noFilter, .fileCut, .defect:
-            1
+        case .loader(let error): error.exitCode
+        case .device, .engine, .otherDevice, .diskInUse, .tap, .noFilter, .defect: 1
         case .networkFile(_, .full): 1
         case .networkFile(_, .twice), .disk(_, .twice), .disk(_, .inUse), .tapTwice: 2
         case .timeline(_, .notAFile): 1
-        case .timeline: 2
-        case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong,
-            .tooManyDevices:
-            2
-        case .image, .initrdEmpty, .initrdNotAFile, .initrdTooLarge, .disk, .networkFile: 3
+        case .timeline, .tooManyDevices: 2
+        case .disk, .networkFile: 3
         }
     }
 
     /// One line without the program's name in front.
     var text: Text {
         switch self {
-        case .image(let name, let error): "cannot start \(quoted: name): \(error.text)"
-        case .host(let action, let name, let errno):
-            "cannot \(action) \(quoted: name): \(errno)"
-        case .fileCut(let name): "\(quoted: name) became shorter while it was in use"
-        case .source(let action, let name, let error):
-            "cannot \(action) \(quoted: name): \(error.text)"
-        case .system(let action, let errno): "cannot \(action): \(errno)"
+        case .loader(let error): error.text
         case .device(let action, let errno): "the lguest device cannot \(action): \(errno)"
         case .engine(let error): error.text
         case .otherDevice(let era):
             "this host's /dev/lguest does not run guests of era \(era.name)"
-        case .guestMemory(let size, let errno):
-            "cannot get \(size) MiB of memory for the guest: \(errno)"
-        case .memoryTooSmall(let size, let least):
-            "memory of \(size) MiB is too small: a guest needs at least \(least) MiB"
-        case .memoryTooLarge(let size, let most):
-            "memory of \(size) MiB is too large: a guest can have at most \(most) MiB"
-        case .memoryUnreachable(let size, let most, let pageOffset):
-            "memory of \(size) MiB is too large: this kernel, mapped at \(hex: pageOffset), reaches \(most) MiB"
-        case .initrdEmpty(let name): "initrd \(quoted: name) is an empty file"
-        case .initrdNotAFile(let name, .directory): "initrd \(quoted: name) is a directory"
-        case .initrdNotAFile(let name, _): "initrd \(quoted: name) is not a regular file"
-        case .initrdTooLarge(let name, let size, let room, let memory):
-            "initrd \(quoted: name) of \(size) bytes is too large: \(memory) MiB of memory leave \(room) bytes for it"
         case .disk(let name, let error): "disk \(quoted: name) \(error.text)"
         case .diskInUse(let name):
             "disk \(quoted: name) is in use by another process"
@@ -154,93 +73,20 @@ enum LauncherError: Error, Equatable {
             "\(count) devices are too many: a guest can have \(most) beside its console"
         case .defect(let state):
             "a defect of mini, please report it: in the state \"\(state)\" came what cannot come there"
-        case .commandLineTooLong(let length, let limit):
-            "the kernel's command line is too long: \(length - 1) bytes, at most \(limit - 1) fit"
         }
     }
+}
+
+/// Loads, as part of a launch.
+func loading<Value: ~Copyable>(
+    _ body: () throws(LoaderError) -> Value
+) throws(LauncherError) -> Value {
+    do throws(LoaderError) { return try body() } catch { throw .loader(error) }
 }
 
 extension LauncherError {
     static func noFilterText(_ errno: Errno?) -> Text {
         guard let errno else { return "with /dev/lguest system calls are not filtered" }
         return Sandbox.withoutFilter(errno)
-    }
-}
-
-extension ImageError {
-    /// What the file is, or what is wrong with it.
-    var text: Text {
-        switch self {
-        case .empty: "an empty file"
-        case .directory: "a directory"
-        case .notAFile: "not a regular file"
-        case .tooLarge: "a file too large to be a kernel"
-        case .notAKernel(let kind): "not a kernel: \(kind)"
-        case .kernel64(let version): "a 64-bit kernel\(Self.remark(version))"
-        case .bigEndian: "an ELF file for a big-endian machine"
-        case .otherMachine(let machine):
-            "an ELF file for another machine (\(Self.machine(machine)))"
-        case .sharedObject: "an ELF shared object or position-independent program, not a kernel"
-        case .objectFile: "an ELF object file or kernel module, not a linked kernel"
-        case .coreDump: "an ELF core dump, not a kernel"
-        case .unknownElfType(let type): "an ELF file of unknown type \(type)"
-        case .userProgram(let bits): "not a kernel: a \(bits)-bit ELF program for user space"
-        case .damagedElf(let what): "a damaged ELF file: \(what)"
-        case .elfCutOff(let segment, let end, let size):
-            "an ELF file cut off at byte \(size): segment \(segment) ends at byte \(end)"
-        case .zImage(let version): "a zImage, not a bzImage\(Self.remark(version))"
-        case .withoutLguest(let version, nil):
-            "Linux \(visible: version), which no longer speaks lguest"
-        case .withoutLguest(let version, let method?):
-            "Linux \(visible: version), which no longer speaks lguest (a bzImage compressed with \(method))"
-        case .laterEra(let version, let era):
-            "\(Self.linux(version)) (lguest era \(era)), which mini does not run yet"
-        case .lguestGuestOff(let version):
-            "Linux \(visible: version) without lguest support (CONFIG_LGUEST_GUEST is off)"
-        case .noLguestEntry: "not a kernel for lguest: it has no lguest entry and no Linux banner"
-        case .entryOutside(let address):
-            "a damaged kernel: its entry \(hex: address) is in no segment"
-        case .pageOffsetUnknown: "a kernel whose page offset cannot be told"
-        case .otherCompression(let method, let version):
-            "a bzImage compressed with \(method)\(Self.remark(version)), which mini does not unpack"
-        case .noCompressedKernel(let version):
-            "a bzImage without a gzip-compressed kernel\(Self.remark(version))"
-        case .bzImageCutOff(let size, let expected):
-            "a bzImage cut off at byte \(size) of \(expected)"
-        case .gzipEndsEarly(let at): "gzip data that ends early at byte \(at)"
-        case .gzipCorrupt(let at, let what): "corrupt gzip data at byte \(at): \(what)"
-        case .gzipWrongChecksum(let at): "corrupt gzip data: wrong checksum at byte \(at)"
-        case .gzipWrongLength(let at): "corrupt gzip data: wrong length at byte \(at)"
-        case .needsMemory(let needed, let available):
-            "it needs \(needed) MiB of memory, the guest has \(available) MiB"
-        }
-    }
-
-    private static func linux(_ version: Text?) -> Text {
-        version.map { "Linux \(visible: $0)" } ?? "Linux of unknown version"
-    }
-
-    private static func remark(_ version: Text?) -> Text {
-        version.map { " (Linux \(visible: $0))" } ?? ""
-    }
-
-    /// Source: the registry of ELF machine numbers.
-    static func machine(_ number: UInt16) -> Text {
-        switch number {
-        case 2, 18, 43: "SPARC"
-        case 4: "Motorola 68000"
-        case 8, 10: "MIPS"
-        case 15: "PA-RISC"
-        case 20, 21: "PowerPC"
-        case 22: "S/390"
-        case 40: "ARM"
-        case 42: "SuperH"
-        case 50: "Itanium"
-        case 183: "AArch64"
-        case 243: "RISC-V"
-        case 258: "LoongArch"
-        case 0x9026: "Alpha"
-        default: "number \(number)"
-        }
     }
 }

@@ -1,7 +1,7 @@
 // The eras of lguest's guest interface, a row each: where the words of `lguest_data` lie, in which order
 // hypercalls stand in the ring, how a DMA record is laid out, what INITIALIZE takes, where memory is
 // mapped at the start, what the host says. The launcher recognises the era from the image
-// (Launcher/Recognition.swift); host, devices and the kernel's device look the facts up here, and ask
+// (Loader/Recognition.swift); host, devices and the kernel's device look the facts up here, and ask
 // for a fact, never for the era. Source: docs/abi/lguest.md §0, §1.1, §2.5, §3.3, §3.4, §5.1.
 
 /// The facts of one era of the guest interface.

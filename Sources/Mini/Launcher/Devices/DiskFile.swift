@@ -1,0 +1,196 @@
+// Opens what a person named as a disk: a regular file or a block device, and finds out how many
+// sectors it has. Everything that could make it unfit is told before the guest starts.
+// Source: docs/abi/lguest.md §5.2 (block).
+
+/// `--block FILE[,ro][,raw]`.
+struct DiskRequest: Equatable {
+    var name: Text
+    var isReadOnly = false
+    /// True if its bytes are meant, whatever they look like.
+    var isRaw = false
+}
+
+extension DiskRequest {
+    /// - Parameter word: the option's argument. A file whose name ends in ",ro" can be had by
+    ///   writing ",ro" twice, or as "NAME,rw"; one whose name ends in ",raw" as "NAME,raw,rw".
+    init(_ word: Text) {
+        var word = word
+        if let rest = word.dropping(suffix: ",raw") {
+            word = rest
+            isRaw = true
+        }
+        name = word
+        if let rest = word.dropping(suffix: ",ro") {
+            name = rest
+            isReadOnly = true
+        } else if let rest = word.dropping(suffix: ",rw") {
+            name = rest
+        }
+    }
+
+    /// Opens it, and keeps other launchers from it: one that writes wants it alone.
+    /// - Parameters:
+    ///   - others: those that were opened before.
+    ///   - notice: takes a line that a person should read.
+    func open(beside others: [Disk] = [], notice: (Text) -> Void) throws(LauncherError) -> Disk {
+        var isReadOnly = isReadOnly
+        let file: Descriptor
+        do throws(LoaderError) {
+            file = try FileSource.open(name, isReadOnly ? .readOnly : .readWrite, "open disk")
+        } catch {
+            guard !isReadOnly, case .host(_, _, let errno) = error,
+                [.accessDenied, .readOnlySystem, .notPermitted].contains(errno)
+            else { throw .loader(error) }
+            file = try openForReading(errno)
+            isReadOnly = true
+            notice("disk \(quoted: name) cannot be written: the guest's writes will fail")
+        }
+        return try examine(file, isReadOnly: isReadOnly, beside: others, notice: notice)
+    }
+
+    private func openForReading(_ first: Errno) throws(LauncherError) -> Descriptor {
+        do throws(Errno) { return try Descriptor.open(name, .readOnly) } catch {
+            throw .host("open disk", name: name, first)
+        }
+    }
+
+    private func examine(
+        _ file: consuming Descriptor, isReadOnly: Bool, beside others: [Disk],
+        notice: (Text) -> Void
+    ) throws(LauncherError) -> Disk {
+        let kind: FileStatus.Kind
+        let size: UInt64
+        let identity: DiskIdentity
+        do throws(Errno) {
+            let status = try file.status()
+            kind = status.kind
+            identity = DiskIdentity(status)
+            size = kind == .block ? try file.deviceSize() : status.size
+        } catch { throw .host("examine disk", name: name, error) }
+        guard kind == .regular || kind == .block else {
+            throw .disk(name: name, kind == .directory ? .directory : .notAFile)
+        }
+        let sectors = size / Disk.sectorSize
+        guard sectors > 0 else { throw .disk(name: name, .tooSmall(size: size)) }
+        guard let count = UInt32(exactly: sectors) else {
+            throw .disk(name: name, .tooLarge(size: size))
+        }
+        for other in others where other.identity == identity {
+            guard isReadOnly && other.isReadOnly else {
+                throw .disk(name: name, .twice(other: other.name))
+            }
+        }
+        try lookAtFormat(file, size: size, notice: notice)
+        if size % Disk.sectorSize != 0 {
+            notice(
+                "disk \(quoted: name): the guest cannot see its last \(size % Disk.sectorSize) bytes, which are no whole sector of 512"
+            )
+        }
+        do throws(Errno) { try file.lock(shared: isReadOnly) } catch {
+            // A file system without locks has nobody to keep away.
+            if error == .again { throw .diskInUse(name: name) }
+        }
+        return Disk(
+            file, name: name, sectorCount: count, isReadOnly: isReadOnly,
+            isFile: kind == .regular, identity: identity)
+    }
+
+    /// A guest reads and writes the bytes of its disk as they are. In a file of another format that
+    /// is not what was meant, and the first write would damage it.
+    private func lookAtFormat(
+        _ file: borrowing Descriptor, size: UInt64, notice: (Text) -> Void
+    ) throws(LauncherError) {
+        if isRaw { return }
+        let format = DiskFormat(
+            start: try read(file, from: 0, 4096),
+            end: try read(file, from: size - Disk.sectorSize, Int(Disk.sectorSize)))
+        if let image = format.image { throw .disk(name: name, .format(image)) }
+        if let compressed = format.compressed {
+            notice("disk \(quoted: name) holds \(compressed), which the guest sees as it is")
+        }
+    }
+
+    private func read(
+        _ file: borrowing Descriptor, from offset: UInt64, _ count: Int
+    ) throws(LauncherError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        do throws(Errno) {
+            try file.seek(to: offset)
+            let count = try Transfer.read(file.number, into: &bytes)
+            return Array(bytes[..<count])
+        } catch { throw .host("read disk", name: name, error) }
+    }
+}
+
+/// What somebody may have named who wanted a disk. Source: the formats' published signatures.
+struct DiskFormat {
+    /// A format of disk images that is not raw, as "a qcow2"; nil for all others.
+    private(set) var image: Text?
+    /// What has to be unpacked first, as "a gzip file".
+    private(set) var compressed: Text?
+
+    /// - Parameters: its first bytes and its last sector.
+    init(start: [UInt8], end: [UInt8]) {
+        unsafe start.withUnsafeBytes { bytes in
+            let view = unsafe ByteView(bytes)
+            image = Self.image(view)
+            compressed = Self.compressed(view)
+        }
+        unsafe end.withUnsafeBytes { bytes in
+            if unsafe ByteView(bytes).has("conectix") { image = "a VHD" }
+        }
+    }
+
+    private static func image(_ file: ByteView) -> Text? {
+        if file.has([0x51, 0x46, 0x49, 0xFB], at: 0) {
+            return file.byte(7) == 1 ? "a qcow" : "a qcow2"
+        }
+        if file.has([0x51, 0x45, 0x44, 0], at: 0) { return "a QED" }
+        if file.has("KDMV") || file.has("COWD") || file.has("# Disk DescriptorFile") {
+            return "a VMDK"
+        }
+        if file.has([0x7F, 0x10, 0xDA, 0xBE], at: 0x40) { return "a VDI" }
+        if file.has("vhdxfile") { return "a VHDX" }
+        if file.has("conectix") { return "a VHD" }
+        if file.has("WithoutFreeSpace") || file.has("WithouFreSpacExt") { return "a Parallels" }
+        if file.has([0x3A, 0xFF, 0x26, 0xED], at: 0) { return "an Android sparse" }
+        return nil
+    }
+
+    private static func compressed(_ file: ByteView) -> Text? {
+        if file.has([0x1F, 0x8B, 8], at: 0) { return "a gzip file" }
+        if file.has([0xFD, 0x37, 0x7A, 0x58, 0x5A, 0], at: 0) { return "an xz file" }
+        if file.has([0x28, 0xB5, 0x2F, 0xFD], at: 0) { return "a zstd file" }
+        if file.has("BZh") { return "a bzip2 file" }
+        return nil
+    }
+}
+
+/// Why a file is no disk.
+enum DiskError: Equatable {
+    case directory
+    case notAFile
+    /// Bytes.
+    case tooSmall(size: UInt64)
+    case tooLarge(size: UInt64)
+    /// The same as one that was named before.
+    case twice(other: Text)
+    /// The launch has it as something else, as "the kernel".
+    case inUse(as: Text)
+    /// As "a qcow2".
+    case format(Text)
+
+    var text: Text {
+        switch self {
+        case .directory: "is a directory"
+        case .notAFile: "is neither a regular file nor a block device"
+        case .tooSmall(let size): "of \(size) bytes has not one sector of 512"
+        case .tooLarge(let size): "of \(size) bytes is too large: a guest's disk can have 2 TiB"
+        case .twice(let other):
+            "is the same as disk \(quoted: other): only disks that are read-only can be there twice"
+        case .inUse(let use): "is \(use), too: it can only be there for reading, with ,ro"
+        case .format(let format):
+            "is \(format) image: convert it to raw (qemu-img convert -O raw), or add ,raw to have its bytes as they are"
+        }
+    }
+}

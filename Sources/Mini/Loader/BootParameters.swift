@@ -1,0 +1,58 @@
+// What the guest's kernel reads before anything else: the boot parameters at guest-physical 0
+// and the command line behind them. Source: docs/abi/lguest.md §2.2.
+
+/// The command line of a guest.
+struct CommandLine: Equatable {
+    /// Without its NUL.
+    let text: Text
+
+    /// Joins arguments with blanks.
+    /// - Throws: an error of use if the kernel would not read all of it.
+    init(_ arguments: [Text]) throws(LoaderError) {
+        var text = Text()
+        for argument in arguments {
+            if !text.bytes.isEmpty { text.append(0x20) }
+            text += argument
+        }
+        guard text.bytes.count < GuestLayout.commandLineLimit else {
+            throw .commandLineTooLong(
+                length: text.bytes.count + 1, limit: GuestLayout.commandLineLimit)
+        }
+        self.text = text
+    }
+}
+
+enum BootParameters {
+    private static let mapEntries: UInt32 = 0x1E8
+    private static let typeOfLoader: UInt32 = 0x210
+    private static let ramdiskAddress: UInt32 = 0x218
+    private static let ramdiskSize: UInt32 = 0x21C
+    private static let commandLinePointer: UInt32 = 0x228
+    private static let hardwareSubarchitecture: UInt32 = 0x23C
+    private static let map: UInt32 = 0x2D0
+    private static let usableMemory: UInt32 = 1
+    private static let lguest: UInt32 = 1
+    private static let unknownLoader: UInt32 = 0xFF
+
+    /// Writes both.
+    /// - Precondition: the first two pages of memory are zero.
+    static func write(_ layout: GuestLayout, _ commandLine: CommandLine, to memory: GuestMemory) {
+        let start = GuestLayout.bootParameters
+        memory.store32(start + mapEntries, 1)
+        memory.store32(start + map, 0)
+        memory.store32(start + map + 8, layout.memory)
+        memory.store32(start + map + 16, usableMemory)
+        memory.store32(start + commandLinePointer, GuestLayout.commandLine)
+        memory.store32(start + hardwareSubarchitecture, lguest)
+        if layout.initrdSize > 0 {
+            // The kernel looks at an initrd only if a loader says who it is.
+            memory.store32(start + typeOfLoader, unknownLoader)
+            memory.store32(start + ramdiskAddress, layout.initrd)
+            memory.store32(start + ramdiskSize, layout.initrdSize)
+        }
+        let bytes = commandLine.text.bytes
+        guard let range = memory.range(GuestLayout.commandLine, UInt32(bytes.count)) else { return }
+        let target = unsafe memory.writable(range)
+        for index in bytes.indices { unsafe target[index] = bytes[index] }
+    }
+}

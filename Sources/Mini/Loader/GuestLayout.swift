@@ -1,0 +1,132 @@
+// Where everything lies in a guest's physical memory before it starts.
+//
+//     0          boot parameters                         BootParameters.swift
+//     0x1000     command line
+//     0x100000   kernel (where its segments say)         ElfImage.swift, BzImage.swift
+//       …        free
+//     tables     page-table pages, then                  BootPageTables.swift
+//     directory  the page directory
+//     initrd     its pages, up to the end of memory
+//     memory     device descriptors, device pages: 256 pages that are no RAM
+//
+// Source: docs/abi/lguest.md §2.1, §2.5.
+
+/// The addresses (guest-physical, in bytes) of one guest. Every range in it lies inside
+/// guest memory and overlaps no other.
+struct GuestLayout: Equatable {
+    static let pageSize: UInt32 = 4096
+    static let mebibyte: UInt32 = 1 << 20
+    static let bootParameters: UInt32 = 0
+    static let commandLine: UInt32 = 0x1000
+    /// The command line's room, its NUL included: what the kernels of eras 0 and 1 copy.
+    static let commandLineLimit = 2048
+    static let lowestKernelAddress: UInt32 = 0x2000
+    /// Pages above memory for the devices.
+    static let devicePages: UInt32 = 256
+    static let defaultMebibytes: UInt32 = 64
+    /// Room for a kernel at 1 MiB, at the least.
+    static let leastMebibytes: UInt32 = 2
+    /// What a 32-bit process can map in one piece, device pages included.
+    static let mostMebibytes: UInt32 = 2046
+    /// What the kernel keeps of its addresses for vmalloc, and the host at the top.
+    private static let reservedMebibytes: UInt32 = 128 + 4
+
+    /// Bytes of RAM, a multiple of 1 MiB: what the guest is told.
+    let memory: UInt32
+    /// What was asked for, in MiB, if the kernel could not have used all of it.
+    let reducedFrom: UInt32?
+    let initrd: UInt32
+    /// Whole pages; 0 for no initrd.
+    let initrdSize: UInt32
+    let pageDirectory: UInt32
+    let pageTables: UInt32
+    let pageTableCount: UInt32
+
+    /// The page with the device descriptors.
+    var descriptorPage: UInt32 { memory }
+
+    /// Size that guest memory must have for this much RAM.
+    /// - Throws: an error of use if no guest can have that much or that little.
+    static func memorySize(mebibytes: UInt32) throws(LoaderError) -> UInt32 {
+        if mebibytes < leastMebibytes {
+            throw .memoryTooSmall(mebibytes: mebibytes, least: leastMebibytes)
+        }
+        if mebibytes > mostMebibytes {
+            throw .memoryTooLarge(mebibytes: mebibytes, most: mostMebibytes)
+        }
+        return mebibytes * mebibyte + devicePages * pageSize
+    }
+
+    /// Fresh memory for a guest with this much RAM.
+    static func makeMemory(mebibytes: UInt32) throws(LoaderError) -> GuestMemory {
+        let size = try memorySize(mebibytes: mebibytes)
+        do throws(Errno) { return try GuestMemory(count: size) } catch {
+            throw .guestMemory(mebibytes: mebibytes, error)
+        }
+    }
+
+    /// - Parameters:
+    ///   - mebibytes: RAM, as given to `makeMemory`.
+    ///   - initrd: its name and its size in bytes.
+    init(
+        mebibytes: UInt32, kernel: LoadedKernel, initrd file: (name: Text, size: UInt64)? = nil
+    ) throws(LoaderError) {
+        _ = try Self.memorySize(mebibytes: mebibytes)
+        let usable = try Self.usable(mebibytes, pageOffset: kernel.pageOffset)
+        reducedFrom = usable < mebibytes ? mebibytes : nil
+        memory = usable * Self.mebibyte
+
+        // Each page of tables maps 4 MiB.
+        pageTableCount = (memory + 0x3F_FFFF) >> 22
+        let tables = (pageTableCount + 1) * Self.pageSize
+        let kernelEnd = Self.roundedUp(kernel.end)
+        guard kernelEnd <= memory, memory - kernelEnd >= tables else {
+            throw .image(
+                name: kernel.name,
+                .needsMemory(
+                    needed: Self.mebibytes(UInt64(kernelEnd) + UInt64(tables)), available: usable)
+            )
+        }
+        let room = memory - kernelEnd - tables
+        if let file {
+            if file.size == 0 { throw .initrdEmpty(name: file.name) }
+            guard file.size <= UInt64(room) else {
+                throw .initrdTooLarge(
+                    name: file.name, size: file.size, room: room, mebibytes: usable)
+            }
+            initrdSize = Self.roundedUp(UInt32(file.size))
+        } else {
+            initrdSize = 0
+        }
+        initrd = memory - initrdSize
+        pageDirectory = initrd - Self.pageSize
+        pageTables = pageDirectory - pageTableCount * Self.pageSize
+    }
+
+    /// A kernel of these eras keeps initrd, tables and devices in the memory that it maps for
+    /// good, which ends where its vmalloc area begins. Somewhat too much is cut, as the
+    /// kernel itself would cut it; what no address could name at all is an error.
+    private static func usable(
+        _ mebibytes: UInt32, pageOffset: UInt32
+    ) throws(LoaderError) -> UInt32 {
+        let addressable = (0 &- pageOffset) >> 20
+        let most = addressable > reservedMebibytes ? addressable - reservedMebibytes : 0
+        if most < leastMebibytes || mebibytes > addressable {
+            throw .memoryUnreachable(mebibytes: mebibytes, most: most, pageOffset: pageOffset)
+        }
+        return min(mebibytes, most)
+    }
+
+    /// True for what can be a kernel's page offset: with at least 256 MiB of addresses for the
+    /// kernel and 1 GiB for its programs, at the border of a page directory entry.
+    static func isPageOffset(_ address: UInt32) -> Bool {
+        address >= 0x4000_0000 && address <= 0xF000_0000 && address & 0x3F_FFFF == 0
+    }
+
+    static func roundedUp(_ count: UInt32) -> UInt32 { (count + (pageSize - 1)) & ~(pageSize - 1) }
+
+    /// Bytes as MiB, rounded up.
+    static func mebibytes(_ count: UInt64) -> UInt32 {
+        UInt32(truncatingIfNeeded: (count + UInt64(mebibyte) - 1) >> 20)
+    }
+}

@@ -1,0 +1,200 @@
+// A kernel file on its way into a guest: opened by somebody else, recognised here, loaded, and
+// described. Whatever the file holds, it ends up inside the memory that it was given or is
+// refused with the reason. Source: docs/abi/lguest.md §2.3, §2.4, §6.4.
+
+/// A kernel in guest memory, and everything that is known of it.
+struct LoadedKernel: Equatable {
+    enum Format: Equatable {
+        case elf
+        /// The compressed kernel's offset in the file.
+        case bzImage(member: Int)
+    }
+
+    /// The file's name as it was given.
+    let name: Text
+    /// The file's size in bytes.
+    let size: UInt64
+    let format: Format
+    /// "Linux version …", nil for a kernel that is not Linux.
+    let banner: Text?
+    let abi: GuestABI
+    /// Initial EIP: virtual up to era 1b, physical in era 1c.
+    let entry: UInt32
+    let pageOffset: UInt32
+    let segments: [ImageSegment]
+    /// Guest-physical address of `lguest_data`, if the image shows it.
+    let data: UInt32?
+    /// Guest-physical end of all that the kernel is known to use.
+    let end: UInt32
+
+    var era: GuestABI.Era { abi.era }
+}
+
+/// An open kernel file, mapped for reading.
+struct KernelImage: ~Copyable {
+    private let name: Text
+    private let descriptor: Int32
+    private let mapping: Mapping
+    private let size: UInt64
+    private let kind: Kind
+
+    private enum Kind {
+        case elf(ElfImage)
+        case bzImage(BzImage)
+    }
+
+    private static let largestFile: UInt64 = 1 << 30
+
+    private init(name: Text, descriptor: Int32, mapping: consuming Mapping, kind: Kind) {
+        self.name = name
+        self.descriptor = descriptor
+        size = UInt64(mapping.count)
+        self.mapping = mapping
+        self.kind = kind
+    }
+
+    /// Looks at the file's headers.
+    /// - Parameters:
+    ///   - descriptor: open for reading; must stay open as long as the image is in use.
+    ///   - name: for messages.
+    /// - Throws: a refusal if this can be no kernel of ours; or the kernel's errno.
+    static func examine(
+        _ descriptor: Int32, name: Text, status: FileStatus? = nil
+    ) throws(LoaderError) -> KernelImage {
+        let mapping = try map(descriptor, name, status)
+        let kind: Kind
+        do throws(ImageError) {
+            kind = try self.kind(of: unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes)))
+        } catch { throw .image(name: name, error) }
+        return KernelImage(name: name, descriptor: descriptor, mapping: mapping, kind: kind)
+    }
+
+    private static func map(
+        _ descriptor: Int32, _ name: Text, _ known: FileStatus?
+    ) throws(LoaderError) -> Mapping {
+        let status: FileStatus
+        do throws(Errno) {
+            if let known { status = known } else { status = try FileStatus.of(descriptor) }
+        } catch {
+            throw .host("read", name: name, error)
+        }
+        do throws(ImageError) { try check(status) } catch {
+            throw .image(name: name, error)
+        }
+        do throws(Errno) { return try Mapping.file(descriptor, count: Int(status.size)) } catch {
+            throw .host("map", name: name, error)
+        }
+    }
+
+    private static func check(_ status: FileStatus) throws(ImageError) {
+        switch status.kind {
+        case .directory: throw .directory
+        case .regular: break
+        default: throw .notAFile
+        }
+        if status.size == 0 { throw .empty }
+        if status.size > largestFile { throw .tooLarge }
+    }
+
+    private static func kind(of file: ByteView) throws(ImageError) -> Kind {
+        if ElfImage.isElf(file) { return .elf(try ElfImage(file)) }
+        if let image = BzImage(file) {
+            try image.check(file)
+            return .bzImage(image)
+        }
+        throw .notAKernel(FileKind.describe(file))
+    }
+
+    // MARK: Loading
+
+    /// Loads the kernel.
+    /// - Parameters:
+    ///   - memory: fresh (all zero), with room for the devices above the RAM.
+    ///   - mebibytes: RAM; nothing above is touched.
+    /// - Throws: a refusal or the kernel's errno; the memory is not fit for use then.
+    func load(
+        into memory: GuestMemory, mebibytes: UInt32
+    ) throws(LoaderError) -> LoadedKernel {
+        let limit = mebibytes << 20
+        let file = unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes))
+        switch kind {
+        case .elf(let image):
+            guard image.highest <= limit else {
+                throw .image(
+                    name: name,
+                    .needsMemory(
+                        needed: GuestLayout.mebibytes(UInt64(image.highest)),
+                        available: mebibytes))
+            }
+            let segments: [ImageSegment]
+            do throws(Errno) {
+                segments = try image.load(file, descriptor: descriptor, into: memory)
+            } catch { throw .host("map", name: name, error) }
+            return try refusing { () throws(ImageError) in
+                try describe(
+                    .elf, segments, memory, range: (image.lowest, image.highestLoaded),
+                    end: image.highest, knownOffset: image.pageOffset)
+            }
+        case .bzImage(let image):
+            return try refusing { () throws(ImageError) in
+                let (member, size) = try image.unpack(file, into: memory, limit: limit)
+                let start = BzImage.loadAddress
+                let segment = ImageSegment(
+                    address: start, fileOffset: UInt32(member), fileSize: size, memorySize: size,
+                    flags: 7)
+                return try describe(
+                    .bzImage(member: member), [segment], memory, range: (start, start + size),
+                    end: start + size, knownOffset: nil)
+            }
+        }
+    }
+
+    private func refusing(
+        _ body: () throws(ImageError) -> LoadedKernel
+    ) throws(LoaderError) -> LoadedKernel {
+        do throws(ImageError) { return try body() } catch {
+            throw .image(name: name, error)
+        }
+    }
+
+    /// Looks at the kernel where it lies in memory.
+    private func describe(
+        _ format: LoadedKernel.Format, _ segments: [ImageSegment], _ memory: GuestMemory,
+        range: (start: UInt32, end: UInt32), end: UInt32, knownOffset: UInt32?
+    ) throws(ImageError) -> LoadedKernel {
+        guard let checked = memory.range(range.start, range.end - range.start) else {
+            throw .noLguestEntry
+        }
+        let image = unsafe ByteView(memory.readable(checked))
+        if image.has([0x7F, 0x45, 0x4C, 0x46, 2], at: 0) {
+            throw .kernel64(version: Recognition(image: image, origin: 0).version?.name)
+        }
+        let recognition = Recognition(image: image, origin: range.start)
+        guard case .dma(let era, let entryOffset, let data) = recognition.dialect else {
+            throw Self.refusal(recognition)
+        }
+        let address = range.start + UInt32(entryOffset)
+        let isInside = segments.contains {
+            address >= $0.address && address - $0.address < $0.fileSize
+        }
+        guard isInside else { throw .entryOutside(address: address) }
+        guard let pageOffset = knownOffset ?? BzImage.pageOffset(image),
+            GuestLayout.isPageOffset(pageOffset)
+        else { throw .pageOffsetUnknown }
+        let abi = GuestABI(era: era)
+        return LoadedKernel(
+            name: name, size: size, format: format, banner: recognition.banner, abi: abi,
+            entry: abi.startsLow ? address : address &+ pageOffset, pageOffset: pageOffset,
+            segments: segments, data: data.map { range.start + UInt32($0) }, end: end)
+    }
+
+    private static func refusal(_ recognition: Recognition) -> ImageError {
+        let version = recognition.version
+        if case .later(let era) = recognition.dialect {
+            return .laterEra(version: version?.name, era: era)
+        }
+        guard let version else { return .noLguestEntry }
+        return version.isAtLeast(4, 14)
+            ? .withoutLguest(version: version.name) : .lguestGuestOff(version: version.name)
+    }
+}

@@ -1,0 +1,106 @@
+import Foundation
+import Testing
+
+@testable import Mini
+
+/// Runs a command line at a pretended terminal.
+private func run(_ line: String) -> (code: Int32, output: String, errors: String) {
+    let terminal = FakeTerminal()
+    let words = line.split(separator: " ").map { Text(stringLiteral: String($0)) }
+    let code = terminal.play { Applet.run(words) }
+    return (code, string(terminal.now.output), string(terminal.now.errors))
+}
+
+private func manual(_ page: String) throws -> String {
+    try projectText("docs/\(page)")
+}
+
+@Suite struct AppletTests {
+    @Test("called by an applet's name, in whatever folder, it is that applet")
+    func byName() {
+        for name in ["mini-launch", "./mini-launch", "/usr/bin/mini-launch"] {
+            #expect(run("\(name) --version").output == "mini-launch 0.1\n")
+        }
+    }
+
+    @Test("called by any other name, the first word is the applet")
+    func byFirstWord() {
+        #expect(run("mini mini-launch --version").output == "mini-launch 0.1\n")
+        #expect(run("/opt/mini.new mini-launch --version").output == "mini-launch 0.1\n")
+    }
+
+    @Test("alone or with --help it lists its applets")
+    func list() {
+        for line in ["mini", "mini --help"] {
+            let (code, output, errors) = run(line)
+            #expect(code == 0)
+            #expect(errors == "")
+            for name in ["mini-launch", "mini-grant", "mini-pack", "mini-init"] {
+                #expect(output.contains("  \(name) "))
+            }
+            #expect(output.matches(of: /\n  mini-/).count == Applet.table.count)
+        }
+    }
+
+    @Test(
+        "and for every subcommand; who asks mini-init for help has not asked for the machine's end")
+    func subcommands() {
+        let stores = [
+            "get", "read", "set", "list", "ls", "watch", "wait", "exists", "mkdir", "rm", "chmod",
+        ]
+        let all =
+            ["map", "copy", "share", "probe", "pipe", "event", "store"].map { "mini-grant \($0)" }
+            + ["bind", "notify", "wait"].map { "mini-grant event \($0)" }
+            + stores.map { "mini-grant store \($0)" }
+        for command in all {
+            #expect(run("\(command) -h").output.hasPrefix("Usage: mini-grant "), "\(command)")
+            #expect(run("\(command) -h") == run("\(command) --help"), "\(command)")
+            for word in ["-V", "--version"] {
+                #expect(run("\(command) \(word)") == (0, "mini-grant 0.1\n", ""), "\(command)")
+            }
+        }
+        for word in ["poweroff", "reboot", "halt", "--check"] {
+            #expect(run("mini-init \(word) -h") == run("mini-init --help"))
+            #expect(run("mini-init \(word) -V") == (0, "mini-init 0.1\n", ""))
+        }
+    }
+
+    @Test("-h is --help and -V is --version, for every applet")
+    func shortOptions() {
+        for name in ["mini", "mini-launch", "mini-grant", "mini-pack", "mini-init"] {
+            #expect(run("\(name) -h") == run("\(name) --help"))
+            #expect(run("\(name) -h").output.hasPrefix("Usage: \(name) "))
+            #expect(run("\(name) -V") == (0, "\(name) 0.1\n", ""))
+        }
+    }
+
+    @Test("--version tells the version")
+    func version() { #expect(run("mini --version") == (0, "mini 0.1\n", "")) }
+
+    @Test("an unknown applet or option is refused")
+    func unknown() {
+        #expect(run("mini foo").errors == "mini: there is no applet \"foo\"; --help lists them\n")
+        #expect(run("mini --foo").errors == "mini: unknown option \"--foo\"; --help lists them\n")
+        #expect(run("mini foo").code == 2)
+    }
+
+    @Test("the manual page has the options and exit codes of help, word for word")
+    func manualPage() throws {
+        let page = try manual("mini-launch.1").replacing("\\-", with: "-")
+        for option in LaunchSettings.table {
+            #expect(
+                page.contains("\n.B \(option.name)\n") || page.contains("\n.BI \(option.name) "))
+        }
+        for entry in ExitCode.table {
+            #expect(page.contains("\n.TP\n.B \(entry.code)\n\(entry.meaning)\n"), "\(entry.code)")
+        }
+    }
+
+    @Test("the manual page of mini names the applets")
+    func overview() throws {
+        let page = try manual("mini.1").replacing("\\-", with: "-")
+        for applet in Applet.table {
+            #expect(page.matches(of: try Regex("\\.BR \(applet.name) \\([18]\\)")).count >= 2)
+        }
+    }
+}

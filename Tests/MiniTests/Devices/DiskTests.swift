@@ -1,0 +1,304 @@
+// Disks on real files, and what becomes of them when the host fails.
+
+import Foundation
+import Testing
+
+@testable import Mini
+
+private func sectors(_ count: Int) -> [UInt8] { (0..<count * 512).map { UInt8($0 / 512 + 1) } }
+
+/// Opens as a launcher does, and keeps what was said.
+private func open(_ word: Text) throws(LauncherError) -> (disk: Disk, notices: [String]) {
+    var notices: [String] = []
+    let disk = try DiskRequest(word).open { notices.append(string($0)) }
+    return (disk, notices)
+}
+
+private func withFile(_ count: Int, _ body: (String) throws -> Void) throws {
+    let path =
+        FileManager.default.temporaryDirectory.path + "/mini-disk-\(UInt64.random(in: 0...(.max)))"
+    try Data((0..<count).map { UInt8(truncatingIfNeeded: $0 / 512 + 1) }).write(
+        to: URL(filePath: path))
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    try body(path)
+}
+
+/// - Returns: what went wrong.
+private func failureOfSynchronizing(_ disk: Disk, failing: Bool) -> Errno? {
+    let failure: Errno? = SystemCall.hooked({ call in
+        failing && call.number == .synchronize ? -5 : nil
+    }) {
+        do throws(Errno) { try disk.synchronize() } catch { return error }
+        return nil
+    }
+    return failure
+}
+
+@Suite struct DiskTests {
+    @Test("`,ro` behind the name is read-only, and can be a part of the name all the same")
+    func request() {
+        #expect(DiskRequest("root.img") == DiskRequest(name: "root.img"))
+        #expect(DiskRequest("root.img,ro") == DiskRequest(name: "root.img", isReadOnly: true))
+        #expect(DiskRequest("a,ro,ro") == DiskRequest(name: "a,ro", isReadOnly: true))
+        #expect(DiskRequest("a,ro,rw") == DiskRequest(name: "a,ro"))
+        #expect(DiskRequest("a,raw") == DiskRequest(name: "a", isRaw: true))
+        #expect(DiskRequest("a,ro,raw") == DiskRequest(name: "a", isReadOnly: true, isRaw: true))
+        #expect(DiskRequest("a,raw,rw") == DiskRequest(name: "a,raw"))
+    }
+
+    @Test("a file is a disk of its whole sectors, and of the rest a person is told")
+    func file() throws {
+        try withFile(5 * 512 + 100) { path in
+            let (disk, notices) = try open(Text(stringLiteral: path))
+            #expect(disk.sectorCount == 5)
+            #expect(!disk.isReadOnly)
+            #expect(
+                notices == [
+                    "disk \"\(path)\": the guest cannot see its last 100 bytes, which are no whole sector of 512"
+                ])
+        }
+        try withFile(5 * 512) { path in
+            let (_, notices) = try open(Text(stringLiteral: path))
+            #expect(notices.isEmpty)
+        }
+    }
+
+    @Test(
+        "an image in a format of its own is refused, unless its bytes are meant",
+        arguments: [
+            ("a qcow2", 0, [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 3]),
+            ("a qcow", 0, [0x51, 0x46, 0x49, 0xFB, 0, 0, 0, 1]),
+            ("a VMDK", 0, Array("KDMV".utf8)), ("a VDI", 0x40, [0x7F, 0x10, 0xDA, 0xBE]),
+            ("a VHDX", 0, Array("vhdxfile".utf8)), ("a VHD", 0, Array("conectix".utf8)),
+            ("a VHD", 1536, Array("conectix".utf8)), ("a QED", 0, [0x51, 0x45, 0x44, 0]),
+        ] as [(Text, UInt64, [UInt8])])
+    func formats(format: Text, at offset: UInt64, signature: [UInt8]) throws {
+        try withFile(2048) { path in
+            let name = Text(stringLiteral: path)
+            let file = try FileHandle(forWritingTo: URL(filePath: path))
+            try file.seek(toOffset: offset)
+            try file.write(contentsOf: Data(signature))
+            try file.close()
+            #expect(throws: LauncherError.disk(name: name, .format(format))) { try open(name) }
+            #expect(try open("\(name),raw").disk.sectorCount == 4)
+        }
+    }
+
+    @Test("of a compressed image a person is told that the guest sees it so")
+    func compressed() throws {
+        try withFile(512) { path in
+            try Data([0x1F, 0x8B, 8] + [UInt8](repeating: 0, count: 509)).write(
+                to: URL(filePath: path))
+            #expect(
+                try open(Text(stringLiteral: path)).notices == [
+                    "disk \"\(path)\" holds a gzip file, which the guest sees as it is"
+                ])
+        }
+    }
+
+    @Test("one disk cannot be there twice, by whatever name, but for reading")
+    func twice() throws {
+        try withFile(512) { path in
+            let name = Text(stringLiteral: path)
+            let (link, other) = (path + "-link", path + "-other")
+            try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
+            try FileManager.default.linkItem(atPath: path, toPath: other)
+            defer {
+                for name in [link, other] { try? FileManager.default.removeItem(atPath: name) }
+            }
+            let (first, _) = try open(name)
+            for word in [path, link, other, link + ",ro"] {
+                let request = DiskRequest(Text(stringLiteral: word))
+                #expect(throws: LauncherError.disk(name: request.name, .twice(other: name))) {
+                    try request.open(beside: [first]) { _ in }
+                }
+            }
+            #expect(LauncherError.disk(name: name, .twice(other: name)).exitCode == 2)
+        }
+        try withFile(512) { path in
+            let name = Text(stringLiteral: path)
+            let (first, _) = try open("\(name),ro")
+            let second = try DiskRequest("\(name),ro").open(beside: [first]) { _ in }
+            #expect(second.sectorCount == first.sectorCount)
+        }
+    }
+
+    @Test("a pipe is no disk, and nobody waits for its other end")
+    func pipe() throws {
+        let path = FileManager.default.temporaryDirectory.path + "/mini-fifo-\(UUID().uuidString)"
+        try #require(mkfifo(path, 0o600) == 0)
+        defer { unlink(path) }
+        let name = Text(stringLiteral: path)
+        for word in [name, "\(name),ro"] as [Text] {
+            #expect(throws: LauncherError.disk(name: name, .notAFile)) { try open(word) }
+        }
+        let kernel = try FileSource.open(name, .readOnly, "open")
+        #expect(throws: LoaderError.image(name: name, .notAFile)) {
+            _ = try KernelImage.examine(kernel.number, name: name)
+        }
+        // A table in a pipe that nobody writes to is empty.
+        #expect(try SmallFile.read(name) == Text())
+    }
+
+    @Test("what is no disk is refused")
+    func refused() throws {
+        #expect(throws: LauncherError.disk(name: "/tmp", .directory)) { try open("/tmp,ro") }
+        #expect(throws: LauncherError.disk(name: "/dev/null", .notAFile)) { try open("/dev/null") }
+        #expect(throws: LauncherError.host("open disk", name: "/nowhere", .noSuchFile)) {
+            try open("/nowhere")
+        }
+        try withFile(511) { path in
+            let name = Text(stringLiteral: path)
+            #expect(throws: LauncherError.disk(name: name, .tooSmall(size: 511))) {
+                try open(name)
+            }
+        }
+    }
+
+    @Test("two terabytes are the most, and the last sector of them can be had")
+    func large() throws {
+        try withFile(0) { path in
+            let name = Text(stringLiteral: path)
+            let most = UInt64(UInt32.max) * 512
+            try #require(truncate(path, Int(most)) == 0)
+            let memory = try GuestMemory(count: 0x1000)
+            try {
+                let (disk, _) = try open(name)
+                #expect(disk.sectorCount == .max)
+                memory.store32(0, 0xFEED)
+                try disk.write(.max - 1, from: [memory.range(0, 512)!], of: memory)
+                try disk.read(.max - 1, into: [memory.range(512, 512)!], of: memory)
+                #expect(memory.load32(512) == 0xFEED)
+            }()
+            try #require(truncate(path, Int(most) + 512) == 0)
+            #expect(throws: LauncherError.disk(name: name, .tooLarge(size: most + 512))) {
+                try open(name)
+            }
+        }
+    }
+
+    @Test("who writes has the disk alone, readers share it")
+    func locks() throws {
+        try withFile(512) { path in
+            let name = Text(stringLiteral: path)
+            try {
+                let (first, _) = try open(name)
+                #expect(throws: LauncherError.diskInUse(name: name)) { try open(name) }
+                #expect(throws: LauncherError.diskInUse(name: name)) { try open("\(name),ro") }
+                _ = first.name
+            }()
+            let (reader, _) = try open("\(name),ro")
+            let (other, _) = try open("\(name),ro")
+            #expect(throws: LauncherError.diskInUse(name: name)) { try open(name) }
+            #expect(reader.isReadOnly && other.isReadOnly)
+        }
+    }
+
+    @Test("a file that cannot be written is read-only, and a person is told")
+    func unwritable() throws {
+        try withFile(512) { path in
+            let name = Text(stringLiteral: path)
+            let (disk, notices) = try SystemCall.hooked({ call in
+                call.number == .open && call.arguments.1 & 3 == 2 ? -30 : nil
+            }) { () throws(LauncherError) in try open(name) }
+            #expect(disk.isReadOnly)
+            #expect(
+                notices == ["disk \"\(path)\" cannot be written: the guest's writes will fail"])
+        }
+    }
+
+    @Test("a file that has become shorter fails reads and writes, and does not grow again")
+    func shrinking() throws {
+        try withFile(4 * 512) { path in
+            let (disk, _) = try open(Text(stringLiteral: path))
+            let memory = try GuestMemory(count: 0x1000)
+            try #require(truncate(path, 1000) == 0)
+            try disk.read(0, into: [memory.range(0, 512)!], of: memory)
+            #expect(throws: Disk.Failure.shrunk) {
+                try disk.read(1, into: [memory.range(0, 512)!], of: memory)
+            }
+            #expect(throws: Disk.Failure.shrunk) {
+                try disk.write(1, from: [memory.range(0, 512)!], of: memory)
+            }
+            try disk.write(0, from: [memory.range(0, 512)!], of: memory)
+            #expect(try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int == 1000)
+        }
+    }
+
+    @Test("a write right behind the last one is refused when the file was cut there in between")
+    func cutBetweenWrites() throws {
+        try withFile(8 * 512) { path in
+            let (disk, _) = try open(Text(stringLiteral: path))
+            let memory = try GuestMemory(count: 0x1000)
+            let sector = [memory.range(0, 512)!]
+            try disk.write(3, from: sector, of: memory)
+            try #require(truncate(path, 4 * 512) == 0)
+            for place in [4, 5, 7, 4] as [UInt32] {
+                #expect(throws: Disk.Failure.shrunk) {
+                    try disk.write(place, from: sector, of: memory)
+                }
+            }
+            try disk.read(3, into: sector, of: memory)
+            #expect(throws: Disk.Failure.shrunk) { try disk.read(4, into: sector, of: memory) }
+            #expect(throws: Disk.Failure.shrunk) { try disk.write(4, from: sector, of: memory) }
+            #expect(try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int == 2048)
+        }
+    }
+
+    @Test("transfers that the host does in parts arrive whole")
+    func parts() throws {
+        try withFile(4 * 512) { path in
+            let (disk, _) = try open(Text(stringLiteral: path))
+            let memory = try GuestMemory(count: 0x3000)
+            let sections = [memory.range(0x10, 700)!, memory.range(0x1000, 324)!]
+            try SystemCall.hooked({ call in
+                guard call.number == .readVector else { return nil }
+                // The first piece alone, and no more than 100 bytes of it.
+                let first = UnsafePointer<Int>(bitPattern: call.arguments.1)!
+                return try? SystemCall.hooked({ _ in nil }) {
+                    try SystemCall.make(.read, call.arguments.0, first[0], min(first[1], 100))
+                }
+            }) { try disk.read(1, into: sections, of: memory) }
+            let bytes = sections.flatMap { Array(memory.readable($0)) }
+            #expect(bytes == Array(sectors(4)[512..<1536]))
+        }
+    }
+
+    @Test(
+        "a full or broken host disk is an error of that transfer, and the next one finds its place")
+    func hostErrors() throws {
+        try withFile(4 * 512) { path in
+            let (disk, _) = try open(Text(stringLiteral: path))
+            let memory = try GuestMemory(count: 0x1000)
+            let range = memory.range(0, 512)!
+            for (errno, value) in [(Errno.noSpace, -28), (.inputOutput, -5)] as [(Errno, Int)] {
+                #expect(throws: Disk.Failure.host(errno)) {
+                    try SystemCall.hooked({ $0.number == .writeVector ? value : nil }) {
+                        try disk.write(1, from: [range], of: memory)
+                    }
+                }
+            }
+            #expect(throws: Disk.Failure.host(.noSpace)) {
+                try SystemCall.hooked({ $0.number == .writeVector ? 0 : nil }) {
+                    try disk.write(1, from: [range], of: memory)
+                }
+            }
+            try disk.read(2, into: [range], of: memory)
+            #expect(Array(memory.readable(range)) == Array(repeating: 3, count: 512))
+        }
+    }
+
+    @Test("what was written is synchronized once, and a failure of that is told")
+    func synchronize() throws {
+        try withFile(512) { path in
+            let (disk, _) = try open(Text(stringLiteral: path))
+            let memory = try GuestMemory(count: 0x1000)
+            // Nothing was written: no call is made.
+            #expect(failureOfSynchronizing(disk, failing: true) == nil)
+            try disk.write(0, from: [memory.range(0, 512)!], of: memory)
+            #expect(failureOfSynchronizing(disk, failing: true) == .inputOutput)
+            #expect(failureOfSynchronizing(disk, failing: false) == nil)
+            #expect(failureOfSynchronizing(disk, failing: true) == nil)
+        }
+    }
+}

@@ -1,0 +1,418 @@
+import Foundation
+import Testing
+
+@testable import Mini
+
+/// The applets as the real thing has them, but nothing runs.
+private var programs: InnerPrograms {
+    InnerPrograms(run: { _ in nil }, complaint: { InitCommand.programs.complaint($0) })
+}
+
+private func read(_ file: String, _ commandLine: String = "") -> BootTableReader {
+    var reader = BootTableReader(programs)
+    reader.read(file: Text(bytes: Array(file.utf8)), name: "t")
+    reader.read(commandLine: Text(bytes: Array(commandLine.utf8)))
+    reader.finish()
+    return reader
+}
+
+private func requests(_ file: String, _ commandLine: String = "") -> [BootRequest] {
+    let reader = read(file, commandLine)
+    #expect(reader.errors == [])
+    return reader.table.statements.map { $0.request }
+}
+
+private func errors(_ file: String, _ commandLine: String = "") -> [String] {
+    read(file, commandLine).errors.map { string($0.text) }
+}
+
+/// The only error's words behind `t:1:COLUMN: `.
+private func error(_ line: String) -> String {
+    let all = errors(line)
+    return all.count == 1 ? all[0] : "\(all.count) errors: \(all)"
+}
+
+private func page(_ name: String) throws -> String {
+    try projectText("docs/\(name)")
+}
+
+private let fileName =
+    "a file's name that the kernel takes: some bytes, 255 between slashes and 4095 in all at most"
+private let tag = "UUID= with hexadecimal digits, or LABEL= with a label"
+private let station = "the Ethernet address of one station"
+private let long = "/" + String(repeating: "a", count: 256)
+private let deep = String(repeating: "/a", count: 2048)
+private let disks = String(repeating: "--block d ", count: 16)
+
+private let grantUsage =
+    "grant NAME DOMAIN REFERENCES [write] [hold] [to=FILE] [from=FILE] [offset=N] [length=N] [notify-byte=N] [notify-port=PORT] [deadline=TIME]"
+
+@Suite struct BootTableReaderTests {
+    @Test(
+        "what the kernel, the store or an applet would refuse in any case is told before anything is started",
+        arguments: [
+            ("run \"\"", 5, "\"\" is not \(fileName)"),
+            ("exec ''", 6, "\"\" is not \(fileName)"),
+            ("shell \"\" x", 7, "\"\" is not \(fileName)"),
+            ("load ''", 6, "\"\" is not \(fileName)"),
+            ("wait file \(long)", 11, "\"\(long)\" is not \(fileName)"),
+            ("set \(deep) 1", 5, "\"\(deep)\" is not \(fileName)"),
+            ("grant a 0 8 to=\(long)", 13, "\"\(long)\" is not \(fileName)"),
+            ("mount '' /mnt ext4", 7, "\"\" is not a word with something in it"),
+            ("mount none /mnt ''", 17, "\"\" is not a word with something in it"),
+            ("mount UUID= /mnt ext4", 7, "\"UUID=\" is not \(tag)"),
+            ("mount UUID=12-zz /mnt ext4", 7, "\"UUID=12-zz\" is not \(tag)"),
+            ("mount LABEL= /mnt ext4", 7, "\"LABEL=\" is not \(tag)"),
+            ("wait store /a//b", 12, "\"/a//b\" is not a path in the store"),
+            ("if exists a/\nend", 11, "\"a/\" is not a path in the store"),
+            ("if store '' = x\nend", 10, "\"\" is not a path in the store"),
+            ("link e mac=01:00:5e:00:00:01", 8, "\"01:00:5e:00:00:01\" is not \(station)"),
+            ("link e mac=00:00:00:00:00:00", 8, "\"00:00:00:00:00:00\" is not \(station)"),
+            (
+                "link e up down", 11,
+                "\"down\" is not what goes with up or down that stands before it"
+            ),
+            (
+                "route 10.0.0.1/24 dev=e", 7,
+                "\"10.0.0.1/24\" is not a network: bits behind its prefix are not zero"
+            ),
+            (
+                "route 10.0.0.0/8 via=fd00::1", 18,
+                "\"fd00::1\" is not an address of the network's kind"
+            ),
+            ("switch-root / /x", 13, "\"/\" is not a new root: it is the one that there is"),
+            (
+                "launch --memory 1 /k", 1,
+                "mini-launch: memory of 1 MiB is too small: a guest needs at least 2 MiB"
+            ),
+            (
+                "launch 9999 /k", 1,
+                "mini-launch: memory of 9999 MiB is too large: a guest can have at most 2046 MiB"
+            ),
+            (
+                "run mini-launch \(disks) /k", 1,
+                "mini-launch: 16 devices are too many: a guest can have 15 beside its console"
+            ),
+            (
+                "run mini-grant share3", 1,
+                "mini-grant: there is no subcommand \"share3\"; --help lists them"
+            ),
+        ] as [(String, Int, String)])
+    func refusedLater(_ line: String, _ column: Int, _ words: String) {
+        #expect(errors(line) == ["t:1:\(column): \(words)"])
+    }
+
+    @Test("what only looks like it is taken")
+    func takenAll() {
+        for line in [
+            "run /\(String(repeating: "a", count: 255))", "mount UUID=0000-0000 /mnt ext4",
+            "mount none /mnt tmpfs", "route 10.0.0.0/8 via=10.0.0.1", "route 10.2.0.0/15 dev=e",
+            "route fd00::/8 via=fe80::1", "route 0.0.0.0/0 dev=e", "link e up up",
+            "link e mac=fe:ff:ff:ff:ff:ff", "wait store /a/b", "wait store a", "switch-root /a /x",
+            "launch 2 /k", "run mini-grant store wait a",
+        ] {
+            #expect(errors(line) == [], "\(line)")
+        }
+    }
+
+    // MARK: Words
+
+    @Test("blanks part words, quotation marks keep them, # begins a comment only at a word")
+    func words() {
+        #expect(
+            requests("run a  b\t'c  d' \"e # f\" g#h i'j k'l \"it's\" '' # run x\r\n")
+                == [.program(["a", "b", "c  d", "e # f", "g#h", "ij kl", "it's", ""], .run)])
+        #expect(requests("# all\n   # of\n\nrun x#\n") == [.program(["x#"], .run)])
+    }
+
+    @Test("a byte order mark in front is passed over; what only looks like a blank is told")
+    func foreignCharacters() {
+        #expect(requests("\u{FEFF}run x\r\n") == [.program(["x"], .run)])
+        #expect(requests("run 'a\u{A0}b'") == [.program(["a\u{A0}b"], .run)])
+        let words =
+            "an invisible character of Unicode stands here, as a no-break space or a byte order mark"
+        #expect(
+            errors("run\u{A0}x") == ["t:1:4: \(words)"])
+        #expect(errors("run x\n\u{200B}run y") == ["t:2:1: \(words)"])
+        #expect(errors("run x\n\u{FEFF}run y") == ["t:2:1: \(words)"])
+        var reader = BootTableReader(programs)
+        reader.read(file: Text(bytes: [0xFF, 0xFE] + Array("r\0u\0n\0".utf8)), name: "t")
+        #expect(
+            reader.errors.map { string($0.text) }
+                == ["t:1:1: this is text of another encoding (UTF-16?): a table is UTF-8"])
+    }
+
+    @Test("a line of fstab is a mount, its last two columns are passed over")
+    func fstab() {
+        var request = MountRequest(source: "UUID=1-2", target: "/b", type: "ext4")
+        request.flags = [.noAccessTimes]
+        #expect(requests("mount UUID=1-2 /b ext4 defaults,noatime 0 2") == [.mount(request)])
+        #expect(errors("mount a /b ext4 ro 0 2 3").count == 1)
+    }
+
+    @Test("the kernel's command line is cut as the kernel cuts it")
+    func commandLine() {
+        let line =
+            #"quiet mini.run="a 'b  c' d" "mini.start=e f" mini.set=/x="y z" root=/dev/a mini.wait"#
+            + "\n"
+        #expect(
+            read("", line).table.statements.map { $0.request } == [
+                .program(["a", "b  c", "d"], .run), .program(["e", "f"], .start),
+                // What is behind the first equals sign are the words.
+                .set(file: "/x=y", value: "z"),
+            ])
+        #expect(
+            errors("", line) == [
+                "/proc/cmdline:1:76: what to wait for is missing; usage: wait file FILE | socket FILE | store PATH [value=V] | event DOMAIN PORT | line PIPE TEXT [deadline=TIME]"
+            ])
+        #expect(requests("", "mini.run=\"a b") == [.program(["a", "b"], .run)])
+        #expect(requests("run x", "xmini.run=a minix.run=b mini=c -- mini.run=d").count == 2)
+    }
+
+    @Test("positions are lines and columns of bytes, in both sources")
+    func positions() {
+        let reader = read("\n  try  run x # y\nrun ü z\n", "a mini.run=x")
+        let places = reader.table.statements.map { string($0.position.text) }
+        #expect(places == ["t:2:8", "t:3:1", "/proc/cmdline:1:3"])
+        #expect(reader.table.statements[1].words.map { $0.column } == [1, 5, 8])
+        #expect(
+            errors("run a\n\twait  fill x") == [
+                "t:2:8: \"fill\" is not file, socket, store, event or line"
+            ])
+    }
+
+    @Test("the file's statements come first; the command line's settings count")
+    func sources() {
+        let reader = read(
+            "on-error halt\nrun file\nat-end reboot\ngrace 250ms",
+            "mini.on-error=poweroff mini.run=line mini.verbose")
+        #expect(reader.table.statements.map { $0.words[1].text } == ["file", "line"])
+        #expect(
+            reader.table.settings
+                == BootSettings(
+                    onError: .end(.powerOff), atEnd: .reboot, grace: .milliseconds(250),
+                    isVerbose: true))
+        #expect(BootTableReader.file(on: "a mini.table=/x \"mini.table=/y z\" b") == "/y z")
+        #expect(BootTableReader.file(on: "mini.tables=/x mini.table=") == nil)
+        #expect(requests("run a", "mini.table=/x").count == 1)
+    }
+
+    // MARK: Statements
+
+    @Test("each statement with all that it can have")
+    func statements() {
+        #expect(
+            requests("notify 3 @p") == [.notify(domain: "3", port: "@p")])
+        #expect(
+            requests("load /m.ko a=1 'b=2 3'\nset /x y  z\ntry load /m") == [
+                .load(file: "/m.ko", parameters: "a=1 b=2 3"), .set(file: "/x", value: "y z"),
+                .load(file: "/m", parameters: ""),
+            ])
+        #expect(read("try run x").table.statements[0].isTried)
+        #expect(
+            requests("mount s /t ext4 ro,nosuid,nodev,noexec,noatime,sync,data=journal,x")
+                == [
+                    .mount(
+                        MountRequest(
+                            source: "s", target: "/t", type: "ext4",
+                            flags: [
+                                .readOnly, .noSetUserID, .noDevices, .noExecution, .noAccessTimes,
+                                .synchronous,
+                            ], data: "data=journal,x"))
+                ])
+        #expect(
+            requests("mount s /t none bind,rw,defaults\nmount s /t none move,remount").map {
+                if case .mount(let request) = $0 { request.flags.rawValue } else { 0 }
+            } == [4096, 8192 + 32])
+        #expect(
+            requests("run a b\nstart a\nrespawn a\nshell\nshell a b\nlaunch 8 /k x y") == [
+                .program(["a", "b"], .run), .program(["a"], .start), .program(["a"], .respawn),
+                .program([], .interactive), .program(["a", "b"], .interactive),
+                .program(["mini-launch", "8", "/k", "x", "y"], .run),
+            ])
+        #expect(requests("exec a b") == [.replace(["a", "b"], root: nil)])
+        #expect(requests("switch-root /r a b") == [.replace(["a", "b"], root: "/r")])
+    }
+
+    @Test("grants and waiting with all that they can have")
+    func domains() {
+        #expect(
+            requests("grant n 3 8,12-15") == [
+                .grant(GrantRequest(name: "n", domain: "3", references: "8,12-15"))
+            ])
+        #expect(
+            requests(
+                "grant n @a/b @c write hold to=/o from=/i offset=0x10 length=32 notify-byte=0 notify-port=7 deadline=3"
+            ) == [
+                .grant(
+                    GrantRequest(
+                        name: "n", domain: "@a/b", references: "@c", isWritable: true, isHeld: true,
+                        output: "/o", input: "/i", offset: 16, length: 32, notifiedByte: 0,
+                        notifiedPort: "7", patience: .milliseconds(3000)))
+            ])
+        #expect(
+            requests(
+                "wait file /x\nwait store a/b deadline=250ms\nwait store a value=v\nwait event 3 @p deadline=4s"
+            ) == [
+                .wait(WaitRequest(kind: .file, subject: "/x")),
+                .wait(
+                    WaitRequest(kind: .store, subject: "a/b", patience: .milliseconds(250))),
+                .wait(WaitRequest(kind: .store, subject: "a", detail: "v")),
+                .wait(
+                    WaitRequest(
+                        kind: .event, subject: "3", detail: "@p", patience: .milliseconds(4000))),
+            ])
+    }
+
+    // MARK: Errors
+
+    @Test(
+        "each error is told where it stands",
+        arguments: [
+            ("lod /x", "t:1:1: there is no statement \"lod\""),
+            (" RUN x", "t:1:2: there is no statement \"RUN\""),
+            ("try", "t:1:1: a statement is missing; usage: try STATEMENT"),
+            ("try  verbose", "t:1:6: there is no statement \"verbose\""),
+            ("load", "t:1:1: the module's file is missing; usage: load FILE [PARAMETER...]"),
+            ("set /x", "t:1:1: the value is missing; usage: set FILE VALUE"),
+            ("mount a /b c d e", "t:1:16: unexpected word \"e\""),
+            (
+                "run",
+                "t:1:1: the program is missing; usage: run [DESCRIPTOR...] PROGRAM [ARGUMENT...]"
+            ),
+            ("run 'a b", "t:1:5: this quotation mark is not closed"),
+            ("run a\u{1}b", "t:1:6: byte 0x01 does not belong into a table"),
+            ("run 'a\u{0}b'", "t:1:7: byte 0x00 does not belong into a table"),
+            ("on-error wat", "t:1:10: \"wat\" is not shell, poweroff, reboot or halt"),
+            (
+                "on-error",
+                "t:1:1: a word is missing; usage: on-error shell | poweroff | reboot | halt"
+            ),
+            (
+                "ctrl-alt-del shell",
+                "t:1:14: \"shell\" is not poweroff, reboot, halt or ignore"
+            ), ("at-end shell", "t:1:8: \"shell\" is not poweroff, reboot or halt"),
+            ("at-end halt now", "t:1:13: unexpected word \"now\""),
+            ("grace 5m", "t:1:7: \"5m\" is not a time: seconds, or milliseconds as 250ms"),
+            (
+                "grace 99999999999999999999",
+                "t:1:7: \"99999999999999999999\" is not a time: seconds, or milliseconds as 250ms"
+            ),
+            ("verbose 1", "t:1:9: unexpected word \"1\""),
+            ("table /x", "t:1:1: table belongs on the kernel's command line"),
+            ("grant n 32752 8", "t:1:9: \"32752\" is not a domain: 0 to 32751, or @PATH"),
+            ("grant n 3 8-", "t:1:11: \"8-\" is not a list of grants as 8,12-15, or @PATH"),
+            ("grant n 3 9-8", "t:1:11: \"9-8\" is not a list of grants as 8,12-15, or @PATH"),
+            ("grant n 3 8 wrte", "t:1:13: unknown option \"wrte\""),
+            ("grant n 3 8 write=1", "t:1:13: unexpected word \"write=1\""),
+            ("grant n 3 8 to=", "t:1:13: \"\" is not an option with a value"),
+            (
+                "grant n 3 8 length=x",
+                "t:1:13: \"x\" is not a number from 0 to 2147483647, decimal or 0x"
+            ),
+            ("grant n 3 8 notify-port=0", "t:1:13: \"0\" is not an event port, or @PATH"),
+            ("grant n 3 8 notify-byte=0", "t:1:1: hold is missing; usage: \(grantUsage)"),
+            ("notify 3 0", "t:1:10: \"0\" is not an event port, or @PATH"),
+            ("notify 3 1 2", "t:1:12: unexpected word \"2\""),
+            ("wait file /x value=1", "t:1:14: unknown option \"value\""),
+            (
+                "wait store /x deadline=soon",
+                "t:1:15: \"soon\" is not a time: seconds, or milliseconds as 250ms"
+            ),
+            (
+                "launch --memory 0x /k",
+                "t:1:1: mini-launch: memory of \"0x\" is not a size: digits, then nothing, K, M or G"
+            ),
+            (
+                "run mini-launch",
+                "t:1:1: mini-launch: no kernel is named; --help tells how to use this"
+            ),
+            (
+                "switch-root /r",
+                "t:1:1: the program is missing; usage: switch-root FOLDER PROGRAM [ARGUMENT...]"
+            ),
+            ("", "/proc/cmdline:1:1: the table has no statement"),
+            ("verbose", "/proc/cmdline:1:1: the table has no statement"),
+        ])
+    func error(line: String, wanted: String) {
+        #expect(errors(line + "\n") == [wanted])
+    }
+
+    @Test("all errors are told, and settings are found however the rest is")
+    func several() {
+        let reader = read("a\nrun x\nb\non-error reboot", "mini.c mini.at-end=halt")
+        #expect(reader.errors.map { $0.position.line } == [1, 3, 1])
+        #expect(reader.table.settings.onError == .end(.reboot))
+        #expect(reader.table.settings.atEnd == .halt)
+        #expect(errors(String(repeating: "x\n", count: 100)).count == 16)
+    }
+
+    @Test("what cannot be reached is an error, unless what is before it is only tried")
+    func unreachable() {
+        #expect(errors("exec a\nrun b") == ["t:2:1: nothing is carried out behind exec"])
+        #expect(
+            errors("switch-root /r a", "mini.run=b")
+                == ["/proc/cmdline:1:1: nothing is carried out behind switch-root"])
+        #expect(errors("try exec a\nrun b") == [])
+    }
+
+    @Test("a table that is too long is not read")
+    func tooLong() {
+        let line = String(repeating: "x", count: BootTableReader.limit + 1)
+        #expect(errors(line) == ["t:1:1: the table is longer than 65536 bytes"])
+    }
+
+    @Test("random bytes are read or refused, in order, and never more than that")
+    func random() {
+        var generator = SplitMix(seed: 5)
+        let pieces = [
+            "run ", "grant ", "wait ", "mini.", "=", "'", "\"", " ", "\n", "#", "@", "8-", "try ",
+            "store ", "deadline=", "\u{0}", "launch ", "ü",
+        ]
+        for _ in 0..<3000 {
+            var text = ""
+            for _ in 0..<Int.random(in: 0..<20, using: &generator) {
+                text += pieces.randomElement(using: &generator)!
+            }
+            let reader = read(text, text)
+            #expect(reader.errors.count <= 16)
+            for statement in reader.table.statements { #expect(!statement.words.isEmpty) }
+        }
+    }
+
+    // MARK: The page
+
+    @Test("every example of the page is a table without an error")
+    func examples() throws {
+        let pages = try page("boot-table.md") + page("stub-domain.md")
+        let blocks = pages.matches(of: #/```table\n([\s\S]*?)```/#)
+        #expect(blocks.count >= 4)
+        for block in blocks {
+            #expect(errors(String(block.1)) == [], "\(block.1)")
+        }
+    }
+
+    @Test("the page has every statement and setting, and the manual has them too")
+    func complete() throws {
+        let page = try page("boot-table.md")
+        let manual = try self.manual()
+        for form in StatementForm.all {
+            let name = "\(form.name)"
+            let usage = "\(form.usage.text)"
+            #expect(page.contains("`\(name) ") || page.contains("`\(name)["), "\(name)")
+            #expect(manual.contains("\n.BI \(name) \""), "\(name)")
+            for option in usage.matches(of: #/\[([a-z-]+)=?/#) {
+                #expect(page.contains(String(option.1)), "\(option.1)")
+                #expect(manual.contains(String(option.1)), "\(option.1)")
+            }
+        }
+        for setting in ["on-error", "at-end", "ctrl-alt-del", "grace", "verbose", "table"] {
+            #expect(page.contains("| `\(setting)"), "\(setting)")
+            #expect(manual.contains(setting), "\(setting)")
+        }
+    }
+
+    private func manual() throws -> String {
+        try page("mini-init.8").replacing("\\-", with: "-")
+    }
+}

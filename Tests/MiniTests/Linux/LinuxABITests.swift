@@ -1,0 +1,202 @@
+// Numbers and layouts of the Linux floor, held against the kernel's own headers.
+
+import CShim
+import Foundation
+import Testing
+
+@testable import Mini
+
+/// `#define __NR_name number` of a header.
+private func numbers(_ path: String) throws -> [String: Int] {
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    var result: [String: Int] = [:]
+    for match in text.matches(of: #/#define __NR_(\w+) (\d+)/#) {
+        result[String(match.1)] = Int(match.2)
+    }
+    return result
+}
+
+@Suite struct LinuxABITests {
+    /// Our name, the kernel's name on x86_64, the kernel's name on i386.
+    static let names: [(SystemCall.Number, String, String)] = [
+        (.read, "read", "read"), (.write, "write", "write"), (.open, "open", "open"),
+        (.close, "close", "close"), (.fileStatus, "fstat", "fstat64"), (.poll, "ppoll", "ppoll"),
+        (.map, "mmap", "mmap2"), (.unmap, "munmap", "munmap"),
+        (.signalAction, "rt_sigaction", "rt_sigaction"),
+        (.signalMask, "rt_sigprocmask", "rt_sigprocmask"), (.control, "ioctl", "ioctl"),
+        (.memoryAdvice, "madvise", "madvise"),
+        (.fileStatusAt, "newfstatat", "fstatat64"), (.readLink, "readlink", "readlink"),
+        (.rename, "rename", "rename"),
+        (.directoryEntries, "getdents64", "getdents64"),
+        (.processID, "getpid", "getpid"), (.kill, "kill", "kill"),
+        (.clockTime, "clock_gettime", "clock_gettime"), (.exitGroup, "exit_group", "exit_group"),
+        (.signalDescriptor, "signalfd", "signalfd"),
+        (.intervalTimer, "setitimer", "setitimer"), (.processGroup, "getpgrp", "getpgrp"),
+        (.signalStack, "sigaltstack", "sigaltstack"), (.seek, "lseek", "_llseek"),
+        (.readVector, "readv", "readv"), (.writeVector, "writev", "writev"),
+        (.lock, "flock", "flock"), (.synchronize, "fsync", "fsync"),
+        (.makeDirectory, "mkdir", "mkdir"), (.makeNode, "mknod", "mknod"),
+        (.removeDirectory, "rmdir", "rmdir"),
+        (.changeDirectory, "chdir", "chdir"),
+        (.changeRoot, "chroot", "chroot"), (.duplicate, "dup2", "dup2"),
+        (.memoryFile, "memfd_create", "memfd_create"), (.mount, "mount", "mount"),
+        (.unmount, "umount2", "umount2"), (.fileSystemStatus, "statfs", "statfs"),
+        (.synchronizeAll, "sync", "sync"), (.loadModule, "finit_module", "finit_module"),
+        (.reboot, "reboot", "reboot"), (.fork, "fork", "fork"), (.execute, "execve", "execve"),
+        (.waitForChild, "wait4", "wait4"), (.newSession, "setsid", "setsid"),
+        (.clone, "clone", "clone"),
+        (.exitThread, "exit", "exit"), (.killThread, "tgkill", "tgkill"),
+        (.futex, "futex", "futex"), (.pipe, "pipe", "pipe"),
+        (.removeName, "unlink", "unlink"), (.truncate, "ftruncate", "ftruncate"),
+        (.fileControl, "fcntl", "fcntl"),
+        (.processControl, "prctl", "prctl"), (.seccomp, "seccomp", "seccomp"),
+        (.closeRange, "close_range", "close_range"), (.limit, "prlimit64", "prlimit64"),
+        (.oldLimit, "setrlimit", "setrlimit"), (.effectiveUser, "geteuid", "geteuid32"),
+        (.setGroups, "setgroups", "setgroups32"), (.setUser, "setresuid", "setresuid32"),
+        (.setGroup, "setresgid", "setresgid32"), (.setCapabilities, "capset", "capset"),
+        (.signalReturn, "rt_sigreturn", "rt_sigreturn"),
+        (.changePermissions, "fchmod", "fchmod"), (.changeOwner, "fchown", "fchown32"),
+        (.mayAccess, "faccessat", "faccessat"), (.pipeWithFlags, "pipe2", "pipe2"),
+    ]
+
+    @Test("system call numbers are the kernel's, on both architectures")
+    func systemCallNumbers() throws {
+        let wide = try numbers("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
+        let narrow = try numbers("/usr/include/x86_64-linux-gnu/asm/unistd_32.h")
+        let source = try projectText("Sources/Mini/Linux/SystemCalls.swift")
+        var pairs: [Int: Int] = [:]
+        for match in source.matches(of: #/Self\(x86_64: (\d+), i386: (\d+)\)/#) {
+            pairs[Int(match.1)!] = Int(match.2)!
+        }
+        for (number, wideName, narrowName) in Self.names {
+            #expect(number.rawValue == wide[wideName], "\(wideName)")
+            #expect(pairs[number.rawValue] == narrow[narrowName], "\(narrowName)")
+        }
+        #expect(pairs.count == Self.names.count, "a number in the source that this test lacks")
+    }
+
+    @Test("structures have the kernel's sizes and offsets")
+    func structures() {
+        #expect(MemoryLayout<mini_stat>.size == MemoryLayout<stat>.size)
+        #expect(
+            MemoryLayout<mini_stat>.offset(of: \.size) == MemoryLayout<stat>.offset(of: \.st_size))
+        #expect(
+            MemoryLayout<mini_stat>.offset(of: \.mode) == MemoryLayout<stat>.offset(of: \.st_mode))
+        #expect(
+            MemoryLayout<mini_stat>.offset(of: \.special)
+                == MemoryLayout<stat>.offset(of: \.st_rdev))
+        #expect(
+            MemoryLayout<mini_stat>.offset(of: \.device) == MemoryLayout<stat>.offset(of: \.st_dev))
+        #expect(
+            MemoryLayout<mini_stat>.offset(of: \.inode) == MemoryLayout<stat>.offset(of: \.st_ino))
+        #expect(MemoryLayout<mini_pollfd>.size == MemoryLayout<pollfd>.size)
+        #expect(MemoryLayout<mini_timespec>.size == MemoryLayout<timespec>.size)
+        // struct termios of asm-generic/termbits.h: four words, a line discipline, 19 characters.
+        #expect(MemoryLayout<mini_termios>.size == 36)
+        #expect(MemoryLayout<mini_signalfd_siginfo>.size == 128)
+        #expect(MemoryLayout<mini_sigaction>.size == 32)
+        #expect(MemoryLayout<mini_ifreq>.size == MemoryLayout<ifreq>.size)
+        #expect(MemoryLayout<mini_sockaddr_un>.size == MemoryLayout<sockaddr_un>.size)
+        #expect(MemoryLayout<mini_msghdr>.size == MemoryLayout<msghdr>.size)
+        #expect(
+            MemoryLayout<mini_msghdr>.offset(of: \.vector)
+                == MemoryLayout<msghdr>.offset(of: \.msg_iov))
+        #expect(
+            MemoryLayout<mini_msghdr>.offset(of: \.flags)
+                == MemoryLayout<msghdr>.offset(of: \.msg_flags))
+        #expect(MemoryLayout<mini_flock>.size == MemoryLayout<flock>.size)
+        #expect(
+            MemoryLayout<mini_flock>.offset(of: \.start)
+                == MemoryLayout<flock>.offset(of: \.l_start))
+        #expect(
+            MemoryLayout<mini_flock>.offset(of: \.process)
+                == MemoryLayout<flock>.offset(of: \.l_pid))
+    }
+
+    @Test("calls on sockets have the kernel's numbers, alone and inside socketcall")
+    func socketCalls() throws {
+        let wide = try numbers("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
+        let text = try String(contentsOfFile: "/usr/include/linux/net.h", encoding: .utf8)
+        var packed: [String: Int] = [:]
+        for match in text.matches(of: #/#define SYS_(\w+)\s+(\d+)/#) {
+            packed[match.1.lowercased()] = Int(match.2)
+        }
+        let calls: [(SocketCall, String)] = [
+            (.socket, "socket"), (.bind, "bind"), (.connect, "connect"), (.listen, "listen"),
+            (.accept, "accept"), (.option, "getsockopt"), (.send, "sendmsg"),
+        ]
+        for (call, name) in calls {
+            #expect(call.direct == wide[name], "\(name)")
+            #expect(call.packed == packed[name], "\(name)")
+        }
+    }
+
+    /// What a header defines a name as, in words.
+    private static func definition(_ name: String, in path: String) throws -> [Substring] {
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        let lines = text.split(separator: "\n").map { $0.split { $0 == " " || $0 == "\t" } }
+        let line = try #require(lines.first { $0.count > 2 && $0[0] == "#define" && $0[1] == name })
+        return Array(line.dropFirst(2))
+    }
+
+    @Test("requests about interfaces and taps have the kernel's numbers")
+    func interfaceRequests() throws {
+        typealias Request = InterfaceControl.Request
+        let requests: [(Int, String)] = [
+            (Request.getFlags, "SIOCGIFFLAGS"), (Request.setFlags, "SIOCSIFFLAGS"),
+            (Request.setAddress, "SIOCSIFADDR"), (Request.getHardwareAddress, "SIOCGIFHWADDR"),
+            (Request.setHardwareAddress, "SIOCSIFHWADDR"), (Request.getIndex, "SIOCGIFINDEX"),
+            (Request.addToBridge, "SIOCBRADDIF"),
+        ]
+        for (number, name) in requests {
+            let words = try Self.definition(name, in: "/usr/include/linux/sockios.h")
+            #expect(Int(words[0].dropFirst(2), radix: 16) == number, "\(name)")
+        }
+        for (number, name) in [
+            (Tap.Request.setInterface, "TUNSETIFF"), (Tap.Request.setChecksums, "TUNSETNOCSUM"),
+        ] {
+            // _IOW('T', 202, int): direction 1, size 4.
+            let words = try Self.definition(name, in: "/usr/include/linux/if_tun.h")
+            #expect(words[0] == "_IOW('T'," && words[2] == "int)")
+            #expect(1 << 30 | 4 << 16 | 0x54 << 8 | Int(words[1].dropLast())! == number)
+        }
+    }
+
+    @Test("a system call's error is thrown, its value returned")
+    func results() throws {
+        #expect(throws: Errno.badDescriptor) { try SystemCall.make(.close, -1) }
+        #expect(try SystemCall.make(.processID) == Int(getpid()))
+    }
+
+    @Test("a hook answers in place of the kernel, and only inside its scope")
+    func hook() throws {
+        SystemCall.hooked({ $0.number == .processID ? -12 : nil }) {
+            #expect(throws: Errno.noMemory) { try SystemCall.make(.processID) }
+            #expect(throws: Errno.badDescriptor) { try SystemCall.make(.close, -1) }
+        }
+        #expect(try SystemCall.make(.processID) == Int(getpid()))
+    }
+
+    @Test("writeAll goes on after a partial write")
+    func partialWrites() throws {
+        let written = Written()
+        try SystemCall.hooked({ call in
+            guard call.number == .write else { return nil }
+            let count = min(3, call.arguments.2)
+            written.append(address: call.arguments.1, count: count)
+            return count
+        }) {
+            try Transfer.write(1, "in pieces of three")
+        }
+        #expect(written.text == "in pieces of three")
+    }
+
+    private final class Written: @unchecked Sendable {
+        private var bytes: [UInt8] = []
+        func append(address: Int, count: Int) {
+            let start = UnsafeRawPointer(bitPattern: address)!
+            bytes.append(contentsOf: UnsafeRawBufferPointer(start: start, count: count))
+        }
+        var text: String { String(decoding: bytes, as: UTF8.self) }
+    }
+}

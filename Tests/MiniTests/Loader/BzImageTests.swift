@@ -1,0 +1,65 @@
+import Testing
+
+@testable import Mini
+
+@Suite struct BzImageTests {
+    @Test("the setup header tells protocol, version, body and size")
+    func header() {
+        let bytes = BzImageSpec().bytes()
+        ByteView.of(bytes) { file in
+            let image = BzImage(file)
+            #expect(image?.protocolVersion == 0x206)
+            #expect(image?.version?.name == "2.6.23")
+            #expect(image?.body == 2560)
+            #expect(image?.payload == nil)
+            #expect((image?.expectedSize ?? 0) / 16 == UInt64(bytes.count + 15) / 16)
+        }
+    }
+
+    @Test("no setup sectors mean four")
+    func noSectors() {
+        var bytes = BzImageSpec().bytes()
+        bytes[0x1F1] = 0
+        ByteView.of(bytes) { #expect(BzImage($0)?.body == 2560) }
+    }
+
+    @Test("what lacks the signature is no bzImage, at any length")
+    func signature() {
+        var bytes = BzImageSpec().bytes()
+        bytes[0x202] = 0
+        ByteView.of(bytes) { #expect(BzImage($0) == nil) }
+        let whole = BzImageSpec().bytes()
+        for count in 0..<0x208 {
+            ByteView.of(Array(whole[..<count])) { #expect(BzImage($0) == nil) }
+        }
+    }
+
+    @Test(
+        "a version pointer that leads nowhere gives no version", arguments: [0, 0xFFFF] as [UInt16])
+    func wildVersion(_ pointer: UInt16) {
+        var bytes = BzImageSpec().bytes()
+        bytes.put(pointer, at: 0x20E)
+        ByteView.of(bytes) { #expect(BzImage($0)?.version == nil) }
+    }
+
+    @Test("a thousand false candidates are passed over, and then it ends")
+    func manyCandidates() throws {
+        var spec = BzImageSpec()
+        let falseOne: [UInt8] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 2, 3, 7]
+        spec.unpacker = Array(repeating: falseOne, count: 1000).flatMap { $0 }
+        #expect(try loadKernel(spec.bytes()).kernel.format == .bzImage(member: spec.memberOffset))
+        spec.unpacker = Array(repeating: falseOne, count: 2000).flatMap { $0 }
+        let bytes = spec.bytes()
+        #expect(throws: LoaderError.self) { try loadKernel(bytes) }
+    }
+
+    @Test("the page offset is the first top byte that four loads have in common")
+    func pageOffset() {
+        func load(_ top: UInt8) -> [UInt8] { [0xA1, 0, 0, 0, top] }
+        let three = load(0xB0) + load(0xB0) + load(0xB0)
+        let code = three + load(0xC0) + load(0xC0) + load(0xC0) + load(0xC0) + load(0xB0)
+        ByteView.of(code) { #expect(BzImage.pageOffset($0) == 0xC000_0000) }
+        ByteView.of(three) { #expect(BzImage.pageOffset($0) == nil) }
+        ByteView.of([]) { #expect(BzImage.pageOffset($0) == nil) }
+    }
+}

@@ -1,0 +1,489 @@
+import Testing
+
+@testable import Mini
+
+/// A file that must be refused: named after what is wrong with it.
+struct DamagedImage: CustomTestStringConvertible, Sendable {
+    let name: String
+    let bytes: [UInt8]
+    /// What the refusal says after `cannot start "kernel": `.
+    let refusal: String
+    var testDescription: String { name }
+
+    init(_ name: String, _ bytes: [UInt8], _ refusal: String) {
+        self.name = name
+        self.bytes = bytes
+        self.refusal = refusal
+    }
+
+    static let elf: [DamagedImage] = [
+        elf("header cut off", "a damaged ELF file: its header is cut off at byte 40") {
+            $0.removeLast($0.count - 40)
+        },
+        elf("big endian", "an ELF file for a big-endian machine") { $0[5] = 2 },
+        elf("neither byte order", "a damaged ELF file: neither 32-bit nor 64-bit little-endian") {
+            $0[5] = 3
+        },
+        elf("ARM", "an ELF file for another machine (ARM)") { $0.put(UInt16(40), at: 18) },
+        elf("machine without a name", "an ELF file for another machine (number 7777)") {
+            $0.put(UInt16(7777), at: 18)
+        },
+        elf("object file", "an ELF object file or kernel module, not a linked kernel") {
+            $0.put(UInt16(1), at: 16)
+        },
+        elf(
+            "shared object",
+            "an ELF shared object or position-independent program, not a kernel"
+        ) { $0.put(UInt16(3), at: 16) },
+        elf("core dump", "an ELF core dump, not a kernel") { $0.put(UInt16(4), at: 16) },
+        elf("unknown type", "an ELF file of unknown type 99") { $0.put(UInt16(99), at: 16) },
+        elf("x32 program", "not a kernel: a 32-bit ELF program for user space") {
+            $0.put(UInt16(62), at: 18)
+        },
+        elf(
+            "program headers of 40 bytes",
+            "a damaged ELF file: its program headers have 40 bytes each, not 32"
+        ) { $0.put(UInt16(40), at: 42) },
+        elf("no program headers", "a damaged ELF file: it has no program headers") {
+            $0.put(UInt16(0), at: 44)
+        },
+        elf(
+            "too many program headers",
+            "a damaged ELF file: it has 65535 program headers, at most 2048 make sense"
+        ) { $0.put(UInt16(65535), at: 44) },
+        elf(
+            "program headers beyond the end",
+            "a damaged ELF file: program header 0 lies beyond the end of the file"
+        ) { $0.put(UInt32(0xFFFF_FFF0), at: 28) },
+        elf(
+            "last program header half in the file",
+            "a damaged ELF file: program header 1 lies beyond the end of the file"
+        ) { $0.put(UInt32($0.count - 48), at: 28) },
+        elf("interpreter", "not a kernel: a 32-bit ELF program for user space") {
+            $0.put(UInt32(3), at: 52)
+        },
+        elf("nothing to load", "a damaged ELF file: it has nothing to load") {
+            $0.put(UInt32(4), at: 52)
+            $0.put(UInt32(4), at: 84)
+        },
+    ]
+
+    static let segments: [DamagedImage] = [
+        segment("linked like a program", "not a kernel: a 32-bit ELF program for user space") {
+            $0[0].virtual = $0[0].physical
+            $0[1].virtual = $0[1].physical
+        },
+        segment(
+            "segments that disagree on the page offset",
+            "a damaged ELF file: segment 1 has another page offset than the first"
+        ) { $0[1].virtual += 0x1000 },
+        segment(
+            "more bytes in the file than in memory",
+            "a damaged ELF file: segment 0 has more bytes in the file than in memory"
+        ) { $0[0].memorySize = 0x1FFF },
+        segment("overlap", "a damaged ELF file: segments 0 and 1 overlap") {
+            $0[0].memorySize += 1
+        },
+        segment(
+            "over the boot parameters",
+            "a damaged ELF file: segment 0 lies over the boot parameters"
+        ) {
+            $0[0].physical = 0x1000
+            $0[0].virtual = 0xC000_1000
+        },
+        segment(
+            "offset plus size beyond 4 GiB",
+            "an ELF file cut off at byte 16384: segment 0 ends at byte 4294975487"
+        ) { $0[0].offset = 0xFFFF_FFFF },
+        segment(
+            "address plus size beyond 4 GiB",
+            "a damaged ELF file: segment 1 reaches beyond 4 GiB"
+        ) {
+            $0[1].physical = 0xFFFF_F000
+            $0[1].virtual = 0xBFFF_F000
+        },
+        segment(
+            "virtual address plus size beyond 4 GiB",
+            "a damaged ELF file: segment 1 reaches beyond 4 GiB"
+        ) { $0[1].virtual = 0xFFFF_F000 },
+        segment("segment outside memory", "it needs 3842 MiB of memory, the guest has 4 MiB") {
+            $0[1].physical = 0xF010_0000
+            $0[1].virtual = 0xB010_0000
+        },
+        segment("bss outside memory", "it needs 5 MiB of memory, the guest has 4 MiB") {
+            $0[1].memorySize = 0x30_0000
+        },
+        segment("odd page offset", "a kernel whose page offset cannot be told") {
+            $0[0].virtual += 0x1000
+            $0[1].virtual += 0x1000
+        },
+        segment("low page offset", "a kernel whose page offset cannot be told") {
+            $0[0].virtual -= 0xA000_0000
+            $0[1].virtual -= 0xA000_0000
+        },
+    ]
+
+    static let kernels: [DamagedImage] = [
+        .init(
+            "file ends in a segment", Array(ElfSpec.kernel().dropLast(0x1801)),
+            "an ELF file cut off at byte 10239: segment 0 ends at byte 12288"),
+        .init(
+            "file ends after the headers", Array(ElfSpec.kernel().prefix(4096)),
+            "an ELF file cut off at byte 4096: segment 0 ends at byte 12288"),
+        kernel("lguest off", "Linux 2.6.23 without lguest support (CONFIG_LGUEST_GUEST is off)") {
+            $0.hasMagic = false
+        },
+        kernel(
+            "no banner, no mark",
+            "not a kernel for lguest: it has no lguest entry and no Linux banner"
+        ) {
+            $0.hasMagic = false
+            $0.banner = nil
+        },
+        kernel("4.19", "Linux 4.19.0-21-686, which no longer speaks lguest") {
+            $0.hasMagic = false
+            $0.banner = "Linux version 4.19.0-21-686 (a@b)"
+        },
+        later("2.6.24", 0, "Linux 2.6.24 (lguest era 2: virtio), which mini does not run yet"),
+        later("2.6.28.4", 0, "Linux 2.6.28.4 (lguest era 3a: virtio), which mini does not run yet"),
+        later("2.6.29", 0, "Linux 2.6.29 (lguest era 3b: virtio), which mini does not run yet"),
+        later("2.6.30", 1, "Linux 2.6.30 (lguest era 3c: virtio), which mini does not run yet"),
+        later("2.6.33", 1, "Linux 2.6.33 (lguest era 4a: virtio), which mini does not run yet"),
+        later("3.0.1", 2, "Linux 3.0.1 (lguest era 4b: virtio), which mini does not run yet"),
+        later("3.4", 2, "Linux 3.4 (lguest era 4c: virtio), which mini does not run yet"),
+        later("3.11.10", 2, "Linux 3.11.10 (lguest era 4d: virtio), which mini does not run yet"),
+        later("4.13", 2, "Linux 4.13 (lguest era 5: PCI virtio), which mini does not run yet"),
+        later(
+            nil, 1,
+            "Linux of unknown version (lguest era 3c or 4a: virtio), which mini does not run yet"),
+        .init(
+            "mark at the end of a segment", markAtEnd(),
+            "a damaged kernel: its entry 0x103000 is in no segment"),
+        .init(
+            "64-bit kernel", elf64(address: 0xFFFF_FFFF_8100_0000),
+            "a 64-bit kernel (Linux 6.1.0-13-amd64)"),
+        .init(
+            "64-bit program", elf64(address: 0x40_0000),
+            "not a kernel: a 64-bit ELF program for user space"),
+        .init(
+            "64-bit header cut off", Array(elf64(address: 0).prefix(60)),
+            "a damaged ELF file: its 64-bit header is cut off"),
+    ]
+
+    static let bzImages: [DamagedImage] = [
+        bzImage("zImage", "a zImage, not a bzImage (Linux 2.6.23)") { $0.loadFlags = 0 },
+        bzImage("64-bit", "a 64-bit kernel (Linux 6.1.0-13-amd64)") {
+            $0.protocolVersion = 0x20C
+            $0.longFlags = 1
+            $0.version = "6.1.0-13-amd64 (debian)"
+        },
+        bzImage("4.19", "Linux 4.19, which no longer speaks lguest") { $0.version = "4.19 (x)" },
+        packed("xz", [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0, 0]),
+        packed("bzip2", Array("BZh91AY".utf8)),
+        packed("lzma", [0x5D, 0, 0, 0, 1]),
+        packed("lzo", [0x89, 0x4C, 0x5A, 0x4F, 0]),
+        packed("lz4", [0x02, 0x21, 0x4C, 0x18, 0]),
+        packed("zstd", [0x28, 0xB5, 0x2F, 0xFD, 0]),
+        bzImage(
+            "4.19 and xz",
+            "Linux 4.19.0-21-686, which no longer speaks lguest (a bzImage compressed with xz)"
+        ) {
+            $0.protocolVersion = 0x20F
+            $0.version = "4.19.0-21-686 (x)"
+            $0.payload = [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0, 0]
+        },
+        bzImage("no packed kernel", "a bzImage without a gzip-compressed kernel (Linux 2.6.23)") {
+            $0.unpacker = []
+            $0.payload = []
+        },
+        .init(
+            "cut off before the packed kernel", Array(BzImageSpec().bytes().prefix(2570)),
+            "a bzImage cut off at byte 2570 of \(BzImageSpec().expectedBytes)"),
+        .init(
+            "cut off in the packed kernel", Array(BzImageSpec().bytes().prefix(2700)),
+            "gzip data that ends early at byte 2700"),
+        .init(
+            "cut off in the checksum",
+            Array(BzImageSpec().bytes().prefix(BzImageSpec().trailerOffset + 3)),
+            "gzip data that ends early at byte \(BzImageSpec().trailerOffset + 3)"),
+        bzImage(
+            "wrong checksum",
+            "corrupt gzip data: wrong checksum at byte \(BzImageSpec().trailerOffset)"
+        ) { $0.payload[$0.payload.count - 8] ^= 1 },
+        bzImage(
+            "wrong length",
+            "corrupt gzip data: wrong length at byte \(BzImageSpec().trailerOffset + 4)"
+        ) { $0.payload[$0.payload.count - 4] ^= 1 },
+        bzImage("block of unknown kind", "corrupt gzip data at byte 2587: a block of unknown kind")
+        {
+            $0.payload[10] |= 6
+        },
+        bzImage("kernel larger than memory", "it needs 5 MiB of memory, the guest has 4 MiB") {
+            $0.payload = Packer.gzip([UInt8](repeating: 0, count: 3 << 20 | 1))
+        },
+        bzImage("64-bit kernel without saying so", "a 64-bit kernel (Linux 6.1.0-13-amd64)") {
+            $0.payload = Packer.gzip(elf64(address: 0xFFFF_FFFF_8100_0000))
+        },
+        bzImage("era 2 inside", "Linux 2.6.24 (lguest era 2: virtio), which mini does not run yet")
+        {
+            $0.payload = Packer.gzip(laterKernel("2.6.24", 0).bytes)
+        },
+        bzImage(
+            "too few loads to tell the page offset", "a kernel whose page offset cannot be told"
+        ) {
+            var kernel = KernelSpec().bytes()
+            for index in 3..<6 { kernel[64 * index] = 0 }
+            $0.payload = Packer.gzip(kernel)
+        },
+    ]
+
+    static let strangers: [DamagedImage] = [
+        .init("empty", [], "an empty file"),
+        stranger("shell script", "#!/bin/sh\necho\n", "a shell script"),
+        stranger("bash script", "#! /usr/bin/env bash\n", "a shell script"),
+        stranger("script", "#!/usr/bin/python3\n", "a script"),
+        stranger("text", "hello\nworld\n", "a text file"),
+        stranger("cpio archive", "070701000000", "a cpio archive (an initrd?)"),
+        .init("gzip file", Packer.gzip([1, 2, 3]), "not a kernel: a gzip file (unpack it first)"),
+        stranger("Windows program", "MZ\0\0PE", "a DOS or Windows program"),
+        .init("zeros", [UInt8](repeating: 0, count: 5000), "not a kernel: nothing but zeros"),
+        .init(
+            "noise", (0..<999).map { UInt8(truncatingIfNeeded: $0 &* 167 &+ 3) },
+            "not a kernel: data of an unknown kind"),
+        .init("one byte", [0x7F], "not a kernel: data of an unknown kind"),
+    ]
+
+    static let all = elf + segments + kernels + bzImages + strangers
+
+    // MARK: How they are made
+
+    private static func elf(
+        _ name: String, _ refusal: String, _ damage: (inout [UInt8]) -> Void
+    ) -> DamagedImage {
+        var bytes = ElfSpec.kernel()
+        damage(&bytes)
+        return .init(name, bytes, refusal)
+    }
+
+    private static func segment(
+        _ name: String, _ refusal: String, _ damage: (inout [ElfSpec.Header]) -> Void
+    ) -> DamagedImage {
+        var spec = ElfSpec()
+        damage(&spec.headers)
+        return .init(name, spec.bytes(), refusal)
+    }
+
+    private static func kernel(
+        _ name: String, _ refusal: String, _ damage: (inout KernelSpec) -> Void
+    ) -> DamagedImage {
+        var spec = KernelSpec()
+        damage(&spec)
+        return .init(name, ElfSpec.kernel(spec), refusal)
+    }
+
+    private static func bzImage(
+        _ name: String, _ refusal: String, _ damage: (inout BzImageSpec) -> Void
+    ) -> DamagedImage {
+        var spec = BzImageSpec()
+        damage(&spec)
+        return .init("bzImage: \(name)", spec.bytes(), refusal)
+    }
+
+    private static func packed(_ method: String, _ signature: [UInt8]) -> DamagedImage {
+        bzImage(
+            method,
+            "a bzImage compressed with \(method) (Linux 3.2.0), which mini does not unpack"
+        ) {
+            $0.protocolVersion = 0x20F
+            $0.version = "3.2.0 (x)"
+            $0.payload = signature + [UInt8](repeating: 7, count: 500)
+        }
+    }
+
+    private static func stranger(_ name: String, _ text: String, _ kind: String) -> DamagedImage {
+        .init(name, Array(text.utf8), "not a kernel: \(kind)")
+    }
+
+    private static func laterKernel(_ version: String?, _ call: Int) -> (
+        spec: KernelSpec, bytes: [UInt8]
+    ) {
+        var spec = KernelSpec()
+        spec.hasMagic = false
+        spec.banner = version.map { "Linux version \($0) (a@b)" }
+        var bytes = spec.bytes()
+        bytes.put([0xB8, 1, 0, 0, 0, call == 0 ? 0xBA : 0xBB], at: 0x2900)
+        bytes.put(spec.dataAddress, at: 0x2906)
+        bytes.put(call == 1 ? [0x0F, 1, 0xC1] : [0xCD, 0x1F], at: 0x290A)
+        return (spec, bytes)
+    }
+
+    private static func later(_ version: String?, _ call: Int, _ refusal: String) -> DamagedImage {
+        let (spec, bytes) = laterKernel(version, call)
+        var elf = ElfSpec(spec)
+        elf.contents = [(0x1000, bytes)]
+        return .init("Linux \(version ?? "without banner")", elf.bytes(), refusal)
+    }
+
+    private static func markAtEnd() -> [UInt8] {
+        var spec = KernelSpec()
+        spec.hasMagic = false
+        var bytes = spec.bytes()
+        bytes.put("GenuineLguest", at: bytes.count - 13)
+        var elf = ElfSpec(spec)
+        elf.contents = [(0x1000, bytes)]
+        return elf.bytes()
+    }
+
+    private static func elf64(address: UInt64) -> [UInt8] {
+        var file = [UInt8](repeating: 0, count: 512)
+        file.put([0x7F, 0x45, 0x4C, 0x46, 2, 1, 1], at: 0)
+        file.put(UInt16(2), at: 16)
+        file.put(UInt16(62), at: 18)
+        file.put(UInt64(64), at: 32)
+        file.put(UInt16(56), at: 54)
+        file.put(UInt16(1), at: 56)
+        file.put(UInt32(1), at: 64)
+        file.put(address, at: 80)
+        file.put("Linux version 6.1.0-13-amd64 (debian)\n", at: 200)
+        return file
+    }
+}
+
+extension BzImageSpec {
+    var expectedBytes: Int {
+        bodyOffset + (unpacker.count + payload.count + trailer.count + 15) / 16 * 16
+    }
+    var trailerOffset: Int { memberOffset + payload.count - 8 }
+}
+
+private let eras: [GuestABI.Era] = [.era0, .era1, .era1b, .era1c]
+
+@Suite struct KernelImageTests {
+    @Test(
+        "a damaged or foreign file is refused with a line that says what it is",
+        arguments: DamagedImage.all)
+    func refusal(_ image: DamagedImage) throws {
+        do {
+            _ = try loadKernel(image.bytes)
+            Issue.record("\(image.name) was loaded")
+        } catch let error as LoaderError {
+            #expect(
+                String(decoding: error.text.bytes, as: UTF8.self)
+                    == "cannot start \"kernel\": \(image.refusal)")
+            #expect(error.exitCode == 3)
+        }
+    }
+
+    @Test("a vmlinux of each era is loaded whole and described", arguments: eras)
+    func vmlinux(_ era: GuestABI.Era) throws {
+        var spec = KernelSpec()
+        spec.era = era
+        let (kernel, memory) = try loadKernel(ElfSpec.kernel(spec))
+        let entry = 0x10_0000 + UInt32(spec.entryOffset)
+        #expect(kernel.era == era)
+        #expect(kernel.entry == (era == .era1c ? entry : entry + 0xC000_0000))
+        #expect(kernel.pageOffset == 0xC000_0000)
+        #expect(kernel.data == spec.dataAddress)
+        #expect(kernel.end == 0x10_3800)
+        #expect(kernel.format == .elf)
+        #expect(kernel.banner == "Linux version 2.6.23 (user@host) (gcc version 4.1.2) #1 Mon")
+        #expect(bytes(of: memory, 0x10_0000, 0x3000) == spec.bytes())
+    }
+
+    @Test("a bzImage of each era unpacks to what the vmlinux holds", arguments: eras)
+    func bzImage(_ era: GuestABI.Era) throws {
+        var spec = KernelSpec()
+        spec.era = era
+        let (kernel, memory) = try loadKernel(BzImageSpec(spec.bytes()).bytes())
+        let (vmlinux, _) = try loadKernel(ElfSpec.kernel(spec))
+        #expect(kernel.era == era)
+        #expect(kernel.entry == vmlinux.entry)
+        #expect(kernel.pageOffset == vmlinux.pageOffset)
+        #expect(kernel.banner == vmlinux.banner)
+        #expect(kernel.data == vmlinux.data)
+        #expect(kernel.format == .bzImage(member: BzImageSpec().memberOffset))
+        #expect(bytes(of: memory, 0x10_0000, 0x3000) == spec.bytes())
+        // Nothing is left of the false candidate before the real one.
+        #expect(bytes(of: memory, 0x10_3000, 0x1000) == [UInt8](repeating: 0, count: 0x1000))
+    }
+
+    @Test("a kernel is unpacked whatever system packed it, in one member or in several")
+    func oddMembers() throws {
+        let kernel = KernelSpec().bytes()
+        let half = kernel.count / 2
+        var otherSystem = Packer.gzip(kernel)
+        otherSystem[9] = 255
+        let several = Packer.gzip(Array(kernel[..<half])) + Packer.gzip(Array(kernel[half...]))
+        let extras: [UInt8] = [3, 0, 1, 2, 3] + Array("name\0comment\0".utf8) + [0x12, 0x34]
+        let fields = Packer.gzip(kernel, flags: 4 | 8 | 16 | 2, extras: extras)
+        let garbage = Packer.gzip(kernel) + [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 0xFF, 0xFF]
+        for payload in [otherSystem, several, fields, garbage] {
+            var spec = BzImageSpec()
+            spec.payload = payload
+            let (loaded, memory) = try loadKernel(spec.bytes())
+            #expect(loaded.end == 0x10_0000 + UInt32(kernel.count))
+            #expect(bytes(of: memory, 0x10_0000, UInt32(kernel.count)) == kernel)
+            #expect(memory.load32(loaded.end) == 0)
+        }
+    }
+
+    @Test(
+        "other splits of the address space are found in vmlinux and bzImage",
+        arguments: [
+            0x4000_0000, 0x7800_0000, 0x8000_0000, 0xB000_0000,
+        ] as [UInt32])
+    func pageOffset(_ offset: UInt32) throws {
+        var spec = KernelSpec()
+        spec.pageOffset = offset
+        #expect(try loadKernel(ElfSpec.kernel(spec)).kernel.pageOffset == offset)
+        #expect(try loadKernel(BzImageSpec(spec.bytes()).bytes()).kernel.pageOffset == offset)
+    }
+
+    @Test("a guest of our own without Linux's banner and structure is taken for era 1")
+    func minimal() throws {
+        var bytes = [UInt8](repeating: 0x90, count: 0x3000)
+        bytes.put("GenuineLguest", at: 0)
+        var elf = ElfSpec()
+        elf.contents = [(0x1000, bytes)]
+        let (kernel, _) = try loadKernel(elf.bytes())
+        #expect(kernel.era == .era1)
+        #expect(kernel.entry == 0xC010_000D)
+        #expect(kernel.banner == nil)
+        #expect(kernel.data == nil)
+    }
+
+    @Test("a directory, a device and a pipe are refused by name")
+    func notFiles() throws {
+        let directory = try Descriptor.open("/", .readOnly)
+        #expect(throws: LoaderError.image(name: "d", .directory)) {
+            _ = try KernelImage.examine(directory.number, name: "d")
+        }
+        let device = try Descriptor.open("/dev/null", .readOnly)
+        #expect(throws: LoaderError.image(name: "n", .notAFile)) {
+            _ = try KernelImage.examine(device.number, name: "n")
+        }
+    }
+
+    @Test("what the kernel refuses is the host's fault, with its errno")
+    func systemCalls() throws {
+        let file = try memoryFile(ElfSpec.kernel())
+        let descriptor = file.number
+        #expect(throws: LoaderError.host("read", name: "k", .inputOutput)) {
+            try SystemCall.hooked({ $0.number == .fileStatus ? -5 : nil }) {
+                _ = try KernelImage.examine(descriptor, name: "k")
+            }
+        }
+        #expect(throws: LoaderError.host("map", name: "k", .noMemory)) {
+            try SystemCall.hooked({ $0.number == .map ? -12 : nil }) {
+                _ = try KernelImage.examine(descriptor, name: "k")
+            }
+        }
+        #expect(throws: LoaderError.host("map", name: "k", .noSuchDevice)) {
+            let image = try KernelImage.examine(descriptor, name: "k")
+            let memory = try GuestLayout.makeMemory(mebibytes: 4)
+            try SystemCall.hooked({ $0.number == .map ? -6 : nil }) {
+                _ = try image.load(into: memory, mebibytes: 4)
+            }
+        }
+    }
+}
