@@ -51,7 +51,7 @@ private struct Header {
         let eras: InlineArray<6, GuestABI.Era> = [.era0, .era0b, .era1a, .era1, .era1b, .era1c]
         abi = GuestABI(era: eras[Int(reader.byte() % 6)])
         // From room for one block to some hundreds.
-        arenaCount = Machine.leastArenaCount + UInt32(reader.byte() & 7) * 0x2000
+        arenaCount = Core.leastArenaCount + UInt32(reader.byte() & 7) * 0x2000
         let distance = UInt32(reader.byte())
         generation = distance == 255 ? 1 : Generation.last - distance
         let kind = reader.byte()
@@ -126,7 +126,7 @@ enum FuzzGuests {
         _ header: Header, _ reader: inout FuzzReader, _ input: FuzzInput, _ memory: GuestMemory
     ) {
         unsafe memory.base.initializeMemory(as: UInt8.self, repeating: 0, count: Int(Layout.size))
-        for page in 0..<Int(Layout.pages) { unsafe memory.codeLines[page] = 0 }
+        for page in 0..<Int(Layout.pages) { unsafe memory.watchedLines[page] = 0 }
         memory.store32(Layout.directory + header.base >> 22 * 4, Layout.table | 7)
         memory.store32(Layout.directory + 767 * 4, Layout.otherTable | 7)
         memory.store32(Layout.directory + 769 * 4, Layout.lastTable | 0x67)

@@ -8,7 +8,7 @@ import Testing
 /// From the top down.
 private let floors = [
     "Commands", "Init", "Launcher", "Loader", "Archive", "Xen", "Host", "Devices", "Lguest",
-    "Processor", "Linux",
+    "Processor", "Memory", "Linux",
 ]
 
 private struct Source {

@@ -9,7 +9,7 @@
 final class Host: LguestDevice {
     let memory: GuestMemory
     let abi: GuestABI
-    let processor: Processor
+    let processor: SoftwareProcessor
 
     var machine = GuestMachine()
     /// `lguest_data`, once the guest told where it is.
@@ -37,14 +37,14 @@ final class Host: LguestDevice {
     var inlets: [PeerInlet] = []
     var outlets: [PeerOutlet] = []
 
-    /// - Parameter arenaCount: see `Processor.init`.
+    /// - Parameter arenaCount: see `SoftwareProcessor.init`.
     /// - Throws: ENOMEM.
     init(
-        memory: GuestMemory, abi: GuestABI, arenaCount: UInt32 = Machine.usualArenaCount
+        memory: GuestMemory, abi: GuestABI, arenaCount: UInt32 = Core.usualArenaCount
     ) throws(Errno) {
         self.memory = memory
         self.abi = abi
-        processor = try Processor(memory: memory, arenaCount: arenaCount)
+        processor = try SoftwareProcessor(memory: memory, arenaCount: arenaCount)
         gates = InterruptTable(abi)
         clock = HostClock()
     }
@@ -62,9 +62,8 @@ final class Host: LguestDevice {
         pageLimit = request.pageLimit
         pageOffset = request.pageOffset
         let cpu = processor
-        cpu.pageLimit = min(pageLimit, memory.count >> 12)
         cpu.pageDirectory = request.pageDirectory
-        cpu.reservedTop = Self.reservedTop
+        cpu.pageRules = Self.pageRules(limit: pageLimit)
         for index in 0..<SegmentRules.entries {
             cpu.setDescriptor(Int(index), SegmentRules.initial(index))
         }
@@ -72,10 +71,10 @@ final class Host: LguestDevice {
         cpu.identification = VirtualCPU.identification
         cpu.timeStamp = clock.timeStamp
         _ = cpu.setSegment(.cs, SegmentRules.kernelCode)
-        for segment in [Processor.Segment.ss, .ds, .es] {
+        for segment in [SoftwareProcessor.Segment.ss, .ds, .es] {
             _ = cpu.setSegment(segment, SegmentRules.kernelData)
         }
-        for segment in [Processor.Segment.fs, .gs] { _ = cpu.setSegment(segment, 0) }
+        for segment in [SoftwareProcessor.Segment.fs, .gs] { _ = cpu.setSegment(segment, 0) }
         cpu.eflags = 0x202
         cpu.eip = request.start
         return abi.initializeCount
@@ -199,9 +198,10 @@ final class Host: LguestDevice {
             segmentsStale = false
         }
         // The tables themselves must be readable; their entries the processor checks.
-        let directory = processor.pageDirectory & ~0xFFF
-        guard directory >> 12 < min(pageLimit, memory.count >> 12) else {
-            return kill(.badRead(address: directory &+ (processor.eip >> 22) &* 4))
+        let directory = processor.pageDirectory & Page.number
+        guard directory >> Page.shift < min(pageLimit, memory.count >> Page.shift) else {
+            return kill(
+                .badRead(address: PageWalk.directoryPlace(processor.eip, from: directory)))
         }
         let before = processor.instructionCount
         let exit = processor.run(instructions: min(clock.slice, patience))
@@ -210,8 +210,8 @@ final class Host: LguestDevice {
         case .sliceEnded: break
         case .trap(let vector, let errorCode, let address):
             handleTrap(UInt32(vector), errorCode, address)
-        case .badPageDirectoryEntry: kill(.badPageDirectoryEntry)
-        case .badPageTableEntry: kill(.badPageTableEntry)
+        case .refusedDirectoryEntry: kill(.badPageDirectoryEntry)
+        case .refusedTableEntry: kill(.badPageTableEntry)
         }
     }
 
@@ -260,11 +260,22 @@ final class Host: LguestDevice {
     /// The top of every address space is off limits: the original's switcher is there.
     static let reservedTop: UInt32 = 0xFFC0_0000
 
+    /// What the original refuses in page tables. §4.7.
+    /// - Parameter limit: pages that INITIALIZE granted.
+    static func pageRules(limit: UInt32) -> PageRules {
+        let known =
+            PageEntry.present | PageEntry.writable | PageEntry.user | PageEntry.accessed
+            | PageEntry.dirty
+        return PageRules(
+            limit: limit, refusedInDirectory: PageEntry.flags & ~known,
+            refusedInTable: PageEntry.writeThrough | PageEntry.large, reservedTop: reservedTop)
+    }
+
     /// A block of guest memory as the original admits it: it ends below the last page
     /// boundary of the granted pages. Docs: "Read this first" 7.
     func range(_ address: UInt32, _ count: UInt32) -> GuestRange? {
         let (end, overflow) = address.addingReportingOverflow(count)
-        guard !overflow && end >> 12 < pageLimit else { return nil }
+        guard !overflow && end >> Page.shift < pageLimit else { return nil }
         return memory.range(address, count)
     }
 

@@ -66,7 +66,7 @@ extension Host {
         case Call.crash: crash(call.first)
         case Call.loadGDT: loadDescriptors(call.first, count: call.second)
         case Call.newPageTable: processor.pageDirectory = call.first
-        case Call.flushTLB: processor.flushTranslations()
+        case Call.flushTLB: processor.flushTLB()
         case Call.loadIDTEntry: loadGate(call.first, low: call.second, high: call.third)
         case Call.setStack: setStack(call.first, pointer: call.second, pages: call.third)
         case Call.taskSwitched: processor.taskSwitched = call.first != 0
@@ -78,7 +78,7 @@ extension Host {
                 DMANotification(
                     record: GuestAddress(rawValue: call.second), key: DMAKey(rawValue: call.first)))
         case Call.setPTE: setPTE(call.first, virtual: call.second, entry: call.third)
-        case Call.setPMD: if call.second < Self.reservedTop >> 22 { processor.flushTranslations() }
+        case Call.setPMD: if call.second < Self.reservedTop >> 22 { processor.flushTLB() }
         case Call.loadTLS: loadTLS(call.first)
         default: kill(.badCall(number: call.number))
         }
@@ -110,7 +110,7 @@ extension Host {
         if let kernel = area.kernelAddress, kernel >= Self.reservedTop {
             kill(.badKernelAddress(virtual: kernel))
         }
-        processor.flushTranslations()
+        processor.flushTLB()
     }
 
     /// A number of the guest's own: guests of era 0 make their hardware address of it.
@@ -181,7 +181,7 @@ extension Host {
         ringStack = (UInt16(truncatingIfNeeded: selector), pointer)
         processor.setRingStack(selector: ringStack.selector, pointer: pointer)
         for page in 0..<pages {
-            let address = pointer &- 1 &- page &* 4096
+            let address = pointer &- 1 &- page &* Page.size
             if let reason = refusalToWrite(address) { return kill(reason) }
             _ = processor.translate(address, write: true, user: false)
         }
@@ -201,38 +201,38 @@ extension Host {
         let inUse =
             entry & PageEntry.present != 0
             && entry & (PageEntry.accessed | PageEntry.dirty) != 0
-        if inUse, isBadLeaf(entry), hasTable(directory, virtual) { kill(.badPageTableEntry) }
-        processor.flushTranslation(of: virtual)
+        if inUse, Self.pageRules(limit: pageLimit).refusesInTable(entry),
+            hasTable(directory, virtual)
+        {
+            kill(.badPageTableEntry)
+        }
+        processor.flushTLB(of: virtual)
     }
 
-    private func hasTable(_ directory: UInt32, _ virtual: UInt32) -> Bool {
-        let entry = memory.load32((directory & ~0xFFF) &+ (virtual >> 22) &* 4) ?? 0
-        return entry & PageEntry.present != 0
-    }
-
-    private func isBadLeaf(_ entry: UInt32) -> Bool {
-        entry & PageEntry.refusedInLeaf != 0 || entry >> 12 >= pageLimit
+    func hasTable(_ directory: UInt32, _ virtual: UInt32) -> Bool {
+        let place = PageWalk.directoryPlace(virtual, from: directory)
+        return (memory.load32(place) ?? 0) & PageEntry.present != 0
     }
 
     /// Why the guest kernel could not write there; nil if it can.
     private func refusalToWrite(_ virtual: UInt32) -> DeathReason? {
         guard virtual < Self.reservedTop else { return .reservedTop }
-        let place = (processor.pageDirectory & ~0xFFF) &+ (virtual >> 22) &* 4
-        guard range(place, 4) != nil, let top = memory.load32(place) else {
+        let rules = Self.pageRules(limit: pageLimit)
+        let walk = PageWalk(virtual, from: processor.pageDirectory, rules) { memory.load32($0) }
+        for place in [walk.directoryPlace, walk.tablePlace] where range(place, 4) == nil {
             return .badRead(address: place)
         }
-        guard top & PageEntry.present != 0 else { return .badStackPage(virtual: virtual) }
-        guard top & PageEntry.refusedInTop == 0 && top >> 12 < pageLimit else {
-            return .badPageDirectoryEntry
+        switch walk.end {
+        case .outside: return .badRead(address: walk.tablePlace)
+        case .absent: return .badStackPage(virtual: virtual)
+        case .refusedDirectory: return .badPageDirectoryEntry
+        case .page: break
         }
-        let leafPlace = (top & ~0xFFF) &+ (virtual >> 12 & 0x3FF) &* 4
-        guard range(leafPlace, 4) != nil, let leaf = memory.load32(leafPlace) else {
-            return .badRead(address: leafPlace)
-        }
-        guard leaf & PageEntry.present != 0 && leaf & PageEntry.writable != 0 else {
+        // The original looks at the directory entry's permission nowhere.
+        guard walk.tableEntry & PageEntry.writable != 0 else {
             return .badStackPage(virtual: virtual)
         }
-        return isBadLeaf(leaf) ? .badPageTableEntry : nil
+        return rules.refusesInTable(walk.tableEntry) ? .badPageTableEntry : nil
     }
 
     // MARK: - DMA
@@ -256,16 +256,4 @@ extension Host {
         }
         machine.send(notification)
     }
-}
-
-/// Bits of page table entries. §4.7.
-enum PageEntry {
-    static let present: UInt32 = 1 << 0
-    static let writable: UInt32 = 1 << 1
-    static let accessed: UInt32 = 1 << 5
-    static let dirty: UInt32 = 1 << 6
-    /// Everything but present, writable, user, accessed, dirty.
-    static let refusedInTop: UInt32 = 0xFFF & ~0x67
-    /// Large page or PAT, write-through.
-    static let refusedInLeaf: UInt32 = 0x88
 }

@@ -19,8 +19,7 @@ extension Host {
 
     private func handlePageFault(_ errorCode: UInt32, _ address: UInt32) {
         if address >= Self.reservedTop {
-            let place = (processor.pageDirectory & ~0xFFF) &+ (address >> 22) &* 4
-            if (memory.load32(place) ?? 0) & PageEntry.present != 0 { return kill(.reservedTop) }
+            if hasTable(processor.pageDirectory, address) { return kill(.reservedTop) }
         }
         data?.setFaultAddress(address)
         reflect(14, errorCode, detail: address)

@@ -3,11 +3,6 @@
 // the built-in host (Host/Host.swift); a launcher cannot tell which one it has.
 // Source: docs/abi/lguest.md §1.
 
-/// A guest-physical address as a guest said it: nothing was checked.
-struct GuestAddress: Equatable, Sendable {
-    let rawValue: UInt32
-}
-
 /// What a guest sends and binds buffers under: a guest-physical address that stands for a device. §5.1.
 struct DMAKey: Equatable, Sendable {
     let rawValue: UInt32

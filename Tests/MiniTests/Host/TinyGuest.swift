@@ -107,7 +107,7 @@ final class TinyGuest {
     /// Where the guest's kernel sees guest-physical 0.
     let base: UInt32
 
-    var cpu: Processor { host.processor }
+    var cpu: SoftwareProcessor { host.processor }
 
     init(
         _ era: GuestABI.Era = .era1, pageLimit: UInt32 = TinyGuest.pages,

@@ -70,13 +70,13 @@ import Testing
         guest.put(marker(1), at: 0x2_0000)
         guest.put(marker(2), at: 0x2_1000)
         guest.mapPage(target, to: 0x2_0000, flags: 7)
-        guest.processor.flushTranslations()
+        guest.processor.flushTLB()
         let first = guest.processor.generation
         for _ in 0..<3 { #expect(run(guest, at: Guest.code) == 1) }
         guest.processor.generation = Generation.last
         guest.mapPage(target, to: 0x2_1000, flags: 7)
         for _ in 0..<first + 3 {
-            guest.processor.flushTranslation(of: target)
+            guest.processor.flushTLB(of: target)
             #expect(run(guest, at: Guest.code) == 2)
         }
         #expect(guest.processor.generation > first)
@@ -141,9 +141,9 @@ import Testing
     func layout() throws {
         let ours: [PartialKeyPath<State>] = [
             \.key, \.generation, \.mode, \.linkSource, \.isTaken, \.codeChanged, \.privilege,
-            \.openSegments, \.budget, \.translations, \.userTranslations,
-            \.supervisorTranslations, \.jumps, \.memory, \.memoryCount, \.codeLines,
-            \.pageDirectory, \.pageLimit, \.reservedTop, \.segments, \.descriptors, \.gates,
+            \.openSegments, \.budget, \.tlb, \.userTLB,
+            \.supervisorTLB, \.jumps, \.memory, \.memoryCount, \.watchedLines,
+            \.pageDirectory, \.pageRules, \.segments, \.descriptors, \.gates,
             \.arena, \.arenaCount, \.arenaUsed, \.blockHash, \.pageBlocks, \.scratch,
             \.floatingPoint,
         ]

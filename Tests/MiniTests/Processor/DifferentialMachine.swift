@@ -5,7 +5,7 @@
 
 final class SoftwareMachine {
     private let memory: GuestMemory
-    private let processor: Processor
+    private let processor: SoftwareProcessor
     private var image: [UInt8]
     /// Guest-physical address of the image.
     private static let imageAt: UInt32 = 0x8000
@@ -15,7 +15,7 @@ final class SoftwareMachine {
 
     init(image: [UInt8]) throws {
         memory = try GuestMemory(count: 0x2_0000)
-        processor = try Processor(memory: memory)
+        processor = try SoftwareProcessor(memory: memory)
         self.image = image
         prepareMemory()
         prepareDescriptors()
@@ -58,9 +58,11 @@ final class SoftwareMachine {
     func run(_ test: DifferentialCase) -> CaseEnding {
         let code = test.code
         place(code, at: test.eip)
-        let registers: [Processor.Register] = [.eax, .ecx, .edx, .ebx, .esp, .ebp, .esi, .edi]
+        let registers: [SoftwareProcessor.Register] = [
+            .eax, .ecx, .edx, .ebx, .esp, .ebp, .esi, .edi,
+        ]
         for (register, value) in zip(registers, test.registers) { processor[register] = value }
-        let segments: [Processor.Segment] = [.es, .cs, .ss, .ds, .fs, .gs]
+        let segments: [SoftwareProcessor.Segment] = [.es, .cs, .ss, .ds, .fs, .gs]
         let selectors: [UInt16] = [0x2B, 0x23, 0x2B, 0x2B, test.fs, test.gs]
         for (segment, selector) in zip(segments, selectors) {
             precondition(processor.setSegment(segment, selector))

@@ -18,14 +18,16 @@ final class ProcessorGuest {
     static let userData: UInt16 = 0x7B
 
     let memory: GuestMemory
-    let processor: Processor
+    let processor: SoftwareProcessor
 
     /// - Parameters:
     ///   - ring: 1 or 3.
     ///   - arenaCount: bytes for decoded blocks.
-    init(ring: Int = 1, arenaCount: UInt32 = Machine.usualArenaCount) throws {
+    init(ring: Int = 1, arenaCount: UInt32 = Core.usualArenaCount) throws {
         memory = try GuestMemory(count: 4 << 20)
-        processor = try Processor(memory: memory, arenaCount: arenaCount)
+        processor = try SoftwareProcessor(memory: memory, arenaCount: arenaCount)
+        processor.pageRules = Host.pageRules(limit: memory.count / Page.size)
+        processor.pageRules.reservedTop = 0
         memory.store32(Self.directory, Self.table | 7)
         for page in 0..<UInt32(1024) { mapPage(page << 12, to: page << 12, flags: 7) }
         processor.pageDirectory = Self.directory
@@ -35,7 +37,7 @@ final class ProcessorGuest {
         processor.setDescriptor(15, 0x00CF_F200_0000_FFFF)
         let user = ring == 3
         _ = processor.setSegment(.cs, user ? Self.userCode : Self.kernelCode)
-        for segment in [Processor.Segment.ss, .ds, .es] {
+        for segment in [SoftwareProcessor.Segment.ss, .ds, .es] {
             _ = processor.setSegment(segment, user ? Self.userData : Self.kernelData)
         }
         processor.setRingStack(selector: Self.kernelData, pointer: Self.ringStack)
@@ -61,7 +63,7 @@ final class ProcessorGuest {
 
     /// Lays code down and runs it until something happens.
     @discardableResult
-    func run(_ bytes: [UInt8], instructions: Int = 1_000_000) -> Processor.Exit {
+    func run(_ bytes: [UInt8], instructions: Int = 1_000_000) -> SoftwareProcessor.Exit {
         put(bytes, at: Self.code)
         processor.eip = Self.code
         return processor.run(instructions: instructions)
@@ -73,7 +75,7 @@ final class ProcessorGuest {
     }
 }
 
-extension Processor.Exit {
+extension SoftwareProcessor.Exit {
     /// A trap without a page fault's address.
     static func trap(_ vector: UInt8, _ code: UInt32 = 0) -> Self {
         .trap(vector: vector, errorCode: code, address: 0)

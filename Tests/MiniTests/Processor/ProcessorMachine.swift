@@ -15,11 +15,13 @@ struct ProcessorMachine {
     static let userData: UInt16 = 0x7B
 
     let memory: GuestMemory
-    let processor: Processor
+    let processor: SoftwareProcessor
 
     init() throws {
         memory = try GuestMemory(count: 4 << 20)
-        processor = try Processor(memory: memory)
+        processor = try SoftwareProcessor(memory: memory)
+        processor.pageRules = Host.pageRules(limit: memory.count / Page.size)
+        processor.pageRules.reservedTop = 0
         memory.store32(0x1000, 0x2000 | 7)
         for page in 0..<1024 as Range<UInt32> { memory.store32(0x2000 + page * 4, page << 12 | 7) }
         processor.setDescriptor(12, descriptor(0xBB))
@@ -46,7 +48,7 @@ struct ProcessorMachine {
 
     private func set(code: UInt16, data: UInt16) {
         precondition(processor.setSegment(.cs, code))
-        for segment in [Processor.Segment.ss, .ds, .es] {
+        for segment in [SoftwareProcessor.Segment.ss, .ds, .es] {
             precondition(processor.setSegment(segment, data))
         }
         precondition(processor.setSegment(.fs, 0) && processor.setSegment(.gs, 0))
@@ -77,7 +79,7 @@ struct ProcessorMachine {
     func entry(_ linear: UInt32) -> UInt32 { word(0x2000 + (linear >> 12) * 4) }
     func setEntry(_ linear: UInt32, _ value: UInt32) {
         memory.store32(0x2000 + (linear >> 12) * 4, value)
-        processor.flushTranslation(of: linear)
+        processor.flushTLB(of: linear)
     }
     func setFlags(_ linear: UInt32, _ flags: UInt32) {
         setEntry(linear, (linear & ~4095) | flags)
@@ -95,8 +97,8 @@ struct ProcessorMachine {
     func proceed(limit: Int = 1000) -> Seen {
         switch processor.run(instructions: limit) {
         case .sliceEnded: .slice
-        case .badPageDirectoryEntry: .badDirectoryEntry
-        case .badPageTableEntry: .badTableEntry
+        case .refusedDirectoryEntry: .badDirectoryEntry
+        case .refusedTableEntry: .badTableEntry
         case .trap(let vector, let errorCode, let address):
             vector == 14
                 ? .pageFault(errorCode, at: address) : .trap(Int(vector), Int(errorCode))
@@ -113,12 +115,24 @@ struct ProcessorMachine {
     }
 }
 
+extension SoftwareProcessor {
+    /// The word at a linear address, with supervisor rights; nil if not all of it is mapped.
+    func read32(linear: UInt32) -> UInt32? {
+        var value: UInt32 = 0
+        for index in 0..<UInt32(4) {
+            guard let byte = read8(linear: linear &+ index) else { return nil }
+            value |= UInt32(byte) << (8 * index)
+        }
+        return value
+    }
+}
+
 /// `mov $value, %register` and other pieces of code that many tests want.
 enum Assemble {
     static func little(_ value: UInt32) -> [UInt8] {
         (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
     }
-    static func mov(_ register: Processor.Register, _ value: UInt32) -> [UInt8] {
+    static func mov(_ register: SoftwareProcessor.Register, _ value: UInt32) -> [UInt8] {
         [0xB8 + register.rawValue] + little(value)
     }
     /// mov address, %eax

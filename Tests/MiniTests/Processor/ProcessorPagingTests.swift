@@ -94,7 +94,7 @@ import Testing
         #expect(machine.run(Assemble.load(M.data)) == .pageFault(0, at: M.data))
         machine.memory.store32(0x2000 + (M.data >> 12) * 4, (M.data + 0x1000) | 7)
         machine.put([1, 2, 3, 4], at: M.data + 0x1000)
-        machine.processor.flushTranslations()
+        machine.processor.flushTLB()
         #expect(machine.run(Assemble.load(M.data) + [0xCC]) == .breakpoint)
         #expect(machine.processor[.eax] == 0x0403_0201)
     }
@@ -240,8 +240,8 @@ import Testing
         #expect(machine.run(Assemble.load(M.data) + [0xCC]) == .breakpoint)
         machine.memory.store32(0x1004, 4 << 20 | 7)
         #expect(machine.run(Assemble.load(0x420000)) == .badDirectoryEntry)
-        machine.processor.pageLimit = 0x100
-        machine.processor.flushTranslations()
+        machine.processor.pageRules.limit = 0x100
+        machine.processor.flushTLB()
         #expect(machine.run(Assemble.load(M.data)) == .badTableEntry)
     }
 

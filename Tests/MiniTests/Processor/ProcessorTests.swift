@@ -114,7 +114,7 @@ import Testing
             #expect(guest.processor.run(instructions: 10) == .trap(6))
         }
         guest.mapPage(linear, to: 0x5_1000, flags: 7)
-        guest.processor.flushTranslation(of: linear)
+        guest.processor.flushTLB(of: linear)
         guest.processor.eip = linear
         #expect(guest.processor.run(instructions: 10) == .trap(6))
         #expect(guest.processor[.eax] == 2 && guest.processor[.ebx] == 1)
@@ -129,7 +129,7 @@ import Testing
         #expect(guest.processor.run(instructions: 10) == .trap(6))
         #expect(guest.processor[.eax] == 0x1234_5678)
         guest.mapPage(0x5_1000, to: 0x5_1000, flags: 6)
-        guest.processor.flushTranslations()
+        guest.processor.flushTLB()
         guest.processor.eip = start
         #expect(
             guest.processor.run(instructions: 10)

@@ -53,7 +53,7 @@ import Testing
     func accessedAndDirty() throws {
         let guest = try Guest()
         guest.memory.store32(Guest.directory, Guest.table | 7)
-        guest.processor.flushTranslations()
+        guest.processor.flushTLB()
         #expect(guest.entry(Self.page) == Self.page | 7)
         guest.run(access(write: false))
         #expect(guest.entry(Self.page) == Self.page | 0x27)
@@ -71,7 +71,7 @@ import Testing
         guest.mapPage(Self.page, to: Self.page + 0x1000, flags: 7)
         guest.run(access(write: false))
         #expect(guest.processor[.eax] == 1)
-        guest.processor.flushTranslation(of: Self.page)
+        guest.processor.flushTLB(of: Self.page)
         guest.run(access(write: false))
         #expect(guest.processor[.eax] == 2)
     }
@@ -179,7 +179,7 @@ import Testing
         #expect(guest.processor.eip == Guest.code)
         #expect(guest.processor[.ecx] == 12 && guest.processor[.edi] == Self.page + 0x1000)
         guest.mapPage(Self.page + 0x1000, to: Self.page + 0x1000, flags: 7)
-        guest.processor.flushTranslation(of: Self.page + 0x1000)
+        guest.processor.flushTLB(of: Self.page + 0x1000)
         #expect(guest.processor.run(instructions: 100) == .trap(6))
         #expect(guest.processor[.ecx] == 0)
         #expect(guest.bytes(Self.page + 0xFF0, 64) == [UInt8](repeating: 0xAB, count: 64))
@@ -220,14 +220,14 @@ import Testing
     func badDirectory(_ entry: UInt32) throws {
         let guest = try Guest()
         guest.memory.store32(Guest.directory + 4, entry)
-        #expect(guest.run(access(write: false, 0x40_0000)) == .badPageDirectoryEntry)
+        #expect(guest.run(access(write: false, 0x40_0000)) == .refusedDirectoryEntry)
     }
 
     @Test("a page directory beyond memory ends the run")
     func directoryBeyond() throws {
         let guest = try Guest()
         guest.processor.pageDirectory = 0x40_0000
-        #expect(guest.processor.run(instructions: 1) == .badPageDirectoryEntry)
+        #expect(guest.processor.run(instructions: 1) == .refusedDirectoryEntry)
     }
 
     @Test(
@@ -236,7 +236,7 @@ import Testing
     func badTable(_ entry: UInt32) throws {
         let guest = try Guest()
         guest.mapPage(Self.page, to: entry & ~0xFFF, flags: entry & 0xFFF)
-        #expect(guest.run(access(write: false)) == .badPageTableEntry)
+        #expect(guest.run(access(write: false)) == .refusedTableEntry)
     }
 
     @Test("software bits, cache-disable and global are accepted in a table entry")
@@ -249,10 +249,10 @@ import Testing
     @Test("the page limit can be lowered, not raised beyond memory")
     func pageLimit() throws {
         let guest = try Guest()
-        guest.processor.pageLimit = 0x200
-        #expect(guest.run(access(write: false)) == .badPageTableEntry)
-        guest.processor.pageLimit = 0xFFFF_FFFF
-        #expect(guest.processor.pageLimit == 1024)
+        guest.processor.pageRules.limit = 0x200
+        #expect(guest.run(access(write: false)) == .refusedTableEntry)
+        guest.processor.pageRules.limit = 0xFFFF_FFFF
+        #expect(guest.processor.pageRules.limit == 1024)
     }
 
     @Test("the host reads and writes linear memory with the supervisor's rights")

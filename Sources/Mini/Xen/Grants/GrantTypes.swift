@@ -40,19 +40,3 @@ struct EventPort: Equatable {
         rawValue = number
     }
 }
-
-/// A number of pages of 4096 bytes; a grant is always one of these, on every machine.
-struct PageCount: Equatable, Comparable {
-    let count: Int
-
-    static let pageSize = 4096
-
-    init(_ count: Int) { self.count = count }
-
-    /// As many pages as `bytes` need.
-    init(bytes: Int) { count = (bytes + Self.pageSize - 1) / Self.pageSize }
-
-    var bytes: Int { count * Self.pageSize }
-
-    static func < (left: Self, right: Self) -> Bool { left.count < right.count }
-}

@@ -72,8 +72,8 @@ extension Decoder {
     }
 
     /// A system word: a register gets it at the operand's size, memory gets 16 bits.
-    private mutating func storeWord(_ rare: Rare) {
-        layRare(rare, size: isRegisterForm ? wordSize : 1, b: rm(2), hasOperand: true)
+    private mutating func storeWord(_ slowPath: SlowPath) {
+        layRare(slowPath, size: isRegisterForm ? wordSize : 1, b: rm(2), hasOperand: true)
     }
 
     private mutating func longNop() {
@@ -109,11 +109,11 @@ extension Decoder {
         layRare(.setIf, size: 0, immediate: UInt32(condition), hasOperand: true)
     }
 
-    private mutating func bitTest(_ rare: Rare) {
+    private mutating func bitTest(_ slowPath: SlowPath) {
         readModrm()
-        if rare != .bt { allowLock() }
+        if slowPath != .bt { allowLock() }
         layRare(
-            rare, size: wordSize, a: reg(2), b: rm(2), countInRegister: true, hasOperand: true)
+            slowPath, size: wordSize, a: reg(2), b: rm(2), countInRegister: true, hasOperand: true)
     }
 
     private mutating func group8() {
@@ -122,7 +122,7 @@ extension Decoder {
         guard regField >= 4 else { return undefined() }
         if regField > 4 { allowLock() }
         layRare(
-            Rare(rawValue: Rare.bt.rawValue + regField - 4)!, size: wordSize, b: rm(2),
+            SlowPath(rawValue: SlowPath.bt.rawValue + regField - 4)!, size: wordSize, b: rm(2),
             immediate: offset, hasOperand: true)
     }
 
@@ -133,11 +133,11 @@ extension Decoder {
         layRare(.compareExchange8, size: 2, hasOperand: true)
     }
 
-    private mutating func doubleShift(_ rare: Rare, inRegister: Bool) {
+    private mutating func doubleShift(_ slowPath: SlowPath, inRegister: Bool) {
         readModrm()
         let count = inRegister ? 0 : UInt32(next8() & 31)
         layRare(
-            rare, size: wordSize, a: reg(2), b: rm(2), immediate: count,
+            slowPath, size: wordSize, a: reg(2), b: rm(2), immediate: count,
             countInRegister: inRegister, hasOperand: true)
     }
 
@@ -161,11 +161,11 @@ extension Decoder {
 
     /// movzx, movsx from a source of 8 or 16 bits.
     private mutating func extend(
-        _ register: Code, _ memory: Code, _ rare: Rare, _ sourceSize: UInt8
+        _ register: Code, _ memory: Code, _ slowPath: SlowPath, _ sourceSize: UInt8
     ) {
         readModrm()
         if !isOperand32 {
-            return layRare(rare, size: 1, a: reg(1), b: rm(sourceSize), hasOperand: true)
+            return layRare(slowPath, size: 1, a: reg(1), b: rm(sourceSize), hasOperand: true)
         }
         if isRegisterForm {
             return lay(Operation(code: register, a: reg(2), b: rm(sourceSize)))

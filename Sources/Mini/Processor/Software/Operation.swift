@@ -1,6 +1,6 @@
 // A decoded instruction: a record of fixed size that names registers by their byte offset in
 // `State`. The execution loop switches over `Code`; what is common in 32-bit code has a code
-// of its own there, everything else is `.rare` with a number of its own in `aux`.
+// of its own there, everything else is `.slowPath` with a number of its own in `aux`.
 
 /// What the execution loop switches over. `32`, `16`, `8` are operand sizes; `r` a register,
 /// `m` memory, `i` an immediate, the destination first.
@@ -55,8 +55,8 @@ enum Code: UInt8 {
     case address16
     /// In front of a memory operation: limit, type and null check of its segment.
     case check
-    /// `Rare(rawValue: aux)`.
-    case rare
+    /// `SlowPath(rawValue: aux)`.
+    case slowPath
 
     /// A record that belongs to the instruction of the record behind it.
     var isPrefix: Bool { self == .address16 || self == .check || self == .next }
@@ -84,7 +84,7 @@ struct Operation {
     var index: UInt8 = Slot.zero
     var scale: UInt8 = 0
     var segment: UInt8 = Slot.segmentBases + 12
-    /// Condition, rare number, or size and access of a check.
+    /// Condition, number of the slow path, or size and access of a check.
     var aux: UInt8 = 0
     /// Immediate; for jumps the target relative to the block's start.
     var immediate: UInt32 = 0
@@ -93,14 +93,14 @@ struct Operation {
     var offset: UInt16 = 0
     /// The instruction's length; of both, if two are fused.
     var length: UInt8 = 0
-    /// How a rare operation is meant: see `Shape`.
+    /// How an operation of the slow path is meant: see `Shape`.
     var shape = Shape()
 
     /// Segment number 0...5 of the memory operand.
     var segmentNumber: Int { Int((segment &- Slot.segmentBases) &>> 2) }
 }
 
-/// Size and prefixes of a rare operation.
+/// Size and prefixes of an operation of the slow path.
 struct Shape {
     var bits: UInt8 = 0
 
@@ -136,7 +136,7 @@ struct Shape {
 }
 
 /// Everything that is not worth a code of its own.
-enum Rare: UInt8 {
+enum SlowPath: UInt8 {
     // Two-operand arithmetic, in the order of `Arithmetic`: with a register, an immediate.
     case addRegister, orRegister, adcRegister, sbbRegister
     case andRegister, subRegister, xorRegister, cmpRegister

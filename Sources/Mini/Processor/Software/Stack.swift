@@ -15,7 +15,7 @@ struct Frame {
     static let offset = 256
 }
 
-extension Machine {
+extension Core {
     /// Adds a value to a frame; there is one frame at a time.
     func append(_ value: UInt32, to frame: inout Frame) {
         Checks.require(frame.count >= 0 && frame.count < 40, "a frame has at most 40 values")
@@ -79,7 +79,9 @@ extension Machine {
         let bytes = UInt32(frame.count) &* 4
         let bottom = pointer &- bytes
         let linear = base &+ bottom
-        guard linear & 4095 <= 4096 - bytes, let host = unsafe writable(linear, UInt8.self) else {
+        guard linear & Page.offset <= Page.size - bytes,
+            let host = unsafe writable(linear, UInt8.self)
+        else {
             return nil
         }
         checkHost(UInt(bitPattern: host), UInt(bytes))

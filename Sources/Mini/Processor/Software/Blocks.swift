@@ -67,7 +67,7 @@ struct Generation {
     /// Not in the cache: decoded for one use.
     var isTemporary: Bool
     #if MINI_CHECKED
-    /// See `Machine.seal`.
+    /// See `Core.seal`.
     var seal: UInt32 = 0
     #endif
 }
@@ -78,7 +78,7 @@ struct Generation {
     var block: UnsafeMutablePointer<Block>?
 }
 
-extension Machine {
+extension Core {
     static let jumpCount = 4096
     static let hashCount = 8192
     static let usualArenaCount: UInt32 = 1_792 * 1024
@@ -94,7 +94,7 @@ extension Machine {
 
     // MARK: Mode and generation
 
-    /// Recomputes mode and key, and the active translation table, from the segments.
+    /// Recomputes mode and key, and the active TLB, from the segments.
     func updateMode() {
         var mode = (state.openSegments & 0xF) &<< 2
         if unsafe state.segments[SegmentRegister.code].is32 { mode |= BlockMode.code32 }
@@ -102,8 +102,8 @@ extension Machine {
         if state.privilege == 3 { mode |= BlockMode.user }
         if state.otherFlags & Flag.trap != 0 { mode |= BlockMode.stepping }
         state.mode = mode
-        unsafe state.translations =
-            state.privilege == 3 ? state.userTranslations : state.supervisorTranslations
+        unsafe state.tlb =
+            state.privilege == 3 ? state.userTLB : state.supervisorTLB
         updateKey()
     }
 
@@ -214,7 +214,7 @@ extension Machine {
         if unsafe try !decode(into: made, linear, physical, limit: limit) {
             unsafe try decodeCrossing(into: made, linear, physical)
         }
-        unsafe markCode(physical, min(made.pointee.bytes, 4096 - physical & 4095))
+        unsafe markCode(physical, min(made.pointee.bytes, Page.rest(physical)))
         return unsafe made
     }
 
@@ -225,7 +225,7 @@ extension Machine {
         state.arenaUsed += unsafe room(of: block)
         unsafe block.pointee.nextInHash = state.blockHash[bucket]
         unsafe state.blockHash[bucket] = offset
-        let page = Int(physical &>> 12)
+        let page = Int(physical &>> Page.shift)
         unsafe block.pointee.nextOnPage = state.pageBlocks[page]
         unsafe state.pageBlocks[page] = offset
         markCode(physical, unsafe block.pointee.bytes)
@@ -242,14 +242,14 @@ extension Machine {
     /// Marks lines of one page as decoded.
     func markCode(_ physical: UInt32, _ count: UInt32) {
         checkPhysical(physical, 1)
-        let page = Int(physical &>> 12)
-        if unsafe state.codeLines[page] == 0 { forbidFastWrites(physical &>> 12) }
-        unsafe state.codeLines[page] |= Self.lines(physical, count)
+        let page = Int(physical &>> Page.shift)
+        if unsafe state.watchedLines[page] == 0 { forbidFastWrites(physical &>> Page.shift) }
+        unsafe state.watchedLines[page] |= Self.lines(physical, count)
     }
 
     private static func lines(_ physical: UInt32, _ count: UInt32) -> UInt64 {
-        let first = (physical & 4095) &>> 6
-        let last = min((physical & 4095 + max(count, 1) - 1) &>> 6, 63)
+        let first = (physical & Page.offset) &>> 6
+        let last = min((physical & Page.offset + max(count, 1) - 1) &>> 6, 63)
         return (~0 &<< UInt64(first)) & (~0 &>> UInt64(63 - last))
     }
 
@@ -258,12 +258,14 @@ extension Machine {
     /// To be called before `count` bytes of one physical page are written.
     @inline(__always) func noteWrite(_ physical: UInt32, _ count: UInt32) {
         checkPhysical(physical, count)
-        if unsafe state.codeLines[Int(physical &>> 12)] != 0 { codeWrite(physical, count) }
+        if unsafe state.watchedLines[Int(physical &>> Page.shift)] != 0 {
+            codeWrite(physical, count)
+        }
     }
 
     @inline(never) private func codeWrite(_ physical: UInt32, _ count: UInt32) {
-        let decoded = unsafe state.codeLines[Int(physical &>> 12)]
-        if decoded & Self.lines(physical, count) != 0 { forgetPage(physical &>> 12) }
+        let decoded = unsafe state.watchedLines[Int(physical &>> Page.shift)]
+        if decoded & Self.lines(physical, count) != 0 { forgetPage(physical &>> Page.shift) }
     }
 
     /// Forgets what was decoded from a physical page.
@@ -275,7 +277,7 @@ extension Machine {
             offset = unsafe block.pointee.nextOnPage
         }
         unsafe state.pageBlocks[Int(page)] = 0
-        unsafe state.codeLines[Int(page)] = 0
+        unsafe state.watchedLines[Int(page)] = 0
         state.codeChanged = true
         nextGeneration()
     }
@@ -304,9 +306,9 @@ extension Machine {
             var offset = unsafe state.blockHash[bucket]
             while offset != 0 {
                 let block = unsafe block(at: offset)
-                let page = unsafe Int(block.pointee.physical &>> 12)
+                let page = unsafe Int(block.pointee.physical &>> Page.shift)
                 unsafe state.pageBlocks[page] = 0
-                unsafe state.codeLines[page] = 0
+                unsafe state.watchedLines[page] = 0
                 offset = unsafe block.pointee.nextInHash
             }
             unsafe state.blockHash[bucket] = 0

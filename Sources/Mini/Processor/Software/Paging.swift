@@ -1,14 +1,12 @@
-// Paging: two levels of 4 KiB pages in guest memory, and the translation table (TLB) in front
-// of them. An entry holds the page that may be read, the page that may be written, and what
-// to add to a linear address to get our own; the test of an access is one subtraction and one
+// Paging: the TLB in front of the walk (Memory/PageTables.swift). An entry holds the page that may be
+// read, the page that may be written, and what to add to a linear address to get our own; the test of an access is one subtraction and one
 // comparison that fails as well when it runs over the page's end. A page is written through
 // the table only when its dirty bit is set and no code was decoded from it.
 //
-// Sources: Intel SDM volume 3, chapter 4 (32-bit paging, CR0.WP = 1, no PSE, PGE);
-// docs/abi/lguest.md §4.7 for the entries that end the guest.
+// Source: Intel SDM volume 3, chapter 4 (32-bit paging, CR0.WP = 1, no PSE, PGE).
 
-/// An entry of the translation table. A tag that belongs to another slot never matches.
-struct TranslationEntry {
+/// An entry of the TLB. A tag that belongs to another slot never matches.
+struct TLBEntry {
     var readTag: UInt32
     var writeTag: UInt32
     /// Our address of the page, less its linear address, wrapping.
@@ -20,9 +18,9 @@ enum Fault: Error, Equatable {
     case none
     /// An exception; the code is 0 where the vector has none.
     case exception(vector: UInt8, code: UInt32)
-    /// A present entry that the host does not accept.
-    case badPageDirectoryEntry
-    case badPageTableEntry
+    /// A present entry that the page rules refuse.
+    case refusedDirectoryEntry
+    case refusedTableEntry
 
     static let divideError = Fault.exception(vector: 0, code: 0)
     static let bounds = Fault.exception(vector: 5, code: 0)
@@ -59,21 +57,8 @@ enum Flow: UInt8 {
     case exit
 }
 
-/// Bits of page directory and page table entries.
-private enum Entry {
-    static let present: UInt32 = 1
-    static let writable: UInt32 = 2
-    static let user: UInt32 = 4
-    static let accessed: UInt32 = 0x20
-    static let dirty: UInt32 = 0x40
-    /// What a directory entry may hold besides its address.
-    static let directoryAllowed: UInt32 = 0x67
-    /// What a table entry may not hold: write-through and page-attribute bits.
-    static let tableForbidden: UInt32 = 0x88
-}
-
-extension Machine {
-    static let translationCount = 1024
+extension Core {
+    static let tlbCount = 1024
     private static let slotMask: UInt32 = 1023
 
     // MARK: The fast way
@@ -82,8 +67,9 @@ extension Machine {
     @inline(__always) func readable<Width: Operand>(_ linear: UInt32, _: Width.Type)
         -> UnsafeMutableRawPointer?
     {
-        let entry = unsafe state.translations + Int(linear &>> 12 & Self.slotMask)
-        guard unsafe linear &- entry.pointee.readTag <= UInt32(4096 - Width.bitWidth / 8) else {
+        let entry = unsafe state.tlb + Int(linear &>> Page.shift & Self.slotMask)
+        guard unsafe linear &- entry.pointee.readTag <= Page.size - UInt32(Width.bitWidth / 8)
+        else {
             return nil
         }
         unsafe checkHost(entry.pointee.addend &+ UInt(linear), UInt(Width.bitWidth / 8))
@@ -94,8 +80,9 @@ extension Machine {
     @inline(__always) func writable<Width: Operand>(_ linear: UInt32, _: Width.Type)
         -> UnsafeMutableRawPointer?
     {
-        let entry = unsafe state.translations + Int(linear &>> 12 & Self.slotMask)
-        guard unsafe linear &- entry.pointee.writeTag <= UInt32(4096 - Width.bitWidth / 8) else {
+        let entry = unsafe state.tlb + Int(linear &>> Page.shift & Self.slotMask)
+        guard unsafe linear &- entry.pointee.writeTag <= Page.size - UInt32(Width.bitWidth / 8)
+        else {
             return nil
         }
         unsafe checkHost(entry.pointee.addend &+ UInt(linear), UInt(Width.bitWidth / 8))
@@ -162,12 +149,12 @@ extension Machine {
         }
         let size = UInt32(Width.bitWidth / 8)
         let first = try physical(linear, write: false)
-        if linear & 4095 <= 4096 - size {
+        if linear & Page.offset <= Page.size - size {
             checkPhysical(first, size)
             return unsafe state.memory.loadUnaligned(fromByteOffset: Int(first), as: Width.self)
         }
-        let second = try physical((linear | 4095) &+ 1, write: false)
-        let inFirst = 4096 - linear & 4095
+        let second = try physical((linear | Page.offset) &+ 1, write: false)
+        let inFirst = Page.rest(linear)
         var value: UInt32 = 0
         for index in 0..<size {
             let address = index < inFirst ? first + index : second + index - inFirst
@@ -185,13 +172,13 @@ extension Machine {
         }
         let size = UInt32(Width.bitWidth / 8)
         let first = try physical(linear, write: true)
-        if linear & 4095 <= 4096 - size {
+        if linear & Page.offset <= Page.size - size {
             noteWrite(first, size)
             unsafe state.memory.storeBytes(of: value, toByteOffset: Int(first), as: Width.self)
             return
         }
-        let second = try physical((linear | 4095) &+ 1, write: true)
-        let inFirst = 4096 - linear & 4095
+        let second = try physical((linear | Page.offset) &+ 1, write: true)
+        let inFirst = Page.rest(linear)
         noteWrite(first, inFirst)
         noteWrite(second, size - inFirst)
         for index in 0..<size {
@@ -206,19 +193,23 @@ extension Machine {
     /// Faults as a write of `count` bytes (at most a page) would.
     func checkWrite(_ linear: UInt32, _ count: UInt32) throws(Fault) {
         _ = try physical(linear, write: true)
-        if linear & 4095 > 4096 - count { _ = try physical((linear | 4095) &+ 1, write: true) }
+        if linear & Page.offset > Page.size - count {
+            _ = try physical((linear | Page.offset) &+ 1, write: true)
+        }
     }
 
     func checkRead(_ linear: UInt32, _ count: UInt32) throws(Fault) {
         _ = try physical(linear, write: false)
-        if linear & 4095 > 4096 - count { _ = try physical((linear | 4095) &+ 1, write: false) }
+        if linear & Page.offset > Page.size - count {
+            _ = try physical((linear | Page.offset) &+ 1, write: false)
+        }
     }
 
     /// Guest-physical address, through the table; fills it.
     func physical(_ linear: UInt32, write: Bool) throws(Fault) -> UInt32 {
-        let entry = unsafe state.translations + Int(linear &>> 12 & Self.slotMask)
+        let entry = unsafe state.tlb + Int(linear &>> Page.shift & Self.slotMask)
         let tag = unsafe write ? entry.pointee.writeTag : entry.pointee.readTag
-        if linear &- tag < 4096 {
+        if linear &- tag < Page.size {
             return unsafe UInt32(
                 truncatingIfNeeded: entry.pointee.addend &+ UInt(linear)
                     &- UInt(bitPattern: state.memory))
@@ -226,11 +217,12 @@ extension Machine {
         let isUser = state.privilege == 3
         let (address, canWrite) = try walk(linear, write: write, user: isUser)
         checkPhysical(address, 1)
-        let page = linear & 0xFFFF_F000
-        unsafe entry.pointee = TranslationEntry(
+        let page = linear & Page.number
+        unsafe entry.pointee = TLBEntry(
             readTag: page,
-            writeTag: canWrite && state.codeLines[Int(address &>> 12)] == 0 ? page : page ^ 0x1000,
-            addend: UInt(bitPattern: state.memory) &+ UInt(address & 0xFFFF_F000) &- UInt(page))
+            writeTag: canWrite && state.watchedLines[Int(address &>> Page.shift)] == 0
+                ? page : page ^ Page.size,
+            addend: UInt(bitPattern: state.memory) &+ UInt(address & Page.number) &- UInt(page))
         return address
     }
 
@@ -239,36 +231,28 @@ extension Machine {
     /// Walks the tables, sets accessed and dirty bits when the access is allowed.
     /// - Returns: the guest-physical address, and whether a write may follow without a walk.
     func walk(_ linear: UInt32, write: Bool, user: Bool) throws(Fault) -> (UInt32, Bool) {
-        let directoryAddress = state.pageDirectory & 0xFFFF_F000 | (linear &>> 20 & 0xFFC)
-        guard directoryAddress < state.memoryCount else { throw .badPageDirectoryEntry }
-        let directoryEntry = word(directoryAddress)
-        guard directoryEntry & Entry.present != 0 else {
-            throw pageFault(linear, 0, write, user)
+        let walk = PageWalk(linear, from: state.pageDirectory, state.pageRules) { place in
+            place < state.memoryCount ? word(place) : nil
         }
-        if state.reservedTop != 0 && linear >= state.reservedTop {
-            throw pageFault(linear, 0, write, user)
+        switch walk.end {
+        case .page: break
+        case .absent: throw pageFault(linear, 0, write, user)
+        case .refusedDirectory, .outside: throw .refusedDirectoryEntry
         }
-        guard directoryEntry & 0xFFF & ~Entry.directoryAllowed == 0,
-            directoryEntry &>> 12 < state.pageLimit
-        else { throw .badPageDirectoryEntry }
-
-        let tableAddress = directoryEntry & 0xFFFF_F000 | (linear &>> 10 & 0xFFC)
-        let tableEntry = word(tableAddress)
-        guard tableEntry & Entry.present != 0 else { throw pageFault(linear, 0, write, user) }
-        let both = directoryEntry & tableEntry
-        guard !write || both & Entry.writable != 0, !user || both & Entry.user != 0 else {
+        guard walk.permits(write: write, user: user) else {
             throw pageFault(linear, 1, write, user)
         }
-        guard tableEntry & Entry.tableForbidden == 0, tableEntry &>> 12 < state.pageLimit else {
-            throw .badPageTableEntry
-        }
+        let entry = walk.tableEntry
+        guard !state.pageRules.refusesInTable(entry) else { throw .refusedTableEntry }
 
-        set(directoryAddress, directoryEntry, directoryEntry | Entry.accessed)
-        let used = tableEntry | Entry.accessed | (write ? Entry.dirty : 0)
-        set(tableAddress, tableEntry, used)
+        set(
+            walk.directoryPlace, walk.directoryEntry,
+            walk.directoryEntry | PageEntry.accessed)
+        let used = entry | PageEntry.accessed | (write ? PageEntry.dirty : 0)
+        set(walk.tablePlace, entry, used)
         return (
-            tableEntry & 0xFFFF_F000 | linear & 0xFFF,
-            both & Entry.writable != 0 && used & Entry.dirty != 0
+            entry & PageEntry.address | linear & Page.offset,
+            walk.isWritable && used & PageEntry.dirty != 0
         )
     }
 
@@ -292,25 +276,25 @@ extension Machine {
 
     // MARK: Forgetting
 
-    /// Empties the translation table.
-    func flushTranslations() {
-        for slot in 0..<Self.translationCount {
+    /// Empties the TLB.
+    func flushTLB() {
+        for slot in 0..<Self.tlbCount {
             let none = UInt32(slot ^ 1) &<< 12
-            unsafe state.userTranslations[slot] = TranslationEntry(
+            unsafe state.userTLB[slot] = TLBEntry(
                 readTag: none, writeTag: none, addend: 0)
-            unsafe state.supervisorTranslations[slot] = TranslationEntry(
+            unsafe state.supervisorTLB[slot] = TLBEntry(
                 readTag: none, writeTag: none, addend: 0)
         }
         nextGeneration()
     }
 
     /// Forgets one linear page.
-    func flushTranslation(_ linear: UInt32) {
-        let slot = Int(linear &>> 12 & Self.slotMask)
+    func flushTLB(of linear: UInt32) {
+        let slot = Int(linear &>> Page.shift & Self.slotMask)
         let none = UInt32(slot ^ 1) &<< 12
-        unsafe state.userTranslations[slot] = TranslationEntry(
+        unsafe state.userTLB[slot] = TLBEntry(
             readTag: none, writeTag: none, addend: 0)
-        unsafe state.supervisorTranslations[slot] = TranslationEntry(
+        unsafe state.supervisorTLB[slot] = TLBEntry(
             readTag: none, writeTag: none, addend: 0)
         nextGeneration()
     }
@@ -318,13 +302,13 @@ extension Machine {
     /// Makes writes to a physical page come the slow way: code is about to be decoded there.
     func forbidFastWrites(_ page: UInt32) {
         let host = UInt(bitPattern: unsafe state.memory) &+ UInt(page) &<< 12
-        for slot in 0..<Self.translationCount {
+        for slot in 0..<Self.tlbCount {
             let none = UInt32(slot ^ 1) &<< 12
-            let user = unsafe state.userTranslations + slot
+            let user = unsafe state.userTLB + slot
             if unsafe user.pointee.addend &+ UInt(user.pointee.readTag) == host {
                 unsafe user.pointee.writeTag = none
             }
-            let supervisor = unsafe state.supervisorTranslations + slot
+            let supervisor = unsafe state.supervisorTLB + slot
             if unsafe supervisor.pointee.addend &+ UInt(supervisor.pointee.readTag) == host {
                 unsafe supervisor.pointee.writeTag = none
             }

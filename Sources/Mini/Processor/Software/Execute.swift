@@ -3,7 +3,7 @@
 // What it cannot do in a few instructions it leaves to functions out of line, which answer
 // with a `Flow`. A line a record; the arithmetic is in ExecuteHelpers.swift.
 
-extension Machine {
+extension Core {
     /// Runs until the budget is used up (`.next`) or something is for the host (`.exit`).
     /// `State.eip` is then at an instruction boundary. The release is optimised for size; this
     /// one function, where a guest's time goes, is not.
@@ -649,7 +649,7 @@ extension Machine {
                         flow = .branch; break run
                     case .address16: state.temporary = unsafe effectiveAddress(record) & 0xFFFF
                     case .check: if unsafe !check(record) { flow = .fault; break run }
-                    case .rare: flow = unsafe rare(record); if flow != .next { break run }
+                    case .slowPath: flow = unsafe slowPath(record); if flow != .next { break run }
                     }
                     unsafe record += 1
                 }

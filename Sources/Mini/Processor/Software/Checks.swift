@@ -21,7 +21,7 @@ enum Checks {
     #endif
 }
 
-extension Machine {
+extension Core {
     /// A register's offset: of an operand of so many bits.
     @inline(__always) static func checkOffset(_ offset: UInt8, _ bits: Int) {
         Checks.require(
@@ -91,11 +91,11 @@ extension Machine {
             unsafe distance % size == 0 && distance / size < UInt(block.pointee.operationCount),
             "a record is one of its block's")
         let code = unsafe UnsafeRawPointer(record).load(as: UInt8.self)
-        Checks.require(code <= Code.rare.rawValue, "a record's code exists")
+        Checks.require(code <= Code.slowPath.rawValue, "a record's code exists")
         let operation = unsafe record.pointee
         Checks.require(
-            operation.code != .rare || operation.aux <= Rare.floatingPointWait.rawValue,
-            "a record's rare code exists")
+            operation.code != .slowPath || operation.aux <= SlowPath.floatingPointWait.rawValue,
+            "a record's slowPath code exists")
         Checks.require(
             max(operation.a, operation.b, operation.base, operation.index) < Slot.end
                 && operation.scale < 4,

@@ -20,7 +20,7 @@ private struct StringOperation {
     }
 }
 
-extension Machine {
+extension Core {
     /// Elements done before the loop is let in between.
     private static let longestRun: UInt32 = 1024
 
@@ -156,7 +156,7 @@ extension Machine {
 
     /// How many whole elements lie between an address and the end of its page.
     private func elements(_ linear: UInt32, _ bytes: UInt32) -> UInt32 {
-        (4096 - linear & 4095) / bytes
+        (Page.rest(linear)) / bytes
     }
 
     /// Copies what lies within one page on either side; nil if the slow way must be gone.

@@ -19,7 +19,7 @@ struct GateEntry {
     var isTrap = false
 }
 
-extension Machine {
+extension Core {
     /// Whether a vector pushes an error code.
     static func hasErrorCode(_ vector: UInt8) -> Bool {
         vector == 8 || (vector >= 10 && vector <= 14) || vector == 17
@@ -176,10 +176,10 @@ extension Machine {
         -> UInt32
     {
         // Only what an access looks at: privilege and table.
-        let present = (state.privilege, unsafe state.translations)
-        defer { unsafe (state.privilege, state.translations) = unsafe present }
+        let present = (state.privilege, unsafe state.tlb)
+        defer { unsafe (state.privilege, state.tlb) = unsafe present }
         state.privilege = ring
-        unsafe state.translations = unsafe state.supervisorTranslations
+        unsafe state.tlb = unsafe state.supervisorTLB
         return try body()
     }
 

@@ -1,7 +1,7 @@
-// Rare moves: exchanges, the stack, segment registers, system words, the time-stamp counter,
+// The slow path's moves: exchanges, the stack, segment registers, system words, the time-stamp counter,
 // and the seam to the x87. Source: Intel SDM volume 2.
 
-extension Machine {
+extension Core {
     // MARK: Exchanges
 
     func exchange<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {

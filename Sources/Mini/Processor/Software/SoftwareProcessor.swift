@@ -4,21 +4,21 @@
 // This file is what the host sees. To read on, in this order:
 //
 //     State, Flags            registers and lazy flags
-//     Segments, Translation   from a segment and an offset to a linear address to memory
+//     Segments, Paging        from a segment and an offset to a linear address to memory
 //     Operation, Decoder…     from bytes to records
 //     Blocks                  the cache of decoded blocks
 //     Execute, …Helpers       the loop over records
-//     Rare…, Stack, Strings   what the loop leaves to others
+//     SlowPath…, Stack, Strings   what the loop leaves to others
 //     Gates                   exceptions, INT n, far transfers
 //     FloatingPoint…          x87
 //
 // Sources: Intel SDM volumes 1-3; docs/abi/lguest.md §4 for what the host wants.
 
 /// An i386 processor. Not for several threads at once.
-@safe final class Processor {
-    private let machine: Machine
+@safe final class SoftwareProcessor {
+    private let core: Core
     private let memory: GuestMemory
-    /// Own the state and all tables, and the arena; taken from the machine as they are touched.
+    /// Own the state and all tables, and the arena; taken from the kernel as they are touched.
     private let mapping: Mapping
     private let arena: Mapping
     private let state: UnsafeMutablePointer<State>
@@ -26,20 +26,20 @@
     /// A processor on a memory, with nothing in its registers; the translation of linear
     /// addresses begins at `pageDirectory`.
     /// - Parameter arenaCount: bytes for decoded blocks; a small arena is full sooner.
-    /// - Throws: ENOMEM where the machine has no room for the tables (under 2.5 MiB).
-    init(memory: GuestMemory, arenaCount: UInt32 = Machine.usualArenaCount) throws(Errno) {
+    /// - Throws: ENOMEM where there is no room for the tables (under 2.5 MiB).
+    init(memory: GuestMemory, arenaCount: UInt32 = Core.usualArenaCount) throws(Errno) {
         self.memory = memory
-        let arenaCount = max(arenaCount, Machine.leastArenaCount) & ~63
+        let arenaCount = max(arenaCount, Core.leastArenaCount) & ~63
         var layout = Layout()
-        let pages = Int(memory.count / 4096)
+        let pages = Int(memory.count / Page.size)
         let stateOffset = layout.take(1, State.self)
-        let users = layout.take(Machine.translationCount, TranslationEntry.self)
-        let supervisors = layout.take(Machine.translationCount, TranslationEntry.self)
-        let jumps = layout.take(Machine.jumpCount, JumpEntry.self)
+        let users = layout.take(Core.tlbCount, TLBEntry.self)
+        let supervisors = layout.take(Core.tlbCount, TLBEntry.self)
+        let jumps = layout.take(Core.jumpCount, JumpEntry.self)
         let segments = layout.take(6, SegmentRegister.self)
         let descriptors = layout.take(32, UInt64.self)
         let gates = layout.take(256, GateEntry.self)
-        let hash = layout.take(Machine.hashCount, UInt32.self)
+        let hash = layout.take(Core.hashCount, UInt32.self)
         let pageBlocks = layout.take(pages, UInt32.self)
         let scratch = layout.take(512, UInt8.self)
         mapping = try Mapping.guarded(count: layout.count)
@@ -48,35 +48,35 @@
         unsafe state = unsafe (start + stateOffset).bindMemory(to: State.self, capacity: 1)
         unsafe state.initialize(
             to: State(
-                translations: (start + supervisors).bindMemory(
-                    to: TranslationEntry.self, capacity: Machine.translationCount),
-                userTranslations: (start + users).bindMemory(
-                    to: TranslationEntry.self, capacity: Machine.translationCount),
-                supervisorTranslations: (start + supervisors).bindMemory(
-                    to: TranslationEntry.self, capacity: Machine.translationCount),
+                tlb: (start + supervisors).bindMemory(
+                    to: TLBEntry.self, capacity: Core.tlbCount),
+                userTLB: (start + users).bindMemory(
+                    to: TLBEntry.self, capacity: Core.tlbCount),
+                supervisorTLB: (start + supervisors).bindMemory(
+                    to: TLBEntry.self, capacity: Core.tlbCount),
                 jumps: (start + jumps).bindMemory(
-                    to: JumpEntry.self, capacity: Machine.jumpCount),
-                memory: memory.base, memoryCount: memory.count, codeLines: memory.codeLines,
+                    to: JumpEntry.self, capacity: Core.jumpCount),
+                memory: memory.base, memoryCount: memory.count, watchedLines: memory.watchedLines,
                 segments: (start + segments).bindMemory(to: SegmentRegister.self, capacity: 6),
                 descriptors: (start + descriptors).bindMemory(to: UInt64.self, capacity: 32),
                 gates: (start + gates).bindMemory(to: GateEntry.self, capacity: 256),
                 arena: arena.start, arenaCount: arenaCount,
                 blockHash: (start + hash).bindMemory(
-                    to: UInt32.self, capacity: Machine.hashCount),
+                    to: UInt32.self, capacity: Core.hashCount),
                 pageBlocks: (start + pageBlocks).bindMemory(to: UInt32.self, capacity: pages),
                 scratch: start + scratch))
         precondition(unsafe State.isOutOfReach(state))
-        machine = unsafe Machine(state)
-        machine.state.arenaUsed = Machine.arenaStart
-        machine.state.pageLimit = memory.count / 4096
-        machine.flushTranslations()
-        machine.updateMode()
-        let machine = machine
-        memory.codeWillChange = { address, count in machine.noteWrite(address, count) }
+        core = unsafe Core(state)
+        core.state.arenaUsed = Core.arenaStart
+        core.state.pageRules.limit = memory.count / Page.size
+        core.flushTLB()
+        core.updateMode()
+        let core = core
+        memory.watchedWillChange = { address, count in core.noteWrite(address, count) }
     }
 
     deinit {
-        memory.codeWillChange = nil
+        memory.watchedWillChange = nil
         unsafe state.deinitialize(count: 1)
     }
 
@@ -95,23 +95,23 @@
     enum Segment: UInt8 { case es, cs, ss, ds, fs, gs }
 
     subscript(_ register: Register) -> UInt32 {
-        get { machine.get(register.rawValue * 4) }
-        set { machine.set(register.rawValue * 4, newValue) }
+        get { core.get(register.rawValue * 4) }
+        set { core.set(register.rawValue * 4, newValue) }
     }
 
     var eip: UInt32 {
-        get { machine.state.eip }
-        set { machine.state.eip = newValue }
+        get { core.state.eip }
+        set { core.state.eip = newValue }
     }
 
     /// As a program sees them: IF is 1, IOPL 0. RF is set after a fault went to the host.
     var eflags: UInt32 {
-        get { machine.flags }
-        set { machine.flags = newValue }
+        get { core.flags }
+        set { core.flags = newValue }
     }
 
     /// Current privilege level.
-    var privilege: UInt8 { UInt8(truncatingIfNeeded: machine.state.privilege) }
+    var privilege: UInt8 { UInt8(truncatingIfNeeded: core.state.privilege) }
 
     /// Instructions executed, those that faulted included.
     private(set) var instructionCount: UInt64 = 0
@@ -119,7 +119,7 @@
     // MARK: Segments
 
     func selector(_ segment: Segment) -> UInt16 {
-        unsafe machine.state.segments[Int(segment.rawValue)].selector
+        unsafe core.state.segments[Int(segment.rawValue)].selector
     }
 
     /// Sets a segment register from the GDT as the host's own return to the guest does: with
@@ -131,18 +131,18 @@
         do throws(Fault) {
             switch segment {
             case .cs:
-                machine.installCode(
-                    selector, try machine.codeDescriptor(selector, privilege: ring),
+                core.installCode(
+                    selector, try core.codeDescriptor(selector, privilege: ring),
                     privilege: ring)
             case .ss:
-                machine.install(
-                    number, selector, try machine.stackDescriptor(selector, privilege: ring))
+                core.install(
+                    number, selector, try core.stackDescriptor(selector, privilege: ring))
             default:
                 if selector & 0xFFFC == 0 {
-                    machine.installNull(number, selector)
+                    core.installNull(number, selector)
                 } else {
-                    machine.install(
-                        number, selector, try machine.dataDescriptor(selector, privilege: 0))
+                    core.install(
+                        number, selector, try core.dataDescriptor(selector, privilege: 0))
                 }
             }
             return true
@@ -158,20 +158,20 @@
         for segment in [.gs, .fs, .ds, .es, .cs, .ss] as [Segment] {
             guard setSegment(segment, selector(segment)) else { return false }
         }
-        machine.nullGuardedSegments()
+        core.nullGuardedSegments()
         return true
     }
 
     /// Entry 0...31 of the GDT, with its accessed bit.
     func descriptor(_ index: Int) -> UInt64 {
         precondition(index >= 0 && index < 32)
-        return unsafe machine.state.descriptors[index]
+        return unsafe core.state.descriptors[index]
     }
 
     /// Replaces an entry of the GDT. Segment registers keep what they loaded.
     func setDescriptor(_ index: Int, _ value: UInt64) {
         precondition(index >= 0 && index < 32)
-        unsafe machine.state.descriptors[index] = value
+        unsafe core.state.descriptors[index] = value
     }
 
     // MARK: Gates
@@ -194,65 +194,49 @@
                     offset: offset, selector: selector, privilege: privilege, isDirect: true,
                     isTrap: isTrap)
             }
-        unsafe machine.state.gates[Int(vector)] = entry
+        unsafe core.state.gates[Int(vector)] = entry
     }
 
     /// ss1 and esp1 of the task state segment.
     func setRingStack(selector: UInt16, pointer: UInt32) {
-        machine.state.ringStackSelector = selector
-        machine.state.ringStackPointer = pointer
+        core.state.ringStackSelector = selector
+        core.state.ringStackPointer = pointer
     }
 
     // MARK: Paging
 
-    /// Pages from this one on are not there. At most, and at first, the memory's count.
-    var pageLimit: UInt32 {
-        get { machine.state.pageLimit }
-        set { machine.state.pageLimit = min(newValue, memory.count / 4096) }
-    }
-
-    /// Linear addresses from here on are the host's own: accesses fault whatever the tables
-    /// say. 0 for none.
-    var reservedTop: UInt32 {
-        get { machine.state.reservedTop }
+    /// What the walk refuses. At first, and in any case, pages behind the memory's end.
+    var pageRules: PageRules {
+        get { core.state.pageRules }
         set {
-            machine.state.reservedTop = newValue
-            machine.flushTranslations()
+            core.state.pageRules = newValue
+            core.state.pageRules.limit = min(newValue.limit, memory.count / Page.size)
+            core.flushTLB()
         }
     }
 
-    /// CR3. Setting it empties the translation table.
+    /// CR3. Setting it empties the TLB.
     var pageDirectory: UInt32 {
-        get { machine.state.pageDirectory }
+        get { core.state.pageDirectory }
         set {
-            machine.state.pageDirectory = newValue
-            machine.flushTranslations()
+            core.state.pageDirectory = newValue
+            core.flushTLB()
         }
     }
 
-    func flushTranslations() { machine.flushTranslations() }
+    func flushTLB() { core.flushTLB() }
 
     /// Forgets the translation of one linear page.
-    func flushTranslation(of page: UInt32) { machine.flushTranslation(page) }
+    func flushTLB(of page: UInt32) { core.flushTLB(of: page) }
 
     /// Guest-physical address of a linear one, by a walk that sets accessed and dirty bits.
     /// - Returns: nil where an access of this kind would fault.
     func translate(_ linear: UInt32, write: Bool, user: Bool) -> UInt32? {
         do throws(Fault) {
-            return try machine.walk(linear, write: write, user: user).0
+            return try core.walk(linear, write: write, user: user).0
         } catch {
             return nil
         }
-    }
-
-    /// The word at a linear address, with supervisor rights; nil if not all of it is mapped.
-    func read32(linear: UInt32) -> UInt32? {
-        var value: UInt32 = 0
-        for index in 0..<UInt32(4) {
-            guard let byte = read8(linear: linear &+ index) else { return nil }
-            value |= UInt32(byte) << (8 * index)
-        }
-        return value
     }
 
     func read8(linear: UInt32) -> UInt8? {
@@ -266,11 +250,11 @@
         guard let first = translate(linear, write: true, user: false),
             let last = translate(linear &+ 3, write: true, user: false)
         else { return false }
-        let inFirst = min(4, 4096 - first & 4095)
+        let inFirst = min(4, Page.rest(first))
         for index in 0..<UInt32(4) {
             // The last byte may be one of the memory's first three.
             let address = index < inFirst ? first + index : last - (3 - index)
-            machine.noteWrite(address, 1)
+            core.noteWrite(address, 1)
             unsafe memory.base.storeBytes(
                 of: UInt8(truncatingIfNeeded: value >> (8 * index)), toByteOffset: Int(address),
                 as: UInt8.self)
@@ -283,29 +267,29 @@
     /// Where the count of generations stands; it comes round behind `Generation.last`. Set by tests
     /// that want to see that happen, and forwards only: keys of before must not come true.
     var generation: UInt32 {
-        get { machine.state.generation.number }
+        get { core.state.generation.number }
         set {
-            machine.state.generation = Generation(number: max(newValue, generation))
-            machine.updateMode()
+            core.state.generation = Generation(number: max(newValue, generation))
+            core.updateMode()
         }
     }
 
     /// CR0.TS: x87 instructions raise #NM.
     var taskSwitched: Bool {
-        get { machine.state.taskSwitched }
-        set { machine.state.taskSwitched = newValue }
+        get { core.state.taskSwitched }
+        set { core.state.taskSwitched = newValue }
     }
 
     /// What RDTSC reads.
     var timeStamp: () -> UInt64 {
-        get { machine.state.timeStamp }
-        set { machine.state.timeStamp = newValue }
+        get { core.state.timeStamp }
+        set { core.state.timeStamp = newValue }
     }
 
     /// CPUID: leaf to eax, ebx, ecx, edx.
     var identification: (UInt32) -> (UInt32, UInt32, UInt32, UInt32) {
-        get { machine.state.identification }
-        set { machine.state.identification = newValue }
+        get { core.state.identification }
+        set { core.state.identification = newValue }
     }
 
     // MARK: Running
@@ -318,26 +302,26 @@
         /// INT n, INT3, INTO and the single-step trap behind it. The error code is 0 where
         /// the vector has none; the address is that of the access for vector 14, else 0.
         case trap(vector: UInt8, errorCode: UInt32, address: UInt32)
-        /// The walk met a present entry with bits or a page that the host does not accept.
-        case badPageDirectoryEntry, badPageTableEntry
+        /// The walk met a present entry that the page rules refuse.
+        case refusedDirectoryEntry, refusedTableEntry
     }
 
     /// Executes at most so many instructions (a repeated string instruction may count as
     /// several).
     func run(instructions: Int) -> Exit {
-        machine.state.otherFlags &= ~Flag.resume
-        machine.state.budget = instructions
-        let flow = machine.execute()
-        machine.state.floatingPoint.suspend()
-        instructionCount &+= UInt64(max(0, instructions - machine.state.budget))
+        core.state.otherFlags &= ~Flag.resume
+        core.state.budget = instructions
+        let flow = core.execute()
+        core.state.floatingPoint.suspend()
+        instructionCount &+= UInt64(max(0, instructions - core.state.budget))
         if flow == .next { return .sliceEnded }
-        switch machine.state.fault {
-        case .badPageDirectoryEntry: return .badPageDirectoryEntry
-        case .badPageTableEntry: return .badPageTableEntry
+        switch core.state.fault {
+        case .refusedDirectoryEntry: return .refusedDirectoryEntry
+        case .refusedTableEntry: return .refusedTableEntry
         case .exception(let vector, let code):
             return .trap(
                 vector: vector, errorCode: code,
-                address: vector == 14 ? machine.state.faultAddress : 0)
+                address: vector == 14 ? core.state.faultAddress : 0)
         case .none: return .sliceEnded
         }
     }

@@ -30,7 +30,7 @@ enum Flag {
     static let other = trap | direction | nestedTask | resume | alignment | identification
 }
 
-extension Machine {
+extension Core {
     // MARK: Setting, by an operation
 
     /// Flags of `a + b (+ carry) = sum`.

@@ -1,5 +1,5 @@
 // All of the processor's state that an instruction touches, in one struct at a fixed place.
-// `Machine` is the handle to it that the rest of this folder extends: one pointer, copied
+// `Core` is the handle to it that the rest of this folder extends: one pointer, copied
 // freely, no reference counting. Registers lie first, so that a decoded operation names any
 // of them, whole or in part, by its byte offset: eax is 0, ah is 1, ecx 4; behind them come
 // a register that is always zero (for an absent base or index), a temporary one and the
@@ -70,21 +70,19 @@
     var budget = 0
     var charge = 0
 
-    /// The active translation table: the user's at privilege 3, the supervisor's otherwise.
-    var translations: UnsafeMutablePointer<TranslationEntry>
-    var userTranslations: UnsafeMutablePointer<TranslationEntry>
-    var supervisorTranslations: UnsafeMutablePointer<TranslationEntry>
+    /// The active TLB: the user's at privilege 3, the supervisor's otherwise.
+    var tlb: UnsafeMutablePointer<TLBEntry>
+    var userTLB: UnsafeMutablePointer<TLBEntry>
+    var supervisorTLB: UnsafeMutablePointer<TLBEntry>
     var jumps: UnsafeMutablePointer<JumpEntry>
 
     /// Guest-physical 0, size in bytes, and the map of decoded lines (see GuestMemory).
     var memory: UnsafeMutableRawPointer
     var memoryCount: UInt32
-    var codeLines: UnsafeMutablePointer<UInt64>
+    var watchedLines: UnsafeMutablePointer<UInt64>
 
     var pageDirectory: UInt32 = 0
-    var pageLimit: UInt32 = 0
-    /// Linear addresses from here on are never translated; 0 for none.
-    var reservedTop: UInt32 = 0
+    var pageRules = PageRules(limit: 0)
     /// Linear address of the last page fault.
     var faultAddress: UInt32 = 0
     /// What ended the execution loop, when it was a fault or an exit.
@@ -147,8 +145,8 @@ extension UInt32: Operand {
     @inline(__always) var extended: UInt32 { self }
 }
 
-/// The handle to the processor's state. Valid as long as the `Processor` that made it.
-@safe struct Machine {
+/// The handle to the processor's state. Valid as long as the `SoftwareProcessor` that made it.
+@safe struct Core {
     private let pointer: UnsafeMutablePointer<State>
 
     init(_ pointer: UnsafeMutablePointer<State>) { unsafe self.pointer = unsafe pointer }

@@ -1,7 +1,7 @@
 // Near branches at 16 bits or on unusual stacks, loops, far branches, INT n.
 // Source: Intel SDM volume 2.
 
-extension Machine {
+extension Core {
     /// A near target must lie in the code segment.
     private func checkTarget(_ eip: UInt32) throws(Fault) {
         guard unsafe eip <= state.segments[SegmentRegister.code].limit else {
@@ -29,7 +29,7 @@ extension Machine {
 
     func loop(_ i: Instruction) throws(Fault) -> Flow {
         let mask: UInt32 = i.operation.shape.isAddress16 ? 0xFFFF : 0xFFFF_FFFF
-        let kind = i.rare
+        let kind = i.slowPath
         var count = state.ecx & mask
         let isTaken: Bool
         if kind == .jumpIfCountZero {
@@ -48,7 +48,7 @@ extension Machine {
     func farImmediate(_ i: Instruction) throws(Fault) -> Flow {
         try farTransfer(
             UInt16(truncatingIfNeeded: i.operation.displacement), i.operation.immediate,
-            isCall: i.operation.aux == Rare.callFar.rawValue, size: i.size, returnTo: i.next)
+            isCall: i.operation.aux == SlowPath.callFar.rawValue, size: i.size, returnTo: i.next)
         return .jump
     }
 
@@ -57,7 +57,7 @@ extension Machine {
         let offset = i.size == 1 ? UInt32(try read(linear, as: UInt16.self)) : try read(linear)
         let selector = try read(linear &+ i.bytes, as: UInt16.self)
         try farTransfer(
-            selector, offset, isCall: i.operation.aux == Rare.callFarMemory.rawValue,
+            selector, offset, isCall: i.operation.aux == SlowPath.callFarMemory.rawValue,
             size: i.size, returnTo: i.next)
         return .jump
     }

@@ -1,8 +1,8 @@
-// Rare arithmetic: all sizes, shifts and rotates, multiplication and division, single bits,
+// The slow path's arithmetic: all sizes, shifts and rotates, multiplication and division, single bits,
 // decimal adjustment. Flags that the manual leaves undefined are what they fall out as.
 // Source: Intel SDM volume 2.
 
-extension Machine {
+extension Core {
     func arithmetic<Width: Operand>(_ i: Instruction, _ operation: Arithmetic, _: Width.Type)
         throws(Fault) -> Flow
     {

@@ -1,8 +1,8 @@
 // The operations that the execution loop leaves to functions out of line: every instruction
 // at 8 and 16 bits that has no code of its own, and the uncommon ones. The switch below is
-// the table; the functions are in RareArithmetic, RareMoves, RareControl and Strings.
+// the table; the functions are in SlowPathArithmetic, SlowPathMoves, SlowPathControl and Strings.
 
-/// A rare operation under execution: the record and where its instruction lies.
+/// An operation of the slow path under execution: the record and where its instruction lies.
 struct Instruction {
     let operation: Operation
     /// eip of the instruction and of the one behind it.
@@ -10,7 +10,9 @@ struct Instruction {
     let next: UInt32
 
     /// The decoder stores nothing but raw values there.
-    var rare: Rare { @inline(__always) get { unsafe unsafeBitCast(operation.aux, to: Rare.self) } }
+    var slowPath: SlowPath {
+        @inline(__always) get { unsafe unsafeBitCast(operation.aux, to: SlowPath.self) }
+    }
     var size: UInt8 { operation.shape.size }
     /// Operand size in bytes.
     var bytes: UInt32 { 1 &<< UInt32(operation.shape.size) }
@@ -19,15 +21,15 @@ struct Instruction {
     var relativeTarget: UInt32 { target(next &+ operation.immediate) }
 }
 
-extension Machine {
-    @inline(never) func rare(_ record: Record) -> Flow {
+extension Core {
+    @inline(never) func slowPath(_ record: Record) -> Flow {
         let operation = unsafe record.pointee
         let instruction = Instruction(
             operation: operation, start: state.blockStart &+ UInt32(operation.offset),
             next: state.blockStart &+ operation.end)
         state.eip = instruction.start
         do throws(Fault) {
-            let flow = try rare(instruction)
+            let flow = try slowPath(instruction)
             if flow == .next && state.codeChanged { return .stop }
             return flow
         } catch {
@@ -36,7 +38,7 @@ extension Machine {
         }
     }
 
-    private func rare(_ i: Instruction) throws(Fault) -> Flow {
+    private func slowPath(_ i: Instruction) throws(Fault) -> Flow {
         switch i.size {
         case 0: try sized(i, UInt8.self)
         case 1: try sized(i, UInt16.self)
@@ -48,7 +50,7 @@ extension Machine {
     private func sized<Width: Operand>(_ i: Instruction, _ width: Width.Type) throws(Fault)
         -> Flow
     {
-        switch i.rare {
+        switch i.slowPath {
         case .addRegister: try arithmetic(i, .add, width)
         case .orRegister: try arithmetic(i, .or, width)
         case .adcRegister: try arithmetic(i, .adc, width)
@@ -110,7 +112,7 @@ extension Machine {
 
     /// The operations that know their sizes.
     private func other(_ i: Instruction) throws(Fault) -> Flow {
-        switch i.rare {
+        switch i.slowPath {
         case .bswap: set(i.operation.b, UInt16(0))
         case .compareExchange8: try compareExchange8(i)
         case .setIf:

@@ -8,7 +8,7 @@ extension Operation {
     @inline(__always) var end: UInt32 { UInt32(offset) &+ UInt32(length) }
 }
 
-extension Machine {
+extension Core {
     // MARK: Addresses
 
     /// The linear address of a record's memory operand.

@@ -1,8 +1,8 @@
 // The guest's physical memory: one private anonymous mapping of ours, guest-physical 0 at its
 // start, between pages that nobody may touch. Every address and length that comes from outside
-// becomes a `GuestRange` here, once, and is then used without further doubt. Writes from outside
-// the processor (the launcher's loaders, devices) go through `writable`, which tells the processor
-// to forget code that it had decoded there.
+// becomes a `GuestRange` here, once, and is then used without further doubt. Whoever keeps something that
+// it made of the guest's bytes, as a processor keeps code that it decoded, watches them: every write by
+// others (loaders, devices, the host) goes through `writable`, which tells the observer before.
 
 /// A range of bytes that lies wholly inside guest memory. Only `GuestMemory` makes one.
 struct GuestRange: Equatable {
@@ -44,11 +44,11 @@ struct SharedPage: Equatable {
 /// Guest-physical memory, zero when made, taken from the machine when touched.
 @safe final class GuestMemory {
     private let mapping: Mapping
-    /// Which 64-byte lines of each page hold code that was decoded: a word a page.
+    /// Which 64-byte lines of each page somebody watches: a word a page.
     private let lines: Mapping
-    /// Called with address and count before bytes of a page that holds decoded code change.
-    /// Set by the processor.
-    var codeWillChange: ((UInt32, UInt32) -> Void)?
+    /// The observer: called with an address and a count before bytes of a page change of which some line is
+    /// watched; they do not go past the page's end. It knows of its own writes.
+    var watchedWillChange: ((UInt32, UInt32) -> Void)?
     /// Size in bytes, a multiple of 4096.
     let count: UInt32
     /// The first byte that a range can have: 1 for memory at our address 0, of which no pointer
@@ -61,13 +61,13 @@ struct SharedPage: Equatable {
     /// - Parameter count: bytes, a multiple of 4096; at address 0 more than 64 KiB.
     /// - Throws: ENOMEM where the machine has no room for it; see `Mapping.lowest`.
     init(count: UInt32, at place: Place = .anywhere) throws(Errno) {
-        precondition(count & 4095 == 0 && count > 0)
+        precondition(count & Page.offset == 0 && count > 0)
         switch place {
         case .anywhere: mapping = try Mapping.guarded(count: Int(count))
         case .zero: mapping = try Mapping.lowest(count: Int(count))
         }
         first = place == .zero ? 1 : 0
-        lines = try Mapping.guarded(count: Int(count / 4096) * 8)
+        lines = try Mapping.guarded(count: Int(count / Page.size) * 8)
         self.count = count
     }
 
@@ -82,8 +82,8 @@ struct SharedPage: Equatable {
         unsafe UnsafeMutableRawPointer(bitPattern: address &+ UInt(offset))
     }
 
-    /// The map of decoded lines. The processor's.
-    var codeLines: UnsafeMutablePointer<UInt64> {
+    /// The map of watched lines, which the observer keeps: bit n of a page's word is its n-th line.
+    var watchedLines: UnsafeMutablePointer<UInt64> {
         unsafe lines.start.assumingMemoryBound(to: UInt64.self)
     }
 
@@ -158,16 +158,17 @@ struct SharedPage: Equatable {
 
     /// The shared page that an address is in.
     func sharedPage(of address: UInt32) -> SharedPage? {
-        sharedPages.first { $0.start == address & ~4095 }
+        sharedPages.first { $0.start == address & Page.number }
     }
 
-    /// Tells the processor that these bytes are about to change under it.
+    /// Tells the observer that these bytes are about to change.
     func willWrite(_ range: GuestRange) {
-        guard let codeWillChange, range.count > 0 else { return }
+        guard let watchedWillChange, range.count > 0 else { return }
         let last = range.start + (range.count - 1)
-        for page in range.start >> 12...last >> 12 where unsafe codeLines[Int(page)] != 0 {
-            let first = max(range.start, page << 12)
-            codeWillChange(first, min(last, page << 12 | 4095) - first + 1)
+        for page in range.start >> Page.shift...last >> Page.shift
+        where unsafe watchedLines[Int(page)] != 0 {
+            let first = max(range.start, page << Page.shift)
+            watchedWillChange(first, min(last, page << Page.shift | Page.offset) - first + 1)
         }
     }
 }

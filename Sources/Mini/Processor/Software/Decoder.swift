@@ -3,7 +3,7 @@
 //
 // An instruction becomes one record, with up to two in front of it: a 16-bit address is
 // computed into a temporary register, and an access through a segment that is not open is
-// checked. Rare operations check for themselves. Source: Intel SDM volume 2, chapters 2 and 3.
+// checked. Operations of the slow path check for themselves. Source: Intel SDM volume 2, chapters 2 and 3.
 
 /// Decodes the instructions of one block.
 @safe struct Decoder {
@@ -267,13 +267,13 @@
         lay(record)
     }
 
-    /// A record of a rare operation; the register-or-memory operand is `b` or memory.
+    /// A record of an operation of the slow path; the register-or-memory operand is `b` or memory.
     mutating func layRare(
-        _ rare: Rare, size: UInt8, a: UInt8 = 0, b: UInt8 = 0, immediate: UInt32 = 0,
+        _ slowPath: SlowPath, size: UInt8, a: UInt8 = 0, b: UInt8 = 0, immediate: UInt32 = 0,
         toRegister: Bool = false, countInRegister: Bool = false, hasOperand: Bool = false
     ) {
-        var record = Operation(code: .rare, a: a, b: b)
-        record.aux = rare.rawValue
+        var record = Operation(code: .slowPath, a: a, b: b)
+        record.aux = slowPath.rawValue
         record.immediate = immediate
         record.shape.size = size
         record.shape.isToRegister = toRegister
@@ -287,10 +287,10 @@
         lay(record)
     }
 
-    /// A rare operation that has no operands of its own but a segment (strings, xlat).
-    mutating func layRare(_ rare: Rare, size: UInt8, segment: Int) {
-        var record = Operation(code: .rare)
-        record.aux = rare.rawValue
+    /// An operation of the slow path that has no operands of its own but a segment (strings, xlat).
+    mutating func layRare(_ slowPath: SlowPath, size: UInt8, segment: Int) {
+        var record = Operation(code: .slowPath)
+        record.aux = slowPath.rawValue
         record.shape.size = size
         record.shape.isAddress16 = !isAddress32
         record.shape.repeating = repeating
@@ -300,7 +300,7 @@
 
     /// The instruction raises a fault. Ends the block.
     mutating func raise(_ vector: UInt32) {
-        lay(Operation(code: .rare, aux: Rare.raise.rawValue, immediate: vector))
+        lay(Operation(code: .slowPath, aux: SlowPath.raise.rawValue, immediate: vector))
         isLast = true
     }
 
@@ -341,7 +341,7 @@
     }
 }
 
-extension Machine {
+extension Core {
     /// Decodes from one page into the block at `made`, which is not yet entered anywhere.
     /// - Returns: false if the first instruction does not lie wholly in the page.
     func decode(
@@ -350,15 +350,15 @@ extension Machine {
         unsafe decode(
             into: made, physical, limit: limit,
             from: (state.memory + Int(physical)).assumingMemoryBound(to: UInt8.self),
-            available: Int(4096 - physical & 4095))
+            available: Int(Page.rest(physical)))
     }
 
     /// Decodes the one instruction that begins on one page and ends on the next.
     func decodeCrossing(
         into made: UnsafeMutablePointer<Block>, _ linear: UInt32, _ physical: UInt32
     ) throws(Fault) {
-        let inFirst = 4096 - physical & 4095
-        let second = try self.physical((linear | 4095) &+ 1, write: false)
+        let inFirst = Page.rest(physical)
+        let second = try self.physical((linear | Page.offset) &+ 1, write: false)
         checkPhysical(physical, inFirst)
         checkPhysical(second, 16)
         unsafe (state.scratch + Self.crossingOffset).copyMemory(

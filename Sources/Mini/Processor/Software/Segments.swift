@@ -27,7 +27,7 @@ struct SegmentRegister {
     var isWritable: Bool { rights & 0xA == 2 }
     /// Data, or code that may be read.
     var isReadable: Bool { !isNull && rights & 0xA != 8 }
-    /// SegmentDescriptor privilege level.
+    /// The descriptor's privilege level (DPL).
     var privilege: UInt32 { UInt32(rights &>> 5 & 3) }
     /// Data or code that is not conforming: its privilege counts.
     var isGuarded: Bool { rights & 0xC != 0xC }
@@ -71,7 +71,7 @@ struct SegmentDescriptor {
     var gateParameters: Int { Int(value &>> 32 & 31) }
 }
 
-extension Machine {
+extension Core {
     // MARK: Access
 
     /// Linear address of `count` bytes at an offset in a segment, after all checks.

@@ -94,20 +94,21 @@ extension Decoder {
         }
     }
 
-    /// A rare operation that ends the block.
-    mutating func lastRare(_ rare: Rare, _ immediate: UInt32 = 0) {
-        layRare(rare, size: wordSize, immediate: immediate)
+    /// An operation of the slow path that ends the block.
+    mutating func lastRare(_ slowPath: SlowPath, _ immediate: UInt32 = 0) {
+        layRare(slowPath, size: wordSize, immediate: immediate)
         endBlock()
     }
 
-    /// A rare operation with a register `a` and a register-or-memory operand `b`.
+    /// An operation of the slow path with a register `a` and a register-or-memory operand `b`.
     mutating func withModrm(
-        _ rare: Rare, size: UInt8, toRegister: Bool = false, lockable: Bool = false
+        _ slowPath: SlowPath, size: UInt8, toRegister: Bool = false, lockable: Bool = false
     ) {
         readModrm()
         if lockable { allowLock() }
         layRare(
-            rare, size: size, a: reg(size), b: rm(size), toRegister: toRegister, hasOperand: true)
+            slowPath, size: size, a: reg(size), b: rm(size), toRegister: toRegister,
+            hasOperand: true)
     }
 
     // MARK: Arithmetic
@@ -145,12 +146,12 @@ extension Decoder {
         immediate: UInt32 = 0
     ) {
         if size == 1 {
-            let first = form == .ri || form == .mi ? Rare.addImmediate : Rare.addRegister
-            let rare = Rare(rawValue: first.rawValue + operation)!
+            let first = form == .ri || form == .mi ? SlowPath.addImmediate : SlowPath.addRegister
+            let slowPath = SlowPath(rawValue: first.rawValue + operation)!
             // `a` is the register operand and `b` the register-or-memory one.
             let isReversed = form == .rr || form == .ri
             return layRare(
-                rare, size: 1, a: isReversed ? b : (form == .rm ? a : b), b: isReversed ? a : 0,
+                slowPath, size: 1, a: isReversed ? b : (form == .rm ? a : b), b: isReversed ? a : 0,
                 immediate: immediate, toRegister: form == .rm,
                 hasOperand: form == .rm || form == .mr || form == .mi)
         }
@@ -203,8 +204,8 @@ extension Decoder {
         if size == 2 && isRegisterForm && regField <= 3 {
             return lay(Operation(code: regField == 2 ? .not32r : .neg32r, a: rm(2)))
         }
-        let rare = Rare(rawValue: Rare.testImmediate.rawValue + regField)!
-        layRare(rare, size: size, b: rm(size), hasOperand: true)
+        let slowPath = SlowPath(rawValue: SlowPath.testImmediate.rawValue + regField)!
+        layRare(slowPath, size: size, b: rm(size), hasOperand: true)
     }
 
     private mutating func testImmediate(_ size: UInt8) {
@@ -261,9 +262,9 @@ extension Decoder {
             let code: Code = regField == 0 ? .rol32i : .ror32i
             return lay(Operation(code: code, a: rm(2), immediate: amount))
         }
-        let rare = Rare(rawValue: Rare.rol.rawValue + regField)!
+        let slowPath = SlowPath(rawValue: SlowPath.rol.rawValue + regField)!
         layRare(
-            rare, size: size, b: rm(size), immediate: amount, countInRegister: count == .cl,
+            slowPath, size: size, b: rm(size), immediate: amount, countInRegister: count == .cl,
             hasOperand: true)
     }
 
@@ -364,10 +365,10 @@ extension Decoder {
         layRare(.extendToDx, size: 1)
     }
 
-    private mutating func boundOrPointer(_ rare: Rare, segment: UInt8) {
+    private mutating func boundOrPointer(_ slowPath: SlowPath, segment: UInt8) {
         readModrm()
         guard !isRegisterForm else { return undefined() }
-        layRare(rare, size: wordSize, a: reg(2), b: segment, hasOperand: true)
+        layRare(slowPath, size: wordSize, a: reg(2), b: segment, hasOperand: true)
         endBlock()
     }
 
@@ -451,8 +452,8 @@ extension Decoder {
                 code: Code(rawValue: Code.jo.rawValue + condition)!, displacement: target))
     }
 
-    private mutating func countedJump(_ code: Code, _ rare: Rare, _ distance: UInt32) {
-        guard isOperand32 && isAddress32 else { return lastRare(rare, distance) }
+    private mutating func countedJump(_ code: Code, _ slowPath: SlowPath, _ distance: UInt32) {
+        guard isOperand32 && isAddress32 else { return lastRare(slowPath, distance) }
         lay(Operation(code: code, displacement: target(distance)))
         endBlock()
     }
@@ -479,9 +480,9 @@ extension Decoder {
         lay(Operation(code: count == 0 ? .returnNear : .returnPopping, immediate: count))
     }
 
-    private mutating func farImmediate(_ rare: Rare) {
+    private mutating func farImmediate(_ slowPath: SlowPath) {
         let offset = immediate(wordSize)
-        var record = Operation(code: .rare, aux: rare.rawValue, immediate: offset)
+        var record = Operation(code: .slowPath, aux: slowPath.rawValue, immediate: offset)
         record.displacement = UInt32(next16())
         record.shape.size = wordSize
         lay(record)
@@ -519,18 +520,20 @@ extension Decoder {
         }
     }
 
-    private mutating func indirect(plain: Bool, _ register: Code, _ memory: Code, _ rare: Rare) {
+    private mutating func indirect(
+        plain: Bool, _ register: Code, _ memory: Code, _ slowPath: SlowPath
+    ) {
         defer { endBlock() }
         guard isOperand32 && plain else {
-            return layRare(rare, size: wordSize, b: rm(2), hasOperand: true)
+            return layRare(slowPath, size: wordSize, b: rm(2), hasOperand: true)
         }
         if isRegisterForm { return lay(Operation(code: register, b: rm(2))) }
         layMemory(Operation(code: memory), 4)
     }
 
-    private mutating func farMemory(_ rare: Rare) {
+    private mutating func farMemory(_ slowPath: SlowPath) {
         guard !isRegisterForm else { return undefined() }
-        layRare(rare, size: wordSize, hasOperand: true)
+        layRare(slowPath, size: wordSize, hasOperand: true)
         endBlock()
     }
 
