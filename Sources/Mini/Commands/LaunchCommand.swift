@@ -34,26 +34,28 @@ struct LaunchSettings {
                 help: "a disk, ,ro behind it for read-only; up to 15 devices",
 
                 apply: { (settings, word) throws(CommandError) in
-                    settings.plan.devices.append(.block(DiskRequest(word)))
+                    settings.plan.devices.append(DiskSetup(DiskRequest(word)))
                 }),
             Option(
                 name: "--tunnet", argument: "LINK",
                 help: "a network to the host: IP address of its end, or bridge:NAME",
 
                 apply: { (settings, word) throws(CommandError) in
-                    settings.plan.devices.append(.network(try NetworkArgument.tunnel(word)))
+                    settings.plan.devices.append(
+                        NetworkSetup(try NetworkArgument.tunnel(word)))
                 }),
             Option(
                 name: "--tap", argument: "NAME",
                 help: "a network through this tap, which others have set up",
                 apply: { (settings, word) throws(CommandError) in
-                    settings.plan.devices.append(.network(try NetworkArgument.tap(word)))
+                    settings.plan.devices.append(
+                        NetworkSetup(try NetworkArgument.tap(word)))
                 }),
             Option(
                 name: "--sharenet", argument: "FILE",
                 help: "a network of all guests that name this file",
                 apply: { (settings, word) throws(CommandError) in
-                    settings.plan.devices.append(.network(.shared(word)))
+                    settings.plan.devices.append(NetworkSetup(.shared(word)))
                 }),
             Option(
                 name: "--engine", argument: "NAME",

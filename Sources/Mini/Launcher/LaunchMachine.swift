@@ -26,16 +26,27 @@ enum LaunchOutcome: Equatable {
     indirect case failed(LauncherError)
 }
 
-/// Says what the launcher has to do next.
-struct LaunchMachine {
+/// Says what the launcher has to do next. Each state holds what the launch has by then: fresh memory, an image
+/// in memory, a guest that was made, one that runs. What they are is the driver's business.
+struct LaunchMachine<Memory, Image, Made, Running> {
     private enum State {
-        case empty, memory, loaded, initialized, running, servingOutput, servingInput, dying
-        indirect case ended(LaunchOutcome)
+        case empty
+        case memory(Memory)
+        case loaded(Image)
+        case initialized(Made)
+        case running(Running)
+        case servingOutput(Running)
+        case servingInput(Running)
+        case dying(Running)
+        case ended
     }
     private var state = State.empty
 
     enum Event {
-        case memoryMapped, imageLoaded, deviceInitialized, sessionOpened
+        case memoryMapped(Memory)
+        case imageLoaded(Image)
+        case deviceInitialized(Made)
+        case sessionOpened(Running)
         /// The guest sent a DMA record under a key.
         case notified(DMANotification)
         case outputServed
@@ -52,30 +63,34 @@ struct LaunchMachine {
         indirect case failed(LauncherError)
     }
 
-    enum Action: Equatable {
-        case mapMemory, loadImage, initializeDevice, openSession, run
-        case serveOutput(DMANotification)
-        case serveInput
+    enum Action {
+        case mapMemory
+        case loadImage(Memory)
+        case initializeDevice(Image)
+        case openSession(Made)
+        case run(Running)
+        case serveOutput(Running, DMANotification)
+        case serveInput(Running)
         indirect case finish(LaunchOutcome)
     }
 
     /// What comes first.
-    static let beginning = Action.mapMemory
+    static var beginning: Action { .mapMemory }
 
     /// Takes the result of the last action.
     /// - Returns: the next action; nil, and no change, if the event does not belong here.
     mutating func handle(_ event: Event) -> Action? {
         switch (state, event) {
-        case (.empty, .memoryMapped): enter(.memory, .loadImage)
-        case (.memory, .imageLoaded): enter(.loaded, .initializeDevice)
-        case (.loaded, .deviceInitialized): enter(.initialized, .openSession)
-        case (.initialized, .sessionOpened): enter(.running, .run)
-        case (.running, .notified(let notification)):
-            enter(.servingOutput, .serveOutput(notification))
-        case (.servingOutput, .outputServed): enter(.running, .run)
-        case (.running, .brokenOut): enter(.servingInput, .serveInput)
-        case (.servingInput, .inputServed): enter(.running, .run)
-        case (.running, .died): enter(.dying, .run)
+        case (.empty, .memoryMapped(let memory)): enter(.memory(memory), .loadImage(memory))
+        case (.memory, .imageLoaded(let image)): enter(.loaded(image), .initializeDevice(image))
+        case (.loaded, .deviceInitialized(let made)): enter(.initialized(made), .openSession(made))
+        case (.initialized, .sessionOpened(let guest)): enter(.running(guest), .run(guest))
+        case (.running(let guest), .notified(let notification)):
+            enter(.servingOutput(guest), .serveOutput(guest, notification))
+        case (.servingOutput(let guest), .outputServed): enter(.running(guest), .run(guest))
+        case (.running(let guest), .brokenOut): enter(.servingInput(guest), .serveInput(guest))
+        case (.servingInput(let guest), .inputServed): enter(.running(guest), .run(guest))
+        case (.running(let guest), .died): enter(.dying(guest), .run(guest))
         case (.running, .reason(let reason)), (.dying, .reason(let reason)):
             end(Self.outcome(of: reason))
         case (.running, .restart): end(.restart)
@@ -98,7 +113,7 @@ struct LaunchMachine {
     }
 
     private mutating func end(_ outcome: LaunchOutcome) -> Action {
-        state = .ended(outcome)
+        state = .ended
         return .finish(outcome)
     }
 
@@ -117,3 +132,6 @@ struct LaunchMachine {
         }
     }
 }
+
+extension LaunchMachine.Action: Equatable
+where Memory: Equatable, Image: Equatable, Made: Equatable, Running: Equatable {}

@@ -13,7 +13,7 @@ struct LaunchPlan {
     /// The kernel's own arguments.
     var arguments: [Text] = []
     /// In the order of their slots; the console comes after them.
-    var devices: [DeviceRequest] = []
+    var devices: [any DeviceSetup] = []
 
     /// Looks at what can be known of it before anything is opened.
     func check() throws(LauncherError) {
@@ -36,24 +36,22 @@ struct LaunchPlan {
     }
 }
 
-/// A device that the guest is to have beside its console.
-enum DeviceRequest: Equatable {
-    case block(DiskRequest)
-    case network(NetworkRequest)
-}
-
 /// Launches guests by one plan, one after the other.
 final class Launcher {
     /// Makes the device for a guest in this memory that speaks this.
     typealias MakeDevice = (GuestMemory, GuestABI) throws(LauncherError) -> any LguestDevice
+    private typealias Machine = LaunchMachine<GuestMemory, LoadedGuest, MadeGuest, RunningGuest>
 
     private let plan: LaunchPlan
     private let engine: Engine
     private let makeDevice: MakeDevice
     private let report: ((Text) -> Void)?
     private let remarks: Remarks
+    private let notes: LaunchNotes
     private var isFirst = true
+    /// From the first guest's first instruction on, through restarts.
     private var session: ConsoleSession?
+    private var loop: EventLoop?
     private let sandbox: SandboxChoice
     /// What the lines of `notice` are written to.
     private let messages: Int32
@@ -69,20 +67,8 @@ final class Launcher {
     private var initrdStatus: FileStatus?
     private var restarts = true
 
-    // The guest, as far as it is there.
-    private var memory: GuestMemory?
-    private var loaded: LoadedGuest?
-    /// Disks, and what the networks lead to, last through restarts.
-    private var disks: [Disk] = []
-    private var links: [NetworkLink] = []
-    private var guest: DeviceBus?
-    /// What ends a run of the guest, and which of it has come; made anew when it changes.
-    private var attention = PollSet()
-    private var isInputWatched: Bool?
-    private var watchedNetworks: UInt32 = 0
-    private var isWarned = false
-    /// What was said of which disk: asked before a line is made, however often a guest has a trouble.
-    private var told: [(disk: Int, trouble: BlockDevice.Trouble)] = []
+    /// Last through restarts, in the order in which they were asked for.
+    private var devices: [any OpenDevice] = []
 
     /// - Parameters:
     ///   - report: takes a line of what is done, if somebody wants to know.
@@ -104,6 +90,7 @@ final class Launcher {
         self.plan = plan
         self.report = report
         remarks = Remarks(notice)
+        notes = LaunchNotes(report: report, remarks: remarks)
         self.engine = engine
         self.makeDevice = makeDevice
     }
@@ -136,19 +123,14 @@ final class Launcher {
         }
         session?.close(after: outcome)
         session = nil
-        links = []
-        disks = []
+        loop = nil
+        devices = []
         kernelFile = nil
         initrdFile = nil
         return outcome
     }
 
     private func note(_ phase: Timeline.Phase) { timeline?.note(phase, at: Clock.monotonic()) }
-
-    /// The guest uses a device, perhaps for the first time.
-    private func note(_ use: Timeline.Use) {
-        if let timeline, timeline.isNew(use) { timeline.note(use, at: Clock.monotonic()) }
-    }
 
     private func noteEnd(_ outcome: LaunchOutcome) {
         // Another engine may follow.
@@ -166,11 +148,11 @@ final class Launcher {
     }
 
     private func launch() -> LaunchOutcome {
-        var machine = LaunchMachine()
-        var action = LaunchMachine.beginning
+        var machine = Machine()
+        var action = Machine.beginning
         while true {
             if case .finish(let outcome) = action { return outcome }
-            let event: LaunchMachine.Event
+            let event: Machine.Event
             do throws(LauncherError) { event = try perform(action) } catch {
                 event = .failed(error)
             }
@@ -181,58 +163,56 @@ final class Launcher {
         }
     }
 
-    /// Gives back what a launch took.
+    /// What is left to do when a guest is gone.
     /// - Returns: its outcome, or that the guest's data could not be kept.
     private func release(_ outcome: LaunchOutcome) -> LaunchOutcome {
-        guest?.device.close()
-        guest = nil
-        isInputWatched = nil
-        loaded = nil
-        if let memory { NetworkPage.clear(in: memory) }
-        memory = nil
         // Told to end, it ends: no signal interrupts the wait for a disk. Nothing is lost with this process; what
         // was written is the kernel's, and goes to the disk without us.
         if case .signal = outcome { return outcome }
         var result = outcome
-        for disk in disks {
-            do throws(Errno) { try disk.synchronize() } catch {
-                result = .failed(.host("write to disk", name: disk.name, error))
-            }
+        for device in devices {
+            do throws(LauncherError) { try device.finish() } catch { result = .failed(error) }
         }
         return result
     }
 
-    private func perform(
-        _ action: LaunchMachine.Action
-    ) throws(LauncherError) -> LaunchMachine.Event {
+    private func perform(_ action: Machine.Action) throws(LauncherError) -> Machine.Event {
         switch action {
         case .mapMemory:
-            memory = try engine.makeMemory(mebibytes: plan.mebibytes)
+            let memory = try engine.makeMemory(mebibytes: plan.mebibytes)
             note(.memory)
-            return .memoryMapped
-        case .loadImage:
-            try load()
-            return .imageLoaded
-        case .initializeDevice:
-            try initialize()
+            return .memoryMapped(memory)
+        case .loadImage(let memory): return .imageLoaded(try load(into: memory))
+        case .initializeDevice(let image):
+            let made = try initialize(image)
             note(.guest)
-            return .deviceInitialized
-        case .openSession:
-            if session == nil { session = try ConsoleSession() }
-            try confine()
+            return .deviceInitialized(made)
+        case .openSession(let made):
+            let (loop, session) = try openSession()
+            try confine(made, loop, session)
             note(.sandbox)
-            return .sessionOpened
-        case .run: return try runGuest()
-        case .serveOutput(let notification): return try serveOutput(notification)
-        case .serveInput: return try serveInput()
+            return .sessionOpened(
+                RunningGuest(made, console: session, loop: loop, notes: notes))
+        case .run(let guest): return try run(guest)
+        case .serveOutput(let guest, let notification):
+            return try serveOutput(notification, of: guest)
+        case .serveInput(let guest): return try serveInput(guest)
         case .finish(let outcome): return .left(outcome)
         }
     }
 
+    private func openSession() throws(LauncherError) -> (EventLoop, ConsoleSession) {
+        if let loop, let session { return (loop, session) }
+        let loop = try EventLoop()
+        let session = try ConsoleSession(loop)
+        self.loop = loop
+        self.session = session
+        return (loop, session)
+    }
+
     // MARK: Preparing the guest
 
-    private func load() throws(LauncherError) {
-        guard let memory else { throw .defect(state: "memory") }
+    private func load(into memory: GuestMemory) throws(LauncherError) -> LoadedGuest {
         let commandLine = try loading { () throws(LoaderError) in
             try CommandLine(plan.arguments)
         }
@@ -258,11 +238,11 @@ final class Launcher {
                 commandLine: commandLine)
         }
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
-        try checkDisks()
+        try checkDevices()
         try engine.admit(loaded.kernel)
-        self.loaded = loaded
         note(.unpacking)
         if let report, isFirst { for line in loaded.description { report(line) } }
+        return loaded
     }
 
     /// What the kernel says of a file; for a restart only its size is asked again.
@@ -277,120 +257,83 @@ final class Launcher {
 
     private func openDevices() throws(LauncherError) {
         try plan.checkDevices()
-        guard disks.isEmpty && links.isEmpty else { return try renewDisks() }
-        for request in plan.devices {
-            switch request {
-            case .block(let request):
-                disks.append(try request.open(beside: disks, notice: remarks.note))
-            case .network(let request): links.append(try request.open(beside: links))
-            }
+        guard devices.isEmpty else {
+            for device in devices { try device.renew() }
+            return
         }
-        if let report { for link in links { report(link.description) } }
-        nameDevices()
-    }
-
-    /// A guest must not write over what it is made of: a restart would find something else there.
-    private func checkDisks() throws(LauncherError) {
-        for disk in disks where !disk.isReadOnly {
-            for (status, use) in [(kernelStatus, "the kernel"), (initrdStatus, "the initrd")]
-                as [(FileStatus?, Text)]
-            {
-                guard let status, disk.identity == DiskIdentity(status) else { continue }
-                throw .disk(name: disk.name, .inUse(as: use))
-            }
-            for link in links {
-                guard let file = link.file, disk.identity == DiskIdentity(file.identity) else {
-                    continue
-                }
-                throw .disk(name: disk.name, .inUse(as: "a network"))
-            }
+        for setup in plan.devices {
+            devices.append(
+                try setup.open(beside: devices.map { $0.claim }, notice: remarks.note))
+        }
+        for (index, device) in devices.enumerated() {
+            if let report, let line = device.description { report(line) }
+            timeline?.name(.device(index), device.name)
         }
     }
 
-    private func nameDevices() {
-        guard let timeline else { return }
-        for (index, disk) in disks.enumerated() { timeline.name(.disk(index), "disk \(disk.name)") }
-        for (index, link) in links.enumerated() { timeline.name(.network(index), link.shortName) }
-    }
-
-    private func renewDisks() throws(LauncherError) {
-        for disk in disks {
-            let unfit: UInt64?
-            do throws(Errno) { unfit = try disk.renew() } catch {
-                throw .host("examine disk", name: disk.name, error)
-            }
-            guard let unfit else { continue }
-            throw .disk(
-                name: disk.name,
-                unfit < Disk.sectorSize ? .tooSmall(size: unfit) : .tooLarge(size: unfit))
+    private func checkDevices() throws(LauncherError) {
+        var files: [DeviceClaim] = []
+        if let kernelStatus {
+            files.append(
+                DeviceClaim(
+                    use: "the kernel", name: plan.kernel, file: DiskIdentity(kernelStatus)))
+        }
+        if let initrdStatus, let initrd = plan.initrd {
+            files.append(
+                DeviceClaim(use: "the initrd", name: initrd, file: DiskIdentity(initrdStatus)))
+        }
+        for (index, device) in devices.enumerated() {
+            let others = devices.indices.filter { $0 != index }.map { devices[$0].claim }
+            try device.check(beside: files + others)
         }
     }
 
-    private func initialize() throws(LauncherError) {
-        guard let memory, let loaded else { throw .defect(state: "loaded") }
-        let (kernel, layout) = (loaded.kernel, loaded.layout)
+    private func initialize(_ image: LoadedGuest) throws(LauncherError) -> MadeGuest {
+        let (kernel, layout, memory) = (image.kernel, image.layout, image.memory)
         var page = DevicePage(at: layout.descriptorPage)
-        let (blocks, networks) = try addDevices(to: &page, in: memory, kernel.abi.dma)
-        _ = page.add(.console, in: memory)
-        let device = try makeDevice(memory, kernel.abi)
-        let request = InitializeRequest(
-            pageLimit: page.end / GuestLayout.pageSize,
-            pageDirectory: layout.pageDirectory, start: kernel.entry,
-            pageOffset: kernel.pageOffset)
-        let count: Int
-        do throws(Errno) { count = try device.initialize(request) } catch {
-            throw .device("make a guest", error)
-        }
-        guard count == kernel.abi.initializeCount else { throw .otherDevice(era: kernel.era) }
-        guest = DeviceBus(
-            device, memory: memory, console: Console(memory: memory, layout: kernel.abi.dma),
-            blocks: blocks, networks: networks)
-    }
-
-    /// Puts the devices on the page in the order in which they were asked for.
-    private func addDevices(
-        to page: inout DevicePage, in memory: GuestMemory, _ layout: GuestABI.DMALayout
-    ) throws(LauncherError) -> ([BlockDevice], [NetworkDevice]) {
-        var blocks: [BlockDevice] = []
-        var networks: [NetworkDevice] = []
-        var (disk, link) = (0, 0)
-        for request in plan.devices {
-            if case .block = request {
-                let block = BlockDevice(disks[disk], on: &page, in: memory, layout: layout)
-                if let block { blocks.append(block) }
-                disk += 1
-                continue
+        do throws(LauncherError) {
+            var plugged: [any GuestDevice] = []
+            for (index, device) in devices.enumerated() {
+                let one = try device.plug(index, into: &page, of: memory, kernel.abi.dma)
+                if let one { plugged.append(one) }
             }
-            switch links[link] {
-            case .tap(let tap, let address):
-                let network = NetworkDevice(
-                    tap, address: address, on: &page, in: memory, layout: layout)
-                if let network { networks.append(network) }
-            case .shared(let file):
-                do throws(Errno) {
-                    try NetworkPage.share(
-                        file.descriptor, slot: file.slot, identity: file.identity, on: &page,
-                        in: memory)
-                } catch { throw .host("map network file", name: file.name, error) }
+            _ = page.add(.console, in: memory)
+            let device = try makeDevice(memory, kernel.abi)
+            let request = InitializeRequest(
+                pageLimit: page.end / GuestLayout.pageSize,
+                pageDirectory: layout.pageDirectory, start: kernel.entry,
+                pageOffset: kernel.pageOffset)
+            let made = MadeGuest(device, image, devices: plugged)
+            let count: Int
+            do throws(Errno) { count = try device.initialize(request) } catch {
+                throw LauncherError.device("make a guest", error)
             }
-            link += 1
+            guard count == kernel.abi.initializeCount else {
+                throw LauncherError.otherDevice(era: kernel.era)
+            }
+            return made
+        } catch {
+            // It is on the shared pages already.
+            NetworkPage.clear(in: memory)
+            throw error
         }
-        return (blocks, networks)
     }
 
     // MARK: The sandbox
 
     /// Everything is open, and no instruction of the guest's has run yet.
-    private func confine() throws(LauncherError) {
+    private func confine(
+        _ guest: MadeGuest, _ loop: EventLoop, _ session: ConsoleSession
+    ) throws(LauncherError) {
         guard sandbox != .off && !isConfined else { return }
         isConfined = true
         if !restarts {
             kernelFile = nil
             initrdFile = nil
         }
-        let plan = sandboxPlan()
+        let plan = sandboxPlan(guest, loop, session)
         Sandbox.closeOthers(plan.descriptors)
-        for link in links { try link.file?.keepSlot() }
+        for device in devices { try device.keep() }
         let outcome = Sandbox.enter(plan)
         guard let calls = outcome.calls else {
             if sandbox == .required { throw .noFilter(outcome.failure) }
@@ -403,28 +346,22 @@ final class Launcher {
         report?("sandbox: \(calls) system calls\(outcome.hasLeftRoot ? ", no longer root" : "")")
     }
 
-    private func sandboxPlan() -> SandboxPlan {
+    private func sandboxPlan(
+        _ guest: MadeGuest, _ loop: EventLoop, _ session: ConsoleSession
+    ) -> SandboxPlan {
         var have = LaunchDescriptors()
-        have.signals = session?.signalDescriptor ?? -1
-        have.input = session?.inputDescriptor ?? 0
-        have.output = session?.outputDescriptor ?? 1
+        have.signals = loop.descriptor
+        have.input = session.inputDescriptor
+        have.output = session.outputDescriptor
         have.errors = messages
         if let number = kernelFile?.number { have.files.append(number) }
         if let number = initrdFile?.number { have.files.append(number) }
-        have.disks = disks.map { $0.descriptor }
-        have.writableDisks = disks.filter { !$0.isReadOnly }.map { $0.descriptor }
-        for link in links {
-            if link.file == nil {
-                have.taps.append(link.descriptor)
-            } else {
-                have.networks.append(link.descriptor)
-            }
-        }
-        have.host = guest?.device.descriptors ?? []
+        for device in devices { device.describe(to: &have) }
+        have.host = guest.device.descriptors
         have.timeline = timelineFile
         var features: [LaunchFeature] = [.always]
-        if session?.hasTerminal ?? false { features.append(.terminal) }
-        if session?.hasOutputTerminal ?? false || Terminal.isTerminal(2) {
+        if session.hasTerminal { features.append(.terminal) }
+        if session.hasOutputTerminal || Terminal.isTerminal(2) {
             features.append(.outputTerminal)
         }
         if !have.disks.isEmpty { features.append(.disk) }
@@ -451,21 +388,14 @@ final class Launcher {
             guard let kind = try? FileStatus.of(number).kind, kind != .regular else { return nil }
         }
         let least = timelineFile < 0 ? 0 : UInt64(Timeline.most)
-        return disks.reduce(least) { $1.isFile && !$1.isReadOnly ? max($0, $1.size) : $0 }
+        return devices.reduce(least) { max($0, $1.mostWritten) }
     }
 
     // MARK: Serving the guest
 
-    /// What every state from `running` on has.
-    private func running() throws(LauncherError) -> (DeviceBus, ConsoleSession) {
-        guard let guest, let session else { throw .defect(state: "running") }
-        return (guest, session)
-    }
-
-    private func runGuest() throws(LauncherError) -> LaunchMachine.Event {
-        let (guest, session) = try running()
-        try lookAtFiles(guest.memory)
-        watch(session, guest)
+    private func run(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event {
+        try lookAtFiles(guest)
+        guest.watch()
         if let timeline, timeline.isBeforeGuest { timeline.begin(at: Clock.monotonic()) }
         do throws(Errno) {
             switch try guest.device.run() {
@@ -484,16 +414,15 @@ final class Launcher {
 
     /// Looks whether a file that lies in guest memory was cut short under the guest. Without its kernel or
     /// initrd it cannot go on; without a network it can.
-    private func lookAtFiles(_ memory: GuestMemory) throws(LauncherError) {
+    private func lookAtFiles(_ guest: RunningGuest) throws(LauncherError) {
         guard let (first, last) = FileFaults.take() else { return }
         for address in [first, last] {
-            let place = UInt32(truncatingIfNeeded: address &- memory.address)
-            if let page = memory.sharedPage(of: place) {
-                for case .shared(let file) in links where file.descriptor == page.descriptor {
-                    remarks.note(
-                        "the guest's network is gone: file \(quoted: file.name) has become shorter")
+            let place = UInt32(truncatingIfNeeded: address &- guest.memory.address)
+            if let page = guest.memory.sharedPage(of: place) {
+                for device in devices {
+                    if let loss = device.loss(of: page.descriptor) { remarks.note(loss) }
                 }
-            } else if let initrd = plan.initrd, place >= loaded?.layout.initrd ?? .max {
+            } else if let initrd = plan.initrd, place >= guest.layout.initrd {
                 throw .fileCut(name: initrd)
             } else {
                 throw .fileCut(name: plan.kernel)
@@ -501,102 +430,36 @@ final class Launcher {
         }
     }
 
-    private func watch(_ session: ConsoleSession, _ guest: DeviceBus) {
-        let (isInput, networks) = (session.isReadingInput, guest.watchedNetworks)
-        guard isInput != isInputWatched || networks != watchedNetworks else { return }
-        (isInputWatched, watchedNetworks) = (isInput, networks)
-        let descriptors = session.watched + guest.watched
-        attention = PollSet(descriptors.map { Poll.Interest($0) })
-        guest.device.watch(descriptors)
-    }
-
     private func serveOutput(
-        _ notification: DMANotification
-    ) throws(LauncherError) -> LaunchMachine.Event {
-        let (guest, session) = try running()
-        let address = notification.record
-        switch guest.target(notification.key) {
-        case .console:
-            guard let record = guest.console.output(at: address) else {
-                warn("the guest sent a DMA record that points outside its memory")
-                break
-            }
-            if let outcome = try session.write(record.sections, of: guest.memory) {
-                return .left(outcome)
-            }
-            guest.console.wrote(record.count, of: record)
-            if record.count > 0 { note(.output) }
-        case .block(let index):
-            note(.disk(index))
-            if let trouble = guest.blocks[index].serve(address, on: guest.device) {
-                tell(trouble, of: index)
-            }
-        case .network(let index):
-            if !guest.networks[index].send(address) {
-                warn("the guest sent a DMA record that points outside its memory")
-            }
-        case nil:
-            warn("the guest sent to DMA key \(hex: notification.key.rawValue), where no device is")
+        _ notification: DMANotification, of guest: RunningGuest
+    ) throws(LauncherError) -> Machine.Event {
+        if try !guest.notify(notification) {
+            notes.warn(
+                "the guest sent to DMA key \(hex: notification.key.rawValue), where no device is")
         }
-        if let outcome = try session.guestRan(guest) { return .left(outcome) }
-        try serveNetworks(nil)
+        if let outcome = guest.loop.outcome { return .left(outcome) }
+        try guest.serve(nil)
+        if let outcome = guest.loop.outcome { return .left(outcome) }
         noteUses(guest)
         return .outputServed
     }
 
-    private func serveInput() throws(LauncherError) -> LaunchMachine.Event {
-        let (guest, session) = try running()
-        do throws(Errno) { try attention.look() } catch {
-            throw .system("look at the guest's input", error)
-        }
-        if let outcome = try session.serve(guest, attention) { return .left(outcome) }
-        try serveNetworks(attention)
+    private func serveInput(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event {
+        let ready = try guest.loop.look(guest.holder)
+        if let outcome = guest.loop.outcome { return .left(outcome) }
+        try guest.serve(ready)
+        if let outcome = guest.loop.outcome { return .left(outcome) }
         noteUses(guest)
         return .inputServed
     }
 
-    /// What a guest uses without a request to us.
-    private func noteUses(_ guest: DeviceBus) {
-        guard timeline != nil else { return }
-        if guest.hasTakenInput { note(.input) }
-        var tap = 0
-        for (index, link) in links.enumerated() {
-            switch link {
-            case .tap:
-                if guest.networks[tap].isUsed { note(.network(index)) }
-                tap += 1
-            case .shared(let file):
-                if guest.device.hasUsed(shared: file.descriptor) { note(.network(index)) }
+    /// What a guest uses, perhaps for the first time.
+    private func noteUses(_ guest: RunningGuest) {
+        guard let timeline else { return }
+        for device in guest.devices {
+            for use in device.uses(of: guest) where timeline.isNew(use) {
+                timeline.note(use, at: Clock.monotonic())
             }
         }
     }
-
-    /// - Parameter ready: says which taps have a frame; nil after the guest sent something.
-    private func serveNetworks(_ ready: PollSet?) throws(LauncherError) {
-        let (guest, session) = try running()
-        guard !guest.networks.isEmpty else { return }
-        let next = guest.serveNetworks(alarm: session.takeAlarm(), ready)
-        for network in guest.networks {
-            guard let errno = network.takeFailure() else { continue }
-            remarks.note(
-                "the guest's network is gone: tap \(quoted: network.tap.name.text): \(errno)")
-        }
-        if let next { try session.setAlarm(next) }
-    }
-
-    private func tell(_ trouble: BlockDevice.Trouble, of disk: Int) {
-        guard !told.contains(where: { $0.disk == disk && $0.trouble == trouble }) else { return }
-        told.append((disk, trouble))
-        remarks.note(
-            "the guest cannot \(trouble.action) disk \(quoted: disks[disk].name): \(trouble.failure.text)"
-        )
-    }
-
-    /// Once: a guest must not be able to fill somebody's log.
-    private func warn(_ text: Text) {
-        if !isWarned { report?(text) }
-        isWarned = true
-    }
 }
-
-extension DeviceBus: ConsoleGuest {}

@@ -33,16 +33,14 @@ final class Timeline {
     /// What a guest uses of what it has.
     enum Use: Equatable {
         case output, input
-        case disk(Int)
-        case network(Int)
+        case device(Int)
 
         /// One of 32: a guest has 15 devices at most.
         fileprivate var index: Int {
             switch self {
             case .output: 0
             case .input: 1
-            case .disk(let number): 2 + number % 15
-            case .network(let number): 17 + number % 15
+            case .device(let number): 2 + number % 30
             }
         }
 
@@ -50,7 +48,7 @@ final class Timeline {
             switch self {
             case .output: "first output"
             case .input: "first input"
-            case .disk, .network: "first use"
+            case .device: "first use"
             }
         }
     }

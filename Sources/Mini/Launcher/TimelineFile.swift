@@ -60,13 +60,7 @@ extension LaunchPlan {
     fileprivate var files: [(name: Text, use: Text)] {
         var files: [(name: Text, use: Text)] = [(kernel, "the kernel")]
         if let initrd { files.append((initrd, "the initrd")) }
-        for device in devices {
-            switch device {
-            case .block(let disk): files.append((disk.name, "a disk"))
-            case .network(.shared(let name)): files.append((name, "a network"))
-            case .network: break
-            }
-        }
+        for device in devices { if let file = device.file { files.append(file) } }
         return files
     }
 }

@@ -110,7 +110,7 @@ private func failureOfSynchronizing(_ disk: Disk, failing: Bool) -> Errno? {
             for word in [path, link, other, link + ",ro"] {
                 let request = DiskRequest(Text(stringLiteral: word))
                 #expect(throws: LauncherError.disk(name: request.name, .twice(other: name))) {
-                    try request.open(beside: [first]) { _ in }
+                    try request.open(beside: [first.claim]) { _ in }
                 }
             }
             #expect(LauncherError.disk(name: name, .twice(other: name)).exitCode == 2)
@@ -118,7 +118,7 @@ private func failureOfSynchronizing(_ disk: Disk, failing: Bool) -> Errno? {
         try withFile(512) { path in
             let name = Text(stringLiteral: path)
             let (first, _) = try open("\(name),ro")
-            let second = try DiskRequest("\(name),ro").open(beside: [first]) { _ in }
+            let second = try DiskRequest("\(name),ro").open(beside: [first.claim]) { _ in }
             #expect(second.sectorCount == first.sectorCount)
         }
     }

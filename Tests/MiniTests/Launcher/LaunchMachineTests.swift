@@ -5,35 +5,45 @@ import Testing
 private let reason: Text = "unhandled trap 6"
 private let failure = LauncherError.system("wait", .noMemory)
 
+/// With words in the place of memory, image and guest.
+private typealias Machine = LaunchMachine<String, String, String, String>
+
 /// Every event, with the name that the page gives it.
-private let events: [(name: String, event: LaunchMachine.Event)] = [
-    ("memory mapped", .memoryMapped), ("image loaded", .imageLoaded),
-    ("device initialized", .deviceInitialized), ("session opened", .sessionOpened),
-    ("notified", .notified(DMANotification(0x1000, 4))), ("output served", .outputServed),
-    ("broken out", .brokenOut), ("input served", .inputServed), ("died", .died),
-    ("reason", .reason(reason)), ("restart", .restart), ("left", .left(.escaped)),
-    ("failed", .failed(failure)),
-]
+private var events: [(name: String, event: Machine.Event)] {
+    [
+        ("memory mapped", .memoryMapped("memory")), ("image loaded", .imageLoaded("image")),
+        ("device initialized", .deviceInitialized("made")),
+        ("session opened", .sessionOpened("guest")),
+        ("notified", .notified(DMANotification(0x1000, 4))), ("output served", .outputServed),
+        ("broken out", .brokenOut), ("input served", .inputServed), ("died", .died),
+        ("reason", .reason(reason)), ("restart", .restart), ("left", .left(.escaped)),
+        ("failed", .failed(failure)),
+    ]
+}
 
 /// What each state answers to each event; every pair that is not here is refused.
-private let table: [String: [String: LaunchMachine.Action]] = [
-    "empty": ["memory mapped": .loadImage],
-    "memory": ["image loaded": .initializeDevice],
-    "loaded": ["device initialized": .openSession],
-    "initialized": ["session opened": .run],
-    "running": [
-        "notified": .serveOutput(DMANotification(0x1000, 4)), "broken out": .serveInput,
-        "died": .run, "reason": .finish(.died(reason)), "restart": .finish(.restart),
-    ],
-    "servingOutput": ["output served": .run, "left": .finish(.escaped)],
-    "servingInput": ["input served": .run, "left": .finish(.escaped)],
-    "dying": ["reason": .finish(.died(reason))],
-    "ended": [:],
-]
+private var table: [String: [String: Machine.Action]] {
+    [
+        "empty": ["memory mapped": .loadImage("memory")],
+        "memory": ["image loaded": .initializeDevice("image")],
+        "loaded": ["device initialized": .openSession("made")],
+        "initialized": ["session opened": .run("guest")],
+        "running": [
+            "notified": .serveOutput("guest", DMANotification(0x1000, 4)),
+            "broken out": .serveInput("guest"), "died": .run("guest"),
+            "reason": .finish(.died(reason)), "restart": .finish(.restart),
+        ],
+        "servingOutput": ["output served": .run("guest"), "left": .finish(.escaped)],
+        "servingInput": ["input served": .run("guest"), "left": .finish(.escaped)],
+        "dying": ["reason": .finish(.died(reason))],
+        "ended": [:],
+    ]
+}
 
-extension LaunchMachine: RefusingMachine {}
+extension LaunchMachine: RefusingMachine
+where Memory: Equatable, Image: Equatable, Made: Equatable, Running: Equatable {}
 
-private func reachable() -> Walk<LaunchMachine> { Walk(from: LaunchMachine(), events: events) }
+private func reachable() -> Walk<Machine> { Walk(from: Machine(), events: events) }
 
 @Suite struct LaunchMachineTests {
     @Test("the page shows the transitions that the machine takes, and no others")
@@ -50,16 +60,14 @@ private func reachable() -> Walk<LaunchMachine> { Walk(from: LaunchMachine(), ev
 
     @Test("a power-off is told by its text, in a run or after the death")
     func powerOff() {
-        for prefix: [LaunchMachine.Event] in [[], [.died]] {
-            var machine = LaunchMachine()
-            let start: [LaunchMachine.Event] = [
-                .memoryMapped, .imageLoaded, .deviceInitialized, .sessionOpened,
-            ]
+        for prefix: [Machine.Event] in [[], [.died]] {
+            var machine = Machine()
+            let start = events[..<4].map { $0.event }
             for event in start + prefix { _ = machine.handle(event) }
             #expect(machine.handle(.reason("CRASH: Power down")) == .finish(.poweredOff))
         }
     }
 
     @Test("a machine begins with the memory")
-    func beginning() { #expect(LaunchMachine.beginning == .mapMemory) }
+    func beginning() { #expect(Machine.beginning == .mapMemory) }
 }

@@ -14,6 +14,8 @@ final class ScriptedDevice: LguestDevice {
         case sections([(start: UInt32, count: UInt16)])
         /// Sends a record at an address.
         case record(UInt32)
+        /// Sends what is at an address, under any key.
+        case notify(UInt32, key: UInt32)
         case fail(Errno)
         case reason(Text)
         /// The guest binds its input buffer, or has read what is in it.
@@ -61,6 +63,7 @@ final class ScriptedDevice: LguestDevice {
                 memory.store32(output, 0)
                 return .dma(DMANotification(output, 0))
             case .record(let address): return .dma(DMANotification(address, 0))
+            case .notify(let address, let key): return .dma(DMANotification(address, key))
             case .fail(let errno): throw errno
             case .reason(let text): return .reason(text)
             case .listen:
@@ -90,7 +93,7 @@ final class ScriptedDevice: LguestDevice {
 }
 
 /// What a launch by script came to.
-private struct Played {
+struct PlayedLaunch {
     var outcome: LaunchOutcome
     var devices: [ScriptedDevice]
     var terminal: FakeTerminal.State
@@ -100,17 +103,17 @@ private struct Played {
 }
 
 /// Launches a kernel by these scripts, one for each start.
-private func play(
+func playLaunch(
     _ scripts: [[ScriptedDevice.Step]], on terminal: FakeTerminal = FakeTerminal(),
-    restarts: Bool = true, keeps: Bool = true, with requests: [DeviceRequest] = [],
+    restarts: Bool = true, keeps: Bool = true, with setups: [any DeviceSetup] = [],
     change: @escaping (ScriptedDevice) -> Void = { _ in }
-) throws -> Played {
+) throws -> PlayedLaunch {
     let file = try memoryFile(ElfSpec.kernel())
     var plan = LaunchPlan()
     plan.kernel = "/proc/self/fd/\(file.number)"
     plan.mebibytes = 4
     plan.arguments = ["quiet"]
-    plan.devices = requests
+    plan.devices = setups
     var devices: [ScriptedDevice] = []
     var reports: [String] = []
     var notices: [String] = []
@@ -125,7 +128,7 @@ private func play(
     }
     let outcome = terminal.play { launcher.run(restarts: restarts) }
     _ = file.number
-    return Played(
+    return PlayedLaunch(
         outcome: outcome, devices: devices, terminal: terminal.now, reports: reports,
         notices: notices)
 }
@@ -133,7 +136,7 @@ private func play(
 @Suite struct LauncherTests {
     @Test("the guest finds its console in the device page, and INITIALIZE says where all is")
     func initialize() throws {
-        let played = try play([[]])
+        let played = try playLaunch([[]])
         #expect(played.outcome == .poweredOff)
         let request = try #require(played.device.request)
         #expect(request.pageLimit == 1025)
@@ -148,7 +151,7 @@ private func play(
     @Test("each DMA record is one write, at once, and its length is given back")
     func output() throws {
         var lengths: [UInt32?] = []
-        let played = try play([
+        let played = try playLaunch([
             [
                 .send("Linux version\n"), .look { lengths.append($0.memory.load32(0x8000)) },
                 .send("#"), .look { lengths.append($0.memory.load32(0x8000)) },
@@ -162,13 +165,13 @@ private func play(
     @Test("output that takes several writes arrives whole")
     func partialWrites() throws {
         let text = String(repeating: "0123456789", count: 100)
-        let played = try play([[.send(text)]], on: FakeTerminal { $0.outputRoom = 7 })
+        let played = try playLaunch([[.send(text)]], on: FakeTerminal { $0.outputRoom = 7 })
         #expect(string(played.terminal.output) == text)
     }
 
     @Test("a record that points outside guest memory is refused, does no harm, and is told once")
     func hostileOutput() throws {
-        let played = try play([
+        let played = try playLaunch([
             [
                 .sections([(0xFFFF_0000, 16)]), .record(0xFFFF_FFF0), .sections([(0x50_0000, 1)]),
                 .send("x", key: 0x1234), .send("still here"),
@@ -184,11 +187,12 @@ private func play(
 
     @Test("a death is told with its reason, a power-off by its text")
     func reasons() throws {
-        let died = try play([[.fail(.noSuchFile), .reason("bad stack segment 24")]])
+        let died = try playLaunch([[.fail(.noSuchFile), .reason("bad stack segment 24")]])
         #expect(died.outcome == .died("bad stack segment 24"))
-        #expect(try play([[.reason("CRASH: Power down")]]).outcome == .poweredOff)
+        #expect(try playLaunch([[.reason("CRASH: Power down")]]).outcome == .poweredOff)
         #expect(
-            try play([[.reason("CRASH: Power downer")]]).outcome == .died("CRASH: Power downer"))
+            try playLaunch([[.reason("CRASH: Power downer")]]).outcome
+                == .died("CRASH: Power downer"))
     }
 
     @Test("a restart begins again with fresh memory and the image")
@@ -196,7 +200,7 @@ private func play(
         let first: [ScriptedDevice.Step] = [
             .send("one"), .look { $0.memory.store32(0x20_0000, 0xDEAD) }, .fail(.restart),
         ]
-        let played = try play([first, [.send("two")]])
+        let played = try playLaunch([first, [.send("two")]])
         #expect(played.outcome == .poweredOff)
         #expect(played.devices.count == 2)
         #expect(played.devices[0].isClosed)
@@ -208,18 +212,18 @@ private func play(
 
     @Test("without restarts a reboot is the end")
     func noRestart() throws {
-        #expect(try play([[.fail(.restart)]], restarts: false).outcome == .restart)
+        #expect(try playLaunch([[.fail(.restart)]], restarts: false).outcome == .restart)
     }
 
     @Test("a device that answers for another era is not used")
     func otherDevice() throws {
-        let played = try play([[]]) { $0.answer = 16 }
+        let played = try playLaunch([[]]) { $0.answer = 16 }
         #expect(played.outcome == .failed(.otherDevice(era: .era1)))
     }
 
     @Test("an errno of the device's that belongs to nothing ends the launch")
     func deviceFailure() throws {
-        let played = try play([[.fail(.badAddress)]])
+        let played = try playLaunch([[.fail(.badAddress)]])
         #expect(played.outcome == .failed(.device("run the guest", .badAddress)))
     }
 }
@@ -230,7 +234,7 @@ private func play(
 
     @Test("keys reach the guest's buffer, and its interrupt is raised")
     func input() throws {
-        let played = try play(
+        let played = try playLaunch(
             [[.listen, attention, .listen]], on: FakeTerminal { $0.input = [Array("ls\n".utf8)] })
         #expect(played.device.received == "ls\n")
         #expect(played.device.interrupts == [1])
@@ -242,7 +246,7 @@ private func play(
         var steps: [ScriptedDevice.Step] = [.listen, attention]
         for _ in 0..<20 { steps += [.listen, attention] }
         for isTerminal in [true, false] {
-            let played = try play(
+            let played = try playLaunch(
                 [steps],
                 on: FakeTerminal {
                     $0.isTerminal = isTerminal
@@ -257,7 +261,7 @@ private func play(
         let text = String(repeating: "0123456789", count: 10)
         var steps: [ScriptedDevice.Step] = [attention, attention]
         for _ in 0..<20 { steps += [.listen, .send(".")] }
-        let played = try play([steps], on: FakeTerminal { $0.input = [Array(text.utf8)] })
+        let played = try playLaunch([steps], on: FakeTerminal { $0.input = [Array(text.utf8)] })
         #expect(played.device.received == text)
     }
 
@@ -268,7 +272,7 @@ private func play(
             $0.input = [Array("early".utf8)]
         }
         var left = -1
-        let played = try play(
+        let played = try playLaunch(
             [[attention, attention, .look { _ in left = terminal.now.input.count }]], on: terminal)
         #expect(left == 1)
         #expect(played.device.bufferRequests == 1)
@@ -284,7 +288,7 @@ private func play(
                 $0.input = [Array("early".utf8)]
             }
             let first = ScriptedDevice.Step.look { _ in terminal.add(signal: 14) }
-            let played = try play(
+            let played = try playLaunch(
                 [[attention, .listen, first] + wake + [.listen]], on: terminal)
             #expect(played.device.received == "early")
         }
@@ -292,7 +296,7 @@ private func play(
 
     @Test("at the end of input it is watched no more, and the guest goes on")
     func endOfInput() throws {
-        let played = try play(
+        let played = try playLaunch(
             [[.listen, attention, .send("on"), attention]],
             on: FakeTerminal { $0.isTerminal = false })
         #expect(played.outcome == .poweredOff)
@@ -304,7 +308,7 @@ private func play(
 
     @Test("what cannot come is told as a defect of ours, not as the guest's death")
     func defect() throws {
-        let played = try play([[.fail(.noSuchFile), .send("from the grave")]])
+        let played = try playLaunch([[.fail(.noSuchFile), .send("from the grave")]])
         #expect(played.outcome == .failed(.defect(state: "dying")))
         guard case .failed(let error) = played.outcome else { return }
         #expect(error.exitCode == 1)
@@ -313,7 +317,7 @@ private func play(
 
     @Test("three ^C at a terminal leave, and the terminal is as before")
     func escape() throws {
-        let played = try play(
+        let played = try playLaunch(
             [[.listen, attention]], on: FakeTerminal { $0.input = [[3, 3, 3]] })
         #expect(played.outcome == .escaped)
         #expect(played.terminal.terminal == FakeTerminal.cooked)
@@ -321,7 +325,7 @@ private func play(
 
     @Test("three ^C leave a guest that never listens")
     func escapeFromDeaf() throws {
-        let played = try play(
+        let played = try playLaunch(
             [[attention, attention, attention, attention]],
             on: FakeTerminal { $0.input = [[3], [3], [3]] })
         #expect(played.outcome == .escaped)
@@ -329,7 +333,7 @@ private func play(
 
     @Test("three ^C from a pipe are bytes like others")
     func noEscape() throws {
-        let played = try play(
+        let played = try playLaunch(
             [[.listen, attention, .listen]],
             on: FakeTerminal {
                 $0.isTerminal = false
@@ -343,7 +347,7 @@ private func play(
     func rawMode() throws {
         let terminal = FakeTerminal()
         var during: UInt32 = 0
-        let played = try play([[.look { _ in during = terminal.now.terminal }]], on: terminal)
+        let played = try playLaunch([[.look { _ in during = terminal.now.terminal }]], on: terminal)
         #expect(during == FakeTerminal.raw)
         #expect(played.terminal.terminal == FakeTerminal.cooked)
         #expect(played.terminal.held == 0)
@@ -353,28 +357,28 @@ private func play(
         "a signal that ends us ends the guest, with the terminal as before",
         arguments: [1, 2, 3, 10, 12, 13, 15, 24, 25, 26, 27] as [Int32])
     func endingSignals(number: Int32) throws {
-        let played = try play([[attention]], on: FakeTerminal { $0.signals = [number] })
+        let played = try playLaunch([[attention]], on: FakeTerminal { $0.signals = [number] })
         #expect(played.outcome == .signal(Signal(rawValue: number)))
         #expect(played.terminal.terminal == FakeTerminal.cooked)
     }
 
     @Test("a signal while the output is written ends the guest too")
     func signalWhileWriting() throws {
-        let played = try play([[.send("x")]], on: FakeTerminal { $0.signals = [15] })
+        let played = try playLaunch([[.send("x")]], on: FakeTerminal { $0.signals = [15] })
         #expect(played.outcome == .signal(.terminate))
         #expect(played.terminal.output.isEmpty)
     }
 
     @Test("output that is not taken keeps nobody from three ^C, or from a signal")
     func deafOutput() throws {
-        let escaped = try play(
+        let escaped = try playLaunch(
             [[.send("x")]],
             on: FakeTerminal {
                 $0.isOutputReady = false
                 $0.input = [[3], [3], [3]]
             })
         #expect(escaped.outcome == .escaped)
-        let ended = try play(
+        let ended = try playLaunch(
             [[.send("x")]],
             on: FakeTerminal {
                 $0.isOutputReady = false
@@ -389,13 +393,13 @@ private func play(
 
     @Test("a terminal that says it is ready and takes nothing is asked again, and gets all of it")
     func refusedOutput() throws {
-        let played = try play([[.send("some words")]], on: FakeTerminal { $0.refusals = 3 })
+        let played = try playLaunch([[.send("some words")]], on: FakeTerminal { $0.refusals = 3 })
         #expect(string(played.terminal.output) == "some words")
     }
 
     @Test("where nothing can be opened once more, the output is written and the input read as well")
     func withoutProc() throws {
-        let played = try play(
+        let played = try playLaunch(
             [[.send("words"), .listen, attention, .listen]],
             on: FakeTerminal {
                 $0.isClosedProc = true
@@ -408,7 +412,7 @@ private func play(
 
     @Test("keys that were read while the output kept us reach the guest")
     func keysWhileWriting() throws {
-        let played = try play(
+        let played = try playLaunch(
             [[.listen, .send("x"), .listen]],
             on: FakeTerminal {
                 $0.isOutputReady = false
@@ -424,7 +428,7 @@ private func play(
         let terminal = FakeTerminal()
         let step: [ScriptedDevice.Step] = [.send("x", key: 0x1234), .fail(.restart)]
         var starts = 0
-        let played = try play([step], on: terminal) { _ in
+        let played = try playLaunch([step], on: terminal) { _ in
             starts += 1
             if starts == 5 { terminal.add(signal: 15) }
             if starts > 100 { terminal.add(signal: 9) }
@@ -439,7 +443,7 @@ private func play(
     func stop() throws {
         let terminal = FakeTerminal { $0.signals = [20, 18] }
         var during: UInt32 = 0
-        let played = try play(
+        let played = try playLaunch(
             [[attention, .look { _ in during = terminal.now.terminal }]], on: terminal)
         #expect(played.outcome == .poweredOff)
         #expect(during == FakeTerminal.raw)
@@ -455,7 +459,7 @@ private func play(
         }
         var settings: [UInt32] = []
         var watched: [Int32] = []
-        let played = try play(
+        let played = try playLaunch(
             [
                 [
                     .listen,
@@ -475,14 +479,15 @@ private func play(
 
     @Test("a closed output ends the guest as SIGPIPE would")
     func closedOutput() throws {
-        let played = try play([[.send("x")]], on: FakeTerminal { $0.outputErrno = .brokenPipe })
+        let played = try playLaunch(
+            [[.send("x")]], on: FakeTerminal { $0.outputErrno = .brokenPipe })
         #expect(played.outcome == .signal(.brokenPipe))
         #expect(played.terminal.terminal == FakeTerminal.cooked)
     }
 
     @Test("an output that fails ends the launch with its errno")
     func failedOutput() throws {
-        let played = try play([[.send("x")]], on: FakeTerminal { $0.outputErrno = .noSpace })
+        let played = try playLaunch([[.send("x")]], on: FakeTerminal { $0.outputErrno = .noSpace })
         #expect(played.outcome == .failed(.system("write the guest's output", .noSpace)))
     }
 
@@ -498,12 +503,12 @@ private func play(
                 if let failing { $0.failing = (failing, .noMemory) }
             }
         }
-        let whole = try play([script], on: terminal(failing: nil), keeps: false).terminal
+        let whole = try playLaunch([script], on: terminal(failing: nil), keeps: false).terminal
         #expect(whole.descriptors.isEmpty && whole.mappings.isEmpty)
         #expect(whole.calls.count > 30)
         let harmless: [SystemCall.Number] = [.close, .unmap, .control, .signalMask]
         for call in 1...whole.calls.count {
-            let played = try play(
+            let played = try playLaunch(
                 [script], on: terminal(failing: call), keeps: false
             ).terminal
             let number = SystemCall.Number(rawValue: played.calls[call - 1])

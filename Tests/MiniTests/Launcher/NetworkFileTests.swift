@@ -19,13 +19,13 @@ private func contents(_ path: String) -> Data {
     (try? Data(contentsOf: URL(filePath: path))) ?? Data()
 }
 
-private func open(_ path: String, beside others: [NetworkFile] = []) throws(LauncherError)
+private func open(_ path: String, beside others: [DeviceClaim] = []) throws(LauncherError)
     -> NetworkFile
 {
     try NetworkFile(Text(stringLiteral: path), beside: others)
 }
 
-private func line(_ path: String, beside others: [NetworkFile] = []) -> String {
+private func line(_ path: String, beside others: [DeviceClaim] = []) -> String {
     do throws(LauncherError) {
         return "slot \(try open(path, beside: others).slot)"
     } catch { return "\(error.exitCode) " + string(error.text).replacing(path, with: "FILE") }
@@ -77,7 +77,9 @@ private func line(_ path: String, beside others: [NetworkFile] = []) -> String {
     func twice() throws {
         try withFile([]) { path in
             let first = try open(path)
-            #expect(line(path, beside: [first]) == "2 network file \"FILE\" was given twice")
+            #expect(
+                line(path, beside: [NetworkLink.shared(first).claim])
+                    == "2 network file \"FILE\" was given twice")
             #expect(first.slot == 0)
         }
     }
@@ -110,7 +112,7 @@ private func line(_ path: String, beside others: [NetworkFile] = []) -> String {
             var plan = LaunchPlan()
             plan.kernel = "/proc/self/fd/\(kernel.number)"
             plan.mebibytes = 4
-            plan.devices = [.network(.shared(Text(stringLiteral: path)))]
+            plan.devices = [NetworkSetup(.shared(Text(stringLiteral: path)))]
             var seen: [[UInt32?]] = []
             let look = ScriptedDevice.Step.look { device in
                 let memory = device.memory

@@ -56,12 +56,12 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
     @Test("a device is told once in each launch, on a track with its name")
     func devices() throws {
         let timeline = Timeline(start: moment(0))
-        timeline.name(.disk(0), "disk one")
-        timeline.name(.disk(1), "disk two")
-        timeline.name(.network(0), "tap a")
+        timeline.name(.device(0), "disk one")
+        timeline.name(.device(1), "disk two")
+        timeline.name(.device(2), "tap a")
         for _ in 0..<2 {
             timeline.begin(at: moment(1))
-            for use in [.disk(1), .network(0), .disk(1), .input] as [Timeline.Use] {
+            for use in [.device(1), .device(2), .device(1), .input] as [Timeline.Use] {
                 timeline.note(use, at: moment(2))
             }
             timeline.end("the guest asked for a reboot", at: moment(3))
@@ -86,7 +86,7 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
         let timeline = Timeline(start: moment(0))
         for index in 0..<15 {
             let name = Text(bytes: [UInt8](repeating: 1, count: 4000))
-            timeline.name(index % 2 == 0 ? .disk(index) : .network(index), name)
+            timeline.name(.device(index), name)
         }
         for index in 0..<100_000 as Range<UInt64> {
             let start = UInt64.max / 4000 + index * 100
@@ -126,9 +126,9 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
     func lines() {
         let timeline = Timeline(start: moment(0))
         #expect(timeline.lines.isEmpty)
-        timeline.name(.disk(0), "disk root.img")
+        timeline.name(.device(0), "disk root.img")
         launch(timeline, from: 0, to: 2_000, "the guest asked for a reboot")
-        timeline.note(.disk(0), at: moment(2_100))
+        timeline.note(.device(0), at: moment(2_100))
         launch(timeline, from: 3_000, to: 4_321, "the guest died: oh\u{1B}[m")
         #expect(
             timeline.lines.map(string) == [
@@ -175,8 +175,8 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
             switch name {
             case "k": plan.kernel = path
             case "i": plan.initrd = path
-            case "d": plan.devices.append(.block(DiskRequest(path + ",ro")))
-            default: plan.devices.append(.network(.shared(path)))
+            case "d": plan.devices.append(DiskSetup(DiskRequest(path + ",ro")))
+            default: plan.devices.append(NetworkSetup(.shared(path)))
             }
             for other in [path, path + "link", path + "hard"] {
                 #expect(

@@ -30,9 +30,11 @@ extension DiskRequest {
 
     /// Opens it, and keeps other launchers from it: one that writes wants it alone.
     /// - Parameters:
-    ///   - others: those that were opened before.
+    ///   - others: what was opened before.
     ///   - notice: takes a line that a person should read.
-    func open(beside others: [Disk] = [], notice: (Text) -> Void) throws(LauncherError) -> Disk {
+    func open(
+        beside others: [DeviceClaim] = [], notice: (Text) -> Void
+    ) throws(LauncherError) -> Disk {
         var isReadOnly = isReadOnly
         let file: Descriptor
         do throws(LoaderError) {
@@ -55,7 +57,7 @@ extension DiskRequest {
     }
 
     private func examine(
-        _ file: consuming Descriptor, isReadOnly: Bool, beside others: [Disk],
+        _ file: consuming Descriptor, isReadOnly: Bool, beside others: [DeviceClaim],
         notice: (Text) -> Void
     ) throws(LauncherError) -> Disk {
         let kind: FileStatus.Kind
@@ -75,7 +77,7 @@ extension DiskRequest {
         guard let count = UInt32(exactly: sectors) else {
             throw .disk(name: name, .tooLarge(size: size))
         }
-        for other in others where other.identity == identity {
+        for other in others where other.file == identity && other.isDisk {
             guard isReadOnly && other.isReadOnly else {
                 throw .disk(name: name, .twice(other: other.name))
             }

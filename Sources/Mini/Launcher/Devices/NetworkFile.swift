@@ -14,8 +14,8 @@ final class NetworkFile {
     var descriptor: Int32 { file.number }
 
     /// Opens it, or makes it; takes the first free slot.
-    /// - Parameter others: those that this guest has already.
-    init(_ name: Text, beside others: [NetworkFile]) throws(LauncherError) {
+    /// - Parameter others: what this guest has already.
+    init(_ name: Text, beside others: [DeviceClaim]) throws(LauncherError) {
         self.name = name
         file = try Self.open(name)
         let status: FileStatus
@@ -24,8 +24,8 @@ final class NetworkFile {
         }
         guard status.kind == .regular else { throw .networkFile(name: name, .notAFile) }
         identity = status.identity
-        let identity = identity
-        if others.contains(where: { $0.identity == identity }) {
+        let claimed = DiskIdentity(identity)
+        if others.contains(where: { !$0.isDisk && $0.file == claimed }) {
             throw .networkFile(name: name, .twice)
         }
         try Self.fill(file.number, status.size, name)

@@ -21,12 +21,12 @@ enum NetworkLink {
 }
 
 extension NetworkRequest {
-    /// - Parameter links: those that were opened before.
-    func open(beside links: [NetworkLink]) throws(LauncherError) -> NetworkLink {
+    /// - Parameter others: what was opened before.
+    func open(beside others: [DeviceClaim]) throws(LauncherError) -> NetworkLink {
         if case .shared(let name) = self {
-            return .shared(try NetworkFile(name, beside: links.compactMap { $0.file }))
+            return .shared(try NetworkFile(name, beside: others))
         }
-        let tap = try openTap(beside: links)
+        let tap = try openTap(beside: others)
         tap.trustChecksums()
         // What is being done, to what, in case it fails.
         var step: (action: StaticString, name: Text) = ("configure tap", tap.name.text)
@@ -51,7 +51,7 @@ extension NetworkRequest {
         } catch { throw .host("\(step.action)", name: step.name, error) }
     }
 
-    private func openTap(beside links: [NetworkLink]) throws(LauncherError) -> Tap {
+    private func openTap(beside others: [DeviceClaim]) throws(LauncherError) -> Tap {
         let device: Descriptor
         do throws(Errno) { device = try Tap.open() } catch {
             throw .host("open", name: Tap.path, error)
@@ -62,9 +62,7 @@ extension NetworkRequest {
             }
         do throws(Errno) { return try Tap(device, name: name) } catch {
             // One that was made for several queues is there more than once.
-            let isOurs = links.contains {
-                if case .tap(let tap, _) = $0 { tap.name.text == name } else { false }
-            }
+            let isOurs = others.contains { $0.tap?.text == name }
             if case .tap = self, error == .busy, isOurs { throw .tapTwice(name: name) }
             if case .tap = self, let reason = TapTrouble.reason(name, error) {
                 throw .tap(name: name, reason, error)
@@ -75,22 +73,6 @@ extension NetworkRequest {
 }
 
 extension NetworkLink {
-    var file: NetworkFile? { if case .shared(let file) = self { file } else { nil } }
-
-    var descriptor: Int32 {
-        switch self {
-        case .tap(let tap, _): tap.descriptor
-        case .shared(let file): file.descriptor
-        }
-    }
-
-    var shortName: Text {
-        switch self {
-        case .tap(let tap, _): "tap \(tap.name.text)"
-        case .shared(let file): "network \(file.name)"
-        }
-    }
-
     /// For `--verbose`.
     var description: Text {
         switch self {

@@ -1,6 +1,5 @@
-// The console's other side: standard input and output, the terminal behind them if there is
-// one, and the signals of this process. It lasts from the guest's first instruction to the end,
-// through restarts too, and leaves the terminal as it found it.
+// The console's other side: standard input and output, and the terminal behind them if there is one. It lasts
+// from the guest's first instruction to the end, through restarts too, and leaves the terminal as it found it.
 //
 // Nothing here waits without looking at the signals and the keys as well: a guest that writes to a stopped
 // terminal or into a full pipe can still be ended, by both.
@@ -22,7 +21,7 @@ protocol ConsoleGuest: AnyObject {
 }
 
 /// Standard input and output in the service of a guest's console.
-final class ConsoleSession {
+final class ConsoleSession: TerminalHolder {
     private static let inputNumber: Int32 = 0
     private static let outputNumber: Int32 = 1
     /// Ahead of a guest that does not listen, no more than this is read from a terminal.
@@ -36,14 +35,12 @@ final class ConsoleSession {
 
     /// Present while the terminal is in raw mode.
     private var rawMode: RawMode?
-    private let signals: SignalQueue
+    private let loop: EventLoop
     private let input: StandardStream
     private var output: StandardStream?
     private let isTerminal: Bool
     /// The output is a pipe, so that others may use the terminal.
     private let isPiped: Bool
-    /// What writing waits for: signals, output, keys.
-    private var awaited: PollSet
     private var machine = ConsoleInput()
     private var escape = ConsoleEscape()
     /// Read and not yet taken by the guest.
@@ -51,38 +48,18 @@ final class ConsoleSession {
     private var isAheadEnded = false
     /// The alarm went off while the guest could take no input.
     private var isAlarmDue = false
-    private var isAlarmUsed = false
-    /// When the alarm goes off, if it is set.
-    private var alarmTime: Nanoseconds?
-    /// It went off since somebody asked.
-    private var hasRung = false
-
-    /// Ends the guest: the ones that would end us.
-    private static let ending: [Signal] = [
-        .hangUp, .interrupt, .quit, .user1, .user2, .brokenPipe, .terminate, .processorTime,
-        .fileSize, .virtualAlarm, .profiling,
-    ]
+    /// What of the alarm was seen.
+    private var rings: UInt64 = 0
 
     /// Takes the terminal, if standard input is one and it is ours to take.
-    init() throws(LauncherError) {
-        var awaited: SignalSet = [.alarm, .stop, .proceed]
-        for signal in Self.ending where !signal.isIgnored { awaited.insert(signal) }
-        if Signal.stop.isIgnored { awaited.remove(.stop) }
-        do throws(Errno) {
-            signals = try SignalQueue(
-                awaited: awaited,
-                silenced: [.brokenPipe, .backgroundRead, .backgroundWrite])
-        } catch { throw .system("wait for signals", error) }
+    init(_ loop: EventLoop) throws(LauncherError) {
+        self.loop = loop
         let input = StandardStream(Self.inputNumber, .readOnlyNow)
         let output = StandardStream(Self.outputNumber, .writeOnlyNow)
         isTerminal = input.isTerminal
         isPiped = output.isPipe
-        self.awaited = PollSet([
-            Poll.Interest(signals.descriptor), Poll.Interest(-1), Poll.Interest(-1),
-        ])
         self.input = input
         self.output = output
-        unsafe FileFaults.isAlarmAwaited = true
         if isTerminal {
             do throws(Errno) { try RawMode.prepare() } catch {
                 throw .system("set the terminal", error)
@@ -90,20 +67,13 @@ final class ConsoleSession {
         }
         if isTerminal && isPiped {
             _ = machine.handle(.lost)
-            try setAlarm(Self.pagerTime)
+            try loop.setAlarm(Self.pagerTime)
         } else {
             try lookAtTerminal()
         }
     }
 
-    /// True once after the alarm went off.
-    func takeAlarm() -> Bool {
-        defer { hasRung = false }
-        return hasRung
-    }
-
     /// What the sandbox is to leave.
-    var signalDescriptor: Int32 { signals.descriptor }
     var hasTerminal: Bool { isTerminal }
     var hasOutputTerminal: Bool { output?.isTerminal ?? false }
     var inputDescriptor: Int32 { input.descriptor }
@@ -111,9 +81,7 @@ final class ConsoleSession {
 
     /// Gives everything back. Nothing may be served afterwards.
     func close(after outcome: LaunchOutcome? = nil) {
-        unsafe FileFaults.isAlarmAwaited = false
-        if isAlarmUsed { Alarm.cancel() }
-        isAlarmUsed = false
+        loop.close()
         if let outcome, isPiped { awaitPager(outcome) }
         rawMode = nil
         // Who leaves by ^C does not want to be kept by a ^S from before.
@@ -135,9 +103,7 @@ final class ConsoleSession {
         while rawMode?.holder == .others && Terminal.isForeground(Self.inputNumber) {
             let signal: Signal?
             do throws(Errno) {
-                _ = try Poll.wait([Poll.Interest(signals.descriptor)], timeout: Self.retryTime)
-                signal = try signals.next()
-                if signal == .stop { try signals.stop() }
+                signal = try loop.lastSignal(within: Self.retryTime)
             } catch { return }
             switch signal {
             case nil, .alarm?, .proceed?, .stop?, .interrupt?, .quit?: break
@@ -148,17 +114,15 @@ final class ConsoleSession {
 
     deinit { close() }
 
-    /// The descriptors whose readability must end a run of the guest.
-    var watched: [Int32] {
-        var numbers = [signals.descriptor]
-        if isReadingInput { numbers.append(Self.inputNumber) }
+    /// Adds the descriptors whose readability must end a run of the guest.
+    func watch(_ descriptors: inout [Int32]) {
+        if isReadingInput { descriptors.append(Self.inputNumber) }
         // Of a pipe that is only written, nothing is ever ready but its end.
-        if isPiped { numbers.append(Self.outputNumber) }
-        return numbers
+        if isPiped { descriptors.append(Self.outputNumber) }
     }
 
     /// True while standard input is among them.
-    var isReadingInput: Bool {
+    private var isReadingInput: Bool {
         machine.isWatching
             || (machine.isWaiting && isTerminal && !isAheadEnded
                 && pending.count < Self.readAheadLimit)
@@ -166,16 +130,15 @@ final class ConsoleSession {
 
     // MARK: Output
 
-    /// Writes bytes of guest memory to standard output, at once and all of them.
-    /// - Returns: nil, or how the guest ends because of what happened meanwhile.
-    func write(
-        _ sections: [GuestRange], of memory: GuestMemory
-    ) throws(LauncherError) -> LaunchOutcome? {
+    /// Writes bytes of guest memory to standard output, at once and all of them, unless the guest ends
+    /// because of what happens meanwhile.
+    func write(_ sections: [GuestRange], of memory: GuestMemory) throws(LauncherError) {
         for section in sections {
             var rest = section
             var isRefused = false
             while rest.count > 0 {
-                if let outcome = try waitForOutput(wasRefused: isRefused) { return outcome }
+                try waitForOutput(wasRefused: isRefused)
+                if loop.outcome != nil { return }
                 let part = rest.prefix(UInt32(Self.writeLimit))
                 do throws(Errno) {
                     let count = try unsafe output?.write(memory.readable(part)) ?? 0
@@ -184,53 +147,43 @@ final class ConsoleSession {
                 } catch {
                     switch error {
                     case .again: isRefused = true
-                    case .brokenPipe: return .signal(.brokenPipe)
+                    case .brokenPipe: return loop.leave(.signal(.brokenPipe))
                     default: throw .system("write the guest's output", error)
                     }
                 }
-                if output?.way == .timed { try renewAlarm() }
+                if output?.way == .timed { try loop.renewAlarm() }
             }
         }
-        return nil
     }
 
     /// - Parameter wasRefused: nothing was taken although the output was ready.
-    private func waitForOutput(wasRefused: Bool) throws(LauncherError) -> LaunchOutcome? {
+    private func waitForOutput(wasRefused: Bool) throws(LauncherError) {
         let output = Poll.Interest(wasRefused ? -1 : Self.outputNumber, .writable)
-        while true {
-            if let outcome = try wait(
-                for: output, timeout: wasRefused ? Self.retryTime : nil)
-            {
-                return outcome
-            }
-            if wasRefused || awaited.isReady(1) { return nil }
-        }
+        repeat {
+            try wait(for: output, timeout: wasRefused ? Self.retryTime : nil)
+        } while loop.outcome == nil && !wasRefused && !loop.isFirstReady
     }
 
     /// Lets time pass before the guest begins again.
     /// - Returns: nil, or how it ends because of what happened meanwhile.
     func pause(_ time: Nanoseconds) throws(LauncherError) -> LaunchOutcome? {
         let deadline = Deadline.after(time)
-        while !deadline.isOver {
+        while loop.outcome == nil && !deadline.isOver {
             let output = Poll.Interest(isPiped ? Self.outputNumber : -1, .closed)
-            if let outcome = try wait(for: output, timeout: deadline.remaining) { return outcome }
-            if awaited.isReady(1) { return .signal(.brokenPipe) }
+            try wait(for: output, timeout: deadline.remaining)
+            if loop.isFirstReady { loop.leave(.signal(.brokenPipe)) }
         }
-        return nil
+        return loop.outcome
     }
 
     /// Waits for the output, for signals and, as long as the output keeps us, for the user's three ^C.
     private func wait(
         for output: Poll.Interest, timeout: Nanoseconds?
-    ) throws(LauncherError) -> LaunchOutcome? {
-        awaited.change(1, to: output)
-        awaited.change(2, to: Poll.Interest(canReadAhead ? Self.inputNumber : -1))
-        do throws(Errno) { try awaited.wait(timeout: timeout) } catch {
-            throw .system("wait for the output", error)
-        }
-        if awaited.isReady(0), let outcome = try takeSignals() { return outcome }
-        if awaited.isReady(2), !awaited.isReady(1) { return try readAhead() }
-        return nil
+    ) throws(LauncherError) {
+        let keys = Poll.Interest(canReadAhead ? Self.inputNumber : -1)
+        try loop.wait(for: output, keys, timeout: timeout, self)
+        try lookAtAlarm()
+        if loop.outcome == nil, loop.isSecondReady, !loop.isFirstReady { try readAhead() }
     }
 
     /// True if keys may be read that the guest has not asked for.
@@ -239,69 +192,51 @@ final class ConsoleSession {
             && pending.count < Self.readAheadLimit
     }
 
-    private func readAhead() throws(LauncherError) -> LaunchOutcome? {
-        let (event, outcome) = read(Self.writeLimit)
-        switch event {
+    private func readAhead() throws(LauncherError) {
+        switch read(Self.writeLimit) {
         case .endOfInput?: isAheadEnded = true
         case .lost?: try perform(machine.handle(.lost))
         default: break
         }
-        if input.way == .timed { try renewAlarm() }
-        return outcome
+        if input.way == .timed { try loop.renewAlarm() }
     }
 
-    // MARK: Input and signals
+    // MARK: Input
 
     /// Looks after everything that can have ended a run.
     /// - Parameter ready: says which of the watched descriptors are.
-    /// - Returns: nil, or how the guest ends because of it.
-    func serve(
-        _ guest: any ConsoleGuest, _ ready: PollSet
-    ) throws(LauncherError) -> LaunchOutcome? {
-        if ready.isReady(descriptor: signals.descriptor), let outcome = try takeSignals() {
-            return outcome
-        }
+    func serve(_ guest: any ConsoleGuest, _ ready: PollSet) throws(LauncherError) {
+        try lookAtAlarm()
         if isAlarmDue {
             isAlarmDue = false
-            if let outcome = try handle(.alarm, guest) { return outcome }
+            try handle(.alarm, guest)
+            if loop.outcome != nil { return }
         }
         if isPiped && ready.isReady(descriptor: Self.outputNumber) {
-            return .signal(.brokenPipe)
+            return loop.leave(.signal(.brokenPipe))
         }
         // A signal can have taken the terminal away meanwhile.
-        guard isReadingInput && ready.isReady(descriptor: Self.inputNumber) else { return nil }
-        return try handle(.readable, guest)
+        guard isReadingInput && ready.isReady(descriptor: Self.inputNumber) else { return }
+        try handle(.readable, guest)
     }
 
     /// The guest spoke: perhaps it has room for input by now.
-    func guestRan(_ guest: any ConsoleGuest) throws(LauncherError) -> LaunchOutcome? {
+    func guestRan(_ guest: any ConsoleGuest) throws(LauncherError) {
         isAlarmDue = false
         // What was read while the output kept us has no other herald.
         if machine.isWatching && !pending.isEmpty { return try handle(.readable, guest) }
-        return machine.isWaiting ? try handle(.guestRan, guest) : nil
+        if machine.isWaiting { try handle(.guestRan, guest) }
     }
 
-    private func takeSignals() throws(LauncherError) -> LaunchOutcome? {
-        while true {
-            let signal: Signal?
-            do throws(Errno) { signal = try signals.next() } catch {
-                throw .system("read signals", error)
-            }
-            switch signal {
-            case nil: return nil
-            case .alarm?:
-                alarmTime = nil
-                hasRung = true
-                if machine.isAway { try lookAtTerminal() } else { isAlarmDue = true }
-            case .proceed?: try lookAtTerminal()
-            case .stop?:
-                rawMode?.leave()
-                do throws(Errno) { try signals.stop() } catch { throw .system("stop", error) }
-                try lookAtTerminal()
-            case let signal?: return .signal(signal)
-            }
-        }
+    /// Takes up that the alarm went off.
+    private func lookAtAlarm() throws(LauncherError) {
+        guard rings != loop.rings else { return }
+        rings = loop.rings
+        if machine.isAway { try lookAtTerminal() } else { isAlarmDue = true }
     }
+
+    func letGo() { rawMode?.leave() }
+    func lookAgain() throws(LauncherError) { try lookAtTerminal() }
 
     /// Takes the terminal if job control lets us have it, else leaves it alone.
     private func lookAtTerminal() throws(LauncherError) {
@@ -340,56 +275,33 @@ final class ConsoleSession {
 
     /// Performs an action that needs no guest.
     private func perform(_ action: ConsoleInput.Action) throws(LauncherError) {
-        if case .setAlarm(let time) = action { try setAlarm(time) }
-    }
-
-    /// Ends a run of the guest after this time, or sooner: there is one alarm for all who
-    /// want one, and whoever does not find what he waits for sets it again.
-    func setAlarm(_ time: Nanoseconds) throws(LauncherError) {
-        let wanted = Clock.monotonic() + time
-        if let alarmTime, alarmTime <= wanted { return }
-        alarmTime = wanted
-        isAlarmUsed = true
-        do throws(Errno) { try Alarm.set(after: time) } catch {
-            throw .system("set an alarm", error)
-        }
-    }
-
-    /// Sets the alarm again where a call has used it.
-    private func renewAlarm() throws(LauncherError) {
-        guard let time = alarmTime else { return }
-        alarmTime = nil
-        try setAlarm(max(time - Clock.monotonic(), Nanoseconds(count: 1000)))
+        if case .setAlarm(let time) = action { try loop.setAlarm(time) }
     }
 
     private func handle(
         _ event: ConsoleInput.Event, _ guest: any ConsoleGuest
-    ) throws(LauncherError) -> LaunchOutcome? {
+    ) throws(LauncherError) {
         var action = machine.handle(event)
         var loan: Console.Loan?
         while true {
             switch action {
-            case .none: return nil
-            case .setAlarm:
-                try perform(action)
-                return nil
+            case .none: return
+            case .setAlarm: return try perform(action)
             case .seekBuffer:
                 loan = guest.borrow()
                 action = machine.handle(loan == nil ? .noBuffer : .buffer)
             case .read:
-                guard let lent = loan else { return nil }
+                guard let lent = loan else { return }
                 if pending.isEmpty {
-                    let (event, outcome) = read(min(lent.count, Self.writeLimit))
-                    if input.way == .timed { try renewAlarm() }
+                    let event = read(min(lent.count, Self.writeLimit))
+                    if input.way == .timed { try loop.renewAlarm() }
                     if let event {
                         action = machine.handle(event)
                         continue
                     }
-                    give(lent, guest)
-                    if let outcome { return outcome }
-                } else {
-                    give(lent, guest)
                 }
+                give(lent, guest)
+                if loop.outcome != nil { return }
                 action = machine.handle(pending.isEmpty ? .received : .leftover)
             case .readAhead: return try readAhead()
             }
@@ -400,10 +312,10 @@ final class ConsoleSession {
         pending.removeFirst(guest.fill(loan, with: pending[...]))
     }
 
-    /// Reads what there is, at most so much, behind what is pending.
-    /// - Returns: an event if nothing was read; the outcome if the user left by it.
-    private func read(_ count: Int) -> (ConsoleInput.Event?, LaunchOutcome?) {
-        if rawMode != nil && !keepTerminal() { return (.lost, nil) }
+    /// Reads what there is, at most so much, behind what is pending. The user can leave by it.
+    /// - Returns: an event if nothing was read.
+    private func read(_ count: Int) -> ConsoleInput.Event? {
+        if rawMode != nil && !keepTerminal() { return .lost }
         var failure: Errno?
         var bytes = [UInt8](repeating: 0, count: count)
         var taken = 0
@@ -415,16 +327,19 @@ final class ConsoleSession {
         bytes.removeLast(count - taken)
         if bytes.isEmpty {
             switch failure {
-            case .again?: return (.received, nil)
+            case .again?: return .received
             case .inputOutput? where isTerminal && !Terminal.isForeground(Self.inputNumber):
-                return (.lost, nil)
-            default: return (.endOfInput, nil)
+                return .lost
+            default: return .endOfInput
             }
         }
         pending.append(contentsOf: bytes)
-        guard rawMode != nil else { return (nil, nil) }
+        guard rawMode != nil else { return nil }
         let now = Clock.monotonic()
-        for byte in bytes where escape.press(byte, at: now) == .leave { return (nil, .escaped) }
-        return (nil, nil)
+        for byte in bytes where escape.press(byte, at: now) == .leave {
+            loop.leave(.escaped)
+            return nil
+        }
+        return nil
     }
 }

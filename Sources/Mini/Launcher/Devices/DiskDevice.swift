@@ -1,0 +1,110 @@
+// `--block`: a disk from the option's word to the guest's requests. What of its file is fit for a disk is told in
+// DiskFile.swift; what the guest's driver sees is in Devices/Lguest/BlockDevice.swift.
+// Source: docs/abi/lguest.md §5.2 (block).
+
+final class DiskSetup: DeviceSetup {
+    let request: DiskRequest
+    init(_ request: DiskRequest) { self.request = request }
+
+    var file: (name: Text, use: Text)? { (request.name, "a disk") }
+
+    func open(
+        beside others: [DeviceClaim], notice: (Text) -> Void
+    ) throws(LauncherError) -> any OpenDevice {
+        OpenDisk(try request.open(beside: others, notice: notice))
+    }
+}
+
+private final class OpenDisk: OpenDevice {
+    private let disk: Disk
+    /// What was said of it: asked before a line is made, however often a guest has a trouble.
+    private var told: [BlockDevice.Trouble] = []
+
+    init(_ disk: Disk) { self.disk = disk }
+
+    var name: Text { "disk \(disk.name)" }
+    var claim: DeviceClaim { disk.claim }
+
+    /// A guest must not write over what it is made of: a restart would find something else there.
+    func check(beside others: [DeviceClaim]) throws(LauncherError) {
+        guard !disk.isReadOnly, let identity = disk.identity else { return }
+        for other in others where other.file == identity && !other.isDisk {
+            throw .disk(name: disk.name, .inUse(as: other.use))
+        }
+    }
+
+    func renew() throws(LauncherError) {
+        let unfit: UInt64?
+        do throws(Errno) { unfit = try disk.renew() } catch {
+            throw .host("examine disk", name: disk.name, error)
+        }
+        guard let unfit else { return }
+        throw .disk(
+            name: disk.name,
+            unfit < Disk.sectorSize ? .tooSmall(size: unfit) : .tooLarge(size: unfit))
+    }
+
+    func plug(
+        _ index: Int, into page: inout DevicePage, of memory: GuestMemory,
+        _ layout: GuestABI.DMALayout
+    ) throws(LauncherError) -> (any GuestDevice)? {
+        guard let block = BlockDevice(disk, on: &page, in: memory, layout: layout) else {
+            return nil
+        }
+        return PluggedDisk(block, self, index)
+    }
+
+    func finish() throws(LauncherError) {
+        do throws(Errno) { try disk.synchronize() } catch {
+            throw .host("write to disk", name: disk.name, error)
+        }
+    }
+
+    func describe(to have: inout LaunchDescriptors) {
+        have.disks.append(disk.descriptor)
+        if !disk.isReadOnly { have.writableDisks.append(disk.descriptor) }
+    }
+
+    /// A disk does not grow.
+    var mostWritten: UInt64 { disk.isFile && !disk.isReadOnly ? disk.size : 0 }
+
+    func tell(_ trouble: BlockDevice.Trouble, _ guest: RunningGuest) {
+        guard !told.contains(trouble) else { return }
+        told.append(trouble)
+        guest.remark(
+            "the guest cannot \(trouble.action) disk \(quoted: disk.name): \(trouble.failure.text)")
+    }
+}
+
+private final class PluggedDisk: GuestDevice {
+    private let block: BlockDevice
+    private let disk: OpenDisk
+    private let index: Int
+    private var isUsed = false
+
+    init(_ block: BlockDevice, _ disk: OpenDisk, _ index: Int) {
+        self.block = block
+        self.disk = disk
+        self.index = index
+    }
+
+    func notified(
+        _ notification: DMANotification, by guest: RunningGuest
+    ) throws(LauncherError) -> Bool {
+        guard notification.key == block.key else { return false }
+        isUsed = true
+        if let trouble = block.serve(notification.record, on: guest.device) {
+            disk.tell(trouble, guest)
+        }
+        return true
+    }
+
+    func uses(of guest: RunningGuest) -> [Timeline.Use] { isUsed ? [.device(index)] : [] }
+}
+
+extension Disk {
+    var claim: DeviceClaim {
+        DeviceClaim(
+            use: "a disk", name: name, file: identity, isDisk: true, isReadOnly: isReadOnly)
+    }
+}

@@ -1,0 +1,158 @@
+// `--tunnet`, `--tap` and `--sharenet`: a network from the option's word to the guest's frames. How a tap is made
+// ready is told in NetworkLink.swift, a file that guests share in NetworkFile.swift; what the guest's driver sees
+// is in Devices/Lguest/NetworkDevice.swift. Source: docs/abi/lguest.md §5.2 (net, shared net).
+
+final class NetworkSetup: DeviceSetup {
+    let request: NetworkRequest
+    init(_ request: NetworkRequest) { self.request = request }
+
+    var file: (name: Text, use: Text)? {
+        if case .shared(let name) = request { (name, "a network") } else { nil }
+    }
+
+    func open(
+        beside others: [DeviceClaim], notice: (Text) -> Void
+    ) throws(LauncherError) -> any OpenDevice {
+        switch try request.open(beside: others) {
+        case .tap(let tap, let address): OpenTap(tap, address)
+        case .shared(let file): OpenSharedNetwork(file)
+        }
+    }
+}
+
+// MARK: A tap
+
+private final class OpenTap: OpenDevice {
+    let tap: Tap
+    private let address: HardwareAddress
+
+    init(_ tap: Tap, _ address: HardwareAddress) {
+        self.tap = tap
+        self.address = address
+    }
+
+    var name: Text { "tap \(tap.name.text)" }
+    var description: Text? { NetworkLink.tap(tap, address).description }
+    var claim: DeviceClaim { NetworkLink.tap(tap, address).claim }
+
+    func plug(
+        _ index: Int, into page: inout DevicePage, of memory: GuestMemory,
+        _ layout: GuestABI.DMALayout
+    ) throws(LauncherError) -> (any GuestDevice)? {
+        guard
+            let network = NetworkDevice(
+                tap, address: address, on: &page, in: memory, layout: layout)
+        else { return nil }
+        return PluggedTap(network, index)
+    }
+
+    func describe(to have: inout LaunchDescriptors) { have.taps.append(tap.descriptor) }
+}
+
+private final class PluggedTap: GuestDevice {
+    private let network: NetworkDevice
+    private let index: Int
+    private var rings: UInt64 = 0
+
+    init(_ network: NetworkDevice, _ index: Int) {
+        self.network = network
+        self.index = index
+    }
+
+    func watch(_ descriptors: inout [Int32]) {
+        if let descriptor = network.watched { descriptors.append(descriptor) }
+    }
+
+    func notified(
+        _ notification: DMANotification, by guest: RunningGuest
+    ) throws(LauncherError) -> Bool {
+        guard notification.key == network.key else { return false }
+        if !network.send(notification.record) { guest.warnOfRecord() }
+        return true
+    }
+
+    func serve(
+        _ occasion: Occasion, for guest: RunningGuest
+    ) throws(LauncherError) -> Nanoseconds? {
+        let hasRung = guest.loop.rings != rings
+        rings = guest.loop.rings
+        guard
+            network.isWaiting || occasion.isTold || occasion.isReady(network.tap.descriptor)
+        else { return nil }
+        let event: NetworkInput.Event =
+            !network.isWaiting ? .readable : hasRung ? .alarm : .guestRan
+        let wait = network.handle(event, on: guest.device)
+        if let errno = network.takeFailure() {
+            guest.remark(
+                "the guest's network is gone: tap \(quoted: network.tap.name.text): \(errno)")
+        }
+        return wait
+    }
+
+    var wantsBuffers: Bool { true }
+    var awaitedBuffer: DMAKey? { network.isWaiting ? network.inputKey : nil }
+
+    func uses(of guest: RunningGuest) -> [Timeline.Use] {
+        network.isUsed ? [.device(index)] : []
+    }
+}
+
+// MARK: A file that guests share
+
+private final class OpenSharedNetwork: OpenDevice {
+    private let file: NetworkFile
+    init(_ file: NetworkFile) { self.file = file }
+
+    var name: Text { "network \(file.name)" }
+    var description: Text? { NetworkLink.shared(file).description }
+    var claim: DeviceClaim { NetworkLink.shared(file).claim }
+
+    func plug(
+        _ index: Int, into page: inout DevicePage, of memory: GuestMemory,
+        _ layout: GuestABI.DMALayout
+    ) throws(LauncherError) -> (any GuestDevice)? {
+        do throws(Errno) {
+            try NetworkPage.share(
+                file.descriptor, slot: file.slot, identity: file.identity, on: &page, in: memory)
+        } catch { throw .host("map network file", name: file.name, error) }
+        return PluggedSharedNetwork(file.descriptor, index)
+    }
+
+    func describe(to have: inout LaunchDescriptors) { have.networks.append(file.descriptor) }
+    func keep() throws(LauncherError) { try file.keepSlot() }
+
+    func loss(of descriptor: Int32) -> Text? {
+        descriptor == file.descriptor
+            ? "the guest's network is gone: file \(quoted: file.name) has become shorter" : nil
+    }
+}
+
+/// The guests send to each other without the launcher.
+private final class PluggedSharedNetwork: GuestDevice {
+    private let descriptor: Int32
+    private let index: Int
+
+    init(_ descriptor: Int32, _ index: Int) {
+        self.descriptor = descriptor
+        self.index = index
+    }
+
+    func notified(
+        _ notification: DMANotification, by guest: RunningGuest
+    ) throws(LauncherError) -> Bool { false }
+
+    func uses(of guest: RunningGuest) -> [Timeline.Use] {
+        guest.device.hasUsed(shared: descriptor) ? [.device(index)] : []
+    }
+}
+
+extension NetworkLink {
+    var claim: DeviceClaim {
+        switch self {
+        case .tap(let tap, _):
+            DeviceClaim(use: "a tap", name: tap.name.text, tap: tap.name)
+        case .shared(let file):
+            DeviceClaim(use: "a network", name: file.name, file: DiskIdentity(file.identity))
+        }
+    }
+}

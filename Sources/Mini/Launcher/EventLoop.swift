@@ -1,0 +1,157 @@
+// What a launch waits for, in one place: signals, an alarm, and the descriptors that its devices watch. While the
+// guest runs its host waits for them (`watch`); while a write waits for its reader, `wait` does. A signal
+// that ends the launch is kept as its outcome, which everybody looks at after each step.
+// Sources: signal(7), signalfd(2), setitimer(2), ppoll(2).
+
+/// Who has a terminal that job control may take away.
+protocol TerminalHolder: AnyObject {
+    /// Gives it back, because this process is about to be stopped.
+    func letGo()
+    /// Takes it again, if it is to be had.
+    func lookAgain() throws(LauncherError)
+}
+
+/// Signals, alarm and poll set of a launch, through restarts.
+final class EventLoop {
+    private let signals: SignalQueue
+    /// What ends a run of the guest, and which of it has come; made anew when it changes.
+    private var attention = PollSet()
+    private var watched: [Int32]?
+    /// Signals, and up to two more.
+    private var awaited: PollSet
+    /// When the alarm goes off, if it is set.
+    private var alarmTime: Nanoseconds?
+    private var isAlarmUsed = false
+    /// How often it went off: whoever waits for it remembers what he saw last.
+    private(set) var rings: UInt64 = 0
+    /// How the guest ends because of what happened.
+    private(set) var outcome: LaunchOutcome?
+
+    /// Ends the guest: the ones that would end us.
+    private static let ending: [Signal] = [
+        .hangUp, .interrupt, .quit, .user1, .user2, .brokenPipe, .terminate, .processorTime,
+        .fileSize, .virtualAlarm, .profiling,
+    ]
+
+    init() throws(LauncherError) {
+        var awaited: SignalSet = [.alarm, .stop, .proceed]
+        for signal in Self.ending where !signal.isIgnored { awaited.insert(signal) }
+        if Signal.stop.isIgnored { awaited.remove(.stop) }
+        do throws(Errno) {
+            signals = try SignalQueue(
+                awaited: awaited,
+                silenced: [.brokenPipe, .backgroundRead, .backgroundWrite])
+        } catch { throw .system("wait for signals", error) }
+        self.awaited = PollSet([
+            Poll.Interest(signals.descriptor), Poll.Interest(-1), Poll.Interest(-1),
+        ])
+        unsafe FileFaults.isAlarmAwaited = true
+    }
+
+    /// Nothing goes off any more.
+    func close() {
+        unsafe FileFaults.isAlarmAwaited = false
+        if isAlarmUsed { Alarm.cancel() }
+        isAlarmUsed = false
+    }
+
+    deinit { close() }
+
+    /// What the sandbox is to leave.
+    var descriptor: Int32 { signals.descriptor }
+
+    /// The guest ends so, unless it ends already.
+    func leave(_ outcome: LaunchOutcome) { if self.outcome == nil { self.outcome = outcome } }
+
+    // MARK: While the guest runs
+
+    /// Another guest's host knows nothing of what is watched.
+    func forget() { watched = nil }
+
+    /// Lets runs of the guest end when one of these is readable, or a signal came.
+    func watch(_ descriptors: [Int32], on device: any LguestDevice) {
+        guard descriptors != watched else { return }
+        watched = descriptors
+        let all = [signals.descriptor] + descriptors
+        attention = PollSet(all.map { Poll.Interest($0) })
+        device.watch(all)
+    }
+
+    /// Looks what has ended a run, and takes the signals among it.
+    /// - Returns: says which of the watched descriptors are ready.
+    func look(_ holder: any TerminalHolder) throws(LauncherError) -> PollSet {
+        do throws(Errno) { try attention.look() } catch {
+            throw .system("look at the guest's input", error)
+        }
+        if attention.isReady(0) { try takeSignals(holder) }
+        return attention
+    }
+
+    // MARK: While something else does
+
+    /// Waits for one of two, or a signal, or the end of a time. Which came `isReady` says.
+    func wait(
+        for first: Poll.Interest, _ second: Poll.Interest, timeout: Nanoseconds?,
+        _ holder: any TerminalHolder
+    ) throws(LauncherError) {
+        awaited.change(1, to: first)
+        awaited.change(2, to: second)
+        do throws(Errno) { try awaited.wait(timeout: timeout) } catch {
+            throw .system("wait for the output", error)
+        }
+        if awaited.isReady(0) { try takeSignals(holder) }
+    }
+
+    var isFirstReady: Bool { awaited.isReady(1) }
+    var isSecondReady: Bool { awaited.isReady(2) }
+
+    private func takeSignals(_ holder: any TerminalHolder) throws(LauncherError) {
+        while outcome == nil {
+            let signal: Signal?
+            do throws(Errno) { signal = try signals.next() } catch {
+                throw .system("read signals", error)
+            }
+            switch signal {
+            case nil: return
+            case .alarm?:
+                alarmTime = nil
+                rings &+= 1
+            case .proceed?: try holder.lookAgain()
+            case .stop?:
+                holder.letGo()
+                do throws(Errno) { try signals.stop() } catch { throw .system("stop", error) }
+                try holder.lookAgain()
+            case let signal?: leave(.signal(signal))
+            }
+        }
+    }
+
+    /// The next signal within this time, when the guest has ended; stops with the process if it is that one.
+    func lastSignal(within time: Nanoseconds) throws(Errno) -> Signal? {
+        _ = try Poll.wait([Poll.Interest(signals.descriptor)], timeout: time)
+        let signal = try signals.next()
+        if signal == .stop { try signals.stop() }
+        return signal
+    }
+
+    // MARK: The alarm
+
+    /// Ends a run of the guest after this time, or sooner: there is one alarm for all who
+    /// want one, and whoever does not find what he waits for sets it again.
+    func setAlarm(_ time: Nanoseconds) throws(LauncherError) {
+        let wanted = Clock.monotonic() + time
+        if let alarmTime, alarmTime <= wanted { return }
+        alarmTime = wanted
+        isAlarmUsed = true
+        do throws(Errno) { try Alarm.set(after: time) } catch {
+            throw .system("set an alarm", error)
+        }
+    }
+
+    /// Sets the alarm again where a call has used it.
+    func renewAlarm() throws(LauncherError) {
+        guard let time = alarmTime else { return }
+        alarmTime = nil
+        try setAlarm(max(time - Clock.monotonic(), Nanoseconds(count: 1000)))
+    }
+}

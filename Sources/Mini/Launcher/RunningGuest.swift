@@ -1,0 +1,111 @@
+// A guest as the launcher has it: made, not yet running; and with all that serves it.
+
+/// A guest that its host has made. When this goes, so does the guest.
+final class MadeGuest {
+    let device: any LguestDevice
+    let loaded: LoadedGuest
+    let devices: [any GuestDevice]
+    var memory: GuestMemory { loaded.memory }
+
+    init(_ device: any LguestDevice, _ loaded: LoadedGuest, devices: [any GuestDevice]) {
+        self.device = device
+        self.loaded = loaded
+        self.devices = devices
+    }
+
+    deinit {
+        device.close()
+        NetworkPage.clear(in: memory)
+    }
+}
+
+/// A guest with its console and what it may ask of us.
+final class RunningGuest {
+    private let made: MadeGuest
+    let loop: EventLoop
+    /// Who has the terminal.
+    let holder: any TerminalHolder
+    private let notes: LaunchNotes
+    /// The console first.
+    let devices: [any GuestDevice]
+    private let wantsBuffers: Bool
+    /// The host says itself when the guest has a buffer.
+    private var isTold = false
+    private var watched: [Int32] = []
+
+    var device: any LguestDevice { made.device }
+    var memory: GuestMemory { made.memory }
+    var layout: GuestLayout { made.loaded.layout }
+
+    init(_ made: MadeGuest, console: ConsoleSession, loop: EventLoop, notes: LaunchNotes) {
+        self.made = made
+        self.loop = loop
+        holder = console
+        self.notes = notes
+        devices =
+            [
+                ConsoleDevice(
+                    Console(memory: made.memory, layout: made.loaded.kernel.abi.dma),
+                    of: made.device, console)
+            ] + made.devices
+        wantsBuffers = made.devices.contains { $0.wantsBuffers }
+        loop.forget()
+    }
+
+    /// Lets a run of the guest end when one of its devices has something to do.
+    func watch() {
+        watched.removeAll(keepingCapacity: true)
+        for device in devices { device.watch(&watched) }
+        loop.watch(watched, on: device)
+    }
+
+    /// The guest notified a device, and had none if this is false.
+    func notify(_ notification: DMANotification) throws(LauncherError) -> Bool {
+        for device in devices where try device.notified(notification, by: self) { return true }
+        return false
+    }
+
+    /// Looks after all devices.
+    /// - Parameter ready: says what of the watched is ready; nil if the guest only notified a device. A
+    ///   kernel's host is asked for a buffer by a call each time, so there nothing else is looked at.
+    func serve(_ ready: PollSet?) throws(LauncherError) {
+        let occasion = Occasion(ready: ready, isTold: isTold)
+        var next: Nanoseconds?
+        for device in devices {
+            let wait = try device.serve(occasion, for: self)
+            if loop.outcome != nil { return }
+            if let wait { next = next.map { min($0, wait) } ?? wait }
+        }
+        guard wantsBuffers else { return }
+        isTold = device.awaitBuffers(devices.compactMap { $0.awaitedBuffer })
+        // A host that says when the guest has a buffer needs no alarm.
+        if !isTold, let next { try loop.setAlarm(next) }
+    }
+
+    /// Tells a person.
+    func remark(_ line: Text) { notes.remark(line) }
+    /// Tells whoever wants to know everything, once.
+    func warn(_ line: Text) { notes.warn(line) }
+    /// Tells him that a record of the guest's is none.
+    func warnOfRecord() { warn("the guest sent a DMA record that points outside its memory") }
+}
+
+/// Where a launch says what a person should read.
+final class LaunchNotes {
+    private let report: ((Text) -> Void)?
+    private let remarks: Remarks
+    private var isWarned = false
+
+    init(report: ((Text) -> Void)?, remarks: Remarks) {
+        self.report = report
+        self.remarks = remarks
+    }
+
+    func remark(_ line: Text) { remarks.note(line) }
+
+    /// Once: a guest must not be able to fill somebody's log.
+    func warn(_ line: Text) {
+        if !isWarned { report?(line) }
+        isWarned = true
+    }
+}

@@ -1,0 +1,101 @@
+// A device that nobody but this file knows: what a new one has to bring along.
+
+import Testing
+
+@testable import Mini
+
+/// Answers what the guest sends to its page with the word that was sent, plus one, and rings with an alarm.
+private final class Echo: DeviceSetup, OpenDevice {
+    private(set) var heard: [UInt32] = []
+    private(set) var renewals = 0
+    private(set) var isFinished = false
+    private(set) var rings = 0
+
+    // What is asked for.
+    var file: (name: Text, use: Text)? { nil }
+    func open(
+        beside others: [DeviceClaim], notice: (Text) -> Void
+    ) throws(LauncherError) -> any OpenDevice { self }
+
+    // What is open.
+    var name: Text { "echo" }
+    var description: Text? { "an echo" }
+    var claim: DeviceClaim { DeviceClaim(use: "an echo", name: "echo") }
+    func renew() throws(LauncherError) { renewals += 1 }
+    func finish() throws(LauncherError) { isFinished = true }
+    func describe(to have: inout LaunchDescriptors) {}
+    func plug(
+        _ index: Int, into page: inout DevicePage, of memory: GuestMemory,
+        _ layout: GuestABI.DMALayout
+    ) throws(LauncherError) -> (any GuestDevice)? {
+        page.add(.block, pages: 1, in: memory).map { Plugged(self, $0) }
+    }
+
+    private final class Plugged: GuestDevice {
+        let echo: Echo
+        let slot: DeviceSlot
+        init(_ echo: Echo, _ slot: DeviceSlot) {
+            self.echo = echo
+            self.slot = slot
+        }
+
+        func notified(
+            _ notification: DMANotification, by guest: RunningGuest
+        ) throws(LauncherError) -> Bool {
+            guard notification.key.rawValue == slot.page else { return false }
+            let word = guest.memory.load32(notification.record.rawValue) ?? 0
+            echo.heard.append(word)
+            guest.memory.store32(notification.record.rawValue, word + 1)
+            try? guest.device.interrupt(slot.line)
+            try guest.loop.setAlarm(.milliseconds(1))
+            return true
+        }
+
+        func serve(
+            _ occasion: Occasion, for guest: RunningGuest
+        ) throws(LauncherError) -> Nanoseconds? {
+            echo.rings = Int(guest.loop.rings)
+            return nil
+        }
+    }
+}
+
+@Suite struct LaunchDeviceTests {
+    @Test(
+        "a device of a new kind is a file of its own: it is plugged, notified, rung, renewed, finished"
+    )
+    func echo() throws {
+        let echo = Echo()
+        let terminal = FakeTerminal()
+        // The first page behind the page of devices.
+        let page: UInt32 = 0x40_1000
+        let send = ScriptedDevice.Step.look { $0.memory.store32(0x9000, 41) }
+        var answer: UInt32?
+        let steps: [ScriptedDevice.Step] = [
+            send, .notify(0x9000, key: page),
+            .look {
+                answer = $0.memory.load32(0x9000)
+                terminal.add(signal: 14)
+            }, .fail(.again), .notify(0x9000, key: page + 4), .fail(.restart),
+        ]
+        let played = try playLaunch([steps, []], on: terminal, with: [echo])
+        #expect(played.outcome == .poweredOff)
+        #expect(echo.heard == [41] && answer == 42 && echo.rings == 1)
+        #expect(played.device.interrupts == [1])
+        #expect(echo.renewals == 1 && echo.isFinished)
+        #expect(played.reports.contains("an echo"))
+        #expect(played.reports.contains("the guest sent to DMA key 0x401004, where no device is"))
+    }
+
+    @Test("the launcher itself names no kind of device")
+    func kinds() throws {
+        for file in ["Launcher", "LaunchMachine", "EventLoop", "RunningGuest", "Engine"] {
+            let text = try projectText("Sources/Mini/Launcher/\(file).swift")
+            for word in [
+                "BlockDevice", "Disk(", "Tap(", "OpenDisk", "OpenTap", "NetworkFile", "NetworkLink",
+            ] {
+                #expect(!text.contains(word), "\(file): \(word)")
+            }
+        }
+    }
+}
