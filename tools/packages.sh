@@ -20,6 +20,9 @@ build find findutils
 lint shellcheck shellcheck
 unit ld.gold binutils
 unit less less
+unit xz xz-utils
+unit zstd zstd
+unit lz4 lz4
 unit /usr/include/c++/* libstdc++-12-dev
 system readelf binutils
 system ps procps

@@ -3,22 +3,7 @@
 
 /// A gzip member inside a larger file.
 enum Gzip {
-    enum Failure: Error, Equatable {
-        case endsEarly
-        case full
-        case corrupt(Text)
-        case wrongChecksum
-        case wrongLength
-    }
-
-    /// What became of a member: how far it was read and how many bytes it gave. Both also
-    /// tell how far a damaged one got.
-    struct Outcome: Equatable {
-        /// Offset in the file of the first byte after what was read, or of the damage.
-        var position: Int
-        var produced: Int
-        var failure: Failure?
-    }
+    typealias Outcome = Unpacked
 
     private static let signature: [UInt8?] = [0x1F, 0x8B, 8]
     private static let systemUnix: UInt8 = 3
