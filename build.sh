@@ -6,6 +6,7 @@ root=$PWD
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "build.sh: $*"; exit 1; }
+wrong() { say "build.sh: $*"; exit 2; }
 
 # --- the toolchain -----------------------------------------------------------------------------
 
@@ -26,6 +27,39 @@ for file in packages guests install test fresh; do
     # shellcheck source=/dev/null
     source "tools/$file.sh"
 done
+
+# --- parts ----------------------------------------------------------------------------------------
+
+# What of mini is built: all, or what --parts says.
+all_parts=(launch grant pack init)
+parts=("${all_parts[@]}")
+
+# part_sources PART...: files and folders with the sources of these parts.
+part_sources() {
+    local part name folders=(Linux Commands/{Applet,CommandError,ExitCode,Options}.swift)
+    for part in "$@"; do
+        case $part in
+        launch) folders+=(Commands/{LaunchCommand,MemoryArgument,NetworkArgument}.swift Launcher Loader Devices Host Xen Lguest Processor Memory) ;;
+        grant) folders+=(Commands/Grant Xen) ;;
+        pack) folders+=(Commands/PackCommand.swift Archive) ;;
+        # It knows programs and modules by their ELF headers, and kernels' words.
+        init) folders+=(Commands/InitCommand.swift Init Xen Loader Lguest Memory) ;;
+        esac
+    done
+    for name in "${folders[@]}"; do echo "Sources/Mini/$name"; done
+}
+
+# choose_parts LIST: the parts between its commas, in the order in which --version names them.
+choose_parts() {
+    local part chosen=",$1,"
+    parts=()
+    for part in "${all_parts[@]}"; do
+        [[ $chosen == *",$part,"* ]] && parts+=("$part") && chosen=${chosen//",$part,"/,}
+    done
+    while [[ $chosen == ,* ]]; do chosen=${chosen#,}; done
+    [[ -z ${chosen%%,*} ]] || wrong "there is no part \"${chosen%%,*}\": the parts are ${all_parts[*]}"
+    ((${#parts[@]})) || wrong "--parts needs at least one of ${all_parts[*]}"
+}
 
 # --- the release: Embedded Swift, no C library ------------------------------------------------
 
@@ -57,9 +91,17 @@ compile() {
         "$(tool clang)" -target "$target" -march="$cpu" "${clang_flags[@]}" "$code" -c "$source" -o "$object" || return
         objects+=("$object")
     done
-    local sources
-    mapfile -t sources < <((find Sources/Mini -name '*.swift' ! -name main.swift &&
-        find "$main" -name '*.swift' ! -name '*Tests.swift') | LC_ALL=C sort)
+    local sources part
+    for part in "${all_parts[@]}"; do
+        [[ $name == mini* && ! " ${parts[*]} " == *" $part "* ]] && flags+=(-D "MINI_WITHOUT_${part^^}")
+    done
+    if [[ $name != mini* ]]; then
+        sources=(Sources/Mini)
+    else
+        mapfile -t sources < <(part_sources "${parts[@]}")
+    fi
+    mapfile -t sources < <((find "${sources[@]}" -name '*.swift' ! -name main.swift &&
+        find "$main" -name '*.swift' ! -name '*Tests.swift') | LC_ALL=C sort -u)
     swiftc -target "$target" -Xcc -march="$cpu" "${swift_flags[@]}" -strict-memory-safety -I Sources/CShim/include \
         -Xfrontend -function-sections -module-name Mini "${flags[@]}" \
         -c "${sources[@]}" -o "$out/objects/$name.swift.o" || return
@@ -67,15 +109,17 @@ compile() {
         -o "$out/$name" "${objects[@]}" "$out/objects/$name.swift.o" || return
     touch -r "$out/objects/$name.began" "$out/$name"
     [[ $name == mini ]] || return 0
-    local applet
-    for applet in mini-launch mini-grant mini-init mini-pack; do ln -sf mini "$out/$applet"; done
+    echo "${parts[*]}" >"$out/parts"
+    for part in "${all_parts[@]}"; do rm -f "$out/mini-$part"; done
+    for part in "${parts[@]}"; do ln -sf mini "$out/mini-$part"; done
 }
 
 # build_changed ARCH...: builds what is older than its sources, beside each other.
 build_changed() {
     local arch builders=() builder
     for arch in "$@"; do
-        [[ ! -e out/$arch/mini || -n $(find Sources build.sh "$swift_bin/swift-frontend" -newer "out/$arch/mini" -type f | head -n 1) ]] ||
+        [[ ! -e out/$arch/mini || $(cat "out/$arch/parts" 2>/dev/null) != "${parts[*]}" ||
+            -n $(find Sources build.sh "$swift_bin/swift-frontend" -newer "out/$arch/mini" -type f | head -n 1) ]] ||
             continue
         ((${#builders[@]})) || need toolchain build
         say "build.sh: building out/$arch/mini"
@@ -103,6 +147,12 @@ bench() {
     want bench
     compile x86_64 Tests/xen/bench/main.swift grantbench
     compile i386 Tests/bench/launcher/main.swift launcher
+    local choice
+    for choice in launch grant,init,pack init,grant init; do
+        choose_parts "$choice"
+        compile x86_64 Sources/Mini/main.swift "mini-of-$choice"
+    done
+    parts=("${all_parts[@]}")
     Tests/bench.sh "$@"
 }
 
@@ -142,6 +192,7 @@ usage() {
     cat <<'EOF'
 usage: ./build.sh [command]
   (none)           build out/x86_64/mini and out/i386/mini
+  --parts LIST     the same with these parts alone, between commas: launch, grant, pack, init
   run [words]      build and start the demo guest; with words: mini-launch WORDS
   run xen          boot Xen in QEMU: a prompt in dom0 with mini-grant, and a second domain
   test [part...] [words for swift test]
@@ -161,6 +212,13 @@ usage: ./build.sh [command]
   clean            remove what was built
 EOF
 }
+
+if [[ ${1:-} == --parts || ${1:-} == --parts=* ]]; then
+    if [[ $1 == *=* ]]; then set -- --parts "${1#*=}" "${@:2}"; fi
+    (($# >= 2)) || wrong "--parts needs at least one of ${all_parts[*]}"
+    choose_parts "$2"
+    shift 2
+fi
 
 case ${1:-build} in
 build) build_changed x86_64 i386 ;;

@@ -23,6 +23,9 @@ row "------" "----" "-----------" "-----"
 for arch in x86_64 i386; do
     row "size of out/$arch/mini, bytes" "$(stat -c %s out/$arch/mini)" "<= 1048576" ""
 done
+for choice in launch grant,init,pack init,grant init; do
+    row "  x86_64 with --parts $choice" "$(stat -c %s "out/x86_64/mini-of-$choice")" "" ""
+done
 
 row "  out/i386: the launcher and its built-in host alone" "$(stat -c %s out/i386/launcher)" "" ""
 

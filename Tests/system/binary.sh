@@ -52,3 +52,21 @@ for target in x86_64 i686; do
         not_ok "$target: structures are as the kernel's headers have them" "$(head -n 5 "$work/log")"
     fi
 done
+
+# A choice of parts: what is not in it is not there.
+if (cd "$work/elsewhere" && ./build.sh --parts pack,grant,init x86_64) >"$work/log" 2>&1; then
+    built=$work/elsewhere/out/x86_64
+    check "--parts grant,init,pack: the version names them" "$("$built/mini" --version)" = "mini 0.1 (grant, pack, init)"
+    check "they have commands, the others have none" "$(cd "$built" && echo mini-*)" = "mini-grant mini-init mini-pack"
+    "$built/mini" mini-launch /dev/null >/dev/null 2>"$work/err"
+    check "a part that is not in is no applet" "$? $(<"$work/err")" = "2 mini: there is no applet \"mini-launch\"; --help lists them"
+    check "nothing of the launcher is in the file" "$(grep -c -a "guest died" "$built/mini")" = 0
+    check "it is smaller" "$(($(stat -c %s "$built/mini") < $(stat -c %s out/x86_64/mini) * 2 / 3))" = 1
+else
+    not_ok "a build of some parts succeeds" "$(tail -n 3 "$work/log")"
+fi
+for list in "" "," launch,nonsense nonsense; do
+    (cd "$work/elsewhere" && touch Sources/Mini/main.swift && ./build.sh --parts "$list") >"$work/out" 2>"$work/err"
+    code=$?
+    check "--parts \"$list\" is refused in one line, and builds nothing" "$code $(wc -l <"$work/err") $(grep -c 'launch grant pack init' "$work/err")" = "2 1 1"
+done

@@ -4,6 +4,8 @@
 /// One of the commands.
 struct Applet {
     let name: StaticString
+    /// As `./build.sh --parts` calls it.
+    let part: StaticString
     let summary: StaticString
     /// - Parameter: the words behind the name; the result is the exit code.
     let run: (ArraySlice<Text>) -> Int32
@@ -12,26 +14,46 @@ struct Applet {
 
     /// Those that this build has.
     static var table: [Applet] {
-        [
+        var table: [Applet] = []
+        #if !MINI_WITHOUT_LAUNCH
+        table.append(
             Applet(
-                name: LaunchCommand.name, summary: "start a Linux guest",
+                name: LaunchCommand.name, part: "launch", summary: "start a Linux guest",
                 run: {
                     Process.remember()
                     return LaunchCommand.run($0)
-                }),
+                }))
+        #endif
+        #if !MINI_WITHOUT_GRANT
+        table.append(
             Applet(
-                name: GrantCommand.name, summary: "map, share and copy pages between Xen domains",
+                name: GrantCommand.name, part: "grant",
+                summary: "map, share and copy pages between Xen domains",
                 run: {
                     Process.remember()
                     return GrantCommand.run($0)
-                }),
+                }))
+        #endif
+        #if !MINI_WITHOUT_PACK
+        table.append(
             Applet(
-                name: PackCommand.name, summary: "make an initramfs of files",
-                run: { PackCommand.run($0) }),
+                name: PackCommand.name, part: "pack", summary: "make an initramfs of files",
+                run: { PackCommand.run($0) }))
+        #endif
+        #if !MINI_WITHOUT_INIT
+        table.append(
             Applet(
-                name: InitCommand.name, summary: "process 1 of an initramfs",
-                run: { InitCommand.run($0) }),
-        ]
+                name: InitCommand.name, part: "init", summary: "process 1 of an initramfs",
+                run: { InitCommand.run($0) }))
+        #endif
+        return table
+    }
+
+    /// What the whole file is, with the parts that are in.
+    private static var versionLine: Text {
+        var text: Text = "mini \(version) ("
+        for (index, applet) in table.enumerated() { text += "\(index > 0 ? ", " : "")\(applet.part)" }
+        return "\(text))\n"
     }
 
     /// Runs the applet that a command line asks for.
@@ -41,11 +63,13 @@ struct Applet {
         let called = basename(words.first ?? "mini")
         let rest = words.dropFirst()
         if let code = run(called, rest) { return code }
+        #if !MINI_WITHOUT_INIT
         if isBoot(called, rest) { return InitCommand.run(rest) }
+        #endif
         guard let first = rest.first, !(first == "--help" || first == "-h") else {
             return Message.print(help)
         }
-        if first == "--version" || first == "-V" { return Message.print("mini \(version)\n") }
+        if first == "--version" || first == "-V" { return Message.print(versionLine) }
         if let code = run(first, rest.dropFirst()) { return code }
         let isOption = first.bytes.first == UInt8(ascii: "-")
         let error: CommandError = isOption ? .unknownOption(first) : .unknownApplet(first)
@@ -75,7 +99,7 @@ struct Applet {
     private static var help: Text {
         var text: Text = """
             Usage: mini APPLET [ARGUMENTS...]
-            Starts Linux guests of the lguest of old.
+            Starts Linux guests, maps grants of Xen, and is init of an initramfs.
 
             Applets, each also a command of its own; APPLET --help tells more:
 

@@ -27,18 +27,26 @@ enum CommandError: Error, Equatable {
     case badArgument(option: Text, Text, why: Text)
     /// Two options of which one makes no sense beside the other.
     case conflict(Text, Text)
+    #if !MINI_WITHOUT_GRANT
     case grant(GrantError)
+    #endif
 
     // mini-pack.
     case noArchive
     case nothingToPack
     case badTime(Text)
+    #if !MINI_WITHOUT_PACK
     case archive(ArchiveError)
+    #endif
 
     var exitCode: Int32 {
         switch self {
+        #if !MINI_WITHOUT_GRANT
         case .grant(let error): error.exitCode
+        #endif
+        #if !MINI_WITHOUT_PACK
         case .archive(let error): error.exitCode
+        #endif
         default: ExitCode.wrongUse
         }
     }
@@ -71,12 +79,16 @@ enum CommandError: Error, Equatable {
         case .missingOption(let option): "option \(option) is missing"
         case .badArgument(let option, let word, let why): "\(option) of \(quoted: word) \(why)"
         case .conflict(let one, let other): "\(one) does not go with \(other)"
+        #if !MINI_WITHOUT_GRANT
         case .grant(let error): error.text
+        #endif
         case .noArchive: "no archive is named; --help tells how to use this"
         case .nothingToPack: "nothing to pack is named; --help tells how to use this"
         case .badTime(let time):
             "SOURCE_DATE_EPOCH of \(quoted: time) is no number of seconds that the format can hold"
+        #if !MINI_WITHOUT_PACK
         case .archive(let error): error.text
+        #endif
         }
     }
 }

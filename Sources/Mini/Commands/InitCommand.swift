@@ -41,11 +41,15 @@ enum InitCommand {
             run: { (words) in applet(words)?.run(words.dropFirst()) },
             complaint: { (words) in
                 guard let word = words.first else { return nil }
-                switch word {
-                case LaunchCommand.name: return LaunchCommand.complaint(words.dropFirst())
-                case GrantCommand.name: return GrantCommand.complaint(words.dropFirst())
-                default: return nil
+                #if !MINI_WITHOUT_LAUNCH
+                if word == LaunchCommand.name {
+                    return LaunchCommand.complaint(words.dropFirst())
                 }
+                #endif
+                #if !MINI_WITHOUT_GRANT
+                if word == GrantCommand.name { return GrantCommand.complaint(words.dropFirst()) }
+                #endif
+                return nil
             })
     }
 

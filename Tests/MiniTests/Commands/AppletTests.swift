@@ -75,7 +75,7 @@ private func manual(_ page: String) throws -> String {
     }
 
     @Test("--version tells the version")
-    func version() { #expect(run("mini --version") == (0, "mini 0.1\n", "")) }
+    func version() { #expect(run("mini --version") == (0, "mini 0.1 (launch, grant, pack, init)\n", "")) }
 
     @Test("an unknown applet or option is refused")
     func unknown() {
