@@ -70,12 +70,15 @@ private func manual(_ page: String) throws -> String {
         for name in ["mini", "mini-launch", "mini-grant", "mini-pack", "mini-init"] {
             #expect(run("\(name) -h") == run("\(name) --help"))
             #expect(run("\(name) -h").output.hasPrefix("Usage: \(name) "))
-            #expect(run("\(name) -V") == (0, "\(name) 0.1\n", ""))
+            let parts = name == "mini" ? " (launch, grant, pack, init)" : ""
+            #expect(run("\(name) -V") == (0, "\(name) 0.1\(parts)\n", ""))
         }
     }
 
-    @Test("--version tells the version")
-    func version() { #expect(run("mini --version") == (0, "mini 0.1 (launch, grant, pack, init)\n", "")) }
+    @Test("--version tells the version and what is in")
+    func version() {
+        #expect(run("mini --version") == (0, "mini 0.1 (launch, grant, pack, init)\n", ""))
+    }
 
     @Test("an unknown applet or option is refused")
     func unknown() {
