@@ -52,7 +52,9 @@ struct Applet {
     /// What the whole file is, with the parts that are in.
     private static var versionLine: Text {
         var text: Text = "mini \(version) ("
-        for (index, applet) in table.enumerated() { text += "\(index > 0 ? ", " : "")\(applet.part)" }
+        for (index, applet) in table.enumerated() {
+            text += "\(index > 0 ? ", " : "")\(applet.part)"
+        }
         return "\(text))\n"
     }
 
