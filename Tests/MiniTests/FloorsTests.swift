@@ -269,15 +269,13 @@ private func complaints(_ tree: [(floor: String, files: [Source])]) -> [String] 
 
     @Test("a source file that a page names is there")
     func pages() throws {
-        let sources = project("Sources/Mini")
         var all: Set<String> = []
-        for path in FileManager.default.enumerator(atPath: sources.path)?.compactMap({
-            $0 as? String
-        })
-            ?? []
-        {
-            all.insert(path)
-            all.insert((path as NSString).lastPathComponent)
+        for tree in ["Sources/Mini", "Tests/MiniTests"] {
+            let paths = FileManager.default.enumerator(atPath: project(tree).path)
+            for path in paths?.compactMap({ $0 as? String }) ?? [] {
+                all.insert(path)
+                all.insert((path as NSString).lastPathComponent)
+            }
         }
         for page in try FileManager.default.contentsOfDirectory(atPath: project("docs").path)
         where page.hasSuffix(".md") {
