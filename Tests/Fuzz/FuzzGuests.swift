@@ -83,24 +83,27 @@ enum FuzzGuests {
         let header = Header(&reader)
         guard let memory = usualMemory() else { return }
         lay(header, &reader, input, memory)
-        guard let host = try? Host(memory: memory, abi: header.abi, arenaCount: header.arenaCount)
-        else { return Fuzz.require(false, "no host") }
-        host.processor.generation = header.generation
+        guard
+            let processor = try? SoftwareProcessor(
+                memory: memory, profile: .lguest, arenaCount: header.arenaCount)
+        else { return Fuzz.require(false, "no processor") }
+        let host = Host(memory: memory, abi: header.abi, on: processor)
+        processor.generation = header.generation
         _ = try? host.initialize(
             InitializeRequest(
                 pageLimit: Layout.pages, pageDirectory: Layout.directory,
                 start: header.base + Layout.code,
                 pageOffset: header.abi.startsLow ? 0 : Layout.high))
         var time: UInt64 = 0
-        host.processor.timeStamp = {
+        processor.timeStamp = {
             time &+= 77
             return time
         }
-        var guest = FuzzedGuest(host, header.abi, header.hasDisk ? usualDisk() : nil)
+        var guest = FuzzedGuest(host, processor, header.abi, header.hasDisk ? usualDisk() : nil)
         guest.run(
             budget: header.budget, stretch: header.stretch,
             isNearEnd: header.generation > 1)
-        unsafe instructions &+= host.processor.instructionCount
+        unsafe instructions &+= processor.instructionCount
         host.close()
     }
 
@@ -204,14 +207,18 @@ extension FuzzGuests {
 /// A guest at work, and a launcher that serves it.
 private struct FuzzedGuest {
     private let host: Host
+    private let processor: SoftwareProcessor
     private var console: Console
     private let block: BlockDevice?
     private let layout: GuestABI.DMALayout
     /// Turns so far; what the outside does goes by them.
     private var turns = 0
 
-    init(_ host: Host, _ abi: GuestABI, _ disk: Disk?) {
+    init(
+        _ host: Host, _ processor: SoftwareProcessor, _ abi: GuestABI, _ disk: Disk?
+    ) {
         self.host = host
+        self.processor = processor
         layout = abi.dma
         console = Console(memory: host.memory, layout: layout)
         if let disk {
@@ -242,15 +249,19 @@ private struct FuzzedGuest {
             }
             // Round and round: what was left by the first time comes true the second.
             if isNearEnd && turns & 7 == 0 {
-                host.processor.generation = Generation.last - UInt32(turns >> 3 & 7)
+                processor.generation = Generation.last - UInt32(turns >> 3 & 7)
             }
             if turns & 31 == 0 { host.lines.raise(UInt32(turns >> 5) & 31) }
-            let patience = host.deliverInterrupt()
+            // So many instructions stand for a look that is due soon.
+            let patience = host.deliverInterrupt() == nil ? Int.max : 1_000
             switch host.machine.beforeEntry() {
             case .execute:
-                let before = host.processor.instructionCount
-                host.execute(atMost: min(patience, min(stretch, left) + 1))
-                left -= Int(truncatingIfNeeded: host.processor.instructionCount &- before)
+                let before = processor.instructionCount
+                if host.isReadyToEnter() {
+                    let most = min(patience, min(stretch, left) + 1)
+                    host.handle(processor.run(instructions: most))
+                }
+                left -= Int(truncatingIfNeeded: processor.instructionCount &- before)
             case .sleep:
                 if host.lines.isPending(3) { return }
                 host.lines.raise(3)

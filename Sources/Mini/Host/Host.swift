@@ -9,7 +9,7 @@
 final class Host: LguestDevice {
     let memory: GuestMemory
     let abi: GuestABI
-    let processor: SoftwareProcessor
+    let processor: any DeprivilegedProcessor
 
     var machine = GuestMachine()
     /// `lguest_data`, once the guest told where it is.
@@ -37,14 +37,19 @@ final class Host: LguestDevice {
     var inlets: [PeerInlet] = []
     var outlets: [PeerOutlet] = []
 
-    /// - Parameter arenaCount: see `SoftwareProcessor.init`.
+    /// A host on the software processor.
     /// - Throws: ENOMEM.
-    init(
-        memory: GuestMemory, abi: GuestABI, arenaCount: UInt32 = Core.usualArenaCount
-    ) throws(Errno) {
+    convenience init(memory: GuestMemory, abi: GuestABI) throws(Errno) {
+        self.init(
+            memory: memory, abi: abi,
+            on: try SoftwareProcessor(memory: memory, profile: .lguest))
+    }
+
+    /// - Parameter processor: made on this memory, with lguest's profile.
+    init(memory: GuestMemory, abi: GuestABI, on processor: any DeprivilegedProcessor) {
         self.memory = memory
         self.abi = abi
-        processor = try SoftwareProcessor(memory: memory, arenaCount: arenaCount)
+        self.processor = processor
         gates = InterruptTable(abi)
         clock = HostClock()
     }
@@ -63,18 +68,18 @@ final class Host: LguestDevice {
         pageOffset = request.pageOffset
         let cpu = processor
         cpu.pageDirectory = request.pageDirectory
-        cpu.pageRules = Self.pageRules(limit: pageLimit)
+        cpu.pageRules = .lguest(limit: pageLimit)
+        cpu.portRules = .lguest(abi, pageOffset: pageOffset)
         for index in 0..<SegmentRules.entries {
             cpu.setDescriptor(Int(index), SegmentRules.initial(index))
         }
-        cpu.setGate(UInt8(InterruptTable.hypercallVector), .host(privilege: 1))
-        cpu.identification = VirtualCPU.identification
+        cpu.setGate(UInt8(InterruptTable.hypercallVector), .exit(privilege: 1))
         cpu.timeStamp = clock.timeStamp
         _ = cpu.setSegment(.cs, SegmentRules.kernelCode)
-        for segment in [SoftwareProcessor.Segment.ss, .ds, .es] {
+        for segment in [ProcessorSegment.ss, .ds, .es] {
             _ = cpu.setSegment(segment, SegmentRules.kernelData)
         }
-        for segment in [SoftwareProcessor.Segment.fs, .gs] { _ = cpu.setSegment(segment, 0) }
+        for segment in [ProcessorSegment.fs, .gs] { _ = cpu.setSegment(segment, 0) }
         cpu.eflags = 0x202
         cpu.eip = request.start
         return abi.initializeCount
@@ -160,7 +165,7 @@ final class Host: LguestDevice {
     ///   for a break or a watched descriptor, EINVAL not initialised, EBADF closed.
     func run() throws(Errno) -> RunResult {
         switch machine.enter() {
-        case .proceed: clock.resume()
+        case .proceed: resume()
         case .fail(let errno): throw errno
         case .tell(let reason): return .reason(reason.text(abi, pageLimit: pageLimit))
         }
@@ -181,9 +186,9 @@ final class Host: LguestDevice {
                 throw .again
             }
             if clock.takeEvent() { lines.raise(0) }
-            let patience = deliverInterrupt()
+            let stretch = deliverInterrupt()
             switch machine.beforeEntry() {
-            case .execute: execute(atMost: patience)
+            case .execute: execute(atMost: stretch)
             case .sleep: try sleep()
             case .fail(let errno): throw errno
             default: break
@@ -191,28 +196,50 @@ final class Host: LguestDevice {
         }
     }
 
-    /// Lets the guest's code run until it needs the host, or `patience` instructions.
-    func execute(atMost patience: Int) {
+    /// Lets the guest's code run until it needs the host, or has run for about so long.
+    private func execute(atMost stretch: Nanoseconds?) {
+        guard isReadyToEnter() else { return }
+        handle(processor.run(until: clock.deadline, atMost: stretch))
+    }
+
+    /// What comes before guest code; the guest may die of it.
+    func isReadyToEnter() -> Bool {
         if segmentsStale {
-            guard processor.reloadSegments() else { return failEntry() }
+            guard processor.reloadSegments() else {
+                failEntry()
+                return false
+            }
             segmentsStale = false
         }
         // The tables themselves must be readable; their entries the processor checks.
         let directory = processor.pageDirectory & Page.number
         guard directory >> Page.shift < min(pageLimit, memory.count >> Page.shift) else {
-            return kill(
-                .badRead(address: PageWalk.directoryPlace(processor.eip, from: directory)))
+            kill(.badRead(address: PageWalk.directoryPlace(processor.eip, from: directory)))
+            return false
         }
-        let before = processor.instructionCount
-        let exit = processor.run(instructions: min(clock.slice, patience))
-        clock.spend(processor.instructionCount &- before)
+        return true
+    }
+
+    /// The processor stopped for the host.
+    func handle(_ exit: ProcessorExit) {
         switch exit {
-        case .sliceEnded: break
         case .trap(let vector, let errorCode, let address):
-            handleTrap(UInt32(vector), errorCode, address)
+            handleTrap(UInt32(vector), errorCode, UInt32(truncatingIfNeeded: address))
+        case .portInput(let access): readPort(access)
+        case .portOutput(let access, let value): writePort(access, value)
+        case .deadline: clock.refresh()
+        case .stretchEnded, .signal, .interruptWindow: break
         case .refusedDirectoryEntry: kill(.badPageDirectoryEntry)
         case .refusedTableEntry: kill(.badPageTableEntry)
+        // Without privileges, and with page rules that end at the end of memory, a guest cannot come to these.
+        case .memoryRead, .memoryWrite, .halt, .shutdown, .failed: failEntry()
         }
+    }
+
+    /// Guest code did not run for a while.
+    private func resume() {
+        clock.refresh()
+        processor.resume(at: clock.now)
     }
 
     /// A halted guest costs nothing: sleeps until its clock event or a watched descriptor.
@@ -226,7 +253,7 @@ final class Host: LguestDevice {
             machine.pause()
             throw error
         }
-        clock.resume()
+        resume()
         if isReady {
             machine.pause()
             throw .again
@@ -259,17 +286,6 @@ final class Host: LguestDevice {
 
     /// The top of every address space is off limits: the original's switcher is there.
     static let reservedTop: UInt32 = 0xFFC0_0000
-
-    /// What the original refuses in page tables. §4.7.
-    /// - Parameter limit: pages that INITIALIZE granted.
-    static func pageRules(limit: UInt32) -> PageRules {
-        let known =
-            PageEntry.present | PageEntry.writable | PageEntry.user | PageEntry.accessed
-            | PageEntry.dirty
-        return PageRules(
-            limit: limit, refusedInDirectory: PageEntry.flags & ~known,
-            refusedInTable: PageEntry.writeThrough | PageEntry.large, reservedTop: reservedTop)
-    }
 
     /// A block of guest memory as the original admits it: it ends below the last page
     /// boundary of the granted pages. Docs: "Read this first" 7.

@@ -165,7 +165,7 @@ extension Host {
 
     private func installGate(_ vector: UInt8, _ gate: InterruptTable.Gate?) {
         guard let gate, InterruptTable.isDirect(UInt32(vector), gate) else {
-            return processor.setGate(vector, .host(privilege: 0))
+            return processor.setGate(vector, .exit(privilege: 0))
         }
         processor.setGate(
             vector,
@@ -201,7 +201,7 @@ extension Host {
         let inUse =
             entry & PageEntry.present != 0
             && entry & (PageEntry.accessed | PageEntry.dirty) != 0
-        if inUse, Self.pageRules(limit: pageLimit).refusesInTable(entry),
+        if inUse, PageRules.lguest(limit: pageLimit).refusesInTable(entry),
             hasTable(directory, virtual)
         {
             kill(.badPageTableEntry)
@@ -217,7 +217,7 @@ extension Host {
     /// Why the guest kernel could not write there; nil if it can.
     private func refusalToWrite(_ virtual: UInt32) -> DeathReason? {
         guard virtual < Self.reservedTop else { return .reservedTop }
-        let rules = Self.pageRules(limit: pageLimit)
+        let rules = PageRules.lguest(limit: pageLimit)
         let walk = PageWalk(virtual, from: processor.pageDirectory, rules) { memory.load32($0) }
         for place in [walk.directoryPlace, walk.tablePlace] where range(place, 4) == nil {
             return .badRead(address: place)

@@ -2,12 +2,11 @@
 // pushing the frame that the CPU would have pushed. Source: docs/abi/lguest.md §4.3…§4.5.
 
 extension Host {
-    /// The processor stopped for the host.
+    /// A trap that is not the guest's own.
     func handleTrap(_ vector: UInt32, _ errorCode: UInt32, _ address: UInt32) {
         lastErrorCode = errorCode
         switch vector {
         case InterruptTable.hypercallVector: callPending = true
-        case 13 where errorCode == 0 && emulatePortInstruction(): break
         case 14: handlePageFault(errorCode, address)
         // The FPU is the guest's as long as it did not ask to be told.
         case 7 where !processor.taskSwitched: break
@@ -35,19 +34,19 @@ extension Host {
     }
 
     /// Delivers the interrupt that may be delivered now, if any.
-    /// - Returns: how many instructions the guest may run before it is asked again. It makes
-    ///   no call when it turns interrupts on, so the host has to look.
-    func deliverInterrupt() -> Int {
-        guard let data else { return .max }
+    /// - Returns: how long the guest may run before it is asked again; nil for as long as it wants. It
+    ///   makes no call when it turns interrupts on, so the host has to look.
+    func deliverInterrupt() -> Nanoseconds? {
+        guard let data else { return nil }
         let isAsleep = machine.phase == .halted
         switch lines.decide(
             .init(
                 blocked: data.blockedInterrupts, enabled: data.interruptsEnabled,
                 asleep: isAsleep, instruction: processor.eip, quietCode: quietCode))
         {
-        case .none: return .max
-        case .blocked: return 20_000
-        case .notNow: return 1_000
+        case .none: return nil
+        case .blocked: return Self.long
+        case .notNow: return Self.short
         case .deliver(let line):
             if isAsleep {
                 data.setInterruptsEnabled(true)
@@ -58,9 +57,13 @@ extension Host {
                 enter(gate, errorCode: nil)
             }
             data.setTime(Clock.realTime())
-            return lines.isQuiet ? .max : 1_000
+            return lines.isQuiet ? nil : Self.short
         }
     }
+
+    /// Between two looks at a guest that has interrupts off, or only the lines that are pending.
+    private static let short = Nanoseconds(count: 20_000)
+    private static let long = Nanoseconds.milliseconds(1)
 
     /// Pushes a frame and starts a handler in ring 1. Every word goes through the guest's
     /// page tables; a stack that is not there ends the guest.
@@ -97,17 +100,20 @@ extension Host {
         return false
     }
 
-    /// Port input and output of the guest kernel.
-    private func emulatePortInstruction() -> Bool {
-        let cpu = processor
-        let isKernel = abi.namesPageOffset ? cpu.eip >= pageOffset : cpu.privilege == 1
-        let start = cpu.eip
-        guard isKernel,
-            let instruction = PortInstruction({ cpu.read8(linear: start &+ $0) })
-        else { return false }
-        if instruction.isReset(eax: cpu[.eax], edx: cpu[.edx]) { kill(.restart) }
-        cpu[.eax] = instruction.result(cpu[.eax])
-        cpu.eip = start &+ instruction.count
-        return true
+    // MARK: Ports
+    // Nothing is there: probing drivers read ones, and output goes nowhere. §4.5.
+    //
+    // One output is heard: a guest of these eras has no call that asks for a reboot, its kernel
+    // pulls the reset line of a PC's keyboard controller. The original ignores that, too, and the
+    // guest tries again for ever. Source: the kernels' mach_reboot(), 2.6.23.
+
+    /// An input of a byte sets 16 bits, one of 16 bits all: so did the original.
+    func readPort(_ access: PortAccess) {
+        processor[.eax] = access.size == 1 ? processor[.eax] | 0xFFFF : 0xFFFF_FFFF
+    }
+
+    func writePort(_ access: PortAccess, _ value: UInt32) {
+        let reset = PortAccess(port: 0x64, size: 1)
+        if access == reset && value == 0xFE { kill(.restart) }
     }
 }

@@ -68,12 +68,12 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
         #expect(cpu.eflags == 0x202)
         #expect(cpu.privilege == 1)
         #expect(cpu.selector(.cs) == 0x61)
-        for segment in [SoftwareProcessor.Segment.ds, .es, .ss] {
+        for segment in [ProcessorSegment.ds, .es, .ss] {
             #expect(cpu.selector(segment) == 0x69)
         }
-        for segment in [SoftwareProcessor.Segment.fs, .gs] { #expect(cpu.selector(segment) == 0) }
+        for segment in [ProcessorSegment.fs, .gs] { #expect(cpu.selector(segment) == 0) }
         for register in [
-            SoftwareProcessor.Register.eax, .ebx, .ecx, .edx, .esi, .edi, .ebp, .esp,
+            ProcessorRegister.eax, .ebx, .ecx, .edx, .esi, .edi, .ebp, .esp,
         ] { #expect(cpu[register] == 0) }
     }
 

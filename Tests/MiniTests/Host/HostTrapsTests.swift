@@ -271,6 +271,38 @@ private let high = TinyGuest.high
         #expect(guest.word(0x60004) == 0xFFFF_FFFF)
     }
 
+    @Test(
+        "every form of in and out is skipped with its length, in reads ones the way it always did")
+    func portForms() throws {
+        let rows: [(bytes: [UInt8], eax: UInt32)] = [
+            ([0xE4, 0x64], 0x1234_FFFF), ([0xE5, 0x64], 0xFFFF_FFFF), ([0xEC], 0x1234_FFFF),
+            ([0xED], 0xFFFF_FFFF), ([0xE6, 0x80], 0x1234_5678), ([0xE7, 0x80], 0x1234_5678),
+            ([0xEE], 0x1234_5678), ([0xEF], 0x1234_5678), ([0x66, 0xE5, 0x64], 0xFFFF_FFFF),
+            ([0x66, 0xED], 0xFFFF_FFFF), ([0x66, 0xEF], 0x1234_5678),
+        ]
+        for row in rows {
+            let guest = try TinyGuest {
+                $0.initialize()
+                $0.move(.eax, 0x1234_5678)
+                for byte in row.bytes { $0.emit(byte) }
+                $0.store(high + 0x60000)
+                $0.checkpoint(1)
+            }
+            #expect(guest.run() == .checkpoint(1), "\(row)")
+            #expect(guest.word(0x60000) == row.eax, "\(row)")
+        }
+    }
+
+    @Test("no string form, cli, sti or hlt is carried out for a guest's kernel")
+    func notForms() throws {
+        for bytes in [
+            [0x6C], [0x6D], [0x6E], [0x6F], [0xFA], [0xFB], [0xF4], [0xF3, 0x6E], [0x66, 0x6D],
+        ] as [[UInt8]] {
+            let words = try lastWords { for byte in bytes { $0.emit(byte) } }
+            #expect(words == "unhandled trap 13 at 0xc0010005 (0x0)", "\(bytes)")
+        }
+    }
+
     @Test("port instructions below page_offset, and all others, are faults of the guest")
     func portFaults() throws {
         let guest = try TinyGuest(handler: { $0.checkpoint(2) }) {

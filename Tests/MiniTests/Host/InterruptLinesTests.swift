@@ -174,36 +174,3 @@ import Testing
         #expect(SegmentRules.isHosts(16) && SegmentRules.isHosts(31))
     }
 }
-
-@Suite struct PortInstructionTests {
-    private func decode(_ bytes: [UInt8]) -> PortInstruction? {
-        PortInstruction { $0 < bytes.count ? bytes[Int($0)] : nil }
-    }
-
-    @Test("in and out are skipped with their length, in reads ones the way it always did")
-    func table() {
-        let rows: [(bytes: [UInt8], count: UInt32, eax: UInt32)] = [
-            ([0xE4, 0x64], 2, 0x1234_FFFF), ([0xE5, 0x64], 2, 0xFFFF_FFFF),
-            ([0xEC], 1, 0x1234_FFFF), ([0xED], 1, 0xFFFF_FFFF),
-            ([0xE6, 0x80], 2, 0x1234_5678), ([0xE7, 0x80], 2, 0x1234_5678),
-            ([0xEE], 1, 0x1234_5678), ([0xEF], 1, 0x1234_5678),
-            ([0x66, 0xE5, 0x64], 3, 0xFFFF_FFFF), ([0x66, 0xED], 2, 0xFFFF_FFFF),
-            ([0x66, 0xEC], 2, 0xFFFF_5678), ([0x66, 0xEF], 2, 0x1234_5678),
-        ]
-        for row in rows {
-            let instruction = decode(row.bytes)
-            #expect(instruction?.count == row.count, "\(row)")
-            #expect(instruction?.result(0x1234_5678) == row.eax, "\(row)")
-        }
-    }
-
-    @Test("nothing else is carried out: string forms, cli, hlt, other prefixes, torn bytes")
-    func others() {
-        for bytes in [
-            [0x6C], [0x6D], [0x6E], [0x6F], [0xFA], [0xF4], [0xF3, 0x6E], [0x66, 0x66, 0xED],
-            [0x2E, 0xED], [0x66], [], [0x0F, 0x30],
-        ] as [[UInt8]] {
-            #expect(decode(bytes) == nil, "\(bytes)")
-        }
-    }
-}

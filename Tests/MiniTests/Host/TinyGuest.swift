@@ -107,7 +107,7 @@ final class TinyGuest {
     /// Where the guest's kernel sees guest-physical 0.
     let base: UInt32
 
-    var cpu: SoftwareProcessor { host.processor }
+    let cpu: SoftwareProcessor
 
     init(
         _ era: GuestABI.Era = .era1, pageLimit: UInt32 = TinyGuest.pages,
@@ -119,7 +119,8 @@ final class TinyGuest {
         memory = try GuestMemory(count: Self.count)
         try prepare(memory)
         let abi = GuestABI(era: era)
-        host = try Host(memory: memory, abi: abi)
+        cpu = try SoftwareProcessor(memory: memory, profile: .lguest)
+        host = Host(memory: memory, abi: abi, on: cpu)
         fields = abi.data
         base = abi.startsLow ? 0 : Self.high
         let base = self.base

@@ -15,13 +15,13 @@ final class SoftwareMachine {
 
     init(image: [UInt8]) throws {
         memory = try GuestMemory(count: 0x2_0000)
-        processor = try SoftwareProcessor(memory: memory)
+        processor = try SoftwareProcessor(memory: memory, profile: .lguest)
         self.image = image
         prepareMemory()
         prepareDescriptors()
         // INT3, INTO and INT1 may be raised by anyone; so may be what the host does not use.
-        processor.setGate(3, .host(privilege: 3))
-        processor.setGate(4, .host(privilege: 3))
+        processor.setGate(3, .exit(privilege: 3))
+        processor.setGate(4, .exit(privilege: 3))
     }
 
     private func prepareMemory() {
@@ -58,11 +58,11 @@ final class SoftwareMachine {
     func run(_ test: DifferentialCase) -> CaseEnding {
         let code = test.code
         place(code, at: test.eip)
-        let registers: [SoftwareProcessor.Register] = [
+        let registers: [ProcessorRegister] = [
             .eax, .ecx, .edx, .ebx, .esp, .ebp, .esi, .edi,
         ]
         for (register, value) in zip(registers, test.registers) { processor[register] = value }
-        let segments: [SoftwareProcessor.Segment] = [.es, .cs, .ss, .ds, .fs, .gs]
+        let segments: [ProcessorSegment] = [.es, .cs, .ss, .ds, .fs, .gs]
         let selectors: [UInt16] = [0x2B, 0x23, 0x2B, 0x2B, test.fs, test.gs]
         for (segment, selector) in zip(segments, selectors) {
             precondition(processor.setSegment(segment, selector))
@@ -74,7 +74,7 @@ final class SoftwareMachine {
         case .trap(let vector, let errorCode, let address):
             ending.trap = UInt32(vector)
             ending.error = errorCode
-            ending.address = address
+            ending.address = UInt32(address)
         default: break
         }
         for (index, register) in registers.enumerated() {

@@ -76,7 +76,7 @@ import Testing
 
     @Test("limits are exact, with and without granularity, and #SS is the stack's")
     func limits() throws {
-        for segment in [SoftwareProcessor.Segment.ds, .fs, .ss] {
+        for segment in [ProcessorSegment.ds, .fs, .ss] {
             let guest = try Guest()
             guest.processor.setDescriptor(20, Self.descriptor(limit: 0xFF, access: 0xB2))
             #expect(guest.processor.setSegment(segment, 0xA1))

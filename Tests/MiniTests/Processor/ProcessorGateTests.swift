@@ -56,7 +56,7 @@ import Testing
     @Test("a gate closed to the ring is a general protection fault that names it")
     func closedGate() throws {
         let machine = try M()
-        machine.processor.setGate(0x1F, .host(privilege: 1))
+        machine.processor.setGate(0x1F, .exit(privilege: 1))
         machine.enterUser()
         #expect(machine.run([0xCD, 0x1F]) == .trap(13, 0xFA))
         #expect(machine.processor.eip == M.code)
@@ -70,12 +70,12 @@ import Testing
     func softwareTraps() throws {
         let machine = try M()
         machine.enterUser()
-        machine.processor.setGate(3, .host(privilege: 1))
+        machine.processor.setGate(3, .exit(privilege: 1))
         #expect(machine.run([0xCC]) == .trap(13, 3 * 8 + 2))
-        machine.processor.setGate(3, .host(privilege: 3))
+        machine.processor.setGate(3, .exit(privilege: 3))
         #expect(machine.run([0xCC]) == .trap(3, 0))
         #expect(machine.processor.eip == M.code + 1)
-        machine.processor.setGate(4, .host(privilege: 3))
+        machine.processor.setGate(4, .exit(privilege: 3))
         machine.processor.eflags = 0xA02
         #expect(machine.run([0xCE]) == .trap(4, 0))
         machine.processor.eflags = 0x202

@@ -23,10 +23,13 @@ final class ProcessorGuest {
     /// - Parameters:
     ///   - ring: 1 or 3.
     ///   - arenaCount: bytes for decoded blocks.
-    init(ring: Int = 1, arenaCount: UInt32 = Core.usualArenaCount) throws {
+    init(
+        ring: Int = 1, arenaCount: UInt32 = Core.usualArenaCount,
+        profile: ProcessorProfile = .lguest
+    ) throws {
         memory = try GuestMemory(count: 4 << 20)
-        processor = try SoftwareProcessor(memory: memory, arenaCount: arenaCount)
-        processor.pageRules = Host.pageRules(limit: memory.count / Page.size)
+        processor = try SoftwareProcessor(memory: memory, profile: profile, arenaCount: arenaCount)
+        processor.pageRules = .lguest(limit: memory.count / Page.size)
         processor.pageRules.reservedTop = 0
         memory.store32(Self.directory, Self.table | 7)
         for page in 0..<UInt32(1024) { mapPage(page << 12, to: page << 12, flags: 7) }
@@ -37,7 +40,7 @@ final class ProcessorGuest {
         processor.setDescriptor(15, 0x00CF_F200_0000_FFFF)
         let user = ring == 3
         _ = processor.setSegment(.cs, user ? Self.userCode : Self.kernelCode)
-        for segment in [SoftwareProcessor.Segment.ss, .ds, .es] {
+        for segment in [ProcessorSegment.ss, .ds, .es] {
             _ = processor.setSegment(segment, user ? Self.userData : Self.kernelData)
         }
         processor.setRingStack(selector: Self.kernelData, pointer: Self.ringStack)
@@ -52,6 +55,9 @@ final class ProcessorGuest {
     func entry(_ linear: UInt32) -> UInt32 { word(Self.table + (linear >> 12) * 4) }
 
     func word(_ address: UInt32) -> UInt32 { memory.load32(address)! }
+    func read32(linear: UInt32) -> UInt32? {
+        MiniTests.read32(processor, memory, linear: linear)
+    }
 
     func put(_ bytes: [UInt8], at address: UInt32) {
         memory.writable(memory.range(address, UInt32(bytes.count))!).copyBytes(from: bytes)
@@ -63,7 +69,7 @@ final class ProcessorGuest {
 
     /// Lays code down and runs it until something happens.
     @discardableResult
-    func run(_ bytes: [UInt8], instructions: Int = 1_000_000) -> SoftwareProcessor.Exit {
+    func run(_ bytes: [UInt8], instructions: Int = 1_000_000) -> ProcessorExit {
         put(bytes, at: Self.code)
         processor.eip = Self.code
         return processor.run(instructions: instructions)
@@ -75,7 +81,7 @@ final class ProcessorGuest {
     }
 }
 
-extension SoftwareProcessor.Exit {
+extension ProcessorExit {
     /// A trap without a page fault's address.
     static func trap(_ vector: UInt8, _ code: UInt32 = 0) -> Self {
         .trap(vector: vector, errorCode: code, address: 0)

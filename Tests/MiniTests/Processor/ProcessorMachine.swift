@@ -17,10 +17,10 @@ struct ProcessorMachine {
     let memory: GuestMemory
     let processor: SoftwareProcessor
 
-    init() throws {
+    init(profile: ProcessorProfile = .lguest) throws {
         memory = try GuestMemory(count: 4 << 20)
-        processor = try SoftwareProcessor(memory: memory)
-        processor.pageRules = Host.pageRules(limit: memory.count / Page.size)
+        processor = try SoftwareProcessor(memory: memory, profile: profile)
+        processor.pageRules = .lguest(limit: memory.count / Page.size)
         processor.pageRules.reservedTop = 0
         memory.store32(0x1000, 0x2000 | 7)
         for page in 0..<1024 as Range<UInt32> { memory.store32(0x2000 + page * 4, page << 12 | 7) }
@@ -28,7 +28,7 @@ struct ProcessorMachine {
         processor.setDescriptor(13, descriptor(0xB3))
         processor.setDescriptor(14, descriptor(0xFB))
         processor.setDescriptor(15, descriptor(0xF3))
-        processor.setGate(3, .host(privilege: 3))
+        processor.setGate(3, .exit(privilege: 3))
         processor.pageDirectory = 0x1000
         enterKernel()
         processor.setRingStack(selector: Self.kernelData, pointer: Self.kernelStack)
@@ -48,7 +48,7 @@ struct ProcessorMachine {
 
     private func set(code: UInt16, data: UInt16) {
         precondition(processor.setSegment(.cs, code))
-        for segment in [SoftwareProcessor.Segment.ss, .ds, .es] {
+        for segment in [ProcessorSegment.ss, .ds, .es] {
             precondition(processor.setSegment(segment, data))
         }
         precondition(processor.setSegment(.fs, 0) && processor.setSegment(.gs, 0))
@@ -74,6 +74,7 @@ struct ProcessorMachine {
     }
 
     func word(_ address: UInt32) -> UInt32 { memory.load32(address)! }
+    func read32(linear: UInt32) -> UInt32? { MiniTests.read32(processor, memory, linear: linear) }
 
     /// The page table entry of a linear address; setting it forgets the translation.
     func entry(_ linear: UInt32) -> UInt32 { word(0x2000 + (linear >> 12) * 4) }
@@ -96,12 +97,15 @@ struct ProcessorMachine {
     @discardableResult
     func proceed(limit: Int = 1000) -> Seen {
         switch processor.run(instructions: limit) {
-        case .sliceEnded: .slice
+        case .stretchEnded: .slice
+        case .portInput(let access): .input(access)
+        case .portOutput(let access, let value): .output(access, value)
         case .refusedDirectoryEntry: .badDirectoryEntry
         case .refusedTableEntry: .badTableEntry
         case .trap(let vector, let errorCode, let address):
             vector == 14
-                ? .pageFault(errorCode, at: address) : .trap(Int(vector), Int(errorCode))
+                ? .pageFault(errorCode, at: UInt32(address)) : .trap(Int(vector), Int(errorCode))
+        default: .other
         }
     }
 
@@ -109,22 +113,26 @@ struct ProcessorMachine {
         case slice
         case trap(Int, Int)
         case pageFault(UInt32, at: UInt32)
+        case input(PortAccess)
+        case output(PortAccess, UInt32)
+        case other
         case badDirectoryEntry
         case badTableEntry
         static let breakpoint = Seen.trap(3, 0)
     }
 }
 
-extension SoftwareProcessor {
-    /// The word at a linear address, with supervisor rights; nil if not all of it is mapped.
-    func read32(linear: UInt32) -> UInt32? {
-        var value: UInt32 = 0
-        for index in 0..<UInt32(4) {
-            guard let byte = read8(linear: linear &+ index) else { return nil }
-            value |= UInt32(byte) << (8 * index)
-        }
-        return value
+/// The word at a linear address, with supervisor rights; nil if not all of it is mapped.
+func read32(_ processor: SoftwareProcessor, _ memory: GuestMemory, linear: UInt32) -> UInt32? {
+    var value: UInt32 = 0
+    for index in 0..<UInt32(4) {
+        guard
+            let address = processor.translate(linear &+ index, write: false, user: false),
+            let range = memory.range(address, 1)
+        else { return nil }
+        value |= UInt32(unsafe memory.readable(range)[0]) << (8 * index)
     }
+    return value
 }
 
 /// `mov $value, %register` and other pieces of code that many tests want.
@@ -132,7 +140,7 @@ enum Assemble {
     static func little(_ value: UInt32) -> [UInt8] {
         (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
     }
-    static func mov(_ register: SoftwareProcessor.Register, _ value: UInt32) -> [UInt8] {
+    static func mov(_ register: ProcessorRegister, _ value: UInt32) -> [UInt8] {
         [0xB8 + register.rawValue] + little(value)
     }
     /// mov address, %eax

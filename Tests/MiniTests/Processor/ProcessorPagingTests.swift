@@ -267,11 +267,11 @@ import Testing
         machine.setEntry(M.data, 0x30000 | 3)
         #expect(machine.processor.write32(linear: M.data + 4, 77))
         #expect(machine.word(0x30004) == 77)
-        #expect(machine.processor.read32(linear: M.data + 4) == 77)
+        #expect(machine.read32(linear: M.data + 4) == 77)
         #expect(machine.processor.translate(M.data + 4, write: true, user: false) == 0x30004)
         #expect(machine.processor.translate(M.data + 4, write: false, user: true) == nil)
         machine.setFlags(M.data, 0)
-        #expect(machine.processor.read32(linear: M.data) == nil)
+        #expect(machine.read32(linear: M.data) == nil)
         #expect(!machine.processor.write32(linear: M.data, 1))
     }
 
@@ -284,7 +284,7 @@ import Testing
                 machine.setEntry(M.data + 4096, second | 3)
                 let linear = M.data + 4096 - inFirst
                 #expect(machine.processor.write32(linear: linear, 0x4433_2211))
-                #expect(machine.processor.read32(linear: linear) == 0x4433_2211)
+                #expect(machine.read32(linear: linear) == 0x4433_2211)
                 #expect(machine.word(second) & 0xFF == 0x11 * (inFirst + 1))
                 #expect(machine.word(0x31000 - 4) >> 24 == 0x11 * inFirst)
             }

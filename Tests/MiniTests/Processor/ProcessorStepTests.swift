@@ -103,9 +103,10 @@ import Testing
 
     @Test("rdtsc and cpuid give what the host says")
     func identity() throws {
-        let machine = try M()
+        var profile = ProcessorProfile.lguest
+        profile.identification = { ($0 &+ 1, 2, 3, 4) }
+        let machine = try M(profile: profile)
         machine.processor.timeStamp = { 0x1122_3344_5566_7788 }
-        machine.processor.identification = { ($0 &+ 1, 2, 3, 4) }
         #expect(machine.run([0x0F, 0x31, 0xCC]) == .breakpoint)
         #expect(machine.processor[.eax] == 0x5566_7788 && machine.processor[.edx] == 0x1122_3344)
         #expect(machine.run(Assemble.mov(.eax, 9) + [0x0F, 0xA2, 0xCC]) == .breakpoint)

@@ -13,7 +13,7 @@ import Testing
         let code = [UInt8](repeating: 0x40, count: 40) + [0xEB, 0xD6]
         for count in [1, 7, 39, 40, 41, 42, 100] {
             guest.processor[.eax] = 0
-            #expect(guest.run(code, instructions: count) == .sliceEnded)
+            #expect(guest.run(code, instructions: count) == .stretchEnded)
             let rounds = count / 41
             let rest = count % 41
             #expect(guest.processor[.eax] == UInt32(rounds * 40 + min(rest, 40)))
@@ -31,7 +31,7 @@ import Testing
             #expect(guest.run(code, instructions: 100_000) == .trap(6))
             guest.processor.eip = Guest.code
             guest.processor[.eax] = 0
-            #expect(guest.processor.run(instructions: count) == .sliceEnded)
+            #expect(guest.processor.run(instructions: count) == .stretchEnded)
             #expect(guest.processor[.eax] == UInt32(count))
         }
     }
@@ -48,7 +48,7 @@ import Testing
         let short = try Guest()
         var exit = short.run(code, instructions: 1)
         var steps = 1
-        while exit == .sliceEnded {
+        while exit == .stretchEnded {
             exit = short.processor.run(instructions: 1)
             steps += 1
         }
@@ -62,7 +62,7 @@ import Testing
     @Test("a loop that never leaves its block ends with its slice")
     func spinning() throws {
         let guest = try Guest()
-        #expect(guest.run([0xEB, 0xFE], instructions: 1000) == .sliceEnded)
+        #expect(guest.run([0xEB, 0xFE], instructions: 1000) == .stretchEnded)
         #expect(guest.processor.eip == Guest.code)
         #expect(guest.processor.instructionCount == 1000)
     }
@@ -160,7 +160,7 @@ import Testing
         #expect(guest.processor.run(instructions: 100) == .trap(1))
         #expect(guest.processor.eip == Guest.code + 8)
         guest.processor.eflags = 2
-        #expect(guest.processor.run(instructions: 1) == .sliceEnded)
+        #expect(guest.processor.run(instructions: 1) == .stretchEnded)
     }
 
     @Test("a repeated string instruction is stepped element by element")
@@ -282,10 +282,11 @@ import Testing
         #expect(guest.word(Guest.data) == 1)
     }
 
-    @Test("cpuid and rdtsc ask the host")
+    @Test("cpuid and rdtsc ask the processor's user")
     func hostValues() throws {
-        let guest = try Guest()
-        guest.processor.identification = { ($0 + 1, 2, 3, 4) }
+        var profile = ProcessorProfile.lguest
+        profile.identification = { ($0 + 1, 2, 3, 4) }
+        let guest = try Guest(profile: profile)
         guest.processor.timeStamp = { 0x1_2345_6789 }
         guest.processor[.eax] = 7
         #expect(guest.run([0x0F, 0xA2, 0x89, 0xC6, 0x0F, 0x31, 0x0F, 0x0B]) == .trap(6))
@@ -304,7 +305,7 @@ import Testing
         }
         var exit = guest.run([0xF3, 0xA5, 0x0F, 0x0B], instructions: 10)
         var slices = 1
-        while exit == .sliceEnded {
+        while exit == .stretchEnded {
             exit = guest.processor.run(instructions: 10)
             slices += 1
         }

@@ -21,7 +21,7 @@ import Testing
     @Test("int n whose gate is the host's leaves with eip behind it")
     func hostInterrupt() throws {
         let guest = try Guest()
-        guest.processor.setGate(31, .host(privilege: 1))
+        guest.processor.setGate(31, .exit(privilege: 1))
         #expect(guest.run([0xCD, 31]) == .trap(31))
         #expect(guest.processor.eip == Guest.code + 2)
         #expect(guest.processor.eflags & Flag.resume == 0)
@@ -30,7 +30,7 @@ import Testing
     @Test("int n that the ring may not use raises #GP with the vector")
     func forbiddenInterrupt() throws {
         let guest = try Guest(ring: 3)
-        guest.processor.setGate(31, .host(privilege: 1))
+        guest.processor.setGate(31, .exit(privilege: 1))
         #expect(guest.run([0xCD, 31]) == .trap(13, 0xFA))
         #expect(guest.processor.eip == Guest.code)
         direct(guest, 0x80, privilege: 1)
@@ -94,8 +94,8 @@ import Testing
     @Test("overflow, bound, breakpoint have their vectors")
     func smallVectors() throws {
         let guest = try Guest()
-        guest.processor.setGate(3, .host(privilege: 3))
-        guest.processor.setGate(4, .host(privilege: 3))
+        guest.processor.setGate(3, .exit(privilege: 3))
+        guest.processor.setGate(4, .exit(privilege: 3))
         #expect(guest.run([0xCC]) == .trap(3))
         #expect(guest.processor.eip == Guest.code + 1)
         guest.processor.eflags = Flag.overflow
@@ -107,7 +107,7 @@ import Testing
         guest.memory.store32(Guest.data + 4, 5)
         let bound: [UInt8] = [0x62, 0x05] + Guest.immediate(Guest.data) + [0x0F, 0x0B]
         for (value, exit) in [(1, .trap(6)), (5, .trap(6)), (0, .trap(5)), (6, .trap(5))]
-            as [(UInt32, SoftwareProcessor.Exit)]
+            as [(UInt32, ProcessorExit)]
         {
             guest.processor[.eax] = value
             #expect(guest.run(bound) == exit)
@@ -122,7 +122,7 @@ import Testing
         guest.processor[.eax] = 9
         #expect(
             guest.run([0xCD, 0x80])
-                == .trap(vector: 14, errorCode: 2, address: Guest.ringStack - 4))
+                == .trap(vector: 14, errorCode: 2, address: UInt64(Guest.ringStack - 4)))
         #expect(guest.processor.eip == Guest.code)
         #expect(guest.processor.privilege == 3)
         #expect(guest.processor[.esp] == Guest.stack)
@@ -133,7 +133,7 @@ import Testing
         for (selector, exit) in [
             (0, .trap(10, 0)), (0x7B, .trap(10, 0x78)), (0x61, .trap(10, 0x60)),
             (0x101, .trap(10, 0x100)), (0xA1, .trap(12, 0xA0)),
-        ] as [(UInt16, SoftwareProcessor.Exit)] {
+        ] as [(UInt16, ProcessorExit)] {
             let guest = try Guest(ring: 3)
             guest.processor.setDescriptor(20, 0x00CF_3200_0000_FFFF)
             direct(guest, 0x80, privilege: 3)
@@ -181,7 +181,7 @@ import Testing
         for (ring, selector, exit) in [
             (3, 0x61, .trap(13, 0x60)), (1, 0, .trap(13, 0)), (1, 0x69, .trap(13, 0x68)),
             (1, 0xA1, .trap(11, 0xA0)), (1, 0x63, .trap(13, 0x60)),
-        ] as [(Int, UInt32, SoftwareProcessor.Exit)] {
+        ] as [(Int, UInt32, ProcessorExit)] {
             let guest = try Guest(ring: ring)
             guest.processor.setDescriptor(20, 0x00CF_3A00_0000_FFFF)
             let code: [UInt8] =
@@ -229,7 +229,7 @@ import Testing
         for (selector, exit) in [
             (0x73, .trap(13, 0x70)), (0x69, .trap(13, 0x68)), (0, .trap(13, 0)),
             (0x63, .trap(13, 0x60)), (0xA1, .trap(11, 0xA0)), (0xB1, .trap(13, 0xB0)),
-        ] as [(UInt8, SoftwareProcessor.Exit)] {
+        ] as [(UInt8, ProcessorExit)] {
             let guest = try Guest()
             guest.processor.setDescriptor(20, 0x00CF_3A00_0000_FFFF)
             #expect(guest.run([0xEA] + Guest.immediate(Guest.handlers) + [selector, 0]) == exit)

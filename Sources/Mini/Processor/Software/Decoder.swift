@@ -268,7 +268,7 @@
     }
 
     /// A record of an operation of the slow path; the register-or-memory operand is `b` or memory.
-    mutating func layRare(
+    mutating func laySlowPath(
         _ slowPath: SlowPath, size: UInt8, a: UInt8 = 0, b: UInt8 = 0, immediate: UInt32 = 0,
         toRegister: Bool = false, countInRegister: Bool = false, hasOperand: Bool = false
     ) {
@@ -288,7 +288,7 @@
     }
 
     /// An operation of the slow path that has no operands of its own but a segment (strings, xlat).
-    mutating func layRare(_ slowPath: SlowPath, size: UInt8, segment: Int) {
+    mutating func laySlowPath(_ slowPath: SlowPath, size: UInt8, segment: Int) {
         var record = Operation(code: .slowPath)
         record.aux = slowPath.rawValue
         record.shape.size = size

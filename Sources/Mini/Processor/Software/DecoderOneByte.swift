@@ -6,16 +6,16 @@ extension Decoder {
         case 0x0F: twoByte(next8())
         case 0x06, 0x0E, 0x16, 0x1E: pushSegment(opcode &>> 3)
         case 0x07, 0x17, 0x1F: popSegment(opcode &>> 3)
-        case 0x27: layRare(.daa, size: 0)
-        case 0x2F: layRare(.das, size: 0)
-        case 0x37: layRare(.aaa, size: 0)
-        case 0x3F: layRare(.aas, size: 0)
+        case 0x27: laySlowPath(.daa, size: 0)
+        case 0x2F: laySlowPath(.das, size: 0)
+        case 0x37: laySlowPath(.aaa, size: 0)
+        case 0x3F: laySlowPath(.aas, size: 0)
         case 0x00...0x3F: arithmetic(opcode)
         case 0x40...0x4F: step(opcode)
         case 0x50...0x57: push(register: opcode & 7)
         case 0x58...0x5F: pop(register: opcode & 7)
-        case 0x60: layRare(.pushAll, size: wordSize)
-        case 0x61: layRare(.popAll, size: wordSize)
+        case 0x60: laySlowPath(.pushAll, size: wordSize)
+        case 0x61: laySlowPath(.popAll, size: wordSize)
         case 0x62: boundOrPointer(.bound, segment: 0)
         case 0x63: withModrm(.arpl, size: 1)
         case 0x68: push(immediate: immediate(wordSize))
@@ -34,21 +34,21 @@ extension Decoder {
         case 0x8F: popOperand()
         case 0x90: lay(Operation(code: .nop))
         case 0x91...0x97: exchange(withAccumulator: opcode & 7)
-        case 0x98: layRare(.extendAccumulator, size: wordSize)
+        case 0x98: laySlowPath(.extendAccumulator, size: wordSize)
         case 0x99: extendToDx()
         case 0x9A: farImmediate(.callFar)
-        case 0x9B: layRare(.floatingPointWait, size: 0)
-        case 0x9C: layRare(.pushFlags, size: wordSize)
-        case 0x9D: lastRare(.popFlags)
-        case 0x9E: layRare(.sahf, size: 0)
-        case 0x9F: layRare(.lahf, size: 0)
+        case 0x9B: laySlowPath(.floatingPointWait, size: 0)
+        case 0x9C: laySlowPath(.pushFlags, size: wordSize)
+        case 0x9D: lastSlowPath(.popFlags)
+        case 0x9E: laySlowPath(.sahf, size: 0)
+        case 0x9F: laySlowPath(.lahf, size: 0)
         case 0xA0...0xA3: moveOffset(opcode)
-        case 0xA4, 0xA5: layRare(.moves, size: size(opcode), segment: segment(3))
-        case 0xA6, 0xA7: layRare(.compare, size: size(opcode), segment: segment(3))
+        case 0xA4, 0xA5: laySlowPath(.moves, size: size(opcode), segment: segment(3))
+        case 0xA6, 0xA7: laySlowPath(.compare, size: size(opcode), segment: segment(3))
         case 0xA8, 0xA9: testAccumulator(size(opcode))
-        case 0xAA, 0xAB: layRare(.store, size: size(opcode), segment: 0)
-        case 0xAC, 0xAD: layRare(.load, size: size(opcode), segment: segment(3))
-        case 0xAE, 0xAF: layRare(.scan, size: size(opcode), segment: 0)
+        case 0xAA, 0xAB: laySlowPath(.store, size: size(opcode), segment: 0)
+        case 0xAC, 0xAD: laySlowPath(.load, size: size(opcode), segment: segment(3))
+        case 0xAE, 0xAF: laySlowPath(.scan, size: size(opcode), segment: 0)
         case 0xB0...0xB7: moveImmediate(Decoder.register(opcode & 7, 0), 0)
         case 0xB8...0xBF: moveImmediate(Decoder.register(opcode & 7, 2), wordSize)
         case 0xC0, 0xC1: shift(size(opcode), .immediate)
@@ -59,44 +59,54 @@ extension Decoder {
         case 0xC6, 0xC7: moveImmediateToOperand(size(opcode))
         case 0xC8: enter()
         case 0xC9: leave()
-        case 0xCA: lastRare(.returnFar, UInt32(next16()))
-        case 0xCB: lastRare(.returnFar)
-        case 0xCC: lastRare(.breakpoint)
-        case 0xCD: lastRare(.interrupt, UInt32(next8()))
-        case 0xCE: lastRare(.overflowTrap)
-        case 0xCF: lastRare(.interruptReturn)
+        case 0xCA: lastSlowPath(.returnFar, UInt32(next16()))
+        case 0xCB: lastSlowPath(.returnFar)
+        case 0xCC: lastSlowPath(.breakpoint)
+        case 0xCD: lastSlowPath(.interrupt, UInt32(next8()))
+        case 0xCE: lastSlowPath(.overflowTrap)
+        case 0xCF: lastSlowPath(.interruptReturn)
         case 0xD0, 0xD1: shift(size(opcode), .one)
         case 0xD2, 0xD3: shift(size(opcode), .cl)
-        case 0xD4: layRare(.aam, size: 0, immediate: UInt32(next8()))
-        case 0xD5: layRare(.aad, size: 0, immediate: UInt32(next8()))
-        case 0xD6: layRare(.salc, size: 0)
-        case 0xD7: layRare(.xlat, size: 0, segment: segment(3))
+        case 0xD4: laySlowPath(.aam, size: 0, immediate: UInt32(next8()))
+        case 0xD5: laySlowPath(.aad, size: 0, immediate: UInt32(next8()))
+        case 0xD6: laySlowPath(.salc, size: 0)
+        case 0xD7: laySlowPath(.xlat, size: 0, segment: segment(3))
         case 0xD8...0xDF: floatingPoint(opcode)
-        case 0xE0: lastRare(.loopIfNotZero, nextSigned8())
-        case 0xE1: lastRare(.loopIfZero, nextSigned8())
+        case 0xE0: lastSlowPath(.loopIfNotZero, nextSigned8())
+        case 0xE1: lastSlowPath(.loopIfZero, nextSigned8())
         case 0xE2: countedJump(.loop, .loop, nextSigned8())
         case 0xE3: countedJump(.jecxz, .jumpIfCountZero, nextSigned8())
         case 0xE8: callNear(immediate(wordSize))
         case 0xE9: jumpNear(immediate(wordSize))
         case 0xEA: farImmediate(.jumpFar)
         case 0xEB: jumpNear(nextSigned8())
-        case 0xF1: lastRare(.interrupt, 0x100 + 1)
-        case 0xF5: layRare(.complementCarry, size: 0)
+        case 0xF1: lastSlowPath(.interrupt, 0x100 + 1)
+        case 0xF5: laySlowPath(.complementCarry, size: 0)
         case 0xF6, 0xF7: group3(size(opcode))
-        case 0xF8: layRare(.clearCarry, size: 0)
-        case 0xF9: layRare(.setCarry, size: 0)
-        case 0xFC: layRare(.clearDirection, size: 0)
-        case 0xFD: layRare(.setDirection, size: 0)
+        case 0xF8: laySlowPath(.clearCarry, size: 0)
+        case 0xF9: laySlowPath(.setCarry, size: 0)
+        case 0xFC: laySlowPath(.clearDirection, size: 0)
+        case 0xFD: laySlowPath(.setDirection, size: 0)
         case 0xFE: group4()
         case 0xFF: group5()
-        // in, out, hlt, cli, sti: IOPL is 0, ring 0 is the host's.
+        case 0xE4...0xE7, 0xEC...0xEF: port(opcode)
+        // hlt, cli, sti, and (above) ins and outs: IOPL is 0, and ring 0 is out of the guest's reach.
         default: privileged()
         }
     }
 
+    /// in and out, with the port in the instruction or in dx.
+    private mutating func port(_ opcode: UInt8) {
+        let isImmediate = opcode & 8 == 0
+        laySlowPath(
+            opcode & 2 == 0 ? .portInput : .portOutput, size: size(opcode),
+            immediate: isImmediate ? UInt32(next8()) : 0, countInRegister: !isImmediate)
+        endBlock()
+    }
+
     /// An operation of the slow path that ends the block.
-    mutating func lastRare(_ slowPath: SlowPath, _ immediate: UInt32 = 0) {
-        layRare(slowPath, size: wordSize, immediate: immediate)
+    mutating func lastSlowPath(_ slowPath: SlowPath, _ immediate: UInt32 = 0) {
+        laySlowPath(slowPath, size: wordSize, immediate: immediate)
         endBlock()
     }
 
@@ -106,7 +116,7 @@ extension Decoder {
     ) {
         readModrm()
         if lockable { allowLock() }
-        layRare(
+        laySlowPath(
             slowPath, size: size, a: reg(size), b: rm(size), toRegister: toRegister,
             hasOperand: true)
     }
@@ -150,7 +160,7 @@ extension Decoder {
             let slowPath = SlowPath(rawValue: first.rawValue + operation)!
             // `a` is the register operand and `b` the register-or-memory one.
             let isReversed = form == .rr || form == .ri
-            return layRare(
+            return laySlowPath(
                 slowPath, size: 1, a: isReversed ? b : (form == .rm ? a : b), b: isReversed ? a : 0,
                 immediate: immediate, toRegister: form == .rm,
                 hasOperand: form == .rm || form == .mr || form == .mi)
@@ -175,13 +185,13 @@ extension Decoder {
             return lay(Operation(code: isDec ? .dec32r : .inc32r, a: register))
         }
         modrm = 0xC0
-        layRare(isDec ? .dec : .inc, size: 1, b: register)
+        laySlowPath(isDec ? .dec : .inc, size: 1, b: register)
     }
 
     private mutating func test(_ size: UInt8) {
         readModrm()
         if size == 1 {
-            return layRare(.testRegister, size: 1, a: reg(1), b: rm(1), hasOperand: true)
+            return laySlowPath(.testRegister, size: 1, a: reg(1), b: rm(1), hasOperand: true)
         }
         let is32 = size == 2
         if isRegisterForm {
@@ -193,7 +203,7 @@ extension Decoder {
 
     private mutating func testAccumulator(_ size: UInt8) {
         let value = immediate(size)
-        if size == 1 { return layRare(.testImmediate, size: 1, immediate: value) }
+        if size == 1 { return laySlowPath(.testImmediate, size: 1, immediate: value) }
         lay(Operation(code: size == 2 ? .test32ri : .test8ri, a: 0, immediate: value))
     }
 
@@ -205,13 +215,13 @@ extension Decoder {
             return lay(Operation(code: regField == 2 ? .not32r : .neg32r, a: rm(2)))
         }
         let slowPath = SlowPath(rawValue: SlowPath.testImmediate.rawValue + regField)!
-        layRare(slowPath, size: size, b: rm(size), hasOperand: true)
+        laySlowPath(slowPath, size: size, b: rm(size), hasOperand: true)
     }
 
     private mutating func testImmediate(_ size: UInt8) {
         let value = immediate(size)
         if size == 1 {
-            return layRare(
+            return laySlowPath(
                 .testImmediate, size: 1, b: rm(1), immediate: value, hasOperand: true)
         }
         let is32 = size == 2
@@ -227,7 +237,7 @@ extension Decoder {
         readModrm()
         let value = immediateSize == 0 ? nextSigned8() : immediate(immediateSize)
         if !isOperand32 {
-            return layRare(
+            return laySlowPath(
                 .multiplyImmediate, size: 1, a: reg(1), b: rm(1), immediate: value,
                 hasOperand: true)
         }
@@ -263,7 +273,7 @@ extension Decoder {
             return lay(Operation(code: code, a: rm(2), immediate: amount))
         }
         let slowPath = SlowPath(rawValue: SlowPath.rol.rawValue + regField)!
-        layRare(
+        laySlowPath(
             slowPath, size: size, b: rm(size), immediate: amount, countInRegister: count == .cl,
             hasOperand: true)
     }
@@ -309,7 +319,7 @@ extension Decoder {
     private mutating func moveImmediate(_ register: UInt8, _ size: UInt8) {
         let value = immediate(size)
         if size == 1 {
-            return layRare(.moveImmediate, size: 1, b: register, immediate: value)
+            return laySlowPath(.moveImmediate, size: 1, b: register, immediate: value)
         }
         lay(
             Operation(code: size == 2 ? .move32ri : .move8ri, a: register, immediate: value))
@@ -320,7 +330,7 @@ extension Decoder {
         let value = immediate(size)
         guard regField == 0 else { return undefined() }
         if size == 1 {
-            return layRare(
+            return laySlowPath(
                 .moveImmediate, size: 1, b: rm(1), immediate: value, hasOperand: true)
         }
         let is32 = size == 2
@@ -339,13 +349,13 @@ extension Decoder {
         if size == 2 && isRegisterForm {
             return lay(Operation(code: .exchange32rr, a: rm(2), b: reg(2)))
         }
-        layRare(.exchange, size: size, a: reg(size), b: rm(size), hasOperand: true)
+        laySlowPath(.exchange, size: size, a: reg(size), b: rm(size), hasOperand: true)
     }
 
     private mutating func exchange(withAccumulator number: UInt8) {
         let register = Decoder.register(number, 2)
         if isOperand32 { return lay(Operation(code: .exchange32rr, a: 0, b: register)) }
-        layRare(.exchange, size: 1, a: 0, b: register)
+        laySlowPath(.exchange, size: 1, a: 0, b: register)
     }
 
     private mutating func lea() {
@@ -357,18 +367,18 @@ extension Decoder {
             if record.index == Slot.zero { record.code = .lea0 }
             return lay(record)
         }
-        layRare(.lea, size: wordSize, a: reg(2), hasOperand: true)
+        laySlowPath(.lea, size: wordSize, a: reg(2), hasOperand: true)
     }
 
     private mutating func extendToDx() {
         if isOperand32 { return lay(Operation(code: .doubleWord)) }
-        layRare(.extendToDx, size: 1)
+        laySlowPath(.extendToDx, size: 1)
     }
 
     private mutating func boundOrPointer(_ slowPath: SlowPath, segment: UInt8) {
         readModrm()
         guard !isRegisterForm else { return undefined() }
-        layRare(slowPath, size: wordSize, a: reg(2), b: segment, hasOperand: true)
+        laySlowPath(slowPath, size: wordSize, a: reg(2), b: segment, hasOperand: true)
         endBlock()
     }
 
@@ -379,22 +389,22 @@ extension Decoder {
         guard regField < 6 else { return undefined() }
         // A register gets the selector at the operand's size, memory gets 16 bits.
         let size = isRegisterForm ? wordSize : 1
-        layRare(.moveFromSegment, size: size, a: regField, b: rm(2), hasOperand: true)
+        laySlowPath(.moveFromSegment, size: size, a: regField, b: rm(2), hasOperand: true)
     }
 
     private mutating func moveToSegment() {
         readModrm()
         guard regField < 6, regField != 1 else { return undefined() }
-        layRare(.moveToSegment, size: 1, a: regField, b: rm(2), hasOperand: true)
+        laySlowPath(.moveToSegment, size: 1, a: regField, b: rm(2), hasOperand: true)
         if regField < 4 { endBlock() }
     }
 
     mutating func pushSegment(_ segment: UInt8) {
-        layRare(.pushSegment, size: wordSize, a: segment & 7)
+        laySlowPath(.pushSegment, size: wordSize, a: segment & 7)
     }
 
     mutating func popSegment(_ segment: UInt8) {
-        layRare(.popSegment, size: wordSize, a: segment & 7)
+        laySlowPath(.popSegment, size: wordSize, a: segment & 7)
         if segment & 7 < 4 { endBlock() }
     }
 
@@ -405,37 +415,37 @@ extension Decoder {
         if isOperand32 && hasPlainStack {
             return lay(Operation(code: .push32r, b: register))
         }
-        layRare(.pushRegister, size: wordSize, b: register)
+        laySlowPath(.pushRegister, size: wordSize, b: register)
     }
 
     private mutating func pop(register number: UInt8) {
         let register = Decoder.register(number, 2)
         if isOperand32 && hasPlainStack { return lay(Operation(code: .pop32r, a: register)) }
-        layRare(.popRegister, size: wordSize, b: register)
+        laySlowPath(.popRegister, size: wordSize, b: register)
     }
 
     private mutating func push(immediate value: UInt32) {
         if isOperand32 && hasPlainStack {
             return lay(Operation(code: .push32i, immediate: value))
         }
-        layRare(.pushImmediate, size: wordSize, immediate: value)
+        laySlowPath(.pushImmediate, size: wordSize, immediate: value)
     }
 
     private mutating func popOperand() {
         readModrm()
         guard regField == 0 else { return undefined() }
         if isRegisterForm { return pop(register: modrm & 7) }
-        layRare(.popMemory, size: wordSize, hasOperand: true)
+        laySlowPath(.popMemory, size: wordSize, hasOperand: true)
     }
 
     private mutating func enter() {
         let frame = UInt32(next16())
-        layRare(.enter, size: wordSize, immediate: frame | UInt32(next8()) &<< 16)
+        laySlowPath(.enter, size: wordSize, immediate: frame | UInt32(next8()) &<< 16)
     }
 
     private mutating func leave() {
         if isOperand32 && hasPlainStack { return lay(Operation(code: .leave32)) }
-        layRare(.leave, size: wordSize)
+        laySlowPath(.leave, size: wordSize)
     }
 
     // MARK: Control
@@ -443,7 +453,7 @@ extension Decoder {
     mutating func jump(if condition: UInt8, distance: UInt32) {
         defer { endBlock() }
         guard isOperand32 else {
-            return layRare(.jumpIf, size: 1, a: condition, immediate: distance)
+            return laySlowPath(.jumpIf, size: 1, a: condition, immediate: distance)
         }
         let target = target(distance)
         if fuse(condition: condition, target: target) { return }
@@ -453,21 +463,21 @@ extension Decoder {
     }
 
     private mutating func countedJump(_ code: Code, _ slowPath: SlowPath, _ distance: UInt32) {
-        guard isOperand32 && isAddress32 else { return lastRare(slowPath, distance) }
+        guard isOperand32 && isAddress32 else { return lastSlowPath(slowPath, distance) }
         lay(Operation(code: code, displacement: target(distance)))
         endBlock()
     }
 
     private mutating func jumpNear(_ distance: UInt32) {
         defer { endBlock() }
-        guard isOperand32 else { return layRare(.jumpNear, size: 1, immediate: distance) }
+        guard isOperand32 else { return laySlowPath(.jumpNear, size: 1, immediate: distance) }
         lay(Operation(code: .jump, displacement: target(distance)))
     }
 
     private mutating func callNear(_ distance: UInt32) {
         defer { endBlock() }
         guard isOperand32 && hasPlainStack else {
-            return layRare(.callNear, size: wordSize, immediate: distance)
+            return laySlowPath(.callNear, size: wordSize, immediate: distance)
         }
         lay(Operation(code: .callNear, displacement: target(distance)))
     }
@@ -475,7 +485,7 @@ extension Decoder {
     private mutating func returnNear(releasing count: UInt32) {
         defer { endBlock() }
         guard isOperand32 && hasPlainStack else {
-            return layRare(.returnNear, size: wordSize, immediate: count)
+            return laySlowPath(.returnNear, size: wordSize, immediate: count)
         }
         lay(Operation(code: count == 0 ? .returnNear : .returnPopping, immediate: count))
     }
@@ -493,7 +503,7 @@ extension Decoder {
         readModrm()
         guard regField < 2 else { return undefined() }
         allowLock()
-        layRare(regField == 0 ? .inc : .dec, size: 0, b: rm(0), hasOperand: true)
+        laySlowPath(regField == 0 ? .inc : .dec, size: 0, b: rm(0), hasOperand: true)
     }
 
     private mutating func group5() {
@@ -512,7 +522,7 @@ extension Decoder {
     private mutating func stepOperand(isDec: Bool) {
         allowLock()
         if !isOperand32 {
-            layRare(isDec ? .dec : .inc, size: 1, b: rm(1), hasOperand: true)
+            laySlowPath(isDec ? .dec : .inc, size: 1, b: rm(1), hasOperand: true)
         } else if isRegisterForm {
             lay(Operation(code: isDec ? .dec32r : .inc32r, a: rm(2)))
         } else {
@@ -525,7 +535,7 @@ extension Decoder {
     ) {
         defer { endBlock() }
         guard isOperand32 && plain else {
-            return layRare(slowPath, size: wordSize, b: rm(2), hasOperand: true)
+            return laySlowPath(slowPath, size: wordSize, b: rm(2), hasOperand: true)
         }
         if isRegisterForm { return lay(Operation(code: register, b: rm(2))) }
         layMemory(Operation(code: memory), 4)
@@ -533,19 +543,19 @@ extension Decoder {
 
     private mutating func farMemory(_ slowPath: SlowPath) {
         guard !isRegisterForm else { return undefined() }
-        layRare(slowPath, size: wordSize, hasOperand: true)
+        laySlowPath(slowPath, size: wordSize, hasOperand: true)
         endBlock()
     }
 
     private mutating func pushOperand() {
         if isRegisterForm { return push(register: modrm & 7) }
         if isOperand32 && hasPlainStack { return layMemory(Operation(code: .push32m), 4) }
-        layRare(.pushMemory, size: wordSize, hasOperand: true)
+        laySlowPath(.pushMemory, size: wordSize, hasOperand: true)
     }
 
     private mutating func floatingPoint(_ opcode: UInt8) {
         readModrm()
-        layRare(
+        laySlowPath(
             .floatingPoint, size: wordSize,
             immediate: UInt32(opcode) | UInt32(modrm) &<< 8, hasOperand: true)
     }

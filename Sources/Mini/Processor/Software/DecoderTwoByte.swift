@@ -12,13 +12,13 @@ extension Decoder {
         case 0x06, 0x08, 0x09, 0x30, 0x32...0x35: privileged()
         case 0x0D, 0x18...0x1F: longNop()
         case 0x20...0x23: moveControl(opcode)
-        case 0x31: lastRare(.timeStamp)
+        case 0x31: lastSlowPath(.timeStamp)
         case 0x40...0x4F: moveIf(opcode & 15)
         case 0x80...0x8F: jump(if: opcode & 15, distance: immediate(wordSize))
         case 0x90...0x9F: setIf(opcode & 15)
         case 0xA0: pushSegment(4)
         case 0xA1: popSegment(4)
-        case 0xA2: lastRare(.cpuid)
+        case 0xA2: lastSlowPath(.cpuid)
         case 0xA3: bitTest(.bt)
         case 0xA4, 0xA5: doubleShift(.shld, inRegister: opcode & 1 != 0)
         case 0xA8: pushSegment(5)
@@ -52,8 +52,8 @@ extension Decoder {
         case 0: storeWord(.storeLdt)
         case 1: storeWord(.storeTask)
         case 2, 3: privileged()
-        case 4: layRare(.verr, size: 1, b: rm(1), hasOperand: true)
-        case 5: layRare(.verw, size: 1, b: rm(1), hasOperand: true)
+        case 4: laySlowPath(.verr, size: 1, b: rm(1), hasOperand: true)
+        case 5: laySlowPath(.verw, size: 1, b: rm(1), hasOperand: true)
         default: undefined()
         }
     }
@@ -64,8 +64,8 @@ extension Decoder {
         case 4: storeWord(.storeMachineStatus)
         case 6: privileged()
         case _ where isRegisterForm: undefined()
-        case 0: layRare(.storeGdt, size: wordSize, hasOperand: true)
-        case 1: layRare(.storeIdt, size: wordSize, hasOperand: true)
+        case 0: laySlowPath(.storeGdt, size: wordSize, hasOperand: true)
+        case 1: laySlowPath(.storeIdt, size: wordSize, hasOperand: true)
         case 2, 3, 7: privileged()
         default: undefined()
         }
@@ -73,7 +73,7 @@ extension Decoder {
 
     /// A system word: a register gets it at the operand's size, memory gets 16 bits.
     private mutating func storeWord(_ slowPath: SlowPath) {
-        layRare(slowPath, size: isRegisterForm ? wordSize : 1, b: rm(2), hasOperand: true)
+        laySlowPath(slowPath, size: isRegisterForm ? wordSize : 1, b: rm(2), hasOperand: true)
     }
 
     private mutating func longNop() {
@@ -91,7 +91,7 @@ extension Decoder {
     private mutating func moveIf(_ condition: UInt8) {
         readModrm()
         if !isOperand32 {
-            return layRare(
+            return laySlowPath(
                 .moveIf, size: 1, a: reg(1), b: rm(1), immediate: UInt32(condition),
                 hasOperand: true)
         }
@@ -106,13 +106,13 @@ extension Decoder {
         if isRegisterForm {
             return lay(Operation(code: .set8r, a: rm(0), aux: condition))
         }
-        layRare(.setIf, size: 0, immediate: UInt32(condition), hasOperand: true)
+        laySlowPath(.setIf, size: 0, immediate: UInt32(condition), hasOperand: true)
     }
 
     private mutating func bitTest(_ slowPath: SlowPath) {
         readModrm()
         if slowPath != .bt { allowLock() }
-        layRare(
+        laySlowPath(
             slowPath, size: wordSize, a: reg(2), b: rm(2), countInRegister: true, hasOperand: true)
     }
 
@@ -121,7 +121,7 @@ extension Decoder {
         let offset = UInt32(next8())
         guard regField >= 4 else { return undefined() }
         if regField > 4 { allowLock() }
-        layRare(
+        laySlowPath(
             SlowPath(rawValue: SlowPath.bt.rawValue + regField - 4)!, size: wordSize, b: rm(2),
             immediate: offset, hasOperand: true)
     }
@@ -130,13 +130,13 @@ extension Decoder {
         readModrm()
         guard regField == 1, !isRegisterForm else { return undefined() }
         allowLock()
-        layRare(.compareExchange8, size: 2, hasOperand: true)
+        laySlowPath(.compareExchange8, size: 2, hasOperand: true)
     }
 
     private mutating func doubleShift(_ slowPath: SlowPath, inRegister: Bool) {
         readModrm()
         let count = inRegister ? 0 : UInt32(next8() & 31)
-        layRare(
+        laySlowPath(
             slowPath, size: wordSize, a: reg(2), b: rm(2), immediate: count,
             countInRegister: inRegister, hasOperand: true)
     }
@@ -144,7 +144,7 @@ extension Decoder {
     private mutating func multiply() {
         readModrm()
         if !isOperand32 {
-            return layRare(.multiplyRegister, size: 1, a: reg(1), b: rm(1), hasOperand: true)
+            return laySlowPath(.multiplyRegister, size: 1, a: reg(1), b: rm(1), hasOperand: true)
         }
         if isRegisterForm {
             return lay(Operation(code: .multiply32r, a: reg(2), b: rm(2)))
@@ -155,7 +155,7 @@ extension Decoder {
     private mutating func loadFarPointer(_ segment: UInt8) {
         readModrm()
         guard !isRegisterForm else { return undefined() }
-        layRare(.loadFarPointer, size: wordSize, a: reg(2), b: segment, hasOperand: true)
+        laySlowPath(.loadFarPointer, size: wordSize, a: reg(2), b: segment, hasOperand: true)
         endBlock()
     }
 
@@ -165,7 +165,7 @@ extension Decoder {
     ) {
         readModrm()
         if !isOperand32 {
-            return layRare(slowPath, size: 1, a: reg(1), b: rm(sourceSize), hasOperand: true)
+            return laySlowPath(slowPath, size: 1, a: reg(1), b: rm(sourceSize), hasOperand: true)
         }
         if isRegisterForm {
             return lay(Operation(code: register, a: reg(2), b: rm(sourceSize)))
@@ -176,6 +176,6 @@ extension Decoder {
     private mutating func swap(_ number: UInt8) {
         let register = Decoder.register(number, 2)
         if isOperand32 { return lay(Operation(code: .swap, a: register)) }
-        layRare(.bswap, size: 1, b: register)
+        laySlowPath(.bswap, size: 1, b: register)
     }
 }

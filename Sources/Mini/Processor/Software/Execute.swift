@@ -4,7 +4,7 @@
 // with a `Flow`. A line a record; the arithmetic is in ExecuteHelpers.swift.
 
 extension Core {
-    /// Runs until the budget is used up (`.next`) or something is for the host (`.exit`).
+    /// Runs until the budget is used up (`.next`) or something is for the processor's user (`.exit`).
     /// `State.eip` is then at an instruction boundary. The release is optimised for size; this
     /// one function, where a guest's time goes, is not.
     @_optimize(speed) func execute() -> Flow {

@@ -26,7 +26,7 @@ enum Flag {
     static let identification: UInt32 = 1 << 21
 
     static let arithmetic = carry | parity | auxiliary | zero | sign | overflow
-    /// What is kept in `State.otherFlags`; IF reads as 1, IOPL as 0.
+    /// What is kept in `State.otherFlags`. IF and IOPL are the profile's.
     static let other = trap | direction | nestedTask | resume | alignment | identification
 }
 
@@ -131,9 +131,9 @@ extension Core {
         }
     }
 
-    /// EFLAGS as a program sees it: IF 1, IOPL 0, VM 0.
+    /// EFLAGS as a program sees it: IF and IOPL as the profile has them, VM 0.
     var flags: UInt32 {
-        get { arithmeticFlags | state.otherFlags | Flag.one | Flag.interrupt }
+        get { arithmeticFlags | state.otherFlags | state.profile.fixedFlags }
         nonmutating set {
             arithmeticFlags = newValue
             let hadTrap = state.otherFlags & Flag.trap

@@ -1,12 +1,12 @@
-// Exceptions and interrupts: which vectors enter the host and which are taken by the guest's
+// Exceptions and interrupts: which vectors leave the processor and which are taken by the guest's
 // own handler, entering and leaving inner rings, far calls, jumps and returns, call gates.
 //
-//     fault or INT n ── gate of the vector ──┬─ host: the loop is left
+//     fault or INT n ── gate of the vector ──┬─ exit: the loop is left
 //                                            └─ direct: frame on the ring's stack ── handler
 //                        a fault on the way is delivered in its place
 //
 // Sources: Intel SDM volume 3, chapter 6 (order of checks, error codes, double fault) and 5.8
-// (call gates); volume 2, INT n, IRET, CALL, RET; docs/abi/lguest.md §4.3.
+// (call gates); volume 2, INT n, IRET, CALL, RET.
 
 /// A vector's gate as the state holds it.
 struct GateEntry {
@@ -41,7 +41,7 @@ extension Core {
     // MARK: Delivery
 
     /// Delivers what stopped an instruction; `State.eip` is at it.
-    /// - Returns: true if the guest's own handler was entered; false if it is for the host.
+    /// - Returns: true if the guest's own handler was entered; false if it is for the processor's user.
     func deliver(_ fault: Fault) -> Bool {
         deliver(fault, returnTo: state.eip, isSoftware: false)
     }
@@ -73,7 +73,7 @@ extension Core {
                 isSoftware = false
                 eip = state.eip
                 if vector == 8 {
-                    // What comes of a double fault is the host's, whatever gate it has.
+                    // What comes of a double fault is the user's, whatever gate it has.
                     state.fault = fault
                     return false
                 }
@@ -149,10 +149,12 @@ extension Core {
     /// task state segment, whose ss and esp are then loaded. The caller loads cs.
     private func switchStack(to ring: UInt32, pushing frame: Frame) throws(Fault) {
         guard ring < state.privilege else { return try push(frame) }
-        // Only ring 1 has a stack of the guest's; ring 0 is the host's.
-        let selector = ring == 1 ? state.ringStackSelector : 0
+        // No other ring has a stack of the guest's.
+        let selector = ring == state.profile.kernelRing ? state.ringStackSelector : 0
         guard selector & 0xFFFC != 0 else { throw .invalidTask(0) }
-        guard selector & 4 == 0, selector &>> 3 < 32 else { throw .invalidTask(selector) }
+        guard selector & 4 == 0, UInt32(selector &>> 3) < state.profile.descriptorCount else {
+            throw .invalidTask(selector)
+        }
         let descriptor = unsafe SegmentDescriptor(state.descriptors[Int(selector &>> 3)])
         guard UInt32(selector & 3) == ring, descriptor.privilege == ring,
             descriptor.isWritableData
@@ -286,7 +288,7 @@ extension Core {
 
     /// IRET and IRETD.
     func interruptReturn(size: UInt8) throws(Fault) {
-        // A nested task's return goes through the host's task state segment, whose link is 0.
+        // A nested task's return goes through the link of the one task state segment, which is 0.
         guard state.otherFlags & Flag.nestedTask == 0 else { throw .invalidTask(0) }
         let bytes: UInt32 = size == 1 ? 2 : 4
         let eip = try peek(0, size: size)

@@ -128,7 +128,7 @@ struct Shape {
         get { bits &>> 5 & 3 }
         set { bits = bits & ~0x60 | newValue &<< 5 }
     }
-    /// The count of a shift, or the offset of a bit, is in a register (cl, b).
+    /// The count of a shift, the offset of a bit, or the number of a port is in a register (cl, b, dx).
     var isCountInRegister: Bool {
         get { bits & 128 != 0 }
         set { bits = bits & ~128 | (newValue ? 128 : 0) }
@@ -166,6 +166,7 @@ enum SlowPath: UInt8 {
     case bound, arpl, verr, verw, lar, lsl
     case storeGdt, storeIdt, storeLdt, storeTask, storeMachineStatus
     case cpuid, timeStamp
+    case portInput, portOutput
     /// Raises vector `immediate` with error code 0 if it is one that has one.
     case raise
     case floatingPoint, floatingPointWait

@@ -1,9 +1,9 @@
-// Segmentation: the 32-entry GDT that the host keeps for the guest, the hidden parts of the
+// Segmentation: the GDT that the processor's user keeps for the guest, the hidden parts of the
 // segment registers, and the checks of loads and accesses. There is no LDT. An access through
 // an "open" segment (limit 4 GiB - 1, readable and writable) needs no check and gets none.
 //
 // Sources: Intel SDM volume 3, chapters 3.4, 3.5 (descriptors), 5.2-5.7 (limits, types,
-// privileges), volume 2 (MOV, POP, LDS for the order of the checks); docs/abi/lguest.md §4.2.
+// privileges), volume 2 (MOV, POP, LDS for the order of the checks).
 
 /// The visible and hidden parts of a segment register, without its base, which lies with the
 /// general registers.
@@ -114,7 +114,9 @@ extension Core {
 
     /// The descriptor that a selector names: #GP(selector) if there is none.
     func descriptor(_ selector: UInt16) throws(Fault) -> SegmentDescriptor {
-        guard selector & 4 == 0, selector &>> 3 < 32 else { throw .protection(selector) }
+        guard selector & 4 == 0, UInt32(selector &>> 3) < state.profile.descriptorCount else {
+            throw .protection(selector)
+        }
         return unsafe SegmentDescriptor(state.descriptors[Int(selector &>> 3)])
     }
 

@@ -190,14 +190,15 @@ extension Core {
         case .verw: setFlag(Flag.zero, canAccess(try operand(i, UInt16.self), write: true))
         case .lar: try loadAccessRights(i)
         case .lsl: try loadLimit(i)
-        case .storeGdt: try storeTable(i, limit: 255, base: 0xFFC0_1000)
-        case .storeIdt: try storeTable(i, limit: 0x7FF, base: 0xFFC0_0000)
-        case .storeLdt: return try storeSystemWord(i, 0)
-        case .storeTask: return try storeSystemWord(i, 0x80)
-        case .storeMachineStatus:
-            return try storeSystemWord(i, 0x8005_0033 | (state.taskSwitched ? 8 : 0))
+        case .storeGdt: try storeTable(i, state.profile.globalTable)
+        case .storeIdt: try storeTable(i, state.profile.interruptTable)
+        case .storeLdt: return try storeSystemWord(i, UInt32(state.profile.localTable))
+        case .storeTask: return try storeSystemWord(i, UInt32(state.profile.task))
+        case .storeMachineStatus: return try storeMachineStatus(i)
         case .cpuid: return identify(i)
         case .timeStamp: return readTimeStamp(i)
+        case .portInput: return try accessPort(i, isInput: true)
+        case .portOutput: return try accessPort(i, isInput: false)
         case .raise:
             throw .exception(
                 vector: UInt8(truncatingIfNeeded: i.operation.immediate), code: 0)

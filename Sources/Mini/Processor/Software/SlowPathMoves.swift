@@ -311,13 +311,13 @@ extension Core {
         setFlag(Flag.zero, true)
     }
 
-    // MARK: System words, as a real host would show them
+    // MARK: System words
 
-    func storeTable(_ i: Instruction, limit: UInt16, base: UInt32) throws(Fault) {
+    func storeTable(_ i: Instruction, _ table: ProcessorProfile.Table) throws(Fault) {
         let linear = try linear(i, 6, write: true)
         try checkWrite(linear, 6)
-        try write(linear, limit)
-        try write(linear &+ 2, base)
+        try write(linear, table.limit)
+        try write(linear &+ 2, table.base)
     }
 
     func storeSystemWord(_ i: Instruction, _ value: UInt32) throws(Fault) -> Flow {
@@ -326,8 +326,13 @@ extension Core {
             : try storeOperand(i, UInt16(truncatingIfNeeded: value))
     }
 
+    func storeMachineStatus(_ i: Instruction) throws(Fault) -> Flow {
+        let taskSwitched: UInt32 = state.taskSwitched ? 1 << 3 : 0
+        return try storeSystemWord(i, state.profile.machineStatus | taskSwitched)
+    }
+
     func identify(_ i: Instruction) -> Flow {
-        (state.eax, state.ebx, state.ecx, state.edx) = state.identification(state.eax)
+        (state.eax, state.ebx, state.ecx, state.edx) = state.profile.identification(state.eax)
         return go(i.next)
     }
 
@@ -336,6 +341,25 @@ extension Core {
         state.eax = UInt32(truncatingIfNeeded: time)
         state.edx = UInt32(truncatingIfNeeded: time &>> 32)
         return go(i.next)
+    }
+
+    // MARK: Ports
+
+    /// Leaves the loop with the access, behind the instruction.
+    func accessPort(_ i: Instruction, isInput: Bool) throws(Fault) -> Flow {
+        guard state.privilege <= state.portRules.ring,
+            state.csBase &+ i.start >= state.portRules.codeFrom
+        else { throw .protection(0) }
+        let port = i.operation.shape.isCountInRegister ? state.edx : i.operation.immediate
+        let access = PortAccess(
+            port: UInt16(truncatingIfNeeded: port), size: UInt8(truncatingIfNeeded: i.bytes))
+        let unused = 32 &- i.bytes &* 8
+        state.exit =
+            isInput
+            ? .portInput(access)
+            : .portOutput(access, value: (state.eax &<< unused) &>> unused)
+        state.eip = i.next
+        return .exit
     }
 
     // MARK: x87

@@ -1,21 +1,23 @@
 // The i386 processor in software: protected mode at rings 1 to 3, paging always on, as
-// much of a Pentium Pro without MMX as a Linux kernel and its programs use.
+// much of a Pentium Pro without MMX as a Linux kernel and its programs use. It keeps the contract of
+// GuestProcessor.swift, by the rules of a profile.
 //
-// This file is what the host sees. To read on, in this order:
+// This file is what its user sees. To read on, in this order:
 //
 //     State, Flags            registers and lazy flags
 //     Segments, Paging        from a segment and an offset to a linear address to memory
 //     Operation, Decoder…     from bytes to records
 //     Blocks                  the cache of decoded blocks
 //     Execute, …Helpers       the loop over records
+//     TimeSlice               when the clock is read
 //     SlowPath…, Stack, Strings   what the loop leaves to others
 //     Gates                   exceptions, INT n, far transfers
 //     FloatingPoint…          x87
 //
-// Sources: Intel SDM volumes 1-3; docs/abi/lguest.md §4 for what the host wants.
+// Source: Intel SDM volumes 1-3.
 
 /// An i386 processor. Not for several threads at once.
-@safe final class SoftwareProcessor {
+@safe final class SoftwareProcessor: DeprivilegedProcessor {
     private let core: Core
     private let memory: GuestMemory
     /// Own the state and all tables, and the arena; taken from the kernel as they are touched.
@@ -27,7 +29,9 @@
     /// addresses begins at `pageDirectory`.
     /// - Parameter arenaCount: bytes for decoded blocks; a small arena is full sooner.
     /// - Throws: ENOMEM where there is no room for the tables (under 2.5 MiB).
-    init(memory: GuestMemory, arenaCount: UInt32 = Core.usualArenaCount) throws(Errno) {
+    init(
+        memory: GuestMemory, profile: ProcessorProfile, arenaCount: UInt32 = Core.usualArenaCount
+    ) throws(Errno) {
         self.memory = memory
         let arenaCount = max(arenaCount, Core.leastArenaCount) & ~63
         var layout = Layout()
@@ -37,7 +41,7 @@
         let supervisors = layout.take(Core.tlbCount, TLBEntry.self)
         let jumps = layout.take(Core.jumpCount, JumpEntry.self)
         let segments = layout.take(6, SegmentRegister.self)
-        let descriptors = layout.take(32, UInt64.self)
+        let descriptors = layout.take(Int(profile.descriptorCount), UInt64.self)
         let gates = layout.take(256, GateEntry.self)
         let hash = layout.take(Core.hashCount, UInt32.self)
         let pageBlocks = layout.take(pages, UInt32.self)
@@ -48,6 +52,7 @@
         unsafe state = unsafe (start + stateOffset).bindMemory(to: State.self, capacity: 1)
         unsafe state.initialize(
             to: State(
+                privilege: profile.kernelRing,
                 tlb: (start + supervisors).bindMemory(
                     to: TLBEntry.self, capacity: Core.tlbCount),
                 userTLB: (start + users).bindMemory(
@@ -58,13 +63,14 @@
                     to: JumpEntry.self, capacity: Core.jumpCount),
                 memory: memory.base, memoryCount: memory.count, watchedLines: memory.watchedLines,
                 segments: (start + segments).bindMemory(to: SegmentRegister.self, capacity: 6),
-                descriptors: (start + descriptors).bindMemory(to: UInt64.self, capacity: 32),
+                descriptors: (start + descriptors).bindMemory(
+                    to: UInt64.self, capacity: Int(profile.descriptorCount)),
                 gates: (start + gates).bindMemory(to: GateEntry.self, capacity: 256),
                 arena: arena.start, arenaCount: arenaCount,
                 blockHash: (start + hash).bindMemory(
                     to: UInt32.self, capacity: Core.hashCount),
                 pageBlocks: (start + pageBlocks).bindMemory(to: UInt32.self, capacity: pages),
-                scratch: start + scratch))
+                scratch: start + scratch, profile: profile))
         precondition(unsafe State.isOutOfReach(state))
         core = unsafe Core(state)
         core.state.arenaUsed = Core.arenaStart
@@ -91,23 +97,29 @@
 
     // MARK: Registers
 
-    enum Register: UInt8 { case eax, ecx, edx, ebx, esp, ebp, esi, edi }
-    enum Segment: UInt8 { case es, cs, ss, ds, fs, gs }
+    typealias Register = ProcessorRegister
+    typealias Segment = ProcessorSegment
 
     subscript(_ register: Register) -> UInt32 {
-        get { core.get(register.rawValue * 4) }
-        set { core.set(register.rawValue * 4, newValue) }
+        get {
+            switch register {
+            case .eip: core.state.eip
+            case .eflags: core.flags
+            default: core.get(register.rawValue * 4)
+            }
+        }
+        set {
+            switch register {
+            case .eip: core.state.eip = newValue
+            case .eflags: core.flags = newValue
+            default: core.set(register.rawValue * 4, newValue)
+            }
+        }
     }
 
-    var eip: UInt32 {
-        get { core.state.eip }
-        set { core.state.eip = newValue }
-    }
-
-    /// As a program sees them: IF is 1, IOPL 0. RF is set after a fault went to the host.
-    var eflags: UInt32 {
-        get { core.flags }
-        set { core.flags = newValue }
+    func register(_ register: Register) -> UInt64 { UInt64(self[register]) }
+    func setRegister(_ register: Register, _ value: UInt64) {
+        self[register] = UInt32(truncatingIfNeeded: value)
     }
 
     /// Current privilege level.
@@ -122,9 +134,6 @@
         unsafe core.state.segments[Int(segment.rawValue)].selector
     }
 
-    /// Sets a segment register from the GDT as the host's own return to the guest does: with
-    /// no check against the present privilege. Of cs, the privilege becomes the selector's.
-    /// - Returns: false if a processor would refuse the descriptor there.
     func setSegment(_ segment: Segment, _ selector: UInt16) -> Bool {
         let number = Int(segment.rawValue)
         let ring = UInt32(selector & 3)
@@ -151,9 +160,6 @@
         }
     }
 
-    /// Loads the hidden parts again, in the order gs, fs, ds, es, then cs and ss, and nulls
-    /// what the ring may not use, as a host's return to the guest does.
-    /// - Returns: false if one cannot be loaded.
     func reloadSegments() -> Bool {
         for segment in [.gs, .fs, .ds, .es, .cs, .ss] as [Segment] {
             guard setSegment(segment, selector(segment)) else { return false }
@@ -162,33 +168,22 @@
         return true
     }
 
-    /// Entry 0...31 of the GDT, with its accessed bit.
     func descriptor(_ index: Int) -> UInt64 {
-        precondition(index >= 0 && index < 32)
+        precondition(index >= 0 && index < core.state.profile.descriptorCount)
         return unsafe core.state.descriptors[index]
     }
 
-    /// Replaces an entry of the GDT. Segment registers keep what they loaded.
     func setDescriptor(_ index: Int, _ value: UInt64) {
-        precondition(index >= 0 && index < 32)
+        precondition(index >= 0 && index < core.state.profile.descriptorCount)
         unsafe core.state.descriptors[index] = value
     }
 
     // MARK: Gates
 
-    /// A vector's gate as the hardware has it. `privilege`: the least that may use INT n.
-    enum Gate: Equatable {
-        /// Enters the host: `run` returns `.trap`.
-        case host(privilege: UInt8)
-        /// A 32-bit gate that is taken without the host.
-        case direct(selector: UInt16, offset: UInt32, privilege: UInt8, isTrap: Bool)
-    }
-
-    /// All vectors start as `.host(privilege: 0)`.
-    func setGate(_ vector: UInt8, _ gate: Gate) {
+    func setGate(_ vector: UInt8, _ gate: ProcessorGate) {
         let entry =
             switch gate {
-            case .host(let privilege): GateEntry(privilege: privilege)
+            case .exit(let privilege): GateEntry(privilege: privilege)
             case .direct(let selector, let offset, let privilege, let isTrap):
                 GateEntry(
                     offset: offset, selector: selector, privilege: privilege, isDirect: true,
@@ -197,7 +192,6 @@
         unsafe core.state.gates[Int(vector)] = entry
     }
 
-    /// ss1 and esp1 of the task state segment.
     func setRingStack(selector: UInt16, pointer: UInt32) {
         core.state.ringStackSelector = selector
         core.state.ringStackPointer = pointer
@@ -215,7 +209,11 @@
         }
     }
 
-    /// CR3. Setting it empties the TLB.
+    var portRules: PortRules {
+        get { core.state.portRules }
+        set { core.state.portRules = newValue }
+    }
+
     var pageDirectory: UInt32 {
         get { core.state.pageDirectory }
         set {
@@ -226,11 +224,8 @@
 
     func flushTLB() { core.flushTLB() }
 
-    /// Forgets the translation of one linear page.
-    func flushTLB(of page: UInt32) { core.flushTLB(of: page) }
+    func flushTLB(of linear: UInt32) { core.flushTLB(of: linear) }
 
-    /// Guest-physical address of a linear one, by a walk that sets accessed and dirty bits.
-    /// - Returns: nil where an access of this kind would fault.
     func translate(_ linear: UInt32, write: Bool, user: Bool) -> UInt32? {
         do throws(Fault) {
             return try core.walk(linear, write: write, user: user).0
@@ -239,13 +234,6 @@
         }
     }
 
-    func read8(linear: UInt32) -> UInt8? {
-        guard let address = translate(linear, write: false, user: false) else { return nil }
-        return unsafe memory.base.load(fromByteOffset: Int(address), as: UInt8.self)
-    }
-
-    /// Stores a word with supervisor rights.
-    /// - Returns: false, with nothing stored, if not all of it may be written.
     func write32(linear: UInt32, _ value: UInt32) -> Bool {
         guard let first = translate(linear, write: true, user: false),
             let last = translate(linear &+ 3, write: true, user: false)
@@ -274,55 +262,92 @@
         }
     }
 
-    /// CR0.TS: x87 instructions raise #NM.
     var taskSwitched: Bool {
         get { core.state.taskSwitched }
         set { core.state.taskSwitched = newValue }
     }
 
-    /// What RDTSC reads.
     var timeStamp: () -> UInt64 {
         get { core.state.timeStamp }
         set { core.state.timeStamp = newValue }
     }
 
-    /// CPUID: leaf to eax, ebx, ecx, edx.
-    var identification: (UInt32) -> (UInt32, UInt32, UInt32, UInt32) {
-        get { core.state.identification }
-        set { core.state.identification = newValue }
-    }
-
     // MARK: Running
 
-    /// Why `run` returned.
-    enum Exit: Equatable {
-        /// The instructions are used up. At an instruction boundary.
-        case sliceEnded
-        /// A vector whose gate is the host's. After a fault `eip` is at the instruction, after
-        /// INT n, INT3, INTO and the single-step trap behind it. The error code is 0 where
-        /// the vector has none; the address is that of the access for vector 14, else 0.
-        case trap(vector: UInt8, errorCode: UInt32, address: UInt32)
-        /// The walk met a present entry that the page rules refuse.
-        case refusedDirectoryEntry, refusedTableEntry
+    /// What `run(until:)` reads; tests have a clock of their own.
+    var clock: () -> Nanoseconds = Clock.monotonic
+    private var slice = TimeSlice()
+    /// What `inject` came to, if that was an exit.
+    private var undelivered: ProcessorExit?
+    /// Bytes that the last exit's input wants.
+    private var inputSize: UInt8 = 0
+    var awaitsInterruptWindow = false
+
+    func resume(at now: Nanoseconds) { slice.resume(at: now) }
+
+    func run(until deadline: Nanoseconds?, atMost stretch: Nanoseconds?) -> ProcessorExit {
+        if awaitsInterruptWindow && core.flags & Flag.interrupt != 0 { return .interruptWindow }
+        var left = stretch.map { slice.instructions(for: $0) } ?? .max
+        while true {
+            if slice.isOver(before: deadline) { slice.begin(at: clock(), until: deadline) }
+            if let deadline, deadline <= slice.now { return .deadline }
+            if left <= 0 { return .stretchEnded }
+            let before = instructionCount
+            let exit = run(instructions: min(slice.budget, left))
+            let count = instructionCount &- before
+            slice.spend(count)
+            left -= Int(truncatingIfNeeded: count)
+            if case .stretchEnded = exit { continue }
+            slice.spendExit()
+            return exit
+        }
     }
 
     /// Executes at most so many instructions (a repeated string instruction may count as
-    /// several).
-    func run(instructions: Int) -> Exit {
+    /// several), without a look at the clock.
+    func run(instructions: Int) -> ProcessorExit {
+        if let exit = undelivered {
+            undelivered = nil
+            return exit
+        }
         core.state.otherFlags &= ~Flag.resume
         core.state.budget = instructions
         let flow = core.execute()
         core.state.floatingPoint.suspend()
         instructionCount &+= UInt64(max(0, instructions - core.state.budget))
-        if flow == .next { return .sliceEnded }
+        if flow == .next { return .stretchEnded }
+        guard let exit = core.state.exit else { return faultExit }
+        core.state.exit = nil
+        if case .portInput(let access) = exit { inputSize = access.size }
+        return exit
+    }
+
+    /// The exit for a fault that the guest does not take itself.
+    private var faultExit: ProcessorExit {
         switch core.state.fault {
-        case .refusedDirectoryEntry: return .refusedDirectoryEntry
-        case .refusedTableEntry: return .refusedTableEntry
+        case .refusedDirectoryEntry: .refusedDirectoryEntry
+        case .refusedTableEntry: .refusedTableEntry
         case .exception(let vector, let code):
-            return .trap(
+            .trap(
                 vector: vector, errorCode: code,
-                address: vector == 14 ? core.state.faultAddress : 0)
-        case .none: return .sliceEnded
+                address: vector == 14 ? UInt64(core.state.faultAddress) : 0)
+        case .none: .stretchEnded
         }
+    }
+
+    func answer(_ value: UInt64) {
+        let accumulator = Register.eax.rawValue * 4
+        switch inputSize {
+        case 1: core.set(accumulator, UInt8(truncatingIfNeeded: value))
+        case 2: core.set(accumulator, UInt16(truncatingIfNeeded: value))
+        case 4: core.set(accumulator, UInt32(truncatingIfNeeded: value))
+        default: break
+        }
+        inputSize = 0
+    }
+
+    func inject(_ vector: UInt8, errorCode: UInt32) {
+        guard !core.deliver(.exception(vector: vector, code: errorCode)) else { return }
+        undelivered = faultExit
     }
 }

@@ -60,7 +60,7 @@
     var suppressesStep = false
 
     /// Current privilege level.
-    var privilege: UInt32 = 1
+    var privilege: UInt32
     /// Bit per segment (1 << number): writable data or readable code, limit 4 GiB - 1,
     /// expanding upwards; an access needs no check.
     var openSegments: UInt32 = 0
@@ -83,11 +83,13 @@
 
     var pageDirectory: UInt32 = 0
     var pageRules = PageRules(limit: 0)
+    var portRules = PortRules()
     /// Linear address of the last page fault.
     var faultAddress: UInt32 = 0
-    /// What ended the execution loop, when it was a fault or an exit.
+    /// What ended the execution loop: a fault; or, if that is not nil, another exit.
     var fault = Fault.none
-    /// esp1 and ss1 of the task state segment.
+    var exit: ProcessorExit?
+    /// esp and ss of the kernel's ring in the task state segment.
     var ringStackPointer: UInt32 = 0
     var ringStackSelector: UInt16 = 0
 
@@ -108,7 +110,8 @@
     var scratch: UnsafeMutableRawPointer
     var floatingPoint = FloatingPointUnit()
     var timeStamp: () -> UInt64 = { 0 }
-    var identification: (UInt32) -> (UInt32, UInt32, UInt32, UInt32) = { _ in (0, 0, 0, 0) }
+    /// What the user of the processor decided of it.
+    var profile: ProcessorProfile
 
     /// The first byte that no operation record can name.
     static let reach = Int(UInt8.max) + MemoryLayout<UInt32>.size

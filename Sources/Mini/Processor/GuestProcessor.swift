@@ -1,0 +1,181 @@
+// The contract of a processor that a guest runs on: registers in and out, run until something happens or a
+// moment has come, answer what the guest waits for, inject what the guest is to be interrupted by. Who uses one
+// (the lguest host; a PC) has guest memory (Memory/) and what lies behind ports and time; it decodes no instruction
+// and counts none. It crosses the contract once an exit, so that nothing inside a processor pays for it.
+//
+//     run ──┬─ trap                        an exception or INT n whose gate is the user's
+//           ├─ portInput, portOutput       the guest waits for `answer`; memoryRead, memoryWrite likewise
+//           ├─ halt, shutdown              the guest waits for an interrupt; it triple-faulted
+//           ├─ interruptWindow             asked for by `awaitsInterruptWindow`: an interrupt can be injected now
+//           ├─ deadline, stretchEnded      the moment has come; the stretch was run
+//           └─ signal, refused…, failed
+//
+// The software i386 (Software/) keeps it with these rules: `run` looks at the clock some times a millisecond, by
+// its own count of instructions, so that `deadline` is late by no more; memory outside guest memory never
+// exits, as page rules refuse it; it has rings 1 to 3 so far, hence neither halt nor shutdown nor a closed window.
+//
+// A vCPU of /dev/kvm fits as follows. Registers: KVM_GET_REGS once after an exit that asks for one, KVM_SET_REGS
+// before KVM_RUN if one was set. `run`: a timer of the thread's for the deadline, whose signal sets
+// immediate_exit; EINTR is `deadline` if that has passed, else `signal`. Exits: IO, MMIO, HLT (with if_flag),
+// SHUTDOWN and IRQ_WINDOW_OPEN are cases here; INTERNAL_ERROR and FAIL_ENTRY are `failed`. `answer` puts its value
+// where kvm_run says; the next KVM_RUN takes it, so nobody reads the register before. `inject` is KVM_INTERRUPT,
+// `awaitsInterruptWindow` is request_interrupt_window. It has no trap of the user's: a guest that needs those needs a
+// `DeprivilegedProcessor`.
+//
+// A 64-bit software processor fits by width: values and addresses have 64 bits here; its registers are those
+// of `ProcessorRegister`, by their 64-bit names, and r8 to r15 behind them. What a guest starts with (control registers,
+// segments with their hidden parts, tables) is set on the concrete processor by whoever makes it.
+
+enum ProcessorRegister: UInt8 {
+    // In the order of their numbers in instructions.
+    case eax, ecx, edx, ebx, esp, ebp, esi, edi
+    case eip, eflags
+}
+
+/// Segment registers, by their numbers in instructions.
+enum ProcessorSegment: UInt8 { case es, cs, ss, ds, fs, gs }
+
+/// An IN or OUT.
+struct PortAccess: Equatable {
+    let port: UInt16
+    /// Bytes: 1, 2 or 4.
+    let size: UInt8
+}
+
+/// An access outside guest memory.
+struct MemoryAccess: Equatable {
+    /// Guest-physical.
+    let address: UInt64
+    /// Bytes: 1 to 8.
+    let size: UInt8
+}
+
+/// Why `run` returned. The instruction pointer is at an instruction boundary.
+enum ProcessorExit: Equatable {
+    /// A vector whose gate is the user's. After a fault the instruction pointer is at the instruction, after
+    /// INT n, INT3, INTO and the single-step trap behind it. The error code is 0 where the vector has none; the
+    /// address is that of the access for vector 14, else 0.
+    case trap(vector: UInt8, errorCode: UInt32, address: UInt64)
+    /// The instruction pointer is behind the instruction, in these four. Of an input the register is
+    /// as it was until `answer`.
+    case portInput(PortAccess)
+    case portOutput(PortAccess, value: UInt32)
+    case memoryRead(MemoryAccess)
+    case memoryWrite(MemoryAccess, value: UInt64)
+    /// HLT; with interrupts off nothing but the user ends it.
+    case halt(interruptsEnabled: Bool)
+    /// A triple fault.
+    case shutdown
+    /// `awaitsInterruptWindow` is set, and an interrupt may be injected.
+    case interruptWindow
+    /// The deadline has passed.
+    case deadline
+    /// The guest ran for the stretch, or about that.
+    case stretchEnded
+    /// A signal to this thread ended the run.
+    case signal
+    /// The walk met a present entry that the user's page rules refuse.
+    case refusedDirectoryEntry, refusedTableEntry
+    /// The processor itself cannot go on, with a code of its own.
+    case failed(UInt32)
+}
+
+/// A processor. Not for several threads at once.
+protocol GuestProcessor: AnyObject {
+    func register(_ register: ProcessorRegister) -> UInt64
+    func setRegister(_ register: ProcessorRegister, _ value: UInt64)
+
+    /// Current privilege level, 0…3.
+    var privilege: UInt8 { get }
+
+    /// Runs the guest.
+    /// - Parameters:
+    ///   - deadline: a moment on the monotonic clock; nil for none. One that has passed runs nothing.
+    ///   - stretch: come back after about so long at the latest; nil for no such limit. For a user whose guest
+    ///     says in memory that it takes interrupts, with no exit: reckoned, not measured, so it costs nothing.
+    func run(until deadline: Nanoseconds?, atMost stretch: Nanoseconds?) -> ProcessorExit
+
+    /// What an input or a read gave: its low bytes go where the instruction of the last exit wants them.
+    func answer(_ value: UInt64)
+
+    /// Delivers an exception or interrupt through the vector's gate, before the next instruction.
+    /// - Parameter errorCode: for the vectors that have one.
+    func inject(_ vector: UInt8, errorCode: UInt32)
+
+    /// While set, `run` ends with `interruptWindow` as soon as an interrupt may be injected.
+    var awaitsInterruptWindow: Bool { get set }
+
+    /// Time passed in which the guest did not run, and this is the time now: a processor that reckons with
+    /// its speed begins anew.
+    func resume(at now: Nanoseconds)
+
+    /// What RDTSC reads.
+    var timeStamp: () -> UInt64 { get set }
+}
+
+extension GuestProcessor {
+    /// A register of a 32-bit guest.
+    subscript(_ register: ProcessorRegister) -> UInt32 {
+        get { UInt32(truncatingIfNeeded: self.register(register)) }
+        set { setRegister(register, UInt64(newValue)) }
+    }
+    var eip: UInt32 {
+        get { self[.eip] }
+        set { self[.eip] = newValue }
+    }
+    var eflags: UInt32 {
+        get { self[.eflags] }
+        set { self[.eflags] = newValue }
+    }
+}
+
+/// A vector's gate as the hardware has it. `privilege`: the least that may use INT n.
+enum ProcessorGate: Equatable {
+    /// The user's: `run` returns `.trap`.
+    case exit(privilege: UInt8)
+    /// A 32-bit gate that is taken without the user.
+    case direct(selector: UInt16, offset: UInt32, privilege: UInt8, isTrap: Bool)
+}
+
+/// A processor on which even the guest's kernel has no privileges: tables, gates and the rules of
+/// paging and ports are its user's, as in the hosts that ran guests without hardware for it.
+protocol DeprivilegedProcessor: GuestProcessor {
+    func selector(_ segment: ProcessorSegment) -> UInt16
+
+    /// Sets a segment register from the GDT as a host's own return to the guest does: with
+    /// no check against the present privilege. Of cs, the privilege becomes the selector's.
+    /// - Returns: false if a processor would refuse the descriptor there.
+    func setSegment(_ segment: ProcessorSegment, _ selector: UInt16) -> Bool
+
+    /// Loads the hidden parts again, in the order gs, fs, ds, es, then cs and ss, and nulls
+    /// what the ring may not use, as a host's return to the guest does.
+    /// - Returns: false if one cannot be loaded.
+    func reloadSegments() -> Bool
+
+    /// An entry of the GDT, with its accessed bit.
+    func descriptor(_ index: Int) -> UInt64
+    /// Replaces an entry of the GDT. Segment registers keep what they loaded.
+    func setDescriptor(_ index: Int, _ value: UInt64)
+
+    /// All vectors start as `.exit(privilege: 0)`.
+    func setGate(_ vector: UInt8, _ gate: ProcessorGate)
+    /// Stack of the kernel's ring, for gates out of less privileged ones.
+    func setRingStack(selector: UInt16, pointer: UInt32)
+
+    var pageRules: PageRules { get set }
+    var portRules: PortRules { get set }
+    /// CR3. Setting it empties the TLB.
+    var pageDirectory: UInt32 { get set }
+    func flushTLB()
+    /// Forgets the translation of the page of a linear address.
+    func flushTLB(of linear: UInt32)
+    /// CR0.TS: x87 instructions raise #NM.
+    var taskSwitched: Bool { get set }
+
+    /// Guest-physical address of a linear one, by a walk that sets accessed and dirty bits.
+    /// - Returns: nil where an access of this kind would fault.
+    func translate(_ linear: UInt32, write: Bool, user: Bool) -> UInt32?
+    /// Stores a word with supervisor rights.
+    /// - Returns: false, with nothing stored, if not all of it may be written.
+    func write32(linear: UInt32, _ value: UInt32) -> Bool
+}
