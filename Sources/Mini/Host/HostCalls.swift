@@ -50,11 +50,11 @@ extension Host {
         return phase != .notifying && phase != .dead
     }
 
-    /// Eras to 1c: number in eax, arguments in edx, ebx, ecx.
     private var trappedCall: Hypercall {
-        Hypercall(
-            number: processor[.eax], first: processor[.edx], second: processor[.ebx],
-            third: processor[.ecx])
+        let registers = abi.callRegisters
+        return Hypercall(
+            number: processor[registers.number], first: processor[registers.first],
+            second: processor[registers.second], third: processor[registers.third])
     }
 
     /// - Returns: what eax becomes, for the one call that has a result.

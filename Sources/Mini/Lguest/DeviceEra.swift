@@ -3,8 +3,8 @@
 // which is closed again, and with all that the answers could change in memory of its own.
 // Source: docs/abi/lguest.md §6.1, §6.3.
 
-/// The stages of the launcher's side of the interface.
-enum DeviceEra: Equatable {
+/// The stages of the launcher's side of the interface, a row each.
+enum DeviceEra: Equatable, CaseIterable {
     /// Guest-physical memory is the launcher's own, from address 0: Linux 2.6.23.
     case era0
     /// Eras 1a, 1 and 1b, which cannot be told from outside: October 2007.
@@ -19,39 +19,80 @@ enum DeviceEra: Equatable {
     /// 4.0 to 4.13.
     case pci
 
-    /// The kernels that have it, for messages.
-    var kernels: StaticString {
+    /// What is known of a device.
+    struct Row {
+        /// The kernels that have it, for messages.
+        let kernels: StaticString
+        /// Bytes of INITIALIZE's arguments, as the device counts them.
+        let initializeCount: Int
+        /// The eras of guests that it runs, as far as this launcher speaks them. Guests 1a, 1 and 1b want a host
+        /// of just their own age, but the device does not tell its own.
+        let guests: [GuestABI.Era]
+        /// Whether the guest's memory must begin at address 0.
+        let wantsMemoryAtZero: Bool
+        /// What it makes of further requests to a guest that never runs, in this order.
+        let answers: Answers
+    }
+
+    /// Whether a device knows requests. Each is asked only where it tells those apart that are left.
+    struct Answers {
+        /// GETREG.
+        var registers: Bool = false
+        /// GETDMA: of key 4, which in era 0 kills the guest, as nothing is mapped there.
+        var buffers: Bool = false
+        /// BREAK 0, where the guest still lives.
+        var breaks: Bool = false
+    }
+
+    var row: Row {
         switch self {
-        case .era0: "Linux 2.6.23 (era 0)"
-        case .era1: "Linux between 2.6.23 and 2.6.24 (eras 1a to 1b)"
-        case .era1c: "Linux shortly before 2.6.24 (era 1c)"
-        case .virtio: "Linux 2.6.24 to 2.6.28 (eras 2 and 3)"
-        case .hostTables: "Linux 2.6.29 and 2.6.30 (era 3)"
-        case .eventDescriptors: "Linux 2.6.31 to 3.19 (era 4)"
-        case .pci: "Linux 4.0 to 4.13 (era 5)"
+        case .era0:
+            Row(
+                "Linux 2.6.23 (era 0)", .init(buffers: true), runs: [.era0, .era0b],
+                wantsMemoryAtZero: true)
+        case .era1:
+            Row(
+                "Linux between 2.6.23 and 2.6.24 (eras 1a to 1b)",
+                .init(buffers: true, breaks: true), runs: [.era1a, .era1, .era1b])
+        case .era1c:
+            Row(
+                "Linux shortly before 2.6.24 (era 1c)", .init(buffers: true, breaks: true),
+                runs: [.era1c])
+        case .virtio: Row("Linux 2.6.24 to 2.6.28 (eras 2 and 3)", .init(breaks: true), count: 16)
+        case .hostTables: Row("Linux 2.6.29 and 2.6.30 (era 3)", .init(breaks: true), count: 12)
+        case .eventDescriptors: Row("Linux 2.6.31 to 3.19 (era 4)", .init(), count: 12)
+        case .pci: Row("Linux 4.0 to 4.13 (era 5)", .init(registers: true), count: 16)
         }
     }
+
+    var kernels: StaticString { row.kernels }
 
     /// True for a device that this launcher can drive.
-    var isSpoken: Bool {
-        switch self {
-        case .era0, .era1, .era1c: true
-        case .virtio, .hostTables, .eventDescriptors, .pci: false
-        }
-    }
+    var isSpoken: Bool { !row.guests.isEmpty }
 
-    /// True if a device of this era runs guests of that one. Guests 1a, 1 and 1b want a host
-    /// of just their own age, but the device does not tell its own.
-    func runs(_ guest: GuestABI.Era) -> Bool {
-        switch (self, guest) {
-        case (.era0, .era0), (.era0, .era0b), (.era1c, .era1c): true
-        case (.era1, .era1a), (.era1, .era1), (.era1, .era1b): true
-        default: false
-        }
-    }
+    /// True if a device of this era runs guests of that one.
+    func runs(_ guest: GuestABI.Era) -> Bool { row.guests.contains(guest) }
 
     /// True if the guest's memory must begin at address 0.
-    var wantsMemoryAtZero: Bool { self == .era0 }
+    var wantsMemoryAtZero: Bool { row.wantsMemoryAtZero }
+}
+
+extension DeviceEra.Row {
+    /// A device whose guests are spoken: they say what INITIALIZE takes.
+    fileprivate init(
+        _ kernels: StaticString, _ answers: DeviceEra.Answers, runs guests: [GuestABI.Era],
+        wantsMemoryAtZero: Bool = false
+    ) {
+        self.init(
+            kernels: kernels, initializeCount: GuestABI(era: guests[0]).initializeCount,
+            guests: guests, wantsMemoryAtZero: wantsMemoryAtZero, answers: answers)
+    }
+
+    fileprivate init(_ kernels: StaticString, _ answers: DeviceEra.Answers, count: Int) {
+        self.init(
+            kernels: kernels, initializeCount: count, guests: [], wantsMemoryAtZero: false,
+            answers: answers)
+    }
 }
 
 extension DeviceEra {
@@ -98,25 +139,32 @@ private struct DeviceProbe: ~Copyable {
         let base = UInt32(truncatingIfNeeded: scratch.address)
         let answer: Int
         do throws(Errno) {
-            answer = try ask([LguestRequest.initialize, base, scratch.count >> 12, 0, 0, 0])
+            answer = try ask([LguestRequest.initialize, base, scratch.count >> Page.shift, 0, 0, 0])
         } catch { throw .unavailable(error) }
-        switch answer {
-        case 20: return .era1
-        case 16: return eraOfSixteen()
-        case 12: return accepts([LguestRequest.breakOut, 0]) ? .hostTables : .eventDescriptors
-        default: throw .notTheDevice
+        var left = DeviceEra.allCases.filter { $0.row.initializeCount == answer }
+        // A question is asked only where the answer makes a difference.
+        left = narrowed(left, by: { $0.registers }) {
+            accepts([Self.getRegister, Self.instructionPointer])
         }
+        left = narrowed(left, by: { $0.buffers }) {
+            do throws(Errno) { _ = try ask([LguestRequest.dmaBuffer, 4]) } catch {
+                return error != .invalid
+            }
+            return true
+        }
+        left = narrowed(left, by: { $0.breaks }) { accepts([LguestRequest.breakOut, 0]) }
+        guard let era = left.first else { throw .notTheDevice }
+        return era
     }
 
-    /// Which of those that take four words.
-    private func eraOfSixteen() -> DeviceEra {
-        if accepts([Self.getRegister, Self.instructionPointer]) { return .pci }
-        // Key 4: inside the scratch memory, but in era 0 an address that nothing is mapped at,
-        // which kills the guest.
-        do throws(Errno) { _ = try ask([LguestRequest.dmaBuffer, 4]) } catch {
-            if error == .invalid { return .virtio }
-        }
-        return accepts([LguestRequest.breakOut, 0]) ? .era1c : .era0
+    private func narrowed(
+        _ eras: [DeviceEra], by column: (DeviceEra.Answers) -> Bool, _ answer: () -> Bool
+    ) -> [DeviceEra] {
+        guard let first = eras.first,
+            eras.contains(where: { column($0.row.answers) != column(first.row.answers) })
+        else { return eras }
+        let answer = answer()
+        return eras.filter { column($0.row.answers) == answer }
     }
 
     private func accepts(_ words: [UInt32]) -> Bool { (try? ask(words)) != nil }

@@ -1,14 +1,15 @@
-// The eras of lguest's guest interface, a row each: where the words of `lguest_data` lie, in which order
-// hypercalls stand in the ring, how a DMA record is laid out, what INITIALIZE takes, where memory is
-// mapped at the start, what the host says. The launcher recognises the era from the image
+// The eras of lguest's guest interface, a row each: where the words of `lguest_data` lie, which registers a
+// hypercall is made in and in which order it stands in the ring, how a DMA record is laid out, what INITIALIZE
+// takes, where memory is mapped at the start, what the host says. Recognition compares an image with the rows
 // (Loader/Recognition.swift); host, devices and the kernel's device look the facts up here, and ask
-// for a fact, never for the era. Source: docs/abi/lguest.md §0, §1.1, §2.5, §3.3, §3.4, §5.1.
+// for a fact, never for the era. An era more is a row more, and a name in `Era`; until then it is one of
+// `LaterEra`. Source: docs/abi/lguest.md §0, §1.1, §2.5, §3.1, §3.3, §3.4, §5.1.
 
 /// The facts of one era of the guest interface.
 struct GuestABI: Equatable {
     /// The stages that the interface went through while its devices were DMA devices.
     /// Eras 0b and 1a differ from each other only for the launcher of a real device.
-    enum Era: UInt8, Equatable {
+    enum Era: UInt8, Equatable, CaseIterable {
         case era0, era0b, era1a, era1, era1b, era1c
     }
 
@@ -16,6 +17,7 @@ struct GuestABI: Equatable {
     /// As people write it: `0`, `1a`.
     let name: StaticString
     let data: Data
+    let callRegisters: CallRegisters
     let ringOrder: RingOrder
     let dma: DMALayout
     /// True if INITIALIZE names the base of guest memory.
@@ -29,6 +31,15 @@ struct GuestABI: Equatable {
     let hasFewGates: Bool
     /// What the host's texts call the first call. §3.5.
     let firstCall: StaticString
+    /// True if some images of the era initialise a word behind `data` with the system call's vector,
+    /// which no host of it reads.
+    let hasVectorBehind: Bool
+
+    /// All rows, the oldest first.
+    static var all: [GuestABI] { Era.allCases.map { GuestABI(era: $0) } }
+
+    /// What a guest is taken for that fills in its structure only when it runs: the common interface.
+    static let usual = Era.era1
 
     /// The rows.
     init(era: Era) {
@@ -40,8 +51,8 @@ struct GuestABI: Equatable {
             case .era1: .init(era, "1", .plain, .straight, .lengthsFirst)
             case .era1b:
                 .init(
-                    era, "1b", .plain, .turned, .lengthsFirst, hasFewGates: false, firstCall: "INIT"
-                )
+                    era, "1b", .plain, .turned, .lengthsFirst, hasFewGates: false,
+                    firstCall: "INIT", hasVectorBehind: true)
             case .era1c:
                 .init(
                     era, "1c", .withTables, .turned, .lengthsFirst, namesPageOffset: false,
@@ -52,7 +63,8 @@ struct GuestABI: Equatable {
     private init(
         _ era: Era, _ name: StaticString, _ data: Data, _ ringOrder: RingOrder, _ dma: DMALayout,
         hasBase: Bool = true, namesPageOffset: Bool = true, startsLow: Bool = false,
-        hasFewGates: Bool = true, firstCall: StaticString = "LGUEST_INIT"
+        hasFewGates: Bool = true, firstCall: StaticString = "LGUEST_INIT",
+        hasVectorBehind: Bool = false, callRegisters: CallRegisters = .dataFirst
     ) {
         self.era = era
         self.name = name
@@ -64,6 +76,8 @@ struct GuestABI: Equatable {
         self.startsLow = startsLow
         self.hasFewGates = hasFewGates
         self.firstCall = firstCall
+        self.hasVectorBehind = hasVectorBehind
+        self.callRegisters = callRegisters
     }
 
     /// No two rows are of one era.
@@ -122,6 +136,17 @@ struct GuestABI: Equatable {
         }
     }
 
+    /// The registers of a hypercall's number and arguments. §3.1.
+    struct CallRegisters: Equatable {
+        let number = ProcessorRegister.eax
+        let first: ProcessorRegister
+        let second: ProcessorRegister
+        let third: ProcessorRegister
+
+        static var dataFirst: CallRegisters { .init(first: .edx, second: .ebx, third: .ecx) }
+    }
+
+    static let systemCallVector: UInt32 = 0x80
     static let ringSlots: UInt32 = 64
     static let ringRecordSize: UInt32 = 16
 

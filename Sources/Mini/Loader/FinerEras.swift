@@ -45,15 +45,18 @@ enum FinerEras {
 
     /// Eras 1 and 1b share it too, but file calls in the ring in another order. The code that
     /// files them falls back to the call itself, so it has the arguments in the call's
-    /// registers (edx, ebx, ecx): where it stores these tells the order.
+    /// registers: where it stores these tells the order.
     /// - Parameters:
     ///   - data: guest-physical address of `lguest_data`.
-    static func ringIsTurned(_ image: ByteView, data: UInt32) -> Bool {
-        let ring = data &+ GuestABI(era: .era1).data.ringRecords
-        var straight = 0
-        var turned = 0
+    ///   - rows: those that it can be, which have the ring at one place.
+    /// - Returns: the order for which most speaks; the first, if nothing does.
+    static func ringOrder(
+        _ image: ByteView, data: UInt32, of rows: [GuestABI]
+    ) -> GuestABI.RingOrder {
+        let ring = data &+ rows[0].data.ringRecords
+        var found = [Int](repeating: 0, count: rows.count)
         var at = 0
-        while at < image.count && straight < 3 && turned < 3 {
+        while at < image.count && !found.contains(3) {
             defer { at += 1 }
             // mov %reg,disp32(…), with or without a scale-index byte.
             guard image[at] == 0x89, let mode = image.byte(at + 1), mode >> 6 == 2,
@@ -61,12 +64,24 @@ enum FinerEras {
             else { continue }
             let offset = (address &- ring) & 0x3F_FFFF
             guard GuestLayout.isPageOffset(address &- ring &- offset) else { continue }
-            switch (mode >> 3 & 7, offset) {
-            case (2, 4), (3, 8), (1, 12): straight += 1
-            case (3, 4), (1, 8), (2, 12): turned += 1
-            default: break
+            for index in rows.indices where rows[index].files(mode >> 3 & 7, at: offset) {
+                found[index] += 1
             }
         }
-        return turned > straight
+        var best = 0
+        for index in rows.indices where found[index] > found[best] { best = index }
+        return rows[best].ringOrder
+    }
+}
+
+extension GuestABI {
+    /// Whether the first record of the ring has an argument at an offset that a call has in a register.
+    fileprivate func files(_ register: UInt8, at offset: UInt32) -> Bool {
+        switch register {
+        case callRegisters.first.rawValue: offset == 4 * ringOrder.first
+        case callRegisters.second.rawValue: offset == 4 * ringOrder.second
+        case callRegisters.third.rawValue: offset == 4 * ringOrder.third
+        default: false
+        }
     }
 }

@@ -14,7 +14,7 @@
 /// The addresses (guest-physical, in bytes) of one guest. Every range in it lies inside
 /// guest memory and overlaps no other.
 struct GuestLayout: Equatable {
-    static let pageSize: UInt32 = 4096
+    static let pageSize = Page.size
     static let mebibyte: UInt32 = 1 << 20
     static let bootParameters: UInt32 = 0
     static let commandLine: UInt32 = 0x1000

@@ -3,7 +3,8 @@
 // Kernels of eras 0 to 1c carry the text "GenuineLguest"; their entry is the byte after it.
 // The instruction there tells a start in the high mapping from one at physical addresses, and
 // the initialised `lguest_data` in the image tells the eras apart by its words. Later kernels
-// have no such mark, but their first hypercall is a fixed sequence of instructions.
+// have no such mark, but their first hypercall is a fixed sequence of instructions. What the words
+// and instructions of an era are is in its row (Lguest/GuestABI.swift, LaterEra.swift).
 // Source: docs/abi/lguest.md §2.3, §3.4, §6.4.
 
 /// A release number out of a kernel's banner.
@@ -101,45 +102,50 @@ struct Recognition: Equatable {
 
     // MARK: Eras 0 to 1c
 
-    /// `mov $1,%eax; mov $lguest_data,%edx; int $0x1f`: era 1c makes its first call at once.
-    private static let firstCall: [UInt8?] = [
-        0xB8, 1, 0, 0, 0, 0xBA, nil, nil, nil, nil, 0xCD, 0x1F,
-    ]
-
     private static func data(
         _ image: ByteView, entry: Int, origin: UInt32
     ) -> (era: GuestABI.Era, offset: Int?) {
-        if image.has(firstCall, at: entry) {
-            let address = (image.word(entry + 6) ?? 0) &- origin
+        let rows = GuestABI.all
+        // A guest that starts low makes its first call at once.
+        if image.has(LaterEra.FirstCall.dataByInterrupt.code, at: entry),
+            let row = rows.last(where: { $0.startsLow })
+        {
+            let address = (image.word(entry + LaterEra.FirstCall.dataOffset) ?? 0) &- origin
             // The guest's word: any 32 bits, also more than a 32-bit `Int` holds.
-            let offset = Int(exactly: address).flatMap { image.contains($0, 1136) ? $0 : nil }
-            return (.era1c, offset)
+            let offset = Int(exactly: address).flatMap {
+                image.contains($0, Int(row.data.count)) ? $0 : nil
+            }
+            return (row.era, offset)
         }
         var from = 0
         while let offset = structure(image, from: from) {
-            if let era = layout(image, offset) {
-                return (finer(era, image, offset, origin), offset)
+            if let row = rows.last(where: { fits($0.data, image, offset) }) {
+                let sharing = rows.filter { $0.data == row.data }
+                return (finer(sharing, image, offset, origin), offset)
             }
             from = offset + 1
         }
-        // A guest that fills in its structure when it runs: the common interface.
-        return (.era1, nil)
+        return (GuestABI.usual, nil)
     }
 
     /// Finds 64 bytes 0xFF (the status of the ring) behind the words 0, 1, 0, 0, 0.
     private static func structure(_ image: ByteView, from: Int) -> Int? {
+        let data = GuestABI(era: GuestABI.usual).data
+        func value(_ at: Int, _ field: UInt32) -> UInt32? { image.word(at + Int(field)) }
         // Wherever 64 such bytes lie, one of them is the first of an aligned group of 32.
-        var probe = (from + 20) & ~31
+        var probe = (from + Int(data.ringStatus)) & ~31
         while let word = image.word(probe) {
             if word == .max {
                 var start = probe
                 while start >= 4, image.word(start - 4) == .max { start -= 4 }
                 var end = probe
                 while image.word(end) == .max { end += 4 }
-                let offset = start - 20
-                if end - start >= 64 && offset >= from, image.word(offset) == 0,
-                    image.word(offset + 4) == 1, image.word(offset + 8) == 0,
-                    image.word(offset + 12) == 0, image.word(offset + 16) == 0
+                let offset = start - Int(data.ringStatus)
+                if end - start >= GuestABI.ringSlots && offset >= from,
+                    value(offset, data.interruptsEnabled) == 0,
+                    value(offset, data.blockedInterrupts) == 1,
+                    value(offset, data.faultAddress) == 0, value(offset, data.seconds) == 0,
+                    value(offset, data.nanoseconds) == 0
                 {
                     return offset
                 }
@@ -150,74 +156,54 @@ struct Recognition: Equatable {
         return nil
     }
 
-    /// Which era's structure it is, by the words that the image initialises.
-    private static func layout(_ image: ByteView, _ at: Int) -> GuestABI.Era? {
-        func word(_ offset: Int) -> UInt32 { image.word(at + offset) ?? 0 }
-        func areQuiet(_ start: Int) -> Bool {
-            let first = word(start)
-            let last = word(start + 4)
-            return first >= lowestPageOffset && last >= first && last - first < 0x1_0000
-        }
-        if areQuiet(1116) { return word(1124) == 0x80 ? .era1b : .era1 }
-        if word(1116) == 0 && areQuiet(1120) {
-            return word(1132) == 0x80 && word(1128) >= lowestPageOffset ? .era1c : .era0
-        }
-        return nil
+    /// Whether a structure may be a row's, by the words that images initialise and those that they leave zero.
+    private static func fits(_ data: GuestABI.Data, _ image: ByteView, _ at: Int) -> Bool {
+        func word(_ offset: UInt32) -> UInt32 { image.word(at + Int(offset)) ?? 0 }
+        let first = word(data.quietStart)
+        let last = word(data.quietEnd)
+        guard first >= lowestPageOffset, last >= first, last - first < 0x1_0000,
+            word(data.timeStampKilohertz) == 0, data.pageDirectory.map({ word($0) == 0 }) ?? true
+        else { return false }
+        return (data.kernelAddress.map { word($0) >= lowestPageOffset } ?? true)
+            && (data.systemCallVector.map { word($0) == GuestABI.systemCallVector } ?? true)
     }
 
+    /// Which of the rows that share a structure it is.
     private static func finer(
-        _ era: GuestABI.Era, _ image: ByteView, _ data: Int, _ origin: UInt32
+        _ rows: [GuestABI], _ image: ByteView, _ at: Int, _ origin: UInt32
     ) -> GuestABI.Era {
-        switch era {
-        case .era0:
-            FinerEras.dmaLayout(image, near: data) == .lengthsFirst ? .era1a : .era0
-        case .era1:
-            FinerEras.ringIsTurned(image, data: origin &+ UInt32(data)) ? .era1b : .era1
-        default: era
+        let oldest = rows[0]
+        let behind = image.word(at + Int(oldest.data.count))
+        if behind == GuestABI.systemCallVector, let row = rows.first(where: { $0.hasVectorBehind })
+        {
+            return row.era
         }
+        var rows = rows
+        if rows.contains(where: { $0.dma != oldest.dma }) {
+            let layout = FinerEras.dmaLayout(image, near: at) ?? oldest.dma
+            rows = rows.filter { $0.dma == layout }
+        }
+        if rows.contains(where: { $0.ringOrder != oldest.ringOrder }) {
+            let order = FinerEras.ringOrder(image, data: origin &+ UInt32(at), of: rows)
+            rows = rows.filter { $0.ringOrder == order }
+        }
+        return rows.last?.era ?? oldest.era
     }
 
     // MARK: Eras 2 to 5
-
-    /// The first hypercall with its argument in edx, in ebx by `vmcall`, in ebx by `int`.
-    private static let laterCalls: [[UInt8?]] = [
-        firstCall,
-        [0xB8, 1, 0, 0, 0, 0xBB, nil, nil, nil, nil, 0x0F, 0x01, 0xC1],
-        [0xB8, 1, 0, 0, 0, 0xBB, nil, nil, nil, nil, 0xCD, 0x1F],
-    ]
 
     private static func later(_ image: ByteView, _ version: LinuxVersion?) -> Dialect {
         var from = 0
         while let at = image.find("\u{1}\u{0}\u{0}\u{0}", from: from) {
             from = at + 1
             guard image.byte(at - 1) == 0xB8 else { continue }
-            for index in laterCalls.indices where image.has(laterCalls[index], at: at - 1) {
-                return era(call: index, after: at - 1 + laterCalls[index].count, image, version)
+            for call in LaterEra.FirstCall.allCases where image.has(call.code, at: at - 1) {
+                // The banner is the better witness; without one the instructions bound the era.
+                if let version { return .later(LaterEra.of(version.isAtLeast)) }
+                let setsStack = image.byte(at - 1 + call.code.count) == 0xBC
+                return .later(LaterEra.of(call, setsStack: setsStack))
             }
         }
         return .none
-    }
-
-    /// The banner is the better witness; without one the instructions bound the era.
-    private static func era(
-        call: Int, after: Int, _ image: ByteView, _ version: LinuxVersion?
-    ) -> Dialect {
-        if let version {
-            if version.isAtLeast(4, 0) { return .later("5: PCI virtio") }
-            if version.isAtLeast(3, 10) { return .later("4d: virtio") }
-            if version.isAtLeast(3, 1) { return .later("4c: virtio") }
-            if version.isAtLeast(2, 6, 34) { return .later("4b: virtio") }
-            if version.isAtLeast(2, 6, 31) { return .later("4a: virtio") }
-            if version.isAtLeast(2, 6, 30) { return .later("3c: virtio") }
-            if version.isAtLeast(2, 6, 29) { return .later("3b: virtio") }
-            if version.isAtLeast(2, 6, 25) { return .later("3a: virtio") }
-            return .later("2: virtio")
-        }
-        let setsStack = image.byte(after) == 0xBC
-        switch call {
-        case 0: return .later(setsStack ? "3b: virtio" : "2 or 3a: virtio")
-        case 1: return .later("3c or 4a: virtio")
-        default: return .later(setsStack ? "4b: virtio" : "4c to 5: virtio")
-        }
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import Mini
@@ -25,5 +26,69 @@ import Testing
         #expect(GuestABI(era: .era0).dma == .addressesFirst)
         #expect(GuestABI(era: .era0b).dma == .lengthsFirst)
         #expect(GuestABI(era: .era1).dma.lengths == 4)
+    }
+
+    @Test("there is a row for each era, and the newest has what the oldest has not")
+    func rows() {
+        #expect(GuestABI.all.map { $0.era } == GuestABI.Era.allCases)
+        #expect(Set(GuestABI.all.map { "\($0.name)" }).count == GuestABI.all.count)
+        #expect(GuestABI.all.allSatisfy { $0.callRegisters == .dataFirst })
+        #expect(GuestABI.all.filter { $0.hasVectorBehind }.map { $0.era } == [.era1b])
+    }
+
+    @Test("a later era is told by the release, however many come behind it")
+    func laterByRelease() throws {
+        let rows: [(String, Text)] = [
+            ("2.6.20", "2: virtio"), ("2.6.24", "2: virtio"), ("2.6.25", "3a: virtio"),
+            ("2.6.28.9", "3a: virtio"), ("2.6.29", "3b: virtio"), ("2.6.30", "3c: virtio"),
+            ("2.6.33", "4a: virtio"), ("2.6.34", "4b: virtio"), ("3.0", "4b: virtio"),
+            ("3.1", "4c: virtio"), ("3.9.9", "4c: virtio"), ("3.10", "4d: virtio"),
+            ("4.0", "5: PCI virtio"), ("4.13", "5: PCI virtio"),
+        ]
+        for (release, era) in rows {
+            let version = try #require(LinuxVersion(Text(stringLiteral: release)))
+            #expect(LaterEra.of(version.isAtLeast) == era, "\(release)")
+        }
+    }
+
+    @Test("without a release the first call says an era, two, or from where to where")
+    func laterByCall() {
+        #expect(LaterEra.of(.dataByInterrupt, setsStack: false) == "2 or 3a: virtio")
+        #expect(LaterEra.of(.dataByInterrupt, setsStack: true) == "3b: virtio")
+        for setsStack in [false, true] {
+            #expect(LaterEra.of(.baseByVmcall, setsStack: setsStack) == "3c or 4a: virtio")
+        }
+        #expect(LaterEra.of(.baseByInterrupt, setsStack: true) == "4b: virtio")
+        #expect(LaterEra.of(.baseByInterrupt, setsStack: false) == "4c to 5: virtio")
+    }
+
+    @Test("the kernel's devices: what each takes, whom it runs, where its memory is")
+    func devices() {
+        for (device, count, guests) in [
+            (.era0, 16, [.era0, .era0b]), (.era1, 20, [.era1a, .era1, .era1b]),
+            (.era1c, 16, [.era1c]), (.virtio, 16, []), (.hostTables, 12, []),
+            (.eventDescriptors, 12, []), (.pci, 16, []),
+        ] as [(DeviceEra, Int, [GuestABI.Era])] {
+            #expect(device.row.initializeCount == count && device.row.guests == guests)
+            #expect(device.isSpoken == !guests.isEmpty)
+            #expect(device.wantsMemoryAtZero == (device == .era0))
+            #expect(GuestABI.Era.allCases.filter { device.runs($0) } == guests)
+        }
+    }
+
+    @Test("nothing but the rows names an era: code asks a row for a fact")
+    func nobodyAsksForTheEra() throws {
+        let sources = project("Sources/Mini")
+        let paths = try #require(FileManager.default.enumerator(atPath: sources.path))
+        var read = 0
+        for case let path as String in paths where path.hasSuffix(".swift") {
+            read += 1
+            if ["Lguest/GuestABI.swift", "Lguest/DeviceEra.swift"].contains(path) { continue }
+            let text = try String(contentsOf: sources.appending(path: path), encoding: .utf8)
+            for match in text.matches(of: #/\.era[0-9]\w*/#) {
+                Issue.record("\(path) names \(match.0)")
+            }
+        }
+        #expect(read > 100)
     }
 }

@@ -74,7 +74,7 @@ private func withStores(_ stores: [(register: UInt8, word: UInt32)], indexed: Bo
         for length in stride(from: 0, to: bytes.count, by: 61) {
             ByteView.of(Array(bytes[..<length])) { image in
                 _ = FinerEras.dmaLayout(image, near: length / 2)
-                _ = FinerEras.ringIsTurned(image, data: .max)
+                _ = FinerEras.ringOrder(image, data: .max, of: GuestABI.all)
             }
         }
     }
