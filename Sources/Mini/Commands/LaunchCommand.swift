@@ -252,6 +252,12 @@ enum LaunchCommand {
         do throws(CommandError) { settings = try LaunchSettings(words) } catch { return error.text }
         if settings.wantsHelp || settings.wantsVersion { return nil }
         do throws(LauncherError) { try settings.plan.check() } catch { return error.text }
+        for file in settings.plan.files.map({ $0.name }) + [settings.timeline].compactMap({ $0 }) {
+            if file.hasParent {
+                return "\(quoted: file) is not \(StaticText.pathWithoutParents.text)"
+            }
+            do throws(GrantError) { _ = try FileSource(file) } catch { return error.text }
+        }
         return nil
     }
 

@@ -25,6 +25,17 @@ struct ProgramDescriptor: Equatable {
         case pipe(Text)
         case vchan(isServer: Bool, domain: Text, path: Text)
 
+        /// What is wrong with its path.
+        fileprivate var flaw: TableError.Reason? {
+            switch self {
+            case .file(let path), .console(let path), .socket(let path):
+                if path.hasParent { return .notA(.pathWithoutParents, path) }
+                return path.isFileName ? nil : .notA(.fileName, path)
+            case .vchan(_, _, let path): return TableLookup.flaw(of: path, .store)
+            case .same, .pipe: return nil
+            }
+        }
+
         /// True for what a child can open alone.
         var isSendable: Bool {
             switch self {
@@ -72,6 +83,7 @@ struct ProgramDescriptor: Equatable {
         guard let target = Self.target(name) else {
             throw statement.error(.notA(Self.wanted, name), at: word)
         }
+        if let flaw = target.flaw { throw statement.error(flaw, at: word) }
         self.target = target
         if direction == .append || direction == .both {
             switch (target, direction) {
@@ -86,7 +98,7 @@ struct ProgramDescriptor: Equatable {
         "a file, &NUMBER, console:NAME, socket:FILE, pipe:NAME, vchan:client:DOMAIN:PATH or vchan:server:DOMAIN:PATH"
 
     private static func target(_ name: Text) -> Target? {
-        if name.bytes.isEmpty || name.hasParent { return nil }
+        if name.bytes.isEmpty { return nil }
         if let console = name.dropping(prefix: "console:") {
             let isName = !console.bytes.isEmpty && !console.bytes.contains(UInt8(ascii: "/"))
             return isName ? .console(console) : nil
@@ -107,9 +119,7 @@ struct ProgramDescriptor: Equatable {
         else { return nil }
         let domain = rest.prefix(colon)
         let path = rest.dropping(colon + 1)
-        guard domain.number.flatMap({ DomainID($0) }) != nil, (try? StorePath(path)) != nil else {
-            return nil
-        }
+        guard domain.number.flatMap({ DomainID($0) }) != nil else { return nil }
         return .vchan(isServer: isServer, domain: domain, path: path)
     }
 

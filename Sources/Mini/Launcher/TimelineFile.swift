@@ -57,7 +57,7 @@ final class TimelineFile {
 
 extension LaunchPlan {
     /// The files that it names, and what for.
-    fileprivate var files: [(name: Text, use: Text)] {
+    var files: [(name: Text, use: Text)] {
         var files: [(name: Text, use: Text)] = [(kernel, "the kernel")]
         if let initrd { files.append((initrd, "the initrd")) }
         for device in devices { if let file = device.file { files.append(file) } }

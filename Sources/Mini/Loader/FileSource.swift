@@ -34,9 +34,14 @@ enum FileSource: Equatable {
     /// - Throws: what is wrong with the word.
     init(_ name: Text) throws(GrantError) {
         if name.isStorePath {
-            self = .store(Text(bytes: Array(name.bytes.dropFirst())))
+            let path = Text(bytes: Array(name.bytes.dropFirst()))
+            _ = try StorePath(named: path)
+            self = .store(path)
         } else if let rest = name.dropping(prefix: Self.prefix) {
             let source = try Self.grants(rest)
+            for path in [source.domain.storePath, source.references.storePath] {
+                if let path { _ = try StorePath(named: path) }
+            }
             // What is in the store is looked at when it is read.
             if !source.domain.isStorePath && !source.references.isStorePath {
                 _ = try Self.file(source)

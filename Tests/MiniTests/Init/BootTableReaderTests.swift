@@ -38,6 +38,9 @@ private func page(_ name: String) throws -> String {
 
 private let fileName =
     "a file's name that the kernel takes: some bytes, 255 between slashes and 4095 in all at most"
+private let storePath =
+    "a path in the store: names of letters, digits, -, _ and @ with a / between them"
+private let noParents = "a path without .. in it"
 private let tag = "UUID= with hexadecimal digits, or LABEL= with a label"
 private let station = "the Ethernet address of one station"
 private let long = "/" + String(repeating: "a", count: 256)
@@ -63,9 +66,9 @@ private let grantUsage =
             ("mount UUID= /mnt ext4", 7, "\"UUID=\" is not \(tag)"),
             ("mount UUID=12-zz /mnt ext4", 7, "\"UUID=12-zz\" is not \(tag)"),
             ("mount LABEL= /mnt ext4", 7, "\"LABEL=\" is not \(tag)"),
-            ("wait store /a//b", 12, "\"/a//b\" is not a path in the store"),
-            ("if exists a/\nend", 11, "\"a/\" is not a path in the store"),
-            ("if store '' = x\nend", 10, "\"\" is not a path in the store"),
+            ("wait store /a//b", 12, "\"/a//b\" is not \(storePath)"),
+            ("if exists a/\nend", 11, "\"a/\" is not \(storePath)"),
+            ("if store '' = x\nend", 10, "\"\" is not \(storePath)"),
             ("link e mac=01:00:5e:00:00:01", 8, "\"01:00:5e:00:00:01\" is not \(station)"),
             ("link e mac=00:00:00:00:00:00", 8, "\"00:00:00:00:00:00\" is not \(station)"),
             (
@@ -102,6 +105,67 @@ private let grantUsage =
         #expect(errors(line) == ["t:1:\(column): \(words)"])
     }
 
+    @Test(
+        "no path of the table leads upwards, whichever word it is in",
+        arguments: [
+            ("run /bin/../x", 5, "/bin/../x"), ("start ../x", 7, "../x"),
+            ("respawn /..", 9, "/.."), ("vital ..", 7, ".."), ("shell /a/../sh", 7, "/a/../sh"),
+            ("exec /a/../b c", 6, "/a/../b"), ("switch-root /r /../init", 16, "/../init"),
+            ("load /m/../x.ko", 6, "/m/../x.ko"), ("mount /dev/../x /m ext4", 7, "/dev/../x"),
+            ("mount none /m/.. tmpfs", 12, "/m/.."), ("run </a/../b c", 5, "/a/../b"),
+            ("run 3>>../b c", 5, "../b"), ("run 3<socket:../b c", 5, "../b"),
+            ("run >console:.. c", 5, ".."), ("send ../s hello", 6, "../s"),
+            ("send /s <../f hello", 9, "../f"), ("wait socket /a/../s", 13, "/a/../s"),
+            ("run <vchan:server:0:../v c", 5, "../v"), ("wait store data/../x", 12, "data/../x"),
+            ("if store ../x = 1\nend", 10, "../x"), ("notify @../d 3", 8, "../d"),
+            ("notify 3 @p/..", 10, "p/.."), ("grant n @/a/../b 8", 9, "/a/../b"),
+            ("grant n 3 @../r", 11, "../r"),
+            ("grant n 3 8 hold notify-port=@../p", 18, "../p"),
+            ("wait event @../d 3", 12, "../d"), ("grant n 3 8 from=../f", 13, "../f"),
+        ] as [(String, Int, String)])
+    func upwards(_ line: String, _ column: Int, _ path: String) {
+        #expect(errors(line) == ["t:1:\(column): \"\(path)\" is not \(noParents)"])
+    }
+
+    @Test(
+        "a path that no store takes is told, whichever word it is in",
+        arguments: [
+            ("wait store 'a b'", 12, "a b"), ("wait store data/x.y", 12, "data/x.y"),
+            ("if exists 'data/ x'\nend", 11, "data/ x"), ("if store a,b = 1\nend", 10, "a,b"),
+            ("run 'x@{data/a b}'", 5, "data/a b"), ("run '<vchan:client:0:a b' c", 5, "a b"),
+            ("run \"x@{data/a b}\"", 5, "data/a b"), ("run @{a+b/*}", 5, "a+b"),
+            ("run \"@{a/@{b c}}\"", 5, "b c"), ("notify '@a b' 3", 8, "a b"),
+            ("notify 3 @a:b", 10, "a:b"), ("grant n '@a b' 8", 9, "a b"),
+            ("grant n 3 '@a b'", 11, "a b"), ("grant n 3 @", 11, ""),
+            ("grant n 3 8 hold 'notify-port=@a b'", 18, "a b"),
+            ("wait event @ü 3", 12, "ü"), ("run <vchan:client:0:a//b c", 5, "a//b"),
+        ] as [(String, Int, String)])
+    func noStoreTakes(_ line: String, _ column: Int, _ path: String) {
+        // A lookup in single quotation marks is none.
+        if line == "run 'x@{data/a b}'" { return #expect(errors(line) == []) }
+        #expect(errors(line) == ["t:1:\(column): \"\(path)\" is not \(storePath)"])
+    }
+
+    @Test("files of a guest that a table starts are looked at as well")
+    func guestFiles() {
+        for path in ["../k", "--initrd /a/../i k", "--block /d/../d,ro k", "--sharenet ../n k"] {
+            for start in ["launch ", "run mini-launch "] {
+                let said = errors(start + path)
+                #expect(said.count == 1, "\(path)")
+                #expect(said.allSatisfy { $0.hasSuffix("is not \(noParents)") }, "\(said)")
+            }
+        }
+        let character =
+            "has a character in it that no store takes: names are letters, digits, -, _ and @"
+        for word in ["'@a b'", "grant:0:'@a b'", "grant:'@a b':8"] {
+            #expect(
+                errors("launch \(word)")
+                    == ["t:1:1: mini-launch: \"a b\" \(character)"])
+        }
+        #expect(errors("launch @data/kernel") == [])
+        #expect(errors("launch --initrd grant:@d/d:@data/i..x k").count == 1)
+    }
+
     @Test("what only looks like it is taken")
     func takenAll() {
         for line in [
@@ -109,6 +173,9 @@ private let grantUsage =
             "mount none /mnt tmpfs", "route 10.0.0.0/8 via=10.0.0.1", "route 10.2.0.0/15 dev=e",
             "route fd00::/8 via=fe80::1", "route 0.0.0.0/0 dev=e", "link e up up",
             "link e mac=fe:ff:ff:ff:ff:ff", "wait store /a/b", "wait store a", "switch-root /a /x",
+            "run /a/..b", "run /bin/a b/../c", "run <socket:/a..b c", "mount a..b /m nfs",
+            "wait store @releaseDomain", "wait store a-b/c_d@e/0", "grant n @a @b/c",
+            "run mini-grant store get ..",
             "launch 2 /k", "run mini-grant store wait a",
         ] {
             #expect(errors(line) == [], "\(line)")
@@ -195,6 +262,10 @@ private let grantUsage =
         #expect(BootTableReader.file(on: "a mini.table=/x \"mini.table=/y z\" b") == "/y z")
         #expect(BootTableReader.file(on: "mini.tables=/x mini.table=") == nil)
         #expect(requests("run a", "mini.table=/x").count == 1)
+        #expect(
+            errors("run a", "mini.table=/x/../y") == [
+                "/proc/cmdline:1:12: \"/x/../y\" is not a file's name without .. in it"
+            ])
     }
 
     // MARK: Statements

@@ -57,10 +57,13 @@ private let targets =
             ),
             ("run 3<</a p", "t:1:5: \"<<\" is not <, >, >> or <>"),
             ("run 3< p", "t:1:5: \"\" is not \(targets)"),
-            ("run 3</a/../b p", "t:1:5: \"/a/../b\" is not \(targets)"),
+            ("run 3</a/../b p", "t:1:5: \"/a/../b\" is not a path without .. in it"),
             ("run 3<console:../sda p", "t:1:5: \"console:../sda\" is not \(targets)"),
             ("run 3<>vchan:server:x:y p", "t:1:5: \"vchan:server:x:y\" is not \(targets)"),
-            ("run 3<>vchan:server:0:a//b p", "t:1:5: \"vchan:server:0:a//b\" is not \(targets)"),
+            (
+                "run 3<>vchan:server:0:a//b p",
+                "t:1:5: \"a//b\" is not a path in the store: names of letters, digits, -, _ and @ with a / between them"
+            ),
             ("run 3<>pipe:x p", "t:1:5: \"3<>pipe:x\" is not < or > for such a target"),
             (
                 "run 3</a",

@@ -18,6 +18,9 @@ private func errors(_ file: String, _ commandLine: String = "") -> [String] {
     return reader.errors.map { string($0.text) }
 }
 
+private let storePath =
+    "a path in the store: names of letters, digits, -, _ and @ with a / between them"
+
 private func words(_ line: String) throws -> [TableWord] {
     try TableWords.cut(line: Array(line.utf8)[...])
 }
@@ -84,6 +87,34 @@ private func expanded(_ line: String, _ entries: [String: String]) throws -> [St
         }
     }
 
+    @Test("entries that do not wait for another one are asked for together, by several connections")
+    func together() throws {
+        let list = (0..<30).map { ("/l/\($0)", "v\($0)") }
+        let entries = Dictionary(
+            uniqueKeysWithValues: list + [("/q", "/l"), ("/a", "1"), ("/b", "2"), ("/c", "3")])
+        for (line, wanted, connections) in [
+            ("run @{/a} x@{/b}@{/none:-} @{/c}", ["run", "1", "x2", "3"], 4),
+            ("run @{/a} @{/a}", ["run", "1", "1"], 1),
+            ("run @{@{/q}/*}", ["run"] + list.map { $0.1 }, 8),
+        ] {
+            let xen = try FakeXen { $0.store = FakeStore.with(entries) }
+            let words = try words(line)
+            let said = xen.play { () -> [String] in
+                var lookups = TableLookups()
+                return (try? lookups.expand(words))?.map { string($0.text) } ?? []
+            }
+            #expect(said == wanted)
+            #expect(xen.now.openedInOrder.count == connections, "\(line)")
+            // Written to each connection before the first is read.
+            let moved = xen.now.calls.filter { $0 < 2 }
+            if connections == 4 { #expect(moved == [1, 1, 1, 1, 0, 0, 0, 0]) }
+        }
+        // One that is not there is told for the word that names it, whoever was asked before.
+        #expect(
+            try expanded("run @{/a} @{/none} @{/c}", entries)
+                == ["11: cannot read \"/none\": no such entry (ENOENT)"])
+    }
+
     @Test("a file's contents, without the ends of lines behind them")
     func files() throws {
         let file = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
@@ -109,7 +140,8 @@ private func expanded(_ line: String, _ entries: [String: String]) throws -> [St
             ("run @{/zero}", "5: \"/zero\" has a zero byte in it"),
             ("run @{/x/@{/up}}", "5: \"/x/../secret\" is not a path without .. in it"),
             ("run @{file:/@{/up}}", "5: \"/../secret\" is not a path without .. in it"),
-            ("run @{/x@{/slashes}}", "5: \"/x//\" is not a path in the store"),
+            ("run @{/x@{/slashes}}", "5: \"/x//\" is not \(storePath)"),
+            ("run @{/x/@{/blank}}", "5: \"/x/a b\" is not \(storePath)"),
             ("run  a@{/none}", "6: cannot read \"/none\": no such entry (ENOENT)"),
             (
                 "run" + String(repeating: " @{/big}", count: 40),
@@ -119,7 +151,7 @@ private func expanded(_ line: String, _ entries: [String: String]) throws -> [St
             let said = try expanded(
                 line,
                 [
-                    "/e": "", "/zero": "a\0", "/up": "../secret", "/slashes": "//",
+                    "/e": "", "/zero": "a\0", "/up": "../secret", "/slashes": "//", "/blank": "a b",
                     "/big": String(repeating: "x", count: 4000),
                 ])
             #expect(said == [wanted])
@@ -133,8 +165,8 @@ private func expanded(_ line: String, _ entries: [String: String]) throws -> [St
         arguments: [
             ("run a @{x", "t:1:7: this @{ is not closed by a }"),
             ("run a  b@{x y}", "t:1:8: this @{ is not closed by a }"),
-            ("run @{}", "t:1:5: \"\" is not a path in the store"),
-            ("run @{a//b}", "t:1:5: \"a//b\" is not a path in the store"),
+            ("run @{}", "t:1:5: \"\" is not \(storePath)"),
+            ("run @{a//b}", "t:1:5: \"a//b\" is not \(storePath)"),
             ("run @{a/../b}", "t:1:5: \"a/../b\" is not a path without .. in it"),
             ("run @{file:}", "t:1:5: \"\" is not a file's name"),
             ("run @{file:/a/..}", "t:1:5: \"/a/..\" is not a path without .. in it"),

@@ -272,7 +272,7 @@ struct BootTableReader {
                 "ctrl-alt-del", "ctrl-alt-del poweroff | reboot | halt | ignore",
                 "poweroff, reboot, halt or ignore"
             ), ("grace", "grace TIME", TableTime.wanted), ("verbose", "verbose", nil),
-            ("table", "table FILE", "a file"),
+            ("table", "table FILE", "a file's name without .. in it"),
         ]
     }
 }
@@ -296,7 +296,8 @@ extension BootSettings {
             guard let time = TableTime.read(value) else { return false }
             grace = time
         case "verbose": isVerbose = true
-        // The table's file: whoever reads the table has looked for it already.
+        // Whoever reads the table has looked for it already.
+        case "table": return !value.hasParent && value.isFileName
         default: break
         }
         return true

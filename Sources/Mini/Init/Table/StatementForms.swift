@@ -166,6 +166,9 @@ struct StatementForm {
 
     private static func mount(_ words: inout StatementWords) throws(TableError) -> BootRequest {
         let source = words.rest.first
+        if let source, source.text.hasParent {
+            throw words.error(.notA(.pathWithoutParents, source.text), at: source)
+        }
         var request = MountRequest(
             source: try words.some("the source"), target: try words.path("the folder"),
             type: try words.some("the type"))
@@ -195,7 +198,7 @@ struct StatementForm {
             throw words.error(.missing("the grant references", usage: words.usage))
         }
         let references = try words.next("the grant references")
-        guard references.isStorePath || GrantList.references(references) != nil else {
+        if try !words.isStorePath(references, at: list) && GrantList.references(references) == nil {
             throw words.error(.notA("a list of grants as 8,12-15, or @PATH", references), at: list)
         }
         var request = GrantRequest(name: name, domain: domain, references: references)

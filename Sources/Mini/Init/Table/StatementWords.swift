@@ -58,10 +58,9 @@ struct StatementWords {
 
     /// A program and its arguments: all that are left.
     mutating func program() throws(TableError) -> [Text] {
-        if let first = rest.first, !first.text.isFileName {
-            throw error(.notA(.fileName, first.text), at: first)
-        }
-        return try all("the program")
+        let program = try path("the program")
+        defer { rest = [] }
+        return [program] + rest.map { $0.text }
     }
 
     /// The name of a network device.
@@ -74,11 +73,19 @@ struct StatementWords {
         return name
     }
 
+    /// True for a word that says where in the store it stands: for a good one.
+    @inline(never)
+    func isStorePath(_ word: Text, at place: TableWord?) throws(TableError) -> Bool {
+        guard let path = word.storePath else { return false }
+        if let flaw = TableLookup.flaw(of: path, .store) { throw error(flaw, at: place) }
+        return true
+    }
+
     /// A domain's number, or where in the store it stands.
     mutating func domain() throws(TableError) -> Text {
         let first = rest.first
         let word = try next("the domain")
-        guard word.isStorePath || word.number.flatMap({ DomainID($0) }) != nil else {
+        if try !isStorePath(word, at: first) && word.number.flatMap({ DomainID($0) }) == nil {
             throw error(.notA("a domain: 0 to 32751, or @PATH", word), at: first)
         }
         return word
@@ -88,7 +95,7 @@ struct StatementWords {
     mutating func port() throws(TableError) -> Text {
         let first = rest.first
         let word = try next("the port")
-        guard word.isStorePath || word.number.flatMap({ EventPort($0) }) != nil else {
+        if try !isStorePath(word, at: first) && word.number.flatMap({ EventPort($0) }) == nil {
             throw error(.notA("an event port, or @PATH", word), at: first)
         }
         return word
@@ -239,7 +246,8 @@ struct TableOption {
     /// An event port's number, or where in the store it stands.
     func port() throws(TableError) -> Text {
         let word = try text()
-        guard word.isStorePath || word.number.flatMap({ EventPort($0) }) != nil else {
+        let isPath = try statement.isStorePath(word, at: self.word)
+        if !isPath && word.number.flatMap({ EventPort($0) }) == nil {
             throw error("an event port, or @PATH")
         }
         return word

@@ -124,17 +124,21 @@ struct TableLookup: Equatable {
     static func flaw(of path: Text, _ source: Source) -> TableError.Reason? {
         if path.hasParent { return .notA(StaticText.pathWithoutParents, path) }
         if source == .file {
-            return path.bytes.isEmpty ? .notA("a file's name", path) : nil
+            if path.bytes.isEmpty { return .notA("a file's name", path) }
+            return path.isFileName ? nil : .notA(.fileName, path)
         }
         do throws(StorePath.Flaw) {
-            _ = try StorePath(path)
+            _ = try StorePath(written: path)
             return nil
-        } catch { return .notA("a path in the store", path) }
+        } catch { return .notA(.storePath, path) }
     }
 }
 
 extension StaticText {
     static var pathWithoutParents: StaticText { "a path without .. in it" }
+    static var storePath: StaticText {
+        "a path in the store: names of letters, digits, -, _ and @ with a / between them"
+    }
     static var fileName: StaticText {
         "a file's name that the kernel takes: some bytes, 255 between slashes and 4095 in all at most"
     }
@@ -161,7 +165,8 @@ extension Text {
 /// Looks up what the words of a statement stand for.
 struct TableLookups {
     private let deadline = Deadline.after(XenStore.patience)
-    private var store: XenStore?
+    /// Connections to the store: one, or several that are asked at the same time.
+    private var stores: [XenStore] = []
 
     /// The most that the words of a statement come to.
     static let mostBytes = 65536
@@ -179,6 +184,7 @@ struct TableLookups {
     mutating func expand(_ words: [TableWord]) throws(Complaint) -> [TableWord] {
         var expanded: [TableWord] = []
         var size = 0
+        try lookAhead(words)
         for word in words {
             for text in try expand(word) {
                 expanded.append(TableWord(text: text, column: word.column))
@@ -237,11 +243,9 @@ struct TableLookups {
         switch lookup.source {
         case .file: value = try contents(of: path, column, mayBeAbsent: lookup.fallback != nil)
         case .store:
-            value = try ask(column) { (store) throws(GrantError) in
-                let path = try StorePath(named: path)
-                if lookup.fallback == nil { return Text(bytes: try store.read(path)) }
-                return try store.valueIfAny(path).map { Text(bytes: $0) }
-            }
+            let answer = try answer(for: path, column)
+            if case .failure(.store(_, _, .noSuchFile)) = answer, lookup.fallback != nil { break }
+            value = Text(bytes: try Self.known(answer, column))
         }
         if let fallback = lookup.fallback, value?.bytes.isEmpty ?? true { return fallback }
         return try whole(value ?? Text(), from: path, column)
@@ -289,11 +293,16 @@ struct TableLookups {
             throw Complaint(column: column, words: "there is nothing below \(quoted: path)")
         }
         var words: [Text] = []
-        for name in try Self.ordered(names, path, column) {
-            let entry: Text = "\(path)/\(name)"
-            let value = try ask(column) { (store) throws(GrantError) in
-                Text(bytes: try store.read(try StorePath(named: entry)))
+        let entries = try Self.ordered(names, path, column).map { "\(path)/\($0)" as Text }
+        var paths: [StorePath] = []
+        for entry in entries {
+            do throws(GrantError) { paths.append(try StorePath(named: entry)) } catch {
+                throw Complaint(column: column, words: error.text)
             }
+        }
+        let values = try read(paths, column)
+        for (entry, result) in zip(entries, values) {
+            let value = Text(bytes: try Self.known(result, column))
             if value.bytes.isEmpty {
                 throw Complaint(
                     column: column, words: "\(quoted: entry), which would be an argument, is empty")
@@ -353,14 +362,104 @@ struct TableLookups {
 
     // MARK: The store
 
+    /// The values of the entries that the words name as they stand, all asked for at once.
+    private var known: [(path: Text, value: Result<[UInt8], GrantError>)] = []
+
+    /// More would only be memory: their values come one by one.
+    private static let mostAhead = 64
+
+    /// Asks for what does not depend on another answer.
+    private mutating func lookAhead(_ words: [TableWord]) throws(Complaint) {
+        var paths: [StorePath] = []
+        var column = 0
+        for word in words where !word.marks.isEmpty {
+            if column == 0 { column = word.column }
+            guard let template = try? TableTemplate(word) else { return }
+            Self.collect(template.pieces, &paths)
+        }
+        guard paths.count > 1 else { return }
+        let values = try read(paths, column)
+        known = zip(paths, values).map { ($0.text, $1) }
+    }
+
+    private static func collect(_ pieces: [TableTemplate.Piece], _ paths: inout [StorePath]) {
+        for case .lookup(let lookup) in pieces {
+            guard lookup.source == .store, !lookup.isList, lookup.path.count == 1,
+                case .plain(let path) = lookup.path[0]
+            else {
+                collect(lookup.path, &paths)
+                continue
+            }
+            let isOld = paths.contains { $0.text == path }
+            if isOld || paths.count == mostAhead { continue }
+            if let path = try? StorePath(named: path) { paths.append(path) }
+        }
+    }
+
+    /// What the store says of an entry.
+    private mutating func answer(
+        for path: Text, _ column: Int
+    ) throws(Complaint) -> Result<[UInt8], GrantError> {
+        if let known = known.first(where: { $0.path == path }) { return known.value }
+        let checked: StorePath
+        do throws(GrantError) { checked = try StorePath(named: path) } catch {
+            throw Complaint(column: column, words: error.text)
+        }
+        return try read([checked], column)[0]
+    }
+
+    private static func known(
+        _ result: Result<[UInt8], GrantError>, _ column: Int
+    ) throws(Complaint) -> [UInt8] {
+        do throws(GrantError) { return try result.get() } catch {
+            throw Complaint(column: column, words: error.text)
+        }
+    }
+
+    /// Reads entries by several connections, as each way to the store and back is two changes of the domain that runs.
+    /// One alone would not do: the kernel's device keeps the last request of each only until the next is written, whether
+    /// the store has it or not (docs/abi/xen-grants.md §7).
+    /// - Returns: each value, or why the store does not give it.
+    private mutating func read(
+        _ paths: [StorePath], _ column: Int
+    ) throws(Complaint) -> [Result<[UInt8], GrantError>] {
+        do throws(GrantError) {
+            while stores.count < min(paths.count, Self.mostConnections) {
+                stores.append(try XenStore(deadline: deadline))
+            }
+            var values: [Result<[UInt8], GrantError>] = []
+            var asked = 0
+            while values.count < paths.count {
+                while asked < paths.count, asked - values.count < stores.count {
+                    try stores[asked % stores.count].begin(.read(paths[asked]))
+                    asked += 1
+                }
+                let index = values.count
+                do throws(GrantError) {
+                    let reply = try stores[index % stores.count].reply(to: .read(paths[index]))
+                    values.append(.success(reply.payload))
+                } catch {
+                    guard case .store = error else { throw error }
+                    values.append(.failure(error))
+                }
+            }
+            return values
+        } catch {
+            // What is still asked there belongs to nobody.
+            stores = []
+            throw Complaint(column: column, words: error.text)
+        }
+    }
+    private static let mostConnections = 8
+
     /// Asks the store, which is connected to once for a statement.
     private mutating func ask<Value>(
         _ column: Int, _ body: (XenStore) throws(GrantError) -> Value
     ) throws(Complaint) -> Value {
         do throws(GrantError) {
-            if let store { return try body(store) }
+            if let store = stores.first { return try body(store) }
             let store = try XenStore(deadline: deadline)
-            self.store = store
+            stores = [store]
             return try body(store)
         } catch { throw Complaint(column: column, words: error.text) }
     }

@@ -76,6 +76,12 @@ final class XenStore {
     @inline(never)
     func ask(_ request: StoreRequest, in transaction: UInt32 = 0) throws(GrantError) -> StoreMessage
     {
+        try begin(request, in: transaction)
+        return try reply(to: request)
+    }
+
+    /// Asks, for `reply` to wait.
+    func begin(_ request: StoreRequest, in transaction: UInt32 = 0) throws(GrantError) {
         let size = request.payload.count
         guard size <= StoreMessage.largestRequest else {
             throw .use(
@@ -89,6 +95,10 @@ final class XenStore {
             _ = machine.handle(.ended)
             throw error
         }
+    }
+
+    /// Waits for the reply to what `begin` has asked.
+    func reply(to request: StoreRequest) throws(GrantError) -> StoreMessage {
         while let action = try receive(until: deadline) {
             switch action {
             case .deliver(let reply): return reply

@@ -8,7 +8,7 @@ struct StorePath: Equatable {
 
     /// Why a word is no path. Prints behind the word: `"a//b" has an empty name in it`.
     enum Flaw: Error, Equatable {
-        case empty, tooLong, emptyName, zeroByte
+        case empty, tooLong, emptyName, zeroByte, foreignCharacter
 
         var words: StaticString {
             switch self {
@@ -16,13 +16,15 @@ struct StorePath: Equatable {
             case .tooLong: "is too long: 3072 bytes, or 2048 without / in front, are the most"
             case .emptyName: "has an empty name in it"
             case .zeroByte: "has a zero byte in it"
+            case .foreignCharacter:
+                "has a character in it that no store takes: names are letters, digits, -, _ and @"
             }
         }
     }
 
     private static let slash = UInt8(ascii: "/")
 
-    /// Which other characters an entry's name may have is the store's own matter.
+    /// Which other characters the name of an entry may have that is there is the store's own matter.
     @inline(never)
     init(_ text: Text) throws(Flaw) {
         let bytes = text.bytes
@@ -35,6 +37,21 @@ struct StorePath: Equatable {
             throw .emptyName
         }
         self.text = text
+    }
+
+    /// A path that a person or another domain has written: of the characters that every store takes.
+    /// Source: docs/abi/xen-grants.md §7.
+    init(written text: Text) throws(Flaw) {
+        self = try StorePath(text)
+        for byte in text.bytes {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), Self.slash, UInt8(ascii: "-"),
+                UInt8(ascii: "_"), UInt8(ascii: "@"):
+                continue
+            default: throw .foreignCharacter
+            }
+        }
     }
 
     /// The path of an entry under this one.

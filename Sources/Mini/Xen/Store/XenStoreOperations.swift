@@ -170,7 +170,7 @@ extension StorePath {
     /// A path that somebody named, with what is wrong with it as an error of use.
     @inline(never)
     init(named path: Text) throws(GrantError) {
-        do throws(Flaw) { self = try StorePath(path) } catch {
+        do throws(Flaw) { self = try StorePath(written: path) } catch {
             throw .use("\(quoted: path) \(error.words)")
         }
     }
