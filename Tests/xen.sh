@@ -11,7 +11,7 @@ source Tests/xen/machine.sh
 source Tests/results.sh
 
 parts=("$@")
-((${#parts[@]})) || parts=(loop sandbox pv pvh saved stub stubwires stubfaults stubmemory readme large)
+((${#parts[@]})) || parts=(loop kills start sandbox pv pvh saved stub stubwires stubfaults stubmemory readme large)
 
 if ! xen_make; then
     skip "a real Xen: $xen_missing"
@@ -36,7 +36,7 @@ else
         esac
     # Xen counts ticks at its start, and panics when others have kept the emulator waiting.
     done 3>"$xen/console.log" < <(for _ in 1 2 3; do
-        xen_boot 3600 "tests=$(IFS=+ && echo "${parts[*]}")" </dev/null 2>&1 | tee "$xen/boot.log"
+        xen_boot 3600 "tests=$(IFS=+ && echo "${parts[*]}")${MINI_KILLS:+ kills=$MINI_KILLS}" </dev/null 2>&1 | tee "$xen/boot.log"
         grep -aq "timer doesn't work" "$xen/boot.log" || break
     done)
     for part in "${parts[@]}"; do

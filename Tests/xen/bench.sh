@@ -8,6 +8,7 @@ source Tests/xen/machine.sh
 
 # thousandth NUMBER: nanoseconds as microseconds, KB as MB.
 thousandth() { awk -v n="$1" 'BEGIN { printf "%.1f", n / 1000 }'; }
+millionth() { awk -v n="$1" 'BEGIN { printf "%.3f", n / 1000000 }'; }
 
 # xen_row NAME OURS THEIRS: one BENCH line of Tests/xen/guest/bench.sh as a row of the table.
 xen_row() {
@@ -21,13 +22,17 @@ xen_row() {
     process) words="mini-grant map --out of 1 page, whole process, ms" ;;
     share-map) words="16 MiB share into a file, map, ms" ;;
     share-copy) words="16 MiB share into a file, copy, ms" ;;
+    start) words="a stub domain's start, /init to its first program, ms" ;;
     vchan-in-*) words="pipe to libxenvchan, rings of ${1##*-}, MB/s" ;;
+    base-in-*) words="  to it, beside the other build's, rings of ${1##*-}, MB/s" ;;
+    base-out-*) words="  from it, beside the other build's, rings of ${1##*-}, MB/s" ;;
     vchan-out-*) words="pipe from libxenvchan, rings of ${1##*-}, MB/s" ;;
     *) words=$1 ;;
     esac
     case $1 in
+    start) ours=$(millionth "$2") theirs=$(millionth "$3") ;;
     map* | copy*) ours=$(thousandth "$2") theirs=$(thousandth "$3") ;;
-    vchan*) ours=$(thousandth "$2") theirs=$(thousandth "$3") ratio=$(ratio "$2" "$3") ;;
+    vchan* | base*) ours=$(thousandth "$2") theirs=$(thousandth "$3") ratio=$(ratio "$2" "$3") ;;
     esac
     row "$words" "$ours" "$theirs" "$ratio"
 }
@@ -39,7 +44,7 @@ if xen_make; then
         BENCH) xen_row "$name" "$ours" "$theirs" ;;
         FAIL) echo "$mark $name $ours $theirs" ;;
         esac
-    done < <(xen_boot 1200 tests=${BENCH_PARTS:-bench+throughput} </dev/null 2>&1 | tee "$xen/console.log")
+    done < <(xen_boot 1200 tests=${BENCH_PARTS:-bench+start+throughput} </dev/null 2>&1 | tee "$xen/console.log")
     grep -q '^END throughput' "$xen/console.log" || echo "SKIP  the rest of the figures on Xen: see out/xen/console.log"
 else
     echo "SKIP  figures on a real Xen: $xen_missing"

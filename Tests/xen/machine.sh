@@ -74,6 +74,8 @@ xen_tree_common() {
     mkdir -p "$tree"/{bin,dev,proc,sys,run,tmp,modules,tests}
     cp "$xen/root/bin/busybox" "$tree/bin/busybox"
     cp "${MINI_OUT:-$root/out}/x86_64/mini" "$tree/bin/mini"
+    # Another build, where somebody wants to compare with it.
+    [[ -z ${MINI_BASE:-} ]] || cp "$MINI_BASE" "$tree/bin/mini-base"
     # The bench's program, where `build.sh bench` has made it.
     [[ ! -e ${MINI_OUT:-$root/out}/x86_64/grantbench ]] ||
         cp "${MINI_OUT:-$root/out}/x86_64/grantbench" "$tree/bin/mini-grantbench"
@@ -104,8 +106,25 @@ xen_stub() {
     "$out/x86_64/mini-pack" "$1/stubwires.cpio" "${files[@]}" "$xen/root/bin/busybox=bin/busybox" \
         "$root/Tests/xen/wires.sh=wires.sh" "$root/Tests/xen/wires.table=etc/mini.table"
     [[ ! -e $out/guests/demo ]] || cp "$out/guests/demo" "$1/"
+    xen_start "$1/start.cpio"
     # What the README says to type.
     sed -n '/^## A stub domain of Xen/,/^## [^A]/s/^    //p' "$root/README.md" >"$1/readme.sh"
+}
+
+# xen_start ARCHIVE: a stub domain that starts in two ways by turns, with mini-init and with a shell's script.
+xen_start() {
+    local tree=$xen/tree/start library name
+    mkdir -p "$tree"/{bin,lib64,dev,proc,sys,run,etc} "$tree/$debian_libraries"
+    ln -s usr/lib "$tree/lib"
+    cp "$xen/root/bin/busybox" "${MINI_OUT:-$root/out}/x86_64/mini" "$xen/peers/turns" "$xen/root/usr/bin/xenstore" "$tree/bin/"
+    for name in sh mount sort; do ln -s busybox "$tree/bin/$name"; done
+    for name in read list; do ln -s xenstore "$tree/bin/xenstore-$name"; done
+    cp -L "$xen"/root/lib64/ld-linux-x86-64.so.2 "$tree/lib64/"
+    for library in xenstore xentoolcore c; do cp -P "$xen/root/$debian_libraries/lib$library".so.* "$tree/$debian_libraries/"; done
+    cp "$root/Tests/xen/start.script" "$tree/"
+    cp "$root/Tests/xen/start.table" "$tree/etc/mini.table"
+    ln -s bin/turns "$tree/init"
+    xen_pack "$tree" "$1"
 }
 
 # out/xen/domu.cpio, and out/xen/dom0.cpio with it, the kernel and the toolstack inside.

@@ -1,18 +1,23 @@
 # Measures how fast bytes go through a vchan in dom0: `in` from a pipe to a receiver on libxenvchan, `out` from a sender
-# on it to a pipe. The server's end is ours or libxenvchan's, in turns. Lines as in bench.sh, the most KB/s of each.
+# on it to a pipe. The server's end is ours or libxenvchan's, in turns. Lines as in bench.sh, the most KB/s of each. Where
+# there is another build of ours (MINI_BASE), it has its turns, too, and lines of its own.
 
 # An input without an end.
 mkfifo /tmp/never
 
-# relay OURS-OR-THEIRS RING
+who="ours theirs"
+[ ! -x /bin/mini-base ] || who="$who base"
+
+# relay WHO RING
 relay() {
     case $1 in
     ours) mini-grant pipe --server --domain 0 --path /bench/vchan --ring "$2" --linger 0 2>/tmp/relay.log ;;
+    base) mini-base mini-grant pipe --server --domain 0 --path /bench/vchan --ring "$2" --linger 0 2>/tmp/relay.log ;;
     theirs) throughput server 0 /bench/vchan "$2" relay ;;
     esac
 }
 
-# way OURS-OR-THEIRS in|out RING BYTES: prints KB/s.
+# way WHO in|out RING BYTES: prints KB/s.
 way() {
     # A libxenvchan server leaves its entries behind, for the next client to trip over.
     xenstore-rm /bench/vchan 2>/dev/null
@@ -38,8 +43,10 @@ for choice in 1024:4000000 65536:64000000 131072:64000000; do
     ring=${choice%:*}
     for direction in in out; do
         for turn in 1 2 3; do
-            for who in ours theirs; do way $who $direction "$ring" "${choice#*:}" >>/tmp/$who.$direction.$ring; done
+            for one in $who; do way "$one" $direction "$ring" "${choice#*:}" >>"/tmp/$one.$direction.$ring"; done
         done
-        echo "BENCH vchan-$direction-$ring $(most /tmp/ours.$direction.$ring) $(most /tmp/theirs.$direction.$ring)"
+        ours=$(most "/tmp/ours.$direction.$ring")
+        echo "BENCH vchan-$direction-$ring $ours $(most "/tmp/theirs.$direction.$ring")"
+        [ ! -x /bin/mini-base ] || echo "BENCH base-$direction-$ring $ours $(most "/tmp/base.$direction.$ring")"
     done
 done
