@@ -137,7 +137,7 @@ enum FuzzPeers {
         case .close:
             unsafe sockets.removeAll { $0 == first }
             return 0
-        case .control: return 0
+        case .ioctl: return 0
         case .fileControl:
             guard let lock = unsafe UnsafeMutablePointer<mini_flock>(bitPattern: third) else {
                 return -14

@@ -70,7 +70,7 @@ for arch in amd64 i386; do
         "$table:8:5: this quotation mark is not closed" "$table:9:12: *\"x\"*" "$table:10:14: *\"8-\"*" \
         "$table:11:*: *\"soon\"*" "$table:12:6: *\"moon\"*" "$table:13:*: mini-launch: memory of \"1T\"*" \
         "$table:14:*: table belongs on the kernel's command line" \
-        "mini-init: /proc/cmdline:1:*: there is no statement \"lod\"" "$table:16:*: nothing is carried out behind exec" \
+        "mini-init: /proc/cmdline:1:*: there is no statement \"lod\"" "$table:16:*: nothing after exec is carried out" \
         "mini-init: rebooting"
     check "$arch kernel: a wrong table is not carried out" "$(grep -c never "$work/lines")" = 0
 

@@ -121,7 +121,7 @@ for arch in x86_64 i386; do
     rm "$work/huge"
     refused "a folder that is not there" 1 "cannot create \"$work/made/no/a\": no such file (ENOENT)" "$work/made/no/a" "$tree/large"
     SOURCE_DATE_EPOCH=4294967296 refused "a time that the format cannot hold" 2 \
-        'SOURCE_DATE_EPOCH of "4294967296" is no number of seconds that the format can hold' "$work/made/a" "$tree/large"
+        'SOURCE_DATE_EPOCH of "4294967296" is not a number of seconds that the format can hold' "$work/made/a" "$tree/large"
     refused "a device that is full" 1 'cannot write "/dev/full": no space left on device (ENOSPC)' /dev/full "$tree/large"
     check "$arch: a device stays one" "$(stat -c %F /dev/full)" = "character special file"
     (ulimit -f 1024 && trap '' XFSZ && exec "out/$arch/mini-pack" "$work/made/a" "$tree/large") 2>"$work/err"

@@ -42,6 +42,6 @@ for arch in x86_64 i386; do
     launch $arch --block "$work/file-3G" out/guests/block
     expect "$arch: a disk of 3 GiB has all of its sectors" 0 "disk 0 of 6291456 sectors*" ""
     launch $arch --sharenet "$work/file-3G" out/guests/hello
-    expect "$arch: a network file of 3 GiB is refused" 3 "" "*of 3221225472 bytes is none*"
+    expect "$arch: a network file of 3 GiB is refused" 3 "" "*has 3221225472 bytes: it should be empty*"
 done
 rm -f "$work/file-3G" "$work/initrd-200"

@@ -51,10 +51,10 @@ disk 1 of 195 sectors
     expect "$arch: a device that is no disk" 3 "" "mini-launch: disk \"/dev/null\" is neither a regular file nor a block device"
     : >"$disk-empty"
     launch $arch --block "$disk-empty" $guest
-    expect "$arch: an empty disk" 3 "" "mini-launch: disk \"$disk-empty\" of 0 bytes has not one sector of 512"
+    expect "$arch: an empty disk" 3 "" "mini-launch: disk \"$disk-empty\" has 0 bytes, less than one 512-byte sector"
     cp out/guests/hello "$work/kernel-disk"
     launch $arch --block "$work/kernel-disk" "$work/kernel-disk"
-    expect "$arch: a disk that is the kernel" 2 "" "*mini-launch: disk \"$work/kernel-disk\" is the kernel, too: it can only be there for reading, with ,ro"
+    expect "$arch: a disk that is the kernel" 2 "" "*mini-launch: disk \"$work/kernel-disk\" is the kernel, too: as a disk it must be read-only (,ro)"
     launch $arch --block "$work/kernel-disk,ro" "$work/kernel-disk"
     expect "$arch: for reading it can be there" 0 "hello from ring 1" "*"
     launch $arch --initrd "$disk" --block "$disk" out/guests/hello
@@ -63,7 +63,7 @@ disk 1 of 195 sectors
     launch $arch --sharenet "$work/net-disk" --block "$work/net-disk" out/guests/hello
     expect "$arch: a disk that is a network" 2 "" "mini-launch: disk \"$work/net-disk\" is a network, too: *"
     launch $arch --block "$disk" --block "$disk" $guest
-    expect "$arch: one disk twice" 2 "" "mini-launch: disk \"$disk\" is the same as disk \"$disk\": only disks that are read-only can be there twice"
+    expect "$arch: one disk twice" 2 "" "mini-launch: disk \"$disk\" is the same as disk \"$disk\": a disk can be given twice only if both are read-only (,ro)"
     words=()
     for _ in {1..15}; do words+=(--block "$disk,ro"); done
     launch $arch "${words[@]}" $guest check

@@ -123,7 +123,7 @@ run /bin/sh -c 'kill -TERM 1; sleep 1000'"
     booted "and still hears signals" $rebooted "* (ENOENT)"$'\n'"mini-init: rebooting"
     boot "$arch" $'on-error poweroff\nexec /bin/true\nrun /bin/true'
     booted "what is behind exec is an error" $powered_off \
-        "*table:3:1: nothing is carried out behind exec"$'\n'"$off"
+        "*table:3:1: nothing after exec is carried out"$'\n'"$off"
     boot "$arch" $'on-error poweroff\nswitch-root /etc /bin/true'
     booted "switch-root wants another file system" $powered_off "*is no file system of its own*$off"
     boot "$arch" $'on-error poweroff\nswitch-root // /bin/true'

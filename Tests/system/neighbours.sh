@@ -125,7 +125,7 @@ echoed *[0-9][0-9][0-9][0-9] frames"
     printf 'not a network' >"$work/text"
     launch $arch --sharenet "$work/text" $guest
     expect "$arch: a file that is no network" 3 "" \
-        "mini-launch: network file \"$work/text\" of 13 bytes is none: it should be empty or have 4096"
+        "mini-launch: network file \"$work/text\" has 13 bytes: it should be empty or have 4096"
     launch $arch --sharenet "$work" $guest
     expect "$arch: a directory as network" 1 "" \
         "mini-launch: cannot open network file \"$work\": is a directory (EISDIR)"

@@ -129,7 +129,7 @@ code 143" "mini-launch: the guest's network is gone: tap \"tap0\": file descript
         expect "$arch: no such bridge" 1 "" "mini-launch: cannot put a tap on bridge \"none9\": no such device (ENODEV)"
         if [[ -d /sys/class/net/lo ]]; then
             in_namespace '"$@"' - "out/$arch/mini-launch" --tap lo "$guest"
-            expect "$arch: an interface that is no tap" 1 "" "mini-launch: tap \"lo\" is no tap: it is an interface of another kind: invalid argument (EINVAL)"
+            expect "$arch: an interface that is no tap" 1 "" "mini-launch: tap \"lo\" is not a tap: it is an interface of another kind: invalid argument (EINVAL)"
         else
             skip "$arch: an interface that is no tap" "/sys is not mounted, which tells what it is"
         fi
@@ -137,7 +137,7 @@ code 143" "mini-launch: the guest's network is gone: tap \"tap0\": file descript
         expect "$arch: one tap twice" 2 "" "mini-launch: tap \"mine9\" was given twice"
         in_namespace '"$@"' - "out/$arch/mini-launch" --tunnet 10.0.0.256 "$guest"
         expect "$arch: an address that is none" 2 "" \
-            "mini-launch: address \"10.0.0.256\" is not one of a host: four numbers with dots between"
+            "mini-launch: \"10.0.0.256\" is not the address of a host: four numbers with dots between"
         if command -v setpriv >/dev/null; then
             cp "out/$arch/mini" "$work/mini-launch" && cp "$guest" "$work/public" && chmod 755 "$work" "$work/public"
             in_namespace '"$@"' - setpriv --reuid 65534 --regid 65534 --clear-groups "$work/mini-launch" --tunnet 10.0.0.1 "$work/public"

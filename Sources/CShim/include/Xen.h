@@ -45,22 +45,8 @@ struct mini_gntdev_copy {
     unsigned long segments;
 };
 
-struct mini_dmabuf_export {
-    mini_u32 flags, count, descriptor, domain;
-    mini_u32 references[1];
-};
-
 struct mini_dmabuf_wait {
     mini_u32 descriptor, milliseconds;
-};
-
-struct mini_dmabuf_import {
-    mini_u32 descriptor, count, domain, reserved;
-    mini_u32 references[1];
-};
-
-struct mini_dmabuf_release {
-    mini_u32 descriptor, reserved;
 };
 
 struct mini_gntalloc_allocate {

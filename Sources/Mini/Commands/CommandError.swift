@@ -65,9 +65,9 @@ enum CommandError: Error, Equatable {
         case .badSandbox(let word): "unknown sandbox \(quoted: word): it is on or require"
         case .badMemory(let size, let why): "memory of \(quoted: size) \(why)"
         case .badAddress(let word):
-            "address \(quoted: word) is not one of a host: four numbers with dots between"
+            "\(quoted: word) is not the address of a host: four numbers with dots between"
         case .badHardwareAddress(let word):
-            "hardware address \(quoted: word) is not one of an interface: six bytes, as 52:54:0:1:2:3"
+            "\(quoted: word) is not the hardware address of an interface: six bytes, as 52:54:0:1:2:3"
         case .badInterface(let word):
             "\(quoted: word) is not the name of an interface: 1 to 15 bytes"
         case .noKernel: "no kernel is named; --help tells how to use this"
@@ -85,7 +85,7 @@ enum CommandError: Error, Equatable {
         case .noArchive: "no archive is named; --help tells how to use this"
         case .nothingToPack: "nothing to pack is named; --help tells how to use this"
         case .badTime(let time):
-            "SOURCE_DATE_EPOCH of \(quoted: time) is no number of seconds that the format can hold"
+            "SOURCE_DATE_EPOCH of \(quoted: time) is not a number of seconds that the format can hold"
         #if !MINI_WITHOUT_PACK
         case .archive(let error): error.text
         #endif

@@ -46,7 +46,7 @@ enum ProgramTrouble {
         do throws(Errno) { _ = try FileStatus.of(name, followsLink: true) } catch {
             return error == .noSuchFile
                 ? "its \(role) \(quoted: name) is not there"
-                : "its \(role) \(quoted: name) cannot be had: \(error)"
+                : "its \(role) \(quoted: name) cannot be opened: \(error)"
         }
         return reason(name, depth: depth + 1).map {
             "its \(role) \(quoted: name) cannot be run: \($0)" as Text

@@ -54,10 +54,10 @@ extension LaunchFeature {
         case .outputTerminal:
             [
                 CallRule(
-                    "ioctl", .control, .descriptor("output", [1, 2]),
+                    "ioctl", .ioctl, .descriptor("output", [1, 2]),
                     .value(1, UInt32(Terminal.getForegroundGroup), "TIOCGPGRP")),
                 CallRule(
-                    "ioctl", .control, .descriptor("output", [1]),
+                    "ioctl", .ioctl, .descriptor("output", [1]),
                     .value(1, UInt32(Terminal.flowControl), "TCXONC")),
             ]
         case .disk:
@@ -128,7 +128,7 @@ extension LaunchFeature {
         ]
         return requests.map { name, request in
             CallRule(
-                "ioctl", .control, .descriptor("input", [0]), .value(1, UInt32(request), name))
+                "ioctl", .ioctl, .descriptor("input", [0]), .value(1, UInt32(request), name))
         }
             + signals.map { name, signal in
                 CallRule(

@@ -172,7 +172,7 @@ struct Descriptor: ~Copyable {
         var size: UInt64 = 0
         let request = UInt(0x8000_1272) | UInt(MemoryLayout<Int>.size) << 16
         _ = try withKernel(&size) { (address) throws(Errno) in
-            try SystemCall.make(.control, Int(number), Int(bitPattern: request), address)
+            try SystemCall.make(.ioctl, Int(number), Int(bitPattern: request), address)
         }
         return size
     }

@@ -55,7 +55,7 @@ enum PassedFiles {
         }
         var result: Result<Int, Errno> = .failure(.invalid)
         unsafe text.bytes.withUnsafeBytes { bytes in
-            var vector = TransferVector(pieces: 1)
+            var vector = IOVector(pieces: 1)
             unsafe vector.append(bytes)
             unsafe control.withUnsafeBytes { control in
                 do throws(Errno) {

@@ -128,7 +128,7 @@ extension Process {
     static func beginSession(terminal descriptor: Int32?) {
         _ = try? SystemCall.make(.newSession)
         // TIOCSCTTY
-        if let descriptor { _ = try? SystemCall.make(.control, Int(descriptor), 0x540E, 0) }
+        if let descriptor { _ = try? SystemCall.make(.ioctl, Int(descriptor), 0x540E, 0) }
     }
 
     /// Makes a second number for an open file, in place of what that number stood for.

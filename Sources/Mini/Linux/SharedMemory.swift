@@ -52,7 +52,7 @@ import CShim
         unsafe bytes.copyMemory(from: UnsafeRawBufferPointer(rebasing: source.prefix(count)))
     }
 
-    fileprivate func append(to vector: inout TransferVector) {
+    fileprivate func append(to vector: inout IOVector) {
         unsafe vector.append(UnsafeRawBufferPointer(bytes))
     }
     fileprivate func fill(from descriptor: Int32) throws(Errno) -> Int {
@@ -104,8 +104,8 @@ struct SharedRun {
         second.lastIndex(of: byte).map { first.count + $0 } ?? first.lastIndex(of: byte)
     }
 
-    private var vector: TransferVector {
-        var vector = TransferVector()
+    private var vector: IOVector {
+        var vector = IOVector()
         first.append(to: &vector)
         second.append(to: &vector)
         return vector

@@ -100,7 +100,7 @@ enum LocalSocket {
     private static func neverWait(_ socket: Int32) throws(Errno) {
         var on: Int32 = 1
         _ = try withKernel(&on) { (address) throws(Errno) in
-            try SystemCall.make(.control, Int(socket), setNonBlocking, address)
+            try SystemCall.make(.ioctl, Int(socket), setNonBlocking, address)
         }
     }
 
@@ -119,7 +119,7 @@ enum LocalSocket {
                 "socket", .value(0, UInt32(family), "AF_UNIX"),
                 .value(1, UInt32(kind), "SOCK_SEQPACKET")),
             SocketCall.bind.rule("bind"), SocketCall.listen.rule("listen"),
-            CallRule("ioctl", .control, .value(1, UInt32(setNonBlocking), "FIONBIO")),
+            CallRule("ioctl", .ioctl, .value(1, UInt32(setNonBlocking), "FIONBIO")),
         ]
     }
 
@@ -215,20 +215,20 @@ enum LocalSocket {
 
     /// Sends one message, straight from where its parts lie.
     /// - Throws: EAGAIN if the other end has too much unread, EPIPE if it is gone.
-    static func send(_ socket: Int32, _ message: TransferVector) throws(Errno) {
+    static func send(_ socket: Int32, _ message: IOVector) throws(Errno) {
         try transfer(.send, socket, message, dontWait | noSignal)
     }
 
     /// Receives one message, straight to where its parts belong; what has no room is lost.
     /// - Returns: its length, at most `room.count`; 0 if the other end is gone.
-    static func receive(_ socket: Int32, into room: TransferVector) throws(Errno) -> UInt32 {
+    static func receive(_ socket: Int32, into room: IOVector) throws(Errno) -> UInt32 {
         // By a call that disks and taps take as well: so the sandbox has one less. Without any room it
         // would leave the message where it is.
         if room.count > 0 { return UInt32(truncatingIfNeeded: try room.transfer(.read, socket)) }
         var failure: Errno?
         var byte: UInt8 = 0
         unsafe withUnsafeMutableBytes(of: &byte) { bytes in
-            var waste = TransferVector(pieces: 1)
+            var waste = IOVector(pieces: 1)
             unsafe waste.append(UnsafeRawBufferPointer(bytes))
             do throws(Errno) { _ = try waste.transfer(.read, socket) } catch { failure = error }
         }
@@ -238,7 +238,7 @@ enum LocalSocket {
 
     @discardableResult
     private static func transfer(
-        _ call: SocketCall, _ socket: Int32, _ vector: TransferVector, _ flags: Int
+        _ call: SocketCall, _ socket: Int32, _ vector: IOVector, _ flags: Int
     ) throws(Errno) -> Int {
         do throws(Errno) {
             return try transferOnce(call, socket, vector, flags)
@@ -249,7 +249,7 @@ enum LocalSocket {
     }
 
     private static func transferOnce(
-        _ call: SocketCall, _ socket: Int32, _ vector: TransferVector, _ flags: Int
+        _ call: SocketCall, _ socket: Int32, _ vector: IOVector, _ flags: Int
     ) throws(Errno) -> Int {
         try vector.withKernel { (address, count) throws(Errno) in
             var header = mini_msghdr()

@@ -93,7 +93,7 @@ final class StreamSocket {
     }
 
     private static var neverWaitRule: CallRule {
-        CallRule("ioctl", .control, .value(1, UInt32(dontWait), "FIONBIO"))
+        CallRule("ioctl", .ioctl, .value(1, UInt32(dontWait), "FIONBIO"))
     }
 
     /// Tells the other end that no more bytes will come from this one.
@@ -107,7 +107,7 @@ final class StreamSocket {
     private func neverWait() throws(Errno) {
         var on: Int32 = 1
         try withKernel(&on) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.control, Int(number), Self.dontWait, address)
+            try SystemCall.make(.ioctl, Int(number), Self.dontWait, address)
         }
     }
 

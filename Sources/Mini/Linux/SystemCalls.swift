@@ -140,7 +140,7 @@ extension SystemCall.Number {
     static let memoryAdvice = Self(x86_64: 28, i386: 219)
     static let signalAction = Self(x86_64: 13, i386: 174)
     static let signalMask = Self(x86_64: 14, i386: 175)
-    static let control = Self(x86_64: 16, i386: 54)
+    static let ioctl = Self(x86_64: 16, i386: 54)
     static let fileControl = Self(x86_64: 72, i386: 55)
     /// lseek, or _llseek on i386, which has the offset in two words and stores its result.
     static let seek = Self(x86_64: 8, i386: 140)

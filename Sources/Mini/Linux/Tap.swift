@@ -104,7 +104,7 @@ final class Tap {
         unsafe request.of.flags = flags
         let number = Int(device.number)
         try withKernel(&request) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.control, number, Request.setInterface, address)
+            try SystemCall.make(.ioctl, number, Request.setInterface, address)
         }
     }
 
@@ -126,7 +126,7 @@ final class Tap {
     /// Tells old kernels that checksums of what we write need not be looked at; later ones
     /// do not care.
     func trustChecksums() {
-        _ = try? SystemCall.make(.control, Int(descriptor), Request.setChecksums, 1)
+        _ = try? SystemCall.make(.ioctl, Int(descriptor), Request.setChecksums, 1)
     }
 }
 
@@ -206,7 +206,7 @@ struct InterfaceControl: ~Copyable {
 
     private func ask(_ number: Int, _ request: inout mini_ifreq) throws(Errno) {
         try withKernel(&request) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.control, Int(socket.number), number, address)
+            try SystemCall.make(.ioctl, Int(socket.number), number, address)
         }
     }
 }

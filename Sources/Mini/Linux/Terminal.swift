@@ -16,7 +16,7 @@ enum Terminal {
     static func attributes(of descriptor: Int32) throws(Errno) -> mini_termios {
         var attributes = mini_termios()
         try withKernel(&attributes) { (address) throws(Errno) -> Void in
-            try SystemCall.retrying(.control, Int(descriptor), getAttributes, address)
+            try SystemCall.retrying(.ioctl, Int(descriptor), getAttributes, address)
         }
         return attributes
     }
@@ -27,7 +27,7 @@ enum Terminal {
     ) throws(Errno) {
         var attributes = attributes
         try withKernel(&attributes) { (address) throws(Errno) -> Void in
-            try SystemCall.retrying(.control, Int(descriptor), setAttributes, address)
+            try SystemCall.retrying(.ioctl, Int(descriptor), setAttributes, address)
         }
     }
 
@@ -39,7 +39,7 @@ enum Terminal {
     static func isController(_ descriptor: Int32) -> Bool {
         var number = Int32(0)
         let asked: Int? = try? withKernel(&number) { (address) throws(Errno) in
-            try SystemCall.make(.control, Int(descriptor), getNumber, address)
+            try SystemCall.make(.ioctl, Int(descriptor), getNumber, address)
         }
         return asked != nil
     }
@@ -49,7 +49,7 @@ enum Terminal {
     /// stopped by this call, too.
     static func proceed(_ descriptor: Int32) {
         for action in 0...1 {  // TCOOFF, TCOON
-            _ = try? SystemCall.make(.control, Int(descriptor), flowControl, action)
+            _ = try? SystemCall.make(.ioctl, Int(descriptor), flowControl, action)
         }
     }
     static let flowControl = 0x540A  // TCXONC
@@ -61,7 +61,7 @@ enum Terminal {
         var waiting = Int32(0)
         while !deadline.isOver {
             let asked: Int? = try? withKernel(&waiting) { (address) throws(Errno) in
-                try SystemCall.make(.control, Int(descriptor), 0x5411, address)  // TIOCOUTQ
+                try SystemCall.make(.ioctl, Int(descriptor), 0x5411, address)  // TIOCOUTQ
             }
             if asked == nil || waiting == 0 { return }
             Clock.sleep(.milliseconds(5))
@@ -76,7 +76,7 @@ enum Terminal {
     static func isForeground(_ descriptor: Int32) -> Bool {
         var group = Int32(0)
         let asked: Int? = try? withKernel(&group) { (address) throws(Errno) in
-            try SystemCall.make(.control, Int(descriptor), getForegroundGroup, address)
+            try SystemCall.make(.ioctl, Int(descriptor), getForegroundGroup, address)
         }
         guard asked != nil, let own = Process.group else { return true }
         return Int(group) == own

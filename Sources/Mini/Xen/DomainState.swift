@@ -43,7 +43,7 @@ final class Hypervisor {
     /// Which version of the question it understood.
     private var version: UInt32?
 
-    private static var request: ControlRequest {
+    private static var request: IoctlRequest {
         .init(group: p, number: 0, mini_hypercall.self)
     }
     private static let p = UInt8(ascii: "P")
@@ -94,7 +94,7 @@ final class Hypervisor {
                 var call = mini_hypercall()
                 call.number = Self.domainControl
                 call.arguments.0 = UInt64(UInt(bitPattern: address))
-                return try Control.call(device.number, Self.request, &call)
+                return try Ioctl.call(device.number, Self.request, &call)
             }
         } catch {
             return error == .noProcess ? .success(.gone) : .failure(error)

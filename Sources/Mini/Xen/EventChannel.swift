@@ -37,14 +37,14 @@ final class EventChannel {
     private var machine: EventMachine
 
     enum Request {
-        static var bindVirtual: ControlRequest { .init(group: e, number: 0, UInt32.self) }
-        static var bindInterdomain: ControlRequest {
+        static var bindVirtual: IoctlRequest { .init(group: e, number: 0, UInt32.self) }
+        static var bindInterdomain: IoctlRequest {
             .init(group: e, number: 1, mini_evtchn_interdomain.self)
         }
-        static var bindUnbound: ControlRequest { .init(group: e, number: 2, UInt32.self) }
-        static var unbind: ControlRequest { .init(group: e, number: 3, UInt32.self) }
-        static var notify: ControlRequest { .init(group: e, number: 4, UInt32.self) }
-        static var reset: ControlRequest { .init(group: e, number: 5) }
+        static var bindUnbound: IoctlRequest { .init(group: e, number: 2, UInt32.self) }
+        static var unbind: IoctlRequest { .init(group: e, number: 3, UInt32.self) }
+        static var notify: IoctlRequest { .init(group: e, number: 4, UInt32.self) }
+        static var reset: IoctlRequest { .init(group: e, number: 5) }
         private static let e = UInt8(ascii: "E")
     }
 
@@ -75,12 +75,12 @@ final class EventChannel {
         switch binding {
         case .unbound(let domain):
             var number = UInt32(domain.rawValue)
-            return try Control.call(device, Request.bindUnbound, &number)
+            return try Ioctl.call(device, Request.bindUnbound, &number)
         case .interdomain(let domain, let port):
             var request = mini_evtchn_interdomain(
                 domain: UInt32(domain.rawValue), port: port.rawValue)
-            return try Control.call(device, Request.bindInterdomain, &request)
-        case .virtual(var number): return try Control.call(device, Request.bindVirtual, &number)
+            return try Ioctl.call(device, Request.bindInterdomain, &request)
+        case .virtual(var number): return try Ioctl.call(device, Request.bindVirtual, &number)
         }
     }
 
@@ -107,7 +107,7 @@ final class EventChannel {
     /// Rings the bell at the other end.
     func notify() throws(GrantError) {
         var number = port.rawValue
-        do throws(Errno) { try Control.call(device.number, Request.notify, &number) } catch {
+        do throws(Errno) { try Ioctl.call(device.number, Request.notify, &number) } catch {
             throw .system("send an event", error)
         }
     }
@@ -136,7 +136,7 @@ final class EventChannel {
                     action = machine.handle(.acknowledged)
                 case .reset:
                     var nothing: UInt32 = 0
-                    try Control.call(descriptor, Request.reset, &nothing)
+                    try Ioctl.call(descriptor, Request.reset, &nothing)
                     action = machine.handle(.reset)
                 case .bind, .use, .end: return
                 }
@@ -161,9 +161,9 @@ final class EventChannel {
         if device.dead?.areDead ?? false { return }
         var number = port.rawValue
         do throws(Errno) {
-            try Control.call(device.number, Request.unbind, &number)
+            try Ioctl.call(device.number, Request.unbind, &number)
             // An event that nobody took is not the next channel's.
-            if isKept { try Control.call(device.number, Request.reset, &number) }
+            if isKept { try Ioctl.call(device.number, Request.reset, &number) }
         } catch { throw .system("unbind an event port", error) }
     }
 }

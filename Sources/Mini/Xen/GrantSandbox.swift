@@ -100,7 +100,7 @@ extension GrantFeature {
             [
                 Self.clock,
                 CallRule(
-                    "ioctl", .control, .descriptor("output", [1, 2]),
+                    "ioctl", .ioctl, .descriptor("output", [1, 2]),
                     .value(1, UInt32(Terminal.getForegroundGroup), "TIOCGPGRP")),
             ]
         case .timed:
@@ -141,10 +141,10 @@ extension GrantFeature {
     private static var clock: CallRule { CallRule("clock_gettime", .clockTime) }
 
     private static func control(
-        _ role: StaticString, _ device: Int32, _ request: ControlRequest, _ name: StaticString
+        _ role: StaticString, _ device: Int32, _ request: IoctlRequest, _ name: StaticString
     ) -> CallRule {
         CallRule(
-            "ioctl", .control, .descriptor(role, device < 0 ? [] : [device]),
+            "ioctl", .ioctl, .descriptor(role, device < 0 ? [] : [device]),
             .value(1, UInt32(truncatingIfNeeded: request.rawValue), name))
     }
 
@@ -229,7 +229,7 @@ extension GrantFeature {
     }
 
     private static func client(_ have: GrantDescriptors) -> [CallRule] {
-        let requests: [(ControlRequest, StaticString)] = [
+        let requests: [(IoctlRequest, StaticString)] = [
             (GntDev.Request.map, "MAP_GRANT_REF"), (GntDev.Request.unmap, "UNMAP_GRANT_REF"),
             (GntDev.Request.notify, "SET_UNMAP_NOTIFY"), (GntDev.Request.copy, "GRANT_COPY"),
         ]

@@ -332,7 +332,7 @@ func pages(_ letters: String) -> String {
                 let number = SystemCall.Number(rawValue: calls[call - 1])
                 if ended.code == 0 {
                     #expect(
-                        [.close, .unmap, .clockTime, .control].contains(number), "call \(call)")
+                        [.close, .unmap, .clockTime, .ioctl].contains(number), "call \(call)")
                 } else {
                     #expect(ended.code == 1, "call \(call)")
                     #expect(ended.errors.hasPrefix("mini-grant: "), "call \(call)")
@@ -434,7 +434,7 @@ func failEveryCall(
                     // A last look for signals that came too late.
                     .poll,
                     // Whether somebody watches, and what the streams are.
-                    .control, .fileStatus,
+                    .ioctl, .fileStatus,
                     // A timer for a stream that may wait.
                     .intervalTimer,
                     // What is given up: no step depends on another.

@@ -108,7 +108,7 @@ private func launch(_ words: [Text], _ file: borrowing Descriptor, on terminal: 
                 #expect(end.descriptors.isEmpty, "call \(call)")
                 #expect(end.mappings.isEmpty, "call \(call)")
             }
-            if number != .control { #expect(end.terminal == FakeTerminal.cooked, "call \(call)") }
+            if number != .ioctl { #expect(end.terminal == FakeTerminal.cooked, "call \(call)") }
             if number != .signalMask { #expect(end.held == 0, "call \(call)") }
         }
     }

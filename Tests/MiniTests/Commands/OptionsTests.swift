@@ -243,7 +243,7 @@ private func error(_ line: String) -> String {
         ] {
             #expect(
                 error("--tunnet bridge:b,\(word) k")
-                    == "hardware address \"\(word)\" is not one of an interface: six bytes, as 52:54:0:1:2:3"
+                    == "\"\(word)\" is not the hardware address of an interface: six bytes, as 52:54:0:1:2:3"
             )
         }
     }

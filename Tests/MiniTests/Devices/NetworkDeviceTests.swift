@@ -53,7 +53,7 @@ private final class NetworkGuest {
             socketpair(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &ends) == 0)
         cable = Descriptor(owning: ends[1])
         let near = ends[0]
-        let tap = try SystemCall.hooked({ $0.number == .control ? 0 : nil }) {
+        let tap = try SystemCall.hooked({ $0.number == .ioctl ? 0 : nil }) {
             () throws(Errno) in try Tap(Descriptor(owning: near), name: "tap7")
         }
         var page = DevicePage(at: 0x1_0000)

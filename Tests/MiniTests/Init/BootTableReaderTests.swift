@@ -197,7 +197,7 @@ private let grantUsage =
         #expect(requests("\u{FEFF}run x\r\n") == [.program(["x"], .run)])
         #expect(requests("run 'a\u{A0}b'") == [.program(["a\u{A0}b"], .run)])
         let words =
-            "an invisible character of Unicode stands here, as a no-break space or a byte order mark"
+            "an invisible Unicode character is here, as a no-break space or a byte order mark"
         #expect(
             errors("run\u{A0}x") == ["t:1:4: \(words)"])
         #expect(errors("run x\n\u{200B}run y") == ["t:2:1: \(words)"])
@@ -352,8 +352,8 @@ private let grantUsage =
                 "t:1:1: the program is missing; usage: run [DESCRIPTOR...] PROGRAM [ARGUMENT...]"
             ),
             ("run 'a b", "t:1:5: this quotation mark is not closed"),
-            ("run a\u{1}b", "t:1:6: byte 0x01 does not belong into a table"),
-            ("run 'a\u{0}b'", "t:1:7: byte 0x00 does not belong into a table"),
+            ("run a\u{1}b", "t:1:6: byte 0x01 must not be in a table"),
+            ("run 'a\u{0}b'", "t:1:7: byte 0x00 must not be in a table"),
             ("on-error wat", "t:1:10: \"wat\" is not shell, poweroff, reboot or halt"),
             (
                 "on-error",
@@ -420,10 +420,10 @@ private let grantUsage =
 
     @Test("what cannot be reached is an error, unless what is before it is only tried")
     func unreachable() {
-        #expect(errors("exec a\nrun b") == ["t:2:1: nothing is carried out behind exec"])
+        #expect(errors("exec a\nrun b") == ["t:2:1: nothing after exec is carried out"])
         #expect(
             errors("switch-root /r a", "mini.run=b")
-                == ["/proc/cmdline:1:1: nothing is carried out behind switch-root"])
+                == ["/proc/cmdline:1:1: nothing after switch-root is carried out"])
         #expect(errors("try exec a\nrun b") == [])
     }
 

@@ -183,7 +183,7 @@ final class FakeBoot: Sendable {
                     seconds: Int(state.clock / 1_000_000_000),
                     nanoseconds: Int(state.clock % 1_000_000_000)), as: mini_timespec.self)
             return 0
-        case .control: return -25
+        case .ioctl: return -25
         case .pipeWithFlags:
             UnsafeMutableRawPointer(bitPattern: first)!.storeBytes(
                 of: (state.openEnd(), state.openEnd()), as: (Int32, Int32).self)

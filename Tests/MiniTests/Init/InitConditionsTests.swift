@@ -102,15 +102,15 @@ private func boot(_ table: String, _ codes: [Int32]) -> (verbose: [String], cons
         "what is wrong with a condition is told where it stands",
         arguments: [
             ("if exists x", ["t:1:1: this if is not closed by an end"]),
-            ("end", ["t:1:1: there is no if that this end belongs to"]),
-            ("run a\n  else", ["t:2:3: there is no if that this else belongs to"]),
+            ("end", ["t:1:1: this end has no if"]),
+            ("run a\n  else", ["t:2:3: this else has no if"]),
             (
                 "if file /x\nelse\nelse\nend",
-                ["t:3:1: there is no if that this else belongs to"]
+                ["t:3:1: this else has no if"]
             ), ("if file /x\nend x", ["t:2:5: unexpected word \"x\""]),
             (
                 "if file /x\non-error halt\nrun a\nend",
-                ["t:2:1: on-error holds for the whole table and does not belong into an if"]
+                ["t:2:1: on-error holds for the whole table: it cannot stand inside an if"]
             ),
             (
                 "if\nrun a\nend",
@@ -124,7 +124,7 @@ private func boot(_ table: String, _ codes: [Int32]) -> (verbose: [String], cons
                 "try if file /x\nend",
                 [
                     "t:1:5: there is no statement \"try if\"",
-                    "t:2:1: there is no if that this end belongs to",
+                    "t:2:1: this end has no if",
                 ]
             ),
             (
@@ -140,7 +140,7 @@ private func boot(_ table: String, _ codes: [Int32]) -> (verbose: [String], cons
         #expect(
             errors("if file /x\nrun a", "mini.end") == [
                 "t:1:1: this if is not closed by an end",
-                "/proc/cmdline:1:1: there is no if that this end belongs to",
+                "/proc/cmdline:1:1: this end has no if",
             ])
     }
 

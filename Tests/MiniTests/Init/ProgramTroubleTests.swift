@@ -1,4 +1,4 @@
-// Why programs and modules cannot be had, on real files.
+// Why programs and modules cannot be used, on real files.
 
 import Foundation
 import Testing

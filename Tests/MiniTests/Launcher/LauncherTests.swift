@@ -506,7 +506,7 @@ func playLaunch(
         let whole = try playLaunch([script], on: terminal(failing: nil), keeps: false).terminal
         #expect(whole.descriptors.isEmpty && whole.mappings.isEmpty)
         #expect(whole.calls.count > 30)
-        let harmless: [SystemCall.Number] = [.close, .unmap, .control, .signalMask]
+        let harmless: [SystemCall.Number] = [.close, .unmap, .ioctl, .signalMask]
         for call in 1...whole.calls.count {
             let played = try playLaunch(
                 [script], on: terminal(failing: call), keeps: false

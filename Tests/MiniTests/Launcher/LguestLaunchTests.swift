@@ -294,7 +294,7 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
             #expect(played.code == 0 || played.code == 1 || number == .map, what)
             switch number {
             case .close, .unmap: continue
-            case .control, .signalMask: break
+            case .ioctl, .signalMask: break
             default:
                 #expect(played.terminal.terminal == FakeTerminal.cooked, what)
                 #expect(played.terminal.held == 0, what)

@@ -62,7 +62,7 @@ private func line(_ path: String, beside others: [DeviceClaim] = []) -> String {
             try withFile([UInt8](repeating: 7, count: count)) { path in
                 #expect(
                     line(path)
-                        == "3 network file \"FILE\" of \(count) bytes is none: it should be empty or have 4096"
+                        == "3 network file \"FILE\" has \(count) bytes: it should be empty or have 4096"
                 )
                 #expect(contents(path).count == count)
             }

@@ -52,8 +52,8 @@ private final class TapKernel: Sendable {
         case .close:
             state.open.remove(first)
             return 0
-        case .control where second == Tap.Request.setChecksums: return 0
-        case .control:
+        case .ioctl where second == Tap.Request.setChecksums: return 0
+        case .ioctl:
             let request = UnsafeMutablePointer<mini_ifreq>(bitPattern: third)!
             let answer = self.answer(second, request)
             state.requests.append(answer)
@@ -200,7 +200,7 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
         "what is no tap is told by sysfs",
         .enabled(if: access("/sys/class/net/lo", F_OK) == 0, "/sys is not mounted"))
     func otherKind() throws {
-        #expect(string(try #require(TapTrouble.reason("lo", .invalid))).hasPrefix("is no tap: "))
+        #expect(string(try #require(TapTrouble.reason("lo", .invalid))).hasPrefix("is not a tap: "))
     }
 
     @Test("what is wrong with a tap is told by its cause")

@@ -99,7 +99,7 @@ final class FakeTerminal: Sendable {
 
     private static func answer(_ call: SystemCall, _ state: inout State) -> Int? {
         let (number, second, third, fourth, _, _) = call.arguments
-        let isDescriptor = [.read, .write, .close, .control].contains(call.number)
+        let isDescriptor = [.read, .write, .close, .ioctl].contains(call.number)
         let first = isDescriptor ? standard(number) : number
         switch call.number {
         case .open:
@@ -160,7 +160,7 @@ final class FakeTerminal: Sendable {
         case .intervalTimer:
             state.alarms += 1
             return 0
-        case .control: return control(second, third, &state)
+        case .ioctl: return control(second, third, &state)
         default: return real(call, fourth, &state)
         }
     }

@@ -23,7 +23,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.close, "close", "close"), (.fileStatus, "fstat", "fstat64"), (.poll, "ppoll", "ppoll"),
         (.map, "mmap", "mmap2"), (.unmap, "munmap", "munmap"),
         (.signalAction, "rt_sigaction", "rt_sigaction"),
-        (.signalMask, "rt_sigprocmask", "rt_sigprocmask"), (.control, "ioctl", "ioctl"),
+        (.signalMask, "rt_sigprocmask", "rt_sigprocmask"), (.ioctl, "ioctl", "ioctl"),
         (.memoryAdvice, "madvise", "madvise"),
         (.fileStatusAt, "newfstatat", "fstatat64"), (.readLink, "readlink", "readlink"),
         (.rename, "rename", "rename"),

@@ -29,10 +29,10 @@ private final class Session {
         var number = UInt32(0)
         let descriptor = Int(keyboard.number)
         try withKernel(&unlock) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.control, descriptor, 0x4004_5431, address)  // TIOCSPTLCK
+            try SystemCall.make(.ioctl, descriptor, 0x4004_5431, address)  // TIOCSPTLCK
         }
         try withKernel(&number) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.control, descriptor, 0x8004_5430, address)  // TIOCGPTN
+            try SystemCall.make(.ioctl, descriptor, 0x8004_5430, address)  // TIOCGPTN
         }
         terminal = try Descriptor.open(
             "/dev/pts/\(number)", Descriptor.OpenMode(rawValue: 0o2000402))

@@ -263,13 +263,13 @@ final class FakeXen: Sendable {
             return 0
         case .open: return open(call, &state)
         case .close: return close(call, &state)
-        case .control where second == 0x5450:  // FIONCLEX
+        case .ioctl where second == 0x5450:  // FIONCLEX
             state.inherited.insert(first)
             return 0
-        case .control where second == 0x5421: return real(call, &state)  // FIONBIO
-        case .control where second == 0x5401 && state.terminals.contains(first): return 0  // TCGETS
+        case .ioctl where second == 0x5421: return real(call, &state)  // FIONBIO
+        case .ioctl where second == 0x5401 && state.terminals.contains(first): return 0  // TCGETS
         case .execute: return execute(first, second, third, &state)
-        case .control:
+        case .ioctl:
             switch device {
             case .gntdev?: return state.gntdev(file(first, state), second, third, memory)
             case .gntalloc?: return state.gntalloc(file(first, state), second, third, memory)

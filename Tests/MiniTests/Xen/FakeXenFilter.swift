@@ -166,8 +166,8 @@ extension FakeXen.State {
         switch call.number {
         case .map: return "mmap(\(third & ~3 == 0 ? "no PROT_EXEC" : "PROT_EXEC"), \(role(fifth)))"
         case .memoryAdvice: return "madvise(\(third == 10 ? "MADV_DONTFORK" : "other"))"
-        case .control where second == 0x5421: return "ioctl(FIONBIO)"
-        case .control:
+        case .ioctl where second == 0x5421: return "ioctl(FIONBIO)"
+        case .ioctl:
             let role = first == 2 ? "output" : role(first)
             return "ioctl(\(role), \(requests[role]?[second] ?? "other \(second)"))"
         case .fileControl:

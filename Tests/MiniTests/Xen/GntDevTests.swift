@@ -29,7 +29,7 @@ private final class Played: Sendable {
     ) throws(Failure) -> Value {
         try SystemCall.hooked({ call in
             switch call.number {
-            case .control:
+            case .ioctl:
                 let words = UnsafeMutablePointer<UInt32>(bitPattern: call.arguments.2)!
                 return self.state.withLock { state in
                     state.requests.append(
@@ -68,20 +68,6 @@ private final class Played: Sendable {
         #expect(xen.now.left == [])
     }
 
-    @Test("a kernel without SET_MAX_GRANTS has no such limit; one with it may refuse")
-    func allow() throws {
-        let xen = try FakeXen()
-        try xen.play { () throws(GrantError) in
-            let device = try GntDev()
-            #expect(throws: Never.self) { try device.allow(PageCount(100)) }
-        }
-        let played = Played(length: 1) { $0.result = -12 }
-        _ = played.play { device in
-            #expect(throws: Errno.noMemory) { try device.allow(PageCount(100)) }
-        }
-        #expect(played.request?.number == 0x44703 && played.request?.words == [100])
-    }
-
     @Test("a forked process does not have the pages")
     func fork() throws {
         let xen = try FakeXen()
@@ -98,52 +84,6 @@ private final class Played: Sendable {
             try shared.unmap()
             try mapping.unmap()
         }
-    }
-
-    @Test("DMABUF_EXP_FROM_REFS: grants become a buffer, whose descriptor is ours")
-    func export() throws {
-        let played = Played(length: 6) { $0.answer = [2: 77] }
-        try played.play { (device) throws(GrantError) in
-            let list = try grants([17, 18])
-            #expect(throws: Never.self) {
-                let buffer = try device.exportBuffer(list, .writeCombining)
-                #expect(buffer.number == 77)
-            }
-        }
-        #expect(played.request?.number == 0x14_4709)
-        #expect(played.request?.words == [1, 2, 0, 3, 17, 18])
-    }
-
-    @Test("DMABUF_EXP_WAIT_RELEASED: in milliseconds")
-    func waitForRelease() throws {
-        let played = Played(length: 2) { $0.result = -110 }
-        _ = played.play { device in
-            #expect(throws: Errno.timedOut) {
-                try device.waitForRelease(ofBuffer: 77, .milliseconds(1500))
-            }
-        }
-        #expect(played.request?.number == 0x8470A)
-        #expect(played.request?.words == [77, 1500])
-    }
-
-    @Test("DMABUF_IMP_TO_REFS: a buffer becomes grants; DMABUF_IMP_RELEASE ends them")
-    func imports() throws {
-        let played = Played(length: 6) { $0.answer = [4: 50, 5: 51] }
-        _ = played.play { device in
-            #expect(throws: Never.self) {
-                let references = try device.importBuffer(
-                    77, pages: PageCount(2), for: DomainID(3)!)
-                #expect(references.map { $0.rawValue } == [50, 51])
-            }
-        }
-        #expect(played.request?.number == 0x14_470B)
-        #expect(played.request?.words == [77, 2, 3, 0, 0, 0])
-        let releasing = Played(length: 2)
-        releasing.play { device in
-            #expect(throws: Never.self) { try device.releaseImported(77) }
-        }
-        #expect(releasing.request?.number == 0x8470C)
-        #expect(releasing.request?.words == [77, 0])
     }
 
     @Test("what a device does not know is seen without doing anything")

@@ -45,25 +45,9 @@ private let gntdev = [
             ("status", "status"),
         ]),
     Record(
-        ours: "mini_dmabuf_export", theirs: "ioctl_gntdev_dmabuf_exp_from_refs",
-        fields: [
-            ("flags", "flags"), ("count", "count"), ("descriptor", "fd"), ("domain", "domid"),
-            ("references", "refs"),
-        ], request: "IOCTL_GNTDEV_DMABUF_EXP_FROM_REFS"),
-    Record(
         ours: "mini_dmabuf_wait", theirs: "ioctl_gntdev_dmabuf_exp_wait_released",
         fields: [("descriptor", "fd"), ("milliseconds", "wait_to_ms")],
         request: "IOCTL_GNTDEV_DMABUF_EXP_WAIT_RELEASED"),
-    Record(
-        ours: "mini_dmabuf_import", theirs: "ioctl_gntdev_dmabuf_imp_to_refs",
-        fields: [
-            ("descriptor", "fd"), ("count", "count"), ("domain", "domid"),
-            ("reserved", "reserved"), ("references", "refs"),
-        ], request: "IOCTL_GNTDEV_DMABUF_IMP_TO_REFS"),
-    Record(
-        ours: "mini_dmabuf_release", theirs: "ioctl_gntdev_dmabuf_imp_release",
-        fields: [("descriptor", "fd"), ("reserved", "reserved")],
-        request: "IOCTL_GNTDEV_DMABUF_IMP_RELEASE"),
 ]
 
 private let gntalloc = [
@@ -106,7 +90,7 @@ private func assertions(_ records: [Record], segment: String = "") -> String {
                 "_Static_assert(offsetof(struct \(record.ours), \(ours)) == offsetof(struct \(theirs), \(field)), \"\(ours)\");\n"
         }
         if let request = record.request {
-            // As ControlRequest makes them.
+            // As IoctlRequest makes them.
             lines +=
                 "_Static_assert(\(request) == (sizeof(struct \(record.ours)) << 16 | (\(request) & 0xFFFF)), \"\(request)\");\n"
         }
@@ -123,17 +107,13 @@ private func source(_ name: String) throws -> String {
 }
 
 /// The numbers that the sources have, group and number of each request, as C.
-private let devices = ["GntDev", "SharedBuffers", "GntAlloc", "EventChannel"]
+private let devices = ["GntDev", "GntAlloc", "EventChannel"]
 private func requests(of files: [String]) throws -> String {
     let names = [
         "GntDev.map": "IOCTL_GNTDEV_MAP_GRANT_REF", "GntDev.unmap": "IOCTL_GNTDEV_UNMAP_GRANT_REF",
         "GntDev.offset": "IOCTL_GNTDEV_GET_OFFSET_FOR_VADDR",
-        "GntDev.limit": "IOCTL_GNTDEV_SET_MAX_GRANTS",
         "GntDev.notify": "IOCTL_GNTDEV_SET_UNMAP_NOTIFY", "GntDev.copy": "IOCTL_GNTDEV_GRANT_COPY",
-        "SharedBuffers.export": "IOCTL_GNTDEV_DMABUF_EXP_FROM_REFS",
-        "SharedBuffers.wait": "IOCTL_GNTDEV_DMABUF_EXP_WAIT_RELEASED",
-        "SharedBuffers.imports": "IOCTL_GNTDEV_DMABUF_IMP_TO_REFS",
-        "SharedBuffers.release": "IOCTL_GNTDEV_DMABUF_IMP_RELEASE",
+        "GntDev.wait": "IOCTL_GNTDEV_DMABUF_EXP_WAIT_RELEASED",
         "GntAlloc.allocate": "IOCTL_GNTALLOC_ALLOC_GREF",
         "GntAlloc.free": "IOCTL_GNTALLOC_DEALLOC_GREF",
         "GntAlloc.notify": "IOCTL_GNTALLOC_SET_UNMAP_NOTIFY",
@@ -149,7 +129,7 @@ private func requests(of files: [String]) throws -> String {
     for file in files {
         let text = try source(file)
         let pattern =
-            #/static var (\w+): ControlRequest \{\s*\.init\(group: (\w), number: (\d+)(?:, (\w+)\.self)?\)\s*\}/#
+            #/static var (\w+): IoctlRequest \{\s*\.init\(group: (\w), number: (\d+)(?:, (\w+)\.self)?\)\s*\}/#
         for match in text.matches(of: pattern) {
             let name = try #require(names["\(file).\(match.1)"], "\(file).\(match.1)")
             let size =
@@ -166,7 +146,6 @@ private func requests(of files: [String]) throws -> String {
 
 private let constants = """
     _Static_assert(UNMAP_NOTIFY_CLEAR_BYTE == 1 && UNMAP_NOTIFY_SEND_EVENT == 2, "actions");
-    _Static_assert(GNTDEV_DMA_FLAG_WC == 1 && GNTDEV_DMA_FLAG_COHERENT == 2, "caching");
     _Static_assert(GNTALLOC_FLAG_WRITABLE == 1, "flag");
 
     """

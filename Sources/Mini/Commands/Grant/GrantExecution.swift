@@ -14,7 +14,7 @@ enum GrantExecution {
         let index: GrantIndex
         do throws(Errno) {
             index = try device.reference(grants)
-            try Control.handOver(device.number)
+            try Ioctl.handOver(device.number)
         } catch { throw device.failure("hand over", grants, error) }
         let name = program[program.startIndex]
         var environment = Process.environment()

@@ -19,7 +19,7 @@ final class Disk {
     private var position: UInt64?
     private var isChanged = false
     /// The transfer's at hand.
-    private var pieces = TransferVector()
+    private var pieces = IOVector()
 
     /// - Parameters:
     ///   - file: open for reading and, unless `isReadOnly`, writing.
@@ -117,7 +117,7 @@ final class Disk {
 
     /// Moves all pieces.
     private func transfer(
-        _ direction: TransferVector.Direction, _ sector: UInt32
+        _ direction: IOVector.Direction, _ sector: UInt32
     ) throws(Failure) {
         let count = pieces.count
         guard let start = offset(sector, count) else { throw .beyondEnd }

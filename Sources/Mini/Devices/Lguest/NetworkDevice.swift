@@ -59,7 +59,7 @@ final class NetworkDevice {
     private(set) var isUsed = false
     private var busy: [(record: DmaRecord, count: UInt32)] = []
     /// The frame's at hand.
-    private var pieces = TransferVector(pieces: Int(GuestABI.dmaSections))
+    private var pieces = IOVector(pieces: Int(GuestABI.dmaSections))
 
     /// The most frames that are taken from a tap in one turn.
     private static let turn = 64

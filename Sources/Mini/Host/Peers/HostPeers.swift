@@ -58,9 +58,9 @@ extension Host {
     }
 
     /// The pieces of memory that a guest sends; nil, and the guest is dead, if they are not its own.
-    private func frame(_ record: UInt32) -> TransferVector? {
+    private func frame(_ record: UInt32) -> IOVector? {
         guard let sections = sections(record) else { return nil }
-        var frame = TransferVector(pieces: sections.count)
+        var frame = IOVector(pieces: sections.count)
         for section in sections { unsafe frame.append(memory.readable(section)) }
         return frame
     }
@@ -106,7 +106,7 @@ extension Host {
                 }
                 guard let sections = sections(free) else { return .dead }
                 record = free
-                var room = TransferVector(pieces: sections.count)
+                var room = IOVector(pieces: sections.count)
                 for section in sections {
                     unsafe room.append(UnsafeRawBufferPointer(memory.writable(section)))
                 }

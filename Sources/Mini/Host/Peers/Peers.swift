@@ -37,7 +37,7 @@ final class PeerOutlet {
         } catch { return .refused }
     }
 
-    func send(_ frame: TransferVector) -> PeerLink.Event {
+    func send(_ frame: IOVector) -> PeerLink.Event {
         guard let number = socket?.number else { return .gone }
         do throws(Errno) {
             try LocalSocket.send(number, frame)
@@ -159,7 +159,7 @@ final class PeerInlet {
     /// What becomes of a frame.
     enum Delivery {
         /// Straight to these pieces of memory.
-        case into(TransferVector)
+        case into(IOVector)
         /// Not now: the guest has no free buffer.
         case noRoom
         /// Never: the guest is dead.
@@ -175,7 +175,7 @@ final class PeerInlet {
         var frames = 0
         for peer in peers {
             while frames < Self.turn {
-                let place: TransferVector
+                let place: IOVector
                 switch room() {
                 case .into(let vector): place = vector
                 case .noRoom:

@@ -61,12 +61,12 @@ extension TableError.Reason {
         case .unknownOption(let word): "unknown option \(quoted: word)"
         case .notA(let wanted, let word): "\(quoted: word) is not \(wanted.text)"
         case .unclosedQuote: "this quotation mark is not closed"
-        case .badByte(let byte): "byte \(hex: byte, width: 2) does not belong into a table"
+        case .badByte(let byte): "byte \(hex: byte, width: 2) must not be in a table"
         case .unclosedLookup: "this @{ is not closed by a }"
         case .unclosedCondition: "this if is not closed by an end"
-        case .notInCondition(let word): "there is no if that this \(word) belongs to"
+        case .notInCondition(let word): "this \(word) has no if"
         case .settingInCondition(let name):
-            "\(name) holds for the whole table and does not belong into an if"
+            "\(name) holds for the whole table: it cannot stand inside an if"
         case .listNotHere(let word): "\(quoted: word): a list can only be a program's arguments"
         case .descriptorTwice(let number): "descriptor \(number) is used twice"
         case .pipeTwice(let name, let isWriting):
@@ -75,8 +75,8 @@ extension TableError.Reason {
             "the pipe \(quoted: name) is \(isWriting ? "written, but never read" : "read, but never written")"
         case .wideText: "this is text of another encoding (UTF-16?): a table is UTF-8"
         case .invisible:
-            "an invisible character of Unicode stands here, as a no-break space or a byte order mark"
-        case .unreachable(let name): "nothing is carried out behind \(name)"
+            "an invisible Unicode character is here, as a no-break space or a byte order mark"
+        case .unreachable(let name): "nothing after \(name) is carried out"
         case .notInFile(let name): "\(name) belongs on the kernel's command line"
         case .applet(let name, let complaint): "\(name): \(complaint)"
         case .tooLong(let limit): "the table is longer than \(limit) bytes"

@@ -186,11 +186,11 @@ enum DiskError: Equatable {
         switch self {
         case .directory: "is a directory"
         case .notAFile: "is neither a regular file nor a block device"
-        case .tooSmall(let size): "of \(size) bytes has not one sector of 512"
-        case .tooLarge(let size): "of \(size) bytes is too large: a guest's disk can have 2 TiB"
+        case .tooSmall(let size): "has \(size) bytes, less than one 512-byte sector"
+        case .tooLarge(let size): "has \(size) bytes: a guest's disk can have at most 2 TiB"
         case .twice(let other):
-            "is the same as disk \(quoted: other): only disks that are read-only can be there twice"
-        case .inUse(let use): "is \(use), too: it can only be there for reading, with ,ro"
+            "is the same as disk \(quoted: other): a disk can be given twice only if both are read-only (,ro)"
+        case .inUse(let use): "is \(use), too: as a disk it must be read-only (,ro)"
         case .format(let format):
             "is \(format) image: convert it to raw (qemu-img convert -O raw), or add ,raw to have its bytes as they are"
         }

@@ -87,7 +87,7 @@ enum NetworkFileError: Equatable {
     var text: Text {
         switch self {
         case .notAFile: "is not a regular file"
-        case .otherSize(let size): "of \(size) bytes is none: it should be empty or have 4096"
+        case .otherSize(let size): "has \(size) bytes: it should be empty or have 4096"
         case .twice: "was given twice"
         case .full: "has no free slot: \(SharedPage.slots) guests are on it"
         }

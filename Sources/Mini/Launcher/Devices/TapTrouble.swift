@@ -10,7 +10,7 @@ enum TapTrouble {
         case .notPermitted:
             "is not this user's: being root helps, or a tap made for this user (ip tuntap add mode tap user)"
         case .busy: "is in use by another process"
-        case .tooBig: "has all the queues that it can have in use"
+        case .tooBig: "has no free queue: all are in use"
         case .invalid: kind(name)
         default: nil
         }
@@ -20,7 +20,7 @@ enum TapTrouble {
         let folder: Text = "/sys/class/net/\(name)"
         guard (try? FileStatus.of(folder, followsLink: true)) != nil else { return nil }
         guard let flags = SmallFile.line("\(folder)/tun_flags")?.number else {
-            return "is no tap: it is an interface of another kind"
+            return "is not a tap: it is an interface of another kind"
         }
         return flags & isTun != 0
             ? "is a tun, which has no Ethernet frames: a tap is needed (ip tuntap add mode tap)"

@@ -15,11 +15,11 @@ final class GntAlloc {
     private(set) lazy var limit = XenDevice.gntalloc.limit
 
     enum Request {
-        static var allocate: ControlRequest {
+        static var allocate: IoctlRequest {
             .init(group: g, number: 5, mini_gntalloc_allocate.self)
         }
-        static var free: ControlRequest { .init(group: g, number: 6, mini_gntalloc_free.self) }
-        static var notify: ControlRequest { .init(group: g, number: 7, mini_unmap_notify.self) }
+        static var free: IoctlRequest { .init(group: g, number: 6, mini_gntalloc_free.self) }
+        static var notify: IoctlRequest { .init(group: g, number: 7, mini_unmap_notify.self) }
         private static let g = UInt8(ascii: "G")
     }
 
@@ -36,7 +36,7 @@ final class GntAlloc {
         var words = [UInt32](repeating: 0, count: max(length, 4 + pages.count))
         words[0] = UInt32(domain.rawValue) | (isWritable ? Self.isWritable << 16 : 0)
         words[1] = UInt32(pages.count)
-        try Control.call(device.number, Request.allocate, words: &words)
+        try Ioctl.call(device.number, Request.allocate, words: &words)
         return (
             GrantIndex(offset: UInt64(words[2]) | UInt64(words[3]) << 32, pages: pages),
             words[4..<4 + pages.count].map { GrantReference(rawValue: $0) }
@@ -56,13 +56,13 @@ final class GntAlloc {
     /// - Throws: EINVAL if they are none of this file's.
     func free(_ index: GrantIndex) throws(Errno) {
         var request = mini_gntalloc_free(index: index.offset, count: UInt32(index.pages.count))
-        try Control.call(device.number, Request.free, &request)
+        try Ioctl.call(device.number, Request.free, &request)
     }
 
     /// SET_UNMAP_NOTIFY, for the one page that the cleared byte is in, or the first one.
     /// - Throws: ENOENT for an unknown page, EINVAL for a port that nobody here has bound.
     func notify(_ notification: UnmapNotification, of index: GrantIndex) throws(Errno) {
         var request = notification.structure(at: index.offset)
-        try Control.call(device.number, Request.notify, &request)
+        try Ioctl.call(device.number, Request.notify, &request)
     }
 }

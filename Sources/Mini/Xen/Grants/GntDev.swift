@@ -45,12 +45,13 @@ final class GntDev {
 
     /// The device's requests.
     enum Request {
-        static var map: ControlRequest { .init(group: g, number: 0, mini_gntdev_map.self) }
-        static var unmap: ControlRequest { .init(group: g, number: 1, mini_gntdev_unmap.self) }
-        static var offset: ControlRequest { .init(group: g, number: 2, mini_gntdev_offset.self) }
-        static var limit: ControlRequest { .init(group: g, number: 3, UInt32.self) }
-        static var notify: ControlRequest { .init(group: g, number: 7, mini_unmap_notify.self) }
-        static var copy: ControlRequest { .init(group: g, number: 8, mini_gntdev_copy.self) }
+        static var map: IoctlRequest { .init(group: g, number: 0, mini_gntdev_map.self) }
+        static var unmap: IoctlRequest { .init(group: g, number: 1, mini_gntdev_unmap.self) }
+        static var offset: IoctlRequest { .init(group: g, number: 2, mini_gntdev_offset.self) }
+        /// DMABUF_EXP_WAIT_RELEASED
+        static var wait: IoctlRequest { .init(group: g, number: 10, mini_dmabuf_wait.self) }
+        static var notify: IoctlRequest { .init(group: g, number: 7, mini_unmap_notify.self) }
+        static var copy: IoctlRequest { .init(group: g, number: 8, mini_gntdev_copy.self) }
         private static let g = UInt8(ascii: "G")
     }
 
@@ -61,10 +62,13 @@ final class GntDev {
             case .mapping:
                 // No grants at all: EINVAL.
                 var words: [UInt32] = [0, 0, 0, 0]
-                try Control.call(number, Request.map, words: &words)
+                try Ioctl.call(number, Request.map, words: &words)
             case .copying:
                 try unsafe copy(UnsafeMutableBufferPointer(start: nil, count: 0))
-            case .sharedBuffers: try waitForRelease(ofBuffer: -1, Nanoseconds(count: 0))
+            case .sharedBuffers:
+                // Waits for no buffer, for no time.
+                var request = mini_dmabuf_wait(descriptor: .max, milliseconds: 0)
+                try Ioctl.call(number, Request.wait, &request)
             }
             return true
         } catch { return error != .notATerminal }
@@ -86,7 +90,7 @@ final class GntDev {
             words.append(UInt32(grants.domain.rawValue))
             words.append(reference.rawValue)
         }
-        try Control.call(number, Request.map, words: &words)
+        try Ioctl.call(number, Request.map, words: &words)
         return GrantIndex(
             offset: UInt64(words[2]) | UInt64(words[3]) << 32, pages: grants.pages)
     }
@@ -107,7 +111,7 @@ final class GntDev {
     func release(_ index: GrantIndex) throws(Errno) {
         var request = mini_gntdev_unmap(
             index: index.offset, count: UInt32(index.pages.count), padding: 0)
-        try Control.call(number, Request.unmap, &request)
+        try Ioctl.call(number, Request.unmap, &request)
     }
 
     /// GET_OFFSET_FOR_VADDR: the index of the mapping that an address lies in.
@@ -115,17 +119,8 @@ final class GntDev {
     func index(ofMappingAt address: UInt) throws(Errno) -> GrantIndex {
         var request = mini_gntdev_offset()
         request.address = UInt64(address)
-        try Control.call(number, Request.offset, &request)
+        try Ioctl.call(number, Request.offset, &request)
         return GrantIndex(offset: request.index, pages: PageCount(Int(request.count)))
-    }
-
-    /// SET_MAX_GRANTS: announces how many grants will be mapped. Kernels that do without this
-    /// call have a limit for each request only.
-    func allow(_ pages: PageCount) throws(Errno) {
-        var count = UInt32(pages.count)
-        do throws(Errno) { try Control.call(number, Request.limit, &count) } catch {
-            if error != .notATerminal { throw error }
-        }
     }
 
     /// SET_UNMAP_NOTIFY. An empty notification takes back an earlier one.
@@ -133,7 +128,7 @@ final class GntDev {
     ///   of a mapping that is not writable.
     func notify(_ notification: UnmapNotification, of index: GrantIndex) throws(Errno) {
         var request = notification.structure(at: index.offset)
-        try Control.call(number, Request.notify, &request)
+        try Ioctl.call(number, Request.notify, &request)
     }
 
     // MARK: Copying
@@ -146,6 +141,6 @@ final class GntDev {
         var request = mini_gntdev_copy()
         request.count = UInt32(segments.count)
         request.segments = UInt(bitPattern: segments.baseAddress)
-        try Control.call(number, Request.copy, &request)
+        try Ioctl.call(number, Request.copy, &request)
     }
 }

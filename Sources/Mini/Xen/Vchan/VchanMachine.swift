@@ -84,7 +84,6 @@ struct VchanMachine {
     /// A client finds its server there; a server waits for its client.
     init(_ role: VchanRole) { state = role == .client ? .relaying : .offered }
 
-    var isOffered: Bool { if case .offered = state { true } else { false } }
     /// True while the input is read.
     var readsInput: Bool {
         switch state {
@@ -93,7 +92,7 @@ struct VchanMachine {
         }
     }
     /// True while it is not known that the input has ended.
-    var awaitsInput: Bool { readsInput || isOffered }
+    var awaitsInput: Bool { if case .offered = state { true } else { readsInput } }
     /// True while what comes is written.
     var writesOutput: Bool {
         switch state {

@@ -1,7 +1,7 @@
 // Several pieces of memory that are read or written in one call. Source: readv(2).
 
 /// Pieces of memory in the order in which bytes go there or come from there.
-@safe struct TransferVector {
+@safe struct IOVector {
     enum Direction: Equatable { case read, write }
 
     /// What the kernel takes in one call: IOV_MAX is 1024, ours are far fewer.

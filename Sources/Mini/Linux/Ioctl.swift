@@ -3,7 +3,7 @@
 // the same place. Source: ioctl(2), asm-generic/ioctl.h.
 
 /// A device's request number, of a device that tells no direction: size, group, number.
-struct ControlRequest: Equatable {
+struct IoctlRequest: Equatable {
     let rawValue: Int
 
     /// - Parameters:
@@ -17,20 +17,20 @@ struct ControlRequest: Equatable {
     init(group: UInt8, number: Int) { rawValue = Int(group) << 8 | number }
 }
 
-enum Control {
+enum Ioctl {
     /// Lets a program that is executed in this process have the descriptor: FIONCLEX.
     static func handOver(_ descriptor: Int32) throws(Errno) {
-        try SystemCall.retrying(.control, Int(descriptor), 0x5450)
+        try SystemCall.retrying(.ioctl, Int(descriptor), 0x5450)
     }
 
     /// Makes a request with a structure of fixed length.
     /// - Returns: the device's answer, beside what it left in the structure.
     @discardableResult
     static func call<Structure>(
-        _ descriptor: Int32, _ request: ControlRequest, _ structure: inout Structure
+        _ descriptor: Int32, _ request: IoctlRequest, _ structure: inout Structure
     ) throws(Errno) -> Int {
         try withKernel(&structure) { (address) throws(Errno) in
-            try SystemCall.retrying(.control, Int(descriptor), request.rawValue, address)
+            try SystemCall.retrying(.ioctl, Int(descriptor), request.rawValue, address)
         }
     }
 
@@ -38,7 +38,7 @@ enum Control {
     /// - Returns: the device's answer, beside what it left in the words.
     @discardableResult
     static func call(
-        _ descriptor: Int32, _ request: ControlRequest, words: inout [UInt32]
+        _ descriptor: Int32, _ request: IoctlRequest, words: inout [UInt32]
     ) throws(Errno) -> Int {
         var result: Result<Int, Errno> = .failure(.invalid)
         unsafe words.withUnsafeMutableBytes { buffer in
@@ -46,7 +46,7 @@ enum Control {
             do throws(Errno) {
                 result = .success(
                     try SystemCall.retrying(
-                        .control, Int(descriptor), request.rawValue, address))
+                        .ioctl, Int(descriptor), request.rawValue, address))
             } catch { result = .failure(error) }
         }
         return try result.get()
