@@ -165,7 +165,7 @@ private func map(
         #expect(map([17, 20], on: whole) == fault(20, -3))
         // The last request takes the index back.
         let release = try #require(
-            whole.now.calls.lastIndex(of: SystemCall.Number.control.rawValue))
+            whole.now.calls.lastIndex(of: SystemCall.Number.ioctl.rawValue))
         let xen = try FakeXen { $0.failing = (release + 1, .inputOutput) }
         xen.grant([17], of: 3)
         #expect(map([17, 20], on: xen) == fault(20, -3))
