@@ -246,6 +246,11 @@ extension Core {
         return flow
     }
 
+    /// Pushes the address behind a call; false if that faults.
+    @inline(__always) func pushReturn(_ record: Record) -> Bool {
+        push(unsafe state.blockStart &+ record.pointee.end) != .fault
+    }
+
     @inline(__always) func pushMemory(_ record: Record) -> Flow {
         guard let value = unsafe load(address(record), UInt32.self) else { return .fault }
         return push(value)
@@ -299,15 +304,15 @@ extension Core {
         return holds != (condition & 1 != 0)
     }
 
-    @inline(__always) func compareRegisters(_ record: Record, _ condition: UInt8) -> Bool {
+    @inline(__always) func compareRR(_ record: Record, _ condition: UInt8) -> Bool {
         unsafe compare(get(record.pointee.a), get(record.pointee.b), condition)
     }
 
-    @inline(__always) func compareImmediate(_ record: Record, _ condition: UInt8) -> Bool {
+    @inline(__always) func compareRI(_ record: Record, _ condition: UInt8) -> Bool {
         unsafe compare(get(record.pointee.a), record.pointee.immediate, condition)
     }
 
-    @inline(__always) func testRegisters(_ record: Record, _ condition: UInt8) -> Bool {
+    @inline(__always) func testRR(_ record: Record, _ condition: UInt8) -> Bool {
         unsafe test(get(record.pointee.a), get(record.pointee.b), condition)
     }
 
