@@ -11,7 +11,7 @@ source Tests/xen/machine.sh
 source Tests/results.sh
 
 parts=("$@")
-((${#parts[@]})) || parts=(loop kills start sandbox pv pvh saved stub stubwires stubfaults stubmemory readme large)
+((${#parts[@]})) || parts=(loop kills start sandbox pv pvh saved stub qemu stubwires stubfaults stubmemory readme large)
 
 if ! xen_make; then
     skip "a real Xen: $xen_missing"

@@ -107,8 +107,19 @@ xen_stub() {
         "$root/Tests/xen/wires.sh=wires.sh" "$root/Tests/xen/wires.table=etc/mini.table"
     [[ ! -e $out/guests/demo ]] || cp "$out/guests/demo" "$1/"
     xen_start "$1/start.cpio"
+    xen_device_model "$1/qemu.cpio"
     # What the README says to type.
     sed -n '/^## A stub domain of Xen/,/^## [^A]/s/^    //p' "$root/README.md" >"$1/readme.sh"
+}
+
+# xen_device_model ARCHIVE: a stub domain with the smallest QEMU of Debian's qemu-system-x86, where that is installed.
+xen_device_model() {
+    local qemu library out=${MINI_OUT:-$root/out} module files=()
+    qemu=$(command -v qemu-system-x86_64-microvm) && ldd "$qemu" >/dev/null 2>&1 || return 0
+    for module in xen-gntdev xen-gntalloc xen-evtchn; do files+=("$dom0/modules/$module.ko=$module.ko"); done
+    # Where its loader looks for them, whichever folder this machine has them in.
+    while read -r library; do files+=("$(readlink -f "$library")=${library#/}"); done < <(ldd "$qemu" | grep -o '/[^ ]*')
+    "$out/x86_64/mini-pack" "$1" "$out/x86_64/mini=init" "$qemu=bin/qemu" "$root/Tests/xen/qemu.table=etc/mini.table" "${files[@]}"
 }
 
 # xen_start ARCHIVE: a stub domain that starts in two ways by turns, with mini-init and with a shell's script.
