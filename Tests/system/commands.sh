@@ -96,6 +96,16 @@ for arch in x86_64 i386; do
         "mini-launch: engine: the built-in host*entry 0xc01*memory of 32 MiB*"
     launch $arch --help
     expect "$arch: --help prints options and exit codes" 0 "Usage: mini-launch*--memory SIZE*128+n*" ""
+    # Those of the subcommands and verbs are among them.
+    {
+        for words in "" mini-launch mini-init mini-pack mini-grant; do echo "$words"; done
+        for words in probe map copy share pipe store event; do echo "mini-grant $words"; done
+        for words in get set list watch wait exists mkdir rm chmod; do echo "mini-grant store $words"; done
+    } | while read -r words; do
+        # shellcheck disable=SC2086
+        out/$arch/mini $words --help | awk -v of="$words" 'length > 80 { print of ": " $0 } END { if (NR < 3) print of ": no help" }'
+    done >"$work/wide"
+    check "$arch: no line of a help is wider than 80 columns" "$(<"$work/wide")" = ""
     check "$arch: mini lists its applets" "$(out/$arch/mini | grep -c '^  mini-')" = 4
 
     # Standard descriptors that whoever started it left closed.

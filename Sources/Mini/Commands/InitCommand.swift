@@ -98,10 +98,10 @@ enum InitCommand {
         """
         Usage: \(name) --check [FILE]
                \(name) poweroff | reboot | halt
-        As process 1, which the kernel makes of /init or of what rdinit= names, it needs no
-        words: it carries out /etc/mini.table and the mini.* words of the kernel's command
-        line. Others use it to check a table before it is packed, or to ask process 1 for
-        the end of the machine.
+        As process 1, which the kernel makes of /init or of what rdinit= names, it needs
+        no words: it carries out /etc/mini.table and the mini.* words of the kernel's
+        command line. Others use it to check a table before it is packed, or to ask
+        process 1 for the end of the machine.
 
         """
     }

@@ -196,9 +196,9 @@ enum PackCommand {
     static var help: Text {
         var text: Text = """
             Usage: \(name) [OPTIONS] ARCHIVE [FILE[=PATH][,MODE]...]
-            Makes an initramfs (a cpio archive, newc) of files, with all that is in them if they
-            are directories. PATH is a file's place in it, FILE itself without PATH; / is the
-            root. Everything belongs to root. ARCHIVE - is standard output.
+            Makes an initramfs (a cpio archive, newc) of files, with all that is in them if
+            they are directories. PATH is a file's place in it, FILE itself without PATH;
+            / is the root. Everything belongs to root. ARCHIVE - is standard output.
 
             Options, each as often as it is wanted:
 

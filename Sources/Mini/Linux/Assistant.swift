@@ -42,6 +42,19 @@ final class Assistant {
         (questions, answers) = (toAssistant.writing, fromAssistant.reading)
     }
 
+    /// An assistant that only waits, to remove the name of a socket when this process has ended, by whatever end. A process
+    /// in a sandbox could not: to remove a file is a right that somebody who has taken it over would use for others.
+    /// - Parameter name: of a file that is there.
+    convenience init(removing name: Text) throws(Errno) {
+        let identity = try FileStatus.of(name, followsLink: false).identity
+        try self.init(keeping: [], answer: { 0 }) {
+            // Another socket may have the name by now.
+            if (try? FileStatus.of(name, followsLink: false))?.identity == identity {
+                try? Files.remove(name)
+            }
+        }
+    }
+
     /// Waits for its end: whoever started this process shall not find another one that goes on.
     deinit {
         Descriptor.closeNumber(questions)

@@ -5,7 +5,7 @@ log=/tmp/calls.log
 : >$log
 traced() { CALLS_OF=grant exec calls $log "$@"; }
 ours() { traced mini-grant pipe --domain 0 --path /test/vchan --verbose "$@"; }
-# The first of them: another one keeps the socket's name.
+# The first of them: one that was just forked is not called mini-assistant yet.
 of_ours() { pidof mini-grant | tr ' ' '\n' | sort -n | head -n 1; }
 # until_true COMMAND...
 until_true() {
@@ -13,6 +13,7 @@ until_true() {
     until "$@" || [ $tries -ge 600 ]; do sleep 0.1 && tries=$((tries + 1)); done
 }
 has() { [ -s "$1" ]; }
+connected() { grep -q gntdev "/proc/$1/maps"; }
 published() { xenstore-exists /test/vchan/ring-ref; }
 
 # map --hold, with a file, a notification, and something to say.
@@ -58,7 +59,9 @@ for round in 1 2; do
     until_true published
     vchan client 0 /test/vchan relay </tmp/made >/tmp/relayed$round <>/tmp/sandbox.never &
     victim=$!
-    sleep 2
+    # The first one gets what there is; the next one has to be served before it is killed.
+    until_true connected $victim
+    [ $round = 2 ] || until_true has /tmp/relayed1
     kill -9 $victim
     wait $victim
 done
@@ -93,6 +96,12 @@ for words in "" "--ring 1000"; do
     check "sandbox: pipe $words, both ends ours" \
         "$(slowly | cmp - /tmp/received) $(slowly | cmp - /tmp/received2)" = " "
 done
+# The output ends before the input does: whoever reads it is what ends the input here.
+rm -f /tmp/sandbox.ended
+(until_true test -e /tmp/sandbox.ended) | (ours --server 2>/tmp/log) | { cat >/tmp/received; : >/tmp/sandbox.ended; } &
+server=$!
+mini-grant pipe --client --domain 0 --path /test/vchan </dev/null >/dev/null
+wait $server
 vchan make 300000 >/tmp/made
 (ours --server </tmp/made 2>/tmp/log | cat >/tmp/received) &
 server=$!

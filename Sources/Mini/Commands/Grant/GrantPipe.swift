@@ -34,7 +34,7 @@ enum GrantPipe {
             },
             GrantSettings.word(
                 "--socket", "FILE",
-                "a socket, not standard input and output: a server connects, a client listens"
+                "a socket instead: a server connects, a client listens"
             ) { $0.pipe.socket = $1 },
             GrantSettings.flag("--listen", "listen on the socket") { $0.pipe.listens = true },
             GrantSettings.flag("--connect", "connect to the socket") { $0.pipe.listens = false },
@@ -43,7 +43,7 @@ enum GrantPipe {
             },
             Choice(
                 name: "--reconnect-marker", argument: "BYTE",
-                help: "a client sends this byte first, and a server knows a new client by it",
+                help: "a client sends it first; a new one is known by it",
                 apply: { (settings, word) throws(CommandError) in
                     guard let byte = word.number.flatMap({ UInt8(exactly: $0) }) else {
                         throw .badArgument(
@@ -55,11 +55,11 @@ enum GrantPipe {
                 "--state-path", "PATH", "write running there in the store when a peer may come"
             ) { $0.pipe.statePath = $1 },
             GrantSettings.time(
-                "--linger", "how long a silence ends it when the input has ended and was taken"
+                "--linger", "how long a silence ends it behind the end of the input"
             ) { $0.pipe.linger = $1 },
             Choice(
                 name: "--expect", argument: "BYTES",
-                help: "just so many are to come: end with them; fewer or more are an error",
+                help: "just so many are to come; fewer or more are an error",
                 apply: { (settings, word) throws(CommandError) in
                     guard let bytes = word.number else {
                         throw .badArgument(option: "--expect", word, why: "is no number of bytes")
@@ -154,9 +154,9 @@ enum GrantPipe {
         GrantCommand.help(
             """
             pipe --server|--client --domain D --path P [OPTIONS]
-            Carries bytes both ways between standard input and output, or a local socket, and
-            another domain, through a vchan. Ends when both directions have ended, or when the
-            other end leaves.
+            Carries bytes both ways between standard input and output, or a local socket,
+            and another domain, through a vchan. Ends when both directions have ended, or
+            when the other end leaves.
 
             """, table)
     }

@@ -81,7 +81,7 @@ struct GrantSettings {
     }
     static var forReferences: Choice {
         word(
-            "--ref", "R[,R...]", "its grant references, as 8,12-15 in order, or @PATH in the store"
+            "--ref", "R[,R...]", "its grant references in order, as 8,12-15, or @PATH"
         ) { $0.references = $1 }
     }
     static var forOutput: Choice {

@@ -71,7 +71,7 @@ extension GrantSettings {
         anywhere(
             Choice(
                 name: "--mode", argument: "M[,M...]",
-                help: "who may use the entries: the owner and others, then domains (n0,r3)",
+                help: "who may use them: owner and others, then domains (n0,r3)",
                 apply: { (settings, word) throws(CommandError) in
                     settings.store.permissions = try permissions(
                         word.bytes.split(
@@ -265,8 +265,9 @@ enum GrantStore {
     private static var help: Text {
         var text: Text = """
             Usage: \(GrantCommand.name) store VERB [OPTIONS] WORDS [--and VERB WORDS]...
-            Reads, changes and watches the small tree of values that the domains of a machine
-            share. Paths are absolute, or relative to this domain's own folder, which is `.`.
+            Reads, changes and watches the small tree of values that the domains of a
+            machine share. Paths are absolute, or relative to this domain's own folder,
+            which is `.`.
             What --and joins happens as a whole or not at all.
 
             Verbs; VERB --help tells more (read and write are get and set):

@@ -51,7 +51,8 @@ final class VchanSession {
     private var store: XenStore?
     private var devices: Result<VchanDevices, GrantError>?
     private var standard: LocalStreams?
-    private var keeper: NameKeeper?
+    /// Removes the socket's name.
+    private var keeper: Assistant?
     private var isConfined = false
     /// Set when a signal ended a wait, which throws then.
     private var stopped: Signal?
@@ -275,7 +276,7 @@ final class VchanSession {
             local?.keep(&have)
             if plan.hasFurtherPeers {
                 if case .listen(let name) = plan.local {
-                    do throws(Errno) { keeper = try NameKeeper(name) } catch {
+                    do throws(Errno) { keeper = try Assistant(removing: name) } catch {
                         throw .host("keep", name: name, error)
                     }
                     have.keeper = keeper?.descriptors ?? []
