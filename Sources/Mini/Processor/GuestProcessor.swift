@@ -1,6 +1,6 @@
 // The contract of a processor that a guest runs on: registers in and out, run until something happens or a
 // moment has come, answer what the guest waits for, inject what the guest is to be interrupted by. Who uses one
-// (the lguest host; a PC) has guest memory (Memory/) and what lies behind ports and time; it decodes no instruction
+// (a host of deprivileged guests; a PC) has guest memory (Memory/) and what lies behind ports and time; it decodes no instruction
 // and counts none. It crosses the contract once an exit, so that nothing inside a processor pays for it.
 //
 //     run ──┬─ trap                        an exception or INT n whose gate is the user's
