@@ -287,10 +287,28 @@ enum LaunchCommand {
 
     // MARK: Describing
 
+    /// Prints what a kernel is that is not for lguest.
+    /// - Throws: if it is damaged inside.
+    private static func checkStock(_ path: Text) throws(LoaderError) {
+        let file = try FileSource.open(path, .readOnly, "open")
+        guard let kernel = try KernelImage.stock(file.number, name: path) else { return }
+        if FileFaults.take() != nil { throw .fileCut(name: path) }
+        var text = Text()
+        for line in kernel.description { text += "\(line)\n" }
+        _ = Message.print(text)
+        if let damage = kernel.damage { throw .image(name: path, damage) }
+    }
+
     private static func check(_ plan: LaunchPlan) -> Int32 {
         do throws(LoaderError) {
             return Message.print(try describe(plan))
         } catch {
+            var error = error
+            if case .image(_, let why) = error, why.isStock {
+                do throws(LoaderError) { try checkStock(plan.kernel) } catch let other {
+                    error = other
+                }
+            }
             Message.error(name, error.text)
             return error.exitCode
         }

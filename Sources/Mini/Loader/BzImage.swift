@@ -3,68 +3,43 @@
 // header does not say where it is. What it unpacks to is a raw image for 1 MiB.
 // Source: docs/abi/lguest.md §2.4; the kernel's boot protocol for x86.
 
-/// What the setup header of a bzImage (or zImage) says.
+/// A bzImage (or zImage) as the launcher takes one that speaks lguest.
 struct BzImage: Equatable {
     /// Where kernels unpack to, in guest-physical bytes.
     static let loadAddress: UInt32 = 0x10_0000
 
-    /// Of the boot protocol, 0x0206 for 2.06.
-    let protocolVersion: UInt16
-    /// False for a zImage.
-    let isLoadedHigh: Bool
-    let is64Bit: Bool
-    /// From the header's own text.
-    let version: LinuxVersion?
+    private let header: SetupHeader
+    var protocolVersion: UInt16 { header.protocolVersion }
+    var version: LinuxVersion? { header.version }
     /// Where the protected-mode part begins in the file.
-    let body: Int
-    /// Size that the file should have; a few bytes of padding may be missing.
-    let expectedSize: UInt64
+    var body: Int { header.body }
+    var expectedSize: UInt64 { header.expectedSize }
     /// Where the compressed kernel begins in the file, if the header knows.
-    let payload: Int?
+    var payload: Int? { header.payload?.offset }
 
     /// nil if the file does not begin with boot code and a setup header.
     init?(_ file: ByteView) {
-        guard file.half(0x1FE) == 0xAA55, file.has("HdrS", at: 0x202),
-            let version = file.half(0x206), let setupSectors = file.byte(0x1F1)
-        else { return nil }
-        protocolVersion = version
-        isLoadedHigh = (file.byte(0x211) ?? 0) & 1 == 1
-        is64Bit = version >= 0x020C && (file.half(0x236) ?? 0) & 1 == 1
-        // The protocol: a count of 0 means 4.
-        body = (Int(setupSectors == 0 ? 4 : setupSectors) + 1) * 512
-        expectedSize = UInt64(body) + UInt64(file.word(0x1F4) ?? 0) * 16
-        let text = Int(file.half(0x20E) ?? 0) + 0x200
-        self.version =
-            text > 0x200 && text < body ? LinuxVersion(file.line(at: text, limit: 128)) : nil
-        if version >= 0x0208, let offset = file.word(0x248), offset > 0, offset < 1 << 30 {
-            payload = body + Int(offset)
-        } else {
-            payload = nil
-        }
+        guard let header = SetupHeader(file) else { return nil }
+        self.header = header
     }
 
     /// Refuses what no unpacking could make a kernel of ours.
     func check(_ file: ByteView) throws(ImageError) {
-        if is64Bit { throw .kernel64(version: version?.name) }
+        if header.is64Bit { throw .kernel64(version: version?.name) }
         let method = compression(file)
         if let version, version.isAtLeast(4, 14) {
             throw .withoutLguest(version: version.name, compression: method)
         }
         if let method { throw .otherCompression(method, version: version?.name) }
-        if !isLoadedHigh { throw .zImage(version: version?.name) }
+        if !header.isLoadedHigh { throw .zImage(version: version?.name) }
     }
 
     /// By the signature of the compressed kernel; nil for gzip and where the header does not
-    /// lead to it. Source: the compressors' formats.
+    /// lead to it.
     private func compression(_ file: ByteView) -> Text? {
-        guard let payload else { return nil }
-        if file.has([0xFD, 0x37, 0x7A, 0x58, 0x5A, 0], at: payload) { return "xz" }
-        if file.has("BZh", at: payload) { return "bzip2" }
-        if file.has([0x5D, 0, 0], at: payload) { return "lzma" }
-        if file.has([0x89, 0x4C, 0x5A, 0x4F], at: payload) { return "lzo" }
-        if file.has([0x02, 0x21, 0x4C, 0x18], at: payload) { return "lz4" }
-        if file.has([0x28, 0xB5, 0x2F, 0xFD], at: payload) { return "zstd" }
-        return nil
+        guard let payload, let compression = Compression(file, at: payload), compression != .gzip
+        else { return nil }
+        return "\(compression.name)"
     }
 
     // MARK: Unpacking
@@ -152,13 +127,10 @@ struct BzImage: Equatable {
                 : .noCompressedKernel(version: version?.name)
         }
         switch failure {
-        case .endsEarly: return .gzipEndsEarly(at: furthest.position)
-        case .corrupt(let what): return .gzipCorrupt(at: furthest.position, what)
-        case .wrongChecksum: return .gzipWrongChecksum(at: furthest.position)
-        case .wrongLength: return .gzipWrongLength(at: furthest.position)
         case .full:
             // How much more it is, the data do not say.
             return .needsMemory(needed: (limit >> 20) + 1, available: limit >> 20)
+        default: return .damaged(.gzip, at: furthest.position, failure)
         }
     }
 

@@ -26,6 +26,87 @@ extension LoadedKernel {
     }
 }
 
+extension StockKernel {
+    /// What the file says and what is inside, a line each.
+    var description: [Text] {
+        var lines: [Text] = []
+        if let header {
+            lines.append(
+                "format       \(header.isLoadedHigh ? "bzImage" : "zImage"), \(size) bytes, boot protocol \(header.protocolVersion >> 8).\(twoDigits(header.protocolVersion & 0xFF))"
+            )
+        } else {
+            lines.append("format       ELF vmlinux, \(size) bytes")
+        }
+        lines.append("version      \(visible: banner ?? "not told by the image")")
+        if let payload { lines.append("compressed   \(payload.description)") }
+        if let vmlinux {
+            lines.append("kernel       \(vmlinux.width == .bits64 ? "64" : "32")-bit ELF")
+            for (index, segment) in vmlinux.segments.enumerated() {
+                lines.append("segment \(index)    \(segment.description)")
+            }
+        }
+        lines.append("entries      \(entries)")
+        if let header { lines += header.description }
+        if let least = leastMebibytes {
+            lines.append("memory       \(least) MiB at least, without an initrd")
+        }
+        lines.append("engine       none: mini starts no kernel yet that does not speak lguest")
+        return lines
+    }
+
+    private func twoDigits(_ number: UInt16) -> Text { "\(number / 10)\(number % 10)" }
+
+    private var entries: Text {
+        var text: Text = ""
+        if let header {
+            text += "16-bit, 32-bit"
+            if header.is64Bit { text += ", 64-bit" }
+        }
+        if let vmlinux {
+            if header != nil { text += ", " }
+            text +=
+                "ELF at \(hex: vmlinux.entry, width: 8) (\(vmlinux.width == .bits64 ? "64" : "32")-bit)"
+            if let entry = vmlinux.pvhEntry { text += ", PVH at \(hex: entry, width: 8)" }
+        }
+        return text
+    }
+}
+
+extension StockKernel.Payload {
+    fileprivate var description: Text {
+        compression.isUnpacked
+            ? "\(compression.name), \(length) bytes at byte \(offset), unpacked \(unpackedSize)"
+            : "\(compression.name), which mini does not unpack: enters the image's own unpacker"
+    }
+}
+
+extension SetupHeader {
+    /// Where it wants to be and what its limits are.
+    fileprivate var description: [Text] {
+        let place = isRelocatable ? preferredAddress ?? UInt64(codeStart) : UInt64(codeStart)
+        var line: Text = "place        \(hex: place, width: 8)"
+        if isRelocatable {
+            line += ", or elsewhere"
+            if let alignment { line += " at a multiple of \(hex: alignment)" }
+        }
+        if let initSize { line += "; needs \(initSize) bytes from there on" }
+        return [
+            line,
+            "limits       \(commandLineLimit) bytes of command line, initrd up to \(hex: initrdLimit, width: 8)",
+        ]
+    }
+}
+
+extension Vmlinux.Segment {
+    fileprivate var description: Text {
+        """
+        \(hex: address, width: 8)-\(hex: end, width: 8) \
+        \(flags & 4 != 0 ? "r" : "-")\(flags & 2 != 0 ? "w" : "-")\(flags & 1 != 0 ? "x" : "-")\
+         \(memorySize) bytes, \(fileSize) of them at byte \(fileOffset)
+        """
+    }
+}
+
 extension ImageSegment {
     /// Where it lies in memory and in the file, and what it may be used for.
     fileprivate var description: Text {

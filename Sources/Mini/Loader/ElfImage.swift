@@ -98,6 +98,14 @@ struct ElfImage: Equatable {
     // MARK: Checks
 
     private static func checkKind(_ file: ByteView) throws(ImageError) {
+        if try isWide(file) { throw kind64(file) }
+        // A 32-bit file for the 64-bit machine: x32, which never was a kernel.
+        if file.half(18) != machine386 { throw .userProgram(bits: 32) }
+    }
+
+    /// Whether a file that begins as ELF does has 64-bit addresses.
+    /// - Throws: if it is none that was linked for an x86 processor.
+    static func isWide(_ file: ByteView) throws(ImageError) -> Bool {
         guard let bits = file.byte(4), let order = file.byte(5), file.contains(0, headerSize)
         else { throw .damagedElf("its header is cut off at byte \(file.count)") }
         if order == 2 { throw .bigEndian }
@@ -112,9 +120,7 @@ struct ElfImage: Equatable {
         case 4: throw .coreDump
         default: throw .unknownElfType(type)
         }
-        if bits == 2 { throw kind64(file) }
-        // A 32-bit file for the 64-bit machine: x32, which never was a kernel.
-        if machine != machine386 { throw .userProgram(bits: 32) }
+        return bits == 2
     }
 
     /// A 64-bit kernel is linked into the upper half of its addresses; a program is not.

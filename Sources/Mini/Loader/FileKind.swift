@@ -15,6 +15,30 @@ enum FileKind {
         return "data of an unknown kind"
     }
 
+    /// A kernel that no PC starts: as "an arm64 Image". docs/abi/pc.md §1.2.
+    static func foreignKernel(_ file: ByteView) -> Text? {
+        if file.has("ARM\u{64}", at: 0x38) { return "an arm64 Image" }
+        if file.has("RISCV", at: 0x30) { return "a RISC-V Image" }
+        if file.word(0x24) == 0x016F_2818 { return "an Arm zImage" }
+        guard file.has("MZ"), file.has("zimg", at: 4) else { return nil }
+        let method = file.line(at: 0x18, limit: 8)
+        guard let header = file.word(0x3C), header < 1 << 20, file.has("PE\0\0", at: Int(header)),
+            let machine = file.half(Int(header) + 4)
+        else { return "an EFI zboot image compressed with \(visible: method)" }
+        return "an EFI zboot image for \(self.machine(machine)), compressed with \(visible: method)"
+    }
+
+    /// Source: Microsoft's PE format.
+    private static func machine(_ number: UInt16) -> Text {
+        switch number {
+        case 0x8664: "x86-64"
+        case 0xAA64: "AArch64"
+        case 0x5064: "RISC-V"
+        case 0x6264: "LoongArch"
+        default: "machine \(hex: number)"
+        }
+    }
+
     private static func signature(_ file: ByteView) -> Text? {
         if file.has([0x1F, 0x8B], at: 0) { return "a gzip file (unpack it first)" }
         if file.has([0x1F, 0x9D], at: 0) { return "a compress (.Z) file" }

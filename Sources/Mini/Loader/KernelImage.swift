@@ -69,6 +69,15 @@ struct KernelImage: ~Copyable {
         return KernelImage(name: name, descriptor: descriptor, mapping: mapping, kind: kind)
     }
 
+    /// A kernel that is started as a PC's, if the file is one. For the file that `examine` or `load` refused.
+    /// - Throws: the kernel's errno.
+    static func stock(_ descriptor: Int32, name: Text) throws(LoaderError) -> StockKernel? {
+        let mapping = try map(descriptor, name, nil)
+        do throws(Errno) {
+            return try StockKernel(unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes)))
+        } catch { throw .host("unpack", name: name, error) }
+    }
+
     private static func map(
         _ descriptor: Int32, _ name: Text, _ known: FileStatus?
     ) throws(LoaderError) -> Mapping {
@@ -102,6 +111,7 @@ struct KernelImage: ~Copyable {
             try image.check(file)
             return .bzImage(image)
         }
+        if let kind = FileKind.foreignKernel(file) { throw .foreignKernel(kind) }
         throw .notAKernel(FileKind.describe(file))
     }
 

@@ -10,6 +10,8 @@ enum ImageError: Error, Equatable {
     case tooLarge
     /// The kind, as "a shell script".
     case notAKernel(Text)
+    /// A kernel's image that no PC starts, as "an arm64 Image".
+    case foreignKernel(Text)
 
     // ELF files that are not a vmlinux of ours.
     case kernel64(version: Text?)
@@ -42,10 +44,8 @@ enum ImageError: Error, Equatable {
     case otherCompression(Text, version: Text?)
     case noCompressedKernel(version: Text?)
     case bzImageCutOff(size: UInt64, expected: UInt64)
-    case gzipEndsEarly(at: Int)
-    case gzipCorrupt(at: Int, Text)
-    case gzipWrongChecksum(at: Int)
-    case gzipWrongLength(at: Int)
+    /// The byte of the file where the packed kernel is damaged.
+    case damaged(Compression, at: Int, UnpackFailure)
 
     /// Both in MiB.
     case needsMemory(needed: UInt32, available: UInt32)
@@ -115,6 +115,14 @@ enum LoaderError: Error, Equatable {
 }
 
 extension ImageError {
+    /// True for a sound kernel, as far as was looked, that is not for lguest.
+    var isStock: Bool {
+        switch self {
+        case .kernel64, .withoutLguest, .laterEra, .lguestGuestOff, .otherCompression: true
+        default: false
+        }
+    }
+
     /// What the file is, or what is wrong with it.
     var text: Text {
         switch self {
@@ -123,6 +131,7 @@ extension ImageError {
         case .notAFile: "not a regular file"
         case .tooLarge: "a file too large to be a kernel"
         case .notAKernel(let kind): "not a kernel: \(kind)"
+        case .foreignKernel(let kind): "a kernel for another machine: \(kind)"
         case .kernel64(let version): "a 64-bit kernel\(Self.remark(version))"
         case .bigEndian: "an ELF file for a big-endian machine"
         case .otherMachine(let machine):
@@ -154,10 +163,16 @@ extension ImageError {
             "a bzImage without a gzip-compressed kernel\(Self.remark(version))"
         case .bzImageCutOff(let size, let expected):
             "a bzImage cut off at byte \(size) of \(expected)"
-        case .gzipEndsEarly(let at): "gzip data that ends early at byte \(at)"
-        case .gzipCorrupt(let at, let what): "corrupt gzip data at byte \(at): \(what)"
-        case .gzipWrongChecksum(let at): "corrupt gzip data: wrong checksum at byte \(at)"
-        case .gzipWrongLength(let at): "corrupt gzip data: wrong length at byte \(at)"
+        case .damaged(let compression, let at, .endsEarly):
+            "\(compression.name) data that ends early at byte \(at)"
+        case .damaged(let compression, let at, .corrupt(let what)):
+            "corrupt \(compression.name) data at byte \(at): \(what)"
+        case .damaged(let compression, let at, .wrongChecksum):
+            "corrupt \(compression.name) data: wrong checksum at byte \(at)"
+        case .damaged(let compression, let at, .wrongLength):
+            "corrupt \(compression.name) data: wrong length at byte \(at)"
+        case .damaged(let compression, let at, .full):
+            "\(compression.name) data too large for their room at byte \(at)"
         case .needsMemory(let needed, let available):
             "it needs \(needed) MiB of memory, the guest has \(available) MiB"
         }

@@ -88,7 +88,8 @@ struct Recognition: Equatable {
         }
     }
 
-    private static func banner(_ image: ByteView) -> Text? {
+    /// "Linux version …", where a release number follows.
+    static func banner(_ image: ByteView) -> Text? {
         var from = 0
         while let at = image.find(bannerStart, from: from) {
             // A release number follows, not the "%s" of some format.

@@ -5,6 +5,8 @@
 enum Xz {
     static let signature: [UInt8?] = [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0]
     private static let headerSize = 12
+    /// More than any kernel has: what is known of each is kept until the index comes.
+    private static let mostBlocks = 1 << 14
     private static let filterX86: UInt64 = 4
     private static let filterLzma2: UInt64 = 0x21
 
@@ -131,6 +133,7 @@ enum Xz {
 
         private mutating func block() throws(Damage) {
             let start = position
+            guard records.count < Xz.mostBlocks else { throw .corrupt(start, "too many blocks") }
             let header = try blockHeader()
             let data = position
             let first = produced

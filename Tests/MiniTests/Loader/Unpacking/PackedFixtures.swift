@@ -1,6 +1,9 @@
 // Packed data made to order, so that each part can be damaged by itself: xz streams and zstd frames of stored
 // blocks, lz4 frames of literals; and what all tests of unpackers do with them.
 
+import Foundation
+import Testing
+
 @testable import Mini
 
 /// Unpacks into room of so many bytes, which lie between canaries.
@@ -165,4 +168,32 @@ struct ZstdSpec {
 /// An lz4 frame of these blocks, whatever is in them.
 func lz4Frame(_ blocks: [[UInt8]]) -> [UInt8] {
     blocks.reduce([0x02, 0x21, 0x4C, 0x18]) { $0 + .little(UInt64($1.count), 4) + $1 }
+}
+
+// MARK: The system's own packers
+
+func toolPath(_ name: String) -> String? {
+    ["/usr/bin/", "/bin/", "/usr/local/bin/"].map { $0 + name }.first {
+        FileManager.default.isExecutableFile(atPath: $0)
+    }
+}
+
+/// What a packer or unpacker makes of these bytes.
+func runTool(_ words: [String], _ data: [UInt8]) throws -> [UInt8] {
+    let source = FileManager.default.temporaryDirectory.appendingPathComponent(
+        "mini-packed-\(UUID().uuidString)")
+    try Data(data).write(to: source)
+    defer { try? FileManager.default.removeItem(at: source) }
+    let process = Foundation.Process()
+    process.executableURL = URL(fileURLWithPath: try #require(toolPath(words[0])))
+    process.arguments = Array(words.dropFirst())
+    process.standardInput = try FileHandle(forReadingFrom: source)
+    let pipe = Foundation.Pipe()
+    process.standardOutput = pipe
+    process.standardError = FileHandle.nullDevice
+    try process.run()
+    let output = Array(pipe.fileHandleForReading.readDataToEndOfFile())
+    process.waitUntilExit()
+    #expect(process.terminationStatus == 0)
+    return output
 }

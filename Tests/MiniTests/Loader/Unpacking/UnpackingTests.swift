@@ -138,32 +138,6 @@ private struct Tool: CustomTestStringConvertible {
 
     init(_ line: String) { words = line.split(separator: " ").map(String.init) }
 
-    static func path(_ name: String) -> String? {
-        ["/usr/bin/", "/bin/", "/usr/local/bin/"].map { $0 + name }.first {
-            FileManager.default.isExecutableFile(atPath: $0)
-        }
-    }
-
-    /// What the tool makes of these bytes.
-    func run(_ data: [UInt8]) throws -> [UInt8] {
-        let source = FileManager.default.temporaryDirectory.appendingPathComponent(
-            "mini-packed-\(UUID().uuidString)")
-        try Data(data).write(to: source)
-        defer { try? FileManager.default.removeItem(at: source) }
-        let process = Foundation.Process()
-        process.executableURL = URL(fileURLWithPath: try #require(Self.path(words[0])))
-        process.arguments = Array(words.dropFirst())
-        process.standardInput = try FileHandle(forReadingFrom: source)
-        let pipe = Foundation.Pipe()
-        process.standardOutput = pipe
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        let output = Array(pipe.fileHandleForReading.readDataToEndOfFile())
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0)
-        return output
-    }
-
     /// Code, texts, letters, noise and zeros, so that every kind of block occurs, and some with codes of the one before.
     static let data: [UInt8] = {
         var random = SeededGenerator(seed: 9)
@@ -180,7 +154,7 @@ private struct Tool: CustomTestStringConvertible {
 
 @Suite struct PackerTests {
     private func compare(_ tool: Tool) throws {
-        let packed = try tool.run(Tool.data)
+        let packed = try runTool(tool.words, Tool.data)
         let (outcome, bytes) = unpack(packed, room: Tool.data.count)
         #expect(outcome == Unpacked(position: packed.count, produced: Tool.data.count))
         #expect(bytes == Tool.data)
@@ -188,7 +162,7 @@ private struct Tool: CustomTestStringConvertible {
 
     @Test(
         "what the system's xz packs is unpacked",
-        .enabled(if: Tool.path("xz") != nil, "there is no xz"),
+        .enabled(if: toolPath("xz") != nil, "there is no xz"),
         arguments: [
             Tool("xz -c -0"), Tool("xz -c --check=crc32 --x86 --lzma2=preset=6"),
             Tool("xz -c --check=none --block-size=70000"), Tool("xz -c --lzma2=lc=0,lp=3,pb=0"),
@@ -198,7 +172,7 @@ private struct Tool: CustomTestStringConvertible {
 
     @Test(
         "what the system's zstd packs is unpacked",
-        .enabled(if: Tool.path("zstd") != nil, "there is no zstd"),
+        .enabled(if: toolPath("zstd") != nil, "there is no zstd"),
         arguments: [
             Tool("zstd -c --fast=5"), Tool("zstd -c -1"), Tool("zstd -c -3 --no-check"),
             Tool("zstd -c -12 --check"), Tool("zstd -c --ultra -22 --check"),
@@ -207,7 +181,7 @@ private struct Tool: CustomTestStringConvertible {
 
     @Test(
         "what the system's lz4 packs is unpacked",
-        .enabled(if: Tool.path("lz4") != nil, "there is no lz4"),
+        .enabled(if: toolPath("lz4") != nil, "there is no lz4"),
         arguments: [Tool("lz4 -c -l -1"), Tool("lz4 -c -l -9")])
     fileprivate func lz4(_ tool: Tool) throws { try compare(tool) }
 }

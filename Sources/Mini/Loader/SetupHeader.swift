@@ -1,0 +1,80 @@
+// The setup header that a bzImage begins with: what the kernel's build says about it to whoever loads it. Fields came with versions of the
+// boot protocol; a field that an image is too old for is nil here, or what the protocol says it is then.
+// Source: docs/abi/pc.md §1.1; the kernel's boot protocol for x86.
+
+struct SetupHeader: Equatable {
+    /// Of the boot protocol, 0x0206 for 2.06.
+    let protocolVersion: UInt16
+    /// Where the protected-mode part begins in the file.
+    let body: Int
+    /// Size that the file should have; a few bytes of padding may be missing.
+    let expectedSize: UInt64
+    /// False for a zImage.
+    let isLoadedHigh: Bool
+    /// From the header's own text, "6.1.0-50-amd64 (builder) #1 SMP …".
+    let banner: Text?
+    /// Where the protected-mode part goes if it cannot choose.
+    let codeStart: UInt32
+    /// The last byte that an initrd may have.
+    let initrdLimit: UInt32
+    /// Bytes of a command line, without its end.
+    let commandLineLimit: UInt32
+    let isRelocatable: Bool
+    /// Of the place where it is loaded, in bytes; 2.05.
+    let alignment: UInt32?
+    /// Where it would like to be; 2.10.
+    let preferredAddress: UInt64?
+    /// Bytes from there on that it needs until it runs; 2.10.
+    let initSize: UInt32?
+    /// Bit 0 for an entry in 64-bit mode, 0x200 bytes into the protected-mode part; 2.12.
+    let longFlags: UInt16
+    /// Where the compressed kernel lies in the file, and how long it is; 2.08.
+    let payload: Payload?
+
+    struct Payload: Equatable {
+        let offset: Int
+        let length: Int
+    }
+
+    /// Behind what the header's text is in front of: a version's name.
+    var version: LinuxVersion? { banner.flatMap { LinuxVersion($0) } }
+    var is64Bit: Bool { longFlags & 1 == 1 }
+
+    private static let mostBanner = 256
+    private static let oldInitrdLimit: UInt32 = 0x37FF_FFFF
+    private static let oldCommandLineLimit: UInt32 = 255
+
+    /// nil if the file does not begin with boot code and a setup header.
+    init?(_ file: ByteView) {
+        guard file.half(0x1FE) == 0xAA55, file.has("HdrS", at: 0x202),
+            let version = file.half(0x206), let setupSectors = file.byte(0x1F1)
+        else { return nil }
+        // What lies behind the header's end is something else.
+        func word(_ offset: Int, since: UInt16) -> UInt32? {
+            version >= since ? file.word(offset) : nil
+        }
+        protocolVersion = version
+        isLoadedHigh = (file.byte(0x211) ?? 0) & 1 == 1
+        // The protocol: a count of 0 means 4.
+        let body = (Int(setupSectors == 0 ? 4 : setupSectors) + 1) * 512
+        self.body = body
+        expectedSize = UInt64(body) + UInt64(file.word(0x1F4) ?? 0) * 16
+        let text = Int(file.half(0x20E) ?? 0) + 0x200
+        banner = text > 0x200 && text < body ? file.line(at: text, limit: Self.mostBanner) : nil
+        codeStart = file.word(0x214) ?? 0
+        initrdLimit = word(0x22C, since: 0x203) ?? Self.oldInitrdLimit
+        commandLineLimit = word(0x238, since: 0x206) ?? Self.oldCommandLineLimit
+        isRelocatable = version >= 0x205 && file.byte(0x234) ?? 0 != 0
+        alignment = word(0x230, since: 0x205)
+        preferredAddress = version >= 0x20A ? file.double(0x258) : nil
+        initSize = word(0x260, since: 0x20A)
+        longFlags = version >= 0x20C ? file.half(0x236) ?? 0 : 0
+        if let offset = word(0x248, since: 0x208), offset > 0, offset < 1 << 30,
+            let length = word(0x24C, since: 0x208)
+        {
+            payload = Payload(offset: body + Int(offset), length: Int(clamping: length))
+        } else {
+            payload = nil
+        }
+    }
+}

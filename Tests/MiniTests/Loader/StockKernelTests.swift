@@ -1,0 +1,497 @@
+import Foundation
+import Testing
+
+@testable import Mini
+
+/// An ELF kernel of either width, with notes of Xen's.
+private struct VmlinuxSpec {
+    struct Part {
+        var kind: UInt32 = 1
+        var address: UInt64
+        var virtual: UInt64
+        var offset: UInt64
+        var fileSize: UInt64
+        var memorySize: UInt64
+        var align: UInt64 = 4096
+    }
+    var isWide = true
+    var entry: UInt64 = 0x100_0000
+    var banner = "Linux version 6.1.0 (somebody@somewhere) #1"
+    var parts: [Part]
+    var notes: [UInt8] = []
+
+    static func note(_ kind: UInt32, _ data: [UInt8], name: String = "Xen\0", align: Int = 4)
+        -> [UInt8]
+    {
+        func padded(_ bytes: [UInt8]) -> [UInt8] {
+            bytes + [UInt8](repeating: 0, count: (align - bytes.count % align) % align)
+        }
+        return .little(UInt64(name.utf8.count), 4) + .little(UInt64(data.count), 4)
+            + .little(UInt64(kind), 4) + padded(Array(name.utf8)) + padded(data)
+    }
+
+    init(isWide: Bool = true) {
+        self.isWide = isWide
+        let high: UInt64 = isWide ? 0xFFFF_FFFF_8000_0000 : 0xC000_0000
+        parts = [
+            Part(
+                address: 0x100_0000, virtual: high + 0x100_0000, offset: 0x1000, fileSize: 0x800,
+                memorySize: 0x1000),
+            // The per-processor area.
+            Part(
+                address: 0x100_1000, virtual: isWide ? 0 : high + 0x100_1000, offset: 0x1800,
+                fileSize: 0x100, memorySize: 0x234567),
+        ]
+    }
+
+    mutating func addNotes(_ notes: [UInt8], align: UInt64 = 4) {
+        parts.append(
+            Part(
+                kind: 4, address: 0, virtual: 0, offset: 0x1900, fileSize: UInt64(notes.count),
+                memorySize: 0, align: align))
+        self.notes = notes
+    }
+
+    func bytes() -> [UInt8] {
+        var file = [UInt8](repeating: 0x66, count: 0x1A00)
+        file.put([UInt8](repeating: 0, count: 0x400), at: 0)
+        file.put([0x7F, 0x45, 0x4C, 0x46, isWide ? 2 : 1, 1, 1], at: 0)
+        file.put(UInt16(2), at: 16)
+        file.put(UInt16(isWide ? 62 : 3), at: 18)
+        let (start, size) = isWide ? (64, 56) : (52, 32)
+        if isWide {
+            file.put(entry, at: 24)
+            file.put(UInt64(start), at: 32)
+            file.put(UInt16(size), at: 54)
+            file.put(UInt16(parts.count), at: 56)
+        } else {
+            file.put(UInt32(entry), at: 24)
+            file.put(UInt32(start), at: 28)
+            file.put(UInt16(size), at: 42)
+            file.put(UInt16(parts.count), at: 44)
+        }
+        for (index, part) in parts.enumerated() {
+            let at = start + index * size
+            file.put(part.kind, at: at)
+            if isWide {
+                file.put(UInt32(7), at: at + 4)
+                let words = [
+                    part.offset, part.virtual, part.address, part.fileSize, part.memorySize,
+                    part.align,
+                ]
+                for (word, value) in words.enumerated() { file.put(value, at: at + 8 + 8 * word) }
+            } else {
+                let words = [
+                    part.offset, part.virtual, part.address, part.fileSize, part.memorySize, 7,
+                    part.align,
+                ]
+                for (word, value) in words.enumerated() {
+                    file.put(UInt32(truncatingIfNeeded: value), at: at + 4 + 4 * word)
+                }
+            }
+        }
+        file.put(Array(banner.utf8) + [10], at: 0x1100)
+        file.put(notes, at: 0x1900)
+        return file
+    }
+}
+
+/// A bzImage of the present around a packed kernel.
+private struct StockSpec {
+    var protocolVersion: UInt16 = 0x20F
+    var setupSectors: UInt8 = 2
+    var longFlags: UInt16 = 0x7F
+    var payload: [UInt8]
+    /// Behind the payload; the kernel's build puts the size there, and gzip has it.
+    var sizeWord: UInt32?
+    var initSize: UInt32 = 0x40_0000
+    var payloadLengthChange = 0
+
+    var payloadOffset: Int { (Int(setupSectors == 0 ? 4 : setupSectors) + 1) * 512 + 0x40 }
+    var payloadEnd: Int { payloadOffset + payload.count + (sizeWord == nil ? 0 : 4) }
+
+    init(_ compression: Compression, _ kernel: [UInt8] = VmlinuxSpec().bytes()) {
+        sizeWord = UInt32(kernel.count)
+        switch compression {
+        case .gzip:
+            payload = Packer.gzip(kernel)
+            sizeWord = nil
+        case .xz:
+            var spec = XzSpec(kernel)
+            spec.blocks[0].filters = [(4, []), (0x21, [22])]
+            // Data that are none of the filter's: without E8 and E9.
+            payload = spec.bytes()
+        case .zstd:
+            payload = ZstdSpec(
+                blocks: [.stored(kernel)], header: [0xA0] + .little(UInt64(kernel.count), 4)
+            ).bytes()
+        case .lz4:
+            let rest = kernel.count - 15
+            payload = lz4Frame([
+                [0xF0] + [UInt8](repeating: 255, count: rest / 255) + [UInt8(rest % 255)] + kernel
+            ])
+        case .lzma: payload = [0x5D, 0, 0, 0x80, 0] + kernel
+        case .lzo: payload = [0x89, 0x4C, 0x5A, 0x4F, 0, 0x0D] + kernel
+        case .bzip2: payload = Array("BZh9".utf8) + kernel
+        }
+    }
+
+    func bytes() -> [UInt8] {
+        let body = payloadOffset - 0x40
+        let data = payload + (sizeWord.map { [UInt8].little(UInt64($0), 4) } ?? [])
+        var file = [UInt8](repeating: 0x90, count: payloadOffset) + data
+        file += [UInt8](repeating: 0x90, count: 64)
+        file.put([UInt8](repeating: 0, count: body - 0x1E0), at: 0x1E0)
+        file[0x1F1] = setupSectors
+        file.put(UInt32((file.count - body + 15) / 16), at: 0x1F4)
+        file.put(UInt16(0xAA55), at: 0x1FE)
+        file.put("HdrS", at: 0x202)
+        file.put(protocolVersion, at: 0x206)
+        file.put(UInt16(0x200), at: 0x20E)
+        file[0x211] = 1
+        file.put(UInt32(0x10_0000), at: 0x214)
+        file.put(UInt32(0x7FFF_FFFF), at: 0x22C)
+        file.put(UInt32(0x20_0000), at: 0x230)
+        file[0x234] = 1
+        file.put(longFlags, at: 0x236)
+        file.put(UInt32(2047), at: 0x238)
+        file.put(UInt32(0x40), at: 0x248)
+        file.put(UInt32(data.count + payloadLengthChange), at: 0x24C)
+        file.put(UInt64(0x100_0000), at: 0x258)
+        file.put(initSize, at: 0x260)
+        file.put("6.1.0 (somebody@somewhere) #1", at: 0x400)
+        return file
+    }
+}
+
+private func kernel(_ file: [UInt8]) -> StockKernel? {
+    ByteView.of(file) { try? StockKernel($0) }
+}
+
+private func lines(_ file: [UInt8]) -> [String] {
+    (kernel(file)?.description ?? []).map { String(decoding: $0.bytes, as: UTF8.self) }
+}
+
+@Suite struct StockKernelTests {
+    @Test(
+        "a bzImage is unpacked whatever it is packed with, and the ELF file inside is looked at",
+        arguments: [Compression.gzip, .xz, .zstd, .lz4])
+    func bzImage(_ compression: Compression) {
+        let spec = StockSpec(compression)
+        let size = VmlinuxSpec().bytes().count
+        #expect(
+            lines(spec.bytes()) == [
+                "format       bzImage, \(spec.bytes().count) bytes, boot protocol 2.15",
+                "version      6.1.0 (somebody@somewhere) #1",
+                "compressed   \(compression), \(spec.payloadEnd - spec.payloadOffset) bytes at byte 1600, unpacked \(size)",
+                "kernel       64-bit ELF",
+                "segment 0    0x01000000-0x01001000 rwx 4096 bytes, 2048 of them at byte 4096",
+                "segment 1    0x01001000-0x01235567 rwx 2311527 bytes, 256 of them at byte 6144",
+                "entries      16-bit, 32-bit, 64-bit, ELF at 0x01000000 (64-bit)",
+                "place        0x01000000, or elsewhere at a multiple of 0x200000; needs 4194304 bytes from there on",
+                "limits       2047 bytes of command line, initrd up to 0x7fffffff",
+                "memory       20 MiB at least, without an initrd",
+                "engine       none: mini starts no kernel yet that does not speak lguest",
+            ])
+        #expect(kernel(spec.bytes())?.damage == nil)
+    }
+
+    @Test("a vmlinux of either width is described", arguments: [true, false])
+    func vmlinux(_ isWide: Bool) {
+        let file = VmlinuxSpec(isWide: isWide).bytes()
+        let found = lines(file)
+        #expect(found[0] == "format       ELF vmlinux, \(file.count) bytes")
+        #expect(found[1] == "version      Linux version 6.1.0 (somebody@somewhere) #1")
+        #expect(found[2] == "kernel       \(isWide ? 64 : 32)-bit ELF")
+        #expect(found[5] == "entries      ELF at 0x01000000 (\(isWide ? 64 : 32)-bit)")
+        #expect(found[6] == "memory       19 MiB at least, without an initrd")
+    }
+
+    @Test(
+        "what mini does not unpack is told by name", arguments: [Compression.lzma, .lzo, .bzip2])
+    func others(_ compression: Compression) {
+        let spec = StockSpec(compression)
+        let line =
+            "compressed   \(compression), which mini does not unpack: enters the image's own unpacker"
+        #expect(lines(spec.bytes()).contains(line))
+        #expect(kernel(spec.bytes())?.damage == nil)
+    }
+
+    @Test("the fields of a header count from the version that brought them")
+    func versions() throws {
+        func header(_ version: UInt16) throws -> SetupHeader {
+            var spec = StockSpec(.lz4)
+            spec.protocolVersion = version
+            return try #require(ByteView.of(spec.bytes()) { SetupHeader($0) })
+        }
+        let old = try header(0x202)
+        #expect(old.initrdLimit == 0x37FF_FFFF && old.commandLineLimit == 255)
+        #expect(!old.isRelocatable && old.alignment == nil && old.payload == nil)
+        #expect(try header(0x203).initrdLimit == 0x7FFF_FFFF)
+        #expect(try header(0x204).alignment == nil)
+        #expect(try header(0x205).isRelocatable && header(0x205).alignment == 0x20_0000)
+        #expect(try header(0x205).commandLineLimit == 255)
+        #expect(try header(0x206).commandLineLimit == 2047)
+        #expect(try header(0x207).payload == nil)
+        #expect(try header(0x208).payload?.offset == 1600)
+        #expect(try header(0x209).initSize == nil && header(0x209).preferredAddress == nil)
+        #expect(try header(0x20A).initSize == 0x40_0000)
+        #expect(try header(0x20A).preferredAddress == 0x100_0000)
+        #expect(try !header(0x20B).is64Bit && header(0x20C).is64Bit)
+    }
+
+    @Test("no setup sectors mean four")
+    func noSectors() {
+        var spec = StockSpec(.lz4)
+        spec.setupSectors = 0
+        #expect(kernel(spec.bytes())?.payload?.offset == 5 * 512 + 0x40)
+        #expect(kernel(spec.bytes())?.vmlinux != nil)
+    }
+
+    @Test("before 2.08 the compressed kernel is searched for")
+    func search() {
+        var spec = StockSpec(.gzip)
+        spec.protocolVersion = 0x204
+        #expect(kernel(spec.bytes())?.payload?.offset == 1600)
+        #expect(kernel(spec.bytes())?.vmlinux != nil)
+        // Bare code, as before 2.6.26.
+        spec = StockSpec(
+            .gzip, Array("Linux version 2.6.20 (x)\n".utf8) + [UInt8](repeating: 7, count: 99))
+        spec.protocolVersion = 0x204
+        #expect(kernel(spec.bytes())?.damage == nil)
+        spec = StockSpec(.zstd)
+        spec.protocolVersion = 0x204
+        #expect(kernel(spec.bytes())?.damage == .noCompressedKernel(version: "6.1.0"))
+    }
+
+    @Test("the PVH entry is Xen's note 18, wherever it stands among notes")
+    func notes() throws {
+        func entry(_ notes: [UInt8], align: UInt64 = 4, isWide: Bool = true) throws -> UInt32? {
+            var spec = VmlinuxSpec(isWide: isWide)
+            spec.addNotes(notes, align: align)
+            return try ByteView.of(spec.bytes()) { try Vmlinux($0) }.pvhEntry
+        }
+        let wanted: [UInt8] = [0x50, 8, 0, 1]
+        let note = VmlinuxSpec.note(18, wanted)
+        #expect(try entry(note) == 0x100_0850)
+        #expect(try entry(note, isWide: false) == 0x100_0850)
+        #expect(try entry(VmlinuxSpec.note(18, wanted + [0, 0, 0, 0])) == 0x100_0850)
+        let others =
+            VmlinuxSpec.note(19, [UInt8](repeating: 9, count: 12))
+            + VmlinuxSpec.note(18, [1, 2, 3, 4], name: "GNU\0")
+            + VmlinuxSpec.note(6, Array("linux".utf8))
+        #expect(try entry(others + note) == 0x100_0850)
+        #expect(try entry(others) == nil)
+        #expect(
+            try entry(
+                VmlinuxSpec.note(1, [1], name: "x\0", align: 8)
+                    + VmlinuxSpec.note(18, wanted, align: 8), align: 8) == 0x100_0850)
+        // Sizes that lead out of the segment, or nowhere.
+        #expect(try entry(VmlinuxSpec.note(1, []).changed(7) { _ in 0xFF } + note) == nil)
+        #expect(try entry(Array(note.dropLast(4))) == nil)
+        #expect(try entry(VmlinuxSpec.note(18, [1, 2])) == nil)
+    }
+
+    /// A kernel with something wrong, and what is said of it.
+    private static let damages: [(String, [UInt8], String)] = {
+        func bzImage(_ change: (inout StockSpec) -> Void) -> [UInt8] {
+            var spec = StockSpec(.zstd)
+            change(&spec)
+            return spec.bytes()
+        }
+        func inside(_ change: (inout VmlinuxSpec) -> Void) -> [UInt8] {
+            var spec = VmlinuxSpec()
+            change(&spec)
+            return StockSpec(.lz4, spec.bytes()).bytes()
+        }
+        let whole = StockSpec(.zstd)
+        let cut = Array(whole.bytes()[..<(whole.payloadEnd - 9)])
+        let size = VmlinuxSpec().bytes().count
+        return [
+            (
+                "cut off", cut,
+                "a bzImage cut off at byte \(cut.count) of \(whole.bytes().count)"
+            ),
+            (
+                "size too small", bzImage { $0.sizeWord = UInt32(size - 1) },
+                "corrupt zstd data: wrong length at byte \(whole.payloadEnd - 4)"
+            ),
+            (
+                "size too large", bzImage { $0.sizeWord = UInt32(size + 1) },
+                "corrupt zstd data: wrong length at byte \(whole.payloadEnd - 4)"
+            ),
+            (
+                "size immense", bzImage { $0.sizeWord = .max },
+                "corrupt zstd data: wrong length at byte \(whole.payloadEnd - 4)"
+            ),
+            (
+                "a byte of the stream", bzImage { $0.payload[5] = 0xFF },
+                "corrupt zstd data: wrong length at byte \(whole.payloadEnd - 4)"
+            ),
+            (
+                "a frame of unknown kind", bzImage { $0.payload[4] |= 8 },
+                "corrupt zstd data at byte 1604: a frame of unknown kind"
+            ),
+            (
+                "payload cut off", bzImage { $0.payloadLengthChange = -1000 },
+                "corrupt zstd data: wrong length at byte \(whole.payloadEnd - 1004)"
+            ),
+            (
+                "stream cut off", bzImage { $0.payload.removeLast(100) },
+                "zstd data that ends early at byte \(whole.payloadEnd - 104)"
+            ),
+            (
+                "no compression", bzImage { $0.payload[0] = 0 },
+                "a bzImage without a gzip-compressed kernel (Linux 6.1.0)"
+            ),
+            (
+                "segment beyond the file", inside { $0.parts[1].offset = 0x1A00 },
+                "an ELF file cut off at byte 6656: segment 1 ends at byte 6912"
+            ),
+            (
+                "segment of impossible size", inside { $0.parts[0].fileSize = .max },
+                "a damaged ELF file: segment 0 has an impossible size"
+            ),
+            (
+                "segment at an impossible place", inside { $0.parts[0].address = .max },
+                "a damaged ELF file: segment 0 reaches beyond 1 TiB"
+            ),
+            (
+                "segments overlap", inside { $0.parts[1].address = 0x100_0FFF },
+                "a damaged ELF file: segments 0 and 1 overlap"
+            ),
+            (
+                "more in the file", inside { $0.parts[0].memorySize = 1 },
+                "a damaged ELF file: segment 0 has more bytes in the file than in memory"
+            ),
+            (
+                "a program", inside { $0.parts[0].virtual = 0x40_0000 },
+                "not a kernel: a 64-bit ELF program for user space"
+            ),
+            (
+                "nothing to load",
+                inside {
+                    $0.parts[0].fileSize = 0; $0.parts[1].fileSize = 0
+                }, "a damaged ELF file: it has nothing to load"
+            ),
+        ]
+    }()
+
+    @Test("damage is told with its place", arguments: damages.indices)
+    func damage(_ index: Int) throws {
+        let (_, file, text) = Self.damages[index]
+        let damage = try #require(kernel(file)?.damage)
+        #expect(String(decoding: damage.text.bytes, as: UTF8.self) == text)
+    }
+
+    @Test("kernels of other machines are told by name")
+    func foreign() throws {
+        func text(_ change: (inout [UInt8]) -> Void) throws -> String {
+            var file = [UInt8](repeating: 0, count: 0x400)
+            change(&file)
+            do { _ = try loadKernel(file) } catch let error as LoaderError {
+                #expect(error.exitCode == 3)
+                return String(decoding: error.text.bytes, as: UTF8.self)
+            }
+            return ""
+        }
+        let start = "cannot start \"kernel\": a kernel for another machine: "
+        #expect(
+            try text {
+                $0.put("MZ", at: 0)
+                $0.put("ARMd", at: 0x38)
+            } == start + "an arm64 Image")
+        #expect(try text { $0.put("RISCV", at: 0x30) } == start + "a RISC-V Image")
+        #expect(try text { $0.put(UInt32(0x016F_2818), at: 0x24) } == start + "an Arm zImage")
+        func zboot(_ file: inout [UInt8]) {
+            file.put("MZ", at: 0)
+            file.put("zimg", at: 4)
+            file.put("zstd", at: 0x18)
+        }
+        #expect(try text(zboot) == start + "an EFI zboot image compressed with zstd")
+        #expect(
+            try text {
+                zboot(&$0)
+                $0.put(UInt32(0x40), at: 0x3C)
+                $0.put("PE", at: 0x40)
+                $0.put(UInt16(0xAA64), at: 0x44)
+            } == start + "an EFI zboot image for AArch64, compressed with zstd")
+        // Where the header would be is nowhere.
+        #expect(
+            try text {
+                zboot(&$0)
+                $0.put(UInt32.max, at: 0x3C)
+            } == start + "an EFI zboot image compressed with zstd")
+    }
+
+    @Test("what is no kernel of a PC is none here")
+    func none() {
+        #expect(kernel([]) == nil)
+        #expect(kernel([0x7F, 0x45, 0x4C, 0x46]) == nil)
+        var arm = VmlinuxSpec().bytes()
+        arm.put(UInt16(183), at: 18)
+        #expect(kernel(arm) == nil)
+    }
+
+    @Test(
+        "mutants of headers and kernels are looked at without harm",
+        arguments: [Compression.gzip, .xz, .zstd, .lz4])
+    func mutants(_ compression: Compression) {
+        var random = SeededGenerator(seed: 21)
+        let hurtful: [UInt32] = [0, 1, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFF0, .max]
+        var spec = VmlinuxSpec(isWide: compression != .gzip)
+        spec.addNotes(VmlinuxSpec.note(18, [1, 2, 3, 4]))
+        var whole = 0
+        for _ in 0..<100 {
+            var inner = spec.bytes()
+            if Bool.random(using: &random) {
+                inner.put(
+                    hurtful.randomElement(using: &random)!,
+                    at: Int.random(in: 4..<0x100, using: &random))
+            }
+            var file = StockSpec(compression, inner).bytes()
+            if Bool.random(using: &random) {
+                file.put(
+                    hurtful.randomElement(using: &random)!,
+                    at: Int.random(in: 0x1F0..<0x268, using: &random))
+            }
+            guard let kernel = kernel(file) else { continue }
+            whole += kernel.damage == nil ? 1 : 0
+            for line in kernel.description { #expect(!line.bytes.contains(10)) }
+            for segment in kernel.vmlinux?.segments ?? [] {
+                #expect(
+                    segment.fileSize == 0
+                        || segment.fileOffset + segment.fileSize <= UInt64(inner.count))
+            }
+        }
+        #expect(whole > 15)
+    }
+}
+
+// MARK: Kernels of distributions
+
+private let kernels = ProcessInfo.processInfo.environment["MINI_KERNELS"].map { $0 + "/stock" }
+private let stock =
+    kernels.flatMap { try? FileManager.default.contentsOfDirectory(atPath: $0) }?.sorted() ?? []
+
+@Suite struct DistributionKernelTests {
+    @Test(
+        "a distribution's kernel gives the same ELF file as the tool that packed it",
+        .enabled(if: !stock.isEmpty, "MINI_KERNELS does not name a folder with stock/vmlinuz…"),
+        arguments: stock)
+    func same(_ name: String) throws {
+        let file = Array(try Data(contentsOf: URL(fileURLWithPath: "\(kernels!)/\(name)")))
+        let found = try #require(kernel(file))
+        #expect(found.damage == nil && found.vmlinux != nil)
+        let payload = try #require(found.payload)
+        let end = payload.offset + payload.length - (payload.compression == .gzip ? 0 : 4)
+        let (outcome, bytes) = unpack(
+            file, at: payload.offset, end: end, room: Int(payload.unpackedSize))
+        #expect(outcome.failure == nil)
+        let words =
+            payload.compression == .xz
+            ? ["xz", "-dc", "--single-stream"] : ["\(payload.compression)", "-dc"]
+        let theirs = try runTool(words, Array(file[payload.offset..<end]))
+        #expect(bytes == theirs)
+    }
+}
