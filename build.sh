@@ -43,7 +43,7 @@ part_sources() {
         grant) folders+=(Commands/Grant Xen) ;;
         pack) folders+=(Commands/PackCommand.swift Archive) ;;
         # It knows programs and modules by their ELF headers, and kernels' words.
-        init) folders+=(Commands/InitCommand.swift Init Xen Loader Lguest Memory) ;;
+        init) folders+=(Commands/InitCommand.swift Init Xen Loader Lguest Processor/{GuestProcessor,ProcessorProfile}.swift Memory) ;;
         esac
     done
     for name in "${folders[@]}"; do echo "Sources/Mini/$name"; done
@@ -59,6 +59,18 @@ choose_parts() {
     while [[ $chosen == ,* ]]; do chosen=${chosen#,}; done
     [[ -z ${chosen%%,*} ]] || wrong "there is no part \"${chosen%%,*}\": the parts are ${all_parts[*]}"
     ((${#parts[@]})) || wrong "--parts needs at least one of ${all_parts[*]}"
+}
+
+# check_part PART: whether a part compiles by itself.
+check_part() {
+    local part flags=() sources
+    for part in "${all_parts[@]}"; do
+        [[ $part == "$1" ]] || flags+=(-D "MINI_WITHOUT_${part^^}")
+    done
+    mapfile -t sources < <(part_sources "$1")
+    mapfile -t sources < <(find "${sources[@]}" -name '*.swift' | LC_ALL=C sort -u)
+    swiftc -typecheck -target x86_64-unknown-none-elf "${swift_flags[@]}" -strict-memory-safety -I Sources/CShim/include \
+        -module-name Mini "${flags[@]}" Sources/Mini/main.swift "${sources[@]}"
 }
 
 # --- the release: Embedded Swift, no C library ------------------------------------------------

@@ -22,6 +22,8 @@ lint() {
         # The parts are pieces of one script.
         check_lint "shellcheck: what runs on Xen" shellcheck -S warning -s dash -e SC1090,SC2034,SC2154 Tests/xen/guest/*
     fi
+    local part
+    for part in "${all_parts[@]}"; do check_lint "--parts $part: it compiles by itself" check_part "$part"; done
     results_end
 }
 check_lint() {

@@ -246,7 +246,8 @@ enum LaunchCommand {
         }
     }
 
-    /// What is wrong with words that somebody else will run, as far as that can be known before.
+    #if !MINI_WITHOUT_INIT
+    /// What is wrong with words that a boot table will run, as far as that can be known before.
     static func complaint(_ words: ArraySlice<Text>) -> Text? {
         let settings: LaunchSettings
         do throws(CommandError) { settings = try LaunchSettings(words) } catch { return error.text }
@@ -260,6 +261,7 @@ enum LaunchCommand {
         }
         return nil
     }
+    #endif
 
     /// The outcome's line, if it needs one, and its code.
     private static func finish(_ outcome: LaunchOutcome, _ messages: MessageOutput) -> Int32 {
