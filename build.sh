@@ -32,7 +32,7 @@ done
 
 # What of mini is built: all, or what --parts says.
 all_parts=(launch grant pack init)
-parts=("${all_parts[@]}")
+mini_parts=("${all_parts[@]}")
 
 # part_sources PART...: files and folders with the sources of these parts.
 part_sources() {
@@ -52,13 +52,13 @@ part_sources() {
 # choose_parts LIST: the parts between its commas, in the order in which --version names them.
 choose_parts() {
     local part chosen=",$1,"
-    parts=()
+    mini_parts=()
     for part in "${all_parts[@]}"; do
-        [[ $chosen == *",$part,"* ]] && parts+=("$part") && chosen=${chosen//",$part,"/,}
+        [[ $chosen == *",$part,"* ]] && mini_parts+=("$part") && chosen=${chosen//",$part,"/,}
     done
     while [[ $chosen == ,* ]]; do chosen=${chosen#,}; done
     [[ -z ${chosen%%,*} ]] || wrong "there is no part \"${chosen%%,*}\": the parts are ${all_parts[*]}"
-    ((${#parts[@]})) || wrong "--parts needs at least one of ${all_parts[*]}"
+    ((${#mini_parts[@]})) || wrong "--parts needs at least one of ${all_parts[*]}"
 }
 
 # check_part PART: whether a part compiles by itself.
@@ -105,12 +105,12 @@ compile() {
     done
     local sources part
     for part in "${all_parts[@]}"; do
-        [[ $name == mini* && ! " ${parts[*]} " == *" $part "* ]] && flags+=(-D "MINI_WITHOUT_${part^^}")
+        [[ $name == mini* && ! " ${mini_parts[*]} " == *" $part "* ]] && flags+=(-D "MINI_WITHOUT_${part^^}")
     done
     if [[ $name != mini* ]]; then
         sources=(Sources/Mini)
     else
-        mapfile -t sources < <(part_sources "${parts[@]}")
+        mapfile -t sources < <(part_sources "${mini_parts[@]}")
     fi
     mapfile -t sources < <((find "${sources[@]}" -name '*.swift' ! -name main.swift &&
         find "$main" -name '*.swift' ! -name '*Tests.swift') | LC_ALL=C sort -u)
@@ -124,16 +124,16 @@ compile() {
         -o "$out/$name" "${objects[@]}" "$out/objects/$name.swift.o" || return
     touch -r "$out/objects/$name.began" "$out/$name"
     [[ $name == mini ]] || return 0
-    echo "${parts[*]}" >"$out/parts"
+    echo "${mini_parts[*]}" >"$out/parts"
     for part in "${all_parts[@]}"; do rm -f "$out/mini-$part"; done
-    for part in "${parts[@]}"; do ln -sf mini "$out/mini-$part"; done
+    for part in "${mini_parts[@]}"; do ln -sf mini "$out/mini-$part"; done
 }
 
 # build_changed ARCH...: builds what is older than its sources, beside each other.
 build_changed() {
     local arch builders=() builder
     for arch in "$@"; do
-        [[ ! -e out/$arch/mini || $(cat "out/$arch/parts" 2>/dev/null) != "${parts[*]}" ||
+        [[ ! -e out/$arch/mini || $(cat "out/$arch/parts" 2>/dev/null) != "${mini_parts[*]}" ||
             -n $(find Sources build.sh "$swift_bin/swift-frontend" -newer "out/$arch/mini" -type f | head -n 1) ]] ||
             continue
         ((${#builders[@]})) || need toolchain build
@@ -167,7 +167,7 @@ bench() {
         choose_parts "$choice"
         compile x86_64 Sources/Mini/main.swift "mini-of-$choice"
     done
-    parts=("${all_parts[@]}")
+    mini_parts=("${all_parts[@]}")
     Tests/bench.sh "$@"
 }
 

@@ -4,7 +4,7 @@
 # out/ARCH/initramfs.cpio: mini as the init, and the demo guest for it to start.
 initramfs() {
     local arch
-    [[ " ${parts[*]} " == *" pack "*init* ]] || wrong "an initramfs is made of the parts pack and init"
+    [[ " ${mini_parts[*]} " == *" pack "*init* ]] || wrong "an initramfs is made of the parts pack and init"
     for arch in x86_64 i386; do
         SOURCE_DATE_EPOCH=0 out/x86_64/mini-pack out/$arch/initramfs.cpio "out/$arch/mini=init,755" out/guests/demo=demo,755 || return
         say "out/$arch/initramfs.cpio: $(stat -c %s out/$arch/initramfs.cpio) bytes"
@@ -19,7 +19,7 @@ install_files() {
     local tools=$destdir/usr/share/initramfs-tools cpio=$destdir/usr/lib/initcpio
     [[ $prefix == /usr ]] || tools=$destdir/etc/initramfs-tools cpio=$destdir/etc/initcpio
     install -D -m 755 "out/$arch/mini" "$bin/mini"
-    for applet in "${parts[@]/#/mini-}"; do
+    for applet in "${mini_parts[@]/#/mini-}"; do
         ln -sf mini "$bin/$applet"
         page=$(echo docs/"$applet".[18])
         install -D -m 644 "$page" "$man/man${page##*.}/${page##*/}"
@@ -31,12 +31,12 @@ install_files() {
     install -D -m 644 -t "$cpio/install" contrib/mkinitcpio/install/mini
     install -D -m 644 -t "$cpio/hooks" contrib/mkinitcpio/hooks/mini
     install -D -m 644 contrib/completion/mini.bash "$destdir$prefix/share/bash-completion/completions/mini"
-    for applet in "${parts[@]/#/mini-}"; do
+    for applet in "${mini_parts[@]/#/mini-}"; do
         ln -sf mini "$destdir$prefix/share/bash-completion/completions/$applet"
     done
     install -D -m 644 -t "$destdir$prefix/share/zsh/vendor-completions" contrib/completion/_mini
     install -D -m 644 -t "$destdir$prefix/share/fish/vendor_completions.d" contrib/completion/mini.fish
-    for applet in "${parts[@]/#/mini-}"; do
+    for applet in "${mini_parts[@]/#/mini-}"; do
         ln -sf mini.fish "$destdir$prefix/share/fish/vendor_completions.d/$applet.fish"
     done
     # The hooks take mini from where it is installed.
