@@ -30,6 +30,9 @@ struct FuzzTarget {
                 name: "images", meaning: "kernels, and what is taken for one", usual: 20_000,
                 make: FuzzImages.make, take: FuzzImages.take),
             FuzzTarget(
+                name: "packed", meaning: "packed data, and kernels of today", usual: 50_000,
+                make: FuzzPacked.make, take: FuzzPacked.take),
+            FuzzTarget(
                 name: "tables", meaning: "boot tables, as files and on a command line",
                 usual: 20_000, make: FuzzWords.makeTable, take: FuzzWords.takeTable),
             FuzzTarget(
