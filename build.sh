@@ -117,7 +117,8 @@ compile() {
     swiftc -target "$target" -Xcc -march="$cpu" "${swift_flags[@]}" -strict-memory-safety -I Sources/CShim/include \
         -Xfrontend -function-sections -module-name Mini "${flags[@]}" \
         -c "${sources[@]}" -o "$out/objects/$name.swift.o" || return
-    # The execution loop at the start of a cache line: elsewhere the loops of `bench` run up to a fifth slower.
+    # The execution loop at the start of a cache line: where it begins was seen to change the loops of `bench`. A choice
+    # of parts without the launcher has no such section, and nothing happens.
     "$(tool llvm-objcopy)" --set-section-alignment '.text.$e4Mini4CoreV7executeAA4FlowOyF=64' \
         "$out/objects/$name.swift.o" || return
     "$(tool ld.lld)" -m "$emulation" "${placing[@]}" "${link_flags[@]}" --icf=all -z relro -z now \

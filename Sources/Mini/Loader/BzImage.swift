@@ -90,7 +90,8 @@ struct BzImage: Equatable {
                 unsafe UnsafeMutableRawBufferPointer(rebasing: output[..<outcome.produced])
                     .initializeMemory(as: UInt8.self, repeating: 0)
                 if outcome.produced >= furthest?.produced ?? 0 { furthest = outcome }
-                wasted += outcome.produced + 4096
+                // What was read counts, too: a member's name can be as long as the file.
+                wasted += outcome.produced + max(outcome.position - at, 0) + 4096
                 from = at + 1
             }
             return nil

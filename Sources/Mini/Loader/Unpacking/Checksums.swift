@@ -6,7 +6,7 @@ enum CRC64 {
     private static let polynomial: UInt64 = 0xC96C_5795_D787_0F42
 
     @_optimize(speed) static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
-        let tables = makeTables()
+        let tables = ChecksumTables.make(polynomial)
         return unsafe tables.withUnsafeBufferPointer { tables in
             guard let table = tables.baseAddress, let start = bytes.baseAddress else {
                 return 0
@@ -32,11 +32,15 @@ enum CRC64 {
         }
     }
 
+}
+
+/// Tables of a cyclic redundancy check whose bits come lowest first, for four bytes a step.
+enum ChecksumTables {
     /// Four tables of 256: what a byte adds to the checksum when 0 to 3 bytes follow it.
-    private static func makeTables() -> [UInt64] {
-        var tables = [UInt64](repeating: 0, count: 1024)
+    static func make<Word: FixedWidthInteger & UnsignedInteger>(_ polynomial: Word) -> [Word] {
+        var tables = [Word](repeating: 0, count: 1024)
         for byte in 0..<256 {
-            var value = UInt64(byte)
+            var value = Word(byte)
             for _ in 0..<8 { value = value >> 1 ^ (value & 1 == 1 ? polynomial : 0) }
             tables[byte] = value
         }

@@ -95,7 +95,7 @@ enum CRC32 {
     private static let polynomial: UInt32 = 0xEDB8_8320
 
     static func of(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
-        let tables = makeTables()
+        let tables = ChecksumTables.make(polynomial)
         var checksum = UInt32.max
         var at = 0
         while bytes.count - at >= 4 {
@@ -112,20 +112,5 @@ enum CRC32 {
             at &+= 1
         }
         return ~checksum
-    }
-
-    /// Four tables of 256: what a byte adds to the checksum when 0 to 3 bytes follow it.
-    private static func makeTables() -> [UInt32] {
-        var tables = [UInt32](repeating: 0, count: 1024)
-        for byte in 0..<256 {
-            var value = UInt32(byte)
-            for _ in 0..<8 { value = value >> 1 ^ (value & 1 == 1 ? polynomial : 0) }
-            tables[byte] = value
-        }
-        for index in 256..<1024 {
-            let before = tables[index - 256]
-            tables[index] = before >> 8 ^ tables[Int(before & 0xFF)]
-        }
-        return tables
     }
 }
