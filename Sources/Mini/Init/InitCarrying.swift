@@ -170,8 +170,11 @@ extension Init {
         case .grant(let request):
             let deadline = Deadline.after(request.patience)
             let request = try InitGrants.resolve(request, deadline)
-            try InitGrants.map(request, deadline)
+            // It counts only if this child ends well.
             if case .hold(let grant)? = promise { try grant.tell(request) }
+            try InitGrants.map(request, deadline) {
+                InitConsole.say("\(statement.position.text): \($0)")
+            }
         default: return
         }
     }

@@ -57,23 +57,38 @@ enum InitGrants {
         throw .refused("\(quoted: value), which the store has at \(quoted: path), is no number")
     }
 
-    /// Maps the pages, moves their bytes as the request says, and unmaps them.
-    /// - Parameter request: with numbers.
-    static func map(_ request: GrantRequest, _ deadline: Deadline) throws(GrantError) {
+    /// Maps the pages, moves their bytes as the request says, and unmaps them. Before anything of the pages is
+    /// read, the process gives up all that it does not need for that.
+    /// - Parameters:
+    ///   - request: with numbers.
+    ///   - note: told, in one line, of a kernel that cannot filter calls.
+    static func map(
+        _ request: GrantRequest, _ deadline: Deadline, note: (Text) -> Void
+    ) throws(GrantError) {
         let grants = try grants(request)
         let range = try range(of: request, in: grants.pages)
         var plan = MappingPlan(deadline: deadline)
         plan.isWritable =
             request.isWritable || request.input != nil || request.notifiedByte != nil
-        let mapping = try GrantMapping(grants, on: try GntDev(), plan)
+        let device = try GntDev()
+        let mapping = try GrantMapping(grants, on: device, plan)
         let bytes = unsafe UnsafeMutableRawBufferPointer(rebasing: mapping.bytes[range])
         if let file = request.input {
             try unsafe GrantFiles.Source(
                 file, filling: bytes.count, isPart: request.length != nil
             ).fill(bytes)
         }
-        if let file = request.output {
-            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: file)
+        let sink = try request.output.map { (name) throws(GrantError) in
+            try GrantFiles.Sink(name)
+        }
+        let progress = Progress(of: bytes.count)
+        var have = GrantDescriptors()
+        have.gntdev = device.number
+        have.file = sink?.number ?? -1
+        try GrantSandbox.enter(
+            .on, sink == nil ? [.statement] : [.statement, .file], have, note: note)
+        if let sink {
+            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: sink, progress)
         }
         try mapping.unmap()
     }

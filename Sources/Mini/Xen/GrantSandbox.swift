@@ -4,7 +4,7 @@
 /// What a command has, as far as it takes calls of its own.
 enum GrantFeature: CaseIterable {
     case always, messageTerminal, timed, mapping, file, sharing, port
-    case assisted
+    case assisted, statement
     case pipe, standard, oneSocket, socket, server, nextClients, client, listening, connecting
 
     /// As the page calls it.
@@ -14,10 +14,11 @@ enum GrantFeature: CaseIterable {
         case .messageTerminal: "a terminal"
         case .timed: "a stream that cannot be opened once more"
         case .mapping: "`map --hold`"
-        case .file: "`--out FILE`"
+        case .file: "`--out FILE`, `to=FILE`"
         case .sharing: "`share --hold`"
         case .port: "`--notify-port`"
         case .assisted: "an assistant"
+        case .statement: "`grant` of a boot table"
         case .pipe: "`pipe`"
         case .standard: "`pipe`, standard input and output"
         case .oneSocket: "`pipe`, where these are one socket"
@@ -122,6 +123,7 @@ extension GrantFeature {
                 CallRule.on("read", .read, "assistant", have.assistants),
                 CallRule.on("write", .write, "assistant", have.assistants),
             ]
+        case .statement: Self.statement(have)
         case .pipe: Self.pipe(have)
         case .standard: Self.standard(have)
         case .oneSocket: [StreamSocket.endingRule([have.output])]
@@ -171,6 +173,18 @@ extension GrantFeature {
         [
             clock, CallRule.on("read", .read, "store", have.stores),
             CallRule.on("write", .write, "store", have.stores),
+        ]
+    }
+
+    /// All of it: a child of process 1 has no signals to read.
+    private static func statement(_ have: GrantDescriptors) -> [CallRule] {
+        [
+            CallRule("ppoll", .poll), clock,
+            CallRule("mmap", .map, neverExecuted, .descriptor("no file", [-1], at: 4)),
+            CallRule("munmap", .unmap),
+            CallRule("write", .write, .descriptor("errors", [2])),
+            CallRule("close", .close), CallRule("exit_group", .exitGroup),
+            control("gntdev", have.gntdev, GntDev.Request.unmap, "UNMAP_GRANT_REF"),
         ]
     }
 

@@ -20,6 +20,18 @@ private func complaint(
     }
 }
 
+/// What a child of process 1 does: its sandbox ends with it.
+private func map(
+    _ request: GrantRequest, _ deadline: Deadline = .after(.milliseconds(100)), on xen: FakeXen
+) throws(GrantError) {
+    defer { xen.change { $0.sandbox.filter = nil } }
+    try InitGrants.map(request, deadline) { xen.errorLine($0) }
+}
+
+extension FakeXen {
+    fileprivate func errorLine(_ text: Text) { change { $0.errors += text.bytes + [10] } }
+}
+
 @Suite struct InitGrantsTests {
     /// A store with what a table can name, one page granted, and one port to bind.
     private func xen(absences: Int = 0) throws -> FakeXen {
@@ -49,9 +61,9 @@ private func complaint(
                     throw .refused(error.text)
                 }
                 let request = try InitGrants.resolve(asked, .after(asked.patience))
-                try InitGrants.map(request, .after(request.patience))
-                #expect(xen.now.areas.isEmpty && xen.now.notified.isEmpty)
                 try promise.tell(request)
+                try map(request, .after(request.patience), on: xen)
+                #expect(xen.now.areas.isEmpty && xen.now.notified.isEmpty)
                 let held = try InitGrants.hold(try promise.resolved())
                 #expect(xen.page(9, of: 3)[1] == 99)
                 #expect(xen.now.areas.count == 1)
@@ -76,11 +88,11 @@ private func complaint(
         let xen = try xen()
         let words = complaint(on: xen) { () throws(GrantError) in
             let deadline = Deadline.after(.milliseconds(250))
-            try InitGrants.map(
+            try map(
                 try InitGrants.resolve(
                     request(
                         Text(stringLiteral: references), domain: Text(stringLiteral: domain)),
-                    deadline), deadline)
+                    deadline), deadline, on: xen)
         }
         #expect(words == wanted)
         #expect(xen.now.left == [])
@@ -127,7 +139,7 @@ private func complaint(
         asked.length = 4
         #expect(
             complaint(on: xen) { () throws(GrantError) in
-                try InitGrants.map(asked, .after(.milliseconds(100)))
+                try map(asked, on: xen)
             } == "none")
         #expect(xen.page(8, of: 3)[4094] == 97 && xen.page(9, of: 3)[1] == 100)
         #expect(xen.page(9, of: 3)[2] != 101)
@@ -137,10 +149,51 @@ private func complaint(
             asked.length = length
             #expect(
                 complaint(on: xen) { () throws(GrantError) in
-                    try InitGrants.map(asked, .after(.milliseconds(100)))
+                    try map(asked, on: xen)
                 }.hasPrefix("the pages have 8192 bytes: there are not "))
         }
         #expect(xen.now.left == [])
+    }
+
+    @Test(
+        "before a child reads anything of the pages it has given up all but the calls of its rows")
+    func sandbox() throws {
+        var seen: Set<String> = []
+        let file = try TemporaryFile()
+        for (output, isWatched) in [(nil, false), (file.path, false), (file.path, true)] {
+            let xen = try xen()
+            if isWatched { xen.change { $0.terminals = [2] } }
+            var asked = request("8-9")
+            asked.output = output.map { Text(stringLiteral: $0) }
+            #expect(
+                complaint(on: xen) { () throws(GrantError) in try map(asked, on: xen) } == "none")
+            #expect(xen.now.sandbox.killed == [] && xen.now.left == [] && xen.now.errors == [])
+            seen.formUnion(xen.now.sandbox.seen)
+        }
+        // A line about what is wrong, as process 1 and its children say it.
+        let xen = try xen()
+        #expect(
+            complaint(on: xen) { () throws(GrantError) in
+                try InitGrants.map(request("8-9"), .never) { _ in }
+                InitConsole.say("wrong")
+            } == "none")
+        #expect(string(Text(bytes: xen.now.errors)) == "mini-init: wrong\n")
+        #expect(xen.now.sandbox.killed == [])
+        seen.formUnion(xen.now.sandbox.seen)
+        try expectSandbox(seen, .statement, .file)
+    }
+
+    @Test("a kernel without filters costs a line, and the bytes are moved")
+    func noFilter() throws {
+        let xen = try xen()
+        xen.change { $0.sandbox.isMissing = true }
+        let file = try TemporaryFile()
+        var asked = request("8-9")
+        asked.output = Text(stringLiteral: file.path)
+        #expect(complaint(on: xen) { () throws(GrantError) in try map(asked, on: xen) } == "none")
+        let line = string(Text(bytes: xen.now.errors))
+        #expect(line.hasPrefix("this kernel does not filter system calls (seccomp): "))
+        #expect(try Data(contentsOf: URL(filePath: file.path)).count == 8192)
     }
 
     @Test("a store that does not answer is waited for until the grant's deadline")
@@ -163,7 +216,7 @@ private func complaint(
         let patient = try xen(absences: 200)
         #expect(
             complaint(on: patient) { () throws(GrantError) in
-                try InitGrants.map(request("8-9"), .after(.milliseconds(10_000)))
+                try map(request("8-9"), .after(.milliseconds(10_000)), on: patient)
             } == "none")
         let xen = try xen(absences: 200)
         let start = xen.now.clock
@@ -196,7 +249,7 @@ private func complaint(
 
     @Test("whatever call fails while grants are promised and held, nothing stays")
     func everyFailure() throws {
-        func steps() throws(GrantError) {
+        func steps(_ xen: FakeXen) throws(GrantError) {
             var asked = request("@/r", domain: "@/d")
             asked.isHeld = true
             asked.notifiedPort = "@/p"
@@ -205,18 +258,18 @@ private func complaint(
                 throw .refused(error.text)
             }
             let request = try InitGrants.resolve(asked, .after(asked.patience))
-            try InitGrants.map(request, .after(request.patience))
             try promise.tell(request)
+            try map(request, .after(request.patience), on: xen)
             try InitGrants.hold(try promise.resolved()).release()
             try InitGrants.notify(domain: "@/d", port: "@/p")
         }
         let whole = try xen()
-        #expect(complaint(on: whole, steps) == "none")
+        #expect(complaint(on: whole) { () throws(GrantError) in try steps(whole) } == "none")
         #expect(whole.now.left == [])
         for call in 1...whole.now.calls.count {
             let xen = try xen()
             xen.change { $0.failing = (call, .noMemory) }
-            _ = complaint(on: xen, steps)
+            _ = complaint(on: xen) { () throws(GrantError) in try steps(xen) }
             if !xen.now.failsHopelessly { #expect(xen.now.left == [], "call \(call)") }
         }
     }

@@ -113,6 +113,7 @@ final class FakeXen: Sendable {
         var output: [UInt8] = []
         var errors: [UInt8] = []
         var outputErrno: Errno?
+        var hasEndedByPipe = false
         /// Which of standard output and error take nothing, as a pipe that is full; and whether somebody slept for
         /// that in a call that no signal and no timer would end.
         var stuck: Set<Int> = []
@@ -410,7 +411,11 @@ final class FakeXen: Sendable {
             state.errors += bytes
             return count
         }
-        if let errno = state.outputErrno { return -Int(errno.rawValue) }
+        if let errno = state.outputErrno {
+            // SIGPIPE, which is not held back, ends the process before it has the errno.
+            if errno == .brokenPipe && state.held & 1 << 12 == 0 { state.hasEndedByPipe = true }
+            return -Int(errno.rawValue)
+        }
         state.output += bytes
         return count
     }

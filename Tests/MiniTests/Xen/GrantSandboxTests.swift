@@ -15,7 +15,7 @@ private func have() -> GrantDescriptors {
 }
 
 /// The page's table: the calls of each feature.
-private func page() throws -> [String: [String]] {
+private func sandboxPage() throws -> [String: [String]] {
     let text = try projectText("docs/sandbox.md")
     let table = try #require(text.split(separator: "<!-- grant -->").last)
         .split(separator: "<!-- end -->")[0]
@@ -28,10 +28,27 @@ private func page() throws -> [String: [String]] {
     return rows
 }
 
+/// What has no system call of its own on the model: memory is the test's, and a process goes on.
+private let unseen: Set<String> = [
+    "mmap(no PROT_EXEC, no file)", "munmap()", "exit_group()", "rt_sigreturn()",
+]
+
+/// What was seen is what the page has for these features, no more and no less.
+func expectSandbox(
+    _ seen: Set<String>, _ features: GrantFeature..., at line: SourceLocation = #_sourceLocation
+) throws {
+    let rows = try sandboxPage()
+    let wanted = Set(features.flatMap { rows["\($0.name)"] ?? [] })
+    #expect(
+        seen.subtracting(unseen).subtracting(wanted) == [], "not on the page", sourceLocation: line)
+    #expect(
+        wanted.subtracting(unseen).subtracting(seen) == [], "never made", sourceLocation: line)
+}
+
 @Suite struct GrantSandboxTests {
     @Test("the page has the same calls for each feature as the code, in the same order")
     func pageIsCode() throws {
-        let rows = try page()
+        let rows = try sandboxPage()
         #expect(rows.count == GrantFeature.allCases.count)
         for feature in GrantFeature.allCases {
             let calls = feature.rules(have()).map { string($0.text) }
@@ -75,25 +92,6 @@ private func page() throws -> [String: [String]] {
 
     // MARK: What is made
 
-    /// What has no system call of its own on the model: memory is the test's, and a process goes on.
-    private static let unseen: Set<String> = [
-        "mmap(no PROT_EXEC, no file)", "munmap()", "exit_group()", "rt_sigreturn()",
-    ]
-
-    /// What was seen is what the page has for these features, no more and no less.
-    private func expect(
-        _ seen: Set<String>, _ features: GrantFeature..., at line: SourceLocation = #_sourceLocation
-    ) throws {
-        let rows = try page()
-        let wanted = Set(features.flatMap { rows["\($0.name)"] ?? [] })
-        #expect(
-            seen.subtracting(Self.unseen).subtracting(wanted) == [], "not on the page",
-            sourceLocation: line)
-        #expect(
-            wanted.subtracting(Self.unseen).subtracting(seen) == [], "never made",
-            sourceLocation: line)
-    }
-
     @Test("map --hold makes the calls of its rows, and no others")
     func map() throws {
         let file = try TemporaryFile()
@@ -113,7 +111,7 @@ private func page() throws -> [String: [String]] {
         let xen = try threePages { $0.outputErrno = .noSpace }
         #expect(grant("map --domain 3 --ref 17 --hold", on: xen).code == 1)
         seen.formUnion(xen.now.sandbox.seen)
-        try expect(seen, .always, .timed, .mapping, .file, .port)
+        try expectSandbox(seen, .always, .timed, .mapping, .file, .port)
     }
 
     @Test("share --hold makes the calls of its rows, and no others")
@@ -133,7 +131,18 @@ private func page() throws -> [String: [String]] {
         let xen = try FakeXen { $0.outputErrno = .noSpace }
         #expect(grant("share --domain 3 --hold", on: xen).code == 1)
         seen.formUnion(xen.now.sandbox.seen)
-        try expect(seen, .always, .timed, .sharing, .port)
+        try expectSandbox(seen, .always, .timed, .sharing, .port)
+    }
+
+    @Test("a share whose references nobody reads takes back what it has published")
+    func unread() throws {
+        let xen = try FakeXen {
+            $0.store = FakeStore()
+            $0.outputErrno = .brokenPipe
+        }
+        #expect(grant("share --domain 3 --hold --publish /a", on: xen).code == 1)
+        #expect(!xen.now.hasEndedByPipe && xen.now.left == [])
+        #expect(xen.now.store?.entries["/a"] == nil)
     }
 
     /// What the model cannot show of a pipe: standard input and output are no pipes that could be made larger.
@@ -170,7 +179,7 @@ private func page() throws -> [String: [String]] {
         seen.formUnion(late.xen.now.sandbox.seen)
         #expect(try signalled("--client") { $0.offer() } == 143)
         seen.insert("read(signals)")
-        try expect(seen.union(Self.unseenOfPipes), .always, .pipe, .standard, .client)
+        try expectSandbox(seen.union(Self.unseenOfPipes), .always, .pipe, .standard, .client)
     }
 
     /// What becomes of a pipe that gets a signal in its sandbox.
@@ -203,9 +212,9 @@ private func page() throws -> [String: [String]] {
         seen.formUnion(["dup2(nothing, output)", "readv(input)"])
         seen.formUnion(Self.unseenOfPipes)
         if reconnects {
-            try expect(seen, .always, .pipe, .standard, .server, .nextClients)
+            try expectSandbox(seen, .always, .pipe, .standard, .server, .nextClients)
         } else {
-            try expect(seen, .always, .pipe, .standard, .server)
+            try expectSandbox(seen, .always, .pipe, .standard, .server)
         }
     }
 
@@ -240,7 +249,7 @@ private func page() throws -> [String: [String]] {
         #expect(peer.received.count == 170_000 && local.received.count == 1400 && local.isEnded)
         var seen = peer.xen.now.sandbox.seen
         seen.insert("ioctl(gntdev, GRANT_COPY)")
-        try expect(
+        try expectSandbox(
             seen, .always, .pipe, .socket, .client, listens ? .listening : .connecting)
         if listens { unlink(local.path) }
     }

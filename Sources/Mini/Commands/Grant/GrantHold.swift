@@ -11,7 +11,10 @@ final class Hold {
         for signal: Signal in [.hangUp, .interrupt, .quit, .terminate] where !signal.isIgnored {
             awaited.insert(signal)
         }
-        do throws(Errno) { signals = try SignalQueue(awaited: awaited, silenced: []) } catch {
+        // What nobody reads is an error like others: what is held is given back then.
+        do throws(Errno) {
+            signals = try SignalQueue(awaited: awaited, silenced: [.brokenPipe])
+        } catch {
             throw .system("wait for signals", error)
         }
     }

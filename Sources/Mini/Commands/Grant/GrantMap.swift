@@ -95,7 +95,8 @@ enum GrantMap {
             try unsafe GrantFiles.dump(
                 UnsafeRawBufferPointer(bytes), at: range.lowerBound, to: sink)
         } else if settings.output != nil || hold == nil {
-            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: sink, hold?.messages)
+            let progress = Progress(of: bytes.count, hold?.messages)
+            try unsafe GrantFiles.write(UnsafeRawBufferPointer(bytes), to: sink, progress)
         } else {
             try sink.write("\(grants.name) mapped\n")
         }

@@ -1,19 +1,10 @@
 // The files that pages are written to and filled from.
 
 enum GrantFiles {
-    /// Writes bytes to a file that is made or emptied for it; `-` is standard output.
-    /// - Parameter deadline: with the signals that are held back, if they are.
+    /// Writes bytes, and tells how far it is.
     static func write(
-        _ bytes: UnsafeRawBufferPointer, to name: Text, _ deadline: Deadline = .never
+        _ bytes: UnsafeRawBufferPointer, to sink: Sink, _ progress: Progress
     ) throws(GrantError) {
-        try unsafe write(bytes, to: Sink(name, deadline))
-    }
-
-    /// - Parameter messages: where signals are held back.
-    static func write(
-        _ bytes: UnsafeRawBufferPointer, to sink: Sink, _ messages: MessageOutput? = nil
-    ) throws(GrantError) {
-        let progress = Progress(of: bytes.count, messages)
         var done = 0
         while done < bytes.count {
             let end = min(done + Progress.step, bytes.count)
@@ -54,7 +45,8 @@ enum GrantFiles {
     final class Sink {
         private let name: Text
         private let file: Descriptor?
-        private let number: Int32
+        /// What it writes to.
+        let number: Int32
         private let deadline: Deadline
         /// Standard output then.
         let stream: StandardStream?
