@@ -39,7 +39,7 @@ part_sources() {
     local part name folders=(Linux Commands/{Applet,CommandError,ExitCode,Options}.swift)
     for part in "$@"; do
         case $part in
-        launch) folders+=(Commands/{LaunchCommand,MemoryArgument,NetworkArgument}.swift Launcher Loader Devices Host Xen Lguest Processor Memory) ;;
+        launch) folders+=(Commands/{LaunchCommand,MemoryArgument,NetworkArgument}.swift Launcher Loader Devices Platform Host Xen Lguest Processor Memory) ;;
         grant) folders+=(Commands/Grant Xen) ;;
         pack) folders+=(Commands/PackCommand.swift Archive) ;;
         # It knows programs and modules by their ELF headers, and kernels' words.

@@ -7,8 +7,8 @@ import Testing
 
 /// From the top down.
 private let floors = [
-    "Commands", "Init", "Launcher", "Loader", "Archive", "Xen", "Host", "Devices", "Lguest",
-    "Processor", "Memory", "Linux",
+    "Commands", "Init", "Launcher", "Loader", "Archive", "Xen", "Host", "Platform", "Devices",
+    "Lguest", "Processor", "Memory", "Linux",
 ]
 
 private struct Source {
