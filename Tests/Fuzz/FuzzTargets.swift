@@ -50,6 +50,12 @@ struct FuzzTarget {
             FuzzTarget(
                 name: "guests", meaning: "guests on the built-in host", usual: 50_000,
                 make: FuzzGuests.make, take: FuzzGuests.take),
+            FuzzTarget(
+                name: "virtqueues", meaning: "a driver that lies in its queue", usual: 1_000_000,
+                make: FuzzVirtio.makeQueue, take: FuzzVirtio.takeQueue),
+            FuzzTarget(
+                name: "virtio", meaning: "virtio devices, and a guest that writes everywhere",
+                usual: 50_000, make: FuzzVirtio.makeDevice, take: FuzzVirtio.takeDevice),
         ]
     }
 }

@@ -47,6 +47,44 @@ private func withInput(_ body: (FuzzInput) throws -> Void) rethrows {
         }
     }
 
+    @Test("cases of queues have honest chains, and every lie")
+    func lies() {
+        var lies: [Virtqueue.Lie: Int] = [:]
+        var chains = 0
+        withInput { input in
+            for number in 0..<5000 as Range<UInt64> {
+                var random = FuzzRandom(seed: 1, number: number)
+                input.count = 0
+                FuzzVirtio.makeQueue(&random, input)
+                let outcome = FuzzVirtio.outcomeOfQueue(input)
+                chains += outcome.chains
+                if let lie = outcome.lie { lies[lie, default: 0] += 1 }
+            }
+        }
+        #expect(chains > 1000, "\(chains)")
+        for lie in [.place, .index, .number, .loop, .buffer, .order, .indirect] as [Virtqueue.Lie] {
+            #expect(lies[lie, default: 0] > 20, "\(lie): \(lies)")
+        }
+    }
+
+    @Test("cases of devices have requests that are done")
+    func requests() {
+        var done: [VirtioKind: Int] = [:]
+        withInput { input in
+            for number in 0..<2000 as Range<UInt64> {
+                var random = FuzzRandom(seed: 1, number: number)
+                input.count = 0
+                FuzzVirtio.makeDevice(&random, input)
+                if let (kind, hasInterrupted) = FuzzVirtio.outcomeOfDevice(input), hasInterrupted {
+                    done[kind, default: 0] += 1
+                }
+            }
+        }
+        for kind in [.block, .network, .console, .random] as [VirtioKind] {
+            #expect(done[kind, default: 0] > 50, "\(kind): \(done)")
+        }
+    }
+
     @Test("the same seed and number give the same case, others another one")
     func repeats() {
         func bytes(_ seed: UInt64, _ number: UInt64) -> [UInt8] {

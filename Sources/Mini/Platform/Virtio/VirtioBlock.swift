@@ -1,0 +1,143 @@
+// A disk as a virtio driver sees it: requests of 512-byte sectors in one queue, done one after the other and
+// at once. Whatever is wrong with a request is an I/O error of the guest's, and harms nobody else.
+//
+//     readable   type (4), priority (4), sector (8), the data of a write
+//     writable   the data of a read or the disk's name; the last byte: 0 done, 1 failed, 2 not known
+//
+// Source: docs/abi/pc.md §4.3; Virtual I/O Device specification 1.2, chapter 5.2.
+
+final class VirtioBlock: VirtioDevice {
+    private enum Request {
+        static let read: UInt32 = 0
+        static let write: UInt32 = 1
+        static let flush: UInt32 = 4
+        static let name: UInt32 = 8
+    }
+    private enum Answer {
+        static let done: UInt8 = 0
+        static let failed: UInt8 = 1
+        static let unknown: UInt8 = 2
+    }
+    private enum Feature {
+        static let segments: UInt32 = 1 << 2
+        static let readOnly: UInt32 = 1 << 5
+        static let sectorSize: UInt32 = 1 << 6
+        static let flush: UInt32 = 1 << 9
+    }
+
+    /// Why a request failed, if that is worth a line.
+    struct Trouble: Equatable {
+        enum Action: Equatable { case read, write, flush }
+        let action: Action
+        let failure: Disk.Failure
+    }
+
+    private static let queueSize: UInt16 = 128
+    /// Longer transfers are no driver's, and would keep everybody waiting: 32 MiB.
+    private static let mostBytes: UInt32 = 32 << 20
+    /// Bytes of the name that a driver may ask for.
+    static let nameSize = 20
+
+    let disk: Disk
+    private let name: [UInt8]
+    /// Takes what is wrong with the disk, not with the guest.
+    private let tell: (Trouble) -> Void
+    private var chain = VirtqueueChain()
+    /// A request has come.
+    private(set) var isUsed = false
+
+    init(_ disk: Disk, tell: @escaping (Trouble) -> Void) {
+        self.disk = disk
+        self.tell = tell
+        // The end of the file's name, up to the last slash.
+        let bytes = disk.name.bytes
+        let start = bytes.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0
+        name = Array(bytes[start...].prefix(Self.nameSize))
+    }
+
+    var kind: VirtioKind { .block }
+    var features: UInt32 {
+        Feature.segments | Feature.sectorSize | Feature.flush
+            | (disk.isReadOnly ? Feature.readOnly : 0)
+    }
+    var queueSizes: [UInt16] { [Self.queueSize] }
+
+    func configuration(_ offset: UInt16) -> UInt8 {
+        switch offset {
+        case 0..<4: UInt8(truncatingIfNeeded: disk.sectorCount >> (8 * UInt32(offset)))
+        // The most buffers of a request, beside the header and the answer.
+        case 12: UInt8(Self.queueSize - 2)
+        case 21: UInt8(Disk.sectorSize >> 8)
+        default: 0
+        }
+    }
+
+    func serve(_ queue: Int, of function: VirtioFunction) {
+        var isServed = false
+        while function.next(queue, &chain) {
+            function.give(queue, chain, written: answer(function.memory))
+            isServed = true
+        }
+        if isServed {
+            isUsed = true
+            function.interrupt(queue)
+        }
+    }
+
+    /// Does the chain's request.
+    /// - Returns: how many bytes were written into it.
+    private func answer(_ memory: GuestMemory) -> UInt32 {
+        var header: (UInt32, UInt32, UInt64) = (0, 0, 0)
+        let count = unsafe withUnsafeMutableBytes(of: &header) {
+            unsafe chain.take($0, from: memory)
+        }
+        // Without room for an answer there is nobody to tell.
+        guard let status = chain.takeLastByte() else { return 0 }
+        var written: UInt32 = 0
+        let answer =
+            count == 16
+            ? perform(header.0, header.2, memory, &written) : Answer.failed
+        unsafe memory.writable(status)[0] = answer
+        return written + 1
+    }
+
+    private func perform(
+        _ type: UInt32, _ sector: UInt64, _ memory: GuestMemory, _ written: inout UInt32
+    ) -> UInt8 {
+        do throws(Disk.Failure) {
+            switch type {
+            case Request.read:
+                try disk.read(
+                    try place(sector, chain.writableCount), into: chain.writable, of: memory)
+                written = chain.writableCount
+            case Request.write:
+                try disk.write(
+                    try place(sector, chain.readableCount), from: chain.readable, of: memory)
+            case Request.flush:
+                do throws(Errno) { try disk.synchronize() } catch { throw .host(error) }
+            case Request.name:
+                var padded = name
+                while padded.count < Self.nameSize { padded.append(0) }
+                written = UInt32(
+                    unsafe padded.withUnsafeBytes { unsafe chain.put($0, into: memory) })
+            default: return Answer.unknown
+            }
+            return Answer.done
+        } catch {
+            switch type {
+            case Request.read: tell(Trouble(action: .read, failure: error))
+            case Request.write: tell(Trouble(action: .write, failure: error))
+            default: tell(Trouble(action: .flush, failure: error))
+            }
+            return Answer.failed
+        }
+    }
+
+    /// A transfer's first sector, if it can be one.
+    private func place(_ sector: UInt64, _ count: UInt32) throws(Disk.Failure) -> UInt32 {
+        guard let sector = UInt32(exactly: sector), count <= Self.mostBytes,
+            count & UInt32(Disk.sectorSize - 1) == 0
+        else { throw .beyondEnd }
+        return sector
+    }
+}

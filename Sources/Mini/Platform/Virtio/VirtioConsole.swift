@@ -1,0 +1,81 @@
+// A console beside the serial port: one port, a queue for keys and one for text. Text waits in `output` for whoever takes it,
+// as the serial port's does; what has no room there stays in the queue. Source: docs/abi/pc.md §4.5; Virtual I/O Device
+// specification 1.2, chapter 5.3.
+
+final class VirtioConsole: VirtioDevice {
+    private static let input = 0
+    private static let text = 1
+
+    /// What the guest sent and nobody has taken yet.
+    private(set) var output: [UInt8] = []
+    static let outputRoom = 4096
+    /// At most so much of a text is copied at a time.
+    private var chain = VirtqueueChain()
+    /// A chain that was taken only in part, with what is left of it.
+    private var rest = VirtqueueChain()
+    private var hasRest = false
+
+    init() { output.reserveCapacity(Self.outputRoom) }
+
+    var kind: VirtioKind { .console }
+    var features: UInt32 { 0 }
+    var queueSizes: [UInt16] { [64, 64] }
+    func configuration(_ offset: UInt16) -> UInt8 { 0 }
+
+    func reset(_ function: VirtioFunction) { hasRest = false }
+
+    func serve(_ queue: Int, of function: VirtioFunction) {
+        if queue == Self.text { collect(function) }
+    }
+
+    /// Takes text as far as there is room for it.
+    private func collect(_ function: VirtioFunction) {
+        var isServed = false
+        while output.count < Self.outputRoom {
+            if !hasRest { hasRest = function.next(Self.text, &rest) }
+            guard hasRest else { break }
+            append(function.memory)
+            guard rest.readableCount == 0 else { break }
+            hasRest = false
+            function.give(Self.text, rest, written: 0)
+            isServed = true
+        }
+        if isServed { function.interrupt(Self.text) }
+    }
+
+    private func append(_ memory: GuestMemory) {
+        let room = Self.outputRoom - output.count
+        let start = output.count
+        let count = Int(min(rest.readableCount, UInt32(room)))
+        for _ in 0..<count { output.append(0) }
+        unsafe output.withUnsafeMutableBytes {
+            let part = unsafe UnsafeMutableRawBufferPointer(rebasing: $0[start...])
+            _ = unsafe rest.take(part, from: memory)
+        }
+    }
+
+    /// The text since the last time; the array that is given up gets used for the next one.
+    func takeOutput(into bytes: inout [UInt8], of function: VirtioFunction) {
+        bytes.removeAll(keepingCapacity: true)
+        swap(&bytes, &output)
+        if bytes.count >= Self.outputRoom { collect(function) }
+    }
+
+    /// True if the guest has lent room for keys.
+    func hasRoom(_ function: VirtioFunction) -> Bool { function.hasMore(Self.input) }
+
+    /// Gives keys to the guest.
+    /// - Returns: how many there was room for.
+    func feed(_ keys: ArraySlice<UInt8>, to function: VirtioFunction) -> Int {
+        var left = keys
+        var isServed = false
+        while !left.isEmpty, function.next(Self.input, &chain) {
+            let count = unsafe left.withUnsafeBytes { unsafe chain.put($0, into: function.memory) }
+            function.give(Self.input, chain, written: UInt32(count))
+            left = left.dropFirst(count)
+            isServed = true
+        }
+        if isServed { function.interrupt(Self.input) }
+        return keys.count - left.count
+    }
+}

@@ -1,0 +1,217 @@
+// A virtio device on the PCI bus, by the legacy transport: its registers in one I/O BAR, its interrupt by the
+// function's pin. What it does with requests is the device's (VirtioBlock and others).
+//
+//     00 features offered   04 features taken   08 queue's page   0C queue's size   0E queue chosen
+//     10 doorbell           12 status           13 interrupts     14 the device's own
+//
+//             a status               80
+//     reset -----------> driven -----------> failed
+//       ^                  |                    |
+//       +------ 0 ---------+--------------------+
+//
+// Old drivers use a device before they say that they are ready (4), so any status but 0 is one of a driver that is
+// heard. One that has given up (80) is not, until it begins anew. Reading 13 drops the interrupt.
+// Source: docs/abi/pc.md §4.2; Virtual I/O Device specification 1.2, chapters 2.1, 3.1 and 4.1.4.10.
+// The same as a page: docs/virtio-function-machine.md.
+
+/// What a device is.
+enum VirtioKind: UInt16 {
+    case network = 1
+    case block = 2
+    case console = 3
+    case random = 4
+
+    var identity: PCIIdentity {
+        let (device, classCode): (UInt16, UInt32) =
+            switch self {
+            case .network: (0x1000, 0x02_0000)
+            case .block: (0x1001, 0x01_8000)
+            case .console: (0x1003, 0x07_8000)
+            case .random: (0x1005, 0xFF_0000)
+            }
+        return PCIIdentity(
+            vendor: 0x1AF4, device: device, classCode: classCode, subsystemVendor: 0x1AF4,
+            subsystem: rawValue)
+    }
+}
+
+/// A device behind the transport. It works on the queues when it is told that the driver has something for one.
+protocol VirtioDevice: AnyObject {
+    var kind: VirtioKind { get }
+    /// What it offers: bits of the first 32.
+    var features: UInt32 { get }
+    /// Sizes of its queues, powers of two.
+    var queueSizes: [UInt16] { get }
+    /// A byte of its own registers.
+    func configuration(_ offset: UInt16) -> UInt8
+    /// The driver has rung for this queue.
+    func serve(_ queue: Int, of function: VirtioFunction)
+    /// The driver begins anew: its queues are gone.
+    func reset(_ function: VirtioFunction)
+}
+
+final class VirtioFunction: PCIFunction {
+    let device: any VirtioDevice
+    let memory: GuestMemory
+    private var queues: [Virtqueue] = []
+    private var chosen: UInt16 = 0
+    private var taken: UInt32 = 0
+    /// ISR.
+    private var interrupts: UInt8 = 0
+
+    private enum State {
+        case reset
+        /// With the status as the driver wrote it.
+        case driven(UInt8), failed(UInt8)
+    }
+    private var state = State.reset
+
+    private enum Status {
+        static let failed: UInt8 = 0x80
+    }
+    private enum Register {
+        static let offered: UInt16 = 0x00
+        static let taken: UInt16 = 0x04
+        static let page: UInt16 = 0x08
+        static let size: UInt16 = 0x0C
+        static let choice: UInt16 = 0x0E
+        static let doorbell: UInt16 = 0x10
+        static let status: UInt16 = 0x12
+        static let interrupts: UInt16 = 0x13
+        static let own: UInt16 = 0x14
+    }
+    private enum Interrupt {
+        static let queue: UInt8 = 1
+        static let configuration: UInt8 = 2
+    }
+
+    init(_ device: any VirtioDevice, memory: GuestMemory) {
+        self.device = device
+        self.memory = memory
+        for size in device.queueSizes { queues.append(Virtqueue(size: size)) }
+    }
+
+    /// The state's name in the diagram.
+    var stateName: StaticString {
+        switch state {
+        case .reset: "reset"
+        case .driven: "driven"
+        case .failed: "failed"
+        }
+    }
+
+    // MARK: The device's side
+
+    private var isDriven: Bool { if case .driven = state { true } else { false } }
+
+    /// True while a driver has this queue.
+    func isReady(_ queue: Int) -> Bool { isDriven && queues[queue].isReady }
+
+    func hasTaken(_ feature: UInt32) -> Bool { taken & feature != 0 }
+
+    func hasMore(_ queue: Int) -> Bool { isDriven && queues[queue].hasMore(in: memory) }
+
+    /// Takes the next chain of a queue.
+    /// - Returns: false if there is none.
+    func next(_ queue: Int, _ chain: inout VirtqueueChain) -> Bool {
+        isDriven && queues[queue].next(&chain, in: memory)
+    }
+
+    /// Gives a chain back; the driver hears of it by `interrupt`.
+    func give(_ queue: Int, _ chain: VirtqueueChain, written: UInt32) {
+        queues[queue].give(chain, written: written, in: memory)
+    }
+
+    /// Puts back the chain that was taken last.
+    func untake(_ queue: Int) { queues[queue].untake() }
+
+    /// Tells the driver that chains were given back, if it wants to hear that.
+    func interrupt(_ queue: Int) {
+        if queues[queue].wantsInterrupt(in: memory) { interrupts |= Interrupt.queue }
+    }
+
+    /// The lie by which the driver broke a queue, if it did.
+    var lie: Virtqueue.Lie? {
+        for queue in queues { if let lie = queue.lie { return lie } }
+        return nil
+    }
+
+    // MARK: PCI's side
+
+    var identity: PCIIdentity { device.kind.identity }
+    var portCount: UInt16 { 64 }
+    var interruptLevel: Bool { interrupts != 0 }
+
+    func readPort(_ offset: UInt16, _ size: UInt8) -> UInt32 {
+        if offset >= Register.own {
+            var value: UInt32 = 0
+            for index in 0..<UInt16(size) {
+                let byte = device.configuration(offset - Register.own + index)
+                value |= UInt32(byte) << (8 * UInt32(index))
+            }
+            return value
+        }
+        return switch (offset, size) {
+        case (Register.offered, 4): device.features
+        case (Register.taken, 4): taken
+        case (Register.page, 4): chosenQueue?.page ?? 0
+        case (Register.size, 2): UInt32(chosenQueue?.size ?? 0)
+        case (Register.choice, 2): UInt32(chosen)
+        case (Register.status, 1): UInt32(status)
+        case (Register.interrupts, 1): UInt32(takeInterrupts())
+        default: 0
+        }
+    }
+
+    func writePort(_ offset: UInt16, _ size: UInt8, _ value: UInt32) {
+        switch (offset, size) {
+        case (Register.taken, 4): taken = value & device.features
+        case (Register.page, 4):
+            if chosenQueue != nil { queues[Int(chosen)].place(value, in: memory) }
+        case (Register.choice, 2): chosen = UInt16(truncatingIfNeeded: value)
+        case (Register.doorbell, 2):
+            if isDriven, value < UInt32(queues.count) { device.serve(Int(value), of: self) }
+        case (Register.status, 1): setStatus(UInt8(truncatingIfNeeded: value))
+        default: break
+        }
+    }
+
+    private var chosenQueue: Virtqueue? {
+        Int(chosen) < queues.count ? queues[Int(chosen)] : nil
+    }
+
+    private func takeInterrupts() -> UInt8 {
+        defer { interrupts = 0 }
+        return interrupts
+    }
+
+    private var status: UInt8 {
+        switch state {
+        case .reset: 0
+        case .driven(let status), .failed(let status): status
+        }
+    }
+
+    private func setStatus(_ value: UInt8) {
+        switch value {
+        case 0: reset()
+        case _ where value & Status.failed != 0: state = .failed(value)
+        default:
+            if case .failed = state { return }
+            state = .driven(value)
+        }
+    }
+
+    private func reset() {
+        state = .reset
+        for index in queues.indices { queues[index].place(0, in: memory) }
+        chosen = 0
+        taken = 0
+        interrupts = 0
+        device.reset(self)
+    }
+}
+
+extension VirtioDevice {
+    func reset(_ function: VirtioFunction) {}
+}

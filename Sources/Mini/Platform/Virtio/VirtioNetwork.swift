@@ -1,0 +1,183 @@
+// A network card as a virtio driver sees it, whose cable is a tap: a queue of frames for the guest and one of
+// frames from it. In front of each frame is a header of ten bytes, all of them 0 from us: nothing is
+// offered that would need one. Frames for which the guest has lent no buffer stay in the tap, with the host's kernel.
+// When the tap is read is decided by NetworkInput, the same as for lguest's card; its alarms are not needed here, as
+// a driver rings when it lends buffers.
+// Source: docs/abi/pc.md §4.6; Virtual I/O Device specification 1.2, chapter 5.1.
+
+final class VirtioNetwork: VirtioDevice {
+    private static let input = 0
+    private static let output = 1
+    private static let header: UInt32 = 10
+    /// The most pieces of a frame; more than one call takes would be several frames.
+    private static let mostPieces = 64
+    /// The longest frame that can be one: a packet of 64 KiB behind Ethernet's header.
+    private static let longest: UInt32 = 65_535 + 18
+    /// The most frames that are taken from a tap in one turn.
+    private static let turn = 64
+
+    private enum Feature {
+        static let address: UInt32 = 1 << 5
+        static let status: UInt32 = 1 << 16
+    }
+
+    let tap: Tap
+    /// The guest's own.
+    private let address: HardwareAddress
+    private var machine = NetworkInput()
+    private var pieces = IOVector(pieces: mostPieces)
+    private var chain = VirtqueueChain()
+    private var failure: Errno?
+    /// A frame has gone out, or come in.
+    private(set) var isUsed = false
+
+    /// - Parameter address: the guest's, not the tap's.
+    init(_ tap: Tap, address: HardwareAddress) {
+        self.tap = tap
+        self.address = address
+    }
+
+    var kind: VirtioKind { .network }
+    var features: UInt32 { Feature.address | Feature.status }
+    var queueSizes: [UInt16] { [256, 256] }
+
+    func configuration(_ offset: UInt16) -> UInt8 {
+        switch offset {
+        case 0..<UInt16(HardwareAddress.count): address.bytes[Int(offset)]
+        // The cable is in.
+        case 6: 1
+        default: 0
+        }
+    }
+
+    /// What waited for buffers is old by the time that there are some.
+    func reset(_ function: VirtioFunction) { handle(.guestRan, of: function) }
+
+    func serve(_ queue: Int, of function: VirtioFunction) {
+        if queue == Self.output {
+            send(function)
+        } else {
+            handle(.guestRan, of: function)
+        }
+    }
+
+    // MARK: From the guest
+
+    private func send(_ function: VirtioFunction) {
+        var isServed = false
+        while function.next(Self.output, &chain) {
+            send(chain, function.memory)
+            function.give(Self.output, chain, written: 0)
+            isServed = true
+        }
+        if isServed {
+            isUsed = true
+            function.interrupt(Self.output)
+        }
+    }
+
+    /// What the host does not take is lost, as on a cable.
+    private func send(_ chain: VirtqueueChain, _ memory: GuestMemory) {
+        guard chain.readableCount > Self.header,
+            chain.readableCount - Self.header <= Self.longest,
+            chain.readable.count <= Self.mostPieces
+        else { return }
+        pieces.clear()
+        var skipped = Self.header
+        for range in chain.readable {
+            let part = range.dropping(skipped)
+            skipped -= range.count - part.count
+            unsafe pieces.append(memory.readable(part))
+        }
+        _ = try? pieces.transfer(.write, tap.descriptor)
+    }
+
+    // MARK: To the guest
+
+    /// The tap, while a frame in it must end a run of the guest.
+    var watched: Int32? { machine.isWatching ? tap.descriptor : nil }
+
+    /// The tap can be read, or the guest has lent buffers.
+    func handle(_ event: NetworkInput.Event, of function: VirtioFunction) {
+        var action = machine.handle(event)
+        var isServed = false
+        var frames = 0
+        loop: while true {
+            switch action {
+            // There is no alarm: the driver rings.
+            case .none, .setAlarm: break loop
+            case .seekBuffer:
+                action = machine.handle(
+                    !function.isReady(Self.input)
+                        ? .down : function.next(Self.input, &chain) ? .buffer : .noBuffer)
+            case .read, .drop:
+                frames += 1
+                let event = action == .read ? receive(function, &isServed) : drop()
+                let isLast =
+                    event == .received
+                    && (frames == Self.turn || frames == 1 && !tap.hasFrame)
+                action = machine.handle(isLast ? .enough : event)
+            }
+        }
+        if isServed {
+            isUsed = true
+            function.interrupt(Self.input)
+        }
+    }
+
+    /// Once after the tap was taken away: what is wrong with it.
+    func takeFailure() -> Errno? {
+        defer { failure = nil }
+        return failure
+    }
+
+    private func drop() -> NetworkInput.Event {
+        do throws(Errno) {
+            try tap.drop()
+            return .received
+        } catch { return event(of: error) }
+    }
+
+    /// Reads one frame into the chain.
+    private func receive(
+        _ function: VirtioFunction, _ isServed: inout Bool
+    ) -> NetworkInput.Event {
+        let memory = function.memory
+        let zeros: (UInt64, UInt16) = (0, 0)
+        let head = chain
+        let count = unsafe withUnsafeBytes(of: zeros) {
+            unsafe chain.put(
+                UnsafeRawBufferPointer(rebasing: $0.prefix(Int(Self.header))), into: memory)
+        }
+        guard count == Int(Self.header), chain.writable.count <= Self.mostPieces else {
+            // No buffer for frames: it goes back as it came.
+            function.give(Self.input, head, written: 0)
+            isServed = true
+            return drop()
+        }
+        pieces.clear()
+        for range in chain.writable {
+            unsafe pieces.append(UnsafeRawBufferPointer(memory.writable(range)))
+        }
+        do throws(Errno) {
+            let count = UInt32(try pieces.transfer(.read, tap.descriptor))
+            function.give(Self.input, chain, written: Self.header + count)
+            isServed = true
+            return .received
+        } catch {
+            function.untake(Self.input)
+            return event(of: error)
+        }
+    }
+
+    private func event(of error: Errno) -> NetworkInput.Event {
+        switch error {
+        case .again: return .empty
+        // The frame is gone, as on a bad cable.
+        case .badAddress: return .received
+        default:
+            failure = error
+            return .failed
+        }
+    }
+}

@@ -1,0 +1,33 @@
+// Random numbers for the guest: it lends buffers, and gets them back filled. Source: docs/abi/pc.md §4.4; Virtual I/O
+// Device specification 1.2, chapter 5.4.
+
+final class VirtioRandom: VirtioDevice {
+    /// As much as one request gets; who wants more asks again.
+    private static let mostBytes = 4096
+
+    /// Gives so many random bytes; nil if there are none now.
+    private let source: (Int) -> [UInt8]?
+    private var chain = VirtqueueChain()
+
+    init(source: @escaping (Int) -> [UInt8]?) { self.source = source }
+
+    var kind: VirtioKind { .random }
+    var features: UInt32 { 0 }
+    var queueSizes: [UInt16] { [8] }
+    func configuration(_ offset: UInt16) -> UInt8 { 0 }
+    func serve(_ queue: Int, of function: VirtioFunction) {
+        var isServed = false
+        while function.next(queue, &chain) {
+            let count = Int(min(chain.writableCount, UInt32(Self.mostBytes)))
+            var written = 0
+            if let bytes = source(count) {
+                written = unsafe bytes.withUnsafeBytes {
+                    unsafe chain.put($0, into: function.memory)
+                }
+            }
+            function.give(queue, chain, written: UInt32(written))
+            isServed = true
+        }
+        if isServed { function.interrupt(queue) }
+    }
+}

@@ -1,0 +1,63 @@
+import Testing
+
+@testable import Mini
+
+@Suite struct VirtioConsoleTests {
+    private let console = VirtioConsole()
+    private let driver: VirtioDriver
+
+    init() { driver = VirtioDriver(console) }
+
+    private func taken() -> String {
+        var bytes: [UInt8] = []
+        console.takeOutput(into: &bytes, of: driver.function)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    @Test("text comes out in order, over the parts of a chain")
+    func text() {
+        driver.put(Array("Hello, world\n".utf8), at: 0x40000)
+        driver.add(1, [.init(address: 0x40000, count: 5), .init(address: 0x40005, count: 8)])
+        driver.ring(1)
+        #expect(taken() == "Hello, world\n" && taken() == "")
+        #expect(driver.takeUsed(1).count == 1 && driver.takeInterrupt() == 1)
+    }
+
+    @Test("what has no room waits in the queue, and comes when the text before it was taken")
+    func full() {
+        driver.put([UInt8](repeating: 65, count: 10_000), at: 0x40000)
+        driver.add(1, [.init(address: 0x40000, count: 10_000)])
+        driver.add(1, [.init(address: 0x40000, count: 1)])
+        driver.ring(1)
+        #expect(driver.takeUsed(1).isEmpty)
+        #expect(taken().utf8.count == 4096)
+        #expect(taken().utf8.count == 4096)
+        #expect(driver.takeUsed(1).count == 2)
+        #expect(taken().utf8.count == 10_001 - 8192)
+        #expect(taken() == "")
+    }
+
+    @Test("keys go to the buffers that were lent, and wait without one")
+    func keys() {
+        #expect(!console.hasRoom(driver.function))
+        #expect(console.feed([1, 2], to: driver.function) == 0)
+        driver.add(0, [.init(address: 0x40000, count: 3, isWritable: true)])
+        driver.add(0, [.init(address: 0x40100, count: 3, isWritable: true)])
+        driver.ring(0)
+        #expect(console.hasRoom(driver.function))
+        #expect(console.feed([1, 2, 3, 4], to: driver.function) == 4)
+        #expect(driver.takeUsed(0).map { $0.written } == [3, 1])
+        #expect(driver.bytes(0x40000, 3) + driver.bytes(0x40100, 1) == [1, 2, 3, 4])
+        #expect(!console.hasRoom(driver.function))
+    }
+
+    @Test("a reset forgets the text that waits")
+    func reset() {
+        driver.put([UInt8](repeating: 65, count: 5000), at: 0x40000)
+        driver.add(1, [.init(address: 0x40000, count: 5000)])
+        driver.ring(1)
+        driver.start()
+        #expect(taken().utf8.count == 4096 && taken() == "")
+        #expect(driver.takeUsed(1).isEmpty)
+    }
+}

@@ -1,0 +1,141 @@
+import Foundation
+import Testing
+
+@testable import Mini
+
+private func random() -> VirtioRandom { VirtioRandom { [UInt8](repeating: 7, count: $0) } }
+
+@Suite struct VirtioFunctionTests {
+    @Test(
+        "each kind is known by its numbers on the bus",
+        arguments: [
+            (.network, 0x1000, 1), (.block, 0x1001, 2), (.console, 0x1003, 3), (.random, 0x1005, 4),
+        ]
+            as [(VirtioKind, UInt16, UInt16)])
+    func identity(kind: VirtioKind, device: UInt16, subsystem: UInt16) {
+        #expect(kind.identity.vendor == 0x1AF4 && kind.identity.device == device)
+        #expect(kind.identity.subsystem == subsystem && kind.identity.revision == 0)
+    }
+
+    @Test("a driver finds queues by choosing them; one that is not there has no size")
+    func queues() {
+        let driver = VirtioDriver(random(), start: false)
+        #expect(driver.size(0) == 8 && driver.size(1) == 0 && driver.size(0xFFFF) == 0)
+        driver.write(0x08, 0x10, size: 4)
+        #expect(driver.read(0x08, size: 4) == 0)
+        #expect(driver.read(0x0E, size: 2) == 0xFFFF)
+    }
+
+    @Test("features are taken from those that are offered")
+    func features() throws {
+        let driver = VirtioDriver(random())
+        #expect(driver.read(0x00, size: 4) == 0)
+        driver.write(0x04, .max, size: 4)
+        #expect(driver.read(0x04, size: 4) == 0)
+    }
+
+    @Test("reading the interrupts' register clears it and drops the line")
+    func interrupt() {
+        let driver = VirtioDriver(random())
+        driver.add(0, [.init(address: 0x40000, count: 8, isWritable: true)])
+        driver.ring(0)
+        #expect(driver.pc.platform.isInterruptRequested)
+        #expect(driver.read(0x13, size: 1) == 1 && driver.read(0x13, size: 1) == 0)
+        #expect(!driver.pc.platform.isInterruptRequested)
+    }
+
+    @Test("status 0 forgets queues, features and interrupts")
+    func reset() {
+        let driver = VirtioDriver(random())
+        driver.add(0, [.init(address: 0x40000, count: 8, isWritable: true)])
+        driver.ring(0)
+        driver.write(0x12, 0, size: 1)
+        #expect(driver.read(0x12, size: 1) == 0 && driver.read(0x08, size: 4) == 0)
+        #expect(!driver.pc.platform.isInterruptRequested)
+        driver.start()
+        driver.add(0, [.init(address: 0x40000, count: 8, isWritable: true)])
+        driver.ring(0)
+        #expect(driver.takeUsed(0).map { $0.written } == [8])
+    }
+
+    @Test(
+        "a driver is heard before it says that it is ready, but neither after a reset nor when it has given up"
+    )
+    func heard() {
+        let driver = VirtioDriver(random())
+        for status in [1, 3, 7] as [UInt32] {
+            driver.write(0x12, status, size: 1)
+            driver.add(0, [.init(address: 0x40000, count: 8, isWritable: true)])
+            driver.ring(0)
+            #expect(driver.takeUsed(0).count == 1)
+        }
+        driver.write(0x12, 0x87, size: 1)
+        driver.write(0x12, 7, size: 1)
+        driver.add(0, [.init(address: 0x40000, count: 8, isWritable: true)])
+        driver.ring(0)
+        #expect(driver.takeUsed(0).isEmpty && driver.read(0x12, size: 1) == 0x87)
+        driver.start()
+        driver.write(0x12, 0, size: 1)
+        driver.ring(0)
+        driver.ring(1)
+        driver.ring(0xFFFF)
+        #expect(driver.takeInterrupt() == nil)
+    }
+
+    @Test("accesses of other sizes do nothing")
+    func sizes() {
+        let driver = VirtioDriver(random())
+        for size in [1, 2, 4] as [UInt8] {
+            for offset in 0..<(64 - UInt16(size)) where offset != 0x12 || size != 1 {
+                if size == 2 && offset == 0x0E || size == 4 && offset == 8 { continue }
+                driver.write(offset, 0x4040_4040, size: size)
+                _ = driver.read(offset, size: size)
+            }
+        }
+        driver.add(0, [.init(address: 0x40000, count: 8, isWritable: true)])
+        driver.ring(0)
+        #expect(driver.takeUsed(0).count == 1)
+    }
+
+    @Test("the page shows the transitions that a driver's words lead to")
+    func page() throws {
+        let words: [(name: String, event: UInt32)] = [("a status", 3), ("80", 0x83), ("0", 0)]
+        let walk = Walk(
+            from: [[UInt32]()], words,
+            name: { words in
+                let function = VirtioDriver(random(), start: false)
+                for word in words { function.write(0x12, word, size: 1) }
+                return "\(function.function.stateName)"
+            },
+            step: { (before: [UInt32], word: UInt32) in before.count < 3 ? [before + [word]] : [] })
+        let taken = walk.transitions.filter { line in
+            let names = line.prefix { $0 != ":" }.components(separatedBy: " --> ")
+            return names[0] != names[1]
+        }
+        #expect(try transitionsOfPage("virtio-function-machine.md") == taken)
+    }
+
+    @Test("random numbers fill what was lent, up to a page at a time")
+    func numbers() {
+        let driver = VirtioDriver(random())
+        driver.add(
+            0,
+            [
+                .init(address: 0x40000, count: 3, isWritable: true),
+                .init(address: 0x40010, count: 2, isWritable: true),
+            ])
+        driver.add(0, [.init(address: 0x40020, count: 0x20000, isWritable: true)])
+        driver.add(0, [.init(address: 0x40020, count: 4)])
+        driver.ring(0)
+        #expect(driver.takeUsed(0).map { $0.written } == [5, 4096, 0])
+        #expect(driver.bytes(0x40000, 4) == [7, 7, 7, 0] && driver.bytes(0x40010, 3) == [7, 7, 0])
+    }
+
+    @Test("without random numbers buffers come back empty")
+    func none() {
+        let driver = VirtioDriver(VirtioRandom { _ in nil })
+        driver.add(0, [.init(address: 0x40000, count: 3, isWritable: true)])
+        driver.ring(0)
+        #expect(driver.takeUsed(0).map { $0.written } == [0])
+    }
+}

@@ -1,0 +1,167 @@
+// The card on a guest that is nothing but memory; a pair of sockets is the tap and its cable.
+
+import CShim
+import Foundation
+import Testing
+
+@testable import Mini
+
+private final class NetworkGuest {
+    let driver: VirtioDriver
+    let card: VirtioNetwork
+    let cable: Descriptor
+    static let address: [UInt8] = [0x52, 0x54, 0, 1, 2, 3]
+
+    init(isStarted: Bool = true) throws {
+        var ends: [Int32] = [0, 0]
+        try #require(
+            socketpair(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &ends) == 0)
+        cable = Descriptor(owning: ends[1])
+        let near = ends[0]
+        let tap = try SystemCall.hooked({ $0.number == .ioctl ? 0 : nil }) {
+            () throws(Errno) in try Tap(Descriptor(owning: near), name: "tap7")
+        }
+        card = VirtioNetwork(tap, address: HardwareAddress(Self.address))
+        driver = VirtioDriver(card, start: isStarted)
+    }
+
+    func arrive(_ frame: [UInt8]) {
+        _ = frame.withUnsafeBytes { write(cable.number, $0.baseAddress, $0.count) }
+    }
+
+    /// What went out.
+    var sent: [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: 70_000)
+        let count = read(cable.number, &bytes, bytes.count)
+        return count < 0 ? nil : Array(bytes.prefix(count))
+    }
+
+    /// Lends buffers of a header and 1514 bytes.
+    func lend(_ count: Int) {
+        for _ in 0..<count {
+            driver.add(
+                0,
+                [
+                    .init(address: 0x40000, count: 10, isWritable: true),
+                    .init(address: 0x41000, count: 1514, isWritable: true),
+                ])
+        }
+        driver.ring(0)
+    }
+
+    func serve() { card.handle(.readable, of: driver.function); driver.pc.platform.raiseLines() }
+}
+
+@Suite struct VirtioNetworkTests {
+    @Test("the driver is told its address, and that the cable is in")
+    func configuration() throws {
+        let guest = try NetworkGuest()
+        #expect(
+            (0..<6).map { UInt8(guest.driver.read(0x14 + $0, size: 1)) } == NetworkGuest.address)
+        #expect(guest.driver.read(0x1A, size: 2) == 1)
+    }
+
+    @Test("a frame goes out without its header, wherever that is cut")
+    func send() throws {
+        let guest = try NetworkGuest()
+        guest.driver.put([UInt8](repeating: 0, count: 10) + Array(1...60), at: 0x40000)
+        for cuts in [[10, 60], [70], [4, 6, 60], [12, 58], [10, 1, 59]] as [[UInt32]] {
+            var place: UInt64 = 0x40000
+            guest.driver.add(
+                1,
+                cuts.map { count in
+                    defer { place += UInt64(count) }
+                    return .init(address: place, count: count)
+                })
+            guest.driver.ring(1)
+            #expect(guest.sent == Array(1...60))
+            #expect(guest.driver.takeUsed(1).count == 1)
+        }
+    }
+
+    @Test("what is no frame is lost, and given back")
+    func noFrame() throws {
+        let guest = try NetworkGuest()
+        guest.driver.add(1, [.init(address: 0x40000, count: 10)])
+        guest.driver.add(1, [.init(address: 0x40000, count: 70_000)])
+        guest.driver.add(1, [.init(address: 0x40000, count: 10, isWritable: true)])
+        guest.driver.add(1, (0..<65).map { .init(address: 0x40000 + 2 * UInt64($0), count: 1) })
+        guest.driver.ring(1)
+        #expect(guest.sent == nil && guest.driver.takeUsed(1).count == 4)
+    }
+
+    @Test("frames come behind a header of zeros, one for each buffer, with one interrupt for all")
+    func receive() throws {
+        let guest = try NetworkGuest()
+        guest.driver.put([UInt8](repeating: 0xFF, count: 10), at: 0x40000)
+        guest.lend(3)
+        guest.arrive([9, 8, 7])
+        guest.serve()
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [13])
+        #expect(guest.driver.bytes(0x40000, 10) == [UInt8](repeating: 0, count: 10))
+        #expect(guest.driver.bytes(0x41000, 3) == [9, 8, 7])
+        guest.arrive([1])
+        guest.arrive([2, 2])
+        guest.serve()
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [11, 12])
+        #expect(guest.driver.takeInterrupt() == 1 && guest.driver.takeInterrupt() == nil)
+    }
+
+    @Test("a frame for which there is no buffer waits in the tap until one is lent")
+    func noBuffer() throws {
+        let guest = try NetworkGuest()
+        guest.arrive([1])
+        guest.serve()
+        #expect(guest.card.watched == nil)
+        guest.lend(1)
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [11])
+        guest.lend(1)
+        #expect(guest.card.watched != nil && guest.driver.takeUsed(0).isEmpty)
+        guest.arrive([1, 2])
+        guest.serve()
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [12])
+    }
+
+    @Test("without a driver frames are dropped, also those that waited when it went")
+    func down() throws {
+        let guest = try NetworkGuest(isStarted: false)
+        guest.arrive([1])
+        guest.serve()
+        guest.driver.start()
+        guest.arrive([2])
+        guest.serve()
+        #expect(guest.card.watched == nil)
+        guest.driver.write(0x12, 0, size: 1)
+        #expect(guest.card.watched != nil)
+        guest.driver.start()
+        guest.lend(1)
+        #expect(guest.driver.takeUsed(0).isEmpty)
+        guest.arrive([3, 3])
+        guest.serve()
+        #expect(
+            guest.driver.takeUsed(0).map { $0.written } == [12]
+                && guest.driver.bytes(0x41000, 2) == [3, 3])
+    }
+
+    @Test("a buffer without room for the header comes back empty and costs the frame")
+    func small() throws {
+        let guest = try NetworkGuest()
+        guest.driver.add(0, [.init(address: 0x40000, count: 9, isWritable: true)])
+        guest.driver.add(0, [.init(address: 0x40000, count: 20)])
+        guest.driver.ring(0)
+        guest.arrive([1])
+        guest.arrive([2])
+        guest.serve()
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [0, 0])
+    }
+
+    @Test("a tap that is gone is told once, and never read again")
+    func gone() throws {
+        let guest = try NetworkGuest()
+        guest.lend(2)
+        SystemCall.hooked({ $0.number == .readVector ? -77 : nil }) { guest.serve() }
+        #expect(
+            guest.card.takeFailure() != nil && guest.card.takeFailure() == nil
+                && guest.card.watched == nil)
+    }
+}
