@@ -30,7 +30,7 @@ _mini() {
         mini-init) choices='poweroff reboot halt' ;;
         esac
     elif [[ ${words[-1]} == --engine ]]; then
-        choices='auto lguest builtin'
+        choices='auto kvm lguest builtin'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
 }

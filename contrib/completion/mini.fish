@@ -43,4 +43,4 @@ for command in mini mini-launch mini-grant mini-pack mini-init
     complete -c $command -n 'string match -q -- "-*" (commandline -ct)' -a '(__mini_options)'
     complete -c $command -a '(__mini_commands)'
 end
-complete -c mini-launch -l engine -x -a 'auto lguest builtin'
+complete -c mini-launch -l engine -x -a 'auto kvm lguest builtin'

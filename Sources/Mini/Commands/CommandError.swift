@@ -61,7 +61,7 @@ enum CommandError: Error, Equatable {
         case .missingArgument(let option): "option \(option) needs an argument"
         case .unwantedArgument(let option): "option \(option) takes no argument"
         case .badEngine(let name):
-            "unknown engine \(quoted: name): it is auto, lguest or builtin"
+            "unknown engine \(quoted: name): it is auto, kvm, lguest or builtin"
         case .badSandbox(let word): "unknown sandbox \(quoted: word): it is on or require"
         case .badMemory(let size, let why): "memory of \(quoted: size) \(why)"
         case .badAddress(let word):

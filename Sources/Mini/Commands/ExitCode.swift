@@ -9,6 +9,8 @@ enum ExitCode {
     static let guestDied: Int32 = 4
     static let reboot: Int32 = 5
     static let escaped: Int32 = 6
+    /// With --guest-exit, of a guest that told no code, and for each failure of ours.
+    static let noGuestExit: Int32 = 125
     static func signal(_ signal: Signal) -> Int32 { 128 + signal.rawValue }
 
     /// Code and meaning, for help.
@@ -21,6 +23,7 @@ enum ExitCode {
             ("4", "the guest died; its reason is printed"),
             ("5", "the guest asked for a reboot, and --no-reboot was given"),
             ("6", "left by three ^C within a second"),
+            ("125", "with --guest-exit: no code came out of the guest"),
             ("128+n", "ended by signal n; 141 if the output was closed"),
         ]
     }

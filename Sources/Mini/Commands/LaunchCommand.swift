@@ -3,7 +3,7 @@
 
 /// What a command line of mini-launch asks for.
 struct LaunchSettings {
-    enum Engine { case automatic, lguest, builtIn }
+    enum Engine { case automatic, lguest, builtIn, kvm }
 
     var plan = LaunchPlan()
     var engine = Engine.automatic
@@ -13,6 +13,10 @@ struct LaunchSettings {
     var timeline: Text?
     var restarts = true
     var isCheck = false
+    /// Words of ours go in front of the user's, for a PC's kernel.
+    var hasDefaults = true
+    /// The guest's program says with which code we end.
+    var isGuestExit = false
     var wantsHelp = false
     var wantsVersion = false
     /// Words with a dash that are none of ours, and so the kernel's.
@@ -59,8 +63,16 @@ struct LaunchSettings {
                 }),
             Option(
                 name: "--engine", argument: "NAME",
-                help: "auto, lguest (the kernel's device) or builtin (auto)",
+                help: "auto, kvm, lguest (/dev/lguest) or builtin (auto)",
                 apply: { (settings, word) throws(CommandError) in try settings.setEngine(word) }),
+            Option(
+                name: "--no-defaults", argument: nil,
+                help: "of the kernel's command line, only what is given here",
+                apply: { (settings, _) throws(CommandError) in settings.hasDefaults = false }),
+            Option(
+                name: "--guest-exit", argument: nil,
+                help: "end with the code of a guest's program, or 125",
+                apply: { (settings, _) throws(CommandError) in settings.isGuestExit = true }),
             Option(
                 name: "--no-reboot", argument: nil, help: "end when the guest reboots",
                 apply: { (settings, _) throws(CommandError) in settings.restarts = false }),
@@ -109,6 +121,7 @@ struct LaunchSettings {
         // --memory stands before it. So a kernel may be called 64.
         if let first = rest.first, rest.count > 1, !memoryIsKnown, MemoryArgument.isMeant(first) {
             let mebibytes = try MemoryArgument(first).mebibytes
+            plan.isMemoryGiven = true
             if !hasMemory { plan.mebibytes = mebibytes }
             rest = rest.dropFirst()
         }
@@ -120,6 +133,7 @@ struct LaunchSettings {
     private mutating func setMemory(_ word: Text) throws(CommandError) {
         plan.mebibytes = try MemoryArgument(word).mebibytes
         hasMemory = true
+        plan.isMemoryGiven = true
     }
 
     private mutating func setEngine(_ word: Text) throws(CommandError) {
@@ -128,6 +142,7 @@ struct LaunchSettings {
             case "auto": .automatic
             case "lguest": .lguest
             case "builtin": .builtIn
+            case "kvm": .kvm
             default: throw .badEngine(word)
             }
     }
@@ -157,7 +172,7 @@ enum LaunchCommand {
         if settings.isCheck { return check(settings.plan) }
         var launch = Launch(settings: settings, messages: messages)
         guard settings.isVerbose || settings.timeline != nil else {
-            return finish(launch.run(), messages)
+            return finish(launch.run(), settings, messages)
         }
         let timeline = Timeline(start: start)
         launch.timeline = timeline
@@ -171,7 +186,7 @@ enum LaunchCommand {
         }
         let outcome = launch.run()
         if case .failed(.engine) = outcome { timeline.end(outcome.text, at: Clock.monotonic()) }
-        var code = finish(outcome, messages)
+        var code = finish(outcome, settings, messages)
         do throws(LauncherError) { try launch.timelineFile?.write(timeline.trace) } catch {
             Message.error(name, error.text)
             if code == ExitCode.success { code = error.exitCode }
@@ -192,10 +207,35 @@ enum LaunchCommand {
 
         func run() -> LaunchOutcome {
             if settings.sandbox == .off { notice("no sandbox: the guest runs with all our rights") }
-            if settings.engine == .builtIn {
-                report("engine: the built-in host")
-                return onBuiltInHost()
+            if settings.engine == .kvm { return onPC(.kvm) }
+            if settings.engine != .lguest && isCertainlyPC {
+                return onPC(settings.engine == .builtIn ? .software : .automatic)
             }
+            let outcome = onLguest()
+            guard settings.engine != .lguest, case .failed(.loader(.image(_, let why))) = outcome,
+                why.mayBePC
+            else { return outcome }
+            return onPC(settings.engine == .builtIn ? .software : .automatic)
+        }
+
+        /// True for a kernel file that shows from outside that it does not speak lguest; for others the loader tells.
+        private var isCertainlyPC: Bool {
+            do throws(LoaderError) {
+                guard case .file(let name)? = try? FileSource(settings.plan.kernel) else {
+                    return false
+                }
+                let file = try FileSource.open(name, .readOnly, "open")
+                _ = try KernelImage.examine(file.number, name: name)
+                return false
+            } catch {
+                guard case .image(_, let why) = error else { return false }
+                return why.mayBePC
+            }
+        }
+
+        /// A kernel that does not speak lguest fails before anything was taken from the terminal.
+        private func onLguest() -> LaunchOutcome {
+            if settings.engine == .builtIn { return onBuiltInHost() }
             let outcome = onDevice()
             guard settings.engine == .automatic, case .failed(.engine(let error)) = outcome else {
                 return outcome
@@ -207,6 +247,15 @@ enum LaunchCommand {
 
         private func notice(_ line: Text) { messages.write("\(name): \(line)\n") }
         private func report(_ line: Text) { if settings.isVerbose { notice(line) } }
+
+        private func onPC(_ engine: PCEngine) -> LaunchOutcome {
+            PCLauncher(
+                settings.plan, on: engine, defaults: settings.hasDefaults,
+                report: settings.isVerbose ? notice : nil, notice: notice,
+                sandbox: settings.sandbox, messages: messages.descriptor, timeline: timeline,
+                timelineFile: timelineFile?.descriptor ?? -1
+            ).run(restarts: settings.restarts && !settings.isGuestExit)
+        }
 
         private func onBuiltInHost() -> LaunchOutcome {
             launch(on: .builtIn) { (memory, abi) throws(LauncherError) -> any LguestDevice in
@@ -235,9 +284,9 @@ enum LaunchCommand {
         }
 
         private func launch(
-            on engine: Engine, _ makeDevice: @escaping Launcher.MakeDevice
+            on engine: Engine, _ makeDevice: @escaping LguestLauncher.MakeDevice
         ) -> LaunchOutcome {
-            Launcher(
+            LguestLauncher(
                 settings.plan, report: settings.isVerbose ? notice : nil, notice: notice,
                 sandbox: settings.sandbox, messages: messages.descriptor, engine: engine,
                 timeline: timeline, timelineFile: timelineFile?.descriptor ?? -1,
@@ -264,9 +313,24 @@ enum LaunchCommand {
     #endif
 
     /// The outcome's line, if it needs one, and its code.
+    private static func finish(
+        _ outcome: LaunchOutcome, _ settings: LaunchSettings, _ messages: MessageOutput
+    ) -> Int32 {
+        let code = finish(outcome, messages)
+        guard settings.isGuestExit else { return code }
+        switch outcome {
+        case .exited(let code): return Int32(code)
+        case .poweredOff:
+            Message.error(name, "the guest powered itself off and told no exit code")
+            return ExitCode.noGuestExit
+        case .signal: return code
+        default: return ExitCode.noGuestExit
+        }
+    }
+
     private static func finish(_ outcome: LaunchOutcome, _ messages: MessageOutput) -> Int32 {
         switch outcome {
-        case .poweredOff: return ExitCode.success
+        case .poweredOff, .exited: return ExitCode.success
         case .died(let reason):
             // Some of the host's reasons end like lines of a log.
             var line = reason.bytes
@@ -289,16 +353,24 @@ enum LaunchCommand {
 
     // MARK: Describing
 
-    /// Prints what a kernel is that is not for lguest.
-    /// - Throws: if it is damaged inside.
-    private static func checkStock(_ path: Text) throws(LoaderError) {
+    /// Prints what a kernel is that does not speak lguest, and what would run it here.
+    /// - Returns: the exit code; nil if it is no such kernel.
+    private static func checkStock(_ path: Text) throws(LoaderError) -> Int32? {
         let file = try FileSource.open(path, .readOnly, "open")
-        guard let kernel = try KernelImage.stock(file.number, name: path) else { return }
+        guard let kernel = try KernelImage.stock(file.number, name: path) else { return nil }
         if FileFaults.take() != nil { throw .fileCut(name: path) }
         var text = Text()
         for line in kernel.description { text += "\(line)\n" }
-        _ = Message.print(text)
-        if let damage = kernel.damage { throw .image(name: path, damage) }
+        if let damage = kernel.damage {
+            _ = Message.print(text)
+            throw .image(name: path, damage)
+        }
+        let (engine, failure) = PCEngine.choice(for: kernel, name: path)
+        text += "engine       \(engine)\n"
+        let code = Message.print(text)
+        guard let failure else { return code }
+        Message.error(name, failure.text)
+        return failure.exitCode
     }
 
     private static func check(_ plan: LaunchPlan) -> Int32 {
@@ -306,10 +378,10 @@ enum LaunchCommand {
             return Message.print(try describe(plan))
         } catch {
             var error = error
-            if case .image(_, let why) = error, why.isStock {
-                do throws(LoaderError) { try checkStock(plan.kernel) } catch let other {
-                    error = other
-                }
+            if case .image(_, let why) = error, why.mayBePC {
+                do throws(LoaderError) {
+                    if let code = try checkStock(plan.kernel) { return code }
+                } catch let other { error = other }
             }
             Message.error(name, error.text)
             return error.exitCode
@@ -330,8 +402,8 @@ enum LaunchCommand {
     static var help: Text {
         var text: Text = """
             Usage: \(name) [OPTIONS] [MEMORY] KERNEL [KERNEL ARGUMENTS...]
-            Starts a Linux kernel that speaks lguest: a vmlinux or bzImage of 2.6.23, or
-            of the months between it and 2.6.24. MEMORY is a size as for --memory.
+            Starts a Linux kernel: a vmlinux or bzImage, of today, or one of 2.6.23 that
+            speaks lguest. MEMORY is a size as for --memory.
             What follows KERNEL is the kernel's own, but for the options below: they count
             wherever they stand, up to a word --, which the kernel gets with what follows.
 

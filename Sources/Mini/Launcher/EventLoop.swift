@@ -69,18 +69,22 @@ final class EventLoop {
     func forget() { watched = nil }
 
     /// Lets runs of the guest end when one of these is readable, or a signal came.
-    func watch(_ descriptors: [Int32], on device: any LguestDevice) {
-        guard descriptors != watched else { return }
+    /// - Returns: all that is watched, if that is something else than before.
+    func watch(_ descriptors: [Int32]) -> [Int32]? {
+        guard descriptors != watched else { return nil }
         watched = descriptors
         let all = [signals.descriptor] + descriptors
         attention = PollSet(all.map { Poll.Interest($0) })
-        device.watch(all)
+        return all
     }
 
     /// Looks what has ended a run, and takes the signals among it.
+    /// - Parameter timeout: how long to wait for that; nil for as long as it takes.
     /// - Returns: says which of the watched descriptors are ready.
-    func look(_ holder: any TerminalHolder) throws(LauncherError) -> PollSet {
-        do throws(Errno) { try attention.look() } catch {
+    func look(
+        _ holder: any TerminalHolder, timeout: Nanoseconds? = Nanoseconds(count: 0)
+    ) throws(LauncherError) -> PollSet {
+        do throws(Errno) { try attention.wait(timeout: timeout) } catch {
             throw .system("look at the guest's input", error)
         }
         if attention.isReady(0) { try takeSignals(holder) }

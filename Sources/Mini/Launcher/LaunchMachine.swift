@@ -8,7 +8,7 @@
 //   running -- broken out --> servingInput -- input served --> running
 //   running -- died --> dying -- reason --> ended(powered off or died)
 //   running -- reason, restart --> ended
-//   servingOutput, servingInput -- left --> ended(escaped, signal)
+//   running, servingOutput, servingInput -- left --> ended(escaped, signal, powered off, exited)
 //   every state but ended -- failed --> ended(failed)
 //
 // Source: docs/abi/lguest.md §1.6 (what run returns), §2.6 (the order of things).
@@ -18,6 +18,8 @@
 /// therefore `indirect`, here and below.
 enum LaunchOutcome: Equatable {
     case poweredOff
+    /// A program in the guest ended it with this code.
+    case exited(UInt8)
     /// The host's reason, as "unhandled trap 6 at 0xc0100000 (0x0)".
     case died(Text)
     case restart
@@ -58,7 +60,7 @@ struct LaunchMachine<Memory, Image, Made, Running> {
         case reason(Text)
         /// The guest asked for a reboot.
         case restart
-        /// The user or a signal ended it.
+        /// The user, a signal or the guest itself ended it.
         indirect case left(LaunchOutcome)
         indirect case failed(LauncherError)
     }
@@ -94,7 +96,8 @@ struct LaunchMachine<Memory, Image, Made, Running> {
         case (.running, .reason(let reason)), (.dying, .reason(let reason)):
             end(Self.outcome(of: reason))
         case (.running, .restart): end(.restart)
-        case (.servingOutput, .left(let outcome)), (.servingInput, .left(let outcome)):
+        case (.running, .left(let outcome)), (.servingOutput, .left(let outcome)),
+            (.servingInput, .left(let outcome)):
             end(outcome)
         case (.ended, _): nil
         case (_, .failed(let error)): end(.failed(error))

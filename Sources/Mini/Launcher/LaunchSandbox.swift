@@ -3,7 +3,8 @@
 
 /// What a launch has, as far as it takes calls of its own.
 enum LaunchFeature: CaseIterable {
-    case always, terminal, outputTerminal, disk, writableDisk, tap, sharedNetwork, restart, timeline
+    case always, terminal, outputTerminal, disk, writableDisk, tap, sharedNetwork, restart,
+        timeline, kvm, kvmRestart
 
     /// As the page calls it.
     var name: StaticString {
@@ -17,6 +18,8 @@ enum LaunchFeature: CaseIterable {
         case .sharedNetwork: "a shared network"
         case .restart: "restarts"
         case .timeline: "a timeline"
+        case .kvm: "a processor of /dev/kvm"
+        case .kvmRestart: "restarts on /dev/kvm"
         }
     }
 }
@@ -38,10 +41,12 @@ struct LaunchDescriptors {
     var timeline: Int32 = -1
     /// Of the guest's host.
     var host: [Int32] = []
+    var processor: KvmDescriptors?
 
     /// All of them, beside 0 to 2.
     var all: [Int32] {
         [signals, input, output, errors, timeline] + files + disks + taps + networks + host
+            + (processor?.all ?? [])
     }
 }
 
@@ -85,6 +90,8 @@ extension LaunchFeature {
                     .descriptor("file", have.files + have.networks, at: 4)),
             ]
         case .timeline: [CallRule("write", .write, .descriptor("timeline", [have.timeline]))]
+        case .kvm: have.processor.map { Self.kvm($0, restarts: false) } ?? []
+        case .kvmRestart: have.processor.map { Self.kvm($0, restarts: true) } ?? []
         }
     }
 
@@ -135,6 +142,37 @@ extension LaunchFeature {
                     "kill", .kill, .value(0, process, "itself"),
                     .value(1, UInt32(signal.rawValue), name))
             }
+    }
+
+    private static func kvm(_ have: KvmDescriptors, restarts: Bool) -> [CallRule] {
+        var requests: [(StaticString, IoctlRequest)] = [
+            ("KVM_RUN", KvmRequest.run), ("KVM_INTERRUPT", KvmRequest.interrupt),
+        ]
+        var rules = [
+            CallRule("timer_settime", .setTimer),
+            CallRule("read", .read, .descriptor("timer", [have.timer])),
+        ]
+        if restarts {
+            requests += [
+                ("KVM_SET_REGS", KvmRequest.setRegisters),
+                ("KVM_GET_SREGS", KvmRequest.systemRegisters),
+                ("KVM_SET_SREGS", KvmRequest.setSystemRegisters),
+                ("KVM_SET_MSRS", KvmRequest.setModelRegisters),
+                ("KVM_SET_FPU", KvmRequest.setFloatingPoint),
+                ("KVM_SET_VCPU_EVENTS", KvmRequest.setEvents),
+            ]
+            rules.append(
+                CallRule(
+                    "ioctl", .ioctl, .descriptor("machine", [have.machine]),
+                    .value(
+                        1, UInt32(truncatingIfNeeded: KvmRequest.setMemory.rawValue),
+                        "KVM_SET_USER_MEMORY_REGION")))
+        }
+        return requests.map { name, request in
+            CallRule(
+                "ioctl", .ioctl, .descriptor("processor", [have.processor]),
+                .value(1, UInt32(truncatingIfNeeded: request.rawValue), name))
+        } + rules
     }
 
     private static func sharedNetwork(_ have: LaunchDescriptors) -> [CallRule] {

@@ -1,14 +1,15 @@
-// The launcher: performs what the launch machine says, on a guest behind the lguest contract.
-// It does not know whether the kernel or the built-in host runs the guest. A restart begins
-// again from nothing: fresh memory, the image read anew. It opens nothing, though: files, disks and
+// The launcher, as far as it is the same for guests of every kind: files, devices, console and sandbox, and one guest after
+// the other. What a guest is made of and how it is served is its subclass's: LguestLauncher.swift, PCLauncher.swift. A restart
+// begins again from nothing: fresh memory, the image read anew. It opens nothing, though: files, disks and
 // networks are kept from the first launch on, because from then on this is a sandbox.
-// Source: docs/abi/lguest.md §2, §7.1.
 
 /// What to start.
 struct LaunchPlan {
     var kernel = Text()
     /// The guest's memory in MiB.
     var mebibytes = GuestLayout.defaultMebibytes
+    /// False if that is nobody's choice.
+    var isMemoryGiven = false
     var initrd: Text?
     /// The kernel's own arguments.
     var arguments: [Text] = []
@@ -37,18 +38,12 @@ struct LaunchPlan {
 }
 
 /// Launches guests by one plan, one after the other.
-final class Launcher {
-    /// Makes the device for a guest in this memory that speaks this.
-    typealias MakeDevice = (GuestMemory, GuestABI) throws(LauncherError) -> any LguestDevice
-    private typealias Machine = LaunchMachine<GuestMemory, LoadedGuest, MadeGuest, RunningGuest>
-
-    private let plan: LaunchPlan
-    private let engine: Engine
-    private let makeDevice: MakeDevice
-    private let report: ((Text) -> Void)?
-    private let remarks: Remarks
-    private let notes: LaunchNotes
-    private var isFirst = true
+class Launcher {
+    let plan: LaunchPlan
+    let report: ((Text) -> Void)?
+    let remarks: Remarks
+    let notes: LaunchNotes
+    private(set) var isFirst = true
     /// From the first guest's first instruction on, through restarts.
     private var session: ConsoleSession?
     private var loop: EventLoop?
@@ -57,31 +52,28 @@ final class Launcher {
     private let messages: Int32
     private var isConfined = false
     /// Present if somebody wants to know what happens when; and what it is written to, or -1.
-    private let timeline: Timeline?
+    let timeline: Timeline?
     private let timelineFile: Int32
 
     /// Kernel and initrd, for restarts.
-    private var kernelFile: Descriptor?
-    private var initrdFile: Descriptor?
-    private var kernelStatus: FileStatus?
-    private var initrdStatus: FileStatus?
+    var kernelFile: Descriptor?
+    var initrdFile: Descriptor?
+    var kernelStatus: FileStatus?
+    var initrdStatus: FileStatus?
     private var restarts = true
 
     /// Last through restarts, in the order in which they were asked for.
-    private var devices: [any OpenDevice] = []
+    private(set) var devices: [any OpenDevice] = []
 
     /// - Parameters:
     ///   - report: takes a line of what is done, if somebody wants to know.
     ///   - notice: takes a line that a person should read in any case.
     ///   - timeline: gets what happens when, and is written to this descriptor by somebody else.
     ///   - sandbox: none by itself: it is for good, and takes the whole process.
-    ///   - engine: what the guest's host needs to be prepared for it.
-    ///   - makeDevice: called once for each launch.
     init(
         _ plan: LaunchPlan, report: ((Text) -> Void)?, notice: @escaping (Text) -> Void,
-        sandbox: SandboxChoice = .off, messages: Int32 = 2, engine: Engine = .builtIn,
-        timeline: Timeline? = nil, timelineFile: Int32 = -1,
-        makeDevice: @escaping MakeDevice
+        sandbox: SandboxChoice = .off, messages: Int32 = 2, timeline: Timeline? = nil,
+        timelineFile: Int32 = -1
     ) {
         self.sandbox = sandbox
         self.timeline = timeline
@@ -91,8 +83,6 @@ final class Launcher {
         self.report = report
         remarks = Remarks(notice)
         notes = LaunchNotes(report: report, remarks: remarks)
-        self.engine = engine
-        self.makeDevice = makeDevice
     }
 
     /// Launches the guest and stays with it to its end.
@@ -130,7 +120,7 @@ final class Launcher {
         return outcome
     }
 
-    private func note(_ phase: Timeline.Phase) { timeline?.note(phase, at: Clock.monotonic()) }
+    func note(_ phase: Timeline.Phase) { timeline?.note(phase, at: Clock.monotonic()) }
 
     private func noteEnd(_ outcome: LaunchOutcome) {
         // Another engine may follow.
@@ -147,21 +137,8 @@ final class Launcher {
         }
     }
 
-    private func launch() -> LaunchOutcome {
-        var machine = Machine()
-        var action = Machine.beginning
-        while true {
-            if case .finish(let outcome) = action { return outcome }
-            let event: Machine.Event
-            do throws(LauncherError) { event = try perform(action) } catch {
-                event = .failed(error)
-            }
-            guard let next = machine.handle(event) else {
-                return .failed(.defect(state: "\(machine.stateName)"))
-            }
-            action = next
-        }
-    }
+    /// Makes one guest and stays with it.
+    func launch() -> LaunchOutcome { .failed(.defect(state: "no kind of guest")) }
 
     /// What is left to do when a guest is gone.
     /// - Returns: its outcome, or that the guest's data could not be kept.
@@ -176,32 +153,7 @@ final class Launcher {
         return result
     }
 
-    private func perform(_ action: Machine.Action) throws(LauncherError) -> Machine.Event {
-        switch action {
-        case .mapMemory:
-            let memory = try engine.makeMemory(mebibytes: plan.mebibytes)
-            note(.memory)
-            return .memoryMapped(memory)
-        case .loadImage(let memory): return .imageLoaded(try load(into: memory))
-        case .initializeDevice(let image):
-            let made = try initialize(image)
-            note(.guest)
-            return .deviceInitialized(made)
-        case .openSession(let made):
-            let (loop, session) = try openSession()
-            try confine(made, loop, session)
-            note(.sandbox)
-            return .sessionOpened(
-                RunningGuest(made, console: session, loop: loop, notes: notes))
-        case .run(let guest): return try run(guest)
-        case .serveOutput(let guest, let notification):
-            return try serveOutput(notification, of: guest)
-        case .serveInput(let guest): return try serveInput(guest)
-        case .finish(let outcome): return .left(outcome)
-        }
-    }
-
-    private func openSession() throws(LauncherError) -> (EventLoop, ConsoleSession) {
+    func openSession() throws(LauncherError) -> (EventLoop, ConsoleSession) {
         if let loop, let session { return (loop, session) }
         let loop = try EventLoop()
         let session = try ConsoleSession(loop)
@@ -212,41 +164,31 @@ final class Launcher {
 
     // MARK: Preparing the guest
 
-    private func load(into memory: GuestMemory) throws(LauncherError) -> LoadedGuest {
-        let commandLine = try loading { () throws(LoaderError) in
-            try CommandLine(plan.arguments)
-        }
-        try openDevices()
-        note(.devices)
+    /// Opens the kernel, or looks at it again.
+    /// - Returns: its descriptor, which stays open.
+    func openKernel() throws(LauncherError) -> Int32 {
         if kernelFile == nil { kernelFile = try LaunchPlan.open(plan.kernel) }
-        kernelStatus = try status(kernelFile?.number ?? -1, plan.kernel, kernelStatus)
-        let kernel = try loading { () throws(LoaderError) in
-            try KernelImage.examine(
-                kernelFile?.number ?? -1, name: plan.kernel, status: kernelStatus)
-        }
-        note(.image)
-        var initrd: NamedFile?
-        if let name = plan.initrd {
-            if initrdFile == nil { initrdFile = try LaunchPlan.open(name) }
-            initrdStatus = try status(initrdFile?.number ?? -1, name, initrdStatus)
-            initrd = NamedFile(
-                name: name, descriptor: initrdFile?.number ?? -1, status: initrdStatus)
-        }
-        let loaded = try loading { () throws(LoaderError) in
-            try GuestLoader.load(
-                kernel, into: memory, mebibytes: plan.mebibytes, initrd: initrd,
-                commandLine: commandLine)
-        }
-        if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
-        try checkDevices()
-        try engine.admit(loaded.kernel)
-        note(.unpacking)
-        if let report, isFirst { for line in loaded.description { report(line) } }
-        return loaded
+        let number = kernelFile?.number ?? -1
+        kernelStatus = try status(number, plan.kernel, kernelStatus)
+        return number
+    }
+
+    /// The same for the initrd, if there is to be one.
+    func openInitrd() throws(LauncherError) -> NamedFile? {
+        guard let name = plan.initrd else { return nil }
+        if initrdFile == nil { initrdFile = try LaunchPlan.open(name) }
+        let number = initrdFile?.number ?? -1
+        initrdStatus = try status(number, name, initrdStatus)
+        return NamedFile(name: name, descriptor: number, status: initrdStatus)
+    }
+
+    /// Says what was made of the files, the first time.
+    func tell(_ lines: [Text]) {
+        if let report, isFirst { for line in lines { report(line) } }
     }
 
     /// What the kernel says of a file; for a restart only its size is asked again.
-    private func status(
+    func status(
         _ number: Int32, _ name: Text, _ known: FileStatus?
     ) throws(LauncherError) -> FileStatus? {
         do throws(Errno) {
@@ -255,7 +197,7 @@ final class Launcher {
         } catch { throw .host("read", name: name, error) }
     }
 
-    private func openDevices() throws(LauncherError) {
+    func openDevices() throws(LauncherError) {
         try plan.checkDevices()
         guard devices.isEmpty else {
             for device in devices { try device.renew() }
@@ -271,7 +213,7 @@ final class Launcher {
         }
     }
 
-    private func checkDevices() throws(LauncherError) {
+    func checkDevices() throws(LauncherError) {
         var files: [DeviceClaim] = []
         if let kernelStatus {
             files.append(
@@ -288,42 +230,12 @@ final class Launcher {
         }
     }
 
-    private func initialize(_ image: LoadedGuest) throws(LauncherError) -> MadeGuest {
-        let (kernel, layout, memory) = (image.kernel, image.layout, image.memory)
-        var page = DevicePage(at: layout.descriptorPage)
-        do throws(LauncherError) {
-            var plugged: [any GuestDevice] = []
-            for (index, device) in devices.enumerated() {
-                let one = try device.plug(index, into: &page, of: memory, kernel.abi.dma)
-                if let one { plugged.append(one) }
-            }
-            _ = page.add(.console, in: memory)
-            let device = try makeDevice(memory, kernel.abi)
-            let request = InitializeRequest(
-                pageLimit: page.end / GuestLayout.pageSize,
-                pageDirectory: layout.pageDirectory, start: kernel.entry,
-                pageOffset: kernel.pageOffset)
-            let made = MadeGuest(device, image, devices: plugged)
-            let count: Int
-            do throws(Errno) { count = try device.initialize(request) } catch {
-                throw LauncherError.device("make a guest", error)
-            }
-            guard count == kernel.abi.initializeCount else {
-                throw LauncherError.otherDevice(era: kernel.era)
-            }
-            return made
-        } catch {
-            // It is on the shared pages already.
-            NetworkPage.clear(in: memory)
-            throw error
-        }
-    }
-
     // MARK: The sandbox
 
     /// Everything is open, and no instruction of the guest's has run yet.
-    private func confine(
-        _ guest: MadeGuest, _ loop: EventLoop, _ session: ConsoleSession
+    /// - Parameter host: what the guest's host keeps, and whether it can do with filtered calls.
+    func confine(
+        _ host: HostNeeds, _ loop: EventLoop, _ session: ConsoleSession
     ) throws(LauncherError) {
         guard sandbox != .off && !isConfined else { return }
         isConfined = true
@@ -331,7 +243,7 @@ final class Launcher {
             kernelFile = nil
             initrdFile = nil
         }
-        let plan = sandboxPlan(guest, loop, session)
+        let plan = sandboxPlan(host, loop, session)
         Sandbox.closeOthers(plan.descriptors)
         for device in devices { try device.keep() }
         let outcome = Sandbox.enter(plan)
@@ -347,7 +259,7 @@ final class Launcher {
     }
 
     private func sandboxPlan(
-        _ guest: MadeGuest, _ loop: EventLoop, _ session: ConsoleSession
+        _ host: HostNeeds, _ loop: EventLoop, _ session: ConsoleSession
     ) -> SandboxPlan {
         var have = LaunchDescriptors()
         have.signals = loop.descriptor
@@ -357,7 +269,8 @@ final class Launcher {
         if let number = kernelFile?.number { have.files.append(number) }
         if let number = initrdFile?.number { have.files.append(number) }
         for device in devices { device.describe(to: &have) }
-        have.host = guest.device.descriptors
+        have.host = host.descriptors
+        have.processor = host.processor
         have.timeline = timelineFile
         var features: [LaunchFeature] = [.always]
         if session.hasTerminal { features.append(.terminal) }
@@ -370,9 +283,10 @@ final class Launcher {
         if !have.networks.isEmpty { features.append(.sharedNetwork) }
         if restarts { features.append(.restart) }
         if timelineFile >= 0 { features.append(.timeline) }
+        if have.processor != nil { features.append(restarts ? .kvmRestart : .kvm) }
         var plan = SandboxPlan(features, have)
-        if engine != .builtIn {
-            // The kernels that have it are older than filters; a restart opens it anew.
+        if !host.isFiltered {
+            // The kernels that have such a device are older than filters; a restart opens it anew.
             plan.rules = nil
             plan.keepsUser = true
             plan.moreDescriptors = 3
@@ -393,36 +307,18 @@ final class Launcher {
 
     // MARK: Serving the guest
 
-    private func run(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event {
-        try lookAtFiles(guest)
-        guest.watch()
-        if let timeline, timeline.isBeforeGuest { timeline.begin(at: Clock.monotonic()) }
-        do throws(Errno) {
-            switch try guest.device.run() {
-            case .dma(let notification): return .notified(notification)
-            case .reason(let text): return .reason(text)
-            }
-        } catch {
-            switch error {
-            case .noSuchFile: return .died
-            case .again, .interrupted: return .brokenOut
-            case .restart: return .restart
-            default: throw .device("run the guest", error)
-            }
-        }
-    }
-
     /// Looks whether a file that lies in guest memory was cut short under the guest. Without its kernel or
     /// initrd it cannot go on; without a network it can.
-    private func lookAtFiles(_ guest: RunningGuest) throws(LauncherError) {
+    /// - Parameter initrd: where that begins.
+    func lookAtFiles(_ memory: GuestMemory, initrd start: UInt32) throws(LauncherError) {
         guard let (first, last) = FileFaults.take() else { return }
         for address in [first, last] {
-            let place = UInt32(truncatingIfNeeded: address &- guest.memory.address)
-            if let page = guest.memory.sharedPage(of: place) {
+            let place = UInt32(truncatingIfNeeded: address &- memory.address)
+            if let page = memory.sharedPage(of: place) {
                 for device in devices {
                     if let loss = device.loss(of: page.descriptor) { remarks.note(loss) }
                 }
-            } else if let initrd = plan.initrd, place >= guest.layout.initrd {
+            } else if let initrd = plan.initrd, place >= start {
                 throw .fileCut(name: initrd)
             } else {
                 throw .fileCut(name: plan.kernel)
@@ -430,36 +326,44 @@ final class Launcher {
         }
     }
 
-    private func serveOutput(
-        _ notification: DMANotification, of guest: RunningGuest
-    ) throws(LauncherError) -> Machine.Event {
-        if try !guest.notify(notification) {
-            notes.warn(
-                "the guest sent to DMA key \(hex: notification.key.rawValue), where no device is")
-        }
-        if let outcome = guest.loop.outcome { return .left(outcome) }
-        try guest.serve(nil)
-        if let outcome = guest.loop.outcome { return .left(outcome) }
-        noteUses(guest)
-        return .outputServed
-    }
-
-    private func serveInput(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event {
-        let ready = try guest.loop.look(guest.holder)
-        if let outcome = guest.loop.outcome { return .left(outcome) }
-        try guest.serve(ready)
-        if let outcome = guest.loop.outcome { return .left(outcome) }
-        noteUses(guest)
-        return .inputServed
-    }
-
     /// What a guest uses, perhaps for the first time.
-    private func noteUses(_ guest: RunningGuest) {
+    func note(_ uses: [Timeline.Use]) {
         guard let timeline else { return }
-        for device in guest.devices {
-            for use in device.uses(of: guest) where timeline.isNew(use) {
-                timeline.note(use, at: Clock.monotonic())
+        for use in uses where timeline.isNew(use) { timeline.note(use, at: Clock.monotonic()) }
+    }
+
+    /// The guest's first instruction is next.
+    func noteBeginning() {
+        if let timeline, timeline.isBeforeGuest { timeline.begin(at: Clock.monotonic()) }
+    }
+}
+
+/// What a guest's host needs behind the sandbox.
+struct HostNeeds {
+    var descriptors: [Int32] = []
+    /// A processor of /dev/kvm.
+    var processor: KvmDescriptors?
+    /// False for a host whose calls cannot be told before.
+    var isFiltered = true
+}
+
+extension LaunchMachine {
+    /// Goes from action to action until the launch has ended.
+    static func drive(
+        _ perform: (Action) throws(LauncherError) -> Event
+    ) -> LaunchOutcome {
+        var machine = Self()
+        var action = Self.beginning
+        while true {
+            if case .finish(let outcome) = action { return outcome }
+            let event: Event
+            do throws(LauncherError) { event = try perform(action) } catch {
+                event = .failed(error)
             }
+            guard let next = machine.handle(event) else {
+                return .failed(.defect(state: "\(machine.stateName)"))
+            }
+            action = next
         }
     }
 }

@@ -10,6 +10,12 @@ enum LauncherError: Error, Equatable {
     case engine(DeviceError)
     /// The device answers as one of another era than the kernel's.
     case otherDevice(era: GuestABI.Era)
+    /// /dev/kvm, which was asked for.
+    case kvm(KvmError)
+    /// A 64-bit kernel; nil if /dev/kvm was not to be used.
+    case needsKvm(name: Text, KvmError?)
+    /// A kind of device that a PC does not have, as "network".
+    case notOnPC(Text)
     case disk(name: Text, DiskError)
     /// Somebody else has locked it.
     case diskInUse(name: Text)
@@ -43,12 +49,12 @@ enum LauncherError: Error, Equatable {
     var exitCode: Int32 {
         switch self {
         case .loader(let error): error.exitCode
-        case .device, .engine, .otherDevice, .diskInUse, .tap, .noFilter, .defect: 1
+        case .kvm, .device, .engine, .otherDevice, .diskInUse, .tap, .noFilter, .defect: 1
         case .networkFile(_, .full): 1
         case .networkFile(_, .twice), .disk(_, .twice), .disk(_, .inUse), .tapTwice: 2
         case .timeline(_, .notAFile): 1
-        case .timeline, .tooManyDevices: 2
-        case .disk, .networkFile: 3
+        case .timeline, .tooManyDevices, .notOnPC: 2
+        case .disk, .networkFile, .needsKvm: 3
         }
     }
 
@@ -58,6 +64,12 @@ enum LauncherError: Error, Equatable {
         case .loader(let error): error.text
         case .device(let action, let errno): "the lguest device cannot \(action): \(errno)"
         case .engine(let error): error.text
+        case .kvm(let error): "/dev/kvm cannot be used: \(error.text)"
+        case .needsKvm(let name, nil):
+            "cannot start \(quoted: name): a 64-bit kernel needs /dev/kvm"
+        case .needsKvm(let name, let error?):
+            "cannot start \(quoted: name): a 64-bit kernel needs a usable /dev/kvm; here \(error.text)"
+        case .notOnPC(let kind): "a guest of this kind has no \(kind) yet"
         case .otherDevice(let era):
             "this host's /dev/lguest does not run guests of era \(era.name)"
         case .disk(let name, let error): "disk \(quoted: name) \(error.text)"

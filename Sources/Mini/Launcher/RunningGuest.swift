@@ -56,7 +56,7 @@ final class RunningGuest {
     func watch() {
         watched.removeAll(keepingCapacity: true)
         for device in devices { device.watch(&watched) }
-        loop.watch(watched, on: device)
+        if let all = loop.watch(watched) { device.watch(all) }
     }
 
     /// The guest notified a device, and had none if this is false.

@@ -252,6 +252,7 @@ extension LaunchOutcome {
     var text: Text {
         switch self {
         case .poweredOff: "the guest powered itself off"
+        case .exited(let code): "the guest ended with code \(code)"
         case .died(let reason): "the guest died: \(reason)"
         case .restart: "the guest asked for a reboot"
         case .escaped: "left by three ^C"

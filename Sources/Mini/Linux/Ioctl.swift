@@ -13,6 +13,9 @@ struct IoctlRequest: Equatable {
         rawValue = MemoryLayout<Structure>.size << 16 | Int(group) << 8 | number
     }
 
+    /// A request whose number tells more than these.
+    init(number: UInt32) { rawValue = Int(truncatingIfNeeded: number) }
+
     /// A request without a structure.
     init(group: UInt8, number: Int) { rawValue = Int(group) << 8 | number }
 }
@@ -21,6 +24,15 @@ enum Ioctl {
     /// Lets a program that is executed in this process have the descriptor: FIONCLEX.
     static func handOver(_ descriptor: Int32) throws(Errno) {
         try SystemCall.retrying(.ioctl, Int(descriptor), 0x5450)
+    }
+
+    /// Makes a request whose argument is a number, or the address of what the caller knows.
+    /// - Returns: the device's answer. A signal ends the call: EINTR.
+    @discardableResult
+    static func call(
+        _ descriptor: Int32, _ request: IoctlRequest, argument: Int = 0
+    ) throws(Errno) -> Int {
+        try SystemCall.make(.ioctl, Int(descriptor), request.rawValue, argument)
     }
 
     /// Makes a request with a structure of fixed length.

@@ -151,6 +151,10 @@ extension SystemCall.Number {
     /// ftruncate, whose length is a word.
     static let truncate = Self(x86_64: 77, i386: 93)
     static let intervalTimer = Self(x86_64: 38, i386: 104)
+    /// timer_create.
+    static let makeTimer = Self(x86_64: 222, i386: 259)
+    /// timer_settime with the native timespec.
+    static let setTimer = Self(x86_64: 223, i386: 260)
     static let processGroup = Self(x86_64: 111, i386: 65)
     static let signalStack = Self(x86_64: 131, i386: 186)
     static let processID = Self(x86_64: 39, i386: 20)

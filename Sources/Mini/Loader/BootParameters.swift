@@ -9,16 +9,22 @@ struct CommandLine: Equatable {
     /// Joins arguments with blanks.
     /// - Throws: an error of use if the kernel would not read all of it.
     init(_ arguments: [Text]) throws(LoaderError) {
-        var text = Text()
-        for argument in arguments {
-            if !text.bytes.isEmpty { text.append(0x20) }
-            text += argument
-        }
+        let text = Self.joined(arguments)
         guard text.bytes.count < GuestLayout.commandLineLimit else {
             throw .commandLineTooLong(
                 length: text.bytes.count + 1, limit: GuestLayout.commandLineLimit)
         }
         self.text = text
+    }
+
+    /// Words with blanks between them.
+    static func joined(_ words: [Text]) -> Text {
+        var text = Text()
+        for word in words {
+            if !text.bytes.isEmpty { text.append(0x20) }
+            text += word
+        }
+        return text
     }
 }
 

@@ -50,7 +50,6 @@ extension StockKernel {
         if let least = leastMebibytes {
             lines.append("memory       \(least) MiB at least, without an initrd")
         }
-        lines.append("engine       none: mini starts no kernel yet that does not speak lguest")
         return lines
     }
 

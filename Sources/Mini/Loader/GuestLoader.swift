@@ -49,7 +49,8 @@ enum GuestLoader {
         return LoadedGuest(memory: memory, kernel: loaded, layout: layout)
     }
 
-    private static func size(
+    /// Name and size of an initrd that is a file.
+    static func size(
         _ initrd: NamedFile?
     ) throws(LoaderError) -> (name: Text, size: UInt64)? {
         guard let initrd else { return nil }

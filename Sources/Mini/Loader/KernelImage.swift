@@ -78,7 +78,8 @@ struct KernelImage: ~Copyable {
         } catch { throw .host("unpack", name: name, error) }
     }
 
-    private static func map(
+    /// A file that can be a kernel's, mapped.
+    static func map(
         _ descriptor: Int32, _ name: Text, _ known: FileStatus?
     ) throws(LoaderError) -> Mapping {
         let status: FileStatus

@@ -115,6 +115,15 @@ enum LoaderError: Error, Equatable {
 }
 
 extension ImageError {
+    /// True for what keeps us from looking inside and not the image's own unpacker.
+    var isForTheGuest: Bool {
+        if case .noCompressedKernel = self { return true }
+        return false
+    }
+
+    /// True for what may be started as a PC's kernel.
+    var mayBePC: Bool { isStock || self == .noLguestEntry || self == .pageOffsetUnknown }
+
     /// True for a sound kernel, as far as was looked, that is not for lguest.
     var isStock: Bool {
         switch self {

@@ -1,5 +1,5 @@
-// A kernel of today, or any that is started as a PC's: what its file says, and what is inside once that is unpacked. Nothing
-// starts it yet; `mini-launch --check` tells all there is to tell.
+// A kernel of today, or any that is started as a PC's: what its file says, and what is inside once that is unpacked.
+// `mini-launch --check` tells all there is to tell; PCLoader.swift lays it into memory.
 // Source: docs/abi/pc.md §1 to §4.
 
 struct StockKernel {
@@ -17,6 +17,8 @@ struct StockKernel {
     let header: SetupHeader?
     private(set) var payload: Payload?
     private(set) var vmlinux: Vmlinux?
+    /// What `vmlinux` describes, if it was unpacked.
+    private(set) var image: UnpackedKernel?
     private(set) var banner: Text?
     /// What is wrong with the kernel inside, as far as it was looked at.
     private(set) var damage: ImageError?
@@ -64,8 +66,8 @@ struct StockKernel {
             damage = .damaged(compression, at: end - 4, .wrongLength)
             return
         }
-        let memory = try Mapping.anonymous(count: max(Int(size), 1))
-        let room = unsafe UnsafeMutableRawBufferPointer(rebasing: memory.bytes[..<Int(size)])
+        let unpacked = UnpackedKernel(try Mapping.anonymous(count: max(Int(size), 1)), Int(size))
+        let room = unsafe unpacked.room
         let outcome = unsafe compression.unpack(
             file, at: place.offset, end: compression == .gzip ? end : end - 4, to: room)
         switch outcome.failure {
@@ -74,25 +76,25 @@ struct StockKernel {
             damage = .damaged(compression, at: outcome.position, failure)
         case nil where outcome.produced != Int(size):
             damage = .damaged(compression, at: end - 4, .wrongLength)
-        case nil: lookInside(unsafe ByteView(UnsafeRawBufferPointer(room)))
+        case nil: lookInside(unpacked)
         }
     }
 
     /// Unpacks the first sound gzip member: before 2.08 the header does not tell where it is. A hostile file does not
     /// keep us busy: false candidates together may give as much as one kernel.
     private mutating func search(_ file: ByteView, from body: Int) throws(Errno) {
-        let memory = try Mapping.anonymous(count: Self.mostFound)
+        let unpacked = UnpackedKernel(
+            try Mapping.anonymous(count: Self.mostFound), Self.mostFound)
         var from = body
         var wasted = 0
         while wasted < Self.mostFound, let at = Gzip.candidate(file, from: from) {
-            let outcome = unsafe Gzip.unpack(file, at: at, to: memory.bytes)
+            let outcome = unsafe Gzip.unpack(file, at: at, to: unpacked.room)
             if outcome.failure == nil {
                 payload = Payload(
                     compression: .gzip, offset: at, length: outcome.position - at,
                     unpackedSize: UInt32(outcome.produced))
-                lookInside(
-                    unsafe ByteView(
-                        UnsafeRawBufferPointer(rebasing: memory.bytes[..<outcome.produced])))
+                unpacked.count = outcome.produced
+                lookInside(unpacked)
                 return
             }
             // What was read counts, too: a name in a header may be as long as the file.
@@ -102,22 +104,66 @@ struct StockKernel {
         damage = .noCompressedKernel(version: header?.version?.name)
     }
 
-    private mutating func lookInside(_ image: ByteView) {
+    private mutating func lookInside(_ unpacked: UnpackedKernel) {
+        let image = unsafe ByteView(unpacked.bytes)
         if banner == nil { banner = Recognition.banner(image) }
         // Kernels before 2.6.26 are bare code.
         guard ElfImage.isElf(image) else { return }
-        do throws(ImageError) { vmlinux = try Vmlinux(image) } catch { damage = error }
+        do throws(ImageError) {
+            vmlinux = try Vmlinux(image)
+            self.image = unpacked
+        } catch { damage = error }
+    }
+
+    /// True if it is entered in 64-bit mode.
+    var isLong: Bool {
+        if let vmlinux, header != nil || banner != nil || vmlinux.pvhEntry == nil {
+            return vmlinux.width == .bits64
+        }
+        return vmlinux == nil && header?.is64Bit ?? false
+    }
+
+    /// Where the protected-mode part goes if the image unpacks itself.
+    var imageStart: UInt32 {
+        guard let header else { return 0 }
+        guard header.isRelocatable, let place = header.preferredAddress, place < 1 << 31 else {
+            return header.codeStart
+        }
+        return UInt32(place)
+    }
+
+    /// The first byte behind what it needs until it runs; 0 where nothing tells.
+    var end: UInt64 {
+        let end = vmlinux?.highest ?? 0
+        guard let header else { return end }
+        let start = UInt64(imageStart)
+        guard let size = header.initSize else {
+            // An old image unpacks itself to where it lies, and beyond.
+            return max(end, start + UInt64(payload?.unpackedSize ?? 0) + UInt64(self.size))
+        }
+        return max(end, start + UInt64(size))
     }
 
     /// The least guest memory in MiB that it can do with, without an initrd; nil where nothing tells.
     var leastMebibytes: UInt64? {
-        var end = vmlinux?.highest ?? 0
-        if let header, let size = header.initSize {
-            let start =
-                header.isRelocatable ? header.preferredAddress ?? 0 : UInt64(header.codeStart)
-            let (sum, isFar) = start.addingReportingOverflow(UInt64(size))
-            end = max(end, isFar ? .max : sum)
-        }
-        return end == 0 ? nil : end >> 20 + (end & 0xF_FFFF == 0 ? 0 : 1)
+        guard vmlinux != nil || header?.initSize != nil else { return nil }
+        return end >> 20 + (end & 0xF_FFFF == 0 ? 0 : 1)
     }
+}
+
+/// A kernel's bytes as they came out of its image.
+final class UnpackedKernel {
+    private let mapping: Mapping
+    var count: Int
+
+    init(_ mapping: consuming Mapping, _ count: Int) {
+        self.mapping = mapping
+        self.count = count
+    }
+
+    /// Room for it, of `count` bytes.
+    var room: UnsafeMutableRawBufferPointer {
+        unsafe UnsafeMutableRawBufferPointer(rebasing: mapping.bytes[..<count])
+    }
+    var bytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(room) }
 }

@@ -98,6 +98,9 @@ protocol GuestProcessor: AnyObject {
     /// What an input or a read gave: its low bytes go where the instruction of the last exit wants them.
     func answer(_ value: UInt64)
 
+    /// True if an interrupt would be taken now.
+    var canInject: Bool { get }
+
     /// Delivers an exception or interrupt through the vector's gate, before the next instruction.
     /// - Parameter errorCode: for the vectors that have one.
     func inject(_ vector: UInt8, errorCode: UInt32)

@@ -130,7 +130,8 @@ private func error(_ line: String) -> String {
         #expect(error("--verbose") == "no kernel is named; --help tells how to use this")
         #expect(error("--memory") == "option --memory needs an argument")
         #expect(error("--verbose=1 k") == "option --verbose takes no argument")
-        #expect(error("--engine kvm k") == "unknown engine \"kvm\": it is auto, lguest or builtin")
+        #expect(
+            error("--engine xen k") == "unknown engine \"xen\": it is auto, kvm, lguest or builtin")
         #expect(
             error("12x k") == "memory of \"12x\" is not a size: digits, then nothing, K, M or G")
     }

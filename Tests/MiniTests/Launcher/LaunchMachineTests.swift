@@ -32,6 +32,7 @@ private var table: [String: [String: Machine.Action]] {
             "notified": .serveOutput("guest", DMANotification(0x1000, 4)),
             "broken out": .serveInput("guest"), "died": .run("guest"),
             "reason": .finish(.died(reason)), "restart": .finish(.restart),
+            "left": .finish(.escaped),
         ],
         "servingOutput": ["output served": .run("guest"), "left": .finish(.escaped)],
         "servingInput": ["input served": .run("guest"), "left": .finish(.escaped)],

@@ -117,7 +117,7 @@ func playLaunch(
     var devices: [ScriptedDevice] = []
     var reports: [String] = []
     var notices: [String] = []
-    let launcher = Launcher(
+    let launcher = LguestLauncher(
         plan, report: { reports.append(string($0)) }, notice: { notices.append(string($0)) }
     ) {
         (memory, abi) throws(LauncherError) -> any LguestDevice in

@@ -4,7 +4,7 @@ import Testing
 @testable import Mini
 
 /// An ELF kernel of either width, with notes of Xen's.
-private struct VmlinuxSpec {
+struct VmlinuxSpec {
     struct Part {
         var kind: UInt32 = 1
         var address: UInt64
@@ -97,7 +97,7 @@ private struct VmlinuxSpec {
 }
 
 /// A bzImage of the present around a packed kernel.
-private struct StockSpec {
+struct StockSpec {
     var protocolVersion: UInt16 = 0x20F
     var setupSectors: UInt8 = 2
     var longFlags: UInt16 = 0x7F
@@ -191,7 +191,6 @@ private func lines(_ file: [UInt8]) -> [String] {
                 "place        0x01000000, or elsewhere at a multiple of 0x200000; needs 4194304 bytes from there on",
                 "limits       2047 bytes of command line, initrd up to 0x7fffffff",
                 "memory       20 MiB at least, without an initrd",
-                "engine       none: mini starts no kernel yet that does not speak lguest",
             ])
         #expect(kernel(spec.bytes())?.damage == nil)
     }

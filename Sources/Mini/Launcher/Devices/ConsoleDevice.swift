@@ -8,6 +8,8 @@ final class ConsoleDevice: GuestDevice, ConsoleGuest {
     private let device: any LguestDevice
     private var hasSent = false
     private var hasTaken = false
+    /// The buffer that `room` spoke of.
+    private var loan: Console.Loan?
 
     init(_ console: Console, of device: any LguestDevice, _ session: ConsoleSession) {
         self.console = console
@@ -49,14 +51,18 @@ final class ConsoleDevice: GuestDevice, ConsoleGuest {
 
     // MARK: The guest's buffers
 
-    func borrow() -> Console.Loan? {
+    func room() -> Int? {
+        loan = nil
         guard console.canTakeInput else { return nil }
         // No buffer, or the guest is dead: the next run tells which.
         guard let address = try? device.dmaBuffer(Console.key) else { return nil }
-        return console.borrow(address)
+        loan = console.borrow(address)
+        return loan?.count
     }
 
-    func fill(_ loan: Console.Loan, with bytes: ArraySlice<UInt8>) -> Int {
+    func fill(with bytes: ArraySlice<UInt8>) -> Int {
+        guard let loan else { return 0 }
+        self.loan = nil
         let (count, line) = console.fill(loan, with: bytes)
         if count > 0 {
             hasTaken = true

@@ -13,11 +13,11 @@
 
 /// What the console's input needs from the guest and its host.
 protocol ConsoleGuest: AnyObject {
-    /// A free buffer of the guest's, if it has one.
-    func borrow() -> Console.Loan?
-    /// Fills it and raises its interrupt.
+    /// Room for input, in bytes; nil if the guest takes none now.
+    func room() -> Int?
+    /// Puts bytes there and raises its interrupt.
     /// - Returns: how many bytes went in.
-    func fill(_ loan: Console.Loan, with bytes: ArraySlice<UInt8>) -> Int
+    func fill(with bytes: ArraySlice<UInt8>) -> Int
 }
 
 /// Standard input and output in the service of a guest's console.
@@ -134,25 +134,33 @@ final class ConsoleSession: TerminalHolder {
     /// because of what happens meanwhile.
     func write(_ sections: [GuestRange], of memory: GuestMemory) throws(LauncherError) {
         for section in sections {
-            var rest = section
-            var isRefused = false
-            while rest.count > 0 {
-                try waitForOutput(wasRefused: isRefused)
-                if loop.outcome != nil { return }
-                let part = rest.prefix(UInt32(Self.writeLimit))
-                do throws(Errno) {
-                    let count = try unsafe output?.write(memory.readable(part)) ?? 0
-                    rest = rest.dropping(UInt32(count))
-                    isRefused = count == 0
-                } catch {
-                    switch error {
-                    case .again: isRefused = true
-                    case .brokenPipe: return loop.leave(.signal(.brokenPipe))
-                    default: throw .system("write the guest's output", error)
-                    }
+            try unsafe write(memory.readable(section))
+            if loop.outcome != nil { return }
+        }
+    }
+
+    /// The same for bytes of ours.
+    func write(_ bytes: UnsafeRawBufferPointer) throws(LauncherError) {
+        var done = 0
+        var isRefused = false
+        while done < bytes.count {
+            try waitForOutput(wasRefused: isRefused)
+            if loop.outcome != nil { return }
+            let end = done + min(bytes.count - done, Self.writeLimit)
+            do throws(Errno) {
+                let count =
+                    try unsafe output?.write(
+                        UnsafeRawBufferPointer(rebasing: bytes[done..<end])) ?? 0
+                done += count
+                isRefused = count == 0
+            } catch {
+                switch error {
+                case .again: isRefused = true
+                case .brokenPipe: return loop.leave(.signal(.brokenPipe))
+                default: throw .system("write the guest's output", error)
                 }
-                if output?.way == .timed { try loop.renewAlarm() }
             }
+            if output?.way == .timed { try loop.renewAlarm() }
         }
     }
 
@@ -282,25 +290,25 @@ final class ConsoleSession: TerminalHolder {
         _ event: ConsoleInput.Event, _ guest: any ConsoleGuest
     ) throws(LauncherError) {
         var action = machine.handle(event)
-        var loan: Console.Loan?
+        var room: Int?
         while true {
             switch action {
             case .none: return
             case .setAlarm: return try perform(action)
             case .seekBuffer:
-                loan = guest.borrow()
-                action = machine.handle(loan == nil ? .noBuffer : .buffer)
+                room = guest.room()
+                action = machine.handle(room == nil ? .noBuffer : .buffer)
             case .read:
-                guard let lent = loan else { return }
+                guard let room else { return }
                 if pending.isEmpty {
-                    let event = read(min(lent.count, Self.writeLimit))
+                    let event = read(min(room, Self.writeLimit))
                     if input.way == .timed { try loop.renewAlarm() }
                     if let event {
                         action = machine.handle(event)
                         continue
                     }
                 }
-                give(lent, guest)
+                give(guest)
                 if loop.outcome != nil { return }
                 action = machine.handle(pending.isEmpty ? .received : .leftover)
             case .readAhead: return try readAhead()
@@ -308,8 +316,8 @@ final class ConsoleSession: TerminalHolder {
         }
     }
 
-    private func give(_ loan: Console.Loan, _ guest: any ConsoleGuest) {
-        pending.removeFirst(guest.fill(loan, with: pending[...]))
+    private func give(_ guest: any ConsoleGuest) {
+        pending.removeFirst(guest.fill(with: pending[...]))
     }
 
     /// Reads what there is, at most so much, behind what is pending. The user can leave by it.

@@ -50,6 +50,9 @@ protocol OpenDevice: AnyObject {
         _ index: Int, into page: inout DevicePage, of memory: GuestMemory,
         _ layout: GuestABI.DMALayout
     ) throws(LauncherError) -> (any GuestDevice)?
+    /// Makes itself a function of a PC's bus.
+    /// - Parameter index: its place among the devices that were asked for.
+    func plug(_ index: Int, into memory: GuestMemory) throws(LauncherError) -> any PCDevice
     /// Hands what was written to the host, when the guest has ended.
     func finish() throws(LauncherError)
 
@@ -65,6 +68,9 @@ protocol OpenDevice: AnyObject {
 
 extension OpenDevice {
     var description: Text? { nil }
+    func plug(_ index: Int, into memory: GuestMemory) throws(LauncherError) -> any PCDevice {
+        throw .notOnPC(name)
+    }
     func check(beside others: [DeviceClaim]) throws(LauncherError) {}
     func renew() throws(LauncherError) {}
     func finish() throws(LauncherError) {}

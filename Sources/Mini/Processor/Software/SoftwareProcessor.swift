@@ -346,6 +346,8 @@
         inputSize = 0
     }
 
+    var canInject: Bool { core.flags & Flag.interrupt != 0 }
+
     func inject(_ vector: UInt8, errorCode: UInt32) {
         guard !core.deliver(.exception(vector: vector, code: errorCode)) else { return }
         undelivered = faultExit

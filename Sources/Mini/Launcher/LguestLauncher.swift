@@ -1,0 +1,164 @@
+// Launches guests that speak lguest: performs what the launch machine says, on a guest behind the lguest
+// contract, and does not know whether the kernel or the built-in host runs it.
+// Source: docs/abi/lguest.md §2, §7.1.
+
+final class LguestLauncher: Launcher {
+    /// Makes the device for a guest in this memory that speaks this.
+    typealias MakeDevice = (GuestMemory, GuestABI) throws(LauncherError) -> any LguestDevice
+    private typealias Machine = LaunchMachine<GuestMemory, LoadedGuest, MadeGuest, RunningGuest>
+
+    private let engine: Engine
+    private let makeDevice: MakeDevice
+
+    /// - Parameters:
+    ///   - report, notice, sandbox, messages, timeline, timelineFile: as for every launcher.
+    ///   - engine: what the guest's host needs to be prepared for it.
+    ///   - makeDevice: called once for each launch.
+    init(
+        _ plan: LaunchPlan, report: ((Text) -> Void)?, notice: @escaping (Text) -> Void,
+        sandbox: SandboxChoice = .off, messages: Int32 = 2, engine: Engine = .builtIn,
+        timeline: Timeline? = nil, timelineFile: Int32 = -1,
+        makeDevice: @escaping MakeDevice
+    ) {
+        self.engine = engine
+        self.makeDevice = makeDevice
+        super.init(
+            plan, report: report, notice: notice, sandbox: sandbox, messages: messages,
+            timeline: timeline, timelineFile: timelineFile)
+    }
+
+    override func launch() -> LaunchOutcome {
+        Machine.drive { (action) throws(LauncherError) in try perform(action) }
+    }
+
+    private func perform(_ action: Machine.Action) throws(LauncherError) -> Machine.Event {
+        switch action {
+        case .mapMemory:
+            let memory = try engine.makeMemory(mebibytes: plan.mebibytes)
+            note(.memory)
+            return .memoryMapped(memory)
+        case .loadImage(let memory): return .imageLoaded(try load(into: memory))
+        case .initializeDevice(let image):
+            let made = try initialize(image)
+            note(.guest)
+            return .deviceInitialized(made)
+        case .openSession(let made):
+            let (loop, session) = try openSession()
+            try confine(
+                HostNeeds(
+                    descriptors: made.device.descriptors, isFiltered: engine == .builtIn),
+                loop, session)
+            note(.sandbox)
+            return .sessionOpened(
+                RunningGuest(made, console: session, loop: loop, notes: notes))
+        case .run(let guest): return try run(guest)
+        case .serveOutput(let guest, let notification):
+            return try serveOutput(notification, of: guest)
+        case .serveInput(let guest): return try serveInput(guest)
+        case .finish(let outcome): return .left(outcome)
+        }
+    }
+    // MARK: Preparing the guest
+
+    private func load(into memory: GuestMemory) throws(LauncherError) -> LoadedGuest {
+        let commandLine = try loading { () throws(LoaderError) in
+            try CommandLine(plan.arguments)
+        }
+        try openDevices()
+        note(.devices)
+        let file = try openKernel()
+        let kernel = try loading { () throws(LoaderError) in
+            try KernelImage.examine(file, name: plan.kernel, status: kernelStatus)
+        }
+        note(.image)
+        let initrd = try openInitrd()
+        let loaded = try loading { () throws(LoaderError) in
+            try GuestLoader.load(
+                kernel, into: memory, mebibytes: plan.mebibytes, initrd: initrd,
+                commandLine: commandLine)
+        }
+        if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
+        try checkDevices()
+        try engine.admit(loaded.kernel)
+        note(.unpacking)
+        tell(loaded.description)
+        return loaded
+    }
+    private func initialize(_ image: LoadedGuest) throws(LauncherError) -> MadeGuest {
+        let (kernel, layout, memory) = (image.kernel, image.layout, image.memory)
+        var page = DevicePage(at: layout.descriptorPage)
+        do throws(LauncherError) {
+            var plugged: [any GuestDevice] = []
+            for (index, device) in devices.enumerated() {
+                let one = try device.plug(index, into: &page, of: memory, kernel.abi.dma)
+                if let one { plugged.append(one) }
+            }
+            _ = page.add(.console, in: memory)
+            let device = try makeDevice(memory, kernel.abi)
+            let request = InitializeRequest(
+                pageLimit: page.end / GuestLayout.pageSize,
+                pageDirectory: layout.pageDirectory, start: kernel.entry,
+                pageOffset: kernel.pageOffset)
+            let made = MadeGuest(device, image, devices: plugged)
+            let count: Int
+            do throws(Errno) { count = try device.initialize(request) } catch {
+                throw LauncherError.device("make a guest", error)
+            }
+            guard count == kernel.abi.initializeCount else {
+                throw LauncherError.otherDevice(era: kernel.era)
+            }
+            return made
+        } catch {
+            // It is on the shared pages already.
+            NetworkPage.clear(in: memory)
+            throw error
+        }
+    }
+    // MARK: Serving the guest
+
+    private func run(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event {
+        try lookAtFiles(guest.memory, initrd: guest.layout.initrd)
+        guest.watch()
+        noteBeginning()
+        do throws(Errno) {
+            switch try guest.device.run() {
+            case .dma(let notification): return .notified(notification)
+            case .reason(let text): return .reason(text)
+            }
+        } catch {
+            switch error {
+            case .noSuchFile: return .died
+            case .again, .interrupted: return .brokenOut
+            case .restart: return .restart
+            default: throw .device("run the guest", error)
+            }
+        }
+    }
+
+    private func serveOutput(
+        _ notification: DMANotification, of guest: RunningGuest
+    ) throws(LauncherError) -> Machine.Event {
+        if try !guest.notify(notification) {
+            notes.warn(
+                "the guest sent to DMA key \(hex: notification.key.rawValue), where no device is")
+        }
+        if let outcome = guest.loop.outcome { return .left(outcome) }
+        try guest.serve(nil)
+        if let outcome = guest.loop.outcome { return .left(outcome) }
+        noteUses(guest)
+        return .outputServed
+    }
+
+    private func serveInput(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event {
+        let ready = try guest.loop.look(guest.holder)
+        if let outcome = guest.loop.outcome { return .left(outcome) }
+        try guest.serve(ready)
+        if let outcome = guest.loop.outcome { return .left(outcome) }
+        noteUses(guest)
+        return .inputServed
+    }
+
+    private func noteUses(_ guest: RunningGuest) {
+        for device in guest.devices { note(device.uses(of: guest)) }
+    }
+}

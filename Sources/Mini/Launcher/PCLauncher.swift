@@ -1,0 +1,234 @@
+// Launches kernels that are started as a PC's: performs what the launch machine says, on a PC (Platform/) that runs on
+// /dev/kvm or on the software processor.
+// Source: docs/abi/pc.md.
+
+/// What a PC's guest runs on, as it was asked for.
+enum PCEngine: Equatable {
+    /// /dev/kvm where it can be used, else the software processor.
+    case automatic
+    case kvm
+    case software
+}
+
+extension PCEngine {
+    /// What would run a kernel on this machine, and why nothing would.
+    static func choice(for kernel: StockKernel, name: Text) -> (Text, LauncherError?) {
+        do throws(KvmError) {
+            _ = try KvmMachine.probed(kernel.isLong ? .long64(pageTable: 0) : .protected32)
+            return ("/dev/kvm", nil)
+        } catch {
+            if kernel.isLong { return ("none", .needsKvm(name: name, error)) }
+            return ("the software processor (/dev/kvm: \(error.text))", nil)
+        }
+    }
+}
+
+final class PCLauncher: Launcher {
+    private typealias Machine = LaunchMachine<PCMemory, LoadedPC, MadePC, RunningPC>
+
+    /// Memory, and what is to be laid into it.
+    private struct PCMemory {
+        let memory: GuestMemory
+        let kernel: StockImage
+        let demand: PCLoader.Demand
+        let initrd: NamedFile?
+    }
+
+    private let engine: PCEngine
+    private let defaults: Bool
+    /// Lasts through restarts: opened before the sandbox.
+    private var kvm: KvmMachine?
+    private var isEngineTold = false
+
+    /// - Parameters:
+    ///   - report, notice, sandbox, messages, timeline, timelineFile: as for every launcher.
+    ///   - defaults: whether words of ours go in front of the user's on the kernel's command line.
+    init(
+        _ plan: LaunchPlan, on engine: PCEngine, defaults: Bool, report: ((Text) -> Void)?,
+        notice: @escaping (Text) -> Void, sandbox: SandboxChoice = .off, messages: Int32 = 2,
+        timeline: Timeline? = nil, timelineFile: Int32 = -1
+    ) {
+        self.engine = engine
+        self.defaults = defaults
+        super.init(
+            plan, report: report, notice: notice, sandbox: sandbox, messages: messages,
+            timeline: timeline, timelineFile: timelineFile)
+    }
+
+    override func launch() -> LaunchOutcome {
+        Machine.drive { (action) throws(LauncherError) in try perform(action) }
+    }
+
+    private func perform(_ action: Machine.Action) throws(LauncherError) -> Machine.Event {
+        switch action {
+        case .mapMemory:
+            let memory = try mapMemory()
+            note(.memory)
+            return .memoryMapped(memory)
+        case .loadImage(let memory):
+            let loaded = try load(memory)
+            note(.unpacking)
+            return .imageLoaded(loaded)
+        case .initializeDevice(let loaded):
+            let made = try make(loaded)
+            note(.guest)
+            return .deviceInitialized(made)
+        case .openSession(let made):
+            let (loop, session) = try openSession()
+            try confine(HostNeeds(processor: kvm?.descriptors), loop, session)
+            note(.sandbox)
+            return .sessionOpened(RunningPC(made, session, loop))
+        case .run(let guest):
+            try lookAtFiles(guest.made.loaded.memory, initrd: guest.made.loaded.layout.initrd)
+            noteBeginning()
+            return try run(guest)
+        case .serveInput(let guest):
+            try guest.serve()
+            if let outcome = guest.loop.outcome { return .left(outcome) }
+            note(guest.uses)
+            return .inputServed
+        // A PC notifies nobody outside.
+        case .serveOutput: return .outputServed
+        case .finish(let outcome): return .left(outcome)
+        }
+    }
+
+    // MARK: Preparing the guest
+
+    private func mapMemory() throws(LauncherError) -> PCMemory {
+        try openDevices()
+        note(.devices)
+        let file = try openKernel()
+        let image = try loading { () throws(LoaderError) in
+            try StockImage(file, name: plan.kernel, status: kernelStatus)
+        }
+        if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
+        note(.image)
+        let initrd = try openInitrd()
+        return try loading { () throws(LoaderError) in
+            let demand = try PCLoader.demand(image.kernel, initrd: initrd)
+            let mebibytes = plan.isMemoryGiven ? plan.mebibytes : demand.usualMebibytes
+            try PCLayout.check(mebibytes: mebibytes)
+            do throws(Errno) {
+                return PCMemory(
+                    memory: try GuestMemory(count: mebibytes << 20), kernel: image,
+                    demand: demand, initrd: initrd)
+            } catch { throw .guestMemory(mebibytes: mebibytes, error) }
+        }
+    }
+
+    private func load(_ made: PCMemory) throws(LauncherError) -> LoadedPC {
+        let loaded = try loading { () throws(LoaderError) in
+            try PCLoader.load(
+                made.kernel.kernel, name: plan.kernel, made.kernel.view, into: made.memory,
+                demand: made.demand, initrd: made.initrd,
+                commandLine: CommandLine.joined(words + plan.arguments))
+        }
+        if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
+        try checkDevices()
+        tell(loaded.description)
+        return loaded
+    }
+
+    /// What goes in front of the user's words: the console, no tables of a firmware's, the restart that is seen at once, an end
+    /// for a panic; and what spares a kernel work that no guest wants: self-tests of ciphers, a search for ISA cards.
+    private var words: [Text] {
+        guard defaults else { return [] }
+        return [
+            "console=ttyS0", "acpi=off", "reboot=t", "panic=-1", "cryptomgr.notests=1",
+            "noisapnp", "tsc=reliable",
+        ]
+    }
+
+    private func make(_ loaded: LoadedPC) throws(LauncherError) -> MadePC {
+        var plugged: [any PCDevice] = []
+        for (index, device) in devices.enumerated() {
+            plugged.append(try device.plug(index, into: loaded.memory))
+        }
+        let platform = PCPlatform(
+            memory: loaded.memory, functions: plugged.map { $0.function },
+            wallClock: { Clock.realTime().count / 1_000_000_000 })
+        let processor = try makeProcessor(loaded)
+        return MadePC(loaded, PC(processor, platform), devices: plugged)
+    }
+
+    private func makeProcessor(_ loaded: LoadedPC) throws(LauncherError) -> any GuestProcessor {
+        if engine != .software {
+            do throws(KvmError) {
+                let machine: KvmMachine
+                if let kvm { machine = kvm } else { machine = try .probed(loaded.start.mode) }
+                let processor = try KvmProcessor(
+                    machine, memory: loaded.memory, start: loaded.start)
+                kvm = machine
+                tellEngine("engine: /dev/kvm")
+                return processor
+            } catch {
+                if engine == .kvm { throw .kvm(error) }
+                guard loaded.start.mode == .protected32 else {
+                    throw .needsKvm(name: plan.kernel, error)
+                }
+                tellEngine("engine: the software processor (/dev/kvm: \(error.text))")
+            }
+        } else {
+            guard loaded.start.mode == .protected32 else {
+                throw .needsKvm(name: plan.kernel, nil)
+            }
+            tellEngine("engine: the software processor")
+        }
+        throw .needsKvm(name: plan.kernel, nil)
+    }
+
+    private func tellEngine(_ line: Text) {
+        if !isEngineTold { report?(line) }
+        isEngineTold = true
+    }
+
+    // MARK: Serving the guest
+
+    private func run(_ guest: RunningPC) throws(LauncherError) -> Machine.Event {
+        guard let end = try guest.run() else {
+            if let outcome = guest.loop.outcome { return .left(outcome) }
+            note(guest.uses)
+            return .brokenOut
+        }
+        note(guest.uses)
+        if let outcome = guest.loop.outcome { return .left(outcome) }
+        switch end {
+        case .poweredOff: return .left(.poweredOff)
+        case .exit(let code): return .left(.exited(code))
+        case .reset:
+            if let panic = guest.panic { return .reason(panic) }
+            return .restart
+        case .failed(let code): return .reason("the processor cannot go on (\(hex: code))")
+        }
+    }
+}
+
+/// A kernel's file with what was found in it.
+final class StockImage {
+    private let mapping: Mapping
+    let kernel: StockKernel
+    var view: ByteView { unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes)) }
+
+    /// - Throws: what the file is, if it cannot be started as a PC's kernel.
+    init(_ descriptor: Int32, name: Text, status: FileStatus?) throws(LoaderError) {
+        mapping = try KernelImage.map(descriptor, name, status)
+        do throws(Errno) {
+            guard
+                let kernel = try StockKernel(
+                    unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes)))
+            else { throw .notAProgram }
+            self.kernel = kernel
+        } catch {
+            if error == .notAProgram {
+                throw .image(
+                    name: name,
+                    .notAKernel(
+                        FileKind.describe(
+                            unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes)))))
+            }
+            throw .host("unpack", name: name, error)
+        }
+        if let damage = kernel.damage, !damage.isForTheGuest { throw .image(name: name, damage) }
+    }
+}

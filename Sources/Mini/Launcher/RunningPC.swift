@@ -1,0 +1,176 @@
+// A PC as the launcher has it: made, not yet running; and at work, with the console and the devices that serve it.
+
+/// A PC that is made.
+final class MadePC {
+    let loaded: LoadedPC
+    let pc: PC
+    let devices: [any PCDevice]
+
+    init(_ loaded: LoadedPC, _ pc: PC, devices: [any PCDevice]) {
+        self.loaded = loaded
+        self.pc = pc
+        self.devices = devices
+    }
+}
+
+/// A device of a PC: what the guest sees of it, and the three questions of the event loop.
+protocol PCDevice: AnyObject {
+    var function: any PCIFunction { get }
+    /// What do you watch? Adds the descriptors whose readability must end a run of the guest.
+    func watch(_ descriptors: inout [Int32])
+    /// You may be ready.
+    /// - Returns: when to look again at the latest, if it waits for a buffer of the guest's.
+    func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds?
+    /// Its first use, once it was used.
+    var uses: [Timeline.Use] { get }
+}
+
+extension PCDevice {
+    func watch(_ descriptors: inout [Int32]) {}
+    func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds? { nil }
+    var uses: [Timeline.Use] { [] }
+}
+
+/// A PC at work.
+final class RunningPC: ConsoleGuest {
+    let made: MadePC
+    let loop: EventLoop
+    private let session: ConsoleSession
+    private var pc: PC { made.pc }
+    private var watched: [Int32] = []
+    private var output: [UInt8] = []
+    private var panicWatch = PanicWatch()
+    private var hasSent = false
+    private var hasTaken = false
+    /// What ended the wait or is to be looked at: set before `serve`.
+    private var idleUntil: Nanoseconds?
+    private var isIdle = false
+
+    /// Between two looks at the watched descriptors while the guest is busy.
+    private static let betweenLooks = Nanoseconds.milliseconds(2)
+
+    init(_ made: MadePC, _ session: ConsoleSession, _ loop: EventLoop) {
+        self.made = made
+        self.session = session
+        self.loop = loop
+        loop.forget()
+        watch()
+    }
+
+    private func watch() {
+        watched.removeAll(keepingCapacity: true)
+        session.watch(&watched)
+        for device in made.devices { device.watch(&watched) }
+        _ = loop.watch(watched)
+    }
+
+    /// The reason of the guest's panic, if it said one.
+    var panic: Text? { panicWatch.reason }
+
+    var uses: [Timeline.Use] {
+        (hasSent ? [.output] : []) + (hasTaken ? [.input] : []) + made.devices.flatMap { $0.uses }
+    }
+
+    /// Runs the guest.
+    /// - Returns: how it ended; nil if somebody wants to be served.
+    func run() throws(LauncherError) -> PC.End? {
+        isIdle = false
+        let look = Clock.monotonic() + Self.betweenLooks
+        while true {
+            switch pc.run(until: look) {
+            case .output:
+                try writeOutput()
+                if loop.outcome != nil { return nil }
+            case .idle(let until):
+                isIdle = true
+                idleUntil = until
+                return nil
+            case .look, .signal: return nil
+            case .ended(let end): return end
+            }
+        }
+    }
+
+    private func writeOutput() throws(LauncherError) {
+        output.removeAll(keepingCapacity: true)
+        pc.platform.serial.takeOutput(into: &output)
+        hasSent = true
+        panicWatch.look(at: output)
+        var failure: LauncherError?
+        unsafe output.withUnsafeBytes { bytes in
+            do throws(LauncherError) { try unsafe session.write(bytes) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        try session.guestRan(self)
+    }
+
+    /// Looks after everything that can have ended a run; a guest that does nothing is waited for here.
+    func serve() throws(LauncherError) {
+        watch()
+        var timeout: Nanoseconds? = Nanoseconds(count: 0)
+        if isIdle { timeout = idleUntil.map { $0 - Clock.monotonic() } }
+        let ready = try loop.look(session, timeout: timeout)
+        if loop.outcome != nil { return }
+        try session.serve(self, ready)
+        var next: Nanoseconds?
+        for device in made.devices {
+            let wait = try device.serve(ready)
+            if loop.outcome != nil { return }
+            if let wait { next = next.map { min($0, wait) } ?? wait }
+        }
+        if let next { try loop.setAlarm(next) }
+        pc.platform.raiseLines()
+        if isIdle { pc.resume() }
+    }
+
+    // MARK: The console's input
+
+    func room() -> Int? { pc.platform.serial.hasRoom ? Self.mostInput : nil }
+
+    /// What is read at once: the rest waits until the guest has room.
+    private static let mostInput = 16
+
+    func fill(with bytes: ArraySlice<UInt8>) -> Int {
+        var count = 0
+        for byte in bytes {
+            guard pc.platform.serial.feed(byte) else { break }
+            count += 1
+        }
+        if count > 0 { hasTaken = true }
+        return count
+    }
+}
+
+/// Finds the line with which a kernel says why it ends.
+struct PanicWatch {
+    private static let sign: StaticString = "Kernel panic - not syncing: "
+    /// Of a line, as much as is worth keeping.
+    private static let most = 512
+    private var line: [UInt8] = []
+    private(set) var reason: Text?
+
+    mutating func look(at bytes: [UInt8]) {
+        guard reason == nil else { return }
+        for byte in bytes {
+            guard byte == 0x0A || byte == 0x0D else {
+                if line.count < Self.most { line.append(byte) }
+                continue
+            }
+            if let start = start() { reason = Text(bytes: Array(line[start...])) }
+            line.removeAll(keepingCapacity: true)
+            if reason != nil { return }
+        }
+    }
+
+    private func start() -> Int? {
+        let count = Self.sign.utf8CodeUnitCount
+        guard line.count >= count else { return nil }
+        for start in 0...line.count - count {
+            let isHere = (0..<count).allSatisfy {
+                unsafe line[start + $0] == Self.sign.utf8Start[$0]
+            }
+            if isHere { return start }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,107 @@
+// Where everything lies in the memory of a PC's kernel before it starts.
+//
+//     0x500      GDT
+//     0x6000     start_info, 0x6040 its module, 0x7000 on: for a PVH entry
+//     0x7000     boot parameters, or the memory map of a PVH entry
+//     0x8ff0     the first stack
+//     0x9000     page tables of a 64-bit entry, up to 0xf000
+//     0x20000    command line
+//     0x9fc00    reserved, up to 1 MiB
+//     0x100000   free; the kernel where its segments or its header say
+//       …        free
+//     initrd     its pages, up to the end of memory or of what the kernel can reach
+//
+// Source: docs/abi/pc.md §3.1.
+
+/// The addresses (guest-physical, in bytes) of one PC guest.
+struct PCLayout: Equatable {
+    static let globalTable: UInt32 = 0x500
+    static let startInfo: UInt32 = 0x6000
+    static let module: UInt32 = 0x6040
+    static let bootParameters: UInt32 = 0x7000
+    static let pvhMap: UInt32 = 0x7000
+    static let stack: UInt32 = 0x8FF0
+    static let pageTables: UInt32 = 0x9000
+    static let commandLine: UInt32 = 0x2_0000
+    /// Bytes of the longest command line, its NUL included, whatever a header says.
+    static let commandLineLimit: UInt32 = 0x1_0000
+    static let lowEnd: UInt32 = 0x9_FC00
+    static let highStart: UInt32 = 0x10_0000
+
+    static let leastMebibytes: UInt32 = 8
+    /// Below the addresses that a PC keeps for devices; a 32-bit process of ours can map less in one piece.
+    static var mostMebibytes: UInt32 {
+        #if arch(i386)
+        2046
+        #else
+        3072
+        #endif
+    }
+    /// What a kernel is given by itself, at least.
+    static let usualMebibytes: UInt32 = 64
+    /// Beside the kernel, so that it gets somewhere.
+    static let workingMebibytes: UInt64 = 16
+
+    /// Bytes of RAM, a multiple of 1 MiB.
+    let memory: UInt32
+    let initrd: UInt32
+    let initrdSize: UInt32
+
+    /// - Parameters:
+    ///   - mebibytes: RAM.
+    ///   - name: the kernel's, for messages.
+    ///   - kernelEnd: the first byte that the kernel does not need while it starts.
+    ///   - initrdLimit: the last byte that an initrd may have.
+    init(
+        mebibytes: UInt32, name: Text, kernelEnd: UInt64, initrdLimit: UInt32,
+        initrd file: (name: Text, size: UInt64)?
+    ) throws(LoaderError) {
+        try Self.check(mebibytes: mebibytes)
+        memory = mebibytes << 20
+        guard kernelEnd <= UInt64(memory) else {
+            throw .image(
+                name: name,
+                .needsMemory(
+                    needed: UInt32(clamping: Self.least(kernelEnd, file?.size ?? 0)),
+                    available: mebibytes))
+        }
+        guard let file else {
+            (initrd, initrdSize) = (memory, 0)
+            return
+        }
+        if file.size == 0 { throw .initrdEmpty(name: file.name) }
+        let end = initrdLimit < memory ? (initrdLimit &+ 1) & Page.number : memory
+        let room = UInt64(end) > kernelEnd ? UInt64(end) - kernelEnd : 0
+        guard file.size + UInt64(Page.offset) <= room else {
+            throw .initrdTooLarge(
+                name: file.name, size: file.size, room: UInt32(clamping: room),
+                mebibytes: mebibytes)
+        }
+        initrdSize = UInt32(file.size)
+        initrd = (end - initrdSize) & Page.number
+    }
+
+    static func check(mebibytes: UInt32) throws(LoaderError) {
+        if mebibytes < leastMebibytes {
+            throw .memoryTooSmall(mebibytes: mebibytes, least: leastMebibytes)
+        }
+        if mebibytes > mostMebibytes {
+            throw .memoryTooLarge(mebibytes: mebibytes, most: mostMebibytes)
+        }
+    }
+
+    /// The least memory in MiB for a kernel that ends there, with an initrd of so many bytes.
+    static func least(_ kernelEnd: UInt64, _ initrd: UInt64) -> UInt64 {
+        mebibytes(kernelEnd) + workingMebibytes + 2 * mebibytes(initrd)
+    }
+
+    /// What it is given if nobody says: an initrd of today unpacks to several times its size.
+    static func usual(_ kernelEnd: UInt64, _ initrd: UInt64) -> UInt32 {
+        let wanted = mebibytes(kernelEnd) + 2 * workingMebibytes + 6 * mebibytes(initrd)
+        return min(max(UInt32(clamping: wanted), usualMebibytes), mostMebibytes)
+    }
+
+    private static func mebibytes(_ count: UInt64) -> UInt64 {
+        count >> 20 + (count & 0xF_FFFF == 0 ? 0 : 1)
+    }
+}

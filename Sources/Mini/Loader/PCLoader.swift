@@ -1,0 +1,171 @@
+// From a kernel's file to a PC that only has to run: unpacks the kernel, or leaves that to the image's own unpacker, lays kernel and initrd
+// into memory, writes what the kernel reads first, and says how it is entered.
+//
+//     bzImage ── unpacked ELF ──┬─ 64-bit: long mode at its entry, rsi = boot parameters
+//                               └─ 32-bit: protected mode at its entry, esi = boot parameters
+//     bzImage that is not unpacked here: its own 64-bit (0x200 in) or 32-bit entry, the same registers
+//     vmlinux ── as the ELF inside; with a PVH note and no Linux banner: 32-bit at the note's, ebx = start_info
+//
+// Source: docs/abi/pc.md §2, §4.
+
+/// A PC ready to run.
+struct LoadedPC {
+    let memory: GuestMemory
+    let layout: PCLayout
+    let start: ProcessorStart
+    let description: [Text]
+}
+
+enum PCLoader {
+    /// What a kernel needs, known before there is memory.
+    struct Demand {
+        /// The first byte that the kernel does not need while it starts.
+        let kernelEnd: UInt64
+        let initrd: (name: Text, size: UInt64)?
+
+        var usualMebibytes: UInt32 { PCLayout.usual(kernelEnd, initrd?.size ?? 0) }
+    }
+
+    static func demand(
+        _ kernel: StockKernel, initrd: NamedFile?
+    ) throws(LoaderError) -> Demand {
+        Demand(kernelEnd: kernel.end, initrd: try GuestLoader.size(initrd))
+    }
+
+    /// - Parameters:
+    ///   - memory: fresh (all zero), of a whole number of MiB.
+    ///   - commandLine: what the kernel gets to read.
+    static func load(
+        _ kernel: StockKernel, name: Text, _ file: ByteView, into memory: GuestMemory,
+        demand: Demand, initrd: NamedFile?, commandLine: Text
+    ) throws(LoaderError) -> LoadedPC {
+        let limit = min(
+            kernel.header?.commandLineLimit ?? 2047, PCLayout.commandLineLimit - 1)
+        guard commandLine.bytes.count <= Int(limit) else {
+            throw .commandLineTooLong(
+                length: commandLine.bytes.count + 1, limit: Int(limit) + 1)
+        }
+        let layout = try PCLayout(
+            mebibytes: memory.count >> 20, name: name, kernelEnd: demand.kernelEnd,
+            initrdLimit: kernel.header?.initrdLimit ?? 0x7FFF_FFFF, initrd: demand.initrd)
+        let entry: Entry
+        do throws(ImageError) { entry = try put(kernel, file, into: memory) } catch {
+            throw .image(name: name, error)
+        }
+        if let initrd { try map(initrd, layout, into: memory) }
+        PCParameters.write(commandLine: commandLine, to: memory)
+        if entry.isPVH {
+            PCParameters.writeStartInfo(layout, to: memory)
+        } else {
+            PCParameters.write(
+                layout, image: kernel.header == nil ? nil : file, start: entry.base, to: memory)
+        }
+        let mode = PCParameters.writeTables(isLong: entry.isLong, to: memory)
+        let start = ProcessorStart(
+            mode: mode, entry: entry.address, stack: UInt64(PCLayout.stack),
+            parameters: entry.isPVH ? 0 : UInt64(PCLayout.bootParameters),
+            startInfo: entry.isPVH ? UInt64(PCLayout.startInfo) : 0,
+            globalTable: UInt64(PCLayout.globalTable), globalTableLimit: PCParameters.tableLimit)
+        return LoadedPC(
+            memory: memory, layout: layout, start: start,
+            description: describe(kernel, name, entry, layout, commandLine))
+    }
+
+    // MARK: The kernel
+
+    private struct Entry {
+        let address: UInt64
+        let isLong: Bool
+        var isPVH = false
+        /// Where the kernel begins.
+        let base: UInt32
+        let words: Text
+    }
+
+    private static func put(
+        _ kernel: StockKernel, _ file: ByteView, into memory: GuestMemory
+    ) throws(ImageError) -> Entry {
+        if let vmlinux = kernel.vmlinux {
+            if let image = kernel.image {
+                try place(vmlinux, unsafe ByteView(image.bytes), memory)
+            } else {
+                try place(vmlinux, file, memory)
+            }
+            let isLong = kernel.isLong
+            if !isLong, kernel.header == nil, kernel.banner == nil, let entry = vmlinux.pvhEntry {
+                return Entry(
+                    address: UInt64(entry), isLong: false, isPVH: true,
+                    base: UInt32(truncatingIfNeeded: vmlinux.lowest), words: "by its PVH note")
+            }
+            let isInside = vmlinux.segments.contains {
+                vmlinux.entry >= $0.address && vmlinux.entry - $0.address < $0.fileSize
+            }
+            guard isInside else {
+                throw .entryOutside(address: UInt32(truncatingIfNeeded: vmlinux.entry))
+            }
+            return Entry(
+                address: vmlinux.entry, isLong: isLong,
+                base: UInt32(truncatingIfNeeded: vmlinux.lowest),
+                words: isLong ? "in 64-bit mode" : "in 32-bit mode")
+        }
+        guard let header = kernel.header else { throw .noLguestEntry }
+        guard header.isLoadedHigh else { throw .zImage(version: header.version?.name) }
+        // The image's own unpacker runs in the guest.
+        let base = kernel.imageStart
+        guard let body = file.slice(header.body, file.count - min(header.body, file.count)),
+            let range = memory.range(base, UInt32(clamping: body.count))
+        else { throw .bzImageCutOff(size: UInt64(file.count), expected: header.expectedSize) }
+        unsafe memory.writable(range).copyMemory(from: body.buffer)
+        let isLong = kernel.isLong
+        return Entry(
+            address: UInt64(base) + (isLong ? 0x200 : 0), isLong: isLong, base: base,
+            words: isLong ? "in 64-bit mode, packed" : "in 32-bit mode, packed")
+    }
+
+    private static func place(
+        _ vmlinux: Vmlinux, _ image: ByteView, _ memory: GuestMemory
+    ) throws(ImageError) {
+        for segment in vmlinux.segments where segment.fileSize > 0 {
+            guard segment.address >= UInt64(PCLayout.highStart) else {
+                throw .damagedElf("a segment lies below 1 MiB, at \(hex: segment.address)")
+            }
+            guard segment.end <= UInt64(memory.count),
+                let range = memory.range(UInt32(segment.address), UInt32(segment.fileSize)),
+                let bytes = image.slice(Int(segment.fileOffset), Int(segment.fileSize))
+            else {
+                throw .needsMemory(
+                    needed: UInt32(clamping: vmlinux.highest >> 20 + 1),
+                    available: memory.count >> 20)
+            }
+            unsafe memory.writable(range).copyMemory(from: bytes.buffer)
+        }
+    }
+
+    /// All of the initrd's pages; what the last one has behind the file's end is zero.
+    private static func map(
+        _ initrd: NamedFile, _ layout: PCLayout, into memory: GuestMemory
+    ) throws(LoaderError) {
+        do throws(Errno) {
+            let size = (layout.initrdSize + Page.offset) & Page.number
+            guard let range = memory.range(layout.initrd, size) else { throw .badAddress }
+            try memory.map(range, file: initrd.descriptor, fileOffset: 0)
+        } catch { throw .host("map", name: initrd.name, error) }
+    }
+
+    // MARK: In words
+
+    private static func describe(
+        _ kernel: StockKernel, _ name: Text, _ entry: Entry, _ layout: PCLayout,
+        _ commandLine: Text
+    ) -> [Text] {
+        var lines: [Text] = [
+            "\(quoted: name) is \(visible: kernel.banner ?? "a kernel that does not tell its version")",
+            "entry \(hex: entry.address, width: 8) \(entry.words), memory of \(layout.memory >> 20) MiB",
+        ]
+        if layout.initrdSize > 0 {
+            lines.append("initrd at \(hex: layout.initrd, width: 8), \(layout.initrdSize) bytes")
+        }
+        lines.append("command line: \(visible: commandLine)")
+        return lines
+    }
+}

@@ -1,0 +1,122 @@
+// A PC at work: its processor and everything behind IN and OUT. Runs the guest until there is something to do that is not the
+// PC's own: output for the console, a time in which nothing happens, a look at what others want, the end.
+//
+//     running ── OUT, IN ──> platform ──> running         running ── HLT, IF = 1 ──> halted
+//     running ── INTR ──> INTA, vector injected           halted ── INTR ──> running
+//     running ── HLT with IF = 0, triple fault, reset port, exit port ──> ended
+//
+// Source: docs/abi/pc.md §5, §6; Intel SDM volume 3, chapter 6.
+
+final class PC {
+    /// How a guest ends.
+    enum End: Equatable {
+        /// Halted for good.
+        case poweredOff
+        /// By a reset port or a triple fault, which is how kernels restart.
+        case reset
+        /// A program in it ended the machine with a code of its choice.
+        case exit(UInt8)
+        /// The processor cannot go on, for a reason of its own.
+        case failed(UInt32)
+    }
+
+    /// Why `run` came back.
+    enum Stop: Equatable {
+        /// There is output to take.
+        case output
+        /// Nothing happens until then, or until a device does something; nil for no time.
+        case idle(until: Nanoseconds?)
+        /// The moment to look has come.
+        case look
+        /// A signal waits.
+        case signal
+        case ended(End)
+    }
+
+    let platform: PCPlatform
+    private let processor: any GuestProcessor
+    private let clock: () -> Nanoseconds
+    private var isHalted = false
+    private var end: End?
+
+    init(
+        _ processor: any GuestProcessor, _ platform: PCPlatform,
+        clock: @escaping () -> Nanoseconds = Clock.monotonic
+    ) {
+        self.processor = processor
+        self.platform = platform
+        self.clock = clock
+    }
+
+    /// Time passed in which the guest did not run.
+    func resume() { processor.resume(at: clock()) }
+
+    /// Runs the guest.
+    /// - Parameter look: when to come back at the latest.
+    func run(until look: Nanoseconds) -> Stop {
+        while true {
+            if let end { return .ended(end) }
+            // What was said before the end is worth more than the end.
+            if platform.serial.isOutputDue { return .output }
+            let now = clock()
+            platform.advance(to: now)
+            deliverInterrupt()
+            if isHalted {
+                if !platform.serial.output.isEmpty { return .output }
+                return .idle(until: platform.nextEvent)
+            }
+            if now >= look { return platform.serial.output.isEmpty ? .look : .output }
+            let event = platform.nextEvent
+            if let stop = handle(
+                processor.run(until: event.map { min($0, look) } ?? look, atMost: nil))
+            {
+                return stop
+            }
+            if let ended = platform.end {
+                end =
+                    switch ended {
+                    case .reset: .reset
+                    case .exit(let code): .exit(code)
+                    }
+            }
+            if end != nil && !platform.serial.output.isEmpty { return .output }
+        }
+    }
+
+    private func deliverInterrupt() {
+        let isRequested = platform.isInterruptRequested
+        if isRequested && processor.canInject {
+            processor.inject(platform.acknowledgeInterrupt(), errorCode: 0)
+            isHalted = false
+            processor.awaitsInterruptWindow = platform.isInterruptRequested
+        } else {
+            processor.awaitsInterruptWindow = isRequested
+        }
+    }
+
+    /// - Returns: nil to go on.
+    private func handle(_ exit: ProcessorExit) -> Stop? {
+        switch exit {
+        case .portInput(let access):
+            processor.answer(UInt64(platform.input(access, at: clock())))
+        case .portOutput(let access, let value): platform.output(access, value, at: clock())
+        // Where no memory is, reads give ones.
+        case .memoryRead: processor.answer(.max)
+        case .memoryWrite: break
+        case .halt(interruptsEnabled: true): isHalted = true
+        case .halt(interruptsEnabled: false): end = .poweredOff
+        case .shutdown: end = .reset
+        case .signal: return .signal
+        case .failed(let code): end = .failed(code)
+        case .interruptWindow, .deadline, .stretchEnded: break
+        // Its tables are its own, and nobody else's.
+        case .trap, .refusedDirectoryEntry, .refusedTableEntry: end = .failed(.max)
+        }
+        return nil
+    }
+}
+
+extension SerialPort {
+    /// Enough output for a write, or a line.
+    fileprivate var isOutputDue: Bool { output.count >= 256 || output.last == 0x0A }
+}

@@ -1,0 +1,205 @@
+import Foundation
+import Testing
+
+@testable import Mini
+
+@Suite struct PCLoaderTests {
+    /// Loads a kernel's file.
+    private func load(
+        _ file: [UInt8], mebibytes: UInt32 = 24, initrd: [UInt8]? = nil, words: Text = "quiet"
+    ) throws -> LoadedPC {
+        let memory = try GuestMemory(count: mebibytes << 20)
+        let initrdFile = try memoryFile(initrd ?? [])
+        let named = initrd.map { _ in NamedFile(name: "initrd", descriptor: initrdFile.number) }
+        return try ByteView.of(file) { view in
+            let kernel = try #require(try StockKernel(view))
+            return try PCLoader.load(
+                kernel, name: "vmlinuz", view, into: memory,
+                demand: PCLoader.demand(kernel, initrd: named), initrd: named,
+                commandLine: words)
+        }
+    }
+
+    private func error(_ body: () throws -> LoadedPC) -> String? {
+        do {
+            _ = try body()
+            return nil
+        } catch let error as LoaderError {
+            return String(decoding: error.text.bytes, as: UTF8.self)
+        } catch { return "\(error)" }
+    }
+
+    private func word(_ loaded: LoadedPC, _ address: UInt32) -> UInt32 {
+        loaded.memory.load32(address) ?? 0
+    }
+
+    @Test(
+        "a 64-bit kernel inside a bzImage is entered in 64-bit mode, with boot parameters and an identity map"
+    )
+    func long() throws {
+        var file = StockSpec(.zstd).bytes()
+        file[0x201] = 0x6A
+        let loaded = try load(file)
+        #expect(loaded.start.mode == .long64(pageTable: 0x9000))
+        #expect(loaded.start.entry == 0x100_0000)
+        #expect(loaded.start.parameters == 0x7000)
+        // The segments' bytes, and the header as it stands in the file.
+        #expect(
+            bytes(of: loaded.memory, 0x100_0000, 0x800)
+                == Array(VmlinuxSpec().bytes()[0x1000..<0x1800]))
+        #expect(bytes(of: loaded.memory, 0x71F1, 1) == [file[0x1F1]])
+        #expect(bytes(of: loaded.memory, 0x7202, 4) == Array("HdrS".utf8))
+        #expect(bytes(of: loaded.memory, 0x7210, 1) == [0xFF])
+        #expect(word(loaded, 0x7228) == 0x2_0000)
+        #expect(bytes(of: loaded.memory, 0x2_0000, 6) == Array("quiet\0".utf8))
+        // The last large page of the first 4 GiB.
+        #expect(word(loaded, 0x9000) == 0xA003)
+        #expect(word(loaded, 0xA018) == 0xE003)
+        #expect(word(loaded, 0xEFF8) == 0xFFE0_0083)
+        #expect(word(loaded, 0xEFFC) == 0)
+        // A GDT whose second descriptor is 64-bit code.
+        #expect(word(loaded, 0x514) == 0x00AF_9B00)
+    }
+
+    @Test("a 32-bit kernel is entered in protected mode")
+    func protected() throws {
+        let loaded = try load(StockSpec(.lz4, VmlinuxSpec(isWide: false).bytes()).bytes())
+        #expect(loaded.start.mode == .protected32)
+        #expect(word(loaded, 0x514) == 0x00CF_9B00)
+        #expect(word(loaded, 0x9000) == 0)
+    }
+
+    @Test("the map of memory has a hole below 1 MiB, and ends where memory ends")
+    func map() throws {
+        let loaded = try load(StockSpec(.zstd).bytes())
+        #expect(bytes(of: loaded.memory, 0x71E8, 1) == [3])
+        let words = (0..<15).map { word(loaded, 0x72D0 + 4 * UInt32($0)) }
+        #expect(
+            words == [
+                0, 0, 0x9_FC00, 0, 1, 0x9_FC00, 0, 0x6_0400, 0, 2, 0x10_0000, 0,
+                23 << 20, 0, 1,
+            ])
+        // The sentinel: a kernel that finds something there forgets half of what it was told.
+        #expect(bytes(of: loaded.memory, 0x71EF, 1) == [0])
+    }
+
+    @Test("an initrd lies at the end of memory, or below what the kernel can reach")
+    func initrd() throws {
+        let content = [UInt8](repeating: 0x5A, count: 5000)
+        let loaded = try load(StockSpec(.zstd).bytes(), initrd: content)
+        #expect(loaded.layout.initrd == (24 << 20) - 0x2000)
+        #expect(bytes(of: loaded.memory, loaded.layout.initrd, 5000) == content)
+        #expect(word(loaded, 0x7218) == loaded.layout.initrd)
+        #expect(word(loaded, 0x721C) == 5000)
+        var file = StockSpec(.zstd).bytes()
+        file.put(UInt32(0x157_FFFF), at: 0x22C)
+        #expect(try load(file, initrd: content).layout.initrd == 0x157_E000)
+    }
+
+    @Test("too little memory is told with the least that would do")
+    func tooLittle() throws {
+        let file = StockSpec(.zstd).bytes()
+        #expect(
+            error { try load(file, mebibytes: 19) }
+                == "cannot start \"vmlinuz\": it needs 36 MiB of memory, the guest has 19 MiB")
+        #expect(
+            error { try load(file, mebibytes: 7) }
+                == "memory of 7 MiB is too small: a guest needs at least 8 MiB")
+        #expect(
+            error { try load(file, mebibytes: 20, initrd: [UInt8](repeating: 1, count: 9)) }
+                == "initrd \"initrd\" of 9 bytes is too large: 20 MiB of memory leave 0 bytes for it"
+        )
+        #expect(error { try load(file, initrd: []) } == "initrd \"initrd\" is an empty file")
+    }
+
+    @Test("a command line is as long as the kernel's header says, and no longer")
+    func commandLine() throws {
+        let file = StockSpec(.zstd).bytes()
+        let fits = Text(bytes: [UInt8](repeating: 0x61, count: 2047))
+        #expect(error { try load(file, words: fits) } == nil)
+        let long = Text(bytes: [UInt8](repeating: 0x61, count: 2048))
+        #expect(
+            error { try load(file, words: long) }
+                == "the kernel's command line is too long: 2048 bytes, at most 2047 fit")
+    }
+
+    @Test(
+        "an image that is not unpacked here unpacks itself: it goes where its header wants it",
+        arguments: [true, false])
+    func ownUnpacker(_ isWide: Bool) throws {
+        var spec = StockSpec(.lzma)
+        spec.longFlags = isWide ? 0x7F : 4
+        let file = spec.bytes()
+        let loaded = try load(file)
+        #expect(loaded.start.mode == (isWide ? .long64(pageTable: 0x9000) : .protected32))
+        #expect(loaded.start.entry == (isWide ? 0x100_0200 : 0x100_0000))
+        #expect(word(loaded, 0x7214) == 0x100_0000)
+        let body = (Int(spec.setupSectors) + 1) * 512
+        #expect(
+            bytes(of: loaded.memory, 0x100_0000, UInt32(file.count - body))
+                == Array(file[body...]))
+        var fixed = file
+        fixed[0x234] = 0
+        #expect(try load(fixed).start.entry == (isWide ? 0x10_0200 : 0x10_0000))
+    }
+
+    @Test("a vmlinux without a header gets one that says what kernels ask for")
+    func vmlinux() throws {
+        let loaded = try load(VmlinuxSpec().bytes())
+        #expect(loaded.start.mode == .long64(pageTable: 0x9000))
+        #expect(bytes(of: loaded.memory, 0x7202, 4) == Array("HdrS".utf8))
+        #expect(bytes(of: loaded.memory, 0x7206, 2) == [0x0F, 2])
+        #expect(word(loaded, 0x7238) == 2047)
+    }
+
+    @Test("what is no Linux and has a PVH note is entered there, with a start_info")
+    func pvh() throws {
+        var spec = VmlinuxSpec()
+        spec.banner = "some other kernel"
+        spec.addNotes(VmlinuxSpec.note(18, [0x50, 0, 0, 1]))
+        let loaded = try load(spec.bytes(), initrd: [1, 2, 3])
+        #expect(loaded.start.mode == .protected32)
+        #expect(loaded.start.entry == 0x100_0050)
+        #expect(loaded.start.startInfo == 0x6000)
+        #expect(word(loaded, 0x6000) == 0x336E_C578)
+        #expect(word(loaded, 0x6004) == 1)
+        #expect(word(loaded, 0x600C) == 1)
+        let module = word(loaded, 0x6010)
+        #expect(word(loaded, module) == loaded.layout.initrd)
+        #expect(word(loaded, module + 8) == 3)
+        #expect(word(loaded, 0x6018) == 0x2_0000)
+        let map = word(loaded, 0x6028)
+        #expect(word(loaded, 0x6030) == 3)
+        #expect(word(loaded, map + 8) == 0x9_FC00)
+        #expect(word(loaded, map + 16) == 1)
+    }
+
+    @Test("an entry outside of what is loaded is refused")
+    func entry() throws {
+        var spec = VmlinuxSpec()
+        spec.entry = 0x200_0000
+        #expect(
+            error { try load(spec.bytes()) }
+                == "cannot start \"vmlinuz\": a damaged kernel: its entry 0x2000000 is in no segment"
+        )
+    }
+
+    @Test("a segment below 1 MiB, where what the kernel reads lies, is refused")
+    func low() throws {
+        var spec = VmlinuxSpec()
+        spec.parts[0].address = 0x7000
+        spec.entry = 0x7000
+        #expect(
+            error { try load(spec.bytes()) }
+                == "cannot start \"vmlinuz\": a damaged ELF file: a segment lies below 1 MiB, at 0x7000"
+        )
+    }
+
+    @Test("what a kernel is given by itself grows with it and with its initrd")
+    func usual() {
+        #expect(PCLayout.usual(20 << 20, 0) == 64)
+        #expect(PCLayout.usual(70 << 20, 0) == 102)
+        #expect(PCLayout.usual(70 << 20, 17 << 20) == 204)
+        #expect(PCLayout.usual(.max, .max / 2) == PCLayout.mostMebibytes)
+    }
+}

@@ -1,0 +1,202 @@
+import Testing
+
+@testable import Mini
+
+/// A processor whose exits are written down before, and which notes what its user does.
+private final class PlayedProcessor: GuestProcessor {
+    enum Note: Equatable {
+        case run(until: UInt64)
+        case answer(UInt64)
+        case inject(UInt8)
+    }
+    var exits: [ProcessorExit]
+    var notes: [Note] = []
+    var canInject = true
+    var awaitsInterruptWindow = false
+    var privilege: UInt8 { 0 }
+    var timeStamp: () -> UInt64 = { 0 }
+    /// Where the run's time goes.
+    var didRun: () -> Void = {}
+
+    init(_ exits: [ProcessorExit]) { self.exits = exits }
+
+    func register(_ register: ProcessorRegister) -> UInt64 { 0 }
+    func setRegister(_ register: ProcessorRegister, _ value: UInt64) {}
+    func run(until deadline: Nanoseconds?, atMost stretch: Nanoseconds?) -> ProcessorExit {
+        notes.append(.run(until: deadline?.count ?? .max))
+        didRun()
+        return exits.isEmpty ? .deadline : exits.removeFirst()
+    }
+    func answer(_ value: UInt64) { notes.append(.answer(value)) }
+    func inject(_ vector: UInt8, errorCode: UInt32) { notes.append(.inject(vector)) }
+    func resume(at now: Nanoseconds) {}
+}
+
+private func byte(_ port: UInt16, _ value: UInt32) -> ProcessorExit {
+    .portOutput(PortAccess(port: port, size: 1), value: value)
+}
+
+/// The interrupt controller as Linux sets it up, with all lines open.
+private let controller: [ProcessorExit] = [
+    byte(0x20, 0x11), byte(0x21, 0x30), byte(0x21, 0x04), byte(0x21, 0x01), byte(0xA0, 0x11),
+    byte(0xA1, 0x38), byte(0xA1, 0x02), byte(0xA1, 0x01), byte(0x21, 0), byte(0xA1, 0),
+]
+/// The timer, once, after `latch` of its ticks of 838 ns.
+private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
+    [byte(0x43, 0x38), byte(0x40, latch & 0xFF), byte(0x40, latch >> 8)]
+}
+
+@Suite struct PCTests {
+    private final class Time { var now = Nanoseconds(count: 1_000_000) }
+    private let time = Time()
+    private let look = Nanoseconds(count: 1_000_000_000)
+
+    private func make(_ exits: [ProcessorExit]) throws -> (Mini.PC, PlayedProcessor) {
+        let processor = PlayedProcessor(exits)
+        let time = time
+        let platform = PCPlatform(
+            memory: try GuestMemory(count: 1 << 20), functions: [], wallClock: { 0 })
+        return (Mini.PC(processor, platform, clock: { time.now }), processor)
+    }
+
+    @Test("what the guest reads from a port is answered before it goes on")
+    func input() throws {
+        let (pc, processor) = try make([
+            .portInput(PortAccess(port: 0x1234, size: 2)), .halt(interruptsEnabled: false),
+        ])
+        #expect(pc.run(until: look) == .ended(.poweredOff))
+        #expect(
+            processor.notes == [
+                .run(until: look.count), .answer(0xFFFF), .run(until: look.count),
+            ])
+    }
+
+    @Test("memory that is not there reads as ones, and takes writes")
+    func noMemory() throws {
+        let access = MemoryAccess(address: 0xFEE0_0000, size: 4)
+        let (pc, processor) = try make([
+            .memoryRead(access), .memoryWrite(access, value: 7), .shutdown,
+        ])
+        #expect(pc.run(until: look) == .ended(.reset))
+        #expect(processor.notes.contains(.answer(.max)))
+    }
+
+    @Test("a line of output comes out at once, what is no line before the guest sleeps")
+    func output() throws {
+        let (pc, _) = try make(
+            "hi\n".utf8.map { byte(0x3F8, UInt32($0)) } + [
+                byte(0x3F8, 0x24), .halt(interruptsEnabled: true),
+            ])
+        var bytes: [UInt8] = []
+        #expect(pc.run(until: look) == .output)
+        pc.platform.serial.takeOutput(into: &bytes)
+        #expect(bytes == Array("hi\n".utf8))
+        #expect(pc.run(until: look) == .output)
+        pc.platform.serial.takeOutput(into: &bytes)
+        #expect(bytes == [0x24])
+        #expect(pc.run(until: look) == .idle(until: nil))
+    }
+
+    @Test("what was said before the end comes out before the end")
+    func lastWords() throws {
+        let (pc, _) = try make([byte(0x3F8, 0x21), .shutdown])
+        #expect(pc.run(until: look) == .output)
+        var bytes: [UInt8] = []
+        pc.platform.serial.takeOutput(into: &bytes)
+        #expect(pc.run(until: look) == .ended(.reset))
+        #expect(pc.run(until: look) == .ended(.reset))
+    }
+
+    @Test("a halted guest sleeps until its timer, whose interrupt wakes it")
+    func timer() throws {
+        let (pc, processor) = try make(
+            controller + oneShot(1000) + [.halt(interruptsEnabled: true)])
+        guard case .idle(let until?) = pc.run(until: look) else {
+            Issue.record("it does not sleep")
+            return
+        }
+        #expect(until > time.now)
+        #expect(until < time.now + Nanoseconds(count: 1_000_000))
+        #expect(pc.run(until: look) == .idle(until: until))
+        time.now = until
+        processor.exits = [.signal]
+        #expect(pc.run(until: look) == .signal)
+        #expect(processor.notes.contains(.inject(0x30)))
+    }
+
+    @Test("an interrupt waits for its window")
+    func window() throws {
+        let (pc, processor) = try make(controller + oneShot(100) + [.signal])
+        processor.canInject = false
+        #expect(pc.run(until: look) == .signal)
+        time.now = time.now + Nanoseconds(count: 1_000_000)
+        processor.exits = [.signal]
+        #expect(pc.run(until: look) == .signal)
+        #expect(processor.awaitsInterruptWindow)
+        #expect(!processor.notes.contains(.inject(0x30)))
+        processor.canInject = true
+        processor.exits = [.signal]
+        #expect(pc.run(until: look) == .signal)
+        #expect(processor.notes.contains(.inject(0x30)))
+        #expect(!processor.awaitsInterruptWindow)
+    }
+
+    @Test("the guest's code runs no longer than to the timer's moment or the look")
+    func deadlines() throws {
+        let (pc, processor) = try make(controller + oneShot(1000) + [.signal, .signal])
+        #expect(pc.run(until: look) == .signal)
+        guard case .run(let until)? = processor.notes.last else {
+            Issue.record("it did not run")
+            return
+        }
+        #expect(until < look.count)
+        let soon = time.now + Nanoseconds(count: 10)
+        #expect(pc.run(until: soon) == .signal)
+        #expect(processor.notes.last == .run(until: soon.count))
+        time.now = soon
+        #expect(pc.run(until: soon) == .look)
+    }
+
+    @Test(
+        "ports end the guest",
+        arguments: [(0x64, 0xFE, Mini.PC.End.reset), (0xCF9, 6, .reset), (0x501, 7, .exit(7))]
+            as [(UInt16, UInt32, Mini.PC.End)])
+    func ends(port: UInt16, value: UInt32, end: Mini.PC.End) throws {
+        let (pc, _) = try make([byte(port, value)])
+        #expect(pc.run(until: look) == .ended(end))
+    }
+
+    @Test("a processor that cannot go on says with what")
+    func failure() throws {
+        let (pc, _) = try make([.failed(17)])
+        #expect(pc.run(until: look) == .ended(.failed(17)))
+    }
+}
+
+@Suite struct PanicWatchTests {
+    private func reason(_ pieces: [String]) -> Text? {
+        var watch = PanicWatch()
+        for piece in pieces { watch.look(at: Array(piece.utf8)) }
+        return watch.reason
+    }
+
+    @Test("the line of a panic is found, wherever pieces of output end, and the first one counts")
+    func found() {
+        #expect(
+            reason([
+                "[ 1.0] Kernel pan", "ic - not syncing: VFS: no root\r",
+                "\nKernel panic - not syncing: b\n",
+            ]) == "Kernel panic - not syncing: VFS: no root")
+        #expect(reason(["Kernel panic - not syncing: no end of the line"]) == nil)
+        #expect(reason(["all is well\n"]) == nil)
+    }
+
+    @Test("a line without an end costs no more than it may")
+    func bounded() {
+        let long = String(repeating: "x", count: 100_000)
+        #expect(reason([long, "Kernel panic - not syncing: too late\n"]) == nil)
+        #expect(
+            reason([long, "\n", "Kernel panic - not syncing: y\n"])
+                == "Kernel panic - not syncing: y")
+    }
+}
