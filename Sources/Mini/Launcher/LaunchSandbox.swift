@@ -4,7 +4,7 @@
 /// What a launch has, as far as it takes calls of its own.
 enum LaunchFeature: CaseIterable {
     case always, terminal, outputTerminal, disk, writableDisk, tap, sharedNetwork, restart,
-        timeline, kvm, kvmRestart
+        timeline, randomNumbers, kvm, kvmRestart
 
     /// As the page calls it.
     var name: StaticString {
@@ -18,6 +18,7 @@ enum LaunchFeature: CaseIterable {
         case .sharedNetwork: "a shared network"
         case .restart: "restarts"
         case .timeline: "a timeline"
+        case .randomNumbers: "random numbers"
         case .kvm: "a processor of /dev/kvm"
         case .kvmRestart: "restarts on /dev/kvm"
         }
@@ -90,6 +91,7 @@ extension LaunchFeature {
                     .descriptor("file", have.files + have.networks, at: 4)),
             ]
         case .timeline: [CallRule("write", .write, .descriptor("timeline", [have.timeline]))]
+        case .randomNumbers: [CallRule("getrandom", .randomBytes)]
         case .kvm: have.processor.map { Self.kvm($0, restarts: false) } ?? []
         case .kvmRestart: have.processor.map { Self.kvm($0, restarts: true) } ?? []
         }

@@ -283,6 +283,7 @@ class Launcher {
         if !have.networks.isEmpty { features.append(.sharedNetwork) }
         if restarts { features.append(.restart) }
         if timelineFile >= 0 { features.append(.timeline) }
+        if host.givesRandomNumbers { features.append(.randomNumbers) }
         if have.processor != nil { features.append(restarts ? .kvmRestart : .kvm) }
         var plan = SandboxPlan(features, have)
         if !host.isFiltered {
@@ -343,6 +344,7 @@ struct HostNeeds {
     var descriptors: [Int32] = []
     /// A processor of /dev/kvm.
     var processor: KvmDescriptors?
+    var givesRandomNumbers = false
     /// False for a host whose calls cannot be told before.
     var isFiltered = true
 }

@@ -75,7 +75,8 @@ final class PCLauncher: Launcher {
             return .deviceInitialized(made)
         case .openSession(let made):
             let (loop, session) = try openSession()
-            try confine(HostNeeds(processor: kvm?.descriptors), loop, session)
+            try confine(
+                HostNeeds(processor: kvm?.descriptors, givesRandomNumbers: true), loop, session)
             note(.sandbox)
             return .sessionOpened(RunningPC(made, session, loop))
         case .run(let guest):
@@ -143,8 +144,10 @@ final class PCLauncher: Launcher {
     private func make(_ loaded: LoadedPC) throws(LauncherError) -> MadePC {
         var plugged: [any PCDevice] = []
         for (index, device) in devices.enumerated() {
-            plugged.append(try device.plug(index, into: loaded.memory))
+            plugged.append(try device.plug(index, into: loaded.memory, notes))
         }
+        // Last, so that it moves nobody.
+        plugged.append(RandomPlug(into: loaded.memory, notes))
         let platform = PCPlatform(
             memory: loaded.memory, functions: plugged.map { $0.function },
             wallClock: { Clock.realTime().count / 1_000_000_000 })

@@ -182,6 +182,8 @@ extension SystemCall.Number {
     static let changeRoot = Self(x86_64: 161, i386: 61)
     static let duplicate = Self(x86_64: 33, i386: 63)
     static let memoryFile = Self(x86_64: 319, i386: 356)
+    /// getrandom.
+    static let randomBytes = Self(x86_64: 318, i386: 355)
 
     // File systems, modules, the machine.
     static let mount = Self(x86_64: 165, i386: 21)

@@ -25,7 +25,7 @@ final class PlayedFunction: PCIFunction {
     }
 }
 
-extension PC {
+extension PlayedPC {
     func select(_ device: UInt32, _ register: UInt32) {
         out(0xCF8, 0x8000_0000 | device << 11 | register & 0xFC, size: 4)
     }
@@ -42,7 +42,7 @@ extension PC {
 @Suite struct PCIBusTests {
     @Test("the probe of mechanism 1 finds it, and a host bridge")
     func probe() {
-        let pc = PC()
+        let pc = PlayedPC()
         pc.out(0xCFB, 0x01)
         #expect(pc.read(0xCF8, size: 4) == 0)
         pc.out(0xCF8, 0x8000_0000, size: 4)
@@ -55,7 +55,7 @@ extension PC {
 
     @Test("where nobody is all ones are read: another bus, function, device; bit 31 off")
     func absent() {
-        let pc = PC([PlayedFunction()])
+        let pc = PlayedPC([PlayedFunction()])
         for address in [0x8001_0800, 0x8000_0900, 0x8000_1000, 0x8000_F800, 0x0000_0800] as [UInt32]
         {
             pc.out(0xCF8, address, size: 4)
@@ -67,7 +67,7 @@ extension PC {
 
     @Test("a function says what it is, where its ports are, and which line its pin is on")
     func header() {
-        let pc = PC((0..<6).map { _ in PlayedFunction() })
+        let pc = PlayedPC((0..<6).map { _ in PlayedFunction() })
         #expect(pc.configuration(1, 0x08) == 0x0180_0000)
         #expect(pc.configuration(1, 0x2C) == 0x0002_1AF4)
         #expect(pc.configuration(1, 0x04, size: 2) == 0x0001)
@@ -83,7 +83,7 @@ extension PC {
     @Test("a BAR tells its size, moves, and is off without bit 0 of the command")
     func bar() {
         let function = PlayedFunction()
-        let pc = PC([function])
+        let pc = PlayedPC([function])
         pc.configure(1, 0x10, .max)
         #expect(pc.configuration(1, 0x10) == 0xFFFF_FFC1)
         pc.configure(1, 0x14, .max)
@@ -103,7 +103,7 @@ extension PC {
 
     @Test("registers are written in bytes and words, too, and what is fixed stays")
     func parts() {
-        let pc = PC([PlayedFunction()])
+        let pc = PlayedPC([PlayedFunction()])
         pc.configure(1, 0x3C, 0x0A, size: 1)
         #expect(pc.configuration(1, 0x3C, size: 2) == 0x010A)
         pc.configure(1, 0x04, 0xFFFF, size: 2)
@@ -124,7 +124,7 @@ extension PC {
             PlayedFunction(), PlayedFunction(), PlayedFunction(), PlayedFunction(),
             PlayedFunction(),
         ]
-        let pc = PC(functions)
+        let pc = PlayedPC(functions)
         pc.setUpInterrupts()
         pc.configure(1, 0x3C, 0x0C, size: 1)
         functions[0].interruptLevel = true

@@ -7,7 +7,7 @@ import Testing
         "ports where nothing is read as ones, of every size",
         arguments: [0x2F9, 0x3E9, 0x60, 0x2E, 0x4F, 0x87, 0xA79, 0x92 + 1, 0xFFFF] as [UInt16])
     func absent(port: UInt16) {
-        let pc = PC()
+        let pc = PlayedPC()
         #expect(pc.read(port) == 0xFF)
         if port < 0xFFF0 && port != 0x60 && port != 0x2E {
             #expect(pc.read(port, size: 2) == 0xFFFF)
@@ -18,7 +18,7 @@ import Testing
 
     @Test("the timer's tick comes through the controller as vector 30, once a period")
     func tick() {
-        let pc = PC()
+        let pc = PlayedPC()
         pc.setUpInterrupts()
         pc.out(0x43, 0x34)
         pc.out(0x40, 0xA5)
@@ -36,7 +36,7 @@ import Testing
 
     @Test("a byte for the serial port comes as interrupt 4, which ends when it is read")
     func serial() {
-        let pc = PC()
+        let pc = PlayedPC()
         pc.setUpInterrupts()
         pc.out(0x3FC, 0x0B)
         pc.out(0x3F9, 0x01)
@@ -56,7 +56,7 @@ import Testing
         "the reset registers end it, by one byte with the right bits",
         arguments: [(0x64, 0xFE), (0xCF9, 0x06), (0xCF9, 0x0E), (0x92, 0x03)] as [(UInt16, UInt32)])
     func reset(port: UInt16, value: UInt32) {
-        let pc = PC()
+        let pc = PlayedPC()
         pc.out(port, value)
         #expect(pc.platform.end == .reset)
         pc.out(0x501, 3)
@@ -70,7 +70,7 @@ import Testing
             (0xCF9, 0x0606, 2), (0x64, 0xFEFE, 2), (0x500, 0x0707, 2), (0x60, 0xFE, 1),
         ] as [(UInt16, UInt32, UInt8)])
     func noReset(port: UInt16, value: UInt32, size: UInt8) {
-        let pc = PC()
+        let pc = PlayedPC()
         pc.out(port, value, size: size)
         #expect(pc.platform.end == nil)
     }
@@ -79,7 +79,7 @@ import Testing
         "a program's code ends it with that code, and the first end counts",
         arguments: [0, 1, 255] as [UInt8])
     func exit(code: UInt8) {
-        let pc = PC()
+        let pc = PlayedPC()
         pc.out(0x501, UInt32(code))
         #expect(pc.platform.end == .exit(code))
         pc.out(0x64, 0xFE)
@@ -88,7 +88,7 @@ import Testing
 
     @Test("the keyboard controller is none, at once, and is ready for the word that resets")
     func keyboard() {
-        let pc = PC()
+        let pc = PlayedPC()
         // A driver reads bytes for as long as there are any, gives up after some, and says that there is no controller.
         for _ in 0..<100 {
             #expect(pc.read(0x64) & 1 == 1)
@@ -99,7 +99,7 @@ import Testing
 
     @Test("the clock tells the time that it is given")
     func clock() {
-        let pc = PC(time: 951_782_400)
+        let pc = PlayedPC(time: 951_782_400)
         pc.out(0x70, 0x87)
         #expect(pc.read(0x71) == 0x29)
     }
@@ -109,7 +109,7 @@ import Testing
     func hostile(seed: UInt64) {
         var random = SplitMix(seed: seed)
         let functions = (0..<5).map { PlayedFunction(ports: 16 << UInt16($0 & 1)) }
-        let pc = PC(functions, time: random.next() >> 30)
+        let pc = PlayedPC(functions, time: random.next() >> 30)
         let ports: [ClosedRange<UInt16>] = [
             0x20...0x21, 0xA0...0xA1, 0x40...0x43, 0x60...0x64, 0x70...0x71, 0x3F8...0x3FF,
             0x4D0...0x4D1, 0xCF8...0xCFF, 0x1000...0x14FF, 0...0xFFFF,

@@ -51,12 +51,12 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
     private let time = Time()
     private let look = Nanoseconds(count: 1_000_000_000)
 
-    private func make(_ exits: [ProcessorExit]) throws -> (Mini.PC, PlayedProcessor) {
+    private func make(_ exits: [ProcessorExit]) throws -> (PC, PlayedProcessor) {
         let processor = PlayedProcessor(exits)
         let time = time
         let platform = PCPlatform(
             memory: try GuestMemory(count: 1 << 20), functions: [], wallClock: { 0 })
-        return (Mini.PC(processor, platform, clock: { time.now }), processor)
+        return (PC(processor, platform, clock: { time.now }), processor)
     }
 
     @Test("what the guest reads from a port is answered before it goes on")
@@ -159,9 +159,9 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
 
     @Test(
         "ports end the guest",
-        arguments: [(0x64, 0xFE, Mini.PC.End.reset), (0xCF9, 6, .reset), (0x501, 7, .exit(7))]
-            as [(UInt16, UInt32, Mini.PC.End)])
-    func ends(port: UInt16, value: UInt32, end: Mini.PC.End) throws {
+        arguments: [(0x64, 0xFE, PC.End.reset), (0xCF9, 6, .reset), (0x501, 7, .exit(7))]
+            as [(UInt16, UInt32, PC.End)])
+    func ends(port: UInt16, value: UInt32, end: PC.End) throws {
         let (pc, _) = try make([byte(port, value)])
         #expect(pc.run(until: look) == .ended(end))
     }

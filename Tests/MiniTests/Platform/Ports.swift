@@ -2,7 +2,7 @@
 
 @testable import Mini
 
-final class PC {
+final class PlayedPC {
     let platform: PCPlatform
     let memory: GuestMemory
     var now = Nanoseconds.milliseconds(1000)

@@ -9,7 +9,7 @@ private final class BlockGuest {
     let driver: VirtioDriver
     let path: String
     private let collected: Collected
-    private final class Collected { var troubles: [VirtioBlock.Trouble] = [] }
+    private final class Collected { var troubles: [Disk.Trouble] = [] }
 
     static let header: UInt32 = 0x40000
     static let data: UInt32 = 0x41000
@@ -35,7 +35,7 @@ private final class BlockGuest {
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    var told: [VirtioBlock.Trouble] { collected.troubles }
+    var told: [Disk.Trouble] { collected.troubles }
 
     func add(_ type: UInt32, _ sector: UInt64, _ data: [VirtioDriver.Buffer]) {
         driver.memory.store32(Self.header, type)

@@ -6,7 +6,7 @@ import Testing
 @testable import Mini
 
 final class VirtioDriver {
-    let pc: PC
+    let pc: PlayedPC
     let function: VirtioFunction
     var memory: GuestMemory { pc.memory }
     private let ports: UInt16 = 0x1000
@@ -24,10 +24,14 @@ final class VirtioDriver {
         var isWritable = false
     }
 
-    init(_ device: any VirtioDevice, start isStarted: Bool = true) {
+    convenience init(_ device: any VirtioDevice, start isStarted: Bool = true) {
         let memory = try! GuestMemory(count: 1 << 20)
-        function = VirtioFunction(device, memory: memory)
-        pc = PC([function], memory: memory)
+        self.init(VirtioFunction(device, memory: memory), in: memory, start: isStarted)
+    }
+
+    init(_ function: VirtioFunction, in memory: GuestMemory, start isStarted: Bool = true) {
+        self.function = function
+        pc = PlayedPC([function], memory: memory)
         pc.setUpInterrupts()
         if isStarted { start() }
     }

@@ -135,6 +135,24 @@ final class Disk {
     }
 }
 
+extension Disk {
+    /// What a guest wanted and did not get.
+    struct Trouble: Equatable {
+        enum Action: Equatable { case read, write, flush }
+        let action: Action
+        let failure: Failure
+
+        /// Printed behind "the guest cannot ".
+        var verb: StaticString {
+            switch action {
+            case .read: "read"
+            case .write: "write"
+            case .flush: "flush"
+            }
+        }
+    }
+}
+
 extension Disk.Failure {
     /// Printed behind `the guest cannot read disk "root.img": `.
     var text: Text {

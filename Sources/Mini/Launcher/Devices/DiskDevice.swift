@@ -1,6 +1,6 @@
 // `--block`: a disk from the option's word to the guest's requests. What of its file is fit for a disk is told in
-// DiskFile.swift; what the guest's driver sees is in Devices/Lguest/BlockDevice.swift.
-// Source: docs/abi/lguest.md §5.2 (block).
+// DiskFile.swift; what the guest's driver sees is in Devices/Lguest/BlockDevice.swift, and in
+// Platform/Virtio/VirtioBlock.swift. Source: docs/abi/lguest.md §5.2 (block), docs/abi/pc.md §4.3.
 
 final class DiskSetup: DeviceSetup {
     let request: DiskRequest
@@ -18,7 +18,7 @@ final class DiskSetup: DeviceSetup {
 private final class OpenDisk: OpenDevice {
     private let disk: Disk
     /// What was said of it: asked before a line is made, however often a guest has a trouble.
-    private var told: [BlockDevice.Trouble] = []
+    private var told: [Disk.Trouble] = []
 
     init(_ disk: Disk) { self.disk = disk }
 
@@ -68,12 +68,34 @@ private final class OpenDisk: OpenDevice {
     /// A disk does not grow.
     var mostWritten: UInt64 { disk.isFile && !disk.isReadOnly ? disk.size : 0 }
 
-    func tell(_ trouble: BlockDevice.Trouble, _ guest: RunningGuest) {
+    func tell(_ trouble: Disk.Trouble, _ remark: (Text) -> Void) {
         guard !told.contains(trouble) else { return }
         told.append(trouble)
-        guest.remark(
-            "the guest cannot \(trouble.action) disk \(quoted: disk.name): \(trouble.failure.text)")
+        remark(
+            "the guest cannot \(trouble.verb) disk \(quoted: disk.name): \(trouble.failure.text)")
     }
+
+    func plug(
+        _ index: Int, into memory: GuestMemory, _ notes: LaunchNotes
+    ) throws(LauncherError) -> any PCDevice {
+        let block = VirtioBlock(disk) { [self] in tell($0, notes.remark) }
+        return VirtioDisk(block, name, index, into: memory, notes)
+    }
+}
+
+/// The disk of a PC.
+private final class VirtioDisk: VirtioPlug {
+    private let block: VirtioBlock
+
+    init(
+        _ block: VirtioBlock, _ name: Text, _ index: Int, into memory: GuestMemory,
+        _ notes: LaunchNotes
+    ) {
+        self.block = block
+        super.init(block, name, index, into: memory, notes)
+    }
+
+    override var isUsed: Bool { block.isUsed }
 }
 
 private final class PluggedDisk: GuestDevice {
@@ -94,7 +116,10 @@ private final class PluggedDisk: GuestDevice {
         guard notification.key == block.key else { return false }
         isUsed = true
         if let trouble = block.serve(notification.record, on: guest.device) {
-            disk.tell(trouble, guest)
+            disk.tell(
+                Disk.Trouble(
+                    action: trouble.isRead ? .read : .write, failure: trouble.failure), guest.remark
+            )
         }
         return true
     }

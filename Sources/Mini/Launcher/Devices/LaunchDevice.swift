@@ -52,7 +52,9 @@ protocol OpenDevice: AnyObject {
     ) throws(LauncherError) -> (any GuestDevice)?
     /// Makes itself a function of a PC's bus.
     /// - Parameter index: its place among the devices that were asked for.
-    func plug(_ index: Int, into memory: GuestMemory) throws(LauncherError) -> any PCDevice
+    func plug(
+        _ index: Int, into memory: GuestMemory, _ notes: LaunchNotes
+    ) throws(LauncherError) -> any PCDevice
     /// Hands what was written to the host, when the guest has ended.
     func finish() throws(LauncherError)
 
@@ -68,7 +70,9 @@ protocol OpenDevice: AnyObject {
 
 extension OpenDevice {
     var description: Text? { nil }
-    func plug(_ index: Int, into memory: GuestMemory) throws(LauncherError) -> any PCDevice {
+    func plug(
+        _ index: Int, into memory: GuestMemory, _ notes: LaunchNotes
+    ) throws(LauncherError) -> any PCDevice {
         throw .notOnPC(name)
     }
     func check(beside others: [DeviceClaim]) throws(LauncherError) {}

@@ -1,6 +1,7 @@
 // `--tunnet`, `--tap` and `--sharenet`: a network from the option's word to the guest's frames. How a tap is made
 // ready is told in NetworkLink.swift, a file that guests share in NetworkFile.swift; what the guest's driver sees
-// is in Devices/Lguest/NetworkDevice.swift. Source: docs/abi/lguest.md §5.2 (net, shared net).
+// is in Devices/Lguest/NetworkDevice.swift, and in Platform/Virtio/VirtioNetwork.swift.
+// Source: docs/abi/lguest.md §5.2 (net, shared net), docs/abi/pc.md §4.6.
 
 final class NetworkSetup: DeviceSetup {
     let request: NetworkRequest
@@ -46,7 +47,53 @@ private final class OpenTap: OpenDevice {
         return PluggedTap(network, index)
     }
 
+    func plug(
+        _ index: Int, into memory: GuestMemory, _ notes: LaunchNotes
+    ) throws(LauncherError) -> any PCDevice {
+        VirtioCard(
+            VirtioNetwork(tap, address: address.neighbour), name, index, into: memory, notes)
+    }
+
     func describe(to have: inout LaunchDescriptors) { have.taps.append(tap.descriptor) }
+}
+
+/// The network card of a PC.
+private final class VirtioCard: VirtioPlug {
+    private let card: VirtioNetwork
+
+    init(
+        _ card: VirtioNetwork, _ name: Text, _ index: Int, into memory: GuestMemory,
+        _ notes: LaunchNotes
+    ) {
+        self.card = card
+        super.init(card, name, index, into: memory, notes)
+    }
+
+    override var isUsed: Bool { card.isUsed }
+
+    override func watch(_ descriptors: inout [Int32]) {
+        if let descriptor = card.watched { descriptors.append(descriptor) }
+    }
+
+    override func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds? {
+        if let descriptor = card.watched, ready.isReady(descriptor: descriptor) {
+            card.handle(.readable, of: transport)
+        }
+        if let errno = card.takeFailure() {
+            notes.remark(
+                "the guest's network is gone: tap \(quoted: card.tap.name.text): \(errno)")
+        }
+        return try super.serve(ready)
+    }
+}
+
+extension HardwareAddress {
+    /// One for the guest at a tap's other end: the same through every launch on this tap, and not the tap's.
+    var neighbour: HardwareAddress {
+        let last = [bytes[3], bytes[4], bytes[5]]
+        let own = HardwareAddress([0x52, 0x54, 0x00] + last)
+        return own == self ? HardwareAddress([0x52, 0x54, 0x01] + last) : own
+    }
 }
 
 private final class PluggedTap: GuestDevice {

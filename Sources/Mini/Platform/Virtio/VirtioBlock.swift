@@ -25,13 +25,6 @@ final class VirtioBlock: VirtioDevice {
         static let flush: UInt32 = 1 << 9
     }
 
-    /// Why a request failed, if that is worth a line.
-    struct Trouble: Equatable {
-        enum Action: Equatable { case read, write, flush }
-        let action: Action
-        let failure: Disk.Failure
-    }
-
     private static let queueSize: UInt16 = 128
     /// Longer transfers are no driver's, and would keep everybody waiting: 32 MiB.
     private static let mostBytes: UInt32 = 32 << 20
@@ -41,12 +34,12 @@ final class VirtioBlock: VirtioDevice {
     let disk: Disk
     private let name: [UInt8]
     /// Takes what is wrong with the disk, not with the guest.
-    private let tell: (Trouble) -> Void
+    private let tell: (Disk.Trouble) -> Void
     private var chain = VirtqueueChain()
     /// A request has come.
     private(set) var isUsed = false
 
-    init(_ disk: Disk, tell: @escaping (Trouble) -> Void) {
+    init(_ disk: Disk, tell: @escaping (Disk.Trouble) -> Void) {
         self.disk = disk
         self.tell = tell
         // The end of the file's name, up to the last slash.
@@ -125,9 +118,9 @@ final class VirtioBlock: VirtioDevice {
             return Answer.done
         } catch {
             switch type {
-            case Request.read: tell(Trouble(action: .read, failure: error))
-            case Request.write: tell(Trouble(action: .write, failure: error))
-            default: tell(Trouble(action: .flush, failure: error))
+            case Request.read: tell(Disk.Trouble(action: .read, failure: error))
+            case Request.write: tell(Disk.Trouble(action: .write, failure: error))
+            default: tell(Disk.Trouble(action: .flush, failure: error))
             }
             return Answer.failed
         }

@@ -1,0 +1,119 @@
+// Devices as they are asked for, opened and plugged into a PC, with a played driver.
+
+import Foundation
+import Testing
+
+@testable import Mini
+
+/// A guest with one device of the command line's, and what people were told.
+private final class PluggedGuest {
+    let device: any PCDevice
+    let driver: VirtioDriver
+    private let told: Told
+    private final class Told { var remarks: [String] = []; var reports: [String] = [] }
+    var remarks: [String] { told.remarks }
+    var reports: [String] { told.reports }
+
+    init(_ open: any OpenDevice, index: Int = 3) throws {
+        let told = Told()
+        self.told = told
+        let notes = LaunchNotes(
+            report: { told.reports.append(string($0)) },
+            remarks: Remarks { told.remarks.append(string($0)) })
+        let memory = try GuestMemory(count: 1 << 20)
+        device = try open.plug(index, into: memory, notes)
+        driver = VirtioDriver(try #require(device.function as? VirtioFunction), in: memory)
+    }
+}
+
+private func withDisk(_ body: (String) throws -> Void) throws {
+    let path =
+        FileManager.default.temporaryDirectory.path + "/mini-plug-\(UInt64.random(in: 0...(.max)))"
+    try Data([UInt8](repeating: 7, count: 4096)).write(to: URL(filePath: path))
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    try body(path)
+}
+
+/// Asks for a sector.
+private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
+    driver.put([UInt8](repeating: 0, count: 16), at: 0x40000)
+    driver.memory.store32(0x40008, sector)
+    driver.add(
+        0,
+        [
+            .init(address: 0x40000, count: 16),
+            .init(address: 0x41000, count: 512, isWritable: true),
+            .init(address: 0x40100, count: 1, isWritable: true),
+        ])
+    driver.ring(0)
+    return driver.bytes(0x40100, 1)[0]
+}
+
+@Suite struct VirtioPlugTests {
+    @Test("a disk of the command line is read by a PC's driver, and counts as used from then on")
+    func disk() throws {
+        try withDisk { path in
+            let open = try DiskSetup(DiskRequest(Text(stringLiteral: path + ",ro"))).open(beside: []
+            ) { _ in }
+            let guest = try PluggedGuest(open)
+            #expect(guest.device.uses.isEmpty)
+            #expect(readSector(guest.driver, 7) == 0 && guest.driver.bytes(0x41000, 1) == [7])
+            #expect(guest.device.uses == [.device(3)])
+            #expect(guest.remarks.isEmpty)
+        }
+    }
+
+    @Test("what is wrong with a disk is said once, whichever guest meets it")
+    func trouble() throws {
+        try withDisk { path in
+            let open = try DiskSetup(DiskRequest(Text(stringLiteral: path))).open(beside: []) { _ in
+            }
+            let guest = try PluggedGuest(open)
+            for _ in 0..<3 { #expect(readSector(guest.driver, 8) == 1) }
+            #expect(
+                guest.remarks == [
+                    "the guest cannot read disk \"\(path)\": it asked for sectors beyond the end"
+                ])
+            let next = try PluggedGuest(open)
+            #expect(readSector(next.driver, 8) == 1 && next.remarks.isEmpty)
+        }
+    }
+
+    @Test("a driver that broke its queue is told once to whoever wants to know everything")
+    func lie() throws {
+        try withDisk { path in
+            let open = try DiskSetup(DiskRequest(Text(stringLiteral: path))).open(beside: []) { _ in
+            }
+            let guest = try PluggedGuest(open)
+            guest.driver.makeAvailable(0, 9999)
+            guest.driver.ring(0)
+            for _ in 0..<3 { _ = try guest.device.serve(PollSet()) }
+            #expect(
+                guest.reports == [
+                    "the guest's driver of disk \(path) is wrong and is not heard: it names a descriptor that its queue has not"
+                ])
+        }
+    }
+
+    @Test("the guest's end of a tap has an address of its own, the same each time")
+    func address() {
+        let tap = HardwareAddress([0xFE, 0x12, 0x34, 0x56, 0x78, 0x9A])
+        #expect(tap.neighbour.bytes == [0x52, 0x54, 0x00, 0x56, 0x78, 0x9A])
+        #expect(tap.neighbour.neighbour != tap.neighbour && tap.neighbour.bytes[0] & 3 == 2)
+    }
+
+    @Test("random numbers are the kernel's, or none")
+    func random() throws {
+        let notes = LaunchNotes(report: nil, remarks: Remarks { _ in })
+        let memory = try GuestMemory(count: 1 << 20)
+        let driver = VirtioDriver(RandomPlug(into: memory, notes).transport, in: memory)
+        driver.add(0, [.init(address: 0x40000, count: 64, isWritable: true)])
+        driver.ring(0)
+        #expect(driver.takeUsed(0).map { $0.written } == [64])
+        #expect(Set(driver.bytes(0x40000, 64)).count > 8)
+        driver.add(0, [.init(address: 0x40000, count: 64, isWritable: true)])
+        // ENOSYS.
+        SystemCall.hooked({ $0.number == .randomBytes ? -38 : nil }) { driver.ring(0) }
+        #expect(driver.takeUsed(0).map { $0.written } == [0])
+    }
+}
