@@ -56,6 +56,9 @@ struct FuzzTarget {
             FuzzTarget(
                 name: "virtio", meaning: "virtio devices, and a guest that writes everywhere",
                 usual: 50_000, make: FuzzVirtio.makeDevice, take: FuzzVirtio.takeDevice),
+            FuzzTarget(
+                name: "systems", meaning: "kernels with ring 0 on the processor", usual: 50_000,
+                make: FuzzSystems.make, take: FuzzSystems.take),
         ]
     }
 }

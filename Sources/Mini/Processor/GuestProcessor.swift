@@ -11,8 +11,10 @@
 //           └─ signal, refused…, failed
 //
 // The software i386 (Software/) keeps it with these rules: `run` looks at the clock some times a millisecond, by
-// its own count of instructions, so that `deadline` is late by no more; memory outside guest memory never
-// exits, as page rules refuse it; it has rings 1 to 3 so far, hence neither halt nor shutdown nor a closed window.
+// its own count of instructions, so that `deadline` is late by no more. Memory outside guest memory never exits: of
+// the deprivileged one page rules refuse it; of the one with ring 0 (SystemProcessor) it is read as all ones, and what
+// is written there is gone. The latter never exits with `trap`, nor with what is refused; the former has neither halt
+// nor shutdown nor a closed window. Repeated strings of ports exit once an element.
 //
 // A vCPU of /dev/kvm fits as follows. Registers: KVM_GET_REGS once after an exit that asks for one, KVM_SET_REGS
 // before KVM_RUN if one was set. `run`: a timer of the thread's for the deadline, whose signal sets
@@ -98,12 +100,14 @@ protocol GuestProcessor: AnyObject {
     /// What an input or a read gave: its low bytes go where the instruction of the last exit wants them.
     func answer(_ value: UInt64)
 
-    /// True if an interrupt would be taken now.
-    var canInject: Bool { get }
-
     /// Delivers an exception or interrupt through the vector's gate, before the next instruction.
-    /// - Parameter errorCode: for the vectors that have one.
+    /// - Parameter errorCode: for the vectors that have one. On a processor with ring 0 this is an interrupt from
+    ///   outside, whatever the vector: it has none.
     func inject(_ vector: UInt8, errorCode: UInt32)
+
+    /// An interrupt can be injected now: the guest takes interrupts, and no instruction (STI, MOV SS) holds them
+    /// off for the one behind it.
+    var canInject: Bool { get }
 
     /// While set, `run` ends with `interruptWindow` as soon as an interrupt may be injected.
     var awaitsInterruptWindow: Bool { get set }

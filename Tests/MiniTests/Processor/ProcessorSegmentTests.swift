@@ -208,4 +208,23 @@ import Testing
         #expect(machine.processor[.ecx] == 0x1234)
         #expect(machine.processor[.edx] & 0xFFFF00 == 0x40B100)
     }
+
+    @Test(
+        "an instruction whose segment check faults counts, so that a guest of nothing else comes back"
+    )
+    func faultsOfChecksCount() throws {
+        let machine = try ProcessorMachine()
+        // mov eax, fs:[0], with nothing in fs.
+        let before = machine.processor.instructionCount
+        #expect(machine.run([0x64, 0xA1, 0, 0, 0, 0]) == .trap(13, 0))
+        #expect(machine.processor.instructionCount - before == 1)
+        // A handler that only faults the same way, on a stack that has no end.
+        let handler: UInt32 = 0x18000
+        machine.processor.setGate(
+            13,
+            .direct(
+                selector: ProcessorMachine.kernelCode, offset: handler, privilege: 0, isTrap: true))
+        machine.put([0x64, 0xA1, 0, 0, 0, 0], at: handler)
+        #expect(machine.run([0x64, 0xA1, 0, 0, 0, 0], limit: 100) == .slice)
+    }
 }

@@ -108,13 +108,31 @@ extension Core {
     }
 
     private func updateKey() {
-        state.key = UInt64(state.generation.number &<< 8 | state.mode) &<< 32
+        let number =
+            state.mode & BlockMode.user != 0 ? state.userGeneration : state.supervisorGeneration
+        state.key = UInt64(number &<< 8 | state.mode) &<< 32
     }
 
-    /// Makes every link and jump cache entry invalid. The one place where the number goes on.
+    /// Makes every link and jump cache entry invalid.
     func nextGeneration() {
         if state.generation.advance() { forgetKeys() }
+        everyKeyIsNew()
         updateKey()
+    }
+
+    /// Makes those of user code invalid.
+    func nextUserGeneration() {
+        if state.generation.advance() {
+            forgetKeys()
+            everyKeyIsNew()
+        }
+        state.userGeneration = state.generation.number
+        updateKey()
+    }
+
+    func everyKeyIsNew() {
+        state.userGeneration = state.generation.number
+        state.supervisorGeneration = state.generation.number
     }
 
     /// Takes the key from everything that carries one: the jump cache, and the links of all blocks
@@ -159,7 +177,7 @@ extension Core {
         if isStepping || limit < Self.maximumInstructions {
             return unsafe try decodeTemporary(linear, limit: isStepping ? 1 : limit)
         }
-        let physical = try physical(linear, write: false)
+        let physical = try fetchable(linear)
         let bucket = bucket(physical, state.mode)
         var offset = unsafe state.blockHash[bucket]
         while offset != 0 {
@@ -210,7 +228,7 @@ extension Core {
         -> UnsafeMutablePointer<Block>
     {
         let made = unsafe temporaryBlock
-        let physical = try physical(linear, write: false)
+        let physical = try fetchable(linear)
         if unsafe try !decode(into: made, linear, physical, limit: limit) {
             unsafe try decodeCrossing(into: made, linear, physical)
         }

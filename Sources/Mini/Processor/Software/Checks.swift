@@ -94,7 +94,7 @@ extension Core {
         Checks.require(code <= Code.slowPath.rawValue, "a record's code exists")
         let operation = unsafe record.pointee
         Checks.require(
-            operation.code != .slowPath || operation.aux <= SlowPath.floatingPointWait.rawValue,
+            operation.code != .slowPath || operation.aux <= SlowPath.portOutputString.rawValue,
             "a record's slowPath code exists")
         Checks.require(
             max(operation.a, operation.b, operation.base, operation.index) < Slot.end

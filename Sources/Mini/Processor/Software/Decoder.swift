@@ -12,6 +12,8 @@
     private let available: Int
     private let operations: UnsafeMutablePointer<Operation>
     let mode: UInt32
+    /// The guest has ring 0: instructions that ask for it are looked at when they are executed.
+    let isSystem: Bool
 
     /// Records laid down.
     private(set) var recordCount = 0
@@ -41,12 +43,13 @@
     private var memoryIsAddress16 = false
 
     init(
-        bytes: UnsafePointer<UInt8>, available: Int, mode: UInt32,
+        bytes: UnsafePointer<UInt8>, available: Int, mode: UInt32, isSystem: Bool = false,
         operations: UnsafeMutablePointer<Operation>
     ) {
         unsafe self.bytes = unsafe bytes
         self.available = available
         self.mode = mode
+        self.isSystem = isSystem
         unsafe self.operations = unsafe operations
     }
 
@@ -307,6 +310,18 @@
     mutating func undefined() { raise(6) }
     mutating func privileged() { raise(13) }
 
+    /// An instruction for ring 0 or the like: of a guest that has none, a protection fault.
+    mutating func laySystem(
+        _ operation: SystemOperation, size: UInt8 = 2, a: UInt8 = 0, hasOperand: Bool = false,
+        isLast: Bool = true
+    ) {
+        guard isSystem else { return privileged() }
+        laySlowPath(
+            .system, size: size, a: a, b: Self.register(modrm & 7, 2),
+            immediate: UInt32(operation.rawValue), hasOperand: hasOperand)
+        if isLast { endBlock() }
+    }
+
     mutating func endBlock() { isLast = true }
 
     /// The instruction may have a lock prefix if its destination is memory.
@@ -358,7 +373,7 @@ extension Core {
         into made: UnsafeMutablePointer<Block>, _ linear: UInt32, _ physical: UInt32
     ) throws(Fault) {
         let inFirst = Page.rest(physical)
-        let second = try self.physical((linear | Page.offset) &+ 1, write: false)
+        let second = try fetchable((linear | Page.offset) &+ 1)
         checkPhysical(physical, inFirst)
         checkPhysical(second, 16)
         unsafe (state.scratch + Self.crossingOffset).copyMemory(
@@ -382,7 +397,8 @@ extension Core {
         checkPhysical(physical, 1)
         let operations = unsafe Self.operations(of: made)
         var decoder = unsafe Decoder(
-            bytes: bytes, available: available, mode: state.mode, operations: operations)
+            bytes: bytes, available: available, mode: state.mode, isSystem: isSystem,
+            operations: operations)
         guard decoder.block(limit: limit) else { return false }
         unsafe made.initialize(
             to: Block(

@@ -22,7 +22,7 @@ extension Decoder {
         case 0x69: multiply(immediateSize: wordSize)
         case 0x6A: push(immediate: nextSigned8())
         case 0x6B: multiply(immediateSize: 0)
-        case 0x6C...0x6F: privileged()
+        case 0x6C...0x6F: portString(opcode)
         case 0x70...0x7F: jump(if: opcode & 15, distance: nextSigned8())
         case 0x80...0x83: arithmeticImmediate(opcode)
         case 0x84, 0x85: test(size(opcode))
@@ -90,9 +90,20 @@ extension Decoder {
         case 0xFE: group4()
         case 0xFF: group5()
         case 0xE4...0xE7, 0xEC...0xEF: port(opcode)
-        // hlt, cli, sti, and (above) ins and outs: IOPL is 0, and ring 0 is out of the guest's reach.
-        default: privileged()
+        case 0xFA: laySystem(.clearInterrupt, isLast: false)
+        case 0xFB: laySystem(.setInterrupt)
+        // hlt
+        default: laySystem(.halt)
         }
+    }
+
+    /// ins and outs.
+    private mutating func portString(_ opcode: UInt8) {
+        guard isSystem else { return privileged() }
+        laySlowPath(
+            opcode & 2 == 0 ? .portInputString : .portOutputString, size: size(opcode),
+            segment: opcode & 2 == 0 ? 0 : segment(SegmentRegister.data))
+        endBlock()
     }
 
     /// in and out, with the port in the instruction or in dx.

@@ -8,8 +8,13 @@ extension Decoder {
         case 0x01: group7()
         case 0x02: withModrm(.lar, size: wordSize)
         case 0x03: withModrm(.lsl, size: wordSize)
-        // clts, invd, wbinvd; wrmsr, rdmsr, rdpmc, sysenter, sysexit.
-        case 0x06, 0x08, 0x09, 0x30, 0x32...0x35: privileged()
+        case 0x06: laySystem(.clearTaskSwitched)
+        case 0x08, 0x09: laySystem(.flushCaches, isLast: false)
+        case 0x30: laySystem(.writeModelRegister)
+        case 0x32: laySystem(.readModelRegister)
+        case 0x33: privileged()
+        case 0x34: laySystem(.enterSystem)
+        case 0x35: laySystem(.exitSystem)
         case 0x0D, 0x18...0x1F: longNop()
         case 0x20...0x23: moveControl(opcode)
         case 0x31: lastSlowPath(.timeStamp)
@@ -25,6 +30,7 @@ extension Decoder {
         case 0xA9: popSegment(5)
         case 0xAB: bitTest(.bts)
         case 0xAC, 0xAD: doubleShift(.shrd, inRegister: opcode & 1 != 0)
+        case 0xAE where isSystem: group15()
         case 0xAF: multiply()
         case 0xB0, 0xB1: withModrm(.compareExchange, size: size(opcode), lockable: true)
         case 0xB2: loadFarPointer(2)
@@ -51,7 +57,8 @@ extension Decoder {
         switch regField {
         case 0: storeWord(.storeLdt)
         case 1: storeWord(.storeTask)
-        case 2, 3: privileged()
+        case 2: laySystem(.loadLocalTable, hasOperand: true)
+        case 3: laySystem(.loadTask, hasOperand: true)
         case 4: laySlowPath(.verr, size: 1, b: rm(1), hasOperand: true)
         case 5: laySlowPath(.verw, size: 1, b: rm(1), hasOperand: true)
         default: undefined()
@@ -62,13 +69,24 @@ extension Decoder {
         readModrm()
         switch regField {
         case 4: storeWord(.storeMachineStatus)
-        case 6: privileged()
+        case 6: laySystem(.loadMachineStatus, hasOperand: true)
         case _ where isRegisterForm: undefined()
         case 0: laySlowPath(.storeGdt, size: wordSize, hasOperand: true)
         case 1: laySlowPath(.storeIdt, size: wordSize, hasOperand: true)
-        case 2, 3, 7: privileged()
+        case 2: laySystem(.loadGlobalTable, size: wordSize, hasOperand: true)
+        case 3: laySystem(.loadInterruptTable, size: wordSize, hasOperand: true)
+        case 7: laySystem(.forgetPage, hasOperand: true)
         default: undefined()
         }
+    }
+
+    /// fxsave, fxrstor.
+    private mutating func group15() {
+        readModrm()
+        guard !isRegisterForm, regField < 2 else { return undefined() }
+        laySystem(
+            regField == 0 ? .saveFloatingPoint : .restoreFloatingPoint, hasOperand: true,
+            isLast: false)
     }
 
     /// A system word: a register gets it at the operand's size, memory gets 16 bits.
@@ -82,10 +100,19 @@ extension Decoder {
     }
 
     private mutating func moveControl(_ opcode: UInt8) {
-        readModrm()
+        // The operand is a register, whatever the byte says.
+        modrm = next8() | 0xC0
         // Control registers 0, 2, 3, 4 exist, and all debug registers.
         let exists = opcode & 1 != 0 || (regField != 1 && regField < 5)
-        exists ? privileged() : undefined()
+        guard exists else { return undefined() }
+        let operation: SystemOperation =
+            switch opcode {
+            case 0x20: .readControl
+            case 0x21: .readDebug
+            case 0x22: .writeControl
+            default: .writeDebug
+            }
+        laySystem(operation, a: regField, isLast: opcode & 2 != 0)
     }
 
     private mutating func moveIf(_ condition: UInt8) {

@@ -25,10 +25,15 @@ extension Core {
                 unsafe state.linkSource = nil
             }
             guard budget > 0 else { return .next }
+            var limit = budget
+            if state.attention != 0 {
+                guard let shorter = attend(limit) else { return .exit }
+                limit = shorter
+            }
             state.suppressesStep = false
             state.codeChanged = false
             state.blockStart = state.eip
-            guard var block = unsafe nextBlock(limit: budget) else {
+            guard var block = unsafe nextBlock(limit: limit) else {
                 budget &-= 1
                 if !deliver(state.fault) { return .exit }
                 unsafe state.linkSource = nil
@@ -299,9 +304,11 @@ extension Core {
                     state.eip = unsafe state.blockStart &+ record.pointee.end
                     budget &+= unsafe Self.instructions(after: record, in: block)
                 case .fault:
-                    // The instruction counts, lest a guest that only faults never ends.
+                    // The instruction counts, lest a guest that only faults never ends: also one that is behind
+                    // the record which found the fault.
                     state.eip = unsafe state.blockStart &+ UInt32(record.pointee.offset)
                     budget &+= unsafe Self.instructions(after: record, in: block)
+                    if unsafe record.pointee.code.isPrefix { budget &-= 1 }
                     isStepping = false
                     if !deliver(state.fault) { return .exit }
                 case .exit:
@@ -315,7 +322,7 @@ extension Core {
 
     /// The block at `State.eip`; nil with the fault in the state if it cannot be fetched.
     private func nextBlock(limit: Int) -> UnsafeMutablePointer<Block>? {
-        if let block = unsafe cachedBlock() { return unsafe block }
+        if limit != 1, let block = unsafe cachedBlock() { return unsafe block }
         return unsafe shortBlock(limit: limit)
     }
 

@@ -26,7 +26,10 @@ enum Flag {
     static let identification: UInt32 = 1 << 21
 
     static let arithmetic = carry | parity | auxiliary | zero | sign | overflow
-    /// What is kept in `State.otherFlags`. IF and IOPL are the profile's.
+    static let ioPrivilege: UInt32 = 3 << 12
+    static let virtual8086: UInt32 = 1 << 17
+    /// What is kept in `State.otherFlags`. IF and IOPL are the profile's, but for a guest with ring 0.
+    static let every = other | interrupt | ioPrivilege
     static let other = trap | direction | nestedTask | resume | alignment | identification
 }
 
@@ -131,16 +134,27 @@ extension Core {
         }
     }
 
-    /// EFLAGS as a program sees it: IF and IOPL as the profile has them, VM 0.
+    /// EFLAGS as a program sees it: of a guest without ring 0, IF and IOPL as the profile has them; VM 0.
     var flags: UInt32 {
         get { arithmeticFlags | state.otherFlags | state.profile.fixedFlags }
         nonmutating set {
             arithmeticFlags = newValue
             let hadTrap = state.otherFlags & Flag.trap
-            state.otherFlags = newValue & Flag.other
+            state.otherFlags = newValue & (isSystem ? Flag.every : Flag.other)
             if newValue & Flag.trap != hadTrap { updateMode() }
         }
     }
+
+    /// What a POPF or an IRET of a privilege can change of IF and IOPL.
+    func flagsWithin(_ privilege: UInt32, _ value: UInt32) -> UInt32 {
+        guard isSystem else { return value }
+        let kept: UInt32 =
+            privilege == 0
+            ? 0 : Flag.ioPrivilege | (privilege <= ioPrivilege ? 0 : Flag.interrupt)
+        return value & ~kept | state.otherFlags & kept
+    }
+
+    var ioPrivilege: UInt32 { state.otherFlags &>> 12 & 3 }
 
     /// Sets the carry flag alone.
     func setCarry(_ value: Bool) {

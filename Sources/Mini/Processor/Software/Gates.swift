@@ -15,8 +15,10 @@ struct GateEntry {
     /// Least privilege that may use it with INT n.
     var privilege: UInt8 = 0
     var isDirect = false
-    /// Kept for completeness: IF is never really cleared.
+    /// A trap gate: IF stays. (Of a guest without ring 0, it does in any case.)
     var isTrap = false
+    /// A 16-bit gate.
+    var is16 = false
 }
 
 extension Core {
@@ -26,7 +28,7 @@ extension Core {
     }
 
     /// Whether the instruction is to be restarted: its frame has the resume flag.
-    private static func isFault(_ vector: UInt8) -> Bool {
+    static func isFault(_ vector: UInt8) -> Bool {
         switch vector {
         case 1, 2, 3, 4, 8, 9: false
         default: vector < 32
@@ -47,6 +49,7 @@ extension Core {
     }
 
     private func deliver(_ fault: Fault, returnTo eip: UInt32, isSoftware: Bool) -> Bool {
+        if isSystem { return raise(fault, returnTo: eip, isSoftware ? .software : .exception) }
         var fault = fault
         var isSoftware = isSoftware
         var eip = eip
@@ -82,7 +85,7 @@ extension Core {
     }
 
     /// The fault that results when delivering `first` (nil: INT n) raised `second`.
-    private static func combine(_ first: UInt8?, _ second: Fault) -> Fault {
+    static func combine(_ first: UInt8?, _ second: Fault) -> Fault {
         guard let first, case .exception(let vector, let code) = second else { return second }
         if first == 8 { return .exception(vector: 8, code: 0) }
         let isDouble =
@@ -98,7 +101,7 @@ extension Core {
     /// INT n, INT3, INTO at `State.eip`, going on behind the instruction.
     func interrupt(_ vector: UInt8, returnTo next: UInt32) throws(Fault) -> Flow {
         let gate = unsafe state.gates[Int(vector)]
-        guard state.privilege <= UInt32(gate.privilege) else {
+        guard isSystem || state.privilege <= UInt32(gate.privilege) else {
             throw .exception(vector: 13, code: UInt32(vector) &* 8 &+ 2)
         }
         return software(vector, returnTo: next)
@@ -113,7 +116,7 @@ extension Core {
     }
 
     /// Enters a handler through a direct gate.
-    private func enter(
+    func enter(
         _ gate: GateEntry, returnTo eip: UInt32, flags: UInt32, errorCode: UInt32?
     ) throws(Fault) {
         guard gate.selector & 0xFFFC != 0 else { throw .protection(0) }
@@ -124,7 +127,7 @@ extension Core {
         guard code.isPresent else { throw .notPresent(gate.selector) }
         let ring = code.isConforming ? state.privilege : code.privilege
 
-        var frame = Frame(size: 2)
+        var frame = Frame(size: gate.is16 ? 1 : 2)
         if ring < state.privilege {
             append(UInt32(stackRegister.selector), to: &frame)
             append(state.esp, to: &frame)
@@ -139,6 +142,7 @@ extension Core {
         state.eip = gate.offset
         let hadTrap = state.otherFlags & Flag.trap != 0
         state.otherFlags &= ~(Flag.trap | Flag.nestedTask | Flag.resume)
+        if !gate.isTrap { state.otherFlags &= ~Flag.interrupt }
         state.suppressesStep = true
         if hadTrap { updateMode() }
     }
@@ -149,13 +153,9 @@ extension Core {
     /// task state segment, whose ss and esp are then loaded. The caller loads cs.
     private func switchStack(to ring: UInt32, pushing frame: Frame) throws(Fault) {
         guard ring < state.privilege else { return try push(frame) }
-        // No other ring has a stack of the guest's.
-        let selector = ring == state.profile.kernelRing ? state.ringStackSelector : 0
+        let (selector, pointer) = try stack(of: ring)
         guard selector & 0xFFFC != 0 else { throw .invalidTask(0) }
-        guard selector & 4 == 0, UInt32(selector &>> 3) < state.profile.descriptorCount else {
-            throw .invalidTask(selector)
-        }
-        let descriptor = unsafe SegmentDescriptor(state.descriptors[Int(selector &>> 3)])
+        guard let descriptor = try tableEntry(selector) else { throw .invalidTask(selector) }
         guard UInt32(selector & 3) == ring, descriptor.privilege == ring,
             descriptor.isWritableData
         else { throw .invalidTask(selector) }
@@ -165,7 +165,7 @@ extension Core {
             selector: selector, rights: descriptor.rights, limit: descriptor.limit)
         let esp = try asRing(ring) { () throws(Fault) in
             try write(
-                frame, below: state.ringStackPointer, on: register, base: descriptor.base,
+                frame, below: pointer, on: register, base: descriptor.base,
                 fault: .stack(selector))
         }
         state.privilege = ring
@@ -173,8 +173,17 @@ extension Core {
         state.esp = esp
     }
 
+    /// ss and esp in the task state segment.
+    private func stack(of ring: UInt32) throws(Fault) -> (UInt16, UInt32) {
+        if isSystem { return try taskStack(ring) }
+        // No other ring has a stack of the guest's.
+        return (
+            ring == state.profile.kernelRing ? state.ringStackSelector : 0, state.ringStackPointer
+        )
+    }
+
     /// Runs `body` with the memory rights of a ring.
-    private func asRing(_ ring: UInt32, _ body: () throws(Fault) -> UInt32) throws(Fault)
+    func asRing(_ ring: UInt32, _ body: () throws(Fault) -> UInt32) throws(Fault)
         -> UInt32
     {
         // Only what an access looks at: privilege and table.
@@ -287,13 +296,22 @@ extension Core {
     }
 
     /// IRET and IRETD.
-    func interruptReturn(size: UInt8) throws(Fault) {
+    /// - Parameter next: eip behind the instruction.
+    func interruptReturn(size: UInt8, next: UInt32) throws(Fault) {
         // A nested task's return goes through the link of the one task state segment, which is 0.
-        guard state.otherFlags & Flag.nestedTask == 0 else { throw .invalidTask(0) }
+        guard state.otherFlags & Flag.nestedTask == 0 else {
+            if isSystem { return try returnFromTask(leaving: next) }
+            throw .invalidTask(0)
+        }
+        let privilege = state.privilege
         let bytes: UInt32 = size == 1 ? 2 : 4
         let eip = try peek(0, size: size)
         let selector = UInt16(truncatingIfNeeded: try peek(1, size: size))
         let newFlags = try peek(2, size: size)
+        // Virtual 8086 mode is not offered.
+        if isSystem && privilege == 0 && size == 2 && newFlags & Flag.virtual8086 != 0 {
+            throw .protection(0)
+        }
         let code = try returnCode(selector, eip)
         let ring = UInt32(selector & 3)
         if ring == state.privilege {
@@ -305,7 +323,9 @@ extension Core {
             try returnOutward(selector, code, stack: stack, esp: esp)
         }
         state.eip = eip
-        flags = size == 1 ? flags & 0xFFFF_0000 | newFlags & 0xFFFF : newFlags & ~Flag.resume
+        let wanted =
+            size == 1 ? flags & 0xFFFF_0000 | newFlags & 0xFFFF : newFlags & ~Flag.resume
+        flags = flagsWithin(privilege, wanted)
     }
 
     /// The code segment to return to.

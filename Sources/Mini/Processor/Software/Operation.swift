@@ -170,4 +170,15 @@ enum SlowPath: UInt8 {
     /// Raises vector `immediate` with error code 0 if it is one that has one.
     case raise
     case floatingPoint, floatingPointWait
+    /// Only for guests with ring 0: `SystemOperation(rawValue: immediate)`; ins and outs.
+    case system, portInputString, portOutputString
+}
+
+/// What asks for ring 0, or has a meaning only where there is one.
+enum SystemOperation: UInt8 {
+    case clearInterrupt, setInterrupt, halt, clearTaskSwitched, flushCaches
+    case readModelRegister, writeModelRegister, enterSystem, exitSystem
+    case loadLocalTable, loadTask, loadMachineStatus, loadGlobalTable, loadInterruptTable
+    case forgetPage, readControl, writeControl, readDebug, writeDebug
+    case saveFloatingPoint, restoreFloatingPoint
 }

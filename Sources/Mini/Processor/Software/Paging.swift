@@ -59,7 +59,7 @@ enum Flow: UInt8 {
 
 extension Core {
     static let tlbCount = 1024
-    private static let slotMask: UInt32 = 1023
+    static let slotMask: UInt32 = 1023
 
     // MARK: The fast way
 
@@ -150,6 +150,7 @@ extension Core {
         let size = UInt32(Width.bitWidth / 8)
         let first = try physical(linear, write: false)
         if linear & Page.offset <= Page.size - size {
+            guard first < state.memoryCount else { return .max }
             checkPhysical(first, size)
             return unsafe state.memory.loadUnaligned(fromByteOffset: Int(first), as: Width.self)
         }
@@ -157,9 +158,12 @@ extension Core {
         let inFirst = Page.rest(linear)
         var value: UInt32 = 0
         for index in 0..<size {
-            let address = index < inFirst ? first + index : second + index - inFirst
-            checkPhysical(address, 1)
-            let byte = unsafe state.memory.load(fromByteOffset: Int(address), as: UInt8.self)
+            let address = index < inFirst ? first &+ index : second &+ index &- inFirst
+            var byte = UInt8.max
+            if address < state.memoryCount {
+                checkPhysical(address, 1)
+                byte = unsafe state.memory.load(fromByteOffset: Int(address), as: UInt8.self)
+            }
             value |= UInt32(byte) &<< (8 * index)
         }
         return Width(truncatingIfNeeded: value)
@@ -173,16 +177,18 @@ extension Core {
         let size = UInt32(Width.bitWidth / 8)
         let first = try physical(linear, write: true)
         if linear & Page.offset <= Page.size - size {
+            guard first < state.memoryCount else { return }
             noteWrite(first, size)
             unsafe state.memory.storeBytes(of: value, toByteOffset: Int(first), as: Width.self)
             return
         }
         let second = try physical((linear | Page.offset) &+ 1, write: true)
         let inFirst = Page.rest(linear)
-        noteWrite(first, inFirst)
-        noteWrite(second, size - inFirst)
+        if first < state.memoryCount { noteWrite(first, inFirst) }
+        if second < state.memoryCount { noteWrite(second, size - inFirst) }
         for index in 0..<size {
-            let address = index < inFirst ? first + index : second + index - inFirst
+            let address = index < inFirst ? first &+ index : second &+ index &- inFirst
+            guard address < state.memoryCount else { continue }
             checkPhysical(address, 1)
             unsafe state.memory.storeBytes(
                 of: UInt8(truncatingIfNeeded: UInt32(truncatingIfNeeded: value) &>> (8 * index)),
@@ -205,7 +211,7 @@ extension Core {
         }
     }
 
-    /// Guest-physical address, through the table; fills it.
+    /// Guest-physical address, through the table; fills it. Of a guest with ring 0 it may lie outside memory.
     func physical(_ linear: UInt32, write: Bool) throws(Fault) -> UInt32 {
         let entry = unsafe state.tlb + Int(linear &>> Page.shift & Self.slotMask)
         let tag = unsafe write ? entry.pointee.writeTag : entry.pointee.readTag
@@ -215,6 +221,7 @@ extension Core {
                     &- UInt(bitPattern: state.memory))
         }
         let isUser = state.privilege == 3
+        if isSystem { return try systemPhysical(linear, write: write, fetch: false) }
         let (address, canWrite) = try walk(linear, write: write, user: isUser)
         checkPhysical(address, 1)
         let page = linear & Page.number
@@ -256,19 +263,19 @@ extension Core {
         )
     }
 
-    private func pageFault(_ linear: UInt32, _ protection: UInt32, _ write: Bool, _ user: Bool)
+    func pageFault(_ linear: UInt32, _ protection: UInt32, _ write: Bool, _ user: Bool)
         -> Fault
     {
         state.faultAddress = linear
         return .exception(vector: 14, code: protection | (write ? 2 : 0) | (user ? 4 : 0))
     }
 
-    private func word(_ address: UInt32) -> UInt32 {
+    func word(_ address: UInt32) -> UInt32 {
         checkPhysical(address, 4)
         return unsafe state.memory.load(fromByteOffset: Int(address), as: UInt32.self)
     }
 
-    private func set(_ address: UInt32, _ old: UInt32, _ new: UInt32) {
+    func set(_ address: UInt32, _ old: UInt32, _ new: UInt32) {
         guard old != new else { return }
         noteWrite(address, 4)
         unsafe state.memory.storeBytes(of: new, toByteOffset: Int(address), as: UInt32.self)
@@ -278,25 +285,23 @@ extension Core {
 
     /// Empties the TLB.
     func flushTLB() {
-        for slot in 0..<Self.tlbCount {
-            let none = UInt32(slot ^ 1) &<< 12
-            unsafe state.userTLB[slot] = TLBEntry(
-                readTag: none, writeTag: none, addend: 0)
-            unsafe state.supervisorTLB[slot] = TLBEntry(
-                readTag: none, writeTag: none, addend: 0)
-        }
+        for slot in 0..<Self.tlbCount { clear(slot) }
+        if isSystem { nothingIsFilled() }
         nextGeneration()
     }
 
     /// Forgets one linear page.
     func flushTLB(of linear: UInt32) {
-        let slot = Int(linear &>> Page.shift & Self.slotMask)
-        let none = UInt32(slot ^ 1) &<< 12
-        unsafe state.userTLB[slot] = TLBEntry(
-            readTag: none, writeTag: none, addend: 0)
-        unsafe state.supervisorTLB[slot] = TLBEntry(
-            readTag: none, writeTag: none, addend: 0)
+        clear(Int(linear &>> Page.shift & Self.slotMask))
         nextGeneration()
+    }
+
+    /// Empties a slot of both tables.
+    @inline(__always) func clear(_ slot: Int) {
+        let none = TLBEntry(
+            readTag: UInt32(slot ^ 1) &<< 12, writeTag: UInt32(slot ^ 1) &<< 12, addend: 0)
+        unsafe state.userTLB[slot] = none
+        unsafe state.supervisorTLB[slot] = none
     }
 
     /// Makes writes to a physical page come the slow way: code is about to be decoded there.

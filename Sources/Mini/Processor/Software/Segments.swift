@@ -1,5 +1,5 @@
-// Segmentation: the GDT that the processor's user keeps for the guest, the hidden parts of the
-// segment registers, and the checks of loads and accesses. There is no LDT. An access through
+// Segmentation: the GDT that the processor's user keeps for the guest (where the guest has its own tables, see
+// SystemTables.swift), the hidden parts of the segment registers, and the checks of loads and accesses. An access through
 // an "open" segment (limit 4 GiB - 1, readable and writable) needs no check and gets none.
 //
 // Sources: Intel SDM volume 3, chapters 3.4, 3.5 (descriptors), 5.2-5.7 (limits, types,
@@ -114,8 +114,15 @@ extension Core {
 
     /// The descriptor that a selector names: #GP(selector) if there is none.
     func descriptor(_ selector: UInt16) throws(Fault) -> SegmentDescriptor {
+        guard let descriptor = try tableEntry(selector) else { throw .protection(selector) }
+        return descriptor
+    }
+
+    /// The same, or nil.
+    func tableEntry(_ selector: UInt16) throws(Fault) -> SegmentDescriptor? {
+        if isSystem { return try systemTableEntry(selector) }
         guard selector & 4 == 0, UInt32(selector &>> 3) < state.profile.descriptorCount else {
-            throw .protection(selector)
+            return nil
         }
         return unsafe SegmentDescriptor(state.descriptors[Int(selector &>> 3)])
     }
@@ -167,7 +174,16 @@ extension Core {
 
     /// Fills a segment register from a checked descriptor and marks that as accessed.
     func install(_ segment: Int, _ selector: UInt16, _ descriptor: SegmentDescriptor) {
-        unsafe state.descriptors[Int(selector &>> 3)] |= SegmentDescriptor.accessedBit
+        if isSystem {
+            if descriptor.value & SegmentDescriptor.accessedBit == 0 { markAccessed(selector) }
+        } else {
+            unsafe state.descriptors[Int(selector &>> 3)] |= SegmentDescriptor.accessedBit
+        }
+        installHidden(segment, selector, descriptor)
+    }
+
+    /// The same for a descriptor that is in no table.
+    func installHidden(_ segment: Int, _ selector: UInt16, _ descriptor: SegmentDescriptor) {
         unsafe state.segments[segment] = SegmentRegister(
             selector: selector, rights: descriptor.rights | 1, limit: descriptor.limit)
         setBase(segment, descriptor.base)

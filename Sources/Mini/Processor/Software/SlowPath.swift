@@ -160,7 +160,7 @@ extension Core {
             if overflow { return try interrupt(4, returnTo: i.next) }
             return go(i.next)
         case .interruptReturn:
-            try interruptReturn(size: i.size)
+            try interruptReturn(size: i.size, next: i.next)
             return .jump
         case .daa: decimalAdjust(isSubtraction: false)
         case .das: decimalAdjust(isSubtraction: true)
@@ -186,17 +186,17 @@ extension Core {
             try checkBounds(i)
             return go(i.next)
         case .arpl: return try adjustPrivilege(i)
-        case .verr: setFlag(Flag.zero, canAccess(try operand(i, UInt16.self), write: false))
-        case .verw: setFlag(Flag.zero, canAccess(try operand(i, UInt16.self), write: true))
+        case .verr: setFlag(Flag.zero, try canAccess(try operand(i, UInt16.self), write: false))
+        case .verw: setFlag(Flag.zero, try canAccess(try operand(i, UInt16.self), write: true))
         case .lar: try loadAccessRights(i)
         case .lsl: try loadLimit(i)
-        case .storeGdt: try storeTable(i, state.profile.globalTable)
-        case .storeIdt: try storeTable(i, state.profile.interruptTable)
-        case .storeLdt: return try storeSystemWord(i, UInt32(state.profile.localTable))
-        case .storeTask: return try storeSystemWord(i, UInt32(state.profile.task))
+        case .storeGdt: try storeTable(i, globalTable)
+        case .storeIdt: try storeTable(i, interruptTable)
+        case .storeLdt: return try storeSystemWord(i, UInt32(localTableSelector))
+        case .storeTask: return try storeSystemWord(i, UInt32(taskSelector))
         case .storeMachineStatus: return try storeMachineStatus(i)
         case .cpuid: return identify(i)
-        case .timeStamp: return readTimeStamp(i)
+        case .timeStamp: return try readTimeStamp(i)
         case .portInput: return try accessPort(i, isInput: true)
         case .portOutput: return try accessPort(i, isInput: false)
         case .raise:
@@ -204,6 +204,8 @@ extension Core {
                 vector: UInt8(truncatingIfNeeded: i.operation.immediate), code: 0)
         case .floatingPoint: return try floatingPointInstruction(i)
         case .floatingPointWait: try floatingPointWait()
+        case .system: return try system(i)
+        case .portInputString, .portOutputString: return try portString(i)
         default: throw .undefined
         }
         return .next

@@ -144,7 +144,10 @@ extension Core {
 
     /// Loads of es, ss, ds change what blocks may assume: theirs ends.
     private func loadedSegment(_ segment: Int, _ i: Instruction) -> Flow {
-        if segment == SegmentRegister.stack { state.suppressesStep = true }
+        if segment == SegmentRegister.stack {
+            state.suppressesStep = true
+            if isSystem { state.attention |= Attention.shadow }
+        }
         return segment < 4 ? go(i.next) : .next
     }
 
@@ -167,7 +170,8 @@ extension Core {
     func popFlags(_ i: Instruction) throws(Fault) -> Flow {
         let value = try peek(0, size: i.size)
         discard(i.bytes)
-        flags = i.size == 1 ? flags & 0xFFFF_0000 | value : value & ~Flag.resume
+        let new = i.size == 1 ? flags & 0xFFFF_0000 | value : value & ~Flag.resume
+        flags = flagsWithin(state.privilege, new)
         return go(i.next)
     }
 
@@ -277,23 +281,22 @@ extension Core {
     }
 
     /// The descriptor that lar, lsl, verr, verw may look at; nil where they clear ZF.
-    private func visible(_ selector: UInt16) -> SegmentDescriptor? {
-        guard selector & 0xFFFC != 0, selector & 4 == 0, selector &>> 3 < 32 else { return nil }
-        let descriptor = unsafe SegmentDescriptor(state.descriptors[Int(selector &>> 3)])
+    private func visible(_ selector: UInt16) throws(Fault) -> SegmentDescriptor? {
+        guard selector & 0xFFFC != 0, let descriptor = try tableEntry(selector) else { return nil }
         let least = max(state.privilege, UInt32(selector & 3))
         guard descriptor.isConforming || least <= descriptor.privilege else { return nil }
         return descriptor
     }
 
-    func canAccess(_ selector: UInt16, write: Bool) -> Bool {
-        guard let descriptor = visible(selector), descriptor.isSegment else { return false }
+    func canAccess(_ selector: UInt16, write: Bool) throws(Fault) -> Bool {
+        guard let descriptor = try visible(selector), descriptor.isSegment else { return false }
         return write ? descriptor.isWritableData : descriptor.isReadable
     }
 
     func loadAccessRights(_ i: Instruction) throws(Fault) {
         let selector = try operand(i, UInt16.self)
         // System types: TSS, LDT, call and task gates.
-        guard let descriptor = visible(selector),
+        guard let descriptor = try visible(selector),
             descriptor.isSegment || 0x1A3E >> UInt32(descriptor.type) & 1 != 0
         else { return setFlag(Flag.zero, false) }
         let rights = UInt32(truncatingIfNeeded: descriptor.value &>> 32) & 0x00FF_FF00
@@ -304,7 +307,7 @@ extension Core {
     func loadLimit(_ i: Instruction) throws(Fault) {
         let selector = try operand(i, UInt16.self)
         // System types: TSS, LDT.
-        guard let descriptor = visible(selector),
+        guard let descriptor = try visible(selector),
             descriptor.isSegment || 0x0A0E >> UInt32(descriptor.type) & 1 != 0
         else { return setFlag(Flag.zero, false) }
         setWord(i.operation.a, descriptor.limit, i.size)
@@ -327,6 +330,7 @@ extension Core {
     }
 
     func storeMachineStatus(_ i: Instruction) throws(Fault) -> Flow {
+        if isSystem { return try storeSystemWord(i, system.control0) }
         let taskSwitched: UInt32 = state.taskSwitched ? 1 << 3 : 0
         return try storeSystemWord(i, state.profile.machineStatus | taskSwitched)
     }
@@ -336,8 +340,8 @@ extension Core {
         return go(i.next)
     }
 
-    func readTimeStamp(_ i: Instruction) -> Flow {
-        let time = state.timeStamp()
+    func readTimeStamp(_ i: Instruction) throws(Fault) -> Flow {
+        let time = isSystem ? try guestTimeStamp() : state.timeStamp()
         state.eax = UInt32(truncatingIfNeeded: time)
         state.edx = UInt32(truncatingIfNeeded: time &>> 32)
         return go(i.next)
@@ -347,10 +351,14 @@ extension Core {
 
     /// Leaves the loop with the access, behind the instruction.
     func accessPort(_ i: Instruction, isInput: Bool) throws(Fault) -> Flow {
-        guard state.privilege <= state.portRules.ring,
-            state.csBase &+ i.start >= state.portRules.codeFrom
-        else { throw .protection(0) }
         let port = i.operation.shape.isCountInRegister ? state.edx : i.operation.immediate
+        if isSystem {
+            try checkPort(port & 0xFFFF, i.bytes)
+        } else {
+            guard state.privilege <= state.portRules.ring,
+                state.csBase &+ i.start >= state.portRules.codeFrom
+            else { throw .protection(0) }
+        }
         let access = PortAccess(
             port: UInt16(truncatingIfNeeded: port), size: UInt8(truncatingIfNeeded: i.bytes))
         let unused = 32 &- i.bytes &* 8
@@ -365,7 +373,7 @@ extension Core {
     // MARK: x87
 
     func floatingPointWait() throws(Fault) {
-        if state.taskSwitched { throw .noDevice }
+        if isSystem ? system.waitIsTrapped : state.taskSwitched { throw .noDevice }
         if state.floatingPoint.wait() == .pending { throw .floatingPoint }
     }
 

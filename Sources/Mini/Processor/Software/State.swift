@@ -33,7 +33,7 @@
     /// Lazy flags, see Flags.swift: the sign-extended result and the carries out of its bits.
     var result: UInt32 = 1
     var carries: UInt32 = 0
-    /// The other flags that a guest can set: TF, DF, NT, RF, AC, ID.
+    /// The other flags that a guest can set: TF, DF, NT, RF, AC, ID; of a guest with ring 0, IF and IOPL as well.
     var otherFlags: UInt32 = 0
 
     /// Instruction pointer, valid whenever the execution loop is left.
@@ -49,6 +49,9 @@
     /// be taken; see Blocks.swift.
     var key: UInt64 = 0
     var generation = Generation()
+    /// The generation's number when keys of user code, and of the others, were last made invalid.
+    var userGeneration: UInt32 = 1
+    var supervisorGeneration: UInt32 = 1
     var mode: UInt32 = 0
     /// The block whose branch found no link and is to get one. Cleared when the arena is emptied.
     var linkSource: UnsafeMutablePointer<Block>?
@@ -58,6 +61,10 @@
     var codeChanged = false
     /// The instruction before loaded ss or entered a gate: no single-step trap after it.
     var suppressesStep = false
+    /// What the loop has to see to between two blocks: see `Attention`.
+    var attention: UInt8 = 0
+    /// What a guest with ring 0 has beside all this; nil for one without.
+    var system: UnsafeMutablePointer<SystemState>?
 
     /// Current privilege level.
     var privilege: UInt32

@@ -1,0 +1,232 @@
+// Exceptions and interrupts of a guest with ring 0, through the IDT in its memory.
+//
+//     fault, INT n, interrupt ── IDT entry ──┬─ interrupt or trap gate ── frame on the ring's stack ── handler
+//          │                                 └─ task gate ── another task
+//          └── a fault on the way ──┬─ delivered in its place
+//                                   ├─ double fault (8)
+//                                   └─ on the way of a double fault: shutdown
+//
+// Sources: Intel SDM volume 3, chapters 6 (6.10 to 6.15), 7.3 (task switching), 5.8.7 (SYSENTER).
+
+/// Where an event comes from.
+enum EventSource { case exception, software, external }
+
+extension Core {
+    /// Delivers an interrupt from outside.
+    /// - Returns: false if that ended in a shutdown.
+    func interrupt(from vector: UInt8) -> Bool {
+        raise(.exception(vector: vector, code: 0), returnTo: state.eip, .external)
+    }
+
+    /// Delivers an event; `State.eip` is at the instruction that raised it.
+    /// - Returns: false after a triple fault: `State.exit` says so.
+    func raise(_ fault: Fault, returnTo eip: UInt32, _ source: EventSource) -> Bool {
+        var fault = fault
+        var source = source
+        var eip = eip
+        while true {
+            guard case .exception(let vector, let code) = fault else { return shutDown() }
+            do throws(Fault) {
+                try enterThroughTable(vector, code, returnTo: eip, source)
+                return true
+            } catch {
+                if source == .exception && vector == 8 { return shutDown() }
+                switch source {
+                case .exception: fault = Self.combine(vector, error)
+                case .software: fault = error
+                case .external: fault = Self.fromOutside(error)
+                }
+                source = .exception
+                eip = state.eip
+            }
+        }
+    }
+
+    /// With the EXT bit in the error code.
+    private static func fromOutside(_ fault: Fault) -> Fault {
+        guard case .exception(let vector, let code) = fault, vector >= 10 && vector <= 13 else {
+            return fault
+        }
+        return .exception(vector: vector, code: code | 1)
+    }
+
+    private func shutDown() -> Bool {
+        state.exit = .shutdown
+        return false
+    }
+
+    private func enterThroughTable(
+        _ vector: UInt8, _ code: UInt32, returnTo eip: UInt32, _ source: EventSource
+    ) throws(Fault) {
+        let offset = UInt32(vector) &* 8
+        let inTable = Fault.exception(vector: 13, code: offset &+ 2)
+        let table = system.interruptTable
+        guard UInt32(table.limit) >= offset &+ 7 else { throw inTable }
+        let gate = SegmentDescriptor(try descriptorValue(table.base &+ offset))
+        guard !gate.isSegment, [5, 6, 7, 14, 15].contains(gate.type) else { throw inTable }
+        if source == .software && gate.privilege < state.privilege { throw inTable }
+        guard gate.isPresent else { throw .exception(vector: 11, code: offset &+ 2) }
+
+        let errorCode = source == .exception && Self.hasErrorCode(vector) ? code : nil
+        let isFault = source == .exception && Self.isFault(vector)
+        let flags = flags | (isFault ? Flag.resume : 0)
+        if gate.type == 5 {
+            return try switchTask(
+                gate.gateSelector, .nested, returnTo: eip, flags: flags, errorCode: errorCode)
+        }
+        let is16 = gate.type & 8 == 0
+        if vector == 1 && source == .exception { system.debug[6] |= 1 &<< 14 }
+        try enter(
+            GateEntry(
+                offset: is16 ? gate.gateOffset & 0xFFFF : gate.gateOffset,
+                selector: gate.gateSelector, isTrap: gate.type & 1 != 0, is16: is16),
+            returnTo: eip, flags: flags, errorCode: errorCode)
+        state.attention &= ~Attention.shadow
+    }
+
+    // MARK: Tasks
+
+    /// How another task is entered.
+    enum TaskSwitch { case nested, returning }
+
+    /// IRET with NT set.
+    func returnFromTask(leaving next: UInt32) throws(Fault) {
+        let task = system.task
+        let link = try supervisorRead(task.base, as: UInt16.self)
+        guard link & 4 == 0, let descriptor = try tableEntry(link), !descriptor.isSegment,
+            descriptor.type == 0xB
+        else { throw .invalidTask(link) }
+        try switchTask(
+            link, .returning, returnTo: next, flags: flags & ~Flag.nestedTask, errorCode: nil)
+    }
+
+    /// Switches to the task of a TSS of 32 bits: by a task gate, or back from there.
+    private func switchTask(
+        _ selector: UInt16, _ way: TaskSwitch, returnTo eip: UInt32, flags: UInt32,
+        errorCode: UInt32?
+    ) throws(Fault) {
+        guard selector & 0xFFFC != 0, selector & 4 == 0 else { throw .protection(selector) }
+        let descriptor = try descriptor(selector)
+        guard !descriptor.isSegment, descriptor.type == (way == .nested ? 9 : 0xB) else {
+            throw .protection(selector)
+        }
+        guard descriptor.isPresent else { throw .notPresent(selector) }
+        let old = system.task
+        guard descriptor.limit >= 0x67 else { throw .invalidTask(selector) }
+        guard old.is32, old.limit >= 0x67 else { throw .invalidTask(old.selector) }
+
+        // The new one's, before anything changes.
+        let base = descriptor.base
+        var words = InlineArray<26, UInt32>(repeating: 0)
+        for index in 0..<26 {
+            words[index] = try supervisorRead(base &+ UInt32(index) &* 4, as: UInt32.self)
+        }
+        try saveTask(old.base, eip, flags)
+        if way == .nested {
+            try supervisorWrite(base, old.selector)
+            setBusy(selector, true)
+        } else {
+            setBusy(old.selector, false)
+        }
+        system.task = SystemSegment(selector: selector, base: base, limit: descriptor.limit)
+        setTaskSwitched(true)
+        try loadTaskState(words, nested: way == .nested, selector)
+        if let errorCode { try push(errorCode, size: 2) }
+    }
+
+    private func saveTask(_ base: UInt32, _ eip: UInt32, _ flags: UInt32) throws(Fault) {
+        try supervisorWrite(base &+ 0x20, eip)
+        try supervisorWrite(base &+ 0x24, flags)
+        for register in 0..<UInt32(8) {
+            try supervisorWrite(
+                base &+ 0x28 &+ register &* 4,
+                get(UInt8(truncatingIfNeeded: register &* 4), as: UInt32.self))
+        }
+        for segment in 0..<6 {
+            try supervisorWrite(
+                base &+ 0x48 &+ UInt32(segment) &* 4, unsafe state.segments[segment].selector)
+        }
+    }
+
+    /// Registers of a task. A fault in here is the new task's.
+    private func loadTaskState(_ words: InlineArray<26, UInt32>, nested: Bool, _ task: UInt16)
+        throws(Fault)
+    {
+        if system.isPaging && words[7] != state.pageDirectory {
+            try loadPageDirectory(words[7])
+        }
+        for register in 0..<8 {
+            set(UInt8(truncatingIfNeeded: register &* 4), words[10 + register])
+        }
+        state.eip = words[8]
+        flags = words[9] & ~Flag.virtual8086 | (nested ? Flag.nestedTask : 0)
+        for segment in 0..<6 {
+            installNull(segment, UInt16(truncatingIfNeeded: words[18 + segment]))
+        }
+        try loadLocalTable(UInt16(truncatingIfNeeded: words[24]))
+
+        let codeSelector = UInt16(truncatingIfNeeded: words[19])
+        let ring = UInt32(codeSelector & 3)
+        let code = try taskFault { () throws(Fault) in
+            try codeDescriptor(codeSelector, privilege: ring)
+        }
+        installCode(codeSelector, code, privilege: ring)
+        for segment in [2, 0, 3, 4, 5] {
+            let selector = UInt16(truncatingIfNeeded: words[18 + segment])
+            _ = try taskFault { () throws(Fault) in
+                try loadSegment(segment, selector)
+                return code
+            }
+        }
+        guard state.eip <= code.limit else { throw .protection(0) }
+    }
+
+    /// What is wrong with a selector in a TSS is #TS.
+    private func taskFault(_ body: () throws(Fault) -> SegmentDescriptor) throws(Fault)
+        -> SegmentDescriptor
+    {
+        do throws(Fault) {
+            return try body()
+        } catch {
+            guard case .exception(13, let code) = error else { throw error }
+            throw .exception(vector: 10, code: code)
+        }
+    }
+
+    // MARK: SYSENTER, SYSEXIT
+
+    func enterSystem() throws(Fault) -> Flow {
+        let selector = UInt16(truncatingIfNeeded: system.entryCodeSelector)
+        guard selector & 0xFFFC != 0 else { throw .protection(0) }
+        state.otherFlags &= ~(Flag.interrupt | Flag.resume)
+        installFlat(selector & 0xFFFC, ring: 0)
+        state.esp = system.entryStack
+        return go(system.entryPoint)
+    }
+
+    func exitSystem() throws(Fault) -> Flow {
+        let selector = UInt16(truncatingIfNeeded: system.entryCodeSelector)
+        guard selector & 0xFFFC != 0 else { throw .protection(0) }
+        installFlat((selector & 0xFFFC) &+ 16, ring: 3)
+        state.esp = state.ecx
+        return go(state.edx)
+    }
+
+    /// Flat code and stack segments, which no table is asked for.
+    private func installFlat(_ selector: UInt16, ring: UInt32) {
+        let code = SegmentDescriptor.flat(code: true, ring: ring)
+        let stack = SegmentDescriptor.flat(code: false, ring: ring)
+        let rpl = UInt16(truncatingIfNeeded: ring)
+        state.privilege = ring
+        installHidden(SegmentRegister.code, selector | rpl, code)
+        installHidden(SegmentRegister.stack, (selector &+ 8) | rpl, stack)
+    }
+}
+
+extension SegmentDescriptor {
+    /// Base 0, limit 4 GiB - 1, 32 bits, accessed.
+    static func flat(code: Bool, ring: UInt32) -> SegmentDescriptor {
+        SegmentDescriptor(
+            (code ? 0x00CF_9B00_0000_FFFF : 0x00CF_9300_0000_FFFF) | UInt64(ring) &<< 45)
+    }
+}
