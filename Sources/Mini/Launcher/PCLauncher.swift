@@ -178,7 +178,9 @@ final class PCLauncher: Launcher {
             }
             tellEngine("engine: the software processor")
         }
-        throw .needsKvm(name: plan.kernel, nil)
+        do throws(Errno) {
+            return try SystemProcessor(memory: loaded.memory, start: loaded.start)
+        } catch { throw .system("make the processor", error) }
     }
 
     private func tellEngine(_ line: Text) {
