@@ -31,6 +31,8 @@ _mini() {
         esac
     elif [[ ${words[-1]} == --engine ]]; then
         choices='auto kvm lguest builtin'
+    elif [[ ${words[-1]} == --console ]]; then
+        choices='serial virtio'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
 }

@@ -8,6 +8,7 @@ enum CommandError: Error, Equatable {
     case missingArgument(option: Text)
     case unwantedArgument(option: Text)
     case badEngine(Text)
+    case badConsole(Text)
     case badSandbox(Text)
     /// What was given, and why it is no size.
     case badMemory(Text, why: Text)
@@ -62,6 +63,7 @@ enum CommandError: Error, Equatable {
         case .unwantedArgument(let option): "option \(option) takes no argument"
         case .badEngine(let name):
             "unknown engine \(quoted: name): it is auto, kvm, lguest or builtin"
+        case .badConsole(let name): "unknown console \(quoted: name): it is serial or virtio"
         case .badSandbox(let word): "unknown sandbox \(quoted: word): it is on or require"
         case .badMemory(let size, let why): "memory of \(quoted: size) \(why)"
         case .badAddress(let word):

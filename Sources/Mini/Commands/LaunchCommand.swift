@@ -66,6 +66,10 @@ struct LaunchSettings {
                 help: "auto, kvm, lguest (/dev/lguest) or builtin (auto)",
                 apply: { (settings, word) throws(CommandError) in try settings.setEngine(word) }),
             Option(
+                name: "--console", argument: "NAME",
+                help: "serial, or virtio beside it, for a kernel of today (serial)",
+                apply: { (settings, word) throws(CommandError) in try settings.setConsole(word) }),
+            Option(
                 name: "--no-defaults", argument: nil,
                 help: "of the kernel's command line, only what is given here",
                 apply: { (settings, _) throws(CommandError) in settings.hasDefaults = false }),
@@ -134,6 +138,15 @@ struct LaunchSettings {
         plan.mebibytes = try MemoryArgument(word).mebibytes
         hasMemory = true
         plan.isMemoryGiven = true
+    }
+
+    private mutating func setConsole(_ word: Text) throws(CommandError) {
+        plan.hasVirtioConsole =
+            switch word {
+            case "serial": false
+            case "virtio": true
+            default: throw .badConsole(word)
+            }
     }
 
     private mutating func setEngine(_ word: Text) throws(CommandError) {

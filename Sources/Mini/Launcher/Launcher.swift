@@ -13,6 +13,8 @@ struct LaunchPlan {
     var initrd: Text?
     /// The kernel's own arguments.
     var arguments: [Text] = []
+    /// A PC's kernel gets a virtio console beside its serial port.
+    var hasVirtioConsole = false
     /// In the order of their slots; the console comes after them.
     var devices: [any DeviceSetup] = []
 

@@ -135,8 +135,10 @@ final class PCLauncher: Launcher {
     /// for a panic; and what spares a kernel work that no guest wants: self-tests of ciphers, a search for ISA cards.
     private var words: [Text] {
         guard defaults else { return [] }
-        return [
-            "console=ttyS0", "acpi=off", "reboot=t", "panic=-1", "cryptomgr.notests=1",
+        let console: [Text] =
+            plan.hasVirtioConsole ? ["console=hvc0", "earlyprintk=ttyS0"] : ["console=ttyS0"]
+        return console + [
+            "acpi=off", "reboot=t", "panic=-1", "cryptomgr.notests=1",
             "noisapnp", "tsc=reliable",
         ]
     }
@@ -146,13 +148,19 @@ final class PCLauncher: Launcher {
         for (index, device) in devices.enumerated() {
             plugged.append(try device.plug(index, into: loaded.memory, notes))
         }
+        var console: ConsolePlug?
+        if plan.hasVirtioConsole {
+            let plug = ConsolePlug(into: loaded.memory, notes)
+            console = plug
+            plugged.append(plug)
+        }
         // Last, so that it moves nobody.
         plugged.append(RandomPlug(into: loaded.memory, notes))
         let platform = PCPlatform(
             memory: loaded.memory, functions: plugged.map { $0.function },
             wallClock: { Clock.realTime().count / 1_000_000_000 })
         let processor = try makeProcessor(loaded)
-        return MadePC(loaded, PC(processor, platform), devices: plugged)
+        return MadePC(loaded, PC(processor, platform), devices: plugged, console: console)
     }
 
     private func makeProcessor(_ loaded: LoadedPC) throws(LauncherError) -> any GuestProcessor {

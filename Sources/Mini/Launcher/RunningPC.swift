@@ -5,11 +5,14 @@ final class MadePC {
     let loaded: LoadedPC
     let pc: PC
     let devices: [any PCDevice]
+    /// The one of them that is a console, if there is one beside the serial port.
+    let console: ConsolePlug?
 
-    init(_ loaded: LoadedPC, _ pc: PC, devices: [any PCDevice]) {
+    init(_ loaded: LoadedPC, _ pc: PC, devices: [any PCDevice], console: ConsolePlug? = nil) {
         self.loaded = loaded
         self.pc = pc
         self.devices = devices
+        self.console = console
     }
 }
 
@@ -77,8 +80,15 @@ final class RunningPC: ConsoleGuest {
         isIdle = false
         let look = Clock.monotonic() + Self.betweenLooks
         while true {
-            switch pc.run(until: look) {
+            let stop = pc.run(until: look)
+            if let console = made.console, console.hasOutput {
+                console.takeOutput(into: &output)
+                try writeOutput()
+                if loop.outcome != nil { return nil }
+            }
+            switch stop {
             case .output:
+                pc.platform.serial.takeOutput(into: &output)
                 try writeOutput()
                 if loop.outcome != nil { return nil }
             case .idle(let until):
@@ -92,8 +102,6 @@ final class RunningPC: ConsoleGuest {
     }
 
     private func writeOutput() throws(LauncherError) {
-        output.removeAll(keepingCapacity: true)
-        pc.platform.serial.takeOutput(into: &output)
         hasSent = true
         panicWatch.look(at: output)
         var failure: LauncherError?
@@ -125,13 +133,23 @@ final class RunningPC: ConsoleGuest {
 
     // MARK: The console's input
 
-    func room() -> Int? { pc.platform.serial.hasRoom ? Self.mostInput : nil }
+    /// Keys go to the virtio console once a driver takes some there.
+    func room() -> Int? {
+        if made.console?.hasRoom ?? false { return Self.mostInput }
+        return pc.platform.serial.hasRoom ? Self.mostInput : nil
+    }
 
     /// What is read at once: the rest waits until the guest has room.
     private static let mostInput = 16
 
     func fill(with bytes: ArraySlice<UInt8>) -> Int {
         var count = 0
+        if let console = made.console, console.hasRoom {
+            count = console.feed(bytes)
+            pc.platform.raiseLines()
+            if count > 0 { hasTaken = true }
+            return count
+        }
         for byte in bytes {
             guard pc.platform.serial.feed(byte) else { break }
             count += 1

@@ -50,6 +50,8 @@ private func error(_ line: String) -> String {
         #expect(try settings("--engine builtin k").engine == .builtIn)
         #expect(try settings("--engine=lguest k").engine == .lguest)
         #expect(try settings("--engine auto k").engine == .automatic)
+        #expect(try settings("--console virtio k").plan.hasVirtioConsole)
+        #expect(try !settings("--console serial k").plan.hasVirtioConsole)
         #expect(try settings("--help").wantsHelp)
         #expect(try settings("--version").wantsVersion)
     }
@@ -132,6 +134,7 @@ private func error(_ line: String) -> String {
         #expect(error("--verbose=1 k") == "option --verbose takes no argument")
         #expect(
             error("--engine xen k") == "unknown engine \"xen\": it is auto, kvm, lguest or builtin")
+        #expect(error("--console vga k") == "unknown console \"vga\": it is serial or virtio")
         #expect(
             error("12x k") == "memory of \"12x\" is not a size: digits, then nothing, K, M or G")
     }

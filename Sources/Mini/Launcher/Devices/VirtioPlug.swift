@@ -43,6 +43,23 @@ final class RandomPlug: VirtioPlug {
     }
 }
 
+/// The console beside the serial port; standard input and output are RunningPC's.
+final class ConsolePlug: VirtioPlug {
+    private let console: VirtioConsole
+
+    init(into memory: GuestMemory, _ notes: LaunchNotes) {
+        console = VirtioConsole()
+        super.init(console, "the console", 0, into: memory, notes)
+    }
+
+    var hasOutput: Bool { !console.output.isEmpty }
+    func takeOutput(into bytes: inout [UInt8]) {
+        console.takeOutput(into: &bytes, of: transport)
+    }
+    var hasRoom: Bool { console.hasRoom(transport) }
+    func feed(_ keys: ArraySlice<UInt8>) -> Int { console.feed(keys, to: transport) }
+}
+
 extension Virtqueue.Lie {
     var text: StaticString {
         switch self {
