@@ -23,7 +23,7 @@ swift_flags=(-enable-experimental-feature Embedded -wmo -static-stdlib -Osize -s
     -file-prefix-map "$root=.")
 link_flags=(-static --gc-sections --build-id=none -z noexecstack -s)
 
-for file in packages guests install test fresh; do
+for file in packages guests debian linux install test fresh; do
     # shellcheck source=/dev/null
     source "tools/$file.sh"
 done
@@ -150,6 +150,7 @@ build_changed() {
 run() {
     if [[ ${1:-} == xen ]]; then build_changed x86_64 && want xen && exec Tests/xen/run.sh; fi
     build_changed x86_64
+    if [[ ${1:-} == linux ]]; then shift && run_linux "$@"; fi
     if (($#)); then exec out/x86_64/mini-launch "$@"; fi
     guests
     # On a terminal the demo offers a prompt; elsewhere it powers off by itself.
@@ -210,9 +211,12 @@ usage: ./build.sh [command]
   (none)           build out/x86_64/mini and out/i386/mini
   --parts LIST     the same with these parts alone, between commas: launch, grant, pack, init
   run [words]      build and start the demo guest; with words: mini-launch WORDS
+  run linux [KERNEL [words]]
+                   start a Debian kernel, or this one, with a shell
   run xen          boot Xen in QEMU: a prompt in dom0 with mini-grant, and a second domain
   test [part...] [words for swift test]
-                   every test, or these parts: lint, unit, system, compare, initramfs, xen, fuzz;
+                   every test, or these parts: lint, unit, system, compare, initramfs, linux, xen,
+                   fuzz;
                    with words alone, as `--filter NAME`, the unit tests
   test fresh       as root: run and test on a new Debian that has the toolchain and nothing else
   compare          the same guests on every host that there is: the same output (docs/compare.md)

@@ -2,7 +2,7 @@
 # ./build.sh test [PART...] [WORDS FOR swift test...]: all parts run, whatever becomes of the others, in three lanes beside
 # each other, as each waits now and then. What they say is shown in order; a summary comes last. Sourced by build.sh.
 
-test_parts=(lint unit system compare initramfs xen fuzz)
+test_parts=(lint unit system compare initramfs linux xen fuzz)
 logs=$root/out/test
 
 # --- the parts, each a function that says `ok`, `FAIL` and `SKIP` ------------------------------------------
@@ -14,7 +14,7 @@ lint() {
     if ! command -v shellcheck >/dev/null; then
         skip "shellcheck" "shellcheck is not installed"
     else
-        check_lint "shellcheck: bash" shellcheck -S warning build.sh .ci/run tools/*.sh Tests/*.sh Tests/xen/*.sh Tests/initramfs/*.sh \
+        check_lint "shellcheck: bash" shellcheck -S warning build.sh .ci/run tools/*.sh Tests/*.sh Tests/xen/*.sh Tests/initramfs/*.sh Tests/linux/*.sh \
             contrib/dracut/95mini/*.sh contrib/mkinitcpio/*/mini contrib/initramfs-tools/hooks/mini \
             contrib/initramfs-tools/scripts/*/mini
         check_lint "shellcheck: cases that run in any shell" shellcheck -S warning -s sh -e SC2154 Tests/compare/cases.sh
@@ -183,10 +183,10 @@ test_all() {
         in_background build_unit >"$logs/unit.log" 2>&1
         builder=$background
     fi
-    if needs unit system compare initramfs xen fuzz; then
+    if needs unit system compare initramfs linux xen fuzz; then
         (build_changed x86_64 i386 && guests && oracle && initramfs) || die "the build has failed"
     fi
-    in_background run_lane xen initramfs
+    in_background run_lane xen initramfs linux
     lanes[0]=$background
     in_background run_lane system compare lint
     lanes[1]=$background
@@ -201,7 +201,7 @@ test_all() {
     lanes[2]=$background
     for part in "${parts[@]}"; do
         case $part in
-        xen | initramfs) show "$part" "${lanes[0]}" ;;
+        xen | initramfs | linux) show "$part" "${lanes[0]}" ;;
         system | compare | lint) show "$part" "${lanes[1]}" ;;
         *) show "$part" "${lanes[2]}" ;;
         esac

@@ -2,6 +2,9 @@
 # out/initramfs, never installed. Sourced by Tests/initramfs.sh and Tests/bench.sh after root=.
 # shellcheck shell=bash disable=SC2154
 
+# shellcheck source=tools/debian.sh
+source tools/debian.sh
+
 machines=$root/out/initramfs
 # The reason why there is no machine here, for a SKIP line; empty while nothing is missing.
 export machine_missing=
@@ -12,60 +15,15 @@ machine_modules() {
     [[ $1 == i386 ]] || printf 'drivers/xen/%s.ko\n' xen-gntdev xen-gntalloc xen-evtchn
 }
 
-# machine_apt ARCH COMMAND...: apt for an architecture, with a state of its own for i386: the
-# system's architectures and indices stay as they are.
-machine_apt() {
-    local arch=$1 command=$2 state=$machines/apt
-    shift 2
-    # As root apt would download as user _apt, who may not be able to write here.
-    local options=(-o APT::Sandbox::User=root -qq)
-    if [[ $arch == i386 ]]; then
-        mkdir -p "$state/lists/partial" "$state/archives/partial"
-        options+=(-o APT::Architecture=i386 -o APT::Architectures=i386 -o "Dir::State::Lists=$state/lists"
-            -o "Dir::Cache=$state" -o Dir::State::status=/dev/null)
-    fi
-    "apt-$command" "${options[@]}" "$@"
-}
-
-# machine_kernel ARCH: the newest kernel's package, of the oldest processors that Debian has one for.
-machine_kernel() {
-    local package=linux-image-amd64
-    [[ $1 == i386 ]] && package=linux-image-686
-    machine_apt "$1" cache depends "$package" 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }'
-}
-
 # machine_make ARCH: out/initramfs/ARCH with vmlinuz, and modules, the few that are wanted. False, and $machine_missing, where
 # that cannot be.
 machine_make() {
-    local arch=$1 folder=$machines/$1 tool kernel try
-    for tool in qemu-system-x86_64 dpkg-deb; do
-        command -v "$tool" >/dev/null || { machine_missing="$tool is not installed" && return 1; }
-    done
-    [[ -e $folder/fetched ]] && return 0
-    command -v apt-get >/dev/null || { machine_missing="no apt-get to download Debian packages with" && return 1; }
-    rm -rf "$folder"
-    mkdir -p "$folder"
-    for try in 1 2 3; do
-        # Of several sources one may fail that the kernel does not come from.
-        [[ $arch == i386 ]] && machine_apt "$arch" get update >"$folder/log" 2>&1
-        kernel=$(machine_kernel "$arch")
-        [[ -n $kernel ]] &&
-            (cd "$folder" && machine_apt "$arch" get download "$kernel") >"$folder/log" 2>&1 && break
-        sleep $((try * 2))
-    done
-    local package modules
+    local arch=$1 flavour=$1 modules
+    command -v qemu-system-x86_64 >/dev/null || { machine_missing="qemu-system-x86_64 is not installed" && return 1; }
+    # Of the oldest processors that Debian has a kernel for.
+    [[ $arch == amd64 ]] || flavour=686
     mapfile -t modules < <(machine_modules "$arch")
-    package=$(compgen -G "$folder/linux-image-*.deb") ||
-        { machine_missing="cannot download a kernel for $arch: $(tail -n 1 "$folder/log")" && return 1; }
-    dpkg-deb --fsys-tarfile "$package" |
-        tar -x -C "$folder" --wildcards './boot/vmlinuz-*' './boot/config-*' '*/modules.builtin*' '*/modules.order' \
-            "${modules[@]/#/*/kernel/}" || { machine_missing="cannot unpack $package" && return 1; }
-    mv "$folder"/boot/vmlinuz-* "$folder/vmlinuz"
-    mv "$folder"/boot/config-* "$folder/config"
-    basename "$folder"/lib/modules/* >"$folder/version"
-    mv "$folder"/lib/modules/* "$folder/modules"
-    (cd "$folder" && rm -rf boot lib "$package")
-    : >"$folder/fetched"
+    debian_kernel "$arch" "$flavour" "$machines/$arch" "${modules[@]}" || { machine_missing=$debian_missing && return 1; }
 }
 
 # machine_boot ARCH SECONDS MEBIBYTES INITRAMFS WORDS...: boots with WORDS on the kernel's command line;
@@ -119,7 +77,7 @@ machine_chroot() {
     read -r mirror suite < <(apt-get indextargets --format '$(SITE) $(RELEASE) $(CREATED_BY) $(COMPONENT)' |
         awk '$3 == "Packages" && $4 == "main" && $2 !~ /-/ { print $1, $2; exit }')
     [[ -n $suite ]] || { machine_missing="apt has no Debian" && return 1; }
-    (cd "$tools" && machine_apt amd64 get download debootstrap && dpkg-deb -x debootstrap_*.deb .) \
+    (cd "$tools" && debian_apt amd64 get download debootstrap && dpkg-deb -x debootstrap_*.deb .) \
         >"$machines/chroot.log" 2>&1 || { machine_missing="cannot download debootstrap" && return 1; }
     DEBOOTSTRAP_DIR=$tools/usr/share/debootstrap "$tools/usr/sbin/debootstrap" --variant=minbase \
         --include=initramfs-tools-core,dracut-core,zstd,busybox-static "$suite" "$chroot" "$mirror" \

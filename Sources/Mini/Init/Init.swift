@@ -19,6 +19,10 @@ final class Init {
     var pipes = InitPipes()
     /// Processes that were told of as forked away.
     private var orphans: [ProcessID] = []
+    /// How the last program ended that was awaited, as a shell has it.
+    var lastCode: UInt8 = 0
+    /// What `exit` wants whoever runs this machine as a guest to end with.
+    var exitCode: UInt8?
     /// Grants that stay mapped to the end.
     var held: [HeldGrant] = []
     /// When the patience with those who were signalled is over.
@@ -195,6 +199,7 @@ final class Init {
         if !isEnding && !child.hasSaid(end) { say(.program(child.name, end), at: child.position) }
         switch child.role {
         case .awaited(let isTried):
+            if !child.isOwn { lastCode = end.shellCode }
             guard end.isSuccess else { return isTried ? .succeeded : .failed }
             guard !isEnding, let promise = child.promise else { return .succeeded }
             return keep(promise, isTried: isTried, child.position)
@@ -292,6 +297,8 @@ final class Init {
     private func end(_ ending: Ending) -> BootMachine.Event {
         InitConsole.say(ending.announcement)
         InitConsole.drain()
+        // Where nobody takes it, the machine ends as it would have.
+        if let exitCode { GuestExit.tell(exitCode) }
         do throws(Errno) { try Kernel.end(ending) } catch {
             say(.system(ending.verb, error))
         }

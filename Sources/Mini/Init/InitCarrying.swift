@@ -53,6 +53,9 @@ extension Init {
             case .link(let request):
                 if request.stays { try keep(request, statement) }
                 return try beside(statement, then: nil)
+            case .exit(let code):
+                exitCode = code ?? lastCode
+                return .asked(.powerOff)
             case .condition: break
             case .grant(let request) where request.isHeld:
                 return try beside(statement, then: .hold(try GrantPromise(request)))
@@ -217,6 +220,8 @@ extension Init {
     ) throws(InitError) -> BootMachine.Event {
         switch mode {
         case .run:
+            // Until it has ended by itself: a shell's code for what cannot be run.
+            lastCode = 126
             try launch(
                 words, descriptors, at: statement.position,
                 as: .awaited(isTried: statement.isTried))

@@ -1,6 +1,6 @@
 // A timer that ends a system call of this thread's at a moment: it sends a signal that is held back, and only the
 // call that is to be ended lets it through. So no handler runs, and a signal that comes just before the call
-// still ends it. The timer goes with the process: behind a sandbox there is no call to remove it.
+// still ends it. The timer itself goes with the process: behind a sandbox there is no call to remove it.
 // Sources: timer_create(2), timer_settime(2).
 
 import CShim
@@ -33,19 +33,31 @@ final class DeadlineTimer {
         self.number = number
     }
 
+    deinit {
+        // Its signal is let through as soon as the queue goes.
+        try? set(mini_timespec())
+        take()
+    }
+
     /// Lets it go off at a moment, or before if it is set to go off before.
     func arm(_ moment: Nanoseconds) throws(Errno) {
         if let armed, armed <= moment { return }
+        let count = max(moment.count, 1)
+        var time = mini_timespec()
+        time.seconds = Int(truncatingIfNeeded: count / 1_000_000_000)
+        time.nanoseconds = Int(count % 1_000_000_000)
+        try set(time)
+        armed = moment
+    }
+
+    /// - Parameter time: 0 for no moment at all.
+    private func set(_ time: mini_timespec) throws(Errno) {
         // struct itimerspec: the interval, and the moment.
-        var times = (mini_timespec(), mini_timespec())
-        let moment = max(moment, Nanoseconds(count: 1))
-        times.1.seconds = Int(truncatingIfNeeded: moment.count / 1_000_000_000)
-        times.1.nanoseconds = Int(moment.count % 1_000_000_000)
+        var times = (mini_timespec(), time)
         let absolute = 1  // TIMER_ABSTIME
         _ = try withKernel(&times) { (address) throws(Errno) in
             try SystemCall.make(.setTimer, Int(number), absolute, address)
         }
-        armed = moment
     }
 
     /// Takes the timer's signal, if it came.

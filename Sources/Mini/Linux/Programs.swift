@@ -19,6 +19,14 @@ enum ProcessEnd: Equatable {
     }
 
     var isSuccess: Bool { self == .exited(code: 0) }
+
+    /// As a shell has it: 128 and the signal's number for one that was killed.
+    var shellCode: UInt8 {
+        switch self {
+        case .exited(let code): UInt8(truncatingIfNeeded: code)
+        case .killed(let signal): UInt8(truncatingIfNeeded: 128 + signal.rawValue)
+        }
+    }
 }
 
 /// NULL-terminated words with the array of their addresses, as execve takes them.

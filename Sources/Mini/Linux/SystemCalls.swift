@@ -191,6 +191,8 @@ extension SystemCall.Number {
     static let fileSystemStatus = Self(x86_64: 137, i386: 99)
     static let synchronizeAll = Self(x86_64: 162, i386: 36)
     static let loadModule = Self(x86_64: 313, i386: 350)
+    /// ioperm.
+    static let allowPorts = Self(x86_64: 173, i386: 101)
     static let reboot = Self(x86_64: 169, i386: 88)
 
     // Processes.

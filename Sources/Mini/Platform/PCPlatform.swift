@@ -142,7 +142,7 @@ final class PCPlatform {
         case 0x64: if byte == 0xFE { finish(.reset) }
         case 0x92: if byte & 1 != 0 { finish(.reset) }
         case 0xCF9: if byte & 4 != 0 { finish(.reset) }
-        case 0x501: finish(.exit(byte))
+        case GuestExit.port: finish(.exit(byte))
         default: return false
         }
         return true

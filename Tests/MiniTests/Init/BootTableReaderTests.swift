@@ -301,6 +301,8 @@ private let grantUsage =
                 .program([], .interactive), .program(["a", "b"], .interactive),
                 .program(["mini-launch", "8", "/k", "x", "y"], .run),
             ])
+        #expect(requests("exit") == [.exit(nil)])
+        #expect(requests("exit 255") == [.exit(255)])
         #expect(requests("exec a b") == [.replace(["a", "b"], root: nil)])
         #expect(requests("switch-root /r a b") == [.replace(["a", "b"], root: "/r")])
     }
@@ -424,6 +426,10 @@ private let grantUsage =
         #expect(
             errors("switch-root /r a", "mini.run=b")
                 == ["/proc/cmdline:1:1: nothing after switch-root is carried out"])
+        #expect(errors("exit 3\nrun b") == ["t:2:1: nothing after exit is carried out"])
+        #expect(errors("if file /x\nexit\nend\nrun b") == [])
+        #expect(errors("exit 256") == ["t:1:6: \"256\" is not a code from 0 to 255"])
+        #expect(errors("exit 1 2") != [])
         #expect(errors("try exec a\nrun b") == [])
     }
 

@@ -62,6 +62,8 @@ final class FakeBoot: Sendable {
         var clock: UInt64 = 1_000_000_000
         var forks: [UInt64] = []
         var sleeps = 0
+        /// What process 1 wants its machine's launcher to end with.
+        var exitCode: UInt8?
     }
     let state: Mutex<State>
 
@@ -94,6 +96,7 @@ final class FakeBoot: Sendable {
                 actions.append(action)
                 action = first.step(action)
             }
+            state.withLock { $0.exitCode = first.exitCode }
         }
         return actions
     }
@@ -173,6 +176,10 @@ final class FakeBoot: Sendable {
             let command = UInt32(truncatingIfNeeded: third)
             if command != 0 { state.deeds.append("end \(String(command, radix: 16))") }
             return 0
+        case .allowPorts:
+            // Not granted: what would follow is an instruction and no call.
+            state.deeds.append("ports \(String(first, radix: 16)) \(second)")
+            return -1
         case .signalDescriptor: return signalDescriptor
         case .signalMask, .signalAction, .signalStack: return 0
         case .poll: return state.poll(first, second, third)

@@ -100,6 +100,31 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         }
     }
 
+    @Test(
+        "exit ends the machine with its code, or with that of the last program that was awaited",
+        arguments: [
+            ("exit 7", 0, 7), ("try run /p\nexit", 3 << 8, 3), ("try run /p\nexit", 9, 137),
+            ("run /p\nexit", 0, 0), ("exit", 0, 0), ("try run /p\nload /m\nexit", 126 << 8, 126),
+            ("try run /p\nexit 0", 3 << 8, 0),
+        ] as [(String, Int32, UInt8)])
+    func exitCode(table: String, status: Int32, code: UInt8) {
+        let boot = FakeBoot("on-error halt\n\(table)") {
+            $0.lives = [.ends(status)]
+            $0.files["/m"] = ""
+        }
+        boot.boot()
+        #expect(boot.now.exitCode == code)
+        // The port is asked for when nothing is left to be done, and the machine ends where there is none.
+        #expect(boot.now.deeds.suffix(2) == ["ports 501 1", powerOff])
+    }
+
+    @Test("without exit no port is touched")
+    func noExit() {
+        let boot = FakeBoot("try run /p") { $0.lives = [.ends(3 << 8)] }
+        boot.boot()
+        #expect(!boot.now.deeds.contains { $0.hasPrefix("ports") })
+    }
+
     @Test("what may take its time is a child's, which says itself what is wrong")
     func beside() {
         let waits =

@@ -98,6 +98,8 @@ indirect enum BootRequest: Equatable {
     case send(SendRequest)
     /// Become a program, on this root or on another.
     case replace([Text], root: Text?)
+    /// End the machine, with a code for whoever runs it as a guest; nil for that of the last `run`.
+    case exit(UInt8?)
     /// Decide whether the statements up to `else` or `end` are carried out.
     case condition(BootCondition)
     /// Known only when its words have been looked up. (In a condition the child does that, too.)

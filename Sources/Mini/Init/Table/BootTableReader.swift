@@ -102,7 +102,11 @@ struct BootTableReader {
                     reason: .empty))
         }
         let last = table.statements.firstIndex {
-            if case .replace = $0.request { !$0.isTried && $0.guards.isEmpty } else { false }
+            switch $0.request {
+            case .exit: $0.guards.isEmpty
+            case .replace: !$0.isTried && $0.guards.isEmpty
+            default: false
+            }
         }
         if let last, last + 1 < table.statements.count {
             note(

@@ -50,6 +50,7 @@ struct StatementForm {
             StatementForm(
                 name: "switch-root", usage: "switch-root FOLDER PROGRAM [ARGUMENT...]",
                 read: switchRoot),
+            StatementForm(name: "exit", usage: "exit [CODE]", read: exit),
             StatementForm(name: "bridge", usage: "bridge NAME", read: bridge),
             StatementForm(
                 name: "link",
@@ -367,6 +368,16 @@ struct StatementForm {
 
     private static func exec(_ words: inout StatementWords) throws(TableError) -> BootRequest {
         .replace(try words.program(), root: nil)
+    }
+
+    private static func exit(_ words: inout StatementWords) throws(TableError) -> BootRequest {
+        guard let first = words.rest.first else { return .exit(nil) }
+        let word = try words.next("the code")
+        guard let number = word.number, number <= UInt8.max else {
+            throw words.error(.notA("a code from 0 to 255", word), at: first)
+        }
+        try words.end()
+        return .exit(UInt8(number))
     }
 
     private static func switchRoot(_ words: inout StatementWords) throws(TableError) -> BootRequest

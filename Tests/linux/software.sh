@@ -1,0 +1,46 @@
+# Debian's 32-bit kernels on the software processor. Sourced by Tests/linux.sh.
+# shellcheck shell=bash disable=SC2154
+
+software() {
+    local folder=$root/out/debian arch flavour
+    for flavour in 686 686-pae; do
+        debian_kernel i386 $flavour "$folder/$flavour" && debian_busybox i386 "$folder/busybox-i386" ||
+            { skip "$flavour on the software processor" "$debian_missing" && continue; }
+        local kernel=$folder/$flavour/vmlinuz busybox=$folder/busybox-i386/busybox
+        initrd i386 "$busybox" "$work/initrd" $'run /bin/busybox uname -m\ntry run /bin/busybox sh -c "exit 42"\nexit'
+        for arch in x86_64 i386; do
+            launch $arch --engine builtin --guest-exit --initrd "$work/initrd" "$kernel" quiet
+            expect "$arch: $flavour runs a program, whose code comes out" 42 "*i686*" ""
+        done
+    done
+    [[ -e $folder/686/vmlinuz && -e $folder/busybox-i386/busybox ]] || return 0
+    local kernel=$folder/686/vmlinuz busybox=$folder/busybox-i386/busybox
+    initrd i386 "$busybox" "$work/initrd" 'run /bin/busybox true'
+    launch x86_64 --engine builtin --initrd "$work/initrd" "$kernel" quiet
+    expect "a guest that halts has powered off: code 0" 0 "*powering off*" ""
+    launch x86_64 --engine builtin --guest-exit --initrd "$work/initrd" "$kernel" quiet
+    expect "with --guest-exit that is a guest that told no code: 125" 125 "*" \
+        "mini-launch: the guest powered itself off and told no exit code"
+    initrd i386 "$busybox" "$work/initrd" $'at-end reboot\nrun /bin/busybox true'
+    launch x86_64 --engine builtin --no-reboot --initrd "$work/initrd" "$kernel" quiet
+    expect "a guest that reboots: code 5" 5 "*rebooting*" "mini-launch: the guest asked for a reboot"
+    launch x86_64 --engine builtin "$kernel" quiet
+    expect "a guest that panics: code 4, and its reason" 4 "*Kernel panic - not syncing: *" \
+        "mini-launch: the guest died: Kernel panic - not syncing: VFS: Unable to mount root fs*"
+    launch x86_64 --engine builtin --memory 16 "$kernel"
+    expect "too little memory is told with the least that would do" 3 "" "*it needs * MiB of memory, the guest has 16 MiB"
+    idle
+}
+
+# A guest that sleeps ends when it is told to.
+idle() {
+    initrd i386 "$busybox" "$work/initrd" $'run /bin/busybox echo now idle\nrun /bin/busybox sleep 1000'
+    out/x86_64/mini-launch --engine builtin --initrd "$work/initrd" "$kernel" quiet </dev/null >"$work/idle" 2>&1 &
+    local guest=$!
+    until grep -q 'now idle' "$work/idle"; do kill -0 $guest 2>/dev/null || break; sleep 0.1; done
+    kill -TERM $guest 2>/dev/null
+    wait $guest
+    check "SIGTERM ends a guest that sleeps: code 143" $? = 143
+}
+
+software

@@ -1,0 +1,83 @@
+# shellcheck shell=bash disable=SC2154
+# Kernels and programs of Debian's packages, of the machine's own release: downloaded and unpacked, never installed. Sourced
+# after root=, by build.sh and by tests.
+
+# Why something is not to be had, for a line or a SKIP.
+export debian_missing=
+debian_state=$root/out/debian
+
+# debian_own ARCH: is it the machine's own architecture, of which apt knows packages?
+debian_own() {
+    [[ $(dpkg --print-architecture 2>/dev/null) == "$1" ]] && apt-cache show "linux-image-$1" >/dev/null 2>&1
+}
+
+# debian_apt ARCH COMMAND...: apt-COMMAND; where the machine's own lists do not do, with a state of its own: the
+# system's architectures and indices stay as they are.
+debian_apt() {
+    local arch=$1 command=$2 state=$debian_state/apt-$1
+    shift 2
+    # As root apt would download as user _apt, who may not be able to write here.
+    local options=(-o APT::Sandbox::User=root -qq)
+    if ! debian_own "$arch"; then
+        mkdir -p "$state/lists/partial" "$state/archives/partial"
+        options+=(-o "APT::Architecture=$arch" -o "APT::Architectures=$arch" -o "Dir::State::Lists=$state/lists"
+            -o "Dir::Cache=$state" -o Dir::State::status=/dev/null)
+    fi
+    "apt-$command" "${options[@]}" "$@"
+}
+
+# debian_download ARCH FOLDER PACKAGE: a package whose name may stand for a newer one's; prints its file.
+debian_download() {
+    local arch=$1 folder=$2 name=$3 package try tool
+    for tool in apt-get apt-cache dpkg-deb; do
+        command -v $tool >/dev/null || { debian_missing="there is no $tool to download Debian packages with" && return 1; }
+    done
+    mkdir -p "$folder"
+    for try in 1 2 3; do
+        # Of several sources one may fail that the package does not come from.
+        debian_own "$arch" || debian_apt "$arch" get update >"$folder/log" 2>&1
+        package=$name
+        [[ $name != linux-image-* ]] ||
+            package=$(debian_apt "$arch" cache depends "$name" 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }')
+        [[ -n $package ]] || { debian_missing="this release has no $name for $arch" && return 1; }
+        (cd "$folder" && debian_apt "$arch" get download "$package") >"$folder/log" 2>&1 && break
+        [[ $(id -u) != 0 ]] || ! debian_own "$arch" || apt-get update -qq >/dev/null 2>&1
+        sleep $((try * 2))
+    done
+    compgen -G "$folder/${package}_*.deb" ||
+        { debian_missing="cannot download $name for $arch: $(tail -n 1 "$folder/log")" && return 1; }
+}
+
+# debian_kernel ARCH FLAVOUR FOLDER [MODULE...]: the folder with vmlinuz, config, version, and modules, these few.
+debian_kernel() {
+    local arch=$1 flavour=$2 folder=$3 package
+    shift 3
+    [[ ! -e $folder/fetched ]] || return 0
+    rm -rf "$folder"
+    # Not in a subshell, which would keep the reason to itself.
+    debian_download "$arch" "$folder" "linux-image-$flavour" >/dev/null || return 1
+    package=$(compgen -G "$folder/linux-image-*.deb")
+    dpkg-deb --fsys-tarfile "$package" |
+        tar -x -C "$folder" --wildcards './boot/vmlinuz-*' './boot/config-*' '*/modules.builtin*' '*/modules.order' \
+            "${@/#/*/kernel/}" || { debian_missing="cannot unpack $package" && return 1; }
+    mv "$folder"/boot/vmlinuz-* "$folder/vmlinuz"
+    mv "$folder"/boot/config-* "$folder/config"
+    basename "$folder"/lib/modules/* >"$folder/version"
+    mv "$folder"/lib/modules/* "$folder/modules"
+    rm -rf "${folder:?}/boot" "${folder:?}/lib" "$package"
+    : >"$folder/fetched"
+}
+
+# debian_busybox ARCH FOLDER: the folder with busybox, which needs no library.
+debian_busybox() {
+    local arch=$1 folder=$2
+    [[ ! -e $folder/busybox ]] || return 0
+    rm -rf "$folder"
+    debian_download "$arch" "$folder" busybox-static >/dev/null || return 1
+    dpkg-deb --fsys-tarfile "$(compgen -G "$folder/busybox-static_*.deb")" |
+        tar -x -O --wildcards '*/bin/busybox' >"$folder/busybox.new" && [[ -s $folder/busybox.new ]] ||
+        { debian_missing="cannot unpack busybox-static for $arch" && return 1; }
+    chmod +x "$folder/busybox.new"
+    rm -f "$folder"/*.deb
+    mv "$folder/busybox.new" "$folder/busybox"
+}
