@@ -263,6 +263,42 @@ import Testing
         #expect(machine.processor[.ebx] == 5 as UInt32)
     }
 
+    @Test("an instruction on two pages runs as both are now: written, mapped elsewhere, gone")
+    func twoPages() throws {
+        let machine = try paged()
+        let place: UInt32 = 0x5_0FFE
+        machine.put(load(3, 0x0101_0101) + [0xC3], at: place)
+        let call = load(2, place) + [0xFF, 0xD2]
+        for _ in 0..<3 {
+            machine.run(call)
+            #expect(machine.processor[.ebx] == 0x0101_0101 as UInt32)
+        }
+        // Its second page changes: by the guest, through an alias, by a device.
+        machine.run(load(0, 0x0202_0202) + storeAccumulator(0x5_1000) + call)
+        #expect(machine.processor[.ebx] == 0x0202_0201 as UInt32)
+        machine.put([3, 3, 3, 0xC3], at: 0x5_1000)
+        machine.setEntry(0x30_0000, 0x5_1007)
+        machine.run(call)
+        #expect(machine.processor[.ebx] == 0x0303_0301 as UInt32)
+        machine.run(load(0, 0xC304_0404) + storeAccumulator(0x30_0000) + call)
+        #expect(machine.processor[.ebx] == 0x0404_0401 as UInt32)
+        // Its first page changes.
+        machine.run(load(0, 0x05BB_0000) + storeAccumulator(0x5_0FFC) + call)
+        #expect(machine.processor[.ebx] == 0x0404_0405 as UInt32)
+        // Another page is behind the first, and then the old one again.
+        machine.put([6, 6, 6, 0xC3], at: 0x6_0000)
+        machine.setEntry(0x5_1000, 0x6_0007)
+        machine.run(forget(0x5_1000) + call)
+        #expect(machine.processor[.ebx] == 0x0606_0605 as UInt32)
+        machine.setEntry(0x5_1000, 0x5_1007)
+        machine.run(forget(0x5_1000) + call)
+        #expect(machine.processor[.ebx] == 0x0404_0405 as UInt32)
+        machine.setEntry(0x5_1000, 0)
+        #expect(machine.run(forget(0x5_1000) + call) == .event(14))
+        #expect(machine.stacked(1) == place)
+        #expect(faultAddress(machine) == 0x5_1000)
+    }
+
     // MARK: PAE
 
     @Test("PAE walks three levels, with pages of 2 MiB")

@@ -741,6 +741,62 @@ import Testing
         #expect(machine.run(load(1, 0) + [0xF3, 0x6E]) == .halt(false))
     }
 
+    // MARK: Strings that are not repeated
+
+    @Test("single string instructions go both ways, and fault as they should")
+    func singleStrings() throws {
+        let machine = try M()
+        machine.put([1, 2, 3, 4, 5, 6, 7, 8], at: M.data)
+        // lodsb, lodsd, stosb, stosd, movsb, movsd, scasb; the flags are the last one's.
+        machine.run(
+            load(6, M.data) + load(7, M.data + 0x100) + [0xAC, 0xAA, 0xAD, 0xAB, 0xA4]
+                + load(6, M.data)
+                + [0xA5] + load(0, 9) + [0xAE, 0x9C, 0x5B])
+        #expect(machine.bytes(M.data + 0x100, 10) == [1, 2, 3, 4, 5, 6, 1, 2, 3, 4])
+        #expect(machine.processor[.edi] == M.data + 0x10B)
+        #expect(machine.processor[.esi] == M.data + 4)
+        #expect((machine.processor[.ebx] as UInt32) & 0x41 == 0)
+        machine.run(
+            [0xFD] + load(6, M.data + 4) + load(7, M.data + 0x200) + [0xA5, 0xAC, 0xAA, 0xFC])
+        #expect(machine.processor[.edi] == M.data + 0x1FB)
+        #expect(machine.processor[.esi] == M.data - 1)
+        #expect(machine.word(M.data + 0x200) == 0x0807_0605)
+        machine.makeTables()
+        machine.setEntry(M.data + 0x5000, 0)
+        machine.enablePaging()
+        for bytes in [[0xAC], [0xAD], [0xAA], [0xAB], [0xA4], [0xA5], [0xAE]] as [[UInt8]] {
+            let place = M.data + 0x5000
+            #expect(machine.run(load(6, place) + load(7, place) + bytes) == .event(14))
+            #expect(machine.processor[.esi] == place)
+            #expect(machine.processor[.edi] == place)
+        }
+    }
+
+    @Test(
+        "instructions that do nothing are instructions: for steps, for counts, in front of a jump")
+    func fillers() throws {
+        let machine = try M()
+        let fillers: [[UInt8]] = [
+            [0x90], [0x89, 0xC0], [0x8D, 0x76, 0x00], [0x8D, 0xB6, 0, 0, 0, 0],
+            [0x3E, 0x8D, 0x74, 0x26, 0x00], [0x0F, 0x1F, 0x44, 0x00, 0x00], [0xF3, 0x90],
+        ]
+        for bytes in fillers {
+            // A step ends behind each.
+            #expect(machine.run(push(0x102) + [0x9D] + bytes + [0x40]) == .event(1))
+            #expect(machine.stacked(0) == M.code + 6 + UInt32(bytes.count))
+            // Between a comparison and its jump.
+            machine.run(load(0, 5) + load(3, 1) + [0x83, 0xF8, 0x05] + bytes + [0x75, 0x01, 0x4B])
+            #expect(machine.processor[.ebx] == 0 as UInt32)
+            machine.put(bytes + [0xEB, 0xFE])
+            machine.processor.eip = M.code
+            let before = machine.processor.instructionCount
+            #expect(machine.processor.run(instructions: 1) == .stretchEnded)
+            #expect(machine.processor.instructionCount == before + 1)
+            #expect(machine.processor.eip == M.code + UInt32(bytes.count))
+        }
+        #expect(machine.run([0xF0, 0x90]) == .event(6))
+    }
+
     // MARK: Time
 
     @Test("a guest with interrupts off that loops comes back at the deadline")

@@ -64,6 +64,10 @@ struct Generation {
     /// Arena offsets of the next block in the hash chain and on the page; 0 ends.
     var nextInHash: UInt32
     var nextOnPage: UInt32
+    /// Of an instruction that ends on another page: where that is, and the next block that ends on it. All ones
+    /// for none: no page is there.
+    var second: UInt32 = .max
+    var nextOnSecond: UInt32 = 0
     /// Not in the cache: decoded for one use.
     var isTemporary: Bool
     #if MINI_CHECKED
@@ -183,7 +187,7 @@ extension Core {
         while offset != 0 {
             let candidate = unsafe block(at: offset)
             if unsafe candidate.pointee.physical == physical
-                && candidate.pointee.mode == state.mode
+                && candidate.pointee.mode == state.mode, try endsWhereItDid(candidate, linear)
             {
                 if !isOpen { return unsafe try withinLimit(candidate, linear) }
                 unsafe jumpEntry(eip).pointee = JumpEntry(
@@ -196,14 +200,25 @@ extension Core {
         let made = unsafe block(at: state.arenaUsed)
         // Never by this call's limit: whoever finds the block later may have less left, and is
         // then given one of fewer than `maximumInstructions`.
-        guard unsafe try decode(into: made, linear, physical, limit: Self.maximumInstructions)
-        else {
-            return unsafe try decodeTemporary(linear, limit: 1)
+        if unsafe try !decode(into: made, linear, physical, limit: Self.maximumInstructions) {
+            guard isOpen else { return unsafe try decodeTemporary(linear, limit: 1) }
+            let second = try fetchable((linear | Page.offset) &+ 1)
+            unsafe decodeCrossing(into: made, physical, second)
+            unsafe made.pointee.second = second
         }
         unsafe enter(made, bucket)
         if !isOpen { return unsafe try withinLimit(made, linear) }
         unsafe jumpEntry(eip).pointee = JumpEntry(key: state.key | UInt64(eip), block: made)
         return unsafe made
+    }
+
+    /// Whether a block that goes on to a second page would be decoded from the same one now.
+    private func endsWhereItDid(_ block: UnsafeMutablePointer<Block>, _ linear: UInt32)
+        throws(Fault) -> Bool
+    {
+        let second = unsafe block.pointee.second
+        if second == .max { return true }
+        return try fetchable((linear | Page.offset) &+ 1) == second
     }
 
     /// A block of a code segment with a limit: one instruction at a time near its end.
@@ -230,7 +245,8 @@ extension Core {
         let made = unsafe temporaryBlock
         let physical = try fetchable(linear)
         if unsafe try !decode(into: made, linear, physical, limit: limit) {
-            unsafe try decodeCrossing(into: made, linear, physical)
+            unsafe decodeCrossing(
+                into: made, physical, try fetchable((linear | Page.offset) &+ 1))
         }
         unsafe markCode(physical, min(made.pointee.bytes, Page.rest(physical)))
         return unsafe made
@@ -246,6 +262,12 @@ extension Core {
         let page = Int(physical &>> Page.shift)
         unsafe block.pointee.nextOnPage = state.pageBlocks[page]
         unsafe state.pageBlocks[page] = offset
+        let second = unsafe block.pointee.second
+        if second != .max {
+            let page = Int(second &>> Page.shift)
+            unsafe block.pointee.nextOnSecond = state.crossingBlocks[page]
+            unsafe state.crossingBlocks[page] = offset
+        }
         markCode(physical, unsafe block.pointee.bytes)
     }
 
@@ -294,7 +316,15 @@ extension Core {
             unsafe removeFromHash(block, offset)
             offset = unsafe block.pointee.nextOnPage
         }
+        offset = unsafe state.crossingBlocks[Int(page)]
+        while offset != 0 {
+            // It may have gone already, with its first page.
+            let block = unsafe block(at: offset)
+            unsafe removeFromHash(block, offset)
+            offset = unsafe block.pointee.nextOnSecond
+        }
         unsafe state.pageBlocks[Int(page)] = 0
+        unsafe state.crossingBlocks[Int(page)] = 0
         unsafe state.watchedLines[Int(page)] = 0
         state.codeChanged = true
         nextGeneration()
@@ -320,16 +350,20 @@ extension Core {
     /// Forgets everything that was decoded. Not while a block runs: what is decoded next takes
     /// its place.
     private func forgetBlocks() {
-        for bucket in 0..<Self.hashCount {
-            var offset = unsafe state.blockHash[bucket]
-            while offset != 0 {
-                let block = unsafe block(at: offset)
-                let page = unsafe Int(block.pointee.physical &>> Page.shift)
-                unsafe state.pageBlocks[page] = 0
-                unsafe state.watchedLines[page] = 0
-                offset = unsafe block.pointee.nextInHash
+        for bucket in 0..<Self.hashCount { unsafe state.blockHash[bucket] = 0 }
+        // Those that were forgotten already are in the arena as well.
+        var offset = Self.arenaStart
+        while offset < state.arenaUsed {
+            let block = unsafe block(at: offset)
+            let page = unsafe Int(block.pointee.physical &>> Page.shift)
+            unsafe state.pageBlocks[page] = 0
+            unsafe state.watchedLines[page] = 0
+            let second = unsafe block.pointee.second
+            if second != .max {
+                unsafe state.crossingBlocks[Int(second &>> Page.shift)] = 0
+                unsafe state.watchedLines[Int(second &>> Page.shift)] = 0
             }
-            unsafe state.blockHash[bucket] = 0
+            offset += unsafe room(of: block)
         }
         state.arenaUsed = Self.arenaStart
         unsafe state.linkSource = nil

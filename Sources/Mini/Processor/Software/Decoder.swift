@@ -368,12 +368,11 @@ extension Core {
             available: Int(Page.rest(physical)))
     }
 
-    /// Decodes the one instruction that begins on one page and ends on the next.
+    /// Decodes the one instruction that begins on one page and ends on another.
     func decodeCrossing(
-        into made: UnsafeMutablePointer<Block>, _ linear: UInt32, _ physical: UInt32
-    ) throws(Fault) {
+        into made: UnsafeMutablePointer<Block>, _ physical: UInt32, _ second: UInt32
+    ) {
         let inFirst = Page.rest(physical)
-        let second = try fetchable((linear | Page.offset) &+ 1)
         checkPhysical(physical, inFirst)
         checkPhysical(second, 16)
         unsafe (state.scratch + Self.crossingOffset).copyMemory(

@@ -32,7 +32,8 @@ extension Decoder {
         case 0x8D: lea()
         case 0x8E: moveToSegment()
         case 0x8F: popOperand()
-        case 0x90: lay(Operation(code: .nop))
+        // Nothing is done for a nop, and no record says so. Under a repeat prefix it is a pause.
+        case 0x90: break
         case 0x91...0x97: exchange(withAccumulator: opcode & 7)
         case 0x98: laySlowPath(.extendAccumulator, size: wordSize)
         case 0x99: extendToDx()
@@ -43,12 +44,12 @@ extension Decoder {
         case 0x9E: laySlowPath(.sahf, size: 0)
         case 0x9F: laySlowPath(.lahf, size: 0)
         case 0xA0...0xA3: moveOffset(opcode)
-        case 0xA4, 0xA5: laySlowPath(.moves, size: size(opcode), segment: segment(3))
+        case 0xA4, 0xA5: string(.moves, opcode, .moveString8, .moveString32, segment(3))
         case 0xA6, 0xA7: laySlowPath(.compare, size: size(opcode), segment: segment(3))
         case 0xA8, 0xA9: testAccumulator(size(opcode))
-        case 0xAA, 0xAB: laySlowPath(.store, size: size(opcode), segment: 0)
-        case 0xAC, 0xAD: laySlowPath(.load, size: size(opcode), segment: segment(3))
-        case 0xAE, 0xAF: laySlowPath(.scan, size: size(opcode), segment: 0)
+        case 0xAA, 0xAB: string(.store, opcode, .storeString8, .storeString32, 0)
+        case 0xAC, 0xAD: string(.load, opcode, .loadString8, .loadString32, segment(3))
+        case 0xAE, 0xAF: string(.scan, opcode, .scanString8, nil, 0)
         case 0xB0...0xB7: moveImmediate(Decoder.register(opcode & 7, 0), 0)
         case 0xB8...0xBF: moveImmediate(Decoder.register(opcode & 7, 2), wordSize)
         case 0xC0, 0xC1: shift(size(opcode), .immediate)
@@ -104,6 +105,23 @@ extension Decoder {
             opcode & 2 == 0 ? .portInputString : .portOutputString, size: size(opcode),
             segment: opcode & 2 == 0 ? 0 : segment(SegmentRegister.data))
         endBlock()
+    }
+
+    /// A string instruction: one that is not repeated has a code of its own if its segments are open.
+    private mutating func string(
+        _ slowPath: SlowPath, _ opcode: UInt8, _ byte: Code, _ word: Code?, _ segment: Int
+    ) {
+        let size = size(opcode)
+        let code: Code? = size == 0 ? byte : size == 2 ? word : nil
+        let open =
+            BlockMode.open &<< UInt32(SegmentRegister.extra)
+            | BlockMode.open &<< UInt32(SegmentRegister.data)
+        guard let code, repeating == 0, isAddress32, mode & open == open,
+            segment == SegmentRegister.data
+                || segment == SegmentRegister.extra && slowPath != .load
+                    && slowPath != .moves
+        else { return laySlowPath(slowPath, size: size, segment: segment) }
+        lay(Operation(code: code))
     }
 
     /// in and out, with the port in the instruction or in dx.
@@ -303,7 +321,8 @@ extension Decoder {
             }
         if isRegisterForm {
             let (a, b) = toRegister ? (reg(size), rm(size)) : (rm(size), reg(size))
-            lay(Operation(code: registers, a: a, b: b))
+            // A move to itself fills a gap.
+            if a != b { lay(Operation(code: registers, a: a, b: b)) }
         } else if toRegister {
             layMemory(Operation(code: loads, a: reg(size)), 1 &<< size)
         } else {
@@ -376,7 +395,11 @@ extension Decoder {
             var record = Operation(code: .lea, a: reg(2))
             addMemory(to: &record)
             if record.index == Slot.zero { record.code = .lea0 }
-            return lay(record)
+            // Compilers fill gaps with those that change nothing, and functions begin with one.
+            let isNothing =
+                record.code == .lea0 && record.base == record.a && record.displacement == 0
+            if !isNothing { lay(record) }
+            return
         }
         laySlowPath(.lea, size: wordSize, a: reg(2), hasOperand: true)
     }

@@ -96,7 +96,6 @@ extension Decoder {
 
     private mutating func longNop() {
         readModrm()
-        lay(Operation(code: .nop))
     }
 
     private mutating func moveControl(_ opcode: UInt8) {

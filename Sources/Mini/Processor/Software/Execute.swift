@@ -278,6 +278,13 @@ extension Core {
                     case .jump: if unsafe follow(&block, record, if: true) { continue enter }; flow = .branch; break run
                     case .jumpRegister: if unsafe jump(&block, to: source(record, UInt32.self)) { continue enter }; flow = .jump; break run
                     case .jumpMemory: guard let target = unsafe load(address(record), UInt32.self) else { flow = .fault; break run }; if unsafe jump(&block, to: target) { continue enter }; flow = .jump; break run
+                    case .loadString8: guard let value = load(state.dsBase &+ state.esi, UInt8.self) else { flow = .fault; break run }; set(0, value); state.esi &+= step(1)
+                    case .loadString32: guard let value = load(state.dsBase &+ state.esi, UInt32.self) else { flow = .fault; break run }; state.eax = value; state.esi &+= step(4)
+                    case .storeString8: flow = store(state.esBase &+ state.edi, get(0, as: UInt8.self)); if flow == .fault { break run }; state.edi &+= step(1); if flow != .next { break run }
+                    case .storeString32: flow = store(state.esBase &+ state.edi, state.eax); if flow == .fault { break run }; state.edi &+= step(4); if flow != .next { break run }
+                    case .moveString8: flow = moveOne(UInt8.self); if flow != .next { break run }
+                    case .moveString32: flow = moveOne(UInt32.self); if flow != .next { break run }
+                    case .scanString8: guard let value = load(state.esBase &+ state.edi, UInt8.self) else { flow = .fault; break run }; _ = compute(.cmp, get(0), value); state.edi &+= step(1)
                     case .set8r: unsafe set(record.pointee.a, UInt8(condition(record.pointee.aux) ? 1 : 0))
                     case .move32rrIf: if unsafe condition(record.pointee.aux) { unsafe move(record, UInt32.self) }
                     case .load32If: if unsafe !loadIf(record) { flow = .fault; break run }

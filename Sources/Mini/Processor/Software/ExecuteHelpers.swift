@@ -269,6 +269,23 @@ extension Core {
         return true
     }
 
+    // MARK: Strings
+
+    /// What a string instruction adds to an index register.
+    @inline(__always) func step(_ bytes: UInt32) -> UInt32 {
+        state.otherFlags & Flag.direction == 0 ? bytes : 0 &- bytes
+    }
+
+    @inline(__always) func moveOne<Width: Operand>(_: Width.Type) -> Flow {
+        guard let value = load(state.dsBase &+ state.esi, Width.self) else { return .fault }
+        let flow = store(state.esBase &+ state.edi, value)
+        if flow == .fault { return flow }
+        let step = step(UInt32(Width.bitWidth / 8))
+        state.esi &+= step
+        state.edi &+= step
+        return flow
+    }
+
     // MARK: Branches
 
     /// Condition of a jump fused with `cmp a, b`; sets the flags as well.

@@ -29,6 +29,7 @@
         let gates = layout.take(256, GateEntry.self)
         let hash = layout.take(Core.hashCount, UInt32.self)
         let pageBlocks = layout.take(pages, UInt32.self)
+        let crossings = layout.take(pages, UInt32.self)
         let scratch = layout.take(1024, UInt8.self)
         let system = layout.take(isSystem ? 1 : 0, SystemState.self)
         let slots = layout.take(isSystem ? 2 * Core.tlbCount : 0, UInt8.self)
@@ -59,6 +60,7 @@
                 blockHash: (start + hash).bindMemory(
                     to: UInt32.self, capacity: Core.hashCount),
                 pageBlocks: (start + pageBlocks).bindMemory(to: UInt32.self, capacity: pages),
+                crossingBlocks: (start + crossings).bindMemory(to: UInt32.self, capacity: pages),
                 scratch: start + scratch, profile: profile))
         precondition(unsafe State.isOutOfReach(state))
         core = unsafe Core(state)

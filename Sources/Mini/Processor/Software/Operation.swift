@@ -47,6 +47,9 @@ enum Code: UInt8 {
     case loop, jecxz
     case callNear, callRegister, callMemory, returnNear, returnPopping
     case jump, jumpRegister, jumpMemory
+    // String instructions that are not repeated, upwards or downwards, through open segments.
+    case loadString8, loadString32, storeString8, storeString32, moveString8, moveString32
+    case scanString8
     case set8r, move32rrIf, load32If, exchange32rr, swap, doubleWord
     case nop
     /// The end of a block that runs on into the next.

@@ -111,6 +111,8 @@
     var arenaUsed: UInt32 = 0
     var blockHash: UnsafeMutablePointer<UInt32>
     var pageBlocks: UnsafeMutablePointer<UInt32>
+    /// Each physical page's first block that begins on another page.
+    var crossingBlocks: UnsafeMutablePointer<UInt32>
 
     /// For the operand of an x87 instruction (128 bytes), an instruction on two pages, and the
     /// values of a stack frame.

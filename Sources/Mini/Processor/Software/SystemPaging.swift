@@ -268,6 +268,8 @@ extension Core {
     func nothingIsFilled() {
         system.filledCount = 0
         system.hasFetchedLocally = false
+        // It takes as long as some instructions, and a guest may do nothing else.
+        state.charge = 100
         for index in 0..<SystemState.largeRegions / 8 { unsafe system.large[index] = 0 }
     }
 
