@@ -187,7 +187,8 @@ extension Core {
         while offset != 0 {
             let candidate = unsafe block(at: offset)
             if unsafe candidate.pointee.physical == physical
-                && candidate.pointee.mode == state.mode, try endsWhereItDid(candidate, linear)
+                && candidate.pointee.mode == state.mode,
+                unsafe try endsWhereItDid(candidate, linear)
             {
                 if !isOpen { return unsafe try withinLimit(candidate, linear) }
                 unsafe jumpEntry(eip).pointee = JumpEntry(
