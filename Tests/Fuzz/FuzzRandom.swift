@@ -149,6 +149,8 @@ struct FuzzReader {
         return word
     }
 
+    mutating func rest() -> [UInt8] { bytes(input.count) }
+
     mutating func bytes(_ count: Int) -> [UInt8] {
         var bytes: [UInt8] = []
         for _ in 0..<count where !isAtEnd { bytes.append(byte()) }

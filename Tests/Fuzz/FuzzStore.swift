@@ -1,5 +1,6 @@
 // A store that wants to do harm: replies in pieces, with wrong numbers, kinds and lengths, events without
-// an end, silence. A case is a script; when it has been played the connection ends.
+// an end, silence. A case is a script; when it has been played the connection ends. Beside the store a hypervisor and
+// assistants answer whatever stands in the script.
 
 import CShim
 
@@ -23,6 +24,20 @@ enum FuzzStore {
     nonisolated(unsafe) private static var time = 0
     nonisolated(unsafe) private static var calls = 0
     private static let descriptor = 900
+    private static let hypervisor = 901
+    /// The number of this machine, which only domain 0 has not.
+    private static let machine = 902
+    /// An assistant's pipes: its questions and its answers.
+    private static let questions = 904
+    private static let answers = 905
+    nonisolated(unsafe) private static var hasToldMachine = false
+    /// What tables look up there.
+    private static var words: [StaticString] {
+        [
+            "run x @{data/a} @{data/b}", "run @{data/args/*}", "set /x @{a/@{b/@{c}}}-@{d:-none}",
+            "run @{data/list/*:-}", "run @{data/@{n}/*:-default} '@{k}'",
+        ]
+    }
 
     static func make(_ random: inout FuzzRandom, _ input: FuzzInput) {
         // What is asked, and how long may that take.
@@ -52,6 +67,7 @@ enum FuzzStore {
         unsafe most = 4096
         unsafe time = 1
         unsafe calls = 0
+        unsafe hasToldMachine = false
         Fuzz.playing({ (call) in answer(call) }) {
             do throws(GrantError) {
                 try ask(what, patience)
@@ -64,6 +80,15 @@ enum FuzzStore {
     private static func ask(_ what: UInt8, _ patience: Nanoseconds) throws(GrantError) {
         let path = try StorePath(named: "/x/v")
         let deadline = Deadline.after(patience)
+        switch what & 31 {
+        case 16: return look(deadline)
+        case 17: return askDeadPorts()
+        case 18:
+            _ = try ("@/x/v" as Text).fromStore(deadline: deadline)
+            return
+        case 19, 20: return lookUp(what)
+        default: break
+        }
         if what & 15 == 0 {
             _ = try XenStore(deadline: deadline).ask(.isIntroduced(try domain()))
             return
@@ -96,6 +121,37 @@ enum FuzzStore {
         }
     }
 
+    /// Another domain, looked at now and then.
+    private static func look(_ deadline: Deadline) {
+        guard let domain = try? domain() else { return }
+        let peer = PeerDomain(domain, awaitsSuspension: true, deadline)
+        if let path = try? StorePath(named: "/x/v") { peer.entries = [(path, "1")] }
+        for _ in 0..<8 {
+            guard let breach = peer.look() else { continue }
+            Fuzz.require(!breach.words.bytes.contains(10), "a breach of two lines")
+        }
+    }
+
+    private static func askDeadPorts() {
+        guard let ports = DeadPorts(7) else { return }
+        let first = ports.areDead
+        for _ in 0..<4 { Fuzz.require(ports.areDead || !first, "ports that are alive again") }
+    }
+
+    /// The words of a statement.
+    private static func lookUp(_ what: UInt8) {
+        let text: Text = "\(words[Int(what >> 5) % words.count])"
+        guard let words = try? TableWords.cut(line: text.bytes[...]) else {
+            return Fuzz.require(false, "a table's words that are none")
+        }
+        var lookups = TableLookups()
+        do throws(TableLookups.Complaint) {
+            let found = try lookups.expand(words)
+            let bytes = found.reduce(0) { $0 + $1.text.bytes.count }
+            Fuzz.require(bytes <= TableLookups.mostBytes, "more words than a statement has")
+        } catch { Fuzz.require(!error.words.bytes.contains(10), "a complaint of two lines") }
+    }
+
     private static func domain() throws(GrantError) -> DomainID {
         guard let domain = DomainID(3) else { throw .use("no domain") }
         return domain
@@ -112,8 +168,18 @@ enum FuzzStore {
         Fuzz.require(unsafe calls < 100_000, "asking the store does not end")
         let (first, second, third, _, _, _) = call.arguments
         switch call.number {
-        case .open: return descriptor
+        case .open: return open(first)
         case .close: return 0
+        case .fork: return 4242
+        case .pipeWithFlags: return pipe(first)
+        case .ioctl where first == hypervisor: return control(third)
+        case .read where first == machine: return tellMachine(second, third)
+        case .read where first == answers:
+            let kind = byte()
+            if kind & 7 == 0 { return kind & 8 == 0 ? 0 : -5 }
+            unsafe UnsafeMutablePointer<UInt8>(bitPattern: second)?.pointee = byte()
+            return 1
+        case .write where first == questions: return byte() & 15 == 0 ? -32 : third
         case .clockTime:
             unsafe time += 1000
             let words = unsafe UnsafeMutablePointer<Int>(bitPattern: second)
@@ -132,6 +198,50 @@ enum FuzzStore {
         }
     }
 
+    private static func byte() -> UInt8 {
+        guard var script = unsafe reader else { return 0 }
+        defer { unsafe reader = script }
+        return script.byte()
+    }
+
+    private static func open(_ path: Int) -> Int {
+        guard let path = unsafe UnsafeRawPointer(bitPattern: path) else { return -14 }
+        let name = unsafe Text(cString: path)
+        if name == "/dev/xen/privcmd" { return hypervisor }
+        return name == "/sys/hypervisor/uuid" ? machine : descriptor
+    }
+
+    /// The two ends of one; the second that is made carries answers.
+    private static func pipe(_ ends: Int) -> Int {
+        guard let ends = unsafe UnsafeMutablePointer<Int32>(bitPattern: ends) else { return -14 }
+        unsafe ends[0] = Int32(answers)
+        unsafe ends[1] = Int32(questions)
+        return 0
+    }
+
+    private static func tellMachine(_ address: Int, _ count: Int) -> Int {
+        if unsafe hasToldMachine { return 0 }
+        unsafe hasToldMachine = true
+        let size = min(count, Int(byte()))
+        for index in 0..<size {
+            unsafe UnsafeMutablePointer<UInt8>(bitPattern: address)?[index] = 0x30 | byte() & 7
+        }
+        return size
+    }
+
+    /// What Xen says of a domain: anything, or an errno.
+    private static func control(_ address: Int) -> Int {
+        let kind = byte()
+        if kind & 7 == 0 { return kind & 8 == 0 ? -3 : kind & 16 == 0 ? -13 : -22 }
+        guard let call = unsafe UnsafePointer<mini_hypercall>(bitPattern: address),
+            let question = unsafe UnsafeMutablePointer<mini_domain_information>(
+                bitPattern: UInt(truncatingIfNeeded: call.pointee.arguments.0))
+        else { return -14 }
+        unsafe question.pointee.found = kind & 16 == 0 ? 3 : UInt16(byte()) << 8 | UInt16(byte())
+        unsafe question.pointee.flags = UInt32(byte()) | UInt32(byte()) << 16 | UInt32(byte()) << 24
+        return 0
+    }
+
     /// Ready but in a silence, which takes the time that somebody waits.
     private static func poll(_ records: Int, _ count: Int, _ limit: Int) -> Int {
         guard let records = unsafe UnsafeMutablePointer<mini_pollfd>(bitPattern: records) else {
@@ -139,6 +249,13 @@ enum FuzzStore {
         }
         var ready = 0
         for index in 0..<count {
+            if unsafe records[index].descriptor == Int32(answers) {
+                // Asked without waiting: whether it has ended.
+                let isReady = (byte() & 15 == 0) == isNow(limit)
+                unsafe records[index].returned = isReady ? 1 : 0
+                if isReady { ready += 1 }
+                continue
+            }
             let isOurs = unsafe records[index].descriptor == Int32(descriptor)
             let isSilent = unsafe output.isEmpty && isOurs && isNext(.silence)
             if isSilent {
@@ -152,6 +269,11 @@ enum FuzzStore {
             if isOurs && !isSilent { ready += 1 }
         }
         return ready
+    }
+
+    private static func isNow(_ limit: Int) -> Bool {
+        guard let limit = unsafe UnsafePointer<Int>(bitPattern: limit) else { return false }
+        return unsafe limit[0] == 0 && limit[1] == 0
     }
 
     private static func isNext(_ move: Move) -> Bool {

@@ -42,6 +42,9 @@ struct FuzzTarget {
                 name: "store", meaning: "a hostile store, and what is asked of it", usual: 20_000,
                 make: FuzzStore.make, take: FuzzStore.take),
             FuzzTarget(
+                name: "answers", meaning: "kernel, files and children that answer", usual: 20_000,
+                make: FuzzAnswers.make, take: FuzzAnswers.take),
+            FuzzTarget(
                 name: "vchan", meaning: "an end of a vchan on a page that changes", usual: 50_000,
                 make: FuzzVchan.make, take: FuzzVchan.take),
             FuzzTarget(

@@ -92,7 +92,8 @@ enum ProgramTrouble {
         let place = is64Bit ? start.double(32) : start.word(28).map { UInt64($0) }
         guard let place, let size = start.half(is64Bit ? 54 : 42),
             let count = start.half(is64Bit ? 56 : 44), size >= (is64Bit ? 56 : 32),
-            let headers = read(file, from: place, min(Int(size) * Int(count), 1 << 16))
+            let headers = read(
+                file, from: place, Int(min(UInt64(size) * UInt64(count), 1 << 16)))
         else { return nil }
         let range = unsafe headers.bytes.withUnsafeBytes { bytes in
             unsafe interpreter(ByteView(bytes), size: Int(size), is64Bit)

@@ -231,7 +231,8 @@ final class Timeline {
         guard let firstRun, let last else { return [] }
         var uses = Text()
         for use in firstUses {
-            uses += "\(uses.bytes.isEmpty ? "" : ", ")\(use.name) \(milliseconds: use.time - start)"
+            uses +=
+                "\(uses.bytes.isEmpty ? "" : ", ")\(visible: use.name) \(milliseconds: use.time - start)"
         }
         if uses.bytes.isEmpty { uses = "no device was used" }
         let restarts = launch &- 2

@@ -69,8 +69,9 @@ struct RouteReply: Equatable {
         var replies: [RouteReply] = []
         var rest = bytes[...]
         while rest.count >= RouteMessage.headerSize {
-            let length = Int(number(rest, at: 0, 4))
-            guard length >= RouteMessage.headerSize, length <= rest.count else { break }
+            guard let length = Int(exactly: number(rest, at: 0, 4)),
+                length >= RouteMessage.headerSize, length <= rest.count
+            else { break }
             let start = rest.startIndex
             replies.append(
                 RouteReply(
