@@ -19,26 +19,28 @@ struct FoundFileSystem: Equatable {
                 self.init("ext4", start, 1024 + 104, 16, label: 1024 + 120, 16)
                 return
             }
-            if Self.has(start, Array("XFSB".utf8), at: 0) {
+            if Self.has(start, ("XFSB" as Text).bytes, at: 0) {
                 self.init("xfs", start, 32, 16, label: 108, 12)
                 return
             }
-            if Self.has(start, Array("FAT32   ".utf8), at: 0x52) {
+            if Self.has(start, ("FAT32   " as Text).bytes, at: 0x52) {
                 self.init("vfat", start, 0x43, 4, label: 0x47, 11)
                 return
             }
-            if Self.has(start, Array("FAT1".utf8), at: 0x36) {
+            if Self.has(start, ("FAT1" as Text).bytes, at: 0x36) {
                 self.init("vfat", start, 0x27, 4, label: 0x2B, 11)
                 return
             }
         }
         let volume = read(0x8000, 2048)
-        if volume.count == 2048, Self.has(volume, Array("\u{1}CD001".utf8), at: 0) {
+        if volume.count == 2048, Self.has(volume, ("\u{1}CD001" as Text).bytes, at: 0) {
             self.init("iso9660", volume, 0, 0, label: 40, 32)
             return
         }
         let far = read(0x1_0000, 4096)
-        guard far.count == 4096, Self.has(far, Array("_BHRfS_M".utf8), at: 64) else { return nil }
+        guard far.count == 4096, Self.has(far, ("_BHRfS_M" as Text).bytes, at: 64) else {
+            return nil
+        }
         self.init("btrfs", far, 32, 16, label: 299, 256)
     }
 

@@ -141,7 +141,7 @@ enum InitNetwork {
             var message = link(.newLink, [.acknowledge, .create, .exclusive])
             message.append(Self.name, text(name))
             // IFLA_INFO_KIND
-            message.append(information, RouteMessage.attribute(1, Array("bridge".utf8)))
+            message.append(information, RouteMessage.attribute(1, ("bridge" as Text).bytes))
             do throws(Errno) { _ = try socket.ask(message) } catch {
                 if error != .exists { throw error }
             }

@@ -15,7 +15,7 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
         bytes.reserveCapacity(literalCapacity + 12 * interpolationCount)
     }
     @inline(never)
-    init(stringLiteral: String) { bytes = Array(stringLiteral.utf8) }
+    init(stringLiteral: String) { appendInterpolation(stringLiteral) }
     init(stringInterpolation: Text) { self = stringInterpolation }
     init(bytes: [UInt8]) { self.bytes = bytes }
 
@@ -28,11 +28,17 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
     }
 
     @inline(never)
-    mutating func appendLiteral(_ literal: String) { bytes.append(contentsOf: literal.utf8) }
+    mutating func appendLiteral(_ literal: String) { appendInterpolation(literal) }
 
     @inline(never)
     mutating func appendInterpolation(_ text: Text) { bytes.append(contentsOf: text.bytes) }
-    mutating func appendInterpolation(_ text: String) { bytes.append(contentsOf: text.utf8) }
+    /// Literals are contiguous; whatever else there may be would bring the ways of Unicode along.
+    @inline(never)
+    mutating func appendInterpolation(_ text: String) {
+        _ = unsafe text.utf8.withContiguousStorageIfAvailable {
+            unsafe bytes.append(contentsOf: $0)
+        }
+    }
 
     @inline(never)
     mutating func appendInterpolation(_ text: StaticString) {
