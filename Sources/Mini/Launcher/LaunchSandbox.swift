@@ -4,7 +4,7 @@
 /// What a launch has, as far as it takes calls of its own.
 enum LaunchFeature: CaseIterable {
     case always, terminal, outputTerminal, disk, writableDisk, tap, sharedNetwork, restart,
-        timeline, randomNumbers, kvm, kvmRestart
+        timeline, randomNumbers, offloads, kvm, kvmRestart
 
     /// As the page calls it.
     var name: StaticString {
@@ -19,6 +19,7 @@ enum LaunchFeature: CaseIterable {
         case .restart: "restarts"
         case .timeline: "a timeline"
         case .randomNumbers: "random numbers"
+        case .offloads: "a tap of a PC's"
         case .kvm: "a processor of /dev/kvm"
         case .kvmRestart: "restarts on /dev/kvm"
         }
@@ -92,6 +93,12 @@ extension LaunchFeature {
             ]
         case .timeline: [CallRule("write", .write, .descriptor("timeline", [have.timeline]))]
         case .randomNumbers: [CallRule("getrandom", .randomBytes)]
+        case .offloads:
+            [
+                CallRule(
+                    "ioctl", .ioctl, .descriptor("tap", have.taps),
+                    .value(1, UInt32(Tap.Request.setOffloads), "TUNSETOFFLOAD"))
+            ]
         case .kvm: have.processor.map { Self.kvm($0, restarts: false) } ?? []
         case .kvmRestart: have.processor.map { Self.kvm($0, restarts: true) } ?? []
         }

@@ -285,7 +285,9 @@ class Launcher {
         if !have.networks.isEmpty { features.append(.sharedNetwork) }
         if restarts { features.append(.restart) }
         if timelineFile >= 0 { features.append(.timeline) }
-        if host.givesRandomNumbers { features.append(.randomNumbers) }
+        if host.isPC {
+            features += have.taps.isEmpty ? [.randomNumbers] : [.randomNumbers, .offloads]
+        }
         if have.processor != nil { features.append(restarts ? .kvmRestart : .kvm) }
         var plan = SandboxPlan(features, have)
         if !host.isFiltered {
@@ -346,7 +348,8 @@ struct HostNeeds {
     var descriptors: [Int32] = []
     /// A processor of /dev/kvm.
     var processor: KvmDescriptors?
-    var givesRandomNumbers = false
+    /// A PC's devices have calls of their own.
+    var isPC = false
     /// False for a host whose calls cannot be told before.
     var isFiltered = true
 }

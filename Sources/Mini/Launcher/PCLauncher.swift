@@ -76,7 +76,7 @@ final class PCLauncher: Launcher {
         case .openSession(let made):
             let (loop, session) = try openSession()
             try confine(
-                HostNeeds(processor: kvm?.descriptors, givesRandomNumbers: true), loop, session)
+                HostNeeds(processor: kvm?.descriptors, isPC: true), loop, session)
             note(.sandbox)
             return .sessionOpened(RunningPC(made, session, loop))
         case .run(let guest):
@@ -97,6 +97,7 @@ final class PCLauncher: Launcher {
     // MARK: Preparing the guest
 
     private func mapMemory() throws(LauncherError) -> PCMemory {
+        for setup in plan.devices { setup.becomeFunction() }
         try openDevices()
         note(.devices)
         let file = try openKernel()

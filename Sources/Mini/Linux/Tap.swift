@@ -62,11 +62,24 @@ final class Tap {
     enum Request {
         static let setInterface = 0x4004_54CA  // TUNSETIFF
         static let setChecksums = 0x4004_54C8  // TUNSETNOCSUM
+        static let setOffloads = 0x4004_54D0  // TUNSETOFFLOAD
+    }
+
+    /// What frames may be that are read from it, beside ordinary ones: a header in front of each says what is to be done.
+    struct Offloads: OptionSet {
+        let rawValue: Int
+        /// Without a checksum.
+        static let checksums = Offloads(rawValue: 1)
+        /// Longer than any frame, to be cut into segments: of TCP over IPv4, and IPv6.
+        static let segments4 = Offloads(rawValue: 2)
+        static let segments6 = Offloads(rawValue: 4)
     }
 
     private let file: Descriptor
     private var arrival: PollSet
     let name: InterfaceName
+    /// In front of each frame is a header of virtio's, 10 bytes.
+    let hasHeaders: Bool
 
     /// Reading and writing it never waits.
     var descriptor: Int32 { file.number }
@@ -81,14 +94,30 @@ final class Tap {
     /// - Parameters:
     ///   - device: as `open` gave it.
     ///   - name: up to 15 bytes; `%d` in it is for the kernel to number.
+    ///   - wantsHeaders: see `hasHeaders`; kernels before 2.6.27 have none.
     /// - Throws: EPERM, EBUSY if another process has it, EINVAL if it is no tap. `TapTrouble` tells more.
-    init(_ device: consuming Descriptor, name: Text) throws(Errno) {
+    init(
+        _ device: consuming Descriptor, name: Text, wantsHeaders: Bool = false
+    ) throws(Errno) {
         guard var request = InterfaceName(name)?.request else { throw .invalid }
-        do throws(Errno) { try Self.attach(device, &request, flags: Self.plain) } catch {
-            // One that was made for several queues wants to hear that of each; we are one of them.
-            if error != .invalid { throw error }
-            try Self.attach(device, &request, flags: Self.plain | Self.severalQueues)
+        var flags = Self.plain | (wantsHeaders ? Self.headers : 0)
+        while true {
+            do throws(Errno) {
+                try Self.attach(device, &request, flags: flags)
+                break
+            } catch {
+                if error != .invalid { throw error }
+                // One that was made for several queues wants to hear that of each; we are one of them.
+                if flags & Self.severalQueues == 0 {
+                    flags |= Self.severalQueues
+                } else if flags & Self.headers != 0 {
+                    flags = Self.plain
+                } else {
+                    throw error
+                }
+            }
         }
+        hasHeaders = flags & Self.headers != 0
         guard let given = InterfaceName(of: request) else { throw .invalid }
         arrival = PollSet([Poll.Interest(device.number)])
         file = device
@@ -97,6 +126,7 @@ final class Tap {
 
     private static let plain: Int16 = 0x1002  // IFF_TAP | IFF_NO_PI
     private static let severalQueues: Int16 = 0x0100  // IFF_MULTI_QUEUE
+    private static let headers: Int16 = 0x4000  // IFF_VNET_HDR
 
     private static func attach(
         _ device: borrowing Descriptor, _ request: inout mini_ifreq, flags: Int16
@@ -117,10 +147,18 @@ final class Tap {
     /// Reads a frame into nothing.
     /// - Throws: EAGAIN if there is none.
     func drop() throws(Errno) {
-        var byte: UInt8 = 0
-        _ = try withKernel(&byte) { (address) throws(Errno) in
-            try SystemCall.retrying(.read, Int(descriptor), address, 1)
+        // There must be room for a header at the least.
+        var bytes: (UInt64, UInt64) = (0, 0)
+        _ = try withKernel(&bytes) { (address) throws(Errno) in
+            try SystemCall.retrying(.read, Int(descriptor), address, 16)
         }
+    }
+
+    /// Of a tap with headers. None is what it begins with.
+    func setOffloads(_ offloads: Offloads) {
+        // A kernel that cannot gives ordinary frames, which everybody takes.
+        _ = try? SystemCall.make(
+            .ioctl, Int(descriptor), Request.setOffloads, offloads.rawValue)
     }
 
     /// Tells old kernels that checksums of what we write need not be looked at; later ones

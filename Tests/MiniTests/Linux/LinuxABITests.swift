@@ -158,6 +158,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         }
         for (number, name) in [
             (Tap.Request.setInterface, "TUNSETIFF"), (Tap.Request.setChecksums, "TUNSETNOCSUM"),
+            (Tap.Request.setOffloads, "TUNSETOFFLOAD"),
         ] {
             // _IOW('T', 202, int): direction 1, size 4.
             let words = try Self.definition(name, in: "/usr/include/linux/if_tun.h")

@@ -98,7 +98,9 @@ private let everything = SandboxPlan(LaunchFeature.allCases, have())
     @Test("with everything switched on that a guest can have 25 calls are left, or fewer")
     func count() {
         // A guest that speaks lguest is not on /dev/kvm, and a PC has no shared network.
-        for others in [[.randomNumbers, .kvm, .kvmRestart], [.sharedNetwork]] as [[LaunchFeature]] {
+        for others in [[.randomNumbers, .offloads, .kvm, .kvmRestart], [.sharedNetwork]]
+            as [[LaunchFeature]]
+        {
             let features = LaunchFeature.allCases.filter { !others.contains($0) }
             #expect(SystemCallFilter(SandboxPlan(features, have()).rules!).count <= 25)
         }

@@ -2,6 +2,7 @@
 
 import CShim
 import Foundation
+import Synchronization
 import Testing
 
 @testable import Mini
@@ -12,14 +13,15 @@ private final class NetworkGuest {
     let cable: Descriptor
     static let address: [UInt8] = [0x52, 0x54, 0, 1, 2, 3]
 
-    init(isStarted: Bool = true) throws {
+    init(isStarted: Bool = true, headers: Bool = false) throws {
         var ends: [Int32] = [0, 0]
         try #require(
             socketpair(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &ends) == 0)
         cable = Descriptor(owning: ends[1])
         let near = ends[0]
         let tap = try SystemCall.hooked({ $0.number == .ioctl ? 0 : nil }) {
-            () throws(Errno) in try Tap(Descriptor(owning: near), name: "tap7")
+            () throws(Errno) in
+            try Tap(Descriptor(owning: near), name: "tap7", wantsHeaders: headers)
         }
         card = VirtioNetwork(tap, address: HardwareAddress(Self.address))
         driver = VirtioDriver(card, start: isStarted)
@@ -163,5 +165,65 @@ private final class NetworkGuest {
         #expect(
             guest.card.takeFailure() != nil && guest.card.takeFailure() == nil
                 && guest.card.watched == nil)
+    }
+
+    @Test("a tap with headers gets and gives them as they are, and offers what they are for")
+    func headers() throws {
+        let guest = try NetworkGuest(headers: true)
+        #expect(guest.driver.read(0, size: 4) == 0x1_19A3)
+        #expect(try NetworkGuest().driver.read(0, size: 4) == 0x1_0020)
+        let frame: [UInt8] = [1, 1, 14, 0, 0xA0, 5, 34, 0, 16, 0] + Array(1...60)
+        guest.driver.put(frame, at: 0x40000)
+        guest.driver.add(
+            1, [.init(address: 0x40000, count: 10), .init(address: 0x4000A, count: 60)])
+        guest.driver.ring(1)
+        #expect(guest.sent == frame)
+        guest.lend(1)
+        guest.arrive(frame)
+        guest.serve()
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [70])
+        #expect(guest.driver.bytes(0x40000, 10) + guest.driver.bytes(0x41000, 60) == frame)
+        // No room for more than a header: the frame is lost, and the tap is still there.
+        guest.driver.add(0, [.init(address: 0x40000, count: 10, isWritable: true)])
+        guest.driver.ring(0)
+        guest.arrive(frame)
+        guest.serve()
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [0] && guest.card.watched != nil)
+    }
+
+    @Test(
+        "the tap is told what the driver takes, and nothing of it after a reset",
+        arguments: [
+            (UInt32.max, 7), (0x2, 1), (0x82, 3), (0x102, 5), (0x180, 0), (0, 0),
+        ] as [(UInt32, Int)])
+    func offloads(features: UInt32, told: Int) throws {
+        let guest = try NetworkGuest(headers: true)
+        let asked = Mutex<[Int]>([])
+        SystemCall.hooked({ call in
+            guard call.number == .ioctl, call.arguments.1 == Tap.Request.setOffloads else {
+                return nil
+            }
+            asked.withLock { $0.append(call.arguments.2) }
+            return 0
+        }) { guest.driver.start(features: features) }
+        #expect(asked.withLock { $0 } == [0, told])
+    }
+
+    @Test("a kernel without headers gives a tap without them", arguments: [false, true])
+    func old(isOfSeveralQueues: Bool) throws {
+        let flags = Mutex<[Int16]>([])
+        let tap = try SystemCall.hooked({ call in
+            guard call.number == .ioctl else { return nil }
+            let request = UnsafePointer<mini_ifreq>(bitPattern: call.arguments.2)!
+            let asked = request.pointee.of.flags
+            flags.withLock { $0.append(asked) }
+            return asked & 0x4000 != 0 || (asked & 0x100 != 0) != isOfSeveralQueues ? -22 : 0
+        }) {
+            () throws(Errno) in
+            try Tap(Descriptor(owning: dup(0)), name: "tap7", wantsHeaders: true)
+        }
+        #expect(!tap.hasHeaders)
+        let all: [Int16] = [0x5002, 0x5102, 0x1002, 0x1102]
+        #expect(flags.withLock { $0 } == Array(all.prefix(isOfSeveralQueues ? 4 : 3)))
     }
 }

@@ -11,12 +11,18 @@ protocol DeviceSetup: AnyObject {
     /// The file that it is or writes to, and as what: "a disk".
     var file: (name: Text, use: Text)? { get }
 
+    /// It is to be opened for a PC's guest.
+    func becomeFunction()
     /// - Parameters:
     ///   - others: what those that were opened before hold.
     ///   - notice: takes a line that a person should read.
     func open(
         beside others: [DeviceClaim], notice: (Text) -> Void
     ) throws(LauncherError) -> any OpenDevice
+}
+
+extension DeviceSetup {
+    func becomeFunction() {}
 }
 
 /// What a device holds that another might want as well.

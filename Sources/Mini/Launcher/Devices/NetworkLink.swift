@@ -21,12 +21,16 @@ enum NetworkLink {
 }
 
 extension NetworkRequest {
-    /// - Parameter others: what was opened before.
-    func open(beside others: [DeviceClaim]) throws(LauncherError) -> NetworkLink {
+    /// - Parameters:
+    ///   - others: what was opened before.
+    ///   - wantsHeaders: see `Tap`.
+    func open(
+        beside others: [DeviceClaim], wantsHeaders: Bool = false
+    ) throws(LauncherError) -> NetworkLink {
         if case .shared(let name) = self {
             return .shared(try NetworkFile(name, beside: others))
         }
-        let tap = try openTap(beside: others)
+        let tap = try openTap(beside: others, wantsHeaders)
         tap.trustChecksums()
         // What is being done, to what, in case it fails.
         var step: (action: StaticString, name: Text) = ("configure tap", tap.name.text)
@@ -51,7 +55,9 @@ extension NetworkRequest {
         } catch { throw .host("\(step.action)", name: step.name, error) }
     }
 
-    private func openTap(beside others: [DeviceClaim]) throws(LauncherError) -> Tap {
+    private func openTap(
+        beside others: [DeviceClaim], _ wantsHeaders: Bool
+    ) throws(LauncherError) -> Tap {
         let device: Descriptor
         do throws(Errno) { device = try Tap.open() } catch {
             throw .host("open", name: Tap.path, error)
@@ -60,7 +66,7 @@ extension NetworkRequest {
             if case .tap(let name) = self { ("use tap", name.text) } else {
                 ("make a tap of", Tap.anyName)
             }
-        do throws(Errno) { return try Tap(device, name: name) } catch {
+        do throws(Errno) { return try Tap(device, name: name, wantsHeaders: wantsHeaders) } catch {
             // One that was made for several queues is there more than once.
             let isOurs = others.contains { $0.tap?.text == name }
             if case .tap = self, error == .busy, isOurs { throw .tapTwice(name: name) }

@@ -5,7 +5,11 @@
 
 final class NetworkSetup: DeviceSetup {
     let request: NetworkRequest
+    /// Drivers of virtio's know what to do with headers.
+    private var wantsHeaders = false
     init(_ request: NetworkRequest) { self.request = request }
+
+    func becomeFunction() { wantsHeaders = true }
 
     var file: (name: Text, use: Text)? {
         if case .shared(let name) = request { (name, "a network") } else { nil }
@@ -14,7 +18,7 @@ final class NetworkSetup: DeviceSetup {
     func open(
         beside others: [DeviceClaim], notice: (Text) -> Void
     ) throws(LauncherError) -> any OpenDevice {
-        switch try request.open(beside: others) {
+        switch try request.open(beside: others, wantsHeaders: wantsHeaders) {
         case .tap(let tap, let address): OpenTap(tap, address)
         case .shared(let file): OpenSharedNetwork(file)
         }

@@ -46,6 +46,8 @@ protocol VirtioDevice: AnyObject {
     func configuration(_ offset: UInt16) -> UInt8
     /// The driver has rung for this queue.
     func serve(_ queue: Int, of function: VirtioFunction)
+    /// The driver takes these of the features.
+    func take(_ features: UInt32)
     /// The driver begins anew: its queues are gone.
     func reset(_ function: VirtioFunction)
 }
@@ -107,8 +109,6 @@ final class VirtioFunction: PCIFunction {
     /// True while a driver has this queue.
     func isReady(_ queue: Int) -> Bool { isDriven && queues[queue].isReady }
 
-    func hasTaken(_ feature: UInt32) -> Bool { taken & feature != 0 }
-
     func hasMore(_ queue: Int) -> Bool { isDriven && queues[queue].hasMore(in: memory) }
 
     /// Takes the next chain of a queue.
@@ -165,7 +165,9 @@ final class VirtioFunction: PCIFunction {
 
     func writePort(_ offset: UInt16, _ size: UInt8, _ value: UInt32) {
         switch (offset, size) {
-        case (Register.taken, 4): taken = value & device.features
+        case (Register.taken, 4):
+            taken = value & device.features
+            device.take(taken)
         case (Register.page, 4):
             if chosenQueue != nil { queues[Int(chosen)].place(value, in: memory) }
         case (Register.choice, 2): chosen = UInt16(truncatingIfNeeded: value)
@@ -213,5 +215,6 @@ final class VirtioFunction: PCIFunction {
 }
 
 extension VirtioDevice {
+    func take(_ features: UInt32) {}
     func reset(_ function: VirtioFunction) {}
 }

@@ -1,6 +1,8 @@
 // A network card as a virtio driver sees it, whose cable is a tap: a queue of frames for the guest and one of
-// frames from it. In front of each frame is a header of ten bytes, all of them 0 from us: nothing is
-// offered that would need one. Frames for which the guest has lent no buffer stay in the tap, with the host's kernel.
+// frames from it. In front of each frame is a header of ten bytes, by which one side leaves checksums, and the cutting of
+// long frames into segments, to the other. A tap that has the same headers gets and gives them as they are, and the host's
+// kernel checks what a guest wrote there; without, nothing is offered and all headers are 0. Frames for which the guest
+// has lent no buffer stay in the tap, with the host's kernel.
 // When the tap is read is decided by NetworkInput, the same as for lguest's card; its alarms are not needed here, as
 // a driver rings when it lends buffers.
 // Source: docs/abi/pc.md §4.6; Virtual I/O Device specification 1.2, chapter 5.1.
@@ -17,6 +19,15 @@ final class VirtioNetwork: VirtioDevice {
     private static let turn = 64
 
     private enum Feature {
+        // What the guest may leave to us, and what we may leave to the guest.
+        static let checksums: UInt32 = 1 << 0
+        static let segments4: UInt32 = 1 << 11
+        static let segments6: UInt32 = 1 << 12
+        static let guestChecksums: UInt32 = 1 << 1
+        static let guestSegments4: UInt32 = 1 << 7
+        static let guestSegments6: UInt32 = 1 << 8
+        static let offloads =
+            checksums | segments4 | segments6 | guestChecksums | guestSegments4 | guestSegments6
         static let address: UInt32 = 1 << 5
         static let status: UInt32 = 1 << 16
     }
@@ -38,7 +49,9 @@ final class VirtioNetwork: VirtioDevice {
     }
 
     var kind: VirtioKind { .network }
-    var features: UInt32 { Feature.address | Feature.status }
+    var features: UInt32 {
+        Feature.address | Feature.status | (tap.hasHeaders ? Feature.offloads : 0)
+    }
     var queueSizes: [UInt16] { [256, 256] }
 
     func configuration(_ offset: UInt16) -> UInt8 {
@@ -50,8 +63,22 @@ final class VirtioNetwork: VirtioDevice {
         }
     }
 
+    func take(_ features: UInt32) {
+        guard tap.hasHeaders else { return }
+        var offloads: Tap.Offloads = []
+        if features & Feature.guestChecksums != 0 {
+            offloads.insert(.checksums)
+            if features & Feature.guestSegments4 != 0 { offloads.insert(.segments4) }
+            if features & Feature.guestSegments6 != 0 { offloads.insert(.segments6) }
+        }
+        tap.setOffloads(offloads)
+    }
+
     /// What waited for buffers is old by the time that there are some.
-    func reset(_ function: VirtioFunction) { handle(.guestRan, of: function) }
+    func reset(_ function: VirtioFunction) {
+        take(0)
+        handle(.guestRan, of: function)
+    }
 
     func serve(_ queue: Int, of function: VirtioFunction) {
         if queue == Self.output {
@@ -83,7 +110,7 @@ final class VirtioNetwork: VirtioDevice {
             chain.readable.count <= Self.mostPieces
         else { return }
         pieces.clear()
-        var skipped = Self.header
+        var skipped = tap.hasHeaders ? 0 : Self.header
         for range in chain.readable {
             let part = range.dropping(skipped)
             skipped -= range.count - part.count
@@ -143,25 +170,27 @@ final class VirtioNetwork: VirtioDevice {
         _ function: VirtioFunction, _ isServed: inout Bool
     ) -> NetworkInput.Event {
         let memory = function.memory
-        let zeros: (UInt64, UInt16) = (0, 0)
-        let head = chain
-        let count = unsafe withUnsafeBytes(of: zeros) {
-            unsafe chain.put(
-                UnsafeRawBufferPointer(rebasing: $0.prefix(Int(Self.header))), into: memory)
-        }
-        guard count == Int(Self.header), chain.writable.count <= Self.mostPieces else {
+        guard chain.writableCount > Self.header, chain.writable.count <= Self.mostPieces else {
             // No buffer for frames: it goes back as it came.
-            function.give(Self.input, head, written: 0)
+            function.give(Self.input, chain, written: 0)
             isServed = true
             return drop()
+        }
+        var written: UInt32 = 0
+        if !tap.hasHeaders {
+            let zeros: (UInt64, UInt16) = (0, 0)
+            unsafe withUnsafeBytes(of: zeros) {
+                let header = unsafe UnsafeRawBufferPointer(rebasing: $0.prefix(Int(Self.header)))
+                written = UInt32(unsafe chain.put(header, into: memory))
+            }
         }
         pieces.clear()
         for range in chain.writable {
             unsafe pieces.append(UnsafeRawBufferPointer(memory.writable(range)))
         }
         do throws(Errno) {
-            let count = UInt32(try pieces.transfer(.read, tap.descriptor))
-            function.give(Self.input, chain, written: Self.header + count)
+            written += UInt32(try pieces.transfer(.read, tap.descriptor))
+            function.give(Self.input, chain, written: written)
             isServed = true
             return .received
         } catch {
