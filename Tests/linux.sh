@@ -42,7 +42,7 @@ expect() {
 }
 
 parts=("$@")
-((${#parts[@]})) || parts=(software kvm)
+((${#parts[@]})) || parts=(software devices kvm)
 for part in "${parts[@]}"; do
     # shellcheck source=/dev/null
     source "Tests/linux/$part.sh"

@@ -160,9 +160,9 @@ private func numbers(_ path: String) throws -> [String: Int] {
             (Tap.Request.setInterface, "TUNSETIFF"), (Tap.Request.setChecksums, "TUNSETNOCSUM"),
             (Tap.Request.setOffloads, "TUNSETOFFLOAD"),
         ] {
-            // _IOW('T', 202, int): direction 1, size 4.
+            // _IOW('T', 202, int), or unsigned int: direction 1, size 4.
             let words = try Self.definition(name, in: "/usr/include/linux/if_tun.h")
-            #expect(words[0] == "_IOW('T'," && words[2] == "int)")
+            #expect(words[0] == "_IOW('T'," && ["int)", "unsigned"].contains(words[2]))
             #expect(1 << 30 | 4 << 16 | 0x54 << 8 | Int(words[1].dropLast())! == number)
         }
     }
