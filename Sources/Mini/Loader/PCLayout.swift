@@ -11,7 +11,7 @@
 //       …        free
 //     initrd     its pages, up to the end of memory or of what the kernel can reach
 //
-// Source: docs/abi/pc.md §3.1.
+// Source: docs/abi/pc.md §2.2.
 
 /// The addresses (guest-physical, in bytes) of one PC guest.
 struct PCLayout: Equatable {

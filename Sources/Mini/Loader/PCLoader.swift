@@ -6,7 +6,7 @@
 //     bzImage that is not unpacked here: its own 64-bit (0x200 in) or 32-bit entry, the same registers
 //     vmlinux ── as the ELF inside; with a PVH note and no Linux banner: 32-bit at the note's, ebx = start_info
 //
-// Source: docs/abi/pc.md §2, §4.
+// Source: docs/abi/pc.md §2.
 
 /// A PC ready to run.
 struct LoadedPC {

@@ -1,6 +1,6 @@
 // What a PC's kernel reads before anything else: the boot parameters with the image's setup header, or a
 // start_info for a PVH entry, both with a map of memory; the command line; GDT and page tables of its first moments.
-// Source: docs/abi/pc.md §2 to §4.
+// Source: docs/abi/pc.md §2.
 
 enum PCParameters {
     private enum Field {

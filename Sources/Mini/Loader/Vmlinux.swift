@@ -1,6 +1,6 @@
 // The ELF file of a kernel that is started as a PC's, 32-bit or 64-bit, alone or as it comes out of a bzImage: where its parts go in
 // physical memory, where it is entered. Nothing of it is believed before it is checked.
-// Source: docs/abi/pc.md §1.3, §4; the System V ABI's chapter on object files.
+// Source: docs/abi/pc.md §1.3, §2; the System V ABI's chapter on object files.
 
 struct Vmlinux: Equatable {
     struct Segment: Equatable {

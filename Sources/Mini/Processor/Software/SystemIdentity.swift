@@ -5,7 +5,7 @@
 // which says how to get from the time stamp to nanoseconds: the stamp counts nanoseconds, unless its user
 // says otherwise, and nothing has to be measured.
 //
-// Sources: Intel SDM volume 2, CPUID; volume 4; docs/abi/pc.md §8, §14.
+// Sources: Intel SDM volume 2, CPUID; volume 4; docs/abi/pc.md §7, §8.
 
 extension ProcessorProfile {
     /// A guest with ring 0 has all tables in its memory.
@@ -135,7 +135,7 @@ extension Core {
         return timeStampNow
     }
 
-    /// The page of KVM's clock, once for each time that it is set: the stamp runs evenly. docs/abi/pc.md §8.
+    /// The page of KVM's clock, once for each time that it is set: the stamp runs evenly. docs/abi/pc.md §7.
     private func writeClock() {
         guard system.clockPage & 1 != 0 else { return }
         let now = state.timeStamp()
