@@ -9,6 +9,8 @@ trap 'rm -rf "$work"' EXIT
 
 # shellcheck source=Tests/results.sh
 source Tests/results.sh
+# shellcheck source=tools/debian.sh
+source tools/debian.sh
 
 # launch ARCH WORDS...: runs mini-launch without input; sets $output, $errors, $code.
 launch() {

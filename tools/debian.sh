@@ -48,8 +48,21 @@ debian_download() {
         { debian_missing="cannot download $name for $arch: $(tail -n 1 "$folder/log")" && return 1; }
 }
 
+# debian_alone FOLDER COMMAND...: runs it while nobody else makes the folder.
+debian_alone() {
+    local folder=$1 lock code=0
+    shift
+    mkdir -p "$(dirname "$folder")"
+    exec {lock}>"$folder.lock"
+    flock "$lock"
+    "$@" || code=1
+    exec {lock}>&-
+    return $code
+}
+
 # debian_kernel ARCH FLAVOUR FOLDER [MODULE...]: the folder with vmlinuz, config, version, and modules, these few.
-debian_kernel() {
+debian_kernel() { debian_alone "$3" debian_make_kernel "$@"; }
+debian_make_kernel() {
     local arch=$1 flavour=$2 folder=$3 package
     shift 3
     [[ ! -e $folder/fetched ]] || return 0
@@ -69,7 +82,8 @@ debian_kernel() {
 }
 
 # debian_busybox ARCH FOLDER: the folder with busybox, which needs no library.
-debian_busybox() {
+debian_busybox() { debian_alone "$2" debian_make_busybox "$@"; }
+debian_make_busybox() {
     local arch=$1 folder=$2
     [[ ! -e $folder/busybox ]] || return 0
     rm -rf "$folder"

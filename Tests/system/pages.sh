@@ -48,6 +48,11 @@ needs_more() {
         [[ -e $scratch/vmlinuz ]] && return 1
         echo "there is no kernel to boot: ./build.sh test initramfs fetches one"
         ;;
+    *" /boot/vmlinuz"*) [[ -r /boot/vmlinuz ]] && return 1 || echo "there is no /boot/vmlinuz" ;;
+    *out/debian/*)
+        [[ -e $scratch/out/debian/686/vmlinuz && -e $scratch/out/debian/busybox-i386/busybox ]] && return 1
+        echo "no Debian kernel or busybox: $debian_missing"
+        ;;
     "./build.sh deb"*) command -v dpkg-deb >/dev/null && return 1 || echo "there is no dpkg-deb" ;;
     mini-grant\ *) [[ ! -e /dev/xen ]] && return 1 || echo "this machine is a domain of Xen: it would do what it says" ;;
     *) return 1 ;;
@@ -65,6 +70,11 @@ prepare() {
     cp out/x86_64/mini "$scratch/mini"
     for name in initrd.gz i.gz root.cpio.gz page log; do head -c 4096 /dev/zero >"$scratch/$name"; done
     truncate -s 1M "$scratch/root.img"
+    # What `./build.sh run linux` would fetch; there is no network in the scratch folder.
+    if debian_kernel i386 686 "$root/out/debian/686" && debian_busybox i386 "$root/out/debian/busybox-i386"; then
+        mkdir -p "$scratch/out/debian"
+        cp -a "$root"/out/debian/{686,busybox-i386} "$scratch/out/debian/"
+    fi
     printf 'on-error poweroff\nlaunch /vmlinux\n' >"$scratch/boot.table"
     echo x >"$scratch/tree/file"
     [[ ! -e out/initramfs/amd64/vmlinuz ]] || cp out/initramfs/amd64/vmlinuz "$scratch/vmlinuz"
