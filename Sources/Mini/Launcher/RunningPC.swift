@@ -45,9 +45,9 @@ final class RunningPC: ConsoleGuest {
     private var panicWatch = PanicWatch()
     private var hasSent = false
     private var hasTaken = false
-    /// What ended the wait or is to be looked at: set before `serve`.
-    private var idleUntil: Nanoseconds?
+    /// The guest does nothing, until this moment or for ever; `serve` waits for it.
     private var isIdle = false
+    private var idleUntil: Nanoseconds?
 
     /// Between two looks at the watched descriptors while the guest is busy.
     private static let betweenLooks = Nanoseconds.milliseconds(2)

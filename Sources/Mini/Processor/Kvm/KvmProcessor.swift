@@ -68,8 +68,7 @@
     }
 
     func inject(_ vector: UInt8, errorCode: UInt32) {
-        // What could not be taken is lost; the guest's interrupt controller asks again for none of these, but no kernel refuses
-        // one where `canInject` was true.
+        // Not refused where `canInject` was true.
         machine.scratch.store(UInt32(vector), at: 0)
         _ = try? Ioctl.call(
             machine.processor.number, KvmRequest.interrupt, argument: machine.scratch.address)
