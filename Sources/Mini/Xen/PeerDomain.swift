@@ -137,25 +137,41 @@ final class PeerDomain {
         }
         switch try introduction(store) {
         case "F":
-            guard wasThere else { return nil }
-            if let number = try successor(store) { return .renumbered(domain, number) }
-            switch fate {
-            case .suspended: return .suspended(domain)
-            case .told: return .endedAsTold(domain)
-            case .unknown, .ended: return .ended(domain)
-            }
+            return wasThere ? try departure(store) : nil
         case "T": wasThere = true
         default: break
         }
-        if let now = try value("/local/domain/\(domain.rawValue)/vm", store) {
-            if let machine, machine != now { return .replaced(domain) }
-            machine = now
-        }
+        if let breach = try exchange(store) { return breach }
         for (path, value) in entries {
             let now = try store.valueIfAny(path)
-            if now.map({ !(Text(bytes: $0) == value) }) ?? true { return .overwritten(path) }
+            if now.map({ !(Text(bytes: $0) == value) }) ?? true {
+                // Perhaps with all that the domain had, since the look above.
+                return try exchange(store) ?? .overwritten(path)
+            }
         }
         return nil
+    }
+
+    /// How the domain went that is not there any more.
+    private func departure(_ store: XenStore) throws(GrantError) -> Breach {
+        if let number = try successor(store) { return .renumbered(domain, number) }
+        return switch fate {
+        case .suspended: .suspended(domain)
+        case .told: .endedAsTold(domain)
+        case .unknown, .ended: .ended(domain)
+        }
+    }
+
+    /// Whether the number is another machine's by now, or nobody's: a toolstack removes what a domain has in the store
+    /// before the domain itself, when it runs no more.
+    private func exchange(_ store: XenStore) throws(GrantError) -> Breach? {
+        let now = try value("/local/domain/\(domain.rawValue)/vm", store)
+        guard let machine else {
+            machine = now
+            return nil
+        }
+        guard let now else { return try departure(store) }
+        return machine == now ? nil : .replaced(domain)
     }
 
     /// The toolstack writes what a domain is to do, and the domain takes it away at once. Once it has done so it is

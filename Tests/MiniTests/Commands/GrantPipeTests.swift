@@ -381,6 +381,14 @@ final class Local: @unchecked Sendable {
         #expect(
             try waiting([:]) { $0.set("/v/ring-ref", nil) }
                 == failed(4, "others have changed \"/v/ring-ref\", so nobody can come"))
+        // The toolstack removes all that a domain has in the store before it removes the domain.
+        for isFirst in [true, false] {
+            #expect(
+                try waiting(["/local/domain/3/vm": "/vm/a"]) {
+                    $0.set("/local/domain/3/vm", nil)
+                    if isFirst { $0.set("/v/ring-ref", nil) }
+                } == failed(4, "domain 3 has ended"))
+        }
     }
 
     @Test("a domain that has not come yet has not ended: its server waits")
