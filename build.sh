@@ -23,6 +23,11 @@ swift_flags=(-enable-experimental-feature Embedded -wmo -static-stdlib -Osize -s
     -file-prefix-map "$root=.")
 link_flags=(-static --gc-sections --build-id=none -z noexecstack -s)
 
+# Types of mini whose functions count for their speed, and the section of the one that counts most (tools/tune.awk).
+fast_types=(Core Interpreter SystemProcessor SoftwareProcessor GuestMemory TLBEntry Inflate Lzma2 Xz X86Filter Zstd Lz4 Virtqueue)
+# shellcheck disable=SC2016
+loop_section='.text.$e4Mini4CoreV7executeAA4FlowOyF'
+
 for file in packages guests debian linux install test fresh; do
     # shellcheck source=/dev/null
     source "tools/$file.sh"
@@ -78,7 +83,7 @@ check_part() {
 # compile ARCH [MAIN NAME [FLAG...]]: out/ARCH/mini; or out/ARCH/NAME, with MAIN, a file or a folder, in
 # the place of main.swift. Every failure is a result, as `set -e` does not hold where the result is asked for.
 compile() {
-    local main=${2:-Sources/Mini/main.swift} name=${3:-mini} flags=("${@:4}") emit=-c kind=o
+    local main=${2:-Sources/Mini/main.swift} name=${3:-mini} flags=("${@:4}")
     local arch=$1 target cpu emulation placing=() code=-fno-pic
     case $arch in
     x86_64)
@@ -89,7 +94,7 @@ compile() {
     i386)
         target=i686-unknown-none-elf cpu=i686 emulation=elf_i386
         # Out of the way of guest memory at address 0, which a /dev/lguest of 2.6.23 wants.
-        placing=(--image-base=0x70000000) emit=-emit-ir kind=ir
+        placing=(--image-base=0x70000000)
         ;;
     *) die "no such architecture: $arch" ;;
     esac
@@ -116,17 +121,18 @@ compile() {
         find "$main" -name '*.swift' ! -name '*Tests.swift') | LC_ALL=C sort -u)
     swiftc -target "$target" -Xcc -march="$cpu" "${swift_flags[@]}" -strict-memory-safety -I Sources/CShim/include \
         -Xfrontend -function-sections -module-name Mini "${flags[@]}" \
-        $emit "${sources[@]}" -o "$out/objects/$name.swift.$kind" || return
-    if [[ $kind == ir ]]; then
-        # swiftc makes code that could lie anywhere, which costs i386 a fourteenth of its size and a tenth of its speed.
-        "$(tool clang)" -target "$target" -march="$cpu" -O2 -Xclang -disable-llvm-passes "$code" -ffunction-sections \
-            -Wno-override-module -x ir -c "$out/objects/$name.swift.ir" -o "$out/objects/$name.swift.o" || return
-        rm "$out/objects/$name.swift.ir"
+        -emit-ir "${sources[@]}" -o "$out/objects/$name.swift.ir" || return
+    # swiftc by itself makes code that could lie anywhere, which costs i386 a fourteenth of its size and a tenth of its speed.
+    awk -v types="${fast_types[*]}" -f tools/tune.awk "$out/objects/$name.swift.ir" >"$out/objects/$name.tuned.ir" || return
+    "$(tool clang)" -target "$target" -march="$cpu" -O2 -Xclang -disable-llvm-passes "$code" -ffunction-sections \
+        -mllvm -enable-machine-outliner=always -Wno-override-module -x ir -c "$out/objects/$name.tuned.ir" \
+        -o "$out/objects/$name.swift.o" || return
+    rm "$out/objects/$name.swift.ir" "$out/objects/$name.tuned.ir"
+    # The execution loop at the start of a cache line: where it begins was seen to change the loops of `bench`.
+    if [[ $name == mini && " ${mini_parts[*]} " == *" launch "* ]]; then
+        grep -qF "$loop_section" "$out/objects/$name.swift.o" || { say "build.sh: the execution loop has another name now"; return 1; }
     fi
-    # The execution loop at the start of a cache line: where it begins was seen to change the loops of `bench`. A choice
-    # of parts without the launcher has no such section, and nothing happens.
-    "$(tool llvm-objcopy)" --set-section-alignment '.text.$e4Mini4CoreV7executeAA4FlowOyF=64' \
-        "$out/objects/$name.swift.o" || return
+    "$(tool llvm-objcopy)" --set-section-alignment "$loop_section=64" "$out/objects/$name.swift.o" || return
     "$(tool ld.lld)" -m "$emulation" "${placing[@]}" "${link_flags[@]}" --icf=all -z relro -z now \
         -o "$out/$name" "${objects[@]}" "$out/objects/$name.swift.o" || return
     touch -r "$out/objects/$name.began" "$out/$name"
