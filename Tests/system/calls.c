@@ -89,7 +89,7 @@ static const char *role(pid_t number, int descriptor) {
     if (!strcmp(target, "/dev/net/tun")) return "tap";
     if (!strncmp(target, "socket:", 7)) return "socket";
     if (!strncmp(target, "/dev/xen/", 9)) return !strcmp(name, "xenbus") ? "store" : name;
-    if (of_grant && !strncmp(target, "pipe:", 5)) return "assistant";
+    if (!strncmp(target, "pipe:", 5)) return "assistant";
     if (of_grant) return !strcmp(target, "/dev/null") ? "nothing" : *target == '/' ? "file" : "unknown";
     if (!strncmp(name, "disk", 4)) return "disk";
     if (!strncmp(name, "net", 3)) return "network";

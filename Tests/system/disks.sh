@@ -1,5 +1,24 @@
 # Disks, with the guest that drives them. Sourced by system.sh.
 
+# slow_disk: a launch with a disk that takes for ever to have everything; sets $child and $assistant.
+slow_disk() {
+    for _ in {1..20}; do
+        rm -f "$disk-slow"
+        truncate -s 256M "$disk-slow"
+        "out/$arch/mini-launch" --block "$disk-slow" $guest write </dev/null >"$work/out" 2>"$work/err" &
+        child=$!
+        while kill -0 $child 2>/dev/null; do
+            assistant=$(pgrep -P $child -x mini-assistant) && kill -STOP "$assistant" || continue
+            # In time?
+            grep -q "writes that failed" "$work/out" || return 0
+            kill -CONT "$assistant"
+            break
+        done
+        wait $child
+    done
+    return 1
+}
+
 for arch in x86_64 i386; do
     if ! "out/$arch/mini" --version >/dev/null 2>&1; then
         skip "$arch: disks" "this machine does not run $arch programs"
@@ -40,6 +59,26 @@ disk 1 of 195 sectors
     check "$arch: and the disk is as it was" "$(stat -c %s "$disk")" = 3145728
     launch $arch --block "$disk" $guest check die
     expect "$arch: a guest that dies leaves its disk whole" 4 "*words that differ: 0" "*Kernel panic - as asked for*"
+
+    # The disk takes for ever: the process that waits for it is stopped before the guest has ended.
+    for how in told "left alone"; do
+        if ! slow_disk; then
+            not_ok "$arch: a process of its own waits for the disk" "there is none"
+            continue
+        fi
+        while kill -0 $child 2>/dev/null && ! grep -q "writes that failed: 0" "$work/out"; do sleep 0.05; done
+        if [[ $how == told ]]; then
+            kill -TERM $child
+            wait $child
+            check "$arch: a launch that waits until the disk has everything ends when told" "$?$(<"$work/err")" = 143
+            kill -CONT "$assistant"
+        else
+            kill -CONT "$assistant"
+            wait $child
+            check "$arch: and ends by itself when the disk has it" "$?$(<"$work/err")" = 0
+        fi
+        while kill -0 "$assistant" 2>/dev/null; do sleep 0.05; done
+    done
 
     launch $arch --block "$work/none" $guest
     expect "$arch: no such disk" 1 "" "mini-launch: cannot open disk \"$work/none\": no such file (ENOENT)"

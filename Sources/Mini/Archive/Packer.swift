@@ -39,6 +39,7 @@ struct Packer: ~Copyable {
         _ path: Text, _ old: FileStatus?, _ name: Text, _ contents: ArchiveContents, time: UInt32
     ) throws(ArchiveError) {
         let signals = try holdSignals(name)
+        let awaited = Poll.Interest(signals.descriptor)
         // Not the archive's name with something behind it: that may be too long.
         let temporary: Text = "\(Files.folder(of: path)).mini-pack.\(Process.identifier)"
         let file = try open(
@@ -47,10 +48,10 @@ struct Packer: ~Copyable {
             var packer = try Packer(name: name, file.number, signals: signals)
             try packer.write(contents, time: time)
             if let old { file.take(ownerAndPermissionsOf: old) }
-            do throws(Errno) {
-                try file.synchronize()
-                try Files.rename(temporary, to: path)
-            } catch { throw .host("write", name: name, error) }
+            try packer.synchronize(file.number, awaited)
+            do throws(Errno) { try Files.rename(temporary, to: path) } catch {
+                throw .host("write", name: name, error)
+            }
         } catch {
             try? Files.remove(temporary)
             throw error
@@ -173,6 +174,32 @@ struct Packer: ~Copyable {
         do throws(Errno) { try output.write(text) } catch {
             throw .host("write", name: name, error)
         }
+    }
+
+    /// Waits until the disk has all of it, or for a signal: a child writes it there, as no signal ends such a call.
+    @inline(never)
+    private mutating func synchronize(
+        _ file: Int32, _ awaited: Poll.Interest
+    ) throws(ArchiveError) {
+        var answer: UInt8?
+        var signal: Signal?
+        do throws(Errno) {
+            let assistant = try Assistant(synchronizing: file)
+            var isAsked = assistant.begin()
+            while isAsked && signal == nil {
+                let ready = try Poll.wait([assistant.answered, awaited], timeout: nil)
+                if ready[0] {
+                    answer = assistant.take()
+                    isAsked = false
+                } else {
+                    signal = try signals?.next()
+                }
+            }
+            assistant.goesOn = isAsked
+        } catch { throw .host("write", name: name, error) }
+        if let signal { throw .interrupted(signal) }
+        let errno = answer.map { Errno(rawValue: Int32($0)) } ?? .inputOutput
+        if errno.rawValue != 0 { throw .host("write", name: name, errno) }
     }
 
     /// Writes what was gathered, and looks for a signal.

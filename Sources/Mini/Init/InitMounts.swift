@@ -94,6 +94,56 @@ enum InitMounts {
 
     // MARK: The end
 
+    /// How long disks may stand still before nobody waits for them any more.
+    private static let patience = Nanoseconds.milliseconds(30_000)
+
+    /// Unmounts all that can be, in a process of its own: no signal ends a call that waits for a disk, and one that is dead
+    /// must not keep the machine. As long as less and less is left to write, it is waited for.
+    /// - Parameter left: how much that is; nil where nobody knows.
+    /// - Returns: false if the disks stand still. The process may still go on.
+    static func leave(left: () -> UInt64? = unwritten) -> Bool {
+        guard
+            let assistant = try? Assistant(
+                keeping: [],
+                answer: {
+                    unmountAll()
+                    return 0
+                }), assistant.begin()
+        else {
+            unmountAll()
+            return true
+        }
+        var before = UInt64.max
+        while !((try? Poll.wait([assistant.answered], timeout: patience))?[0] ?? false) {
+            guard let now = left(), now < before else {
+                assistant.goesOn = true
+                return false
+            }
+            before = now
+        }
+        return true
+    }
+
+    /// KiB that wait for disks.
+    private static func unwritten() -> UInt64? {
+        guard let text = try? SmallFile.read("/proc/meminfo") else { return nil }
+        return unwritten(text)
+    }
+
+    static func unwritten(_ meminfo: Text) -> UInt64? {
+        var sum: UInt64?
+        for line in meminfo.bytes.split(separator: UInt8(ascii: "\n")) {
+            let words = line.split(separator: UInt8(ascii: " "))
+            guard words.count >= 2 else { continue }
+            let name = Text(bytes: Array(words[0]))
+            guard name == "Dirty:" || name == "Writeback:",
+                let count = Text(bytes: Array(words[1])).number
+            else { continue }
+            sum = (sum ?? 0).addingReportingOverflow(count).partialValue
+        }
+        return sum
+    }
+
     /// Unmounts what can be, the last one first; what is in use cannot be written any more.
     static func unmountAll() {
         FileSystem.synchronize()

@@ -3,15 +3,19 @@
 // kernel/module/main.c, modinfo(8) (.modinfo: strings NAME=VALUE, each ended by 0).
 
 enum ModuleTrouble {
-    private static let largest: UInt64 = 64 << 20
+    private static let largest = 32 << 20
 
     /// - Returns: what is wrong, as a part of a sentence; nil if the module does not tell.
     static func reason(_ module: borrowing Descriptor, _ errno: Errno) -> Text? {
-        guard errno == .noSuchFile || errno == .notAProgram, let status = try? module.status(),
-            status.kind == .regular, status.size > 0, status.size <= largest,
-            let memory = try? Mapping.file(module.number, count: Int(status.size))
+        // Read, not mapped: one that becomes shorter meanwhile must not end process 1.
+        guard errno == .noSuchFile || errno == .notAProgram,
+            let text = try? SmallFile.read("/proc/self/fd/\(module.number)", limit: largest),
+            text.bytes.count > 0
         else { return nil }
-        let file = unsafe ByteView(UnsafeRawBufferPointer(memory.bytes))
+        return unsafe text.bytes.withUnsafeBytes { unsafe reason(ByteView($0), errno) }
+    }
+
+    private static func reason(_ file: ByteView, _ errno: Errno) -> Text? {
         if errno == .notAProgram { return version(file) }
         return missing(file) ?? "it uses symbols that this kernel does not have; its log names them"
     }

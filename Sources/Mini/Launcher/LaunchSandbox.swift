@@ -38,6 +38,8 @@ struct LaunchDescriptors {
     var disks: [Int32] = []
     /// Those of the disks that can be written.
     var writableDisks: [Int32] = []
+    /// Pipes to and from the processes that wait for these.
+    var assistants: [Int32] = []
     var taps: [Int32] = []
     var networks: [Int32] = []
     var timeline: Int32 = -1
@@ -47,8 +49,8 @@ struct LaunchDescriptors {
 
     /// All of them, beside 0 to 2.
     var all: [Int32] {
-        [signals, input, output, errors, timeline] + files + disks + taps + networks + host
-            + (processor?.all ?? [])
+        [signals, input, output, errors, timeline] + files + disks + assistants + taps + networks
+            + host + (processor?.all ?? [])
     }
 }
 
@@ -75,7 +77,8 @@ extension LaunchFeature {
         case .writableDisk:
             [
                 CallRule("writev", .writeVector, .descriptor("disk", have.writableDisks)),
-                CallRule("fsync", .synchronize, .descriptor("disk", have.writableDisks)),
+                CallRule.on("write", .write, "assistant", have.assistants),
+                CallRule.on("read", .read, "assistant", have.assistants),
             ]
         case .tap:
             [

@@ -145,12 +145,16 @@ class Launcher {
     /// What is left to do when a guest is gone.
     /// - Returns: its outcome, or that the guest's data could not be kept.
     private func release(_ outcome: LaunchOutcome) -> LaunchOutcome {
-        // Told to end, it ends: no signal interrupts the wait for a disk. Nothing is lost with this process; what
-        // was written is the kernel's, and goes to the disk without us.
-        if case .signal = outcome { return outcome }
+        // Told to end, it ends, and waits for no disk. Nothing is lost with this process; what was written is the
+        // kernel's, and goes to the disk without us.
+        switch outcome {
+        case .signal, .escaped: return outcome
+        default: break
+        }
         var result = outcome
         for device in devices {
             do throws(LauncherError) { try device.finish() } catch { result = .failed(error) }
+            if let outcome = loop?.outcome { return outcome }
         }
         return result
     }
@@ -161,6 +165,7 @@ class Launcher {
         let session = try ConsoleSession(loop)
         self.loop = loop
         self.session = session
+        for device in devices { device.attend { session.wait(for: $0) } }
         return (loop, session)
     }
 

@@ -55,6 +55,23 @@ final class Assistant {
         }
     }
 
+    /// An assistant that writes to the disk, once for each question, what the kernel still has of a file: until that is done no
+    /// signal ends the call, and this process shall end when it is told.
+    /// - Parameter number: of the file. It is opened once more where that can be: a lock on it ends with this process.
+    convenience init(synchronizing number: Int32) throws(Errno) {
+        let own = try? Descriptor.openNumber("/proc/self/fd/\(number)", .readOnly)
+        defer { if let own { Descriptor.closeNumber(own) } }
+        let kept = own ?? number
+        try self.init(
+            keeping: [kept],
+            answer: {
+                do throws(Errno) { try SystemCall.retrying(.synchronize, Int(kept)) } catch {
+                    return UInt8(clamping: error.rawValue)
+                }
+                return 0
+            })
+    }
+
     /// Waits for its end: whoever started this process shall not find another one that goes on.
     deinit {
         Descriptor.closeNumber(questions)
@@ -71,22 +88,39 @@ final class Assistant {
 
     /// - Returns: nil if no answer came in time, or nobody is there.
     func ask() -> UInt8? {
-        var byte: [UInt8] = [0]
+        guard begin() else { return nil }
+        var answer: UInt8?
+        while pending > 0 {
+            guard (try? Poll.wait([answered], timeout: Self.patience))?[0] ?? false else {
+                return nil
+            }
+            answer = take()
+            if answer == nil { return nil }
+        }
+        return answer
+    }
+
+    /// Asks; `answered` is ready when the answer, or the assistant's end, can be taken.
+    /// - Returns: false if nobody is there.
+    func begin() -> Bool {
         // Readable without a question: it has ended.
         if pending == 0,
-            (try? Poll.wait([Poll.Interest(answers)], timeout: Nanoseconds(count: 0)))?[0] ?? true
+            (try? Poll.wait([answered], timeout: Nanoseconds(count: 0)))?[0] ?? true
         {
-            return nil
+            return false
         }
-        guard (try? Transfer.write(questions, Text(bytes: byte))) != nil else { return nil }
+        guard (try? Transfer.write(questions, Text(bytes: [0]))) != nil else { return false }
         pending += 1
-        while pending > 0 {
-            guard
-                (try? Poll.wait([Poll.Interest(answers)], timeout: Self.patience))?[0] ?? false,
-                (try? Transfer.read(answers, into: &byte)) ?? 0 == 1
-            else { return nil }
-            pending -= 1
-        }
+        return true
+    }
+
+    var answered: Poll.Interest { Poll.Interest(answers) }
+
+    /// - Returns: nil if it has ended.
+    func take() -> UInt8? {
+        var byte: [UInt8] = [0]
+        guard (try? Transfer.read(answers, into: &byte)) ?? 0 == 1 else { return nil }
+        pending -= 1
         return byte[0]
     }
 

@@ -155,7 +155,7 @@ struct Descriptor: ~Copyable {
     /// Empties a file.
     func truncate() throws(Errno) { try SystemCall.retrying(.truncate, Int(number), 0) }
 
-    /// Waits until what was written is on the disk.
+    /// Waits until what was written is on the disk. No signal ends that: `Assistant` does it for whoever has signals.
     func synchronize() throws(Errno) { try SystemCall.retrying(.synchronize, Int(number)) }
 
     /// Takes the file for this open description, until that is closed. Others that ask, too,

@@ -1,7 +1,15 @@
+import CShim
 import Foundation
+import Synchronization
 import Testing
 
 @testable import Mini
+
+/// A terminal, and an assistant that has put everything on the disk at once.
+private func terminal(_ change: (inout FakeTerminal.State) -> Void = { _ in }) -> FakeTerminal {
+    let played = PlayedAssistant()
+    return FakeTerminal(device: { played.answer($0) }, change)
+}
 
 /// A folder of its own, gone with its owner.
 private final class Folder {
@@ -23,7 +31,7 @@ private final class Folder {
 
     /// Runs mini-pack; `@` in a word stands for this folder.
     func pack(
-        _ line: String, at terminal: FakeTerminal = FakeTerminal()
+        _ line: String, at terminal: FakeTerminal = terminal()
     ) -> (code: Int32, output: [UInt8], errors: String) {
         let words = line.split(separator: " ").map {
             Text(stringLiteral: $0.replacingOccurrences(of: "@", with: path))
@@ -259,16 +267,44 @@ private func members(_ archive: [UInt8]) throws -> [String] {
     @Test("a signal in the midst leaves nothing, and ends it with the signal's code")
     func signal() throws {
         let folder = try Folder()
-        let terminal = FakeTerminal { $0.signals = [15] }
-        let result = folder.pack("@/a @/tree=/", at: terminal)
+        let user = terminal { $0.signals = [15] }
+        let result = folder.pack("@/a @/tree=/", at: user)
         #expect(result.code == 143 && result.output.isEmpty && result.errors.isEmpty)
         #expect(try folder.names == ["tree"])
     }
 
+    @Test("a signal while the disk is waited for leaves what was there, and nothing else")
+    func slowDisk() throws {
+        let folder = try Folder()
+        try Data("old".utf8).write(to: URL(filePath: folder.path + "/a"))
+        let played = PlayedAssistant()
+        played.change { $0.isReady = false }
+        let hasCome = Mutex(false)
+        let user = FakeTerminal(device: { call in
+            let (first, second, third, _, _, _) = call.arguments
+            let isDue = played.now.asked == 1 && !hasCome.withLock { $0 }
+            if isDue, call.number == .poll {
+                let records = UnsafeMutablePointer<mini_pollfd>(bitPattern: first)!
+                if records[0].descriptor == 1000 {
+                    records[0].returned = records[0].events
+                    return 1
+                }
+            }
+            guard isDue, call.number == .read, first == 1000 else { return played.answer(call) }
+            hasCome.withLock { $0 = true }
+            UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(of: 15, as: UInt32.self)
+            return third
+        })
+        let result = folder.pack("@/a @/tree=/", at: user)
+        #expect(result.code == 143 && result.errors.isEmpty)
+        #expect(try folder.names == ["a", "tree"] && folder.contents("a") == Array("old".utf8))
+        #expect(played.now.asked == 1 && played.now.open == [])
+    }
+
     @Test("standard output that closes is told")
     func closedOutput() throws {
-        let terminal = FakeTerminal { $0.outputErrno = .brokenPipe }
-        let result = try Folder().pack("- @/tree", at: terminal)
+        let user = terminal { $0.outputErrno = .brokenPipe }
+        let result = try Folder().pack("- @/tree", at: user)
         #expect(result.code == 1)
         #expect(result.errors == "mini-pack: cannot write \"-\": broken pipe (EPIPE)\n")
     }
@@ -277,7 +313,7 @@ private func members(_ archive: [UInt8]) throws -> [String] {
     func everyCall(archive: String) throws {
         let folder = try Folder()
         let line = "\(archive) @/tree=/"
-        let whole = FakeTerminal()
+        let whole = terminal()
         #expect(folder.pack(line, at: whole).code == 0)
         let expected = archive == "-" ? whole.now.output : try folder.contents("a")
         let calls = whole.now.calls.count
@@ -285,9 +321,9 @@ private func members(_ archive: [UInt8]) throws -> [String] {
         var failures = 0
         for call in 1...calls {
             try? FileManager.default.removeItem(atPath: folder.path + "/a")
-            let terminal = FakeTerminal { $0.failing = (call, .inputOutput) }
-            let result = folder.pack(line, at: terminal)
-            let now = terminal.now
+            let user = terminal { $0.failing = (call, .inputOutput) }
+            let result = folder.pack(line, at: user)
+            let now = user.now
             let isMask = now.calls[call - 1] == SystemCall.Number.signalMask.rawValue
             #expect(now.held == 0 || isMask, "call \(call)")
             if result.code == 0 {
@@ -310,9 +346,9 @@ private func members(_ archive: [UInt8]) throws -> [String] {
     @Test("nothing stays open or mapped")
     func releases() throws {
         let folder = try Folder()
-        let terminal = FakeTerminal()
-        #expect(folder.pack("@/a @/tree=/", at: terminal).code == 0)
-        #expect(terminal.now.descriptors.isEmpty && terminal.now.mappings.isEmpty)
+        let user = terminal()
+        #expect(folder.pack("@/a @/tree=/", at: user).code == 0)
+        #expect(user.now.descriptors.isEmpty && user.now.mappings.isEmpty)
     }
 
     @Test("the manual page has the options and exit codes of help, word for word")

@@ -288,6 +288,42 @@ private func failureOfSynchronizing(_ disk: Disk, failing: Bool) -> Errno? {
         }
     }
 
+    @Test(
+        "what was written is put on the disk once, by an assistant; its failure is told, and what ends the launch ends the wait"
+    )
+    func assisted() throws {
+        try withFile(512) { path in
+            let (disk, _) = try open(Text(stringLiteral: path))
+            let memory = try GuestMemory(count: 0x1000)
+            let played = PlayedAssistant()
+            try played.play {
+                disk.assistant = try Assistant(synchronizing: disk.descriptor)
+                // Nothing was written: nobody is asked.
+                #expect(failureOfSynchronizing(disk, failing: true) == nil)
+                #expect(played.now.asked == 0)
+                try disk.write(0, from: [memory.range(0, 512)!], of: memory)
+                for (answer, errno) in [(5, .inputOutput), (28, .noSpace)] as [(UInt8, Errno)] {
+                    played.change { $0.answer = answer }
+                    #expect(throws: errno) { try disk.synchronize() }
+                }
+                played.change { $0.answer = nil }
+                #expect(throws: Errno.inputOutput) { try disk.synchronize() }
+                #expect(played.now.asked == 2)
+                played.change { $0.answer = 0 }
+                disk.wait = { _ in false }
+                try disk.synchronize()
+                disk.wait = { _ in true }
+                try disk.synchronize()
+                #expect(played.now.asked == 4)
+                // All of it is there.
+                try disk.synchronize()
+                #expect(played.now.asked == 4)
+                disk.assistant = nil
+            }
+            #expect(played.now.open == [])
+        }
+    }
+
     @Test("what was written is synchronized once, and a failure of that is told")
     func synchronize() throws {
         try withFile(512) { path in

@@ -46,6 +46,7 @@ final class FakeBoot: Sendable {
         /// A signal that comes when so many children were made and nothing else happens.
         var signalAfter: (children: Int, signal: Int32)?
         var failing: (call: Int, errno: Errno)?
+        var disksAnswer = true
         /// Calls that always fail.
         var refused: [Int: Errno] = [:]
 
@@ -91,6 +92,11 @@ final class FakeBoot: Sendable {
         var actions: [BootMachine.Action] = []
         SystemCall.hooked({ self.answer($0) }) {
             let first = Init(InnerPrograms(run: { _ in nil }, complaint: { _ in nil }))
+            let disksAnswer = now.disksAnswer
+            first.leave = {
+                InitMounts.unmountAll()
+                return disksAnswer
+            }
             var action = first.begin()
             while action != .sleepForever && actions.count < limit {
                 actions.append(action)

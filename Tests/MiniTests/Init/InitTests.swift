@@ -31,6 +31,41 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         #expect(boot.console == "mini-init: halting\n")
     }
 
+    @Test("disks that stand still are told and not waited for; those that go on are")
+    func disks() throws {
+        let boot = FakeBoot("at-end halt\nrun x") { $0.disksAnswer = false }
+        boot.boot()
+        #expect(
+            boot.console
+                == "mini-init: the disks stand still: they are not waited for\nmini-init: halting\n"
+        )
+        #expect(boot.now.deeds.last == halt)
+
+        let played = PlayedAssistant()
+        /// How often the disks were looked at, and whether they were done.
+        func leave(ready: Int?, _ counts: [UInt64?]) -> (looks: Int, isDone: Bool) {
+            var looks = 0
+            played.change { $0.isReady = ready == 0 }
+            let isDone = played.play {
+                InitMounts.leave {
+                    looks += 1
+                    if looks == ready { played.change { $0.isReady = true } }
+                    return counts[min(looks, counts.count) - 1]
+                }
+            }
+            return (looks, isDone)
+        }
+        #expect(leave(ready: 0, [nil]) == (0, true))
+        #expect(leave(ready: 3, [900, 800, 1]) == (3, true))
+        #expect(leave(ready: nil, [900, 900]) == (2, false))
+        #expect(leave(ready: nil, [nil]) == (1, false))
+        #expect(played.now.open == [])
+        #expect(
+            InitMounts.unwritten("MemFree:  5 kB\nDirty:             12 kB\nWriteback:   30 kB\n")
+                == 42)
+        #expect(InitMounts.unwritten("MemFree: 5 kB\n") == nil)
+    }
+
     @Test("statements in order, each with its calls")
     func statements() {
         let boot = FakeBoot(

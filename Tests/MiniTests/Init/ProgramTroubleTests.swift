@@ -1,6 +1,7 @@
 // Why programs and modules cannot be used, on real files.
 
 import Foundation
+import Synchronization
 import Testing
 
 @testable import Mini
@@ -109,6 +110,14 @@ private func program(loader: String, is64Bit: Bool, machine: UInt16) -> [UInt8] 
             let version = ModuleTrouble.reason(file, .notAProgram) ?? ""
             #expect(string(version).hasPrefix("it is a module for Linux 0.1-x, and this is Linux "))
             #expect(ModuleTrouble.reason(file, .notPermitted) == nil)
+            // It may become shorter meanwhile, which a mapping would be the end of process 1 for.
+            let isMapped = Mutex(false)
+            let again = SystemCall.hooked({ call in
+                let number = call.arguments.4
+                if call.number == .map && number != -1 { isMapped.withLock { $0 = true } }
+                return nil
+            }) { ModuleTrouble.reason(file, .notAProgram) }
+            #expect(again != nil && !isMapped.withLock { $0 })
         }
         try withFile(Array("text".utf8)) { name in
             let file = try Descriptor.open(name, .readOnly)

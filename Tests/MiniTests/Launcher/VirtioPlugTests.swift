@@ -66,8 +66,8 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
     @Test("what is wrong with a disk is said once, whichever guest meets it")
     func trouble() throws {
         try withDisk { path in
-            let open = try DiskSetup(DiskRequest(Text(stringLiteral: path))).open(beside: []) { _ in
-            }
+            let open = try DiskSetup(DiskRequest(Text(stringLiteral: path + ",ro"))).open(beside: []
+            ) { _ in }
             let guest = try PluggedGuest(open)
             for _ in 0..<3 { #expect(readSector(guest.driver, 8) == 1) }
             #expect(
@@ -82,8 +82,8 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
     @Test("a driver that broke its queue is told once to whoever wants to know everything")
     func lie() throws {
         try withDisk { path in
-            let open = try DiskSetup(DiskRequest(Text(stringLiteral: path))).open(beside: []) { _ in
-            }
+            let open = try DiskSetup(DiskRequest(Text(stringLiteral: path + ",ro"))).open(beside: []
+            ) { _ in }
             let guest = try PluggedGuest(open)
             guest.driver.makeAvailable(0, 9999)
             guest.driver.ring(0)

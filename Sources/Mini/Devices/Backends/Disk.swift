@@ -18,6 +18,10 @@ final class Disk {
     /// Where the file's position is.
     private var position: UInt64?
     private var isChanged = false
+    /// Puts what was written on the disk, where somebody waits for signals meanwhile.
+    var assistant: Assistant?
+    /// Waits for what an assistant says: false when a signal or the like ends the launch before.
+    var wait: ((Poll.Interest) -> Bool)?
     /// The transfer's at hand.
     private var pieces = IOVector()
 
@@ -92,10 +96,21 @@ final class Disk {
         try transfer(.write, sector)
     }
 
-    /// Puts what was written on the disk for good.
+    /// Puts what was written on the disk for good. No signal ends the call that does it, so an assistant makes it; when
+    /// something ends the launch meanwhile, it goes on by itself, and nobody has an error.
     func synchronize() throws(Errno) {
         guard isChanged else { return }
-        try file.synchronize()
+        if let assistant {
+            guard assistant.begin() else { throw .inputOutput }
+            if let wait, !wait(assistant.answered) {
+                assistant.goesOn = true
+                return
+            }
+            let errno = assistant.take().map { Errno(rawValue: Int32($0)) } ?? .inputOutput
+            if errno.rawValue != 0 { throw errno }
+        } else {
+            try file.synchronize()
+        }
         isChanged = false
     }
 

@@ -184,6 +184,16 @@ final class ConsoleSession: TerminalHolder {
         return loop.outcome
     }
 
+    /// Waits for something else.
+    /// - Returns: false if something ends the launch before that is ready.
+    func wait(for other: Poll.Interest) -> Bool {
+        while loop.outcome == nil {
+            do throws(LauncherError) { try wait(for: other, timeout: nil) } catch { return true }
+            if loop.isFirstReady { return true }
+        }
+        return false
+    }
+
     /// Waits for the output, for signals and, as long as the output keeps us, for the user's three ^C.
     private func wait(
         for output: Poll.Interest, timeout: Nanoseconds?

@@ -11,7 +11,13 @@ final class DiskSetup: DeviceSetup {
     func open(
         beside others: [DeviceClaim], notice: (Text) -> Void
     ) throws(LauncherError) -> any OpenDevice {
-        OpenDisk(try request.open(beside: others, notice: notice))
+        let disk = try request.open(beside: others, notice: notice)
+        if !disk.isReadOnly {
+            do throws(Errno) {
+                disk.assistant = try Assistant(synchronizing: disk.descriptor)
+            } catch { throw .system("start a process", error) }
+        }
+        return OpenDisk(disk)
     }
 }
 
@@ -54,6 +60,8 @@ private final class OpenDisk: OpenDevice {
         return PluggedDisk(block, self, index)
     }
 
+    func attend(_ wait: @escaping (Poll.Interest) -> Bool) { disk.wait = wait }
+
     func finish() throws(LauncherError) {
         do throws(Errno) { try disk.synchronize() } catch {
             throw .host("write to disk", name: disk.name, error)
@@ -63,6 +71,7 @@ private final class OpenDisk: OpenDevice {
     func describe(to have: inout LaunchDescriptors) {
         have.disks.append(disk.descriptor)
         if !disk.isReadOnly { have.writableDisks.append(disk.descriptor) }
+        have.assistants += disk.assistant?.descriptors ?? []
     }
 
     /// A disk does not grow.

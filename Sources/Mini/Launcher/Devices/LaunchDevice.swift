@@ -61,6 +61,9 @@ protocol OpenDevice: AnyObject {
     func plug(
         _ index: Int, into memory: GuestMemory, _ notes: LaunchNotes
     ) throws(LauncherError) -> any PCDevice
+    /// From now on there is somebody who waits for signals.
+    /// - Parameter wait: for this descriptor: false if something has ended the launch before.
+    func attend(_ wait: @escaping (Poll.Interest) -> Bool)
     /// Hands what was written to the host, when the guest has ended.
     func finish() throws(LauncherError)
 
@@ -83,6 +86,7 @@ extension OpenDevice {
     }
     func check(beside others: [DeviceClaim]) throws(LauncherError) {}
     func renew() throws(LauncherError) {}
+    func attend(_ wait: @escaping (Poll.Interest) -> Bool) {}
     func finish() throws(LauncherError) {}
     func keep() throws(LauncherError) {}
     var mostWritten: UInt64 { 0 }
