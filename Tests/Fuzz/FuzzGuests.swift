@@ -181,7 +181,7 @@ extension FuzzGuests {
         let abi = header.abi
         func file(_ slot: UInt32, _ number: UInt32, _ a: UInt32, _ b: UInt32, _ c: UInt32) {
             let record =
-                FuzzGuestLayout.data + abi.data.ringRecords + slot * GuestABI.ringRecordSize
+                FuzzGuestLayout.data + abi.data.ringRecords + slot * abi.data.ringRecordSize
             memory.store32(record + 4 * abi.ringOrder.number, number)
             memory.store32(record + 4 * abi.ringOrder.first, a)
             memory.store32(record + 4 * abi.ringOrder.second, b)
@@ -219,7 +219,7 @@ private struct FuzzedGuest {
     ) {
         self.host = host
         self.processor = processor
-        layout = abi.dma
+        layout = abi.dma ?? .lengthsFirst
         console = Console(memory: host.memory, layout: layout)
         if let disk {
             var page = DevicePage(at: FuzzGuestLayout.devices)

@@ -218,7 +218,7 @@ enum FuzzImages {
             let layout = try GuestLayout(mebibytes: mebibytes, kernel: kernel)
             Fuzz.require(layout.pageTables >= kernel.end, "the page tables lie on the kernel")
             BootPageTables.write(layout, kernel, to: memory)
-            BootParameters.write(layout, try CommandLine(["quiet"]), to: memory)
+            BootParameters.write(layout, kernel.abi, try CommandLine(["quiet"]), to: memory)
         } catch {
             Fuzz.require(error.exitCode == 3, "a file is refused with the wrong code")
             Fuzz.require(!error.text.bytes.contains(10), "an error of two lines")
@@ -270,9 +270,13 @@ enum FuzzImages {
         let origin = reader.word()
         let view = unsafe ByteView(UnsafeRawBufferPointer(rebasing: input.bytes.dropFirst(5)))
         let recognition = Recognition(image: view, origin: origin)
-        if case .dma(_, let entry, let data) = recognition.dialect {
+        switch recognition.dialect {
+        case .dma(_, let entry, let data):
             Fuzz.require(entry <= view.count, "the entry is behind the image")
             if let data { Fuzz.require(data >= 0 && data <= view.count, "data behind the image") }
+        case .virtio(_, let data):
+            if let data { Fuzz.require(data >= 0 && data <= view.count, "data behind the image") }
+        case .later, .none: break
         }
         _ = BzImage.pageOffset(view)
         _ = FileKind.describe(view)

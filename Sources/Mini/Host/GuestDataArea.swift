@@ -41,6 +41,11 @@ struct GuestDataArea {
 
     static let interruptFlag: UInt32 = 0x200
 
+    /// Tells the guest whether it has to call when it enables interrupts.
+    func setInterruptPending(_ isPending: Bool) {
+        if let field = fields.interruptPending { store(field, isPending ? Self.interruptFlag : 0) }
+    }
+
     /// Interrupt lines that the guest masks, a bit each.
     var blockedInterrupts: UInt32 { load(fields.blockedInterrupts) }
 
@@ -72,7 +77,7 @@ struct GuestDataArea {
         unsafe bytes.storeBytes(of: identity.littleEndian, as: UInt16.self)
     }
 
-    /// Era 1c: the table it was started on, to copy entries from.
+    /// From era 1c on: the table it was started on, to copy entries from.
     func setPageDirectory(_ address: UInt32) {
         if let field = fields.pageDirectory { store(field, address) }
     }
@@ -88,7 +93,7 @@ struct GuestDataArea {
         let slot = cursor
         guard status(slot) != Self.done else { return nil }
         cursor = (slot + 1) % GuestABI.ringSlots
-        let record = fields.ringRecords + slot * GuestABI.ringRecordSize
+        let record = fields.ringRecords + slot * fields.ringRecordSize
         let order = abi.ringOrder
         let call = Hypercall(
             number: load(record + 4 * order.number), first: load(record + 4 * order.first),

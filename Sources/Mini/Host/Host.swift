@@ -68,7 +68,7 @@ final class Host: LguestDevice {
         pageOffset = request.pageOffset
         let cpu = processor
         cpu.pageDirectory = request.pageDirectory
-        cpu.pageRules = .lguest(limit: pageLimit)
+        cpu.pageRules = .lguest(abi, limit: pageLimit)
         cpu.portRules = .lguest(abi, pageOffset: pageOffset)
         for index in 0..<SegmentRules.entries {
             cpu.setDescriptor(Int(index), SegmentRules.initial(index))

@@ -1,5 +1,5 @@
-// Hypercalls of eras 0…1c. The asynchronous ring goes first, on every exit; then the call
-// that trapped. Both stop while a DMA record waits for the launcher.
+// Hypercalls. The asynchronous ring goes first, on every exit; then the call
+// that trapped. Both stop while a notification waits for the launcher. Which calls there are is in the era's row.
 // Source: docs/abi/lguest.md §3.2…§3.4, §4.7.
 
 /// Hypercall numbers.
@@ -20,6 +20,12 @@ private enum Call {
     static let setPTE: UInt32 = 14
     static let setPMD: UInt32 = 15
     static let loadTLS: UInt32 = 16
+    static let notify: UInt32 = 17
+    static let loadGDTEntry: UInt32 = 18
+    static let sendInterrupts: UInt32 = 19
+
+    /// The second argument of a shutdown that is to be a new beginning.
+    static let restart: UInt32 = 2
 }
 
 extension Host {
@@ -63,8 +69,13 @@ extension Host {
         switch call.number {
         case Call.flushAsync: break
         case Call.initialize: kill(.secondInitialization)
-        case Call.crash: crash(call.first)
-        case Call.loadGDT: loadDescriptors(call.first, count: call.second)
+        case Call.crash:
+            crash(
+                call.first, restarts: abi.calls.hasShutdown && call.second == Call.restart)
+        case Call.loadGDT where !abi.calls.loadsGDTByEntry:
+            loadDescriptors(call.first, count: call.second)
+        case Call.loadGDTEntry where abi.calls.loadsGDTByEntry:
+            loadDescriptor(call.first, low: call.second, high: call.third)
         case Call.newPageTable: processor.pageDirectory = call.first
         case Call.flushTLB: processor.flushTLB()
         case Call.loadIDTEntry: loadGate(call.first, low: call.second, high: call.third)
@@ -72,14 +83,18 @@ extension Host {
         case Call.taskSwitched: processor.taskSwitched = call.first != 0
         case Call.setClockEvent: setClockEvent(call.first)
         case Call.halt: machine.halt()
-        case Call.bindDMA: return bind(DMAKey(rawValue: call.first), call.second, call.third)
-        case Call.sendDMA:
+        case Call.bindDMA where abi.dma != nil:
+            return bind(DMAKey(rawValue: call.first), call.second, call.third)
+        case Call.sendDMA where abi.dma != nil:
             send(
                 DMANotification(
                     record: GuestAddress(rawValue: call.second), key: DMAKey(rawValue: call.first)))
         case Call.setPTE: setPTE(call.first, virtual: call.second, entry: call.third)
         case Call.setPMD: if call.second < Self.reservedTop >> 22 { processor.flushTLB() }
         case Call.loadTLS: loadTLS(call.first)
+        case Call.notify where abi.calls.notify: notify(call.first)
+        // Interrupts are looked at after every call.
+        case Call.sendInterrupts where abi.calls.sendsInterrupts: break
         default: kill(.badCall(number: call.number))
         }
         return nil
@@ -119,9 +134,10 @@ extension Host {
             ?? UInt16(truncatingIfNeeded: Process.identity)
     }
 
-    /// CRASH: 128 bytes, the last one forced to NUL. "Power down" is such a crash.
-    private func crash(_ address: UInt32) {
+    /// CRASH, later SHUTDOWN: 128 bytes, the last one forced to NUL. "Power down" is such a crash.
+    private func crash(_ address: UInt32, restarts: Bool) {
         guard let range = readable(address, 128) else { return }
+        if restarts { return kill(.restart) }
         let bytes = unsafe memory.readable(range).prefix(127).prefix { $0 != 0 }
         kill(.crash(Text(bytes: unsafe Array(bytes))))
     }
@@ -136,6 +152,15 @@ extension Host {
             let descriptor = processor.descriptor(Int(index))
             processor.setDescriptor(Int(index), SegmentRules.corrected(descriptor))
         }
+    }
+
+    /// LOAD_GDT_ENTRY.
+    private func loadDescriptor(_ index: UInt32, low: UInt32, high: UInt32) {
+        guard index < SegmentRules.entries else { return kill(.tooManyDescriptors(index)) }
+        guard !SegmentRules.isHosts(index) else { return }
+        processor.setDescriptor(
+            Int(index), SegmentRules.corrected(UInt64(high) << 32 | UInt64(low)))
+        segmentsStale = true
     }
 
     /// LOAD_TLS: three entries.
@@ -164,8 +189,11 @@ extension Host {
     }
 
     private func installGate(_ vector: UInt8, _ gate: InterruptTable.Gate?) {
-        guard let gate, InterruptTable.isDirect(UInt32(vector), gate) else {
-            return processor.setGate(vector, .exit(privilege: 0))
+        guard let gate, InterruptTable.isDirect(UInt32(vector), gate),
+            !(abi.callsByVmcall && vector == InterruptTable.invalidOpcode)
+        else {
+            let privilege = abi.keepsGatePrivilege ? gate?.privilege ?? 0 : 0
+            return processor.setGate(vector, .exit(privilege: privilege))
         }
         processor.setGate(
             vector,
@@ -201,7 +229,7 @@ extension Host {
         let inUse =
             entry & PageEntry.present != 0
             && entry & (PageEntry.accessed | PageEntry.dirty) != 0
-        if inUse, PageRules.lguest(limit: pageLimit).refusesInTable(entry),
+        if inUse, processor.pageRules.refusesInTable(entry),
             hasTable(directory, virtual)
         {
             kill(.badPageTableEntry)
@@ -217,7 +245,7 @@ extension Host {
     /// Why the guest kernel could not write there; nil if it can.
     private func refusalToWrite(_ virtual: UInt32) -> DeathReason? {
         guard virtual < Self.reservedTop else { return .reservedTop }
-        let rules = PageRules.lguest(limit: pageLimit)
+        let rules = processor.pageRules
         let walk = PageWalk(virtual, from: processor.pageDirectory, rules) { memory.load32($0) }
         for place in [walk.directoryPlace, walk.tablePlace] where range(place, 4) == nil {
             return .badRead(address: place)
@@ -235,7 +263,14 @@ extension Host {
         return rules.refusesInTable(walk.tableEntry) ? .badPageTableEntry : nil
     }
 
-    // MARK: - DMA
+    // MARK: - Devices
+
+    /// NOTIFY: what the address stands for is the launcher's business. None is at 0.
+    private func notify(_ address: UInt32) {
+        guard address != 0 else { return }
+        machine.send(
+            DMANotification(record: GuestAddress(rawValue: 0), key: DMAKey(rawValue: address)))
+    }
 
     /// BIND_DMA: 1 for done.
     private func bind(_ key: DMAKey, _ buffers: UInt32, _ code: UInt32) -> UInt32 {

@@ -7,6 +7,12 @@ extension Host {
         lastErrorCode = errorCode
         switch vector {
         case InterruptTable.hypercallVector: callPending = true
+        case UInt32(InterruptTable.invalidOpcode)
+        where abi.callsByVmcall && hasCode(0x0F, 0x01, 0xC1):
+            // The original writes its own call over this one.
+            processor.eip &+= 3
+            callPending = true
+        case 13 where abi.skipsCLI && errorCode == 0 && hasCode(0xFA): processor.eip &+= 1
         case 14: handlePageFault(errorCode, address)
         // The FPU is the guest's as long as it did not ask to be told.
         case 7 where !processor.taskSwitched: break
@@ -14,6 +20,19 @@ extension Host {
         case 32...: break
         default: reflect(vector, errorCode, detail: errorCode)
         }
+    }
+
+    /// Whether the guest's kernel is at these bytes of code.
+    private func hasCode(_ bytes: UInt8...) -> Bool {
+        guard processor.privilege == 1 else { return false }
+        for (index, byte) in bytes.enumerated() {
+            guard
+                let address = processor.translate(
+                    processor.eip &+ UInt32(index), write: false, user: false),
+                let range = memory.range(address, 1), unsafe memory.readable(range)[0] == byte
+            else { return false }
+        }
+        return true
     }
 
     private func handlePageFault(_ errorCode: UInt32, _ address: UInt32) {
@@ -46,7 +65,9 @@ extension Host {
         {
         case .none: return nil
         case .blocked: return Self.long
-        case .notNow: return Self.short
+        case .notNow:
+            data.setInterruptPending(true)
+            return Self.short
         case .deliver(let line):
             if isAsleep {
                 data.setInterruptsEnabled(true)
@@ -57,6 +78,7 @@ extension Host {
                 enter(gate, errorCode: nil)
             }
             data.setTime(Clock.realTime())
+            data.setInterruptPending(!lines.isQuiet)
             return lines.isQuiet ? nil : Self.short
         }
     }

@@ -22,6 +22,7 @@ struct InterruptTable {
     }
 
     static let hypercallVector: UInt32 = 0x1F
+    static let invalidOpcode: UInt8 = 6
     static let systemCallVector = GuestABI.systemCallVector
     /// Selector of every handler: GDT entry 12 at ring 1.
     static let codeSelector: UInt16 = 0x61

@@ -16,13 +16,14 @@ extension ProcessorProfile {
 extension PageRules {
     /// What the original refuses in page tables. §4.7.
     /// - Parameter limit: pages that INITIALIZE granted.
-    static func lguest(limit: UInt32) -> PageRules {
+    static func lguest(_ abi: GuestABI, limit: UInt32) -> PageRules {
         let known =
             PageEntry.present | PageEntry.writable | PageEntry.user | PageEntry.accessed
             | PageEntry.dirty
         return PageRules(
             limit: limit, refusedInDirectory: PageEntry.flags & ~known,
-            refusedInTable: PageEntry.writeThrough | PageEntry.large,
+            refusedInTable: PageEntry.large
+                | (abi.refusesWriteThrough ? PageEntry.writeThrough : 0),
             reservedTop: Host.reservedTop)
     }
 }

@@ -29,6 +29,8 @@ enum LauncherError: Error, Equatable {
     case tapTwice(name: Text)
     /// Devices with their console's slot taken off.
     case tooManyDevices(count: Int, most: Int)
+    /// The page of devices is full, or no interrupt is left.
+    case noRoomForDevices
     /// Something that cannot come in this state of the launch machine.
     case defect(state: Text)
 
@@ -53,7 +55,7 @@ enum LauncherError: Error, Equatable {
         case .networkFile(_, .full): 1
         case .networkFile(_, .twice), .disk(_, .twice), .disk(_, .inUse), .tapTwice: 2
         case .timeline(_, .notAFile): 1
-        case .timeline, .tooManyDevices, .notOnPC: 2
+        case .timeline, .tooManyDevices, .noRoomForDevices, .notOnPC: 2
         case .disk, .networkFile, .needsKvm: 3
         }
     }
@@ -83,6 +85,7 @@ enum LauncherError: Error, Equatable {
         case .timeline(let name, let error): "timeline \(quoted: name) \(error.text)"
         case .tooManyDevices(let count, let most):
             "\(count) devices are too many: a guest can have \(most) beside its console"
+        case .noRoomForDevices: "a guest of this kind has no room for so many devices"
         case .defect(let state):
             "a defect of mini, please report it: in the state \"\(state)\" came what cannot come there"
         }

@@ -86,20 +86,19 @@ final class LguestLauncher: Launcher {
     }
     private func initialize(_ image: LoadedGuest) throws(LauncherError) -> MadeGuest {
         let (kernel, layout, memory) = (image.kernel, image.layout, image.memory)
-        var page = DevicePage(at: layout.descriptorPage)
         do throws(LauncherError) {
-            var plugged: [any GuestDevice] = []
-            for (index, device) in devices.enumerated() {
-                let one = try device.plug(index, into: &page, of: memory, kernel.abi.dma)
-                if let one { plugged.append(one) }
+            let plugged: PluggedDevices
+            if let dma = kernel.abi.dma {
+                plugged = try plug(into: memory, at: layout.descriptorPage, dma)
+            } else {
+                plugged = try plugVirtio(into: memory, at: layout.descriptorPage, kernel.abi)
             }
-            _ = page.add(.console, in: memory)
             let device = try makeDevice(memory, kernel.abi)
             let request = InitializeRequest(
-                pageLimit: page.end / GuestLayout.pageSize,
+                pageLimit: plugged.end / GuestLayout.pageSize,
                 pageDirectory: layout.pageDirectory, start: kernel.entry,
                 pageOffset: kernel.pageOffset)
-            let made = MadeGuest(device, image, devices: plugged)
+            let made = MadeGuest(device, image, plugged)
             let count: Int
             do throws(Errno) { count = try device.initialize(request) } catch {
                 throw LauncherError.device("make a guest", error)
@@ -114,6 +113,40 @@ final class LguestLauncher: Launcher {
             throw error
         }
     }
+    /// Devices of DMA's.
+    private func plug(
+        into memory: GuestMemory, at address: UInt32, _ layout: GuestABI.DMALayout
+    ) throws(LauncherError) -> PluggedDevices {
+        var page = DevicePage(at: address)
+        var plugged: [any GuestDevice] = []
+        for (index, device) in devices.enumerated() {
+            let one = try device.plug(index, into: &page, of: memory, layout)
+            if let one { plugged.append(one) }
+        }
+        _ = page.add(.console, in: memory)
+        return PluggedDevices(devices: plugged, console: .dma(layout), end: page.end)
+    }
+
+    /// Devices of virtio's; the console is the last one here, too.
+    private func plugVirtio(
+        into memory: GuestMemory, at address: UInt32, _ abi: GuestABI
+    ) throws(LauncherError) -> PluggedDevices {
+        let page = VirtioPage(at: address, abi.devices, in: memory)
+        var plugged: [VirtioPlug] = []
+        for (index, device) in devices.enumerated() {
+            plugged.append(try device.plug(index, into: page, notes))
+        }
+        let console = try ConsolePlug(into: page, notes)
+        var guests: [any GuestDevice] = []
+        for (plug, descriptor) in zip(plugged, page.devices) {
+            guests.append(PluggedVirtio(plug, descriptor))
+        }
+        guard let last = page.devices.last else { throw .noRoomForDevices }
+        return PluggedDevices(
+            devices: guests, console: .virtio(console, last), end: page.end,
+            descriptors: page.devices)
+    }
+
     // MARK: Serving the guest
 
     private func run(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event {
@@ -138,7 +171,7 @@ final class LguestLauncher: Launcher {
     private func serveOutput(
         _ notification: DMANotification, of guest: RunningGuest
     ) throws(LauncherError) -> Machine.Event {
-        if try !guest.notify(notification) {
+        if try !guest.notify(notification), try !guest.saysText(notification) {
             notes.warn(
                 "the guest sent to DMA key \(hex: notification.key.rawValue), where no device is")
         }

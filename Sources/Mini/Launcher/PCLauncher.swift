@@ -145,20 +145,21 @@ final class PCLauncher: Launcher {
     }
 
     private func make(_ loaded: LoadedPC) throws(LauncherError) -> MadePC {
+        let slots = PCSlots(memory: loaded.memory)
         var plugged: [any PCDevice] = []
         for (index, device) in devices.enumerated() {
-            plugged.append(try device.plug(index, into: loaded.memory, notes))
+            plugged.append(try device.plug(index, into: slots, notes))
         }
         var console: ConsolePlug?
         if plan.hasVirtioConsole {
-            let plug = ConsolePlug(into: loaded.memory, notes)
+            let plug = try ConsolePlug(into: slots, notes)
             console = plug
             plugged.append(plug)
         }
         // Last, so that it moves nobody.
-        plugged.append(RandomPlug(into: loaded.memory, notes))
+        plugged.append(try RandomPlug(into: slots, notes))
         let platform = PCPlatform(
-            memory: loaded.memory, functions: plugged.map { $0.function },
+            memory: loaded.memory, functions: plugged.compactMap { $0.function },
             wallClock: { Clock.realTime().count / 1_000_000_000 })
         let processor = try makeProcessor(loaded)
         return MadePC(loaded, PC(processor, platform), devices: plugged, console: console)

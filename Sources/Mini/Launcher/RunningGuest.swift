@@ -1,16 +1,34 @@
 // A guest as the launcher has it: made, not yet running; and with all that serves it.
 
+/// What a guest's devices became.
+struct PluggedDevices {
+    enum ConsoleKind {
+        case dma(GuestABI.DMALayout)
+        case virtio(ConsolePlug, VirtioDescriptor)
+    }
+
+    let devices: [any GuestDevice]
+    let console: ConsoleKind
+    /// The first address above their pages.
+    let end: UInt32
+    var descriptors: [VirtioDescriptor] = []
+}
+
 /// A guest that its host has made. When this goes, so does the guest.
 final class MadeGuest {
     let device: any LguestDevice
     let loaded: LoadedGuest
-    let devices: [any GuestDevice]
+    let plugged: PluggedDevices
+    var devices: [any GuestDevice] { plugged.devices }
     var memory: GuestMemory { loaded.memory }
 
-    init(_ device: any LguestDevice, _ loaded: LoadedGuest, devices: [any GuestDevice]) {
+    init(_ device: any LguestDevice, _ loaded: LoadedGuest, _ plugged: PluggedDevices) {
         self.device = device
         self.loaded = loaded
-        self.devices = devices
+        self.plugged = plugged
+        for descriptor in plugged.descriptors {
+            descriptor.interruptLine = { line in try? device.interrupt(line) }
+        }
     }
 
     deinit {
@@ -25,6 +43,7 @@ final class RunningGuest {
     let loop: EventLoop
     /// Who has the terminal.
     let holder: any TerminalHolder
+    private let session: ConsoleSession
     private let notes: LaunchNotes
     /// The console first.
     let devices: [any GuestDevice]
@@ -42,12 +61,16 @@ final class RunningGuest {
         self.loop = loop
         holder = console
         self.notes = notes
-        devices =
-            [
+        session = console
+        let first: any GuestDevice =
+            switch made.plugged.console {
+            case .dma(let layout):
                 ConsoleDevice(
-                    Console(memory: made.memory, layout: made.loaded.kernel.abi.dma),
-                    of: made.device, console)
-            ] + made.devices
+                    Console(memory: made.memory, layout: layout), of: made.device, console)
+            case .virtio(let plug, let descriptor):
+                VirtioConsoleDevice(plug, descriptor, console)
+            }
+        devices = [first] + made.devices
         wantsBuffers = made.devices.contains { $0.wantsBuffers }
         loop.forget()
     }
@@ -63,6 +86,19 @@ final class RunningGuest {
     func notify(_ notification: DMANotification) throws(LauncherError) -> Bool {
         for device in devices where try device.notified(notification, by: self) { return true }
         return false
+    }
+
+    /// A guest that has no console yet has text printed by its address.
+    /// - Returns: false if it has no such way, or there is no text.
+    func saysText(_ notification: DMANotification) throws(LauncherError) -> Bool {
+        guard made.loaded.kernel.abi.calls.notify else { return false }
+        let start = notification.key.rawValue
+        guard start < memory.count,
+            let room = memory.range(start, min(memory.count - start, Page.size))
+        else { return false }
+        let count = unsafe memory.readable(room).prefix { $0 != 0 }.count
+        try session.write([room.prefix(UInt32(count))], of: memory)
+        return true
     }
 
     /// Looks after all devices.

@@ -8,9 +8,9 @@ struct DMAKey: Equatable, Sendable {
     let rawValue: UInt32
 }
 
-/// What SEND_DMA hands to the launcher.
+/// What SEND_DMA hands to the launcher; and NOTIFY, which has no record: its address is the key.
 struct DMANotification: Equatable, Sendable {
-    /// Where the `lguest_dma` record is, unchecked.
+    /// Where the `lguest_dma` record is, unchecked; 0 for none.
     var record: GuestAddress
     var key: DMAKey
 }
@@ -27,7 +27,7 @@ enum LguestRequest {
 struct InitializeRequest: Equatable {
     /// Number of guest pages that the guest may reach, devices' pages included.
     var pageLimit: UInt32
-    /// Guest-physical address of the first page directory.
+    /// Guest-physical address of the first page directory; from era 3b on a device makes its own.
     var pageDirectory: UInt32
     /// Initial instruction pointer, virtual.
     var start: UInt32
@@ -39,7 +39,9 @@ struct InitializeRequest: Equatable {
     func words(_ abi: GuestABI, base: UInt32) -> [UInt32] {
         var words = [LguestRequest.initialize]
         if abi.hasBase { words.append(base) }
-        words += [pageLimit, pageDirectory, start]
+        words.append(pageLimit)
+        if abi.namesPageDirectory { words.append(pageDirectory) }
+        words.append(start)
         if abi.namesPageOffset { words.append(pageOffset) }
         return words
     }
@@ -47,7 +49,7 @@ struct InitializeRequest: Equatable {
 
 /// How run() ended when it did not fail.
 enum RunResult: Equatable {
-    /// SEND_DMA.
+    /// SEND_DMA or NOTIFY.
     case dma(DMANotification)
     /// The guest was dead before the call: why.
     case reason(Text)

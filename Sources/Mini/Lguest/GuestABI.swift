@@ -1,16 +1,17 @@
 // The eras of lguest's guest interface, a row each: where the words of `lguest_data` lie, which registers a
-// hypercall is made in and in which order it stands in the ring, how a DMA record is laid out, what INITIALIZE
-// takes, where memory is mapped at the start, what the host says. Recognition compares an image with the rows
-// (Loader/Recognition.swift); host, devices and the kernel's device look the facts up here, and ask
+// hypercall is made in and in which order it stands in the ring, which calls there are, what kind of devices the
+// guest has, what INITIALIZE takes, where memory is mapped at the start, what the host says. Recognition compares
+// an image with the rows (Loader/Recognition.swift); host, devices and the kernel's device look the facts up here, and ask
 // for a fact, never for the era. An era more is a row more, and a name in `Era`; until then it is one of
-// `LaterEra`. Source: docs/abi/lguest.md §0, §1.1, §2.5, §3.1, §3.3, §3.4, §5.1.
+// `LaterEra`. Source: docs/abi/lguest.md §0, §1.1, §2.5, §3, §5.
 
 /// The facts of one era of the guest interface.
 struct GuestABI: Equatable {
-    /// The stages that the interface went through while its devices were DMA devices.
+    /// The stages that the interface went through. Up to 1c devices are DMA devices, then virtio's.
     /// Eras 0b and 1a differ from each other only for the launcher of a real device.
     enum Era: UInt8, Equatable, CaseIterable {
         case era0, era0b, era1a, era1, era1b, era1c
+        case era2, era3a, era3b, era3c, era4a, era4b, era4c, era4d
     }
 
     let era: Era
@@ -19,21 +20,33 @@ struct GuestABI: Equatable {
     let data: Data
     let callRegisters: CallRegisters
     let ringOrder: RingOrder
-    let dma: DMALayout
+    let devices: Devices
     /// True if INITIALIZE names the base of guest memory.
-    let hasBase: Bool
+    var hasBase = true
+    /// True if INITIALIZE has a page directory: the launcher makes the first page tables.
+    var namesPageDirectory = true
     /// True if INITIALIZE has a page_offset; the host then knows the guest's linear map.
-    let namesPageOffset: Bool
+    var namesPageOffset = false
     /// True if the guest starts at physical = virtual addresses; before, it starts in its high mapping and
     /// has no other. §2.5.
-    let startsLow: Bool
+    var startsLow = true
     /// True for hosts that keep 64 gates and the system call's, and take no notice of the others.
-    let hasFewGates: Bool
+    var hasFewGates = false
     /// What the host's texts call the first call. §3.5.
-    let firstCall: StaticString
+    var firstCall: StaticString = "INIT"
     /// True if some images of the era initialise a word behind `data` with the system call's vector,
     /// which no host of it reads.
-    let hasVectorBehind: Bool
+    var hasVectorBehind = false
+    /// The calls that came and went. §3.2.
+    var calls = Calls()
+    /// True if a call can also be VMCALL, which no processor below a host has: it arrives as an invalid opcode. §3.1.
+    var callsByVmcall = false
+    /// True for hosts that let a program raise what the guest's own gate lets it. §4.3.
+    var keepsGatePrivilege = false
+    /// True for hosts to which a page without a write-back cache is an error. §4.7.
+    var refusesWriteThrough = true
+    /// True for hosts that skip CLI. §4.5.
+    var skipsCLI = false
 
     /// All rows, the oldest first.
     static var all: [GuestABI] { Era.allCases.map { GuestABI(era: $0) } }
@@ -43,50 +56,94 @@ struct GuestABI: Equatable {
 
     /// The rows.
     init(era: Era) {
-        self =
-            switch era {
-            case .era0: .init(era, "0", .withIdentity, .straight, .addressesFirst, hasBase: false)
-            case .era0b: .init(era, "0b", .withIdentity, .straight, .lengthsFirst, hasBase: false)
-            case .era1a: .init(era, "1a", .withIdentity, .straight, .lengthsFirst)
-            case .era1: .init(era, "1", .plain, .straight, .lengthsFirst)
-            case .era1b:
-                .init(
-                    era, "1b", .plain, .turned, .lengthsFirst, hasFewGates: false,
-                    firstCall: "INIT", hasVectorBehind: true)
-            case .era1c:
-                .init(
-                    era, "1c", .withTables, .turned, .lengthsFirst, namesPageOffset: false,
-                    startsLow: true, hasFewGates: false, firstCall: "INIT")
-            }
+        switch era {
+        case .era0: self.init(era, "0", .withIdentity, .addressesFirst, hasBase: false)
+        case .era0b: self.init(era, "0b", .withIdentity, .lengthsFirst, hasBase: false)
+        case .era1a: self.init(era, "1a", .withIdentity, .lengthsFirst)
+        case .era1: self.init(era, "1", .plain, .lengthsFirst)
+        case .era1b:
+            self.init(era, "1b", .plain, .dataFirst, .turned, .dma(.lengthsFirst))
+            namesPageOffset = true
+            startsLow = false
+            hasVectorBehind = true
+        case .era1c: self.init(era, "1c", .withTables, .dataFirst, .turned, .dma(.lengthsFirst))
+        case .era2: self.init(era, "2", .withTables, .dataFirst, .turned, .fields)
+        case .era3a: self.init(era, "3a", .withTables, .dataFirst, .turned, .counted)
+        case .era3b: self.init(era, "3b", .withTables, .dataFirst, .turned, .counted)
+        case .era3c: self.init(era, "3c", .withTables, .baseFirst, .straight, .counted)
+        case .era4a: self.init(era, "4a", .withPending, .baseFirst, .straight, .counted)
+        case .era4b: self.init(era, "4b", .withPending, .baseFirst, .straight, .counted)
+        case .era4c: self.init(era, "4c", .withoutTables, .baseFirst, .straight, .counted)
+        case .era4d: self.init(era, "4d", .withoutTables, .baseFirst, .straight, .counted)
+        }
+        if era >= .era2 { calls = Calls(notify: true) }
+        if era >= .era3a {
+            calls.hasShutdown = true
+            keepsGatePrivilege = true
+            refusesWriteThrough = false
+        }
+        namesPageDirectory = era < .era3b
+        if era >= .era3c { calls.loadsGDTByEntry = true }
+        callsByVmcall = era >= .era3c && era < .era4c
+        calls.sendsInterrupts = era >= .era4a
+        skipsCLI = era >= .era4b
     }
 
     private init(
-        _ era: Era, _ name: StaticString, _ data: Data, _ ringOrder: RingOrder, _ dma: DMALayout,
-        hasBase: Bool = true, namesPageOffset: Bool = true, startsLow: Bool = false,
-        hasFewGates: Bool = true, firstCall: StaticString = "LGUEST_INIT",
-        hasVectorBehind: Bool = false, callRegisters: CallRegisters = .dataFirst
+        _ era: Era, _ name: StaticString, _ data: Data, _ callRegisters: CallRegisters,
+        _ ringOrder: RingOrder, _ devices: Devices
     ) {
         self.era = era
         self.name = name
         self.data = data
-        self.ringOrder = ringOrder
-        self.dma = dma
-        self.hasBase = hasBase
-        self.namesPageOffset = namesPageOffset
-        self.startsLow = startsLow
-        self.hasFewGates = hasFewGates
-        self.firstCall = firstCall
-        self.hasVectorBehind = hasVectorBehind
         self.callRegisters = callRegisters
+        self.ringOrder = ringOrder
+        self.devices = devices
+    }
+
+    /// Up to era 1: in the high mapping, with few gates.
+    private init(
+        _ era: Era, _ name: StaticString, _ data: Data, _ dma: DMALayout, hasBase: Bool = true
+    ) {
+        self.init(era, name, data, .dataFirst, .straight, .dma(dma))
+        self.hasBase = hasBase
+        namesPageOffset = true
+        startsLow = false
+        hasFewGates = true
+        firstCall = "LGUEST_INIT"
     }
 
     /// No two rows are of one era.
     static func == (left: GuestABI, right: GuestABI) -> Bool { left.era == right.era }
 
     /// Bytes of INITIALIZE's arguments: what its write() returns. §1.1.
-    var initializeCount: Int { 12 + (hasBase ? 4 : 0) + (namesPageOffset ? 4 : 0) }
+    var initializeCount: Int {
+        8 + (hasBase ? 4 : 0) + (namesPageDirectory ? 4 : 0) + (namesPageOffset ? 4 : 0)
+    }
+
+    /// How a DMA record is laid out, in an era that has them.
+    var dma: DMALayout? { if case .dma(let layout) = devices { layout } else { nil } }
 
     // MARK: - What the columns hold
+
+    /// What kind of devices the guest finds, and how it is told of them.
+    enum Devices: Equatable {
+        /// DMA records, a page of descriptors. §5.2.
+        case dma(DMALayout)
+        /// Virtio, with a header's fields in front of it: 2.6.24. §5.4.
+        case fields
+        /// Virtio, with the number of queues in the descriptor. §5.4.
+        case counted
+    }
+
+    /// Calls that not every era has. §3.2.
+    struct Calls: Equatable {
+        var notify = false
+        /// The call that ends the guest says whether it wants to begin again.
+        var hasShutdown = false
+        var loadsGDTByEntry = false
+        var sendsInterrupts = false
+    }
 
     /// Offsets of the words of `lguest_data` from its start, in bytes; nil for a word that
     /// the era does not have. §3.4.
@@ -98,11 +155,14 @@ struct GuestABI: Equatable {
         let faultAddress: UInt32 = 8
         let seconds: UInt32 = 12
         let nanoseconds: UInt32 = 16
+        /// 0x200 while an interrupt waits for the guest to take it.
+        let interruptPending: UInt32?
         /// 64 bytes, 0xFF for free or done, 0 for waiting.
-        let ringStatus: UInt32 = 20
-        /// 64 records of four words.
-        let ringRecords: UInt32 = 84
-        let reservedTop: UInt32 = 1108
+        let ringStatus: UInt32
+        /// 64 records of `ringRecordSize`.
+        let ringRecords: UInt32
+        let ringRecordSize: UInt32
+        let reservedTop: UInt32
         /// A 16-bit number that the host gives the guest.
         let guestIdentity: UInt32?
         let timeStampKilohertz: UInt32
@@ -116,24 +176,33 @@ struct GuestABI: Equatable {
         /// Length of the whole structure.
         let count: UInt32
 
-        static var withIdentity: Data {
-            Data(
-                guestIdentity: 1112, timeStampKilohertz: 1116, pageDirectory: nil,
-                quietStart: 1120, quietEnd: 1124, kernelAddress: nil, systemCallVector: nil,
-                count: 1128)
+        /// - Parameters:
+        ///   - identity, tables: whether it has the guest's number, the first page directory.
+        ///   - kernel: whether it has the kernel's address and the system call's vector.
+        private init(
+            pending: Bool = false, identity: Bool = false, tables: Bool = false,
+            kernel: Bool = false
+        ) {
+            interruptPending = pending ? 20 : nil
+            ringStatus = pending ? 24 : 20
+            ringRecords = ringStatus + GuestABI.ringSlots
+            ringRecordSize = pending ? 20 : 16
+            reservedTop = ringRecords + GuestABI.ringSlots * ringRecordSize
+            guestIdentity = identity ? reservedTop + 4 : nil
+            timeStampKilohertz = reservedTop + (identity ? 8 : 4)
+            pageDirectory = tables ? timeStampKilohertz + 4 : nil
+            quietStart = timeStampKilohertz + (tables ? 8 : 4)
+            quietEnd = quietStart + 4
+            kernelAddress = kernel ? quietEnd + 4 : nil
+            systemCallVector = kernel ? quietEnd + 8 : nil
+            count = quietEnd + (kernel ? 12 : 4)
         }
-        static var plain: Data {
-            Data(
-                guestIdentity: nil, timeStampKilohertz: 1112, pageDirectory: nil,
-                quietStart: 1116, quietEnd: 1120, kernelAddress: nil, systemCallVector: nil,
-                count: 1124)
-        }
-        static var withTables: Data {
-            Data(
-                guestIdentity: nil, timeStampKilohertz: 1112, pageDirectory: 1116,
-                quietStart: 1120, quietEnd: 1124, kernelAddress: 1128, systemCallVector: 1132,
-                count: 1136)
-        }
+
+        static var withIdentity: Data { Data(identity: true) }
+        static var plain: Data { Data() }
+        static var withTables: Data { Data(tables: true, kernel: true) }
+        static var withPending: Data { Data(pending: true, tables: true, kernel: true) }
+        static var withoutTables: Data { Data(pending: true, kernel: true) }
     }
 
     /// The registers of a hypercall's number and arguments. §3.1.
@@ -144,11 +213,11 @@ struct GuestABI: Equatable {
         let third: ProcessorRegister
 
         static var dataFirst: CallRegisters { .init(first: .edx, second: .ebx, third: .ecx) }
+        static var baseFirst: CallRegisters { .init(first: .ebx, second: .ecx, third: .edx) }
     }
 
     static let systemCallVector: UInt32 = 0x80
     static let ringSlots: UInt32 = 64
-    static let ringRecordSize: UInt32 = 16
 
     /// Which word of a ring record holds the number and the first, second and third argument. §3.3.
     struct RingOrder: Equatable {
@@ -178,7 +247,9 @@ struct GuestABI: Equatable {
     static let dmaRecordSize: UInt32 = 100
 }
 
-extension GuestABI.Era {
+extension GuestABI.Era: Comparable {
+    static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+
     /// As people write it: `0`, `1a`.
     var name: StaticString { GuestABI(era: self).name }
 }

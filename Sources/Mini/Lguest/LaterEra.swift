@@ -1,12 +1,14 @@
-// The eras that were recognised and are not spoken yet, a row each, the oldest first: what tells them apart in an
-// image. They have no mark; their first hypercall is a fixed sequence of instructions, and the release in the
-// kernel's banner is the better witness. An era leaves this table when it gets a row in `GuestABI`.
+// The eras without a mark in the image, a row each, the oldest first: what tells them apart. Their first hypercall
+// is a fixed sequence of instructions, and names `lguest_data`; among the eras that share both, the release in the
+// kernel's banner decides. An era that is not spoken yet has no row in `GuestABI`.
 // Source: docs/abi/lguest.md §0, §6.2, §6.4.
 
 struct LaterEra {
     /// As people write it: `3a`.
     let name: StaticString
     let devices: StaticString
+    /// nil if it is not spoken.
+    let era: GuestABI.Era?
     /// The first release that speaks it.
     let since: (major: Int, minor: Int, patch: Int)
     let call: FirstCall
@@ -30,44 +32,53 @@ struct LaterEra {
     }
 
     private init(
-        _ name: StaticString, _ major: Int, _ minor: Int, _ patch: Int, _ call: FirstCall,
-        setsStack: Bool?, devices: StaticString = "virtio"
+        _ era: GuestABI.Era, _ major: Int, _ minor: Int, _ patch: Int, _ call: FirstCall,
+        setsStack: Bool?
     ) {
-        self.name = name
-        self.devices = devices
+        name = era.name
+        devices = "virtio"
+        self.era = era
         since = (major, minor, patch)
         self.call = call
         self.setsStack = setsStack
     }
 
+    private init(
+        notSpoken name: StaticString, _ major: Int, _ minor: Int, _ call: FirstCall,
+        devices: StaticString
+    ) {
+        self.name = name
+        self.devices = devices
+        era = nil
+        since = (major, minor, 0)
+        self.call = call
+        setsStack = false
+    }
+
     static var all: [LaterEra] {
         [
-            .init("2", 2, 6, 24, .dataByInterrupt, setsStack: false),
-            .init("3a", 2, 6, 25, .dataByInterrupt, setsStack: false),
-            .init("3b", 2, 6, 29, .dataByInterrupt, setsStack: true),
-            .init("3c", 2, 6, 30, .baseByVmcall, setsStack: nil),
-            .init("4a", 2, 6, 31, .baseByVmcall, setsStack: nil),
-            .init("4b", 2, 6, 34, .baseByInterrupt, setsStack: true),
-            .init("4c", 3, 1, 0, .baseByInterrupt, setsStack: false),
-            .init("4d", 3, 10, 0, .baseByInterrupt, setsStack: false),
-            .init("5", 4, 0, 0, .baseByInterrupt, setsStack: false, devices: "PCI virtio"),
+            .init(.era2, 2, 6, 24, .dataByInterrupt, setsStack: false),
+            .init(.era3a, 2, 6, 25, .dataByInterrupt, setsStack: false),
+            .init(.era3b, 2, 6, 29, .dataByInterrupt, setsStack: true),
+            .init(.era3c, 2, 6, 30, .baseByVmcall, setsStack: nil),
+            .init(.era4a, 2, 6, 31, .baseByVmcall, setsStack: nil),
+            .init(.era4b, 2, 6, 34, .baseByInterrupt, setsStack: true),
+            .init(.era4c, 3, 1, 0, .baseByInterrupt, setsStack: false),
+            .init(.era4d, 3, 10, 0, .baseByInterrupt, setsStack: false),
+            .init(notSpoken: "5", 4, 0, .baseByInterrupt, devices: "PCI virtio"),
         ]
     }
 
-    /// What a kernel is by its release: the newest era that is not newer.
-    static func of(_ isAtLeast: (Int, Int, Int) -> Bool) -> Text {
-        let row = all.last { isAtLeast($0.since.major, $0.since.minor, $0.since.patch) } ?? all[0]
-        return "\(row.name): \(row.devices)"
+    /// For messages.
+    var text: Text { "\(name): \(devices)" }
+
+    /// Those that begin so.
+    static func of(_ call: FirstCall, setsStack: Bool) -> [LaterEra] {
+        all.filter { $0.call == call && ($0.setsStack ?? setsStack) == setsStack }
     }
 
-    /// What it can be by its first call alone: an era, two, or a range of them.
-    static func of(_ call: FirstCall, setsStack: Bool) -> Text {
-        let rows = all.filter { $0.call == call && ($0.setsStack ?? setsStack) == setsStack }
-        guard let first = rows.first, let last = rows.last else { return "unknown" }
-        return switch rows.count {
-        case 1: "\(first.name): \(first.devices)"
-        case 2: "\(first.name) or \(last.name): \(first.devices)"
-        default: "\(first.name) to \(last.name): \(first.devices)"
-        }
+    /// The one of a release, of some: the newest that is not newer.
+    static func of(_ isAtLeast: (Int, Int, Int) -> Bool, among rows: [LaterEra]) -> LaterEra? {
+        rows.last { isAtLeast($0.since.major, $0.since.minor, $0.since.patch) } ?? rows.first
     }
 }

@@ -30,6 +30,8 @@ struct CommandLine: Equatable {
 
 enum BootParameters {
     private static let mapEntries: UInt32 = 0x1E8
+    private static let signature: UInt32 = 0x202
+    private static let protocolVersion: UInt32 = 0x206
     private static let typeOfLoader: UInt32 = 0x210
     private static let ramdiskAddress: UInt32 = 0x218
     private static let ramdiskSize: UInt32 = 0x21C
@@ -39,10 +41,17 @@ enum BootParameters {
     private static let usableMemory: UInt32 = 1
     private static let lguest: UInt32 = 1
     private static let unknownLoader: UInt32 = 0xFF
+    /// In the byte behind the loader's type: the kernel is to leave its segments alone.
+    private static let keepsSegments: UInt32 = 0x4000
+    /// "HdrS", and the first version that has a subarchitecture.
+    private static let header: UInt32 = 0x5372_6448
+    private static let withSubarchitecture: UInt32 = 0x207
 
     /// Writes both.
     /// - Precondition: the first two pages of memory are zero.
-    static func write(_ layout: GuestLayout, _ commandLine: CommandLine, to memory: GuestMemory) {
+    static func write(
+        _ layout: GuestLayout, _ abi: GuestABI, _ commandLine: CommandLine, to memory: GuestMemory
+    ) {
         let start = GuestLayout.bootParameters
         memory.store32(start + mapEntries, 1)
         memory.store32(start + map, 0)
@@ -50,9 +59,16 @@ enum BootParameters {
         memory.store32(start + map + 16, usableMemory)
         memory.store32(start + commandLinePointer, GuestLayout.commandLine)
         memory.store32(start + hardwareSubarchitecture, lguest)
+        // From 2.6.24 on a guest begins as every kernel does, and finds out here what it is on.
+        let flags = abi.dma == nil ? keepsSegments : 0
+        if abi.dma == nil {
+            memory.store32(start + signature, header)
+            memory.store32(start + protocolVersion, withSubarchitecture)
+            memory.store32(start + typeOfLoader, flags)
+        }
         if layout.initrdSize > 0 {
             // The kernel looks at an initrd only if a loader says who it is.
-            memory.store32(start + typeOfLoader, unknownLoader)
+            memory.store32(start + typeOfLoader, unknownLoader | flags)
             memory.store32(start + ramdiskAddress, layout.initrd)
             memory.store32(start + ramdiskSize, layout.initrdSize)
         }

@@ -25,6 +25,8 @@ struct ElfImage: Equatable {
     /// The PT_LOAD segments, in the file's order; none overlaps another, each ends below
     /// 4 GiB and lies in the file.
     let segments: [ImageSegment]
+    /// The file's own entry; physical in the kernels that are entered there.
+    let entry: UInt32
     /// Virtual minus physical address, the same for all segments.
     let pageOffset: UInt32
     /// Lowest address, and highest end of the bytes that come from the file.
@@ -81,6 +83,7 @@ struct ElfImage: Equatable {
         try Self.checkOverlap(segments)
         if offset == 0 { throw .userProgram(bits: 32) }
         self.segments = segments
+        entry = file.word(24) ?? 0
         pageOffset = offset
         var lowest = UInt32.max
         var highestLoaded: UInt32 = 0
@@ -202,6 +205,16 @@ struct ElfImage: Equatable {
             loaded.append(segment)
         }
         return loaded
+    }
+
+    /// The same for bytes that are in no file.
+    func copy(_ file: ByteView, into memory: GuestMemory) throws(ImageError) -> [ImageSegment] {
+        for segment in segments {
+            do throws(Errno) {
+                try Self.copy(file, segment, from: 0, count: segment.fileSize, memory)
+            } catch { throw .entryOutside(address: segment.address) }
+        }
+        return segments
     }
 
     /// The part of a segment, relative to its start, that is whole pages in file and memory

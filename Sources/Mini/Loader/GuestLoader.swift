@@ -45,7 +45,7 @@ enum GuestLoader {
             initrd: try size(initrd))
         if let initrd { try map(initrd, layout, into: memory) }
         BootPageTables.write(layout, loaded, to: memory)
-        BootParameters.write(layout, commandLine, to: memory)
+        BootParameters.write(layout, loaded.abi, commandLine, to: memory)
         return LoadedGuest(memory: memory, kernel: loaded, layout: layout)
     }
 

@@ -144,9 +144,14 @@ struct KernelImage: ~Copyable {
             return try refusing { () throws(ImageError) in
                 try describe(
                     .elf, segments, memory, range: (image.lowest, image.highestLoaded),
-                    end: image.highest, knownOffset: image.pageOffset)
+                    end: image.highest, knownOffset: image.pageOffset, ownEntry: image.entry)
             }
         case .bzImage(let image):
+            if let (unpacked, member) = try inner(of: image, file) {
+                return try refusing { () throws(ImageError) in
+                    try loadInner(unpacked, member: member, into: memory, limit: limit)
+                }
+            }
             return try refusing { () throws(ImageError) in
                 let (member, size) = try image.unpack(file, into: memory, limit: limit)
                 let start = BzImage.loadAddress
@@ -160,6 +165,44 @@ struct KernelImage: ~Copyable {
         }
     }
 
+    /// The ELF file in a bzImage whose header tells where it is; nil for others.
+    private func inner(
+        of image: BzImage, _ file: ByteView
+    ) throws(LoaderError) -> (UnpackedKernel, member: Int)? {
+        guard let member = image.payload else { return nil }
+        do throws(Errno) {
+            guard let kernel = try StockKernel(file), let unpacked = kernel.image else {
+                return nil
+            }
+            return (unpacked, member)
+        } catch { throw .host("unpack", name: name, error) }
+    }
+
+    private func loadInner(
+        _ unpacked: UnpackedKernel, member: Int, into memory: GuestMemory, limit: UInt32
+    ) throws(ImageError) -> LoadedKernel {
+        let bytes = unsafe ByteView(unpacked.bytes)
+        let image: ElfImage
+        do throws(ImageError) { image = try ElfImage(bytes) } catch {
+            // One that is not for lguest may lie as it likes.
+            let recognition = Recognition(image: bytes, origin: 0)
+            if bytes.has([0x7F, 0x45, 0x4C, 0x46, 2], at: 0) {
+                throw .kernel64(version: recognition.version?.name)
+            }
+            if recognition.dialect == .none { throw Self.refusal(recognition) }
+            throw error
+        }
+        guard image.highest <= limit else {
+            throw .needsMemory(
+                needed: GuestLayout.mebibytes(UInt64(image.highest)), available: limit >> 20)
+        }
+        let segments = try image.copy(bytes, into: memory)
+        return try describe(
+            .bzImage(member: member), segments, memory,
+            range: (image.lowest, image.highestLoaded), end: image.highest,
+            knownOffset: image.pageOffset, ownEntry: image.entry)
+    }
+
     private func refusing(
         _ body: () throws(ImageError) -> LoadedKernel
     ) throws(LoaderError) -> LoadedKernel {
@@ -171,7 +214,8 @@ struct KernelImage: ~Copyable {
     /// Looks at the kernel where it lies in memory.
     private func describe(
         _ format: LoadedKernel.Format, _ segments: [ImageSegment], _ memory: GuestMemory,
-        range: (start: UInt32, end: UInt32), end: UInt32, knownOffset: UInt32?
+        range: (start: UInt32, end: UInt32), end: UInt32, knownOffset: UInt32?,
+        ownEntry: UInt32? = nil
     ) throws(ImageError) -> LoadedKernel {
         guard let checked = memory.range(range.start, range.end - range.start) else {
             throw .noLguestEntry
@@ -181,10 +225,17 @@ struct KernelImage: ~Copyable {
             throw .kernel64(version: Recognition(image: image, origin: 0).version?.name)
         }
         let recognition = Recognition(image: image, origin: range.start)
-        guard case .dma(let era, let entryOffset, let data) = recognition.dialect else {
-            throw Self.refusal(recognition)
+        let era: GuestABI.Era
+        let address: UInt32
+        let data: Int?
+        switch recognition.dialect {
+        case .dma(let found, let entry, let place):
+            (era, address, data) = (found, range.start + UInt32(entry), place)
+        case .virtio(let found, let place):
+            // A kernel that is not an ELF file begins with its entry.
+            (era, address, data) = (found, ownEntry ?? range.start, place)
+        case .later, .none: throw Self.refusal(recognition)
         }
-        let address = range.start + UInt32(entryOffset)
         let isInside = segments.contains {
             address >= $0.address && address - $0.address < $0.fileSize
         }

@@ -3,8 +3,8 @@
 // Kernels of eras 0 to 1c carry the text "GenuineLguest"; their entry is the byte after it.
 // The instruction there tells a start in the high mapping from one at physical addresses, and
 // the initialised `lguest_data` in the image tells the eras apart by its words. Later kernels
-// have no such mark, but their first hypercall is a fixed sequence of instructions. What the words
-// and instructions of an era are is in its row (Lguest/GuestABI.swift, LaterEra.swift).
+// have no such mark, but their first hypercall is a fixed sequence of instructions, which names the structure. What the
+// words and instructions of an era are is in its row (Lguest/GuestABI.swift, LaterEra.swift).
 // Source: docs/abi/lguest.md §2.3, §3.4, §6.4.
 
 /// A release number out of a kernel's banner.
@@ -54,7 +54,9 @@ struct Recognition: Equatable {
     enum Dialect: Equatable {
         /// Eras 0 to 1c. Offsets from the start of the image; `data` is that of `lguest_data`.
         case dma(era: GuestABI.Era, entry: Int, data: Int?)
-        /// Eras 2 to 5, with their kind of devices: "2: virtio".
+        /// Eras 2 to 4, which are entered where their file says.
+        case virtio(era: GuestABI.Era, data: Int?)
+        /// One that is not spoken, with what it needs: "5: PCI virtio".
         case later(Text)
         case none
     }
@@ -84,7 +86,7 @@ struct Recognition: Equatable {
             let data = Self.data(image, entry: entry, origin: origin)
             dialect = .dma(era: data.era, entry: entry, data: data.offset)
         } else {
-            dialect = Self.later(image, version)
+            dialect = Self.later(image, version, origin: origin)
         }
     }
 
@@ -106,7 +108,7 @@ struct Recognition: Equatable {
     private static func data(
         _ image: ByteView, entry: Int, origin: UInt32
     ) -> (era: GuestABI.Era, offset: Int?) {
-        let rows = GuestABI.all
+        let rows = GuestABI.all.filter { $0.dma != nil }
         // A guest that starts low makes its first call at once.
         if image.has(LaterEra.FirstCall.dataByInterrupt.code, at: entry),
             let row = rows.last(where: { $0.startsLow })
@@ -193,18 +195,62 @@ struct Recognition: Equatable {
 
     // MARK: Eras 2 to 5
 
-    private static func later(_ image: ByteView, _ version: LinuxVersion?) -> Dialect {
+    private static func later(
+        _ image: ByteView, _ version: LinuxVersion?, origin: UInt32
+    ) -> Dialect {
         var from = 0
         while let at = image.find("\u{1}\u{0}\u{0}\u{0}", from: from) {
             from = at + 1
             guard image.byte(at - 1) == 0xB8 else { continue }
             for call in LaterEra.FirstCall.allCases where image.has(call.code, at: at - 1) {
-                // The banner is the better witness; without one the instructions bound the era.
-                if let version { return .later(LaterEra.of(version.isAtLeast)) }
+                let address = image.word(at - 1 + LaterEra.FirstCall.dataOffset) ?? 0
+                let data = Int(exactly: address &- origin)
                 let setsStack = image.byte(at - 1 + call.code.count) == 0xBC
-                return .later(LaterEra.of(call, setsStack: setsStack))
+                var rows = LaterEra.of(call, setsStack: setsStack)
+                // Where the image has the structure, it is the best witness.
+                let fitting = rows.filter { row in
+                    guard let era = row.era, let data else { return false }
+                    return isInitialised(GuestABI(era: era).data, image, data)
+                }
+                if !fitting.isEmpty { rows = fitting }
+                // Without a release it is the newest.
+                guard
+                    let row = version.map({ LaterEra.of($0.isAtLeast, among: rows) })
+                        ?? rows.last
+                else { continue }
+                guard let era = row.era else { return .later(row.text) }
+                if hasPAE(image) { return .later("\(row.name) with PAE") }
+                return .virtio(era: era, data: data.flatMap { image.contains($0, 4) ? $0 : nil })
             }
         }
         return .none
+    }
+
+    /// Whether there is a row's structure: an idle ring, and words that are its.
+    private static func isInitialised(
+        _ data: GuestABI.Data, _ image: ByteView, _ at: Int
+    ) -> Bool {
+        guard image.contains(at, Int(data.count)) else { return false }
+        for offset in stride(from: data.ringStatus, to: data.ringRecords, by: 4)
+        where image.word(at + Int(offset)) != .max { return false }
+        return fits(data, image, at)
+    }
+
+    /// Whether the kernel's first page tables are those of PAE: a page of four entries, of which the first and the one
+    /// of the kernel's half lead to the same page, and nothing else.
+    private static func hasPAE(_ image: ByteView) -> Bool {
+        var at = 0
+        while let first = image.word(at) {
+            defer { at += Int(Page.size) }
+            guard first & Page.offset == PageEntry.present, first > PageEntry.present else {
+                continue
+            }
+            let same = (1..<4).filter { image.word(at + 8 * $0) == first }
+            guard same.count == 1, let high = same.first else { continue }
+            let isElseZero = stride(from: 4, to: Int(Page.size), by: 4)
+                .allSatisfy { $0 == 8 * high || image.word(at + $0) == 0 }
+            if isElseZero { return true }
+        }
+        return false
     }
 }

@@ -14,7 +14,13 @@ struct Assembler {
     let origin: UInt32
     var here: UInt32 { origin + UInt32(bytes.count) }
 
-    init(at origin: UInt32) { self.origin = origin }
+    /// Whose calls it makes.
+    let abi: GuestABI
+
+    init(at origin: UInt32, _ abi: GuestABI = GuestABI(era: .era1)) {
+        self.origin = origin
+        self.abi = abi
+    }
 
     mutating func emit(_ bytes: UInt8...) { self.bytes += bytes }
     mutating func word(_ value: UInt32) {
@@ -50,19 +56,25 @@ struct Assembler {
     mutating func spin() { emit(0xEB, 0xFE) }
     mutating func returnFromInterrupt() { emit(0xCF) }
 
-    /// A hypercall of eras 0…1c.
+    /// A hypercall.
     mutating func call(
         _ number: UInt32, _ first: UInt32 = 0, _ second: UInt32 = 0, _ third: UInt32 = 0
     ) {
-        move(.edx, first)
-        move(.ebx, second)
-        move(.ecx, third)
+        for (place, value) in [
+            (abi.callRegisters.first, first), (abi.callRegisters.second, second),
+            (abi.callRegisters.third, third),
+        ] {
+            emit(0xB8 + place.rawValue)
+            word(value)
+        }
         move(.eax, number)
-        interrupt(0x1F)
+        if abi.callsByVmcall { emit(0x0F, 0x01, 0xC1) } else { interrupt(0x1F) }
     }
 
-    /// Hands control to the test: SEND_DMA with this number as its buffer.
-    mutating func checkpoint(_ number: UInt32) { call(13, 0, number) }
+    /// Hands control to the test: SEND_DMA with this number as its buffer, or NOTIFY with it.
+    mutating func checkpoint(_ number: UInt32) {
+        if abi.dma != nil { call(13, 0, number) } else { call(17, number) }
+    }
 
     /// INIT with the data area of `TinyGuest`.
     mutating func initialize() { call(1, TinyGuest.data) }
@@ -141,7 +153,7 @@ final class TinyGuest {
         }
 
         func place(_ address: UInt32, _ build: (inout Assembler) -> Void) {
-            var assembler = Assembler(at: base + address)
+            var assembler = Assembler(at: base + address, abi)
             build(&assembler)
             for (offset, byte) in assembler.bytes.enumerated() {
                 store8(address + UInt32(offset), byte)
@@ -173,7 +185,9 @@ final class TinyGuest {
     /// Files a record in the ring, words in memory order.
     func file(_ slot: UInt32, _ words: [UInt32]) {
         for (index, word) in words.enumerated() {
-            memory.store32(Self.data + fields.ringRecords + slot * 16 + UInt32(index) * 4, word)
+            memory.store32(
+                Self.data + fields.ringRecords + slot * fields.ringRecordSize + UInt32(index) * 4,
+                word)
         }
         store8(Self.data + fields.ringStatus + slot, 0)
     }
@@ -186,6 +200,7 @@ final class TinyGuest {
     func run() -> End {
         do throws(Errno) {
             switch try host.run() {
+            case .dma(let sent) where host.abi.dma == nil: return .checkpoint(sent.key.rawValue)
             case .dma(let sent) where sent.key == 0: return .checkpoint(sent.record.rawValue)
             case .dma(let sent):
                 return .dma(buffer: sent.record.rawValue, key: sent.key.rawValue)

@@ -55,11 +55,11 @@ final class ScriptedDevice: LguestDevice {
             case .send(let text, let key):
                 let bytes = Array(text.utf8)
                 memory.writable(memory.range(0x9000, UInt32(bytes.count))!).copyBytes(from: bytes)
-                put([(0x9000, UInt16(bytes.count)), (0, 0)], at: output, abi.dma, to: memory)
+                put([(0x9000, UInt16(bytes.count)), (0, 0)], at: output, abi.dma!, to: memory)
                 memory.store32(output, 0)
                 return .dma(DMANotification(output, key))
             case .sections(let sections):
-                put(sections + [(0, 0)], at: output, abi.dma, to: memory)
+                put(sections + [(0, 0)], at: output, abi.dma!, to: memory)
                 memory.store32(output, 0)
                 return .dma(DMANotification(output, 0))
             case .record(let address): return .dma(DMANotification(address, 0))
@@ -71,7 +71,7 @@ final class ScriptedDevice: LguestDevice {
                 let count = memory.load32(input)!
                 received += string(Array(memory.readable(memory.range(0xA000, count)!)))
                 memory.store32(input, 0)
-                put([(0xA000, 16), (0, 0)], at: input, abi.dma, to: memory)
+                put([(0xA000, 16), (0, 0)], at: input, abi.dma!, to: memory)
             case .look(let body): body(self)
             }
         }

@@ -7,7 +7,7 @@ import Testing
 
 /// A guest with one device of the command line's, and what people were told.
 private final class PluggedGuest {
-    let device: any PCDevice
+    let device: VirtioPlug
     let driver: VirtioDriver
     private let told: Told
     private final class Told { var remarks: [String] = []; var reports: [String] = [] }
@@ -21,8 +21,8 @@ private final class PluggedGuest {
             report: { told.reports.append(string($0)) },
             remarks: Remarks { told.remarks.append(string($0)) })
         let memory = try GuestMemory(count: 1 << 20)
-        device = try open.plug(index, into: memory, notes)
-        driver = VirtioDriver(try #require(device.function as? VirtioFunction), in: memory)
+        device = try open.plug(index, into: PCSlots(memory: memory), notes)
+        driver = VirtioDriver(try #require(device.transport as? VirtioFunction), in: memory)
     }
 }
 
@@ -106,7 +106,10 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
     func random() throws {
         let notes = LaunchNotes(report: nil, remarks: Remarks { _ in })
         let memory = try GuestMemory(count: 1 << 20)
-        let driver = VirtioDriver(RandomPlug(into: memory, notes).transport, in: memory)
+        let driver = VirtioDriver(
+            try #require(
+                try RandomPlug(into: PCSlots(memory: memory), notes).transport as? VirtioFunction),
+            in: memory)
         driver.add(0, [.init(address: 0x40000, count: 64, isWritable: true)])
         driver.ring(0)
         #expect(driver.takeUsed(0).map { $0.written } == [64])

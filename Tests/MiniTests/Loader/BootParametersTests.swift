@@ -7,7 +7,8 @@ import Testing
     func parameters() throws {
         let memory = try GuestLayout.makeMemory(mebibytes: 32)
         let layout = try GuestLayout(mebibytes: 32, kernel: kernelForLayout(), initrd: ("i", 5000))
-        BootParameters.write(layout, try CommandLine(["root=/dev/lgba", "quiet"]), to: memory)
+        BootParameters.write(
+            layout, GuestABI(era: .era1), try CommandLine(["root=/dev/lgba", "quiet"]), to: memory)
         var expected = [UInt8](repeating: 0, count: 0x2000)
         expected[0x1E8] = 1
         expected[0x210] = 0xFF
@@ -21,11 +22,24 @@ import Testing
         #expect(bytes(of: memory, 0, 0x2000) == expected)
     }
 
+    @Test(
+        "from 2.6.24 on a kernel finds a boot protocol that has subarchitectures, and leaves its segments alone"
+    )
+    func withProtocol() throws {
+        let memory = try GuestLayout.makeMemory(mebibytes: 32)
+        let layout = try GuestLayout(mebibytes: 32, kernel: kernelForLayout(), initrd: ("i", 5000))
+        BootParameters.write(layout, GuestABI(era: .era2), try CommandLine([]), to: memory)
+        #expect(bytes(of: memory, 0x202, 4) == Array("HdrS".utf8))
+        #expect(memory.load32(0x206).map { $0 & 0xFFFF } == 0x207)
+        #expect(bytes(of: memory, 0x210, 2) == [0xFF, 0x40])
+        #expect(memory.load32(0x23C) == 1)
+    }
+
     @Test("without an initrd no loader is named")
     func noInitrd() throws {
         let memory = try GuestLayout.makeMemory(mebibytes: 32)
         let layout = try GuestLayout(mebibytes: 32, kernel: kernelForLayout())
-        BootParameters.write(layout, try CommandLine([]), to: memory)
+        BootParameters.write(layout, GuestABI(era: .era1), try CommandLine([]), to: memory)
         #expect(bytes(of: memory, 0x210, 16).allSatisfy { $0 == 0 })
         #expect(memory.load32(0x1000) == 0)
     }

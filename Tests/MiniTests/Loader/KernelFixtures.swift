@@ -84,6 +84,10 @@ struct KernelSpec {
         }
         if let banner { bytes.put(banner + "\n", at: 0x800) }
         putData(&bytes)
+        if GuestABI(era: era).dma == nil {
+            putFirstCall(&bytes)
+            return bytes
+        }
         if hasMagic { bytes.put("GenuineLguest", at: Self.magicOffset) }
         if era == .era1c {
             bytes.put([0xB8, 1, 0, 0, 0, 0xBA], at: entryOffset)
@@ -96,12 +100,25 @@ struct KernelSpec {
         return bytes
     }
 
+    /// What tells an era without a mark.
+    static let firstCallOffset = 0x2900
+    var setsStack: Bool { era == .era3b || era == .era4b }
+
+    private func putFirstCall(_ bytes: inout [UInt8]) {
+        let isData = GuestABI(era: era).callRegisters == .dataFirst
+        bytes.put([0xB8, 1, 0, 0, 0, isData ? 0xBA : 0xBB], at: Self.firstCallOffset)
+        bytes.put(dataAddress, at: Self.firstCallOffset + 6)
+        let isVmcall = GuestABI(era: era).callsByVmcall && era < .era4b
+        bytes.put(isVmcall ? [0x0F, 1, 0xC1] : [0xCD, 0x1F], at: Self.firstCallOffset + 10)
+        bytes[Self.firstCallOffset + (isVmcall ? 13 : 12)] = setsStack ? 0xBC : 0xB8
+    }
+
     private func putData(_ bytes: inout [UInt8]) {
         let abi = GuestABI(era: era)
         let start = Self.dataOffset
-        for index in start..<(start + 1200) { bytes[index] = 0 }
+        for index in start..<(start + 1400) { bytes[index] = 0 }
         bytes.put(UInt32(1), at: start + 4)
-        for index in 0..<64 { bytes[start + 20 + index] = 0xFF }
+        for index in 0..<64 { bytes[start + Int(abi.data.ringStatus) + index] = 0xFF }
         let code = pageOffset + origin + 0x40
         bytes.put(code, at: start + Int(abi.data.quietStart))
         bytes.put(code + 5, at: start + Int(abi.data.quietEnd))

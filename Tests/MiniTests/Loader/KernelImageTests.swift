@@ -144,18 +144,7 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
             $0.hasMagic = false
             $0.banner = "Linux version 4.19.0-21-686 (a@b)"
         },
-        later("2.6.24", 0, "Linux 2.6.24 (lguest era 2: virtio), which mini does not run yet"),
-        later("2.6.28.4", 0, "Linux 2.6.28.4 (lguest era 3a: virtio), which mini does not run yet"),
-        later("2.6.29", 0, "Linux 2.6.29 (lguest era 3b: virtio), which mini does not run yet"),
-        later("2.6.30", 1, "Linux 2.6.30 (lguest era 3c: virtio), which mini does not run yet"),
-        later("2.6.33", 1, "Linux 2.6.33 (lguest era 4a: virtio), which mini does not run yet"),
-        later("3.0.1", 2, "Linux 3.0.1 (lguest era 4b: virtio), which mini does not run yet"),
-        later("3.4", 2, "Linux 3.4 (lguest era 4c: virtio), which mini does not run yet"),
-        later("3.11.10", 2, "Linux 3.11.10 (lguest era 4d: virtio), which mini does not run yet"),
-        later("4.13", 2, "Linux 4.13 (lguest era 5: PCI virtio), which mini does not run yet"),
-        later(
-            nil, 1,
-            "Linux of unknown version (lguest era 3c or 4a: virtio), which mini does not run yet"),
+        later("4.13", "Linux 4.13 (lguest era 5: PCI virtio), which mini does not run yet"),
         .init(
             "mark at the end of a segment", markAtEnd(),
             "a damaged kernel: its entry 0x103000 is in no segment"),
@@ -224,9 +213,10 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
         bzImage("64-bit kernel without saying so", "a 64-bit kernel (Linux 6.1.0-13-amd64)") {
             $0.payload = Packer.gzip(elf64(address: 0xFFFF_FFFF_8100_0000))
         },
-        bzImage("era 2 inside", "Linux 2.6.24 (lguest era 2: virtio), which mini does not run yet")
-        {
-            $0.payload = Packer.gzip(laterKernel("2.6.24", 0).bytes)
+        bzImage(
+            "era 5 inside", "Linux 4.1 (lguest era 5: PCI virtio), which mini does not run yet"
+        ) {
+            $0.payload = Packer.gzip(laterKernel("4.1").bytes)
         },
         bzImage(
             "too few loads to tell the page offset", "a kernel whose page offset cannot be told"
@@ -304,24 +294,21 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
         .init(name, Array(text.utf8), "not a kernel: \(kind)")
     }
 
-    private static func laterKernel(_ version: String?, _ call: Int) -> (
-        spec: KernelSpec, bytes: [UInt8]
-    ) {
+    /// One whose structure is none that mini knows.
+    private static func laterKernel(_ version: String) -> (spec: KernelSpec, bytes: [UInt8]) {
         var spec = KernelSpec()
-        spec.hasMagic = false
-        spec.banner = version.map { "Linux version \($0) (a@b)" }
+        spec.era = .era4d
+        spec.banner = "Linux version \(version) (a@b)"
         var bytes = spec.bytes()
-        bytes.put([0xB8, 1, 0, 0, 0, call == 0 ? 0xBA : 0xBB], at: 0x2900)
-        bytes.put(spec.dataAddress, at: 0x2906)
-        bytes.put(call == 1 ? [0x0F, 1, 0xC1] : [0xCD, 0x1F], at: 0x290A)
+        bytes.put(UInt32(0), at: KernelSpec.dataOffset + 1388)
         return (spec, bytes)
     }
 
-    private static func later(_ version: String?, _ call: Int, _ refusal: String) -> DamagedImage {
-        let (spec, bytes) = laterKernel(version, call)
+    private static func later(_ version: String, _ refusal: String) -> DamagedImage {
+        let (spec, bytes) = laterKernel(version)
         var elf = ElfSpec(spec)
         elf.contents = [(0x1000, bytes)]
-        return .init("Linux \(version ?? "without banner")", elf.bytes(), refusal)
+        return .init("Linux \(version)", elf.bytes(), refusal)
     }
 
     private static func markAtEnd() -> [UInt8] {

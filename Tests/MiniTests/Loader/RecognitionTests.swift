@@ -20,6 +20,49 @@ private func recognise(_ bytes: [UInt8]) -> Recognition {
                 == .dma(era: era, entry: spec.entryOffset, data: KernelSpec.dataOffset))
     }
 
+    @Test(
+        "the first call, its structure and the release tell the eras that have no mark",
+        arguments: [
+            (GuestABI.Era.era2, "2.6.24.7"), (.era3a, "2.6.25"), (.era3a, "2.6.28.9"),
+            (.era3b, "2.6.29"), (.era3c, "2.6.30"), (.era4a, "2.6.31"), (.era4a, "2.6.33"),
+            (.era4b, "2.6.34"), (.era4b, "3.0.1"), (.era4c, "3.1"), (.era4c, "3.4.113"),
+            (.era4d, "3.12.9-gnu"), (.era4d, "3.19"),
+        ])
+    func laterEras(_ era: GuestABI.Era, _ release: String) {
+        var spec = KernelSpec()
+        spec.era = era
+        spec.banner = "Linux version \(release) (a@b)"
+        #expect(
+            recognise(spec.bytes()).dialect == .virtio(era: era, data: KernelSpec.dataOffset))
+    }
+
+    @Test("where the structure and the release do not agree, the structure is believed")
+    func structureFirst() {
+        var spec = KernelSpec()
+        spec.era = .era4d
+        spec.banner = "Linux version 4.1.0 (a@b)"
+        #expect(
+            recognise(spec.bytes()).dialect == .virtio(era: .era4d, data: KernelSpec.dataOffset))
+        spec.banner = nil
+        #expect(
+            recognise(spec.bytes()).dialect == .virtio(era: .era4d, data: KernelSpec.dataOffset))
+    }
+
+    @Test("a kernel with page tables of PAE's is told, and near it none")
+    func pae() {
+        var spec = KernelSpec()
+        spec.era = .era4d
+        spec.banner = "Linux version 3.12 (a@b)"
+        var bytes = spec.bytes() + [UInt8](repeating: 0, count: 4096)
+        bytes.put(UInt32(0x123_4001), at: 0x3000)
+        let plain = Recognition.Dialect.virtio(era: .era4d, data: KernelSpec.dataOffset)
+        #expect(recognise(bytes).dialect == plain)
+        bytes.put(UInt32(0x123_4001), at: 0x3018)
+        #expect(recognise(bytes).dialect == .later("4d with PAE"))
+        bytes.put(UInt32(1), at: 0x3FFC)
+        #expect(recognise(bytes).dialect == plain)
+    }
+
     @Test("the structure is found at every word, also when its neighbours are all ones")
     func everyPlace() {
         let spec = KernelSpec()

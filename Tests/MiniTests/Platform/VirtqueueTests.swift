@@ -9,8 +9,9 @@ private final class PlayedDevice: VirtioDevice {
     let queueSizes: [UInt16]
     var chains: [VirtqueueChain] = []
     init(size: UInt16 = 8) { queueSizes = [size] }
+    let configurationCount: UInt16 = 0
     func configuration(_ offset: UInt16) -> UInt8 { 0 }
-    func serve(_ queue: Int, of function: VirtioFunction) {
+    func serve(_ queue: Int, of function: VirtioTransport) {
         var chain = VirtqueueChain()
         while function.next(queue, &chain) {
             chains.append(chain)

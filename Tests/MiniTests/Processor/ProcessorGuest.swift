@@ -29,7 +29,7 @@ final class ProcessorGuest {
     ) throws {
         memory = try GuestMemory(count: 4 << 20)
         processor = try SoftwareProcessor(memory: memory, profile: profile, arenaCount: arenaCount)
-        processor.pageRules = .lguest(limit: memory.count / Page.size)
+        processor.pageRules = .lguest(GuestABI(era: .era1), limit: memory.count / Page.size)
         processor.pageRules.reservedTop = 0
         memory.store32(Self.directory, Self.table | 7)
         for page in 0..<UInt32(1024) { mapPage(page << 12, to: page << 12, flags: 7) }

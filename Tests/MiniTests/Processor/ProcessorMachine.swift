@@ -20,7 +20,7 @@ struct ProcessorMachine {
     init(profile: ProcessorProfile = .lguest) throws {
         memory = try GuestMemory(count: 4 << 20)
         processor = try SoftwareProcessor(memory: memory, profile: profile)
-        processor.pageRules = .lguest(limit: memory.count / Page.size)
+        processor.pageRules = .lguest(GuestABI(era: .era1), limit: memory.count / Page.size)
         processor.pageRules.reservedTop = 0
         memory.store32(0x1000, 0x2000 | 7)
         for page in 0..<1024 as Range<UInt32> { memory.store32(0x2000 + page * 4, page << 12 | 7) }

@@ -67,8 +67,9 @@ extension Host {
 
     /// The sections of a record, each inside one page of the guest's.
     private func sections(_ address: UInt32) -> [GuestRange]? {
-        guard let record = readable(address, GuestABI.dmaRecordSize) else { return nil }
-        return DmaRecord.sections(of: record, in: memory, layout: abi.dma) { start, count in
+        guard let layout = abi.dma, let record = readable(address, GuestABI.dmaRecordSize)
+        else { return nil }
+        return DmaRecord.sections(of: record, in: memory, layout: layout) { start, count in
             guard let section = range(start, count), start & 4095 + count <= 4096 else {
                 kill(.badDmaEntry(address: start, count: count))
                 return nil

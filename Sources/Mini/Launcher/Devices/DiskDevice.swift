@@ -85,23 +85,23 @@ private final class OpenDisk: OpenDevice {
     }
 
     func plug(
-        _ index: Int, into memory: GuestMemory, _ notes: LaunchNotes
-    ) throws(LauncherError) -> any PCDevice {
+        _ index: Int, into socket: any VirtioSocket, _ notes: LaunchNotes
+    ) throws(LauncherError) -> VirtioPlug {
         let block = VirtioBlock(disk) { [self] in tell($0, notes.remark) }
-        return VirtioDisk(block, name, index, into: memory, notes)
+        return try VirtioDisk(block, name, index, into: socket, notes)
     }
 }
 
-/// The disk of a PC.
+/// The disk of a guest with virtio.
 private final class VirtioDisk: VirtioPlug {
     private let block: VirtioBlock
 
     init(
-        _ block: VirtioBlock, _ name: Text, _ index: Int, into memory: GuestMemory,
+        _ block: VirtioBlock, _ name: Text, _ index: Int, into socket: any VirtioSocket,
         _ notes: LaunchNotes
-    ) {
+    ) throws(LauncherError) {
         self.block = block
-        super.init(block, name, index, into: memory, notes)
+        try super.init(block, name, index, into: socket, notes)
     }
 
     override var isUsed: Bool { block.isUsed }

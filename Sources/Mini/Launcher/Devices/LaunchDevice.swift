@@ -56,11 +56,11 @@ protocol OpenDevice: AnyObject {
         _ index: Int, into page: inout DevicePage, of memory: GuestMemory,
         _ layout: GuestABI.DMALayout
     ) throws(LauncherError) -> (any GuestDevice)?
-    /// Makes itself a function of a PC's bus.
+    /// Becomes a virtio device.
     /// - Parameter index: its place among the devices that were asked for.
     func plug(
-        _ index: Int, into memory: GuestMemory, _ notes: LaunchNotes
-    ) throws(LauncherError) -> any PCDevice
+        _ index: Int, into socket: any VirtioSocket, _ notes: LaunchNotes
+    ) throws(LauncherError) -> VirtioPlug
     /// From now on there is somebody who waits for signals.
     /// - Parameter wait: for this descriptor: false if something has ended the launch before.
     func attend(_ wait: @escaping (Poll.Interest) -> Bool)
@@ -80,8 +80,8 @@ protocol OpenDevice: AnyObject {
 extension OpenDevice {
     var description: Text? { nil }
     func plug(
-        _ index: Int, into memory: GuestMemory, _ notes: LaunchNotes
-    ) throws(LauncherError) -> any PCDevice {
+        _ index: Int, into socket: any VirtioSocket, _ notes: LaunchNotes
+    ) throws(LauncherError) -> VirtioPlug {
         throw .notOnPC(name)
     }
     func check(beside others: [DeviceClaim]) throws(LauncherError) {}

@@ -52,25 +52,25 @@ private final class OpenTap: OpenDevice {
     }
 
     func plug(
-        _ index: Int, into memory: GuestMemory, _ notes: LaunchNotes
-    ) throws(LauncherError) -> any PCDevice {
-        VirtioCard(
-            VirtioNetwork(tap, address: address.neighbour), name, index, into: memory, notes)
+        _ index: Int, into socket: any VirtioSocket, _ notes: LaunchNotes
+    ) throws(LauncherError) -> VirtioPlug {
+        try VirtioCard(
+            VirtioNetwork(tap, address: address.neighbour), name, index, into: socket, notes)
     }
 
     func describe(to have: inout LaunchDescriptors) { have.taps.append(tap.descriptor) }
 }
 
-/// The network card of a PC.
+/// The network card of a guest with virtio.
 private final class VirtioCard: VirtioPlug {
     private let card: VirtioNetwork
 
     init(
-        _ card: VirtioNetwork, _ name: Text, _ index: Int, into memory: GuestMemory,
+        _ card: VirtioNetwork, _ name: Text, _ index: Int, into socket: any VirtioSocket,
         _ notes: LaunchNotes
-    ) {
+    ) throws(LauncherError) {
         self.card = card
-        super.init(card, name, index, into: memory, notes)
+        try super.init(card, name, index, into: socket, notes)
     }
 
     override var isUsed: Bool { card.isUsed }

@@ -1,9 +1,33 @@
-// A virtio device in the service of a PC's guest: what the bus sees of it, and what the launcher asks. The
-// devices that people ask for are in their own files; the random numbers that every PC has are here.
-// Source: docs/abi/pc.md §4.
+// A virtio device in the service of a guest: what the guest sees of it (a function of a PC's bus, a descriptor of
+// lguest's), and what the launcher asks. The devices that people ask for are in their own files; the console and the
+// random numbers are here.
+// Source: docs/abi/pc.md §4, docs/abi/lguest.md §5.3.
+
+/// Where virtio devices are plugged in.
+protocol VirtioSocket: AnyObject {
+    /// Connects a device with its driver.
+    func connect(_ device: any VirtioDevice) throws(LauncherError) -> VirtioTransport
+}
+
+/// A PC's bus.
+final class PCSlots: VirtioSocket {
+    private let memory: GuestMemory
+    init(memory: GuestMemory) { self.memory = memory }
+
+    func connect(_ device: any VirtioDevice) -> VirtioTransport {
+        VirtioFunction(device, memory: memory)
+    }
+}
+
+extension VirtioPage: VirtioSocket {
+    func connect(_ device: any VirtioDevice) throws(LauncherError) -> VirtioTransport {
+        guard let descriptor = add(device) else { throw .noRoomForDevices }
+        return descriptor
+    }
+}
 
 class VirtioPlug: PCDevice {
-    let transport: VirtioFunction
+    let transport: VirtioTransport
     let notes: LaunchNotes
     private let name: Text
     private let index: Int
@@ -11,45 +35,49 @@ class VirtioPlug: PCDevice {
 
     /// - Parameter index: its place among the devices that were asked for.
     init(
-        _ device: any VirtioDevice, _ name: Text, _ index: Int, into memory: GuestMemory,
+        _ device: any VirtioDevice, _ name: Text, _ index: Int, into socket: any VirtioSocket,
         _ notes: LaunchNotes
-    ) {
-        transport = VirtioFunction(device, memory: memory)
+    ) throws(LauncherError) {
+        transport = try socket.connect(device)
         self.name = name
         self.index = index
         self.notes = notes
     }
 
-    var function: any PCIFunction { transport }
+    var function: (any PCIFunction)? { transport.function }
     var isUsed: Bool { false }
     var uses: [Timeline.Use] { isUsed ? [.device(index)] : [] }
 
     func watch(_ descriptors: inout [Int32]) {}
 
     func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds? {
+        lookForLie()
+        return nil
+    }
+
+    func lookForLie() {
         if let lie = transport.lie, !isLieTold {
             isLieTold = true
             notes.warn("the guest's driver of \(name) is wrong and is not heard: \(lie.text)")
         }
-        return nil
     }
 }
 
 /// Random numbers of the host's kernel's.
 final class RandomPlug: VirtioPlug {
-    init(into memory: GuestMemory, _ notes: LaunchNotes) {
-        super.init(
-            VirtioRandom(source: RandomBytes.make), "random numbers", 0, into: memory, notes)
+    init(into socket: any VirtioSocket, _ notes: LaunchNotes) throws(LauncherError) {
+        try super.init(
+            VirtioRandom(source: RandomBytes.make), "random numbers", 0, into: socket, notes)
     }
 }
 
-/// The console beside the serial port; standard input and output are RunningPC's.
+/// The console; standard input and output are its user's.
 final class ConsolePlug: VirtioPlug {
     private let console: VirtioConsole
 
-    init(into memory: GuestMemory, _ notes: LaunchNotes) {
+    init(into socket: any VirtioSocket, _ notes: LaunchNotes) throws(LauncherError) {
         console = VirtioConsole()
-        super.init(console, "the console", 0, into: memory, notes)
+        try super.init(console, "the console", 0, into: socket, notes)
     }
 
     var hasOutput: Bool { !console.output.isEmpty }

@@ -55,6 +55,7 @@ final class VirtioBlock: VirtioDevice {
     }
     var queueSizes: [UInt16] { [Self.queueSize] }
 
+    var configurationCount: UInt16 { 24 }
     func configuration(_ offset: UInt16) -> UInt8 {
         switch offset {
         case 0..<4: UInt8(truncatingIfNeeded: disk.sectorCount >> (8 * UInt32(offset)))
@@ -65,10 +66,10 @@ final class VirtioBlock: VirtioDevice {
         }
     }
 
-    func serve(_ queue: Int, of function: VirtioFunction) {
+    func serve(_ queue: Int, of function: VirtioTransport) {
         var isServed = false
         while function.next(queue, &chain) {
-            function.give(queue, chain, written: answer(function.memory))
+            function.give(queue, chain, written: answer(function))
             isServed = true
         }
         if isServed {
@@ -79,16 +80,20 @@ final class VirtioBlock: VirtioDevice {
 
     /// Does the chain's request.
     /// - Returns: how many bytes were written into it.
-    private func answer(_ memory: GuestMemory) -> UInt32 {
-        var header: (UInt32, UInt32, UInt64) = (0, 0, 0)
+    private func answer(_ function: VirtioTransport) -> UInt32 {
+        let memory = function.memory
+        // The last word is the first drivers' own number of the request.
+        var header: (UInt32, UInt32, UInt64, UInt64) = (0, 0, 0, 0)
         let count = unsafe withUnsafeMutableBytes(of: &header) {
-            unsafe chain.take($0, from: memory)
+            unsafe chain.take(
+                UnsafeMutableRawBufferPointer(rebasing: $0[..<function.requestHeader]),
+                from: memory)
         }
         // Without room for an answer there is nobody to tell.
         guard let status = chain.takeLastByte() else { return 0 }
         var written: UInt32 = 0
         let answer =
-            count == 16
+            count == function.requestHeader
             ? perform(header.0, header.2, memory, &written) : Answer.failed
         unsafe memory.writable(status)[0] = answer
         return written + 1

@@ -20,16 +20,17 @@ final class VirtioConsole: VirtioDevice {
     var kind: VirtioKind { .console }
     var features: UInt32 { 0 }
     var queueSizes: [UInt16] { [64, 64] }
+    var configurationCount: UInt16 { 0 }
     func configuration(_ offset: UInt16) -> UInt8 { 0 }
 
-    func reset(_ function: VirtioFunction) { hasRest = false }
+    func reset(_ function: VirtioTransport) { hasRest = false }
 
-    func serve(_ queue: Int, of function: VirtioFunction) {
+    func serve(_ queue: Int, of function: VirtioTransport) {
         if queue == Self.text { collect(function) }
     }
 
     /// Takes text as far as there is room for it.
-    private func collect(_ function: VirtioFunction) {
+    private func collect(_ function: VirtioTransport) {
         var isServed = false
         while output.count < Self.outputRoom {
             if !hasRest { hasRest = function.next(Self.text, &rest) }
@@ -55,18 +56,18 @@ final class VirtioConsole: VirtioDevice {
     }
 
     /// The text since the last time; the array that is given up gets used for the next one.
-    func takeOutput(into bytes: inout [UInt8], of function: VirtioFunction) {
+    func takeOutput(into bytes: inout [UInt8], of function: VirtioTransport) {
         bytes.removeAll(keepingCapacity: true)
         swap(&bytes, &output)
         if bytes.count >= Self.outputRoom { collect(function) }
     }
 
     /// True if the guest has lent room for keys.
-    func hasRoom(_ function: VirtioFunction) -> Bool { function.hasMore(Self.input) }
+    func hasRoom(_ function: VirtioTransport) -> Bool { function.hasMore(Self.input) }
 
     /// Gives keys to the guest.
     /// - Returns: how many there was room for.
-    func feed(_ keys: ArraySlice<UInt8>, to function: VirtioFunction) -> Int {
+    func feed(_ keys: ArraySlice<UInt8>, to function: VirtioTransport) -> Int {
         var left = keys
         var isServed = false
         while !left.isEmpty, function.next(Self.input, &chain) {

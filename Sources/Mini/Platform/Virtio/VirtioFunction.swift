@@ -14,48 +14,7 @@
 // Source: docs/abi/pc.md §4.2; Virtual I/O Device specification 1.2, chapters 2.1, 3.1 and 4.1.4.10.
 // The same as a page: docs/virtio-function-machine.md.
 
-/// What a device is.
-enum VirtioKind: UInt16 {
-    case network = 1
-    case block = 2
-    case console = 3
-    case random = 4
-
-    var identity: PCIIdentity {
-        let (device, classCode): (UInt16, UInt32) =
-            switch self {
-            case .network: (0x1000, 0x02_0000)
-            case .block: (0x1001, 0x01_8000)
-            case .console: (0x1003, 0x07_8000)
-            case .random: (0x1005, 0xFF_0000)
-            }
-        return PCIIdentity(
-            vendor: 0x1AF4, device: device, classCode: classCode, subsystemVendor: 0x1AF4,
-            subsystem: rawValue)
-    }
-}
-
-/// A device behind the transport. It works on the queues when it is told that the driver has something for one.
-protocol VirtioDevice: AnyObject {
-    var kind: VirtioKind { get }
-    /// What it offers: bits of the first 32.
-    var features: UInt32 { get }
-    /// Sizes of its queues, powers of two.
-    var queueSizes: [UInt16] { get }
-    /// A byte of its own registers.
-    func configuration(_ offset: UInt16) -> UInt8
-    /// The driver has rung for this queue.
-    func serve(_ queue: Int, of function: VirtioFunction)
-    /// The driver takes these of the features.
-    func take(_ features: UInt32)
-    /// The driver begins anew: its queues are gone.
-    func reset(_ function: VirtioFunction)
-}
-
-final class VirtioFunction: PCIFunction {
-    let device: any VirtioDevice
-    let memory: GuestMemory
-    private var queues: [Virtqueue] = []
+final class VirtioFunction: VirtioTransport, PCIFunction {
     private var chosen: UInt16 = 0
     private var taken: UInt32 = 0
     /// ISR.
@@ -87,12 +46,6 @@ final class VirtioFunction: PCIFunction {
         static let configuration: UInt8 = 2
     }
 
-    init(_ device: any VirtioDevice, memory: GuestMemory) {
-        self.device = device
-        self.memory = memory
-        for size in device.queueSizes { queues.append(Virtqueue(size: size)) }
-    }
-
     /// The state's name in the diagram.
     var stateName: StaticString {
         switch state {
@@ -102,39 +55,9 @@ final class VirtioFunction: PCIFunction {
         }
     }
 
-    // MARK: The device's side
-
-    private var isDriven: Bool { if case .driven = state { true } else { false } }
-
-    /// True while a driver has this queue.
-    func isReady(_ queue: Int) -> Bool { isDriven && queues[queue].isReady }
-
-    func hasMore(_ queue: Int) -> Bool { isDriven && queues[queue].hasMore(in: memory) }
-
-    /// Takes the next chain of a queue.
-    /// - Returns: false if there is none.
-    func next(_ queue: Int, _ chain: inout VirtqueueChain) -> Bool {
-        isDriven && queues[queue].next(&chain, in: memory)
-    }
-
-    /// Gives a chain back; the driver hears of it by `interrupt`.
-    func give(_ queue: Int, _ chain: VirtqueueChain, written: UInt32) {
-        queues[queue].give(chain, written: written, in: memory)
-    }
-
-    /// Puts back the chain that was taken last.
-    func untake(_ queue: Int) { queues[queue].untake() }
-
-    /// Tells the driver that chains were given back, if it wants to hear that.
-    func interrupt(_ queue: Int) {
-        if queues[queue].wantsInterrupt(in: memory) { interrupts |= Interrupt.queue }
-    }
-
-    /// The lie by which the driver broke a queue, if it did.
-    var lie: Virtqueue.Lie? {
-        for queue in queues { if let lie = queue.lie { return lie } }
-        return nil
-    }
+    override var isDriven: Bool { if case .driven = state { true } else { false } }
+    override func raise(_ queue: Int) { interrupts |= Interrupt.queue }
+    override var function: (any PCIFunction)? { self }
 
     // MARK: PCI's side
 
@@ -214,7 +137,17 @@ final class VirtioFunction: PCIFunction {
     }
 }
 
-extension VirtioDevice {
-    func take(_ features: UInt32) {}
-    func reset(_ function: VirtioFunction) {}
+extension VirtioKind {
+    var identity: PCIIdentity {
+        let (device, classCode): (UInt16, UInt32) =
+            switch self {
+            case .network: (0x1000, 0x02_0000)
+            case .block: (0x1001, 0x01_8000)
+            case .console: (0x1003, 0x07_8000)
+            case .random: (0x1005, 0xFF_0000)
+            }
+        return PCIIdentity(
+            vendor: 0x1AF4, device: device, classCode: classCode, subsystemVendor: 0x1AF4,
+            subsystem: rawValue)
+    }
 }

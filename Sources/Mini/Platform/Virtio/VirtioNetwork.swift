@@ -1,5 +1,5 @@
 // A network card as a virtio driver sees it, whose cable is a tap: a queue of frames for the guest and one of
-// frames from it. In front of each frame is a header of ten bytes, by which one side leaves checksums, and the cutting of
+// frames from it. In front of each frame is a header, of ten bytes as a rule, by which one side leaves checksums, and the cutting of
 // long frames into segments, to the other. A tap that has the same headers gets and gives them as they are, and the host's
 // kernel checks what a guest wrote there; without, nothing is offered and all headers are 0. Frames for which the guest
 // has lent no buffer stay in the tap, with the host's kernel.
@@ -10,7 +10,6 @@
 final class VirtioNetwork: VirtioDevice {
     private static let input = 0
     private static let output = 1
-    private static let header: UInt32 = 10
     /// The most pieces of a frame; more than one call takes would be several frames.
     private static let mostPieces = 64
     /// The longest frame that can be one: a packet of 64 KiB behind Ethernet's header.
@@ -54,6 +53,7 @@ final class VirtioNetwork: VirtioDevice {
     }
     var queueSizes: [UInt16] { [256, 256] }
 
+    var configurationCount: UInt16 { 8 }
     func configuration(_ offset: UInt16) -> UInt8 {
         switch offset {
         case 0..<UInt16(HardwareAddress.count): address.bytes[Int(offset)]
@@ -75,12 +75,12 @@ final class VirtioNetwork: VirtioDevice {
     }
 
     /// What waited for buffers is old by the time that there are some.
-    func reset(_ function: VirtioFunction) {
+    func reset(_ function: VirtioTransport) {
         take(0)
         handle(.guestRan, of: function)
     }
 
-    func serve(_ queue: Int, of function: VirtioFunction) {
+    func serve(_ queue: Int, of function: VirtioTransport) {
         if queue == Self.output {
             send(function)
         } else {
@@ -90,10 +90,10 @@ final class VirtioNetwork: VirtioDevice {
 
     // MARK: From the guest
 
-    private func send(_ function: VirtioFunction) {
+    private func send(_ function: VirtioTransport) {
         var isServed = false
         while function.next(Self.output, &chain) {
-            send(chain, function.memory)
+            send(chain, function)
             function.give(Self.output, chain, written: 0)
             isServed = true
         }
@@ -104,17 +104,17 @@ final class VirtioNetwork: VirtioDevice {
     }
 
     /// What the host does not take is lost, as on a cable.
-    private func send(_ chain: VirtqueueChain, _ memory: GuestMemory) {
-        guard chain.readableCount > Self.header,
-            chain.readableCount - Self.header <= Self.longest,
+    private func send(_ chain: VirtqueueChain, _ function: VirtioTransport) {
+        let header = function.frameHeader
+        guard chain.readableCount > header, chain.readableCount - header <= Self.longest,
             chain.readable.count <= Self.mostPieces
         else { return }
         pieces.clear()
-        var skipped = tap.hasHeaders ? 0 : Self.header
+        var skipped = tap.hasHeaders ? 0 : header
         for range in chain.readable {
             let part = range.dropping(skipped)
             skipped -= range.count - part.count
-            unsafe pieces.append(memory.readable(part))
+            unsafe pieces.append(function.memory.readable(part))
         }
         _ = try? pieces.transfer(.write, tap.descriptor)
     }
@@ -125,7 +125,7 @@ final class VirtioNetwork: VirtioDevice {
     var watched: Int32? { machine.isWatching ? tap.descriptor : nil }
 
     /// The tap can be read, or the guest has lent buffers.
-    func handle(_ event: NetworkInput.Event, of function: VirtioFunction) {
+    func handle(_ event: NetworkInput.Event, of function: VirtioTransport) {
         var action = machine.handle(event)
         var isServed = false
         var frames = 0
@@ -167,10 +167,11 @@ final class VirtioNetwork: VirtioDevice {
 
     /// Reads one frame into the chain.
     private func receive(
-        _ function: VirtioFunction, _ isServed: inout Bool
+        _ function: VirtioTransport, _ isServed: inout Bool
     ) -> NetworkInput.Event {
         let memory = function.memory
-        guard chain.writableCount > Self.header, chain.writable.count <= Self.mostPieces else {
+        let header = function.frameHeader
+        guard chain.writableCount > header, chain.writable.count <= Self.mostPieces else {
             // No buffer for frames: it goes back as it came.
             function.give(Self.input, chain, written: 0)
             isServed = true
@@ -178,10 +179,10 @@ final class VirtioNetwork: VirtioDevice {
         }
         var written: UInt32 = 0
         if !tap.hasHeaders {
-            let zeros: (UInt64, UInt16) = (0, 0)
+            let zeros: (UInt64, UInt64) = (0, 0)
             unsafe withUnsafeBytes(of: zeros) {
-                let header = unsafe UnsafeRawBufferPointer(rebasing: $0.prefix(Int(Self.header)))
-                written = UInt32(unsafe chain.put(header, into: memory))
+                let none = unsafe UnsafeRawBufferPointer(rebasing: $0.prefix(Int(header)))
+                written = UInt32(unsafe chain.put(none, into: memory))
             }
         }
         pieces.clear()

@@ -14,8 +14,9 @@ final class VirtioRandom: VirtioDevice {
     var kind: VirtioKind { .random }
     var features: UInt32 { 0 }
     var queueSizes: [UInt16] { [8] }
+    var configurationCount: UInt16 { 0 }
     func configuration(_ offset: UInt16) -> UInt8 { 0 }
-    func serve(_ queue: Int, of function: VirtioFunction) {
+    func serve(_ queue: Int, of function: VirtioTransport) {
         var isServed = false
         while function.next(queue, &chain) {
             let count = Int(min(chain.writableCount, UInt32(Self.mostBytes)))

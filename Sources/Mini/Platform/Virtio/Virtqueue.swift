@@ -170,6 +170,13 @@ struct Virtqueue {
     var isReady: Bool { if case .ready = state { true } else { false } }
     var lie: Lie? { if case .broken(let lie) = state { lie } else { nil } }
 
+    /// Bytes of whole pages that a queue of this size takes.
+    static func bytes(size: UInt16) -> UInt32 {
+        func padded(_ count: UInt32) -> UInt32 { (count + Page.offset) & Page.number }
+        let size = UInt32(size)
+        return padded(16 * size + 6 + 2 * size) + padded(6 + 8 * size)
+    }
+
     /// The driver says where it is; page 0 for nowhere. All begins anew.
     mutating func place(_ page: UInt32, in memory: GuestMemory) {
         self.page = page

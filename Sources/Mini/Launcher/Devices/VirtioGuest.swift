@@ -1,0 +1,93 @@
+// Virtio devices in the service of an lguest guest: what it notifies reaches them, what is ready of theirs too. What
+// they do is VirtioPlug's and its subclasses'. Source: docs/abi/lguest.md §5.3.
+
+final class PluggedVirtio: GuestDevice {
+    private let plug: VirtioPlug
+    private let descriptor: VirtioDescriptor
+
+    init(_ plug: VirtioPlug, _ descriptor: VirtioDescriptor) {
+        self.plug = plug
+        self.descriptor = descriptor
+    }
+
+    func watch(_ descriptors: inout [Int32]) { plug.watch(&descriptors) }
+
+    func notified(
+        _ notification: DMANotification, by guest: RunningGuest
+    ) throws(LauncherError) -> Bool {
+        guard descriptor.notified(notification.key.rawValue) else { return false }
+        plug.lookForLie()
+        return true
+    }
+
+    func serve(
+        _ occasion: Occasion, for guest: RunningGuest
+    ) throws(LauncherError) -> Nanoseconds? {
+        guard let ready = occasion.ready else { return nil }
+        return try plug.serve(ready)
+    }
+
+    func uses(of guest: RunningGuest) -> [Timeline.Use] { plug.uses }
+}
+
+/// The console, between the guest and standard input and output.
+final class VirtioConsoleDevice: GuestDevice, ConsoleGuest {
+    private let plug: ConsolePlug
+    private let descriptor: VirtioDescriptor
+    private let session: ConsoleSession
+    private var output: [UInt8] = []
+    private var hasSent = false
+    private var hasTaken = false
+    /// What is read at once: the rest waits until the guest has room.
+    private static let mostInput = 256
+
+    init(_ plug: ConsolePlug, _ descriptor: VirtioDescriptor, _ session: ConsoleSession) {
+        self.plug = plug
+        self.descriptor = descriptor
+        self.session = session
+    }
+
+    func watch(_ descriptors: inout [Int32]) { session.watch(&descriptors) }
+
+    func notified(
+        _ notification: DMANotification, by guest: RunningGuest
+    ) throws(LauncherError) -> Bool {
+        guard descriptor.notified(notification.key.rawValue) else { return false }
+        plug.lookForLie()
+        while plug.hasOutput, guest.loop.outcome == nil {
+            hasSent = true
+            plug.takeOutput(into: &output)
+            var failure: LauncherError?
+            unsafe output.withUnsafeBytes { bytes in
+                do throws(LauncherError) { try unsafe session.write(bytes) } catch {
+                    failure = error
+                }
+            }
+            if let failure { throw failure }
+        }
+        return true
+    }
+
+    func serve(
+        _ occasion: Occasion, for guest: RunningGuest
+    ) throws(LauncherError) -> Nanoseconds? {
+        if let ready = occasion.ready {
+            try session.serve(self, ready)
+        } else {
+            try session.guestRan(self)
+        }
+        return nil
+    }
+
+    func uses(of guest: RunningGuest) -> [Timeline.Use] {
+        (hasSent ? [.output] : []) + (hasTaken ? [.input] : [])
+    }
+
+    func room() -> Int? { plug.hasRoom ? Self.mostInput : nil }
+
+    func fill(with bytes: ArraySlice<UInt8>) -> Int {
+        let count = plug.feed(bytes)
+        if count > 0 { hasTaken = true }
+        return count
+    }
+}

@@ -1,0 +1,93 @@
+// What a virtio device works on: its queues, and a way to interrupt the driver. How the driver finds them, and what it
+// says of itself, is a transport's own: a function of a PC's bus (VirtioFunction.swift), a descriptor on the device
+// page of lguest (VirtioPage.swift).
+// Source: Virtual I/O Device specification 1.2, chapter 2; docs/abi/lguest.md §5.3.
+
+/// What a device is.
+enum VirtioKind: UInt16 {
+    case network = 1
+    case block = 2
+    case console = 3
+    case random = 4
+}
+
+/// A device behind the transport. It works on the queues when it is told that the driver has something for one.
+protocol VirtioDevice: AnyObject {
+    var kind: VirtioKind { get }
+    /// What it offers: bits of the first 32.
+    var features: UInt32 { get }
+    /// Sizes of its queues, powers of two.
+    var queueSizes: [UInt16] { get }
+    /// A byte of its own registers.
+    func configuration(_ offset: UInt16) -> UInt8
+    /// How many there are.
+    var configurationCount: UInt16 { get }
+    /// The driver has rung for this queue.
+    func serve(_ queue: Int, of transport: VirtioTransport)
+    /// The driver takes these of the features.
+    func take(_ features: UInt32)
+    /// The driver begins anew: its queues are gone.
+    func reset(_ transport: VirtioTransport)
+}
+
+class VirtioTransport {
+    let device: any VirtioDevice
+    let memory: GuestMemory
+    /// How long the headers are that a driver puts in front of a frame and of a disk's request.
+    let frameHeader: UInt32
+    let requestHeader: Int
+    var queues: [Virtqueue] = []
+
+    init(
+        _ device: any VirtioDevice, memory: GuestMemory, frameHeader: UInt32 = 10,
+        requestHeader: Int = 16
+    ) {
+        self.device = device
+        self.memory = memory
+        self.frameHeader = frameHeader
+        self.requestHeader = requestHeader
+        for size in device.queueSizes { queues.append(Virtqueue(size: size)) }
+    }
+
+    /// True while there is a driver that is heard.
+    var isDriven: Bool { true }
+    /// Interrupts the driver because of a queue.
+    func raise(_ queue: Int) {}
+    /// What it is on a PC's bus.
+    var function: (any PCIFunction)? { nil }
+
+    /// True while a driver has this queue.
+    func isReady(_ queue: Int) -> Bool { isDriven && queues[queue].isReady }
+
+    func hasMore(_ queue: Int) -> Bool { isDriven && queues[queue].hasMore(in: memory) }
+
+    /// Takes the next chain of a queue.
+    /// - Returns: false if there is none.
+    func next(_ queue: Int, _ chain: inout VirtqueueChain) -> Bool {
+        isDriven && queues[queue].next(&chain, in: memory)
+    }
+
+    /// Gives a chain back; the driver hears of it by `interrupt`.
+    func give(_ queue: Int, _ chain: VirtqueueChain, written: UInt32) {
+        queues[queue].give(chain, written: written, in: memory)
+    }
+
+    /// Puts back the chain that was taken last.
+    func untake(_ queue: Int) { queues[queue].untake() }
+
+    /// Tells the driver that chains were given back, if it wants to hear that.
+    func interrupt(_ queue: Int) {
+        if queues[queue].wantsInterrupt(in: memory) { raise(queue) }
+    }
+
+    /// The lie by which the driver broke a queue, if it did.
+    var lie: Virtqueue.Lie? {
+        for queue in queues { if let lie = queue.lie { return lie } }
+        return nil
+    }
+}
+
+extension VirtioDevice {
+    func take(_ features: UInt32) {}
+    func reset(_ transport: VirtioTransport) {}
+}

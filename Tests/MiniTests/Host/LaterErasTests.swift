@@ -1,0 +1,194 @@
+// What the host does for guests of eras 2 to 4 that it does not do for those before, or does otherwise: the facts
+// of their rows, each by a guest that tries it.
+
+import Testing
+
+@testable import Mini
+
+private let later = GuestABI.Era.allCases.filter { $0 >= .era2 }
+
+@Suite struct LaterErasTests {
+    @Test("INIT fills the words where the era has them", arguments: GuestABI.Era.allCases)
+    func initialize(_ era: GuestABI.Era) throws {
+        let guest = try TinyGuest(era) {
+            $0.initialize()
+            $0.checkpoint(7)
+        }
+        #expect(guest.run() == .checkpoint(7))
+        #expect(guest.field(guest.fields.timeStampKilohertz) == HostClock.timeStampKilohertz)
+        #expect(guest.field(guest.fields.reservedTop) == 4 << 20)
+        if let place = guest.fields.pageDirectory {
+            #expect(guest.field(place) == TinyGuest.directory)
+        }
+    }
+
+    @Test("the ring is read in the era's order and record size", arguments: GuestABI.Era.allCases)
+    func ring(_ era: GuestABI.Era) throws {
+        let guest = try TinyGuest(era) {
+            $0.initialize()
+            $0.checkpoint(1)
+            $0.call(0)
+            $0.checkpoint(2)
+        }
+        #expect(guest.run() == .checkpoint(1))
+        // Two LOAD_IDT_ENTRY, the second of which shows that the first was not read too long.
+        let order = guest.host.abi.ringOrder
+        for slot in 0..<2 as Range<UInt32> {
+            var words: [UInt32] = [6, 0, 0, 0]
+            words[Int(order.first)] = 3 + slot
+            words[Int(order.second)] = 0x61_1234
+            words[Int(order.third)] = 0xC000_8F00
+            guest.file(slot, words)
+        }
+        #expect(guest.run() == .checkpoint(2))
+        for slot in 0..<2 as Range<UInt32> {
+            #expect(guest.host.gates[3 + slot]?.handler == 0xC000_1234)
+            #expect(guest.status(slot) == 0xFF)
+        }
+    }
+
+    @Test("a call that the era does not have kills", arguments: GuestABI.Era.allCases)
+    func otherCalls(_ era: GuestABI.Era) throws {
+        let eras: [(number: UInt32, first: GuestABI.Era, last: GuestABI.Era)] = [
+            (3, .era0, .era3b), (12, .era0, .era1c), (13, .era0, .era1c), (17, .era2, .era4d),
+            (18, .era3c, .era4d), (19, .era4a, .era4d),
+        ]
+        for (number, first, last) in eras where !(era >= first && era <= last) {
+            let words = try lastWords(era) {
+                $0.initialize()
+                $0.call(number, 4)
+            }
+            #expect(words == "Bad hypercall \(number)\n", "\(number)")
+        }
+    }
+
+    @Test("NOTIFY hands its address to the launcher, and 0 to nobody", arguments: later)
+    func notify(_ era: GuestABI.Era) throws {
+        let guest = try TinyGuest(era) {
+            $0.initialize()
+            $0.call(17, 0)
+            $0.call(17, 0x4000_1000)
+        }
+        #expect(guest.run() == .checkpoint(0x4000_1000))
+    }
+
+    @Test("from 3a on a guest that ends can ask for a new beginning", arguments: later)
+    func shutdown(_ era: GuestABI.Era) throws {
+        for reason in [1, 2] as [UInt32] {
+            let guest = try TinyGuest(
+                era,
+                prepare: { memory in
+                    memory.writable(memory.range(0x9000, 8)!).copyBytes(from: Array("the end".utf8))
+                },
+                code: {
+                    $0.initialize()
+                    $0.call(2, 0x9000, reason)
+                })
+            if reason == 2 && era >= .era3a {
+                #expect(guest.run() == .failed(.restart))
+            } else {
+                #expect(guest.lastWords() == "CRASH: the end")
+            }
+        }
+    }
+
+    @Test("from 3c on the GDT is loaded entry by entry")
+    func descriptors() throws {
+        let guest = try TinyGuest(.era3c) {
+            $0.initialize()
+            $0.call(18, 27, 0x0000_FFFF, 0x00CF_9200)
+            $0.call(18, 16, 1, 1)
+            $0.checkpoint(1)
+            $0.call(18, 32, 0, 0)
+        }
+        #expect(guest.run() == .checkpoint(1))
+        #expect(guest.cpu.descriptor(27) == 0x00CF_B300_0000_FFFF)
+        #expect(guest.cpu.descriptor(16) == 0)
+        #expect(guest.lastWords() == "too many gdt entries 32")
+    }
+
+    @Test("VMCALL is a call in 3c to 4b only, and of the kernel only")
+    func vmcall() throws {
+        for era in [GuestABI.Era.era3b, .era4c] {
+            let guest = try TinyGuest(era) {
+                $0.initialize()
+                $0.emit(0x0F, 0x01, 0xC1)
+            }
+            #expect(guest.lastWords().hasPrefix("unhandled trap 6 at "))
+        }
+        // Era 4b calls by interrupt, and may call so as well.
+        for era in [GuestABI.Era.era3c, .era4a, .era4b] {
+            let guest = try TinyGuest(era) {
+                $0.emit(0xB8, 1, 0, 0, 0, 0xBB)
+                $0.word(TinyGuest.data)
+                $0.emit(0x0F, 0x01, 0xC1, 0xB8, 17, 0, 0, 0, 0xBB, 5, 0, 0, 0, 0xCD, 0x1F)
+            }
+            #expect(guest.run() == .checkpoint(5))
+        }
+    }
+
+    @Test("CLI does nothing from 4b on, and is a fault before", arguments: later)
+    func cli(_ era: GuestABI.Era) throws {
+        let guest = try TinyGuest(era) {
+            $0.initialize()
+            $0.emit(0xFA)
+            $0.checkpoint(3)
+        }
+        if era >= .era4b {
+            #expect(guest.run() == .checkpoint(3))
+        } else {
+            #expect(guest.lastWords().hasPrefix("unhandled trap 13 at "))
+        }
+    }
+
+    @Test("an interrupt that waits is shown from 4a on, until it is taken")
+    func pending() throws {
+        let guest = try TinyGuest(
+            .era4d,
+            handler: {
+                $0.checkpoint(2)
+                $0.spin()
+            },
+            code: {
+                $0.initialize()
+                $0.gate(0x25, $0.origin - TinyGuest.code + TinyGuest.handler)
+                $0.checkpoint(1)
+                $0.call(19)
+                $0.emit(0xC7, 0x05)
+                $0.word(TinyGuest.data)
+                $0.word(0x200)
+                $0.call(19)
+            })
+        let word = try #require(guest.fields.interruptPending)
+        #expect(guest.run() == .checkpoint(1))
+        #expect(guest.field(word) == 0)
+        try guest.host.interrupt(5)
+        #expect(guest.run() == .checkpoint(2))
+        // It was shown while interrupts were off; now nothing waits any more.
+        #expect(guest.field(word) == 0)
+        guest.setField(0, 0)
+        try guest.host.interrupt(6)
+        _ = guest.host.deliverInterrupt()
+        #expect(guest.field(word) == 0x200)
+    }
+
+    @Test("pages without a write-back cache are an error up to 2.6.24")
+    func writeThrough() throws {
+        for era in [GuestABI.Era.era2, .era3a] {
+            let guest = try TinyGuest(era) {
+                $0.initialize()
+                $0.checkpoint(1)
+                $0.call(5, 1)
+                $0.load(0x5_0000)
+                $0.checkpoint(2)
+            }
+            #expect(guest.run() == .checkpoint(1))
+            guest.memory.store32(TinyGuest.table + 0x50 * 4, 0x5_0000 | 0xF)
+            if era == .era2 {
+                #expect(guest.lastWords() == "bad page table entry")
+            } else {
+                #expect(guest.run() == .checkpoint(2))
+            }
+        }
+    }
+}
