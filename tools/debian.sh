@@ -65,7 +65,8 @@ debian_kernel() { debian_alone "$3" debian_make_kernel "$@"; }
 debian_make_kernel() {
     local arch=$1 flavour=$2 folder=$3 package
     shift 3
-    [[ ! -e $folder/fetched ]] || return 0
+    # Other modules may be wanted than the last time.
+    if [[ -e $folder/fetched && $(<"$folder/fetched") == "$*" ]]; then return 0; fi
     rm -rf "$folder"
     # Not in a subshell, which would keep the reason to itself.
     debian_download "$arch" "$folder" "linux-image-$flavour" >/dev/null || return 1
@@ -78,7 +79,7 @@ debian_make_kernel() {
     basename "$folder"/lib/modules/* >"$folder/version"
     mv "$folder"/lib/modules/* "$folder/modules"
     rm -rf "${folder:?}/boot" "${folder:?}/lib" "$package"
-    : >"$folder/fetched"
+    echo "$*" >"$folder/fetched"
 }
 
 # debian_busybox ARCH FOLDER: the folder with busybox, which needs no library.

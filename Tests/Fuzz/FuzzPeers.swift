@@ -18,6 +18,8 @@ enum FuzzPeers {
     nonisolated(unsafe) private static var reader: FuzzReader?
     nonisolated(unsafe) private static var host: Host?
     nonisolated(unsafe) private static var file: Int32 = -1
+    /// A PC's card on the same network.
+    nonisolated(unsafe) private static var card: SharedNetwork?
     nonisolated(unsafe) private static var calls = 0
     nonisolated(unsafe) private static var sockets: [Int] = []
     nonisolated(unsafe) private static var nextSocket = firstSocket
@@ -40,6 +42,7 @@ enum FuzzPeers {
         guard let host = fresh() else { return }
         Fuzz.playing({ (call) in answer(call) }) {
             while let script = unsafe reader, !script.isAtEnd { step(host) }
+            unsafe card = nil
             host.close()
         }
         Fuzz.require(unsafe sockets.isEmpty, "a socket stays open")
@@ -90,7 +93,7 @@ enum FuzzPeers {
 
     private static func step(_ host: Host) {
         guard let shared = host.memory.sharedPages.first else { return }
-        switch byte() % 10 {
+        switch byte() % 14 {
         case 0, 1:
             // Buffers that are what they should be, mostly.
             for index in 0..<UInt32(2) {
@@ -112,6 +115,18 @@ enum FuzzPeers {
             let record = GuestAddress(rawValue: byte() & 7 == 0 ? word() : buffers)
             host.sendShared(DMANotification(record: record, key: key), of: shared)
         case 7: host.serveWaitingPeers()
+        case 10: makeCard(shared)
+        case 11: sendByCard(host)
+        case 12: receiveByCard(host)
+        case 13:
+            // What stands in the page is anybody's.
+            let entry = 6 * (UInt32(byte()) * (byte() & 3 == 0 ? 2 : 1) & 0x3FF)
+            for index in 0..<6 as Range<UInt32> {
+                guard let place = host.memory.range(page + min(entry, 4090) + index, 1) else {
+                    continue
+                }
+                unsafe host.memory.writable(place)[0] = byte()
+            }
         default: host.servePeers()
         }
         if host.machine.phase == .dead {
@@ -119,6 +134,40 @@ enum FuzzPeers {
             _ = host.machine.initialize(acceptable: true)
             _ = host.machine.enter()
         }
+    }
+
+    private static func makeCard(_ shared: SharedPage) {
+        if let card = unsafe card {
+            card.setUp(byte() & 3 != 0)
+        } else {
+            unsafe card = try? SharedNetwork(
+                file, slot: UInt32(byte()), identity: shared.file)
+        }
+    }
+
+    /// A place in our guest's memory, of any length.
+    private static func place(_ host: Host) -> IOVector {
+        var vector = IOVector()
+        for _ in 0..<Int(byte() & 3) {
+            let count = UInt32(byte()) * (byte() & 7 == 0 ? 16 : 1)
+            guard let range = host.memory.range(word() % size, count) else { continue }
+            unsafe vector.append(host.memory.readable(range))
+        }
+        return vector
+    }
+
+    private static func sendByCard(_ host: Host) { unsafe card?.send(place(host)) }
+
+    private static func receiveByCard(_ host: Host) {
+        guard let card = unsafe card else { return }
+        for _ in 0..<4 {
+            let room = place(host)
+            guard let count = try? card.receive(into: room) else { break }
+            Fuzz.require(count <= max(room.count, 0), "more was received than there is room for")
+        }
+        _ = card.watched
+        _ = card.pause
+        if byte() & 1 == 0 { try? card.drop() }
     }
 
     // MARK: The kernel

@@ -4,7 +4,8 @@
 devices() {
     local folder=$root/out/debian/686-devices arch module loads=() packed=()
     local modules=(drivers/virtio/virtio{,_ring,_pci_legacy_dev,_pci_modern_dev,_pci} drivers/block/virtio_blk
-        drivers/char/hw_random/virtio-rng drivers/char/virtio_console)
+        drivers/char/hw_random/virtio-rng drivers/char/virtio_console net/core/failover drivers/net/net_failover
+        drivers/net/virtio_net)
     debian_kernel i386 686 "$folder" "${modules[@]/%/.ko}" && debian_busybox i386 "$root/out/debian/busybox-i386" ||
         { skip "devices with Debian's drivers" "$debian_missing" && return; }
     for module in "${modules[@]}"; do
@@ -43,6 +44,45 @@ END
     launch x86_64 --engine builtin --console virtio --block "$work/a.img,ro" --block "$work/b.img" --initrd "$work/initrd" \
         "$folder/vmlinuz" quiet
     expect "a virtio console's text comes out beside the serial port's" 0 "*by the virtio console*" ""
+
+    # Two guests on one Ethernet: one answers until it has heard the other's word, which the other sends when it was answered.
+    {
+        printf '%s\n' "export PATH=/bin" "${loads[@]}"
+        cat <<'END'
+number=$1 other=$2
+busybox ifconfig eth0 10.9.0.$number netmask 255.255.255.0 up
+until busybox ping -c 1 -W 1 10.9.0.$other >/dev/null; do :; done
+echo "10.9.0.$other answers, my address is $(busybox cat /sys/class/net/eth0/address)"
+if [ $number = 1 ]; then
+    busybox nc -l -p 7 -e busybox cat
+else
+    busybox dd if=/dev/urandom of=/bytes bs=1k count=300 2>/dev/null
+    until busybox nc 10.9.0.$other 7 </bytes >/back && [ -s /back ]; do busybox sleep 0.1; done
+    busybox cmp /bytes /back && echo "300 kB came back"
+fi
+END
+    } >"$work/share.sh"
+    local number pids=()
+    for number in 1 2; do
+        initrd i386 "$root/out/debian/busybox-i386/busybox" "$work/initrd$number" "run /bin/busybox sh /share.sh $number $((3 - number))" \
+            "$work/share.sh=/share.sh" "${packed[@]}"
+        arch=x86_64
+        ((number == 1)) || arch=i386
+        timeout 600 "out/$arch/mini-launch" --engine builtin --sharenet "$work/share.net" --initrd "$work/initrd$number" \
+            "$folder/vmlinuz" quiet </dev/null >"$work/share$number" 2>&1 &
+        pids+=($!)
+    done
+    wait "${pids[0]}"
+    code=$?
+    wait "${pids[1]}"
+    code="$code $?"
+    local said
+    said=$(cat "$work/share1" "$work/share2")
+    if [[ $code == "0 0" && $said == *"10.9.0.2 answers, my address is 52:54:00:"*":00:0"[01]*"10.9.0.1 answers"*"300 kB came back"* ]]; then
+        ok "two guests of the same file reach each other, both ways"
+    else
+        not_ok "two guests of the same file reach each other, both ways" "exit $code" "${said: -600}"
+    fi
 }
 
 devices

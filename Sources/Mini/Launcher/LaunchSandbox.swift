@@ -3,8 +3,8 @@
 
 /// What a launch has, as far as it takes calls of its own.
 enum LaunchFeature: CaseIterable {
-    case always, terminal, outputTerminal, disk, writableDisk, tap, sharedNetwork, restart,
-        timeline, randomNumbers, offloads, kvm, kvmRestart
+    case always, terminal, outputTerminal, disk, writableDisk, tap, sharedNetwork, networkCard,
+        restart, timeline, randomNumbers, offloads, kvm, kvmRestart
 
     /// As the page calls it.
     var name: StaticString {
@@ -16,6 +16,7 @@ enum LaunchFeature: CaseIterable {
         case .writableDisk: "a disk that can be written"
         case .tap: "a tap"
         case .sharedNetwork: "a shared network"
+        case .networkCard: "a card on a shared network"
         case .restart: "restarts"
         case .timeline: "a timeline"
         case .randomNumbers: "random numbers"
@@ -42,6 +43,8 @@ struct LaunchDescriptors {
     var assistants: [Int32] = []
     var taps: [Int32] = []
     var networks: [Int32] = []
+    /// Where others of these networks knock, of our own cards.
+    var doors: [Int32] = []
     var timeline: Int32 = -1
     /// Of the guest's host.
     var host: [Int32] = []
@@ -50,7 +53,7 @@ struct LaunchDescriptors {
     /// All of them, beside 0 to 2.
     var all: [Int32] {
         [signals, input, output, errors, timeline] + files + disks + assistants + taps + networks
-            + host + (processor?.all ?? [])
+            + doors + host + (processor?.all ?? [])
     }
 }
 
@@ -86,7 +89,8 @@ extension LaunchFeature {
                 CallRule("writev", .writeVector, .descriptor("tap", have.taps)),
                 CallRule("read", .read, .descriptor("tap", have.taps)),
             ]
-        case .sharedNetwork: Self.sharedNetwork(have)
+        case .sharedNetwork: Self.sharedNetwork(have, listens: true)
+        case .networkCard: Self.sharedNetwork(have, listens: false)
         case .restart:
             [
                 CallRule("lseek", .seek, .descriptor("file", have.files)),
@@ -187,8 +191,10 @@ extension LaunchFeature {
         } + rules
     }
 
-    private static func sharedNetwork(_ have: LaunchDescriptors) -> [CallRule] {
-        LocalSocket.rules + [
+    private static func sharedNetwork(
+        _ have: LaunchDescriptors, listens: Bool
+    ) -> [CallRule] {
+        LocalSocket.rules(listens: listens) + [
             CallRule(
                 "fcntl", .fileControl, .descriptor("network", have.networks),
                 .value(1, UInt32(FileLock.ask), "F_GETLK"))

@@ -287,7 +287,9 @@ class Launcher {
         if !have.disks.isEmpty { features.append(.disk) }
         if !have.writableDisks.isEmpty { features.append(.writableDisk) }
         if !have.taps.isEmpty { features.append(.tap) }
-        if !have.networks.isEmpty { features.append(.sharedNetwork) }
+        if !have.networks.isEmpty {
+            features.append(have.doors.isEmpty ? .sharedNetwork : .networkCard)
+        }
         if restarts { features.append(.restart) }
         if timelineFile >= 0 { features.append(.timeline) }
         if host.isPC {
@@ -324,11 +326,15 @@ class Launcher {
         guard let (first, last) = FileFaults.take() else { return }
         for address in [first, last] {
             let place = UInt32(truncatingIfNeeded: address &- memory.address)
-            if let page = memory.sharedPage(of: place) {
-                for device in devices {
-                    if let loss = device.loss(of: page.descriptor) { remarks.note(loss) }
-                }
-            } else if let initrd = plan.initrd, place >= start {
+            let page = memory.sharedPage(of: place)
+            var isDevices = page != nil
+            for device in devices {
+                guard let loss = device.loss(of: page?.descriptor, at: address) else { continue }
+                remarks.note(loss)
+                isDevices = true
+            }
+            if isDevices { continue }
+            if let initrd = plan.initrd, place >= start {
                 throw .fileCut(name: initrd)
             } else {
                 throw .fileCut(name: plan.kernel)

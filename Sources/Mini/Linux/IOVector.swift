@@ -49,6 +49,23 @@
         }
     }
 
+    /// The first bytes, the first of them lowest; 0 for those that there are not.
+    /// - Parameter count: at most 8.
+    func start(of count: Int) -> UInt64 {
+        var value: UInt64 = 0
+        var taken = 0
+        for index in stride(from: 0, to: words.count, by: 2) {
+            let piece = unsafe UnsafeRawBufferPointer(
+                start: UnsafeRawPointer(bitPattern: words[index]), count: Int(words[index + 1]))
+            for index in 0..<min(piece.count, count - taken) {
+                value |= UInt64(unsafe piece[index]) << UInt64(8 * taken)
+                taken += 1
+            }
+            if taken == count { break }
+        }
+        return value
+    }
+
     /// One call at the descriptor's position.
     /// - Returns: how many bytes were moved; 0 at the end of a file.
     func transfer(_ direction: Direction, _ descriptor: Int32) throws(Errno) -> Int {

@@ -105,7 +105,8 @@ enum LocalSocket {
     }
 
     /// What all of this takes, for a process whose calls are filtered.
-    static var rules: [CallRule] {
+    /// - Parameter listens: whether it still begins to listen.
+    static func rules(listens: Bool) -> [CallRule] {
         let option = SocketCall.option
         return [
             CallRule("readv", .readVector), SocketCall.send.rule("sendmsg"),
@@ -118,9 +119,9 @@ enum LocalSocket {
             SocketCall.socket.rule(
                 "socket", .value(0, UInt32(family), "AF_UNIX"),
                 .value(1, UInt32(kind), "SOCK_SEQPACKET")),
-            SocketCall.bind.rule("bind"), SocketCall.listen.rule("listen"),
+            SocketCall.bind.rule("bind"),
             CallRule("ioctl", .ioctl, .value(1, UInt32(setNonBlocking), "FIONBIO")),
-        ]
+        ] + (listens ? [SocketCall.listen.rule("listen")] : [])
     }
 
     /// A socket with an address, which nobody can reach before `listen`.

@@ -114,11 +114,11 @@ private final class NetworkGuest {
         let guest = try NetworkGuest()
         guest.arrive([1])
         guest.serve()
-        #expect(guest.card.watched == nil)
+        #expect(guest.card.watched.isEmpty)
         guest.lend(1)
         #expect(guest.driver.takeUsed(0).map { $0.written } == [11])
         guest.lend(1)
-        #expect(guest.card.watched != nil && guest.driver.takeUsed(0).isEmpty)
+        #expect(!guest.card.watched.isEmpty && guest.driver.takeUsed(0).isEmpty)
         guest.arrive([1, 2])
         guest.serve()
         #expect(guest.driver.takeUsed(0).map { $0.written } == [12])
@@ -132,9 +132,9 @@ private final class NetworkGuest {
         guest.driver.start()
         guest.arrive([2])
         guest.serve()
-        #expect(guest.card.watched == nil)
+        #expect(guest.card.watched.isEmpty)
         guest.driver.write(0x12, 0, size: 1)
-        #expect(guest.card.watched != nil)
+        #expect(!guest.card.watched.isEmpty)
         guest.driver.start()
         guest.lend(1)
         #expect(guest.driver.takeUsed(0).isEmpty)
@@ -164,7 +164,7 @@ private final class NetworkGuest {
         SystemCall.hooked({ $0.number == .readVector ? -77 : nil }) { guest.serve() }
         #expect(
             guest.card.takeFailure() != nil && guest.card.takeFailure() == nil
-                && guest.card.watched == nil)
+                && guest.card.watched.isEmpty)
     }
 
     @Test("a tap with headers gets and gives them as they are, and offers what they are for")
@@ -188,7 +188,7 @@ private final class NetworkGuest {
         guest.driver.ring(0)
         guest.arrive(frame)
         guest.serve()
-        #expect(guest.driver.takeUsed(0).map { $0.written } == [0] && guest.card.watched != nil)
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [0] && !guest.card.watched.isEmpty)
     }
 
     @Test(

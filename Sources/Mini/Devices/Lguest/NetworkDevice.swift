@@ -7,9 +7,9 @@
 /// Facts of the page that is shared by those on a network.
 enum NetworkPage {
     /// Bytes of a slot's entry: a hardware address, or zeros where nobody is.
-    static let entrySize: UInt32 = 6
+    static let entrySize = UInt32(NetworkEntries.size)
     /// In an entry's first byte: wants every frame.
-    static let promiscuous: UInt8 = 1
+    static let promiscuous = NetworkEntries.promiscuous
 
     /// Distance of a slot's DMA key from the page's start.
     static func key(_ slot: UInt32, of page: UInt32) -> DMAKey {

@@ -74,7 +74,7 @@ protocol OpenDevice: AnyObject {
     /// How long a file of its may become by what is written, in bytes.
     var mostWritten: UInt64 { get }
     /// What to tell if the guest's memory lost a page of the file behind this descriptor; nil if it is not its.
-    func loss(of descriptor: Int32) -> Text?
+    func loss(of descriptor: Int32?, at address: UInt) -> Text?
 }
 
 extension OpenDevice {
@@ -90,7 +90,7 @@ extension OpenDevice {
     func finish() throws(LauncherError) {}
     func keep() throws(LauncherError) {}
     var mostWritten: UInt64 { 0 }
-    func loss(of descriptor: Int32) -> Text? { nil }
+    func loss(of descriptor: Int32?, at address: UInt) -> Text? { nil }
 }
 
 /// A device of one guest: three questions.

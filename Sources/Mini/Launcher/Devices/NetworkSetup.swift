@@ -64,30 +64,34 @@ private final class OpenTap: OpenDevice {
 /// The network card of a guest with virtio.
 private final class VirtioCard: VirtioPlug {
     private let card: VirtioNetwork
+    private let name: Text
 
+    /// - Parameter name: of what its cable leads to, for messages.
     init(
         _ card: VirtioNetwork, _ name: Text, _ index: Int, into socket: any VirtioSocket,
         _ notes: LaunchNotes
     ) throws(LauncherError) {
         self.card = card
+        self.name = name
         try super.init(card, name, index, into: socket, notes)
     }
 
     override var isUsed: Bool { card.isUsed }
 
     override func watch(_ descriptors: inout [Int32]) {
-        if let descriptor = card.watched { descriptors.append(descriptor) }
+        descriptors += card.watched
     }
 
     override func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds? {
-        if let descriptor = card.watched, ready.isReady(descriptor: descriptor) {
+        for descriptor in card.watched where ready.isReady(descriptor: descriptor) {
             card.handle(.readable, of: transport)
+            break
         }
         if let errno = card.takeFailure() {
-            notes.remark(
-                "the guest's network is gone: tap \(quoted: card.tap.name.text): \(errno)")
+            notes.remark("the guest's network is gone: \(name): \(errno)")
         }
-        return try super.serve(ready)
+        _ = try super.serve(ready)
+        return card.pause
     }
 }
 
@@ -152,6 +156,8 @@ private final class PluggedTap: GuestDevice {
 
 private final class OpenSharedNetwork: OpenDevice {
     private let file: NetworkFile
+    /// Of a guest with virtio; lasts through restarts.
+    private var network: SharedNetwork?
     init(_ file: NetworkFile) { self.file = file }
 
     var name: Text { "network \(file.name)" }
@@ -169,11 +175,32 @@ private final class OpenSharedNetwork: OpenDevice {
         return PluggedSharedNetwork(file.descriptor, index)
     }
 
-    func describe(to have: inout LaunchDescriptors) { have.networks.append(file.descriptor) }
+    func plug(
+        _ index: Int, into socket: any VirtioSocket, _ notes: LaunchNotes
+    ) throws(LauncherError) -> VirtioPlug {
+        let network: SharedNetwork
+        if let known = self.network {
+            network = known
+            network.setUp(false)
+        } else {
+            do throws(Errno) {
+                network = try SharedNetwork(
+                    file.descriptor, slot: file.slot, identity: file.identity)
+            } catch { throw .host("use network file", name: file.name, error) }
+            self.network = network
+        }
+        return try VirtioCard(
+            VirtioNetwork(network, address: network.address), name, index, into: socket, notes)
+    }
+
+    func describe(to have: inout LaunchDescriptors) {
+        have.networks.append(file.descriptor)
+        have.doors += network?.doors ?? []
+    }
     func keep() throws(LauncherError) { try file.keepSlot() }
 
-    func loss(of descriptor: Int32) -> Text? {
-        descriptor == file.descriptor
+    func loss(of descriptor: Int32?, at address: UInt) -> Text? {
+        descriptor == file.descriptor || network?.has(address) ?? false
             ? "the guest's network is gone: file \(quoted: file.name) has become shorter" : nil
     }
 }

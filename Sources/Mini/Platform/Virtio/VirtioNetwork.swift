@@ -1,5 +1,5 @@
-// A network card as a virtio driver sees it, whose cable is a tap: a queue of frames for the guest and one of
-// frames from it. In front of each frame is a header, of ten bytes as a rule, by which one side leaves checksums, and the cutting of
+// A network card as a virtio driver sees it, whose cable leads to a tap or a shared network: a queue of frames for the guest
+// and one of frames from it. In front of each frame is a header, of ten bytes as a rule, by which one side leaves checksums, and the cutting of
 // long frames into segments, to the other. A tap that has the same headers gets and gives them as they are, and the host's
 // kernel checks what a guest wrote there; without, nothing is offered and all headers are 0. Frames for which the guest
 // has lent no buffer stay in the tap, with the host's kernel.
@@ -31,7 +31,7 @@ final class VirtioNetwork: VirtioDevice {
         static let status: UInt32 = 1 << 16
     }
 
-    let tap: Tap
+    let backend: any NetworkBackend
     /// The guest's own.
     private let address: HardwareAddress
     private var machine = NetworkInput()
@@ -42,14 +42,14 @@ final class VirtioNetwork: VirtioDevice {
     private(set) var isUsed = false
 
     /// - Parameter address: the guest's, not the tap's.
-    init(_ tap: Tap, address: HardwareAddress) {
-        self.tap = tap
+    init(_ backend: any NetworkBackend, address: HardwareAddress) {
+        self.backend = backend
         self.address = address
     }
 
     var kind: VirtioKind { .network }
     var features: UInt32 {
-        Feature.address | Feature.status | (tap.hasHeaders ? Feature.offloads : 0)
+        Feature.address | Feature.status | (backend.hasHeaders ? Feature.offloads : 0)
     }
     var queueSizes: [UInt16] { [256, 256] }
 
@@ -64,23 +64,25 @@ final class VirtioNetwork: VirtioDevice {
     }
 
     func take(_ features: UInt32) {
-        guard tap.hasHeaders else { return }
+        guard backend.hasHeaders else { return }
         var offloads: Tap.Offloads = []
         if features & Feature.guestChecksums != 0 {
             offloads.insert(.checksums)
             if features & Feature.guestSegments4 != 0 { offloads.insert(.segments4) }
             if features & Feature.guestSegments6 != 0 { offloads.insert(.segments6) }
         }
-        tap.setOffloads(offloads)
+        backend.setOffloads(offloads)
     }
 
     /// What waited for buffers is old by the time that there are some.
     func reset(_ function: VirtioTransport) {
         take(0)
+        backend.setUp(false)
         handle(.guestRan, of: function)
     }
 
     func serve(_ queue: Int, of function: VirtioTransport) {
+        backend.setUp(function.isReady(Self.input))
         if queue == Self.output {
             send(function)
         } else {
@@ -110,19 +112,21 @@ final class VirtioNetwork: VirtioDevice {
             chain.readable.count <= Self.mostPieces
         else { return }
         pieces.clear()
-        var skipped = tap.hasHeaders ? 0 : header
+        var skipped = backend.hasHeaders ? 0 : header
         for range in chain.readable {
             let part = range.dropping(skipped)
             skipped -= range.count - part.count
             unsafe pieces.append(function.memory.readable(part))
         }
-        _ = try? pieces.transfer(.write, tap.descriptor)
+        backend.send(pieces)
     }
 
     // MARK: To the guest
 
-    /// The tap, while a frame in it must end a run of the guest.
-    var watched: Int32? { machine.isWatching ? tap.descriptor : nil }
+    /// What tells of frames, while one must end a run of the guest.
+    var watched: [Int32] { machine.isWatching ? backend.watched : [] }
+    /// When to look at the latest.
+    var pause: Nanoseconds? { machine.isWatching ? backend.pause : nil }
 
     /// The tap can be read, or the guest has lent buffers.
     func handle(_ event: NetworkInput.Event, of function: VirtioTransport) {
@@ -142,7 +146,7 @@ final class VirtioNetwork: VirtioDevice {
                 let event = action == .read ? receive(function, &isServed) : drop()
                 let isLast =
                     event == .received
-                    && (frames == Self.turn || frames == 1 && !tap.hasFrame)
+                    && (frames == Self.turn || frames == 1 && !backend.hasFrame)
                 action = machine.handle(isLast ? .enough : event)
             }
         }
@@ -160,7 +164,7 @@ final class VirtioNetwork: VirtioDevice {
 
     private func drop() -> NetworkInput.Event {
         do throws(Errno) {
-            try tap.drop()
+            try backend.drop()
             return .received
         } catch { return event(of: error) }
     }
@@ -178,7 +182,7 @@ final class VirtioNetwork: VirtioDevice {
             return drop()
         }
         var written: UInt32 = 0
-        if !tap.hasHeaders {
+        if !backend.hasHeaders {
             let zeros: (UInt64, UInt64) = (0, 0)
             unsafe withUnsafeBytes(of: zeros) {
                 let none = unsafe UnsafeRawBufferPointer(rebasing: $0.prefix(Int(header)))
@@ -190,7 +194,7 @@ final class VirtioNetwork: VirtioDevice {
             unsafe pieces.append(UnsafeRawBufferPointer(memory.writable(range)))
         }
         do throws(Errno) {
-            written += UInt32(try pieces.transfer(.read, tap.descriptor))
+            written += try backend.receive(into: pieces)
             function.give(Self.input, chain, written: written)
             isServed = true
             return .received

@@ -24,7 +24,7 @@ final class PeerOutlet {
     private static let patience = Nanoseconds.milliseconds(5)
 
     /// Connects to whoever has bound the key, if it is who has the slot.
-    func connect() -> PeerLink.Event {
+    private func connect() -> PeerLink.Event {
         socket = nil
         do throws(Errno) {
             let socket = try LocalSocket.connected(
@@ -37,7 +37,33 @@ final class PeerOutlet {
         } catch { return .refused }
     }
 
-    func send(_ frame: IOVector) -> PeerLink.Event {
+    /// Brings one frame there, or loses it.
+    /// - Parameters:
+    ///   - frame: asked for when there is a receiver, once for each attempt; nil if there is none any more.
+    ///   - watched: see `waitForRoom`.
+    /// - Returns: how many bytes were taken; nil if the frame is lost.
+    @discardableResult
+    func carry(_ frame: () -> IOVector?, watched: @autoclosure () -> [Poll.Interest]) -> UInt32? {
+        var action = link.handle(.frame)
+        var taken: UInt32?
+        while true {
+            switch action {
+            case .none, .finish: return taken
+            case .connect: action = link.handle(connect())
+            case .send:
+                guard let frame = frame() else {
+                    _ = link.handle(.gone)
+                    return nil
+                }
+                let event = send(frame)
+                if event == .sent { taken = frame.count }
+                action = link.handle(event)
+            case .waitForRoom: action = link.handle(waitForRoom(watched()))
+            }
+        }
+    }
+
+    private func send(_ frame: IOVector) -> PeerLink.Event {
         guard let number = socket?.number else { return .gone }
         do throws(Errno) {
             try LocalSocket.send(number, frame)
@@ -50,7 +76,7 @@ final class PeerOutlet {
     }
 
     /// - Parameter watched: what the launcher waits for, which ends this wait as well.
-    func waitForRoom(_ watched: [Poll.Interest]) -> PeerLink.Event {
+    private func waitForRoom(_ watched: [Poll.Interest]) -> PeerLink.Event {
         guard let number = socket?.number else { return .timeOut }
         let interests = [Poll.Interest(number, .writable)] + watched
         let ready = try? Poll.wait(interests, timeout: Self.patience)
@@ -200,6 +226,23 @@ final class PeerInlet {
         }
         // The one that was first is last now.
         if peers.count > 1 { peers.append(peers.removeFirst()) }
+    }
+
+    /// Takes one frame of whoever is next.
+    /// - Returns: its length; nil if there is none.
+    func receive(into room: IOVector) -> UInt32? {
+        isWaiting = false
+        // Each is looked at once; the one that was first is last then.
+        for _ in peers {
+            let peer = peers.removeFirst()
+            do throws(Errno) {
+                let count = try LocalSocket.receive(peer.socket.number, into: room)
+                if count == 0 && room.count > 0 { continue }
+                peers.append(peer)
+                return count
+            } catch { if error == .again || error == .badAddress { peers.append(peer) } }
+        }
+        return nil
     }
 
     private func leave(_ peer: Peer) {

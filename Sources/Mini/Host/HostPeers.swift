@@ -36,25 +36,9 @@ extension Host {
             outlet = PeerOutlet(key, of: page)
             outlets.append(outlet)
         }
-        var action = outlet.link.handle(.frame)
-        while true {
-            switch action {
-            case .none: return
-            case .connect: action = outlet.link.handle(outlet.connect())
-            case .send:
-                // Only now that there is a receiver the record is looked at.
-                guard let frame = frame(record) else {
-                    action = outlet.link.handle(.gone)
-                    if machine.phase == .dead { return }
-                    continue
-                }
-                let event = outlet.send(frame)
-                if event == .sent { memory.store32(record, frame.count) }
-                action = outlet.link.handle(event)
-            case .waitForRoom: action = outlet.link.handle(outlet.waitForRoom(watched))
-            case .finish: return
-            }
-        }
+        // Only when there is a receiver the record is looked at.
+        let taken = outlet.carry({ frame(record) }, watched: watched)
+        if let taken { memory.store32(record, taken) }
     }
 
     /// The pieces of memory that a guest sends; nil, and the guest is dead, if they are not its own.

@@ -1,0 +1,42 @@
+// What a network card's cable leads to: a tap, or the Ethernet of all guests that share a file.
+
+/// Takes frames from a card of ours, and has some for it. Nothing here waits.
+protocol NetworkBackend: AnyObject {
+    /// In front of each frame is a header of virtio's, 10 bytes, each way.
+    var hasHeaders: Bool { get }
+    /// With headers: what frames for the guest may be.
+    func setOffloads(_ offloads: Tap.Offloads)
+    /// The guest's card has a driver that takes frames, or none any more.
+    func setUp(_ isUp: Bool)
+    /// What nobody takes is lost, as on a cable.
+    func send(_ frame: IOVector)
+    /// Receives one frame; what has no room is lost.
+    /// - Returns: its length.
+    /// - Throws: EAGAIN if there is none.
+    func receive(into room: IOVector) throws(Errno) -> UInt32
+    /// Receives one frame into nothing.
+    /// - Throws: EAGAIN if there is none.
+    func drop() throws(Errno)
+    /// False only if it is known that there is no frame.
+    var hasFrame: Bool { get }
+    /// The descriptors that say when there may be a frame.
+    var watched: [Int32] { get }
+    /// When to look at the latest; nil if the descriptors tell all.
+    var pause: Nanoseconds? { get }
+}
+
+extension NetworkBackend {
+    var hasHeaders: Bool { false }
+    func setOffloads(_ offloads: Tap.Offloads) {}
+    func setUp(_ isUp: Bool) {}
+    var hasFrame: Bool { true }
+    var pause: Nanoseconds? { nil }
+}
+
+extension Tap: NetworkBackend {
+    func send(_ frame: IOVector) { _ = try? frame.transfer(.write, descriptor) }
+    func receive(into room: IOVector) throws(Errno) -> UInt32 {
+        UInt32(try room.transfer(.read, descriptor))
+    }
+    var watched: [Int32] { [descriptor] }
+}

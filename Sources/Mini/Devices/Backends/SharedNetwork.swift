@@ -1,0 +1,118 @@
+// A card of ours on the Ethernet of guests that share a file. lguest's own drivers find each other in the page that they
+// share, and send to each other by themselves; a PC's guest knows nothing of that, so this does it for its card: its hardware
+// address stands in the slot's entry while a driver takes frames, what it sends goes to the slots whose entries it is meant
+// for, and what others send to its slot is for the card. Others can write any nonsense there at any time: it leads to frames
+// that nobody takes.
+// Source: docs/abi/lguest.md §5.1, §5.2 (shared net).
+
+/// The page of a network's file: an entry for each slot.
+struct NetworkEntries {
+    /// Bytes of a slot's entry: a hardware address, or zeros where nobody is.
+    static let size = 6
+    /// In an entry's first byte: wants every frame.
+    static let promiscuous: UInt8 = 1
+    /// In an address's first byte: is for many.
+    private static let group: UInt8 = 1
+
+    /// Whether a frame is for whoever has this entry.
+    /// - Parameters:
+    ///   - entry: six bytes, the first one lowest.
+    ///   - destination: the frame's first six, likewise.
+    static func wants(_ entry: UInt64, _ destination: UInt64) -> Bool {
+        guard entry != 0 else { return false }
+        let flag = UInt64(promiscuous)
+        return entry & flag != 0 || destination & UInt64(group) != 0 || entry == destination
+    }
+}
+
+final class SharedNetwork: NetworkBackend {
+    private let page: SharedPage
+    private let mapping: Mapping
+    private let inlet: PeerInlet
+    private var outlets: [PeerOutlet] = []
+    private var isUp = false
+    /// The card's own.
+    let address: HardwareAddress
+
+    /// - Parameters: the file's descriptor, open for reading and writing as long as this is used; the slot whose byte is ours.
+    /// - Throws: EADDRINUSE if somebody has taken the slot's socket.
+    init(_ descriptor: Int32, slot: UInt32, identity: FileIdentity) throws(Errno) {
+        page = SharedPage(start: 0, file: identity, descriptor: descriptor, slot: slot)
+        mapping = try Mapping.shared(
+            descriptor, offset: 0, count: Int(Page.size), isWritable: true)
+        inlet = try PeerInlet(page)
+        guard inlet.open() else { throw .addressInUse }
+        let bytes = [
+            UInt8(truncatingIfNeeded: identity.inode), UInt8(slot >> 8), UInt8(slot & 0xFF),
+        ]
+        address = HardwareAddress([0x52, 0x54, 0x00] + bytes)
+        put(nil)
+    }
+
+    deinit { put(nil) }
+
+    private func put(_ address: HardwareAddress?) {
+        let start = Int(page.slot) * NetworkEntries.size
+        for index in 0..<NetworkEntries.size {
+            unsafe mapping.bytes[start + index] = address?.bytes[index] ?? 0
+        }
+    }
+
+    /// Whether the page is there, which somebody may have cut off.
+    func has(_ address: UInt) -> Bool {
+        address &- UInt(bitPattern: unsafe mapping.start) < UInt(Page.size)
+    }
+
+    func setUp(_ isUp: Bool) {
+        guard isUp != self.isUp else { return }
+        self.isUp = isUp
+        put(isUp ? address : nil)
+    }
+
+    // MARK: From the card
+
+    func send(_ frame: IOVector) {
+        guard frame.count >= UInt32(NetworkEntries.size) else { return }
+        let destination = frame.start(of: NetworkEntries.size)
+        for slot in 0..<UInt32(SharedPage.slots) where slot != page.slot {
+            if NetworkEntries.wants(entry(slot), destination) { send(frame, to: slot) }
+        }
+    }
+
+    /// What stands in a slot's entry now.
+    private func entry(_ slot: UInt32) -> UInt64 {
+        var entry: UInt64 = 0
+        for index in 0..<NetworkEntries.size {
+            let byte = unsafe mapping.bytes[Int(slot) * NetworkEntries.size + index]
+            entry |= UInt64(byte) << UInt64(8 * index)
+        }
+        return entry
+    }
+
+    private func send(_ frame: IOVector, to slot: UInt32) {
+        let key = DMAKey(rawValue: page.start + 4 * slot)
+        let outlet: PeerOutlet
+        if let known = outlets.first(where: { $0.key == key }) {
+            outlet = known
+        } else {
+            outlet = PeerOutlet(key, of: page)
+            outlets.append(outlet)
+        }
+        outlet.carry({ frame }, watched: [])
+    }
+
+    // MARK: To the card
+
+    func receive(into room: IOVector) throws(Errno) -> UInt32 {
+        inlet.accept()
+        guard let count = inlet.receive(into: room) else { throw .again }
+        return count
+    }
+
+    func drop() throws(Errno) { _ = try receive(into: IOVector()) }
+
+    var watched: [Int32] { inlet.watched }
+    /// Its descriptors beside the file's, as long as nobody has come.
+    var doors: [Int32] { inlet.descriptor.map { [$0] } ?? [] }
+    var pause: Nanoseconds? { inlet.restLeft }
+}

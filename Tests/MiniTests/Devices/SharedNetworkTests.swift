@@ -1,0 +1,145 @@
+// Cards of PCs on the Ethernet of a file. Who holds a slot's lock is played: all members are this process here, which is in
+// nobody's way. Two launchers: Tests/linux/devices.sh.
+
+import CShim
+import Foundation
+import Testing
+
+@testable import Mini
+
+/// A network's file, and who says which process holds a lock: this one.
+private final class SharedFile {
+    let file: Descriptor
+    let identity: FileIdentity
+
+    init() throws {
+        file = try FileSystem.memoryFile("net")
+        try Transfer.write(file.number, Text(bytes: [UInt8](repeating: 0, count: 4096)))
+        identity = try FileStatus.of(file.number).identity
+    }
+
+    func member(_ slot: UInt32) throws -> SharedNetwork {
+        try SharedNetwork(file.number, slot: slot, identity: identity)
+    }
+
+    func entry(_ slot: Int) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: 6)
+        let count = pread(file.number, &bytes, 6, off_t(6 * slot))
+        return count == 6 ? bytes : []
+    }
+
+    func write(_ entry: [UInt8], _ slot: Int) {
+        _ = entry.withUnsafeBytes { pwrite(file.number, $0.baseAddress, 6, off_t(6 * slot)) }
+    }
+
+    func play<Value>(_ body: () throws -> Value) rethrows -> Value {
+        try SystemCall.hooked(
+            { call in
+                guard call.number == .fileControl, call.arguments.1 == FileLock.ask else {
+                    return nil
+                }
+                let lock = UnsafeMutablePointer<flock>(bitPattern: call.arguments.2)!
+                lock.pointee.l_type = Int16(F_WRLCK)
+                lock.pointee.l_pid = getpid()
+                return 0
+            }, body)
+    }
+}
+
+private func send(_ frame: [UInt8], from network: SharedNetwork) {
+    unsafe frame.withUnsafeBytes {
+        var pieces = IOVector()
+        // In two pieces, and the address in both.
+        pieces.append(UnsafeRawBufferPointer(rebasing: $0.prefix(4)))
+        let rest = Array($0.dropFirst(4))
+        rest.withUnsafeBytes {
+            pieces.append($0)
+            network.send(pieces)
+        }
+    }
+}
+
+private func receive(_ network: SharedNetwork) -> [UInt8]? {
+    var bytes = [UInt8](repeating: 0, count: 2000)
+    let count = bytes.withUnsafeMutableBytes { buffer -> UInt32? in
+        var room = IOVector()
+        room.append(UnsafeRawBufferPointer(buffer))
+        return try? network.receive(into: room)
+    }
+    return count.map { Array(bytes.prefix(Int($0))) }
+}
+
+@Suite struct SharedNetworkTests {
+    @Test("a frame goes to whom it is for: one, all, and those who want every frame")
+    func frames() throws {
+        let file = try SharedFile()
+        try file.play {
+            let members = try (0..<4).map { try file.member($0) }
+            for member in members { member.setUp(true) }
+            // Slot 3 wants all.
+            file.write([members[3].address.bytes[0] | 1] + members[3].address.bytes.dropFirst(), 3)
+            let tail = [UInt8](1...60)
+            let one = members[1].address.bytes + tail
+            send(one, from: members[0])
+            #expect(members.map { receive($0) } == [nil, one, nil, one])
+            let all = [UInt8](repeating: 0xFF, count: 6) + tail
+            send(all, from: members[0])
+            #expect(members.map { receive($0) } == [nil, all, all, all])
+            // To nobody, and shorter than an address.
+            send([0x52, 0x54, 0, 9, 9, 9] + tail, from: members[0])
+            send([0xFF, 0xFF, 0xFF, 0xFF, 0xFF], from: members[0])
+            #expect(
+                members.map { receive($0) } == [nil, nil, nil, [0x52, 0x54, 0, 9, 9, 9] + tail])
+            // In turn of their senders.
+            for sender in [0, 2] as [Int] {
+                for number in 0..<2 as Range<UInt8> {
+                    send(members[1].address.bytes + [UInt8(sender), number], from: members[sender])
+                }
+            }
+            let heard = (0..<4).compactMap { _ in receive(members[1]).map { Array($0.suffix(2)) } }
+            #expect(heard == [[0, 0], [2, 0], [0, 1], [2, 1]] && receive(members[1]) == nil)
+        }
+    }
+
+    @Test("the entry stands in the page while a driver takes frames, and no longer")
+    func entries() throws {
+        let file = try SharedFile()
+        file.write([2, 2, 2, 2, 2, 2], 5)
+        try file.play {
+            var member: SharedNetwork? = try file.member(5)
+            #expect(try file.entry(5) == [0, 0, 0, 0, 0, 0])
+            member?.setUp(true)
+            #expect(try file.entry(5) == member?.address.bytes && member?.address.bytes[5] == 5)
+            member?.setUp(false)
+            #expect(try file.entry(5) == [0, 0, 0, 0, 0, 0])
+            member?.setUp(true)
+            member = nil
+            #expect(try file.entry(5) == [0, 0, 0, 0, 0, 0])
+            // The slot is free again, and its socket.
+            _ = try file.member(5)
+        }
+    }
+
+    @Test(
+        "entries of nobody, of members that are gone and of nonsense lose frames, and nothing else")
+    func nonsense() throws {
+        let file = try SharedFile()
+        try file.play {
+            let (left, right) = (try file.member(0), try file.member(681))
+            right.setUp(true)
+            for slot in 1..<681 { file.write([UInt8(slot & 0xFF), 1, 2, 3, 4, 5], slot) }
+            let frame = [UInt8](repeating: 0xFF, count: 6) + [7]
+            send(frame, from: left)
+            #expect(receive(right) == frame)
+        }
+    }
+
+    @Test("who has no lock is not heard, and hears nothing")
+    func strangers() throws {
+        let file = try SharedFile()
+        let (left, right) = (try file.member(0), try file.member(1))
+        right.setUp(true)
+        send([UInt8](repeating: 0xFF, count: 60), from: left)
+        #expect(receive(right) == nil)
+    }
+}
