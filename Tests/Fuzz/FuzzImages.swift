@@ -108,7 +108,7 @@ enum FuzzImages {
         for index in 0..<64 { bytes[data + 20 + index] = 0xFF }
         let abi = GuestABI(era: era)
         put(high + 0x40, at: data + Int(abi.data.quietStart), in: &bytes)
-        put(high + 0x45, at: data + Int(abi.data.quietEnd), in: &bytes)
+        put(high + 0x45, at: data + Int(abi.data.quietEnd ?? 0), in: &bytes)
         if let offset = abi.data.kernelAddress {
             put(0xC000_0000, at: data + Int(offset), in: &bytes)
         }

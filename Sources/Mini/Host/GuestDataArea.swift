@@ -63,7 +63,8 @@ struct GuestDataArea {
 
     /// Code addresses between which the guest is in the middle of an iret.
     var quietCode: (start: UInt32, end: UInt32) {
-        (load(fields.quietStart), load(fields.quietEnd))
+        let start = load(fields.quietStart)
+        return (start, fields.quietEnd.map { load($0) } ?? start &+ 1)
     }
     func setReservedTop(_ bytes: UInt32) { store(fields.reservedTop, bytes) }
     func setTimeStampRate(kilohertz: UInt32) { store(fields.timeStampKilohertz, kilohertz) }

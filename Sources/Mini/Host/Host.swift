@@ -33,6 +33,8 @@ final class Host: LguestDevice {
     var lastErrorCode: UInt32 = 0
     private(set) var watched: [Poll.Interest] = []
     private var awaited: [DMAKey] = []
+    /// What is behind the guest's ports, if anything is.
+    private(set) var ports: (any GuestPorts)?
     /// The ways from and to guests that share a page with ours.
     var inlets: [PeerInlet] = []
     var outlets: [PeerOutlet] = []
@@ -135,6 +137,8 @@ final class Host: LguestDevice {
         return true
     }
 
+    func connect(_ ports: any GuestPorts) { self.ports = ports }
+
     func hasUsed(shared descriptor: Int32) -> Bool {
         inlets.contains { $0.page.descriptor == descriptor && $0.isOpen }
             || outlets.contains { $0.page.descriptor == descriptor }
@@ -156,6 +160,7 @@ final class Host: LguestDevice {
         bindings = DmaBindings()
         inlets = []
         outlets = []
+        ports = nil
     }
 
     // MARK: - Run loop
@@ -176,7 +181,7 @@ final class Host: LguestDevice {
             case .fail(let errno): throw errno
             default: break
             }
-            if !awaited.isEmpty && hasAwaitedBuffer {
+            if ports?.isDue ?? false || !awaited.isEmpty && hasAwaitedBuffer {
                 machine.pause()
                 throw .again
             }

@@ -136,8 +136,9 @@ extension Host {
 
     /// CRASH, later SHUTDOWN: 128 bytes, the last one forced to NUL. "Power down" is such a crash.
     private func crash(_ address: UInt32, restarts: Bool) {
-        guard let range = readable(address, 128) else { return }
+        // Kernels that restart often have no text, and name an address that is none.
         if restarts { return kill(.restart) }
+        guard let range = readable(address, 128) else { return }
         let bytes = unsafe memory.readable(range).prefix(127).prefix { $0 != 0 }
         kill(.crash(Text(bytes: unsafe Array(bytes))))
     }

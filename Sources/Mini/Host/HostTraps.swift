@@ -16,6 +16,8 @@ extension Host {
         case 14: handlePageFault(errorCode, address)
         // The FPU is the guest's as long as it did not ask to be told.
         case 7 where !processor.taskSwitched: break
+        case InterruptTable.systemCallVector where abi.reflectsSystemCalls && gates[vector] != nil:
+            reflect(vector, errorCode, detail: errorCode)
         // A system call without a trap gate looks like a device interrupt: dropped.
         case 32...: break
         default: reflect(vector, errorCode, detail: errorCode)
@@ -123,7 +125,7 @@ extension Host {
     }
 
     // MARK: Ports
-    // Nothing is there: probing drivers read ones, and output goes nowhere. §4.5.
+    // Up to era 4 nothing is there: probing drivers read ones, and output goes nowhere. §4.5.
     //
     // One output is heard: a guest of these eras has no call that asks for a reboot, its kernel
     // pulls the reset line of a PC's keyboard controller. The original ignores that, too, and the
@@ -131,11 +133,13 @@ extension Host {
 
     /// An input of a byte sets 16 bits, one of 16 bits all: so did the original.
     func readPort(_ access: PortAccess) {
+        if let ports { return processor.answer(UInt64(ports.read(access))) }
         processor[.eax] = access.size == 1 ? processor[.eax] | 0xFFFF : 0xFFFF_FFFF
     }
 
     func writePort(_ access: PortAccess, _ value: UInt32) {
         let reset = PortAccess(port: 0x64, size: 1)
-        if access == reset && value == 0xFE { kill(.restart) }
+        if access == reset && value & 0xFF == 0xFE { return kill(.restart) }
+        ports?.write(access, value)
     }
 }

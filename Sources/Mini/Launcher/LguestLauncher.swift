@@ -88,10 +88,11 @@ final class LguestLauncher: Launcher {
         let (kernel, layout, memory) = (image.kernel, image.layout, image.memory)
         do throws(LauncherError) {
             let plugged: PluggedDevices
-            if let dma = kernel.abi.dma {
-                plugged = try plug(into: memory, at: layout.descriptorPage, dma)
-            } else {
+            switch kernel.abi.devices {
+            case .dma(let dma): plugged = try plug(into: memory, at: layout.descriptorPage, dma)
+            case .fields, .counted:
                 plugged = try plugVirtio(into: memory, at: layout.descriptorPage, kernel.abi)
+            case .bus: plugged = try plugBus(into: memory, at: layout.descriptorPage)
             }
             let device = try makeDevice(memory, kernel.abi)
             let request = InitializeRequest(
@@ -147,6 +148,23 @@ final class LguestLauncher: Launcher {
             descriptors: page.devices)
     }
 
+    /// Devices of virtio's on a bus; the console is the first one, where the guest looks for it.
+    private func plugBus(
+        into memory: GuestMemory, at end: UInt32
+    ) throws(LauncherError) -> PluggedDevices {
+        let slots = LguestSlots(memory: memory)
+        let console = try ConsolePlug(into: slots, notes)
+        var guests: [any GuestDevice] = []
+        for (index, device) in devices.enumerated() {
+            guests.append(PluggedVirtio(try device.plug(index, into: slots, notes), nil))
+        }
+        let bus = LguestBus(slots.functions)
+        bus.wantsLauncher = { console.isDue }
+        // No page is the devices', but what ends with memory ends below the limit.
+        return PluggedDevices(
+            devices: guests, console: .virtio(console, nil), end: end + Page.size, bus: bus)
+    }
+
     // MARK: Serving the guest
 
     private func run(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event {
@@ -160,9 +178,13 @@ final class LguestLauncher: Launcher {
             }
         } catch {
             switch error {
-            case .noSuchFile: return .died
+            case .noSuchFile:
+                try guest.flush()
+                return .died
             case .again, .interrupted: return .brokenOut
-            case .restart: return .restart
+            case .restart:
+                try guest.flush()
+                return .restart
             default: throw .device("run the guest", error)
             }
         }

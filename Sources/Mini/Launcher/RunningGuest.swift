@@ -4,7 +4,8 @@
 struct PluggedDevices {
     enum ConsoleKind {
         case dma(GuestABI.DMALayout)
-        case virtio(ConsolePlug, VirtioDescriptor)
+        /// On a bus it has no descriptor.
+        case virtio(ConsolePlug, VirtioDescriptor?)
     }
 
     let devices: [any GuestDevice]
@@ -12,6 +13,7 @@ struct PluggedDevices {
     /// The first address above their pages.
     let end: UInt32
     var descriptors: [VirtioDescriptor] = []
+    var bus: LguestBus?
 }
 
 /// A guest that its host has made. When this goes, so does the guest.
@@ -29,6 +31,11 @@ final class MadeGuest {
         for descriptor in plugged.descriptors {
             descriptor.interruptLine = { line in try? device.interrupt(line) }
         }
+        guard let bus = plugged.bus else { return }
+        for function in bus.functions {
+            function.interruptLine = { line in try? device.interrupt(line) }
+        }
+        device.connect(bus)
     }
 
     deinit {
@@ -44,6 +51,7 @@ final class RunningGuest {
     /// Who has the terminal.
     let holder: any TerminalHolder
     private let session: ConsoleSession
+    private let virtioConsole: VirtioConsoleDevice?
     private let notes: LaunchNotes
     /// The console first.
     let devices: [any GuestDevice]
@@ -62,15 +70,17 @@ final class RunningGuest {
         holder = console
         self.notes = notes
         session = console
-        let first: any GuestDevice =
-            switch made.plugged.console {
-            case .dma(let layout):
-                ConsoleDevice(
-                    Console(memory: made.memory, layout: layout), of: made.device, console)
-            case .virtio(let plug, let descriptor):
-                VirtioConsoleDevice(plug, descriptor, console)
-            }
-        devices = [first] + made.devices
+        switch made.plugged.console {
+        case .dma(let layout):
+            let device = ConsoleDevice(
+                Console(memory: made.memory, layout: layout), of: made.device, console)
+            virtioConsole = nil
+            devices = [device] + made.devices
+        case .virtio(let plug, let descriptor):
+            let device = VirtioConsoleDevice(plug, descriptor, console)
+            virtioConsole = device
+            devices = [device] + made.devices
+        }
         wantsBuffers = made.devices.contains { $0.wantsBuffers }
         loop.forget()
     }
@@ -87,6 +97,9 @@ final class RunningGuest {
         for device in devices where try device.notified(notification, by: self) { return true }
         return false
     }
+
+    /// Writes what a guest that has ended said last.
+    func flush() throws(LauncherError) { try virtioConsole?.flush(loop) }
 
     /// A guest that has no console yet has text printed by its address.
     /// - Returns: false if it has no such way, or there is no text.

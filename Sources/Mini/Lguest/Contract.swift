@@ -43,6 +43,7 @@ struct InitializeRequest: Equatable {
         if abi.namesPageDirectory { words.append(pageDirectory) }
         words.append(start)
         if abi.namesPageOffset { words.append(pageOffset) }
+        if abi.namesDeviceLimit { words.append(pageLimit) }
         return words
     }
 }
@@ -93,6 +94,9 @@ protocol LguestDevice: AnyObject {
     /// through this file; false, too, where the kernel's device keeps that to itself.
     func hasUsed(shared descriptor: Int32) -> Bool
 
+    /// From now on the guest finds these ports; run() ends with EAGAIN when they want that.
+    func connect(_ ports: any GuestPorts)
+
     /// The descriptors that it needs as long as the guest lives.
     var descriptors: [Int32] { get }
 
@@ -104,4 +108,14 @@ extension LguestDevice {
     var descriptors: [Int32] { [] }
     func awaitBuffers(_ keys: [DMAKey]) -> Bool { false }
     func hasUsed(shared descriptor: Int32) -> Bool { false }
+    func connect(_ ports: any GuestPorts) {}
+}
+
+/// What is behind a guest's ports.
+protocol GuestPorts: AnyObject {
+    /// - Returns: what the guest reads, in as many low bytes as it asks for; ones where nothing is.
+    func read(_ access: PortAccess) -> UInt32
+    func write(_ access: PortAccess, _ value: UInt32)
+    /// True while the launcher has something to do because of it.
+    var isDue: Bool { get }
 }

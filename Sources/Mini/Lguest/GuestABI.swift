@@ -11,7 +11,7 @@ struct GuestABI: Equatable {
     /// Eras 0b and 1a differ from each other only for the launcher of a real device.
     enum Era: UInt8, Equatable, CaseIterable {
         case era0, era0b, era1a, era1, era1b, era1c
-        case era2, era3a, era3b, era3c, era4a, era4b, era4c, era4d
+        case era2, era3a, era3b, era3c, era4a, era4b, era4c, era4d, era5
     }
 
     let era: Era
@@ -25,6 +25,8 @@ struct GuestABI: Equatable {
     var hasBase = true
     /// True if INITIALIZE has a page directory: the launcher makes the first page tables.
     var namesPageDirectory = true
+    /// True if INITIALIZE says where devices' memory ends.
+    var namesDeviceLimit = false
     /// True if INITIALIZE has a page_offset; the host then knows the guest's linear map.
     var namesPageOffset = false
     /// True if the guest starts at physical = virtual addresses; before, it starts in its high mapping and
@@ -45,6 +47,8 @@ struct GuestABI: Equatable {
     var keepsGatePrivilege = false
     /// True for hosts to which a page without a write-back cache is an error. §4.7.
     var refusesWriteThrough = true
+    /// True for hosts that enter the guest where a system call's gate is not one that the processor may take.
+    var reflectsSystemCalls = false
     /// True for hosts that skip CLI. §4.5.
     var skipsCLI = false
 
@@ -75,8 +79,11 @@ struct GuestABI: Equatable {
         case .era4b: self.init(era, "4b", .withPending, .baseFirst, .straight, .counted)
         case .era4c: self.init(era, "4c", .withoutTables, .baseFirst, .straight, .counted)
         case .era4d: self.init(era, "4d", .withoutTables, .baseFirst, .straight, .counted)
+        case .era5: self.init(era, "5", .withReturn, .baseFirst, .straight, .bus)
         }
-        if era >= .era2 { calls = Calls(notify: true) }
+        calls.notify = era >= .era2 && era < .era5
+        namesDeviceLimit = era >= .era5
+        reflectsSystemCalls = era >= .era5
         if era >= .era3a {
             calls.hasShutdown = true
             keepsGatePrivilege = true
@@ -118,7 +125,8 @@ struct GuestABI: Equatable {
 
     /// Bytes of INITIALIZE's arguments: what its write() returns. §1.1.
     var initializeCount: Int {
-        8 + (hasBase ? 4 : 0) + (namesPageDirectory ? 4 : 0) + (namesPageOffset ? 4 : 0)
+        let optional = [hasBase, namesPageDirectory, namesPageOffset, namesDeviceLimit]
+        return 8 + 4 * optional.filter { $0 }.count
     }
 
     /// How a DMA record is laid out, in an era that has them.
@@ -134,6 +142,8 @@ struct GuestABI: Equatable {
         case fields
         /// Virtio, with the number of queues in the descriptor. §5.4.
         case counted
+        /// Virtio on a PCI bus. §5.6.
+        case bus
     }
 
     /// Calls that not every era has. §3.2.
@@ -168,9 +178,10 @@ struct GuestABI: Equatable {
         let timeStampKilohertz: UInt32
         /// Where the host leaves the page directory that it was started with.
         let pageDirectory: UInt32?
-        /// First and last code address between which no interrupt may be delivered.
+        /// First and last code address between which no interrupt may be delivered; without the last it is one
+        /// instruction.
         let quietStart: UInt32
-        let quietEnd: UInt32
+        let quietEnd: UInt32?
         let kernelAddress: UInt32?
         let systemCallVector: UInt32?
         /// Length of the whole structure.
@@ -179,9 +190,10 @@ struct GuestABI: Equatable {
         /// - Parameters:
         ///   - identity, tables: whether it has the guest's number, the first page directory.
         ///   - kernel: whether it has the kernel's address and the system call's vector.
+        ///   - returns: whether one instruction, the return from interrupts, is all that must be left alone.
         private init(
             pending: Bool = false, identity: Bool = false, tables: Bool = false,
-            kernel: Bool = false
+            kernel: Bool = false, returns: Bool = false
         ) {
             interruptPending = pending ? 20 : nil
             ringStatus = pending ? 24 : 20
@@ -192,10 +204,11 @@ struct GuestABI: Equatable {
             timeStampKilohertz = reservedTop + (identity ? 8 : 4)
             pageDirectory = tables ? timeStampKilohertz + 4 : nil
             quietStart = timeStampKilohertz + (tables ? 8 : 4)
-            quietEnd = quietStart + 4
-            kernelAddress = kernel ? quietEnd + 4 : nil
-            systemCallVector = kernel ? quietEnd + 8 : nil
-            count = quietEnd + (kernel ? 12 : 4)
+            quietEnd = returns ? nil : quietStart + 4
+            let next = quietStart + (returns ? 4 : 8)
+            kernelAddress = kernel ? next : nil
+            systemCallVector = kernel ? next + 4 : nil
+            count = next + (kernel ? 8 : 0)
         }
 
         static var withIdentity: Data { Data(identity: true) }
@@ -203,6 +216,7 @@ struct GuestABI: Equatable {
         static var withTables: Data { Data(tables: true, kernel: true) }
         static var withPending: Data { Data(pending: true, tables: true, kernel: true) }
         static var withoutTables: Data { Data(pending: true, kernel: true) }
+        static var withReturn: Data { Data(pending: true, kernel: true, returns: true) }
     }
 
     /// The registers of a hypercall's number and arguments. §3.1.

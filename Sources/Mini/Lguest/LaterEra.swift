@@ -1,14 +1,10 @@
 // The eras without a mark in the image, a row each, the oldest first: what tells them apart. Their first hypercall
 // is a fixed sequence of instructions, and names `lguest_data`; among the eras that share both, the release in the
-// kernel's banner decides. An era that is not spoken yet has no row in `GuestABI`.
+// kernel's banner decides. What an era's facts are is in its row in `GuestABI`.
 // Source: docs/abi/lguest.md §0, §6.2, §6.4.
 
 struct LaterEra {
-    /// As people write it: `3a`.
-    let name: StaticString
-    let devices: StaticString
-    /// nil if it is not spoken.
-    let era: GuestABI.Era?
+    let era: GuestABI.Era
     /// The first release that speaks it.
     let since: (major: Int, minor: Int, patch: Int)
     let call: FirstCall
@@ -35,24 +31,10 @@ struct LaterEra {
         _ era: GuestABI.Era, _ major: Int, _ minor: Int, _ patch: Int, _ call: FirstCall,
         setsStack: Bool?
     ) {
-        name = era.name
-        devices = "virtio"
         self.era = era
         since = (major, minor, patch)
         self.call = call
         self.setsStack = setsStack
-    }
-
-    private init(
-        notSpoken name: StaticString, _ major: Int, _ minor: Int, _ call: FirstCall,
-        devices: StaticString
-    ) {
-        self.name = name
-        self.devices = devices
-        era = nil
-        since = (major, minor, 0)
-        self.call = call
-        setsStack = false
     }
 
     static var all: [LaterEra] {
@@ -65,12 +47,9 @@ struct LaterEra {
             .init(.era4b, 2, 6, 34, .baseByInterrupt, setsStack: true),
             .init(.era4c, 3, 1, 0, .baseByInterrupt, setsStack: false),
             .init(.era4d, 3, 10, 0, .baseByInterrupt, setsStack: false),
-            .init(notSpoken: "5", 4, 0, .baseByInterrupt, devices: "PCI virtio"),
+            .init(.era5, 4, 0, 0, .baseByInterrupt, setsStack: false),
         ]
     }
-
-    /// For messages.
-    var text: Text { "\(name): \(devices)" }
 
     /// Those that begin so.
     static func of(_ call: FirstCall, setsStack: Bool) -> [LaterEra] {

@@ -54,9 +54,9 @@ struct Recognition: Equatable {
     enum Dialect: Equatable {
         /// Eras 0 to 1c. Offsets from the start of the image; `data` is that of `lguest_data`.
         case dma(era: GuestABI.Era, entry: Int, data: Int?)
-        /// Eras 2 to 4, which are entered where their file says.
+        /// Eras 2 to 5, which are entered where their file says.
         case virtio(era: GuestABI.Era, data: Int?)
-        /// One that is not spoken, with what it needs: "5: PCI virtio".
+        /// One with what mini has not: "4d with PAE".
         case later(Text)
         case none
     }
@@ -163,7 +163,7 @@ struct Recognition: Equatable {
     private static func fits(_ data: GuestABI.Data, _ image: ByteView, _ at: Int) -> Bool {
         func word(_ offset: UInt32) -> UInt32 { image.word(at + Int(offset)) ?? 0 }
         let first = word(data.quietStart)
-        let last = word(data.quietEnd)
+        let last = data.quietEnd.map { word($0) } ?? first
         guard first >= lowestPageOffset, last >= first, last - first < 0x1_0000,
             word(data.timeStampKilohertz) == 0, data.pageDirectory.map({ word($0) == 0 }) ?? true
         else { return false }
@@ -209,8 +209,7 @@ struct Recognition: Equatable {
                 var rows = LaterEra.of(call, setsStack: setsStack)
                 // Where the image has the structure, it is the best witness.
                 let fitting = rows.filter { row in
-                    guard let era = row.era, let data else { return false }
-                    return isInitialised(GuestABI(era: era).data, image, data)
+                    data.map { isInitialised(GuestABI(era: row.era).data, image, $0) } ?? false
                 }
                 if !fitting.isEmpty { rows = fitting }
                 // Without a release it is the newest.
@@ -218,9 +217,9 @@ struct Recognition: Equatable {
                     let row = version.map({ LaterEra.of($0.isAtLeast, among: rows) })
                         ?? rows.last
                 else { continue }
-                guard let era = row.era else { return .later(row.text) }
-                if hasPAE(image) { return .later("\(row.name) with PAE") }
-                return .virtio(era: era, data: data.flatMap { image.contains($0, 4) ? $0 : nil })
+                if hasPAE(image) { return .later("\(row.era.name) with PAE") }
+                return .virtio(
+                    era: row.era, data: data.flatMap { image.contains($0, 4) ? $0 : nil })
             }
         }
         return .none

@@ -25,6 +25,17 @@ protocol PCIFunction: AnyObject {
     func writePort(_ offset: UInt16, _ size: UInt8, _ value: UInt32)
     /// True as long as it asks for an interrupt.
     var interruptLevel: Bool { get }
+    /// True if it has registers of its own behind the header; the first is where a list of them begins.
+    var hasCapabilities: Bool { get }
+    /// - Parameter place: from 0x40 on, `size` bytes that do not cross a multiple of 4.
+    func readCapability(_ place: UInt8, _ size: UInt8) -> UInt32
+    func writeCapability(_ place: UInt8, _ size: UInt8, _ value: UInt32)
+}
+
+extension PCIFunction {
+    var hasCapabilities: Bool { false }
+    func readCapability(_ place: UInt8, _ size: UInt8) -> UInt32 { 0 }
+    func writeCapability(_ place: UInt8, _ size: UInt8, _ value: UInt32) {}
 }
 
 /// The registers of a function that are the bus's.
@@ -32,6 +43,7 @@ struct PCIHeader {
     private let identity: PCIIdentity
     /// 0 for none.
     private let portCount: UInt16
+    private let hasCapabilities: Bool
     private var command: UInt16
     private var base: UInt32
     private var cacheLine: UInt8 = 0
@@ -45,8 +57,12 @@ struct PCIHeader {
         static let writable: UInt16 = 0x0547
     }
 
-    init(_ identity: PCIIdentity, ports: UInt16 = 0, at base: UInt16 = 0, line: UInt8 = 0) {
+    init(
+        _ identity: PCIIdentity, ports: UInt16 = 0, at base: UInt16 = 0, line: UInt8 = 0,
+        hasCapabilities: Bool = false
+    ) {
         self.identity = identity
+        self.hasCapabilities = hasCapabilities
         portCount = ports
         self.base = UInt32(base)
         interruptLine = line
@@ -67,11 +83,14 @@ struct PCIHeader {
     func read(_ register: UInt8, isInterrupting: Bool) -> UInt32 {
         switch register {
         case 0x00: UInt32(identity.vendor) | UInt32(identity.device) << 16
-        case 0x04: UInt32(command) | (isInterrupting ? 0x0008_0000 : 0)
+        case 0x04:
+            UInt32(command) | (isInterrupting ? 0x0008_0000 : 0)
+                | (hasCapabilities ? 0x0010_0000 : 0)
         case 0x08: UInt32(identity.revision) | identity.classCode << 8
         case 0x0C: UInt32(cacheLine) | UInt32(latency) << 8
         case 0x10: portCount > 0 ? base | 1 : 0
         case 0x2C: UInt32(identity.subsystemVendor) | UInt32(identity.subsystem) << 16
+        case 0x34: hasCapabilities ? UInt32(PCIBus.firstCapability) : 0
         case 0x3C: UInt32(interruptLine) | (portCount > 0 ? 0x0100 : 0)
         default: 0
         }
@@ -94,6 +113,8 @@ struct PCIHeader {
 struct PCIBus {
     /// As many as there are numbers beside the bridge's.
     static let mostFunctions = 31
+    /// Where a function's own registers begin.
+    static let firstCapability: UInt8 = 0x40
     /// Where the first BAR is, and how far apart they are.
     private static let firstPort: UInt16 = 0x1000
     private static let portDistance: UInt16 = 0x100
@@ -104,8 +125,10 @@ struct PCIBus {
     private var headers: [PCIHeader] = []
     private let functions: [any PCIFunction]
 
-    /// - Parameter functions: at most `mostFunctions`.
-    init(_ functions: [any PCIFunction]) {
+    /// - Parameters:
+    ///   - functions: at most `mostFunctions`.
+    ///   - lines: of the functions' pins, if they are not the four of a PC.
+    init(_ functions: [any PCIFunction], lines: [UInt8]? = nil) {
         precondition(functions.count <= Self.mostFunctions)
         self.functions = functions
         headers.append(
@@ -115,7 +138,8 @@ struct PCIBus {
                 PCIHeader(
                     function.identity, ports: function.portCount,
                     at: Self.firstPort + Self.portDistance * UInt16(index),
-                    line: Self.line(of: index)))
+                    line: lines?[index] ?? Self.line(of: index),
+                    hasCapabilities: function.hasCapabilities))
         }
     }
 
@@ -192,6 +216,10 @@ struct PCIBus {
     private func readConfiguration(_ byte: UInt8, _ size: UInt8) -> UInt32? {
         guard byte + size <= 4 else { return nil }
         guard let number = addressed else { return .max }
+        let place = UInt8(address & 0xFC) + byte
+        if place >= Self.firstCapability {
+            return number > 0 ? functions[number - 1].readCapability(place, size) : 0
+        }
         return register(number) >> (8 * UInt32(byte))
     }
 
@@ -200,6 +228,11 @@ struct PCIBus {
     ) -> Bool {
         guard byte + size <= 4 else { return false }
         guard let number = addressed else { return true }
+        let place = UInt8(address & 0xFC) + byte
+        if place >= Self.firstCapability {
+            if number > 0 { functions[number - 1].writeCapability(place, size, value) }
+            return true
+        }
         let shift = 8 * UInt32(byte)
         let mask: UInt32 = size == 4 ? .max : (1 &<< (8 * UInt32(size)) - 1) &<< shift
         headers[number].write(

@@ -387,7 +387,7 @@ private let high = TinyGuest.high
             $0.emit(0x41, 0xEB, 0xFD)
         }
         quiet.setField(quiet.fields.quietStart, loop)
-        quiet.setField(quiet.fields.quietEnd, loop + 8)
+        quiet.setField(try #require(quiet.fields.quietEnd), loop + 8)
         quiet.setField(0, 0x200)
         #expect(quiet.run() == .checkpoint(1))
         try quiet.host.interrupt(1)

@@ -121,7 +121,7 @@ struct KernelSpec {
         for index in 0..<64 { bytes[start + Int(abi.data.ringStatus) + index] = 0xFF }
         let code = pageOffset + origin + 0x40
         bytes.put(code, at: start + Int(abi.data.quietStart))
-        bytes.put(code + 5, at: start + Int(abi.data.quietEnd))
+        if let end = abi.data.quietEnd { bytes.put(code + 5, at: start + Int(end)) }
         if let offset = abi.data.kernelAddress { bytes.put(pageOffset, at: start + Int(offset)) }
         if let offset = abi.data.systemCallVector {
             bytes.put(UInt32(0x80), at: start + Int(offset))

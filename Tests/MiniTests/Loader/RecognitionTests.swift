@@ -26,7 +26,7 @@ private func recognise(_ bytes: [UInt8]) -> Recognition {
             (GuestABI.Era.era2, "2.6.24.7"), (.era3a, "2.6.25"), (.era3a, "2.6.28.9"),
             (.era3b, "2.6.29"), (.era3c, "2.6.30"), (.era4a, "2.6.31"), (.era4a, "2.6.33"),
             (.era4b, "2.6.34"), (.era4b, "3.0.1"), (.era4c, "3.1"), (.era4c, "3.4.113"),
-            (.era4d, "3.12.9-gnu"), (.era4d, "3.19"),
+            (.era4d, "3.12.9-gnu"), (.era4d, "3.19"), (.era5, "4.0"), (.era5, "4.13.16"),
         ])
     func laterEras(_ era: GuestABI.Era, _ release: String) {
         var spec = KernelSpec()

@@ -3,9 +3,10 @@
 
 final class PluggedVirtio: GuestDevice {
     private let plug: VirtioPlug
-    private let descriptor: VirtioDescriptor
+    /// nil on a bus, whose devices are notified by ports.
+    private let descriptor: VirtioDescriptor?
 
-    init(_ plug: VirtioPlug, _ descriptor: VirtioDescriptor) {
+    init(_ plug: VirtioPlug, _ descriptor: VirtioDescriptor?) {
         self.plug = plug
         self.descriptor = descriptor
     }
@@ -15,7 +16,7 @@ final class PluggedVirtio: GuestDevice {
     func notified(
         _ notification: DMANotification, by guest: RunningGuest
     ) throws(LauncherError) -> Bool {
-        guard descriptor.notified(notification.key.rawValue) else { return false }
+        guard descriptor?.notified(notification.key.rawValue) ?? false else { return false }
         plug.lookForLie()
         return true
     }
@@ -33,7 +34,7 @@ final class PluggedVirtio: GuestDevice {
 /// The console, between the guest and standard input and output.
 final class VirtioConsoleDevice: GuestDevice, ConsoleGuest {
     private let plug: ConsolePlug
-    private let descriptor: VirtioDescriptor
+    private let descriptor: VirtioDescriptor?
     private let session: ConsoleSession
     private var output: [UInt8] = []
     private var hasSent = false
@@ -41,7 +42,7 @@ final class VirtioConsoleDevice: GuestDevice, ConsoleGuest {
     /// What is read at once: the rest waits until the guest has room.
     private static let mostInput = 256
 
-    init(_ plug: ConsolePlug, _ descriptor: VirtioDescriptor, _ session: ConsoleSession) {
+    init(_ plug: ConsolePlug, _ descriptor: VirtioDescriptor?, _ session: ConsoleSession) {
         self.plug = plug
         self.descriptor = descriptor
         self.session = session
@@ -52,9 +53,15 @@ final class VirtioConsoleDevice: GuestDevice, ConsoleGuest {
     func notified(
         _ notification: DMANotification, by guest: RunningGuest
     ) throws(LauncherError) -> Bool {
-        guard descriptor.notified(notification.key.rawValue) else { return false }
+        guard descriptor?.notified(notification.key.rawValue) ?? false else { return false }
         plug.lookForLie()
-        while plug.hasOutput, guest.loop.outcome == nil {
+        try flush(guest.loop)
+        return true
+    }
+
+    /// Writes what the guest has sent.
+    func flush(_ loop: EventLoop) throws(LauncherError) {
+        while plug.hasOutput, loop.outcome == nil {
             hasSent = true
             plug.takeOutput(into: &output)
             var failure: LauncherError?
@@ -65,15 +72,17 @@ final class VirtioConsoleDevice: GuestDevice, ConsoleGuest {
             }
             if let failure { throw failure }
         }
-        return true
     }
 
     func serve(
         _ occasion: Occasion, for guest: RunningGuest
     ) throws(LauncherError) -> Nanoseconds? {
-        if let ready = occasion.ready {
-            try session.serve(self, ready)
-        } else {
+        plug.begin()
+        try flush(guest.loop)
+        if guest.loop.outcome != nil { return nil }
+        if let ready = occasion.ready { try session.serve(self, ready) }
+        // On a bus a guest gives room for keys without notifying anybody.
+        if occasion.ready == nil || descriptor == nil, guest.loop.outcome == nil {
             try session.guestRan(self)
         }
         return nil

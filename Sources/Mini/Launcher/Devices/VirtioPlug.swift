@@ -26,6 +26,20 @@ extension VirtioPage: VirtioSocket {
     }
 }
 
+/// The bus of an lguest guest of era 5: the first device has the first line.
+final class LguestSlots: VirtioSocket {
+    private let memory: GuestMemory
+    private(set) var functions: [VirtioModern] = []
+    init(memory: GuestMemory) { self.memory = memory }
+
+    func connect(_ device: any VirtioDevice) throws(LauncherError) -> VirtioTransport {
+        guard functions.count < PCIBus.mostFunctions else { throw .noRoomForDevices }
+        let function = VirtioModern(device, line: UInt8(functions.count + 1), memory: memory)
+        functions.append(function)
+        return function
+    }
+}
+
 class VirtioPlug: PCDevice {
     let transport: VirtioTransport
     let notes: LaunchNotes
@@ -81,6 +95,15 @@ final class ConsolePlug: VirtioPlug {
     }
 
     var hasOutput: Bool { !console.output.isEmpty }
+    /// There is room for keys; or enough for a write, or a line, or all that a driver had.
+    var isDue: Bool {
+        console.hasNewRoom
+            || hasOutput
+                && (transport.isDriven || console.output.count >= 256
+                    || console.output.last == 0x0A)
+    }
+    /// Somebody looks after it now.
+    func begin() { console.hasNewRoom = false }
     func takeOutput(into bytes: inout [UInt8]) {
         console.takeOutput(into: &bytes, of: transport)
     }

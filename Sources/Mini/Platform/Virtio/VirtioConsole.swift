@@ -9,6 +9,8 @@ final class VirtioConsole: VirtioDevice {
     /// What the guest sent and nobody has taken yet.
     private(set) var output: [UInt8] = []
     static let outputRoom = 4096
+    /// The guest has lent room for keys, and nobody has looked yet.
+    var hasNewRoom = false
     /// At most so much of a text is copied at a time.
     private var chain = VirtqueueChain()
     /// A chain that was taken only in part, with what is left of it.
@@ -23,10 +25,17 @@ final class VirtioConsole: VirtioDevice {
     var configurationCount: UInt16 { 0 }
     func configuration(_ offset: UInt16) -> UInt8 { 0 }
 
+    /// Where a driver that has no queues yet writes a character.
+    static let emergency: UInt16 = 8
+    func setConfiguration(_ offset: UInt16, _ value: UInt32) {
+        guard offset == Self.emergency, output.count < Self.outputRoom else { return }
+        output.append(UInt8(truncatingIfNeeded: value))
+    }
+
     func reset(_ function: VirtioTransport) { hasRest = false }
 
     func serve(_ queue: Int, of function: VirtioTransport) {
-        if queue == Self.text { collect(function) }
+        if queue == Self.text { collect(function) } else { hasNewRoom = true }
     }
 
     /// Takes text as far as there is room for it.

@@ -22,6 +22,8 @@ protocol VirtioDevice: AnyObject {
     func configuration(_ offset: UInt16) -> UInt8
     /// How many there are.
     var configurationCount: UInt16 { get }
+    /// The driver writes there; nobody else looks whether it may.
+    func setConfiguration(_ offset: UInt16, _ value: UInt32)
     /// The driver has rung for this queue.
     func serve(_ queue: Int, of transport: VirtioTransport)
     /// The driver takes these of the features.
@@ -88,6 +90,7 @@ class VirtioTransport {
 }
 
 extension VirtioDevice {
+    func setConfiguration(_ offset: UInt16, _ value: UInt32) {}
     func take(_ features: UInt32) {}
     func reset(_ transport: VirtioTransport) {}
 }

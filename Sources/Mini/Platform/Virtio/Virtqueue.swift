@@ -200,6 +200,24 @@ struct Virtqueue {
         state = .ready(Ring(descriptors: descriptors, available: availableRing, used: usedRing))
     }
 
+    /// The same for parts that the driver puts wherever it likes.
+    mutating func place(
+        descriptors: UInt64, available: UInt64, used: UInt64, in memory: GuestMemory
+    ) {
+        page = 0
+        func part(_ start: UInt64, _ count: UInt32) -> GuestRange? {
+            UInt32(exactly: start).flatMap { memory.range($0, count) }
+        }
+        let count = UInt32(size)
+        guard let table = part(descriptors, 16 * count), let offer = part(available, 4 + 2 * count),
+            let answer = part(used, 4 + 8 * count)
+        else {
+            state = .broken(.place)
+            return
+        }
+        state = .ready(Ring(descriptors: table, available: offer, used: answer))
+    }
+
     private static func load16(_ range: GuestRange, _ offset: Int, _ memory: GuestMemory) -> UInt16
     {
         unsafe memory.readable(range).loadUnaligned(fromByteOffset: offset, as: UInt16.self)

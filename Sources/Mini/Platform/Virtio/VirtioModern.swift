@@ -1,0 +1,291 @@
+// A virtio device on the PCI bus of an lguest guest of era 5, by the transport of virtio 1.0: its registers in one I/O
+// BAR, whose parts a list of capabilities names. What a function of memory would have at the same offsets, this one has in
+// ports, so that no access has to be decoded. The interrupt goes to a line of the device's own.
+//
+//     00 features: choice, offered, choice, taken    10 no MSI-X    12 queues    14 status    16 queue: choice, size,
+//     no MSI-X, enabled, bell's place                20 queue's descriptors, available ring, used ring
+//     38 bell        3A interrupts        3C the device's own
+//
+//             a status               80
+//     reset -----------> driven -----------> failed
+//       ^                  |                    |
+//       +------ 0 ---------+--------------------+
+//
+// The capability at 84 is a window on the BAR through the configuration space: a guest that has no driver yet writes its
+// console's emergency register there.
+// Source: docs/abi/lguest.md §5.6; Virtual I/O Device specification 1.2, chapter 4.1.4.
+
+final class VirtioModern: VirtioTransport, PCIFunction {
+    private var offeredChoice: UInt32 = 0
+    private var takenChoice: UInt32 = 0
+    private var taken: UInt32 = 0
+    private var takesVersion = false
+    private var chosen: UInt16 = 0
+    /// Where the driver wants the parts of each queue: descriptors, available, used.
+    private var places: [(UInt64, UInt64, UInt64)] = []
+    private var status: UInt8 = 0
+    private var interrupts: UInt8 = 0
+    /// The window's offset and length.
+    private var window: (offset: UInt32, count: UInt32) = (0, 0)
+    /// Of its pin.
+    let line: UInt8
+    /// Interrupts the guest; set once there is one.
+    var interruptLine: (UInt32) -> Void = { _ in }
+
+    private enum Status {
+        static let failed: UInt8 = 0x80
+        static let featuresTaken: UInt8 = 8
+    }
+    private enum Register {
+        static let bell: UInt16 = 56
+        static let interrupts: UInt16 = 58
+        static let own: UInt16 = 60
+    }
+    private enum Capability {
+        static let common: UInt8 = 0x40
+        static let bell: UInt8 = 0x50
+        static let interrupts: UInt8 = 0x64
+        static let own: UInt8 = 0x74
+        static let window: UInt8 = 0x84
+        static let end: UInt8 = 0x98
+    }
+    /// Of the features' second word: virtio 1.0.
+    private static let version: UInt32 = 1
+    private static let noVector: UInt32 = 0xFFFF
+    private static let emergencyWrite: UInt32 = 1 << 2
+
+    init(_ device: any VirtioDevice, line: UInt8, memory: GuestMemory) {
+        self.line = line
+        super.init(device, memory: memory, frameHeader: 12)
+        places = queues.map { _ in (0, 0, 0) }
+    }
+
+    /// The state's name in the diagram.
+    var stateName: StaticString {
+        status == 0 ? "reset" : status & Status.failed == 0 ? "driven" : "failed"
+    }
+
+    override var isDriven: Bool { status != 0 && status & Status.failed == 0 }
+    override var function: (any PCIFunction)? { self }
+    override func raise(_ queue: Int) {
+        interrupts |= 1
+        interruptLine(UInt32(line))
+    }
+
+    private var features: UInt32 {
+        device.features | (device.kind == .console ? Self.emergencyWrite : 0)
+    }
+    private var ownCount: UInt16 { device.kind == .console ? 12 : device.configurationCount }
+
+    // MARK: PCI's side
+
+    var identity: PCIIdentity {
+        PCIIdentity(
+            vendor: 0x1AF4, device: 0x1040 + device.kind.rawValue,
+            classCode: device.kind.identity.classCode, subsystemVendor: 0x1AF4, subsystem: 0x40,
+            revision: 1)
+    }
+    var portCount: UInt16 { 128 }
+    var interruptLevel: Bool { interrupts != 0 }
+    var hasCapabilities: Bool { true }
+
+    func readCapability(_ place: UInt8, _ size: UInt8) -> UInt32 {
+        if place & 0xFC == Capability.window + 16 {
+            return window.count == UInt32(size) ? readPort(windowPlace, size) : 0
+        }
+        var value: UInt32 = 0
+        for index in 0..<size {
+            value |= UInt32(capability(place &+ index)) << (8 * UInt32(index))
+        }
+        return value
+    }
+
+    private var windowPlace: UInt16 { UInt16(exactly: window.offset) ?? .max }
+
+    /// A byte of the list.
+    private func capability(_ place: UInt8) -> UInt8 {
+        let (start, next, kind, offset, count): (UInt8, UInt8, UInt8, UInt32, UInt32)
+        switch place {
+        case Capability.common..<Capability.bell:
+            (start, next, kind, offset, count) = (Capability.common, Capability.bell, 1, 0, 56)
+        case Capability.bell..<Capability.interrupts:
+            (start, next, kind, offset, count) = (
+                Capability.bell, Capability.interrupts, 2, UInt32(Register.bell), 2
+            )
+        case Capability.interrupts..<Capability.own:
+            (start, next, kind, offset, count) = (
+                Capability.interrupts, Capability.window, 3, UInt32(Register.interrupts), 1
+            )
+        case Capability.own..<Capability.window:
+            guard ownCount > 0 else { return 0 }
+            (start, next, kind, offset, count) = (
+                Capability.own, 0, 4, UInt32(Register.own), UInt32(ownCount)
+            )
+        case Capability.window..<Capability.end:
+            (start, next, kind, offset, count) = (
+                Capability.window, ownCount > 0 ? Capability.own : 0, 5, window.offset, window.count
+            )
+        default: return 0
+        }
+        let length: UInt8 = kind == 2 || kind == 5 ? 20 : 16
+        func byte(_ word: UInt32) -> UInt8 {
+            UInt8(truncatingIfNeeded: word >> (8 * UInt32(place & 3)))
+        }
+        return switch place - start {
+        case 0: 9  // a vendor's own
+        case 1: next
+        case 2: length
+        case 3: kind
+        case 8..<12: byte(offset)
+        case 12..<16: byte(count)
+        default: 0
+        }
+    }
+
+    func writeCapability(_ place: UInt8, _ size: UInt8, _ value: UInt32) {
+        switch (place, size) {
+        case (Capability.window + 8, 4): window.offset = value
+        case (Capability.window + 12, 4): window.count = value
+        case (Capability.window + 16, _) where window.count == UInt32(size):
+            writePort(windowPlace, size, value)
+        default: break
+        }
+    }
+
+    // MARK: Registers
+
+    func readPort(_ offset: UInt16, _ size: UInt8) -> UInt32 {
+        if offset >= Register.own {
+            guard offset < portCount else { return .max }
+            var value: UInt32 = 0
+            for index in 0..<UInt16(size) where offset - Register.own + index < ownCount {
+                let byte = device.configuration(offset - Register.own + index)
+                value |= UInt32(byte) << (8 * UInt32(index))
+            }
+            return value
+        }
+        return switch (offset, size) {
+        case (0, 4): offeredChoice
+        case (4, 4): offeredChoice == 0 ? features : offeredChoice == 1 ? Self.version : 0
+        case (8, 4): takenChoice
+        case (12, 4): takenChoice == 0 ? taken : takenChoice == 1 && takesVersion ? Self.version : 0
+        case (16, 2), (26, 2): Self.noVector
+        case (18, 2): UInt32(queues.count)
+        case (20, 1): UInt32(status)
+        case (22, 2): UInt32(chosen)
+        case (24, 2): queue.map { UInt32(queues[$0].size) } ?? 0
+        case (28, 2): queue.map { queues[$0].isReady || queues[$0].lie != nil ? 1 : 0 } ?? 0
+        case (32...52, 4) where offset & 3 == 0: queuePart(offset)
+        case (Register.interrupts, 1): UInt32(takeInterrupts())
+        default: 0
+        }
+    }
+
+    func writePort(_ offset: UInt16, _ size: UInt8, _ value: UInt32) {
+        switch (offset, size) {
+        case (0, 4): offeredChoice = value
+        case (8, 4): takenChoice = value
+        case (12, 4):
+            if takenChoice == 0 { taken = value & features }
+            if takenChoice == 1 { takesVersion = value & Self.version != 0 }
+        case (20, 1): setStatus(UInt8(truncatingIfNeeded: value))
+        case (22, 2): chosen = UInt16(truncatingIfNeeded: value)
+        case (24, 2): setSize(UInt16(truncatingIfNeeded: value))
+        case (28, 2):
+            guard let queue, value == 1 else { return }
+            let place = places[queue]
+            queues[queue].place(
+                descriptors: place.0, available: place.1, used: place.2, in: memory)
+        case (32...52, 4) where offset & 3 == 0: setQueuePart(offset, value)
+        case (Register.bell, 2):
+            if isDriven, value < UInt32(queues.count) { device.serve(Int(value), of: self) }
+        case (Register.own..., _):
+            if offset - Register.own < ownCount {
+                device.setConfiguration(offset - Register.own, value)
+            }
+        default: break
+        }
+    }
+
+    private var queue: Int? { Int(chosen) < queues.count ? Int(chosen) : nil }
+
+    private func queuePart(_ offset: UInt16) -> UInt32 {
+        guard let queue else { return 0 }
+        let place = places[queue]
+        let part = offset < 40 ? place.0 : offset < 48 ? place.1 : place.2
+        return UInt32(truncatingIfNeeded: offset & 4 == 0 ? part : part >> 32)
+    }
+
+    private func setQueuePart(_ offset: UInt16, _ value: UInt32) {
+        guard let queue else { return }
+        func changed(_ part: UInt64) -> UInt64 {
+            offset & 4 == 0
+                ? part & ~0xFFFF_FFFF | UInt64(value) : part & 0xFFFF_FFFF | UInt64(value) << 32
+        }
+        switch offset {
+        case ..<40: places[queue].0 = changed(places[queue].0)
+        case ..<48: places[queue].1 = changed(places[queue].1)
+        default: places[queue].2 = changed(places[queue].2)
+        }
+    }
+
+    /// A driver may want fewer descriptors, before it has the queue.
+    private func setSize(_ size: UInt16) {
+        guard let queue, !queues[queue].isReady, size > 0, size & (size - 1) == 0,
+            size <= device.queueSizes[queue]
+        else { return }
+        queues[queue] = Virtqueue(size: size)
+    }
+
+    private func takeInterrupts() -> UInt8 {
+        defer { interrupts = 0 }
+        return interrupts
+    }
+
+    private func setStatus(_ value: UInt8) {
+        guard value != 0 else { return reset() }
+        guard status & Status.failed == 0 else { return }
+        var value = value
+        if value & ~status & Status.featuresTaken != 0 {
+            // Nobody here knows an older way.
+            if takesVersion { device.take(taken) } else { value &= ~Status.featuresTaken }
+        }
+        status = value
+    }
+
+    private func reset() {
+        status = 0
+        for index in queues.indices {
+            queues[index] = Virtqueue(size: device.queueSizes[index])
+            places[index] = (0, 0, 0)
+        }
+        chosen = 0
+        taken = 0
+        takesVersion = false
+        interrupts = 0
+        device.reset(self)
+    }
+}
+
+/// The ports that a guest of era 5 finds: its bus, and hardly anything else.
+final class LguestBus: GuestPorts {
+    private var bus: PCIBus
+    let functions: [VirtioModern]
+    /// Whether the launcher has something to do.
+    var wantsLauncher: () -> Bool = { false }
+
+    init(_ functions: [VirtioModern]) {
+        self.functions = functions
+        bus = PCIBus(functions.compactMap { $0.function }, lines: functions.map { $0.line })
+    }
+
+    var isDue: Bool { wantsLauncher() }
+
+    func read(_ access: PortAccess) -> UInt32 {
+        // A keyboard controller that is none, to a driver that would wait long for one that is busy.
+        if access == PortAccess(port: 0x64, size: 1) { return 1 }
+        return bus.read(access) ?? .max
+    }
+
+    func write(_ access: PortAccess, _ value: UInt32) { _ = bus.write(access, value) }
+}
