@@ -60,6 +60,9 @@ struct FuzzTarget {
                 name: "virtio", meaning: "virtio devices, and a guest that writes everywhere",
                 usual: 50_000, make: FuzzVirtio.makeDevice, take: FuzzVirtio.takeDevice),
             FuzzTarget(
+                name: "lguestvirtio", meaning: "lguest's virtio: descriptors, rings, its PCI bus",
+                usual: 1_000_000, make: FuzzLguestVirtio.make, take: FuzzLguestVirtio.take),
+            FuzzTarget(
                 name: "systems", meaning: "kernels with ring 0 on the processor", usual: 50_000,
                 make: FuzzSystems.make, take: FuzzSystems.take),
         ]

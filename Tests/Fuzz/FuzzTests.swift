@@ -85,6 +85,20 @@ private func withInput(_ body: (FuzzInput) throws -> Void) rethrows {
         }
     }
 
+    @Test("cases of lguest's virtio come as far as its devices' answers")
+    func lguestVirtio() {
+        var interruptions = 0
+        withInput { input in
+            for number in 0..<3000 as Range<UInt64> {
+                var random = FuzzRandom(seed: 1, number: number)
+                input.count = 0
+                FuzzLguestVirtio.make(&random, input)
+                interruptions += FuzzLguestVirtio.interruptions(input)
+            }
+        }
+        #expect(interruptions > 50)
+    }
+
     @Test("the same seed and number give the same case, others another one")
     func repeats() {
         func bytes(_ seed: UInt64, _ number: UInt64) -> [UInt8] {

@@ -169,7 +169,7 @@ enum FuzzVirtio {
         }
     }
 
-    private static func append(
+    static func append(
         _ input: FuzzInput, _ what: UInt8, _ place: UInt8, _ first: UInt32, _ second: UInt32 = 0
     ) {
         input.append(what)
@@ -232,7 +232,7 @@ enum FuzzVirtio {
         return (device.kind, hasInterrupted)
     }
 
-    private static func openDisk() -> Disk? {
+    static func openDisk() -> Disk? {
         if unsafe disk == nil, let file = try? FileSystem.memoryFile("disk") {
             let bytes = [UInt8](repeating: 0, count: Int(sectors) * 512)
             guard (try? Transfer.write(file.number, Text(bytes: bytes))) != nil else { return nil }
@@ -243,7 +243,7 @@ enum FuzzVirtio {
     }
 
     /// A pair of sockets; as a tap it is good enough once it is asked nothing about interfaces.
-    private static func openTap() -> Tap? {
+    static func openTap() -> Tap? {
         if let tap = unsafe tap { return tap }
         var ends: (Int32, Int32) = (-1, -1)
         // AF_UNIX; SOCK_DGRAM and SOCK_NONBLOCK.
@@ -270,7 +270,7 @@ enum FuzzVirtio {
     }
 
     /// What came out at the cable's other end, and frames that wait in the tap, are nobody's.
-    private static func drain() {
+    static func drain() {
         var bytes = [UInt8](repeating: 0, count: 2048)
         unsafe bytes.withUnsafeMutableBytes { room in
             for number in unsafe [cable, tap?.descriptor ?? -1] {

@@ -292,6 +292,7 @@ class Launcher {
         }
         if restarts { features.append(.restart) }
         if timelineFile >= 0 { features.append(.timeline) }
+        if host.drawsNumbers && !host.isPC { features.append(.randomNumbers) }
         if host.isPC {
             features += have.taps.isEmpty ? [.randomNumbers] : [.randomNumbers, .offloads]
         }
@@ -361,6 +362,8 @@ struct HostNeeds {
     var processor: KvmDescriptors?
     /// A PC's devices have calls of their own.
     var isPC = false
+    /// One of the guest's devices has random numbers.
+    var drawsNumbers = false
     /// False for a host whose calls cannot be told before.
     var isFiltered = true
 }

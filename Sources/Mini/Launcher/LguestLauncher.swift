@@ -46,7 +46,8 @@ final class LguestLauncher: Launcher {
             let (loop, session) = try openSession()
             try confine(
                 HostNeeds(
-                    descriptors: made.device.descriptors, isFiltered: engine == .builtIn),
+                    descriptors: made.device.descriptors, drawsNumbers: made.plugged.drawsNumbers,
+                    isFiltered: engine == .builtIn),
                 loop, session)
             note(.sandbox)
             return .sessionOpened(
@@ -138,14 +139,17 @@ final class LguestLauncher: Launcher {
             plugged.append(try device.plug(index, into: page, notes))
         }
         let console = try ConsolePlug(into: page, notes)
+        // 2.6.24 knows no source of random numbers.
+        if abi.devices == .counted { plugged.append(try RandomPlug(into: page, notes)) }
         var guests: [any GuestDevice] = []
-        for (plug, descriptor) in zip(plugged, page.devices) {
+        let others = page.devices.filter { $0 !== console.transport }
+        for (plug, descriptor) in zip(plugged, others) {
             guests.append(PluggedVirtio(plug, descriptor))
         }
-        guard let last = page.devices.last else { throw .noRoomForDevices }
+        let own = page.devices.first { $0 === console.transport }
         return PluggedDevices(
-            devices: guests, console: .virtio(console, last), end: page.end,
-            descriptors: page.devices)
+            devices: guests, console: .virtio(console, own), end: page.end,
+            descriptors: page.devices, drawsNumbers: abi.devices == .counted)
     }
 
     /// Devices of virtio's on a bus; the console is the first one, where the guest looks for it.
@@ -158,11 +162,13 @@ final class LguestLauncher: Launcher {
         for (index, device) in devices.enumerated() {
             guests.append(PluggedVirtio(try device.plug(index, into: slots, notes), nil))
         }
+        guests.append(PluggedVirtio(try RandomPlug(into: slots, notes), nil))
         let bus = LguestBus(slots.functions)
         bus.wantsLauncher = { console.isDue }
         // No page is the devices', but what ends with memory ends below the limit.
         return PluggedDevices(
-            devices: guests, console: .virtio(console, nil), end: end + Page.size, bus: bus)
+            devices: guests, console: .virtio(console, nil), end: end + Page.size, bus: bus,
+            drawsNumbers: true)
     }
 
     // MARK: Serving the guest

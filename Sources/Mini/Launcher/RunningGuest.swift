@@ -14,6 +14,7 @@ struct PluggedDevices {
     let end: UInt32
     var descriptors: [VirtioDescriptor] = []
     var bus: LguestBus?
+    var drawsNumbers = false
 }
 
 /// A guest that its host has made. When this goes, so does the guest.

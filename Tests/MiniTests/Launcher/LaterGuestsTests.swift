@@ -1,0 +1,148 @@
+// Guests of eras 2 to 5 from their file to their end, on the built-in host: kernels of some hundred instructions that
+// do what a real one does first. They make the first call, say something before they have a console, find their console,
+// say something there and end.
+
+import Testing
+
+@testable import Mini
+
+private let later = GuestABI.Era.allCases.filter { $0 >= .era2 }
+
+/// Where things are in these guests, which have 4 MiB.
+private enum Place {
+    static let origin: UInt32 = 0x10_0000
+    static let texts: UInt32 = 0x10_0700
+    static let memory: UInt32 = 0x40_0000
+    /// The console's queue of texts, on the pages behind its queue of keys.
+    static let ring: UInt32 = memory + 0x3000
+    /// Of era 5: where the guest likes to have it.
+    static let ownRing: UInt32 = 0x20_0000
+    static let table: UInt32 = 0x3F_0000
+    static let directory: UInt32 = memory - 0x1000
+}
+
+extension Assembler {
+    /// OUT of so many bytes.
+    fileprivate mutating func output(_ port: UInt32, _ size: Int, _ value: UInt32) {
+        move(.edx, port)
+        move(.eax, value)
+        switch size {
+        case 1: emit(0xEE)
+        case 2: emit(0x66, 0xEF)
+        default: emit(0xEF)
+        }
+    }
+
+    /// Writes into the configuration space of the bus's first device.
+    fileprivate mutating func configure(_ place: UInt32, _ size: Int, _ value: UInt32) {
+        output(0xCF8, 4, 0x8000_0800 | place & 0xFC)
+        output(0xCFC + (place & 3), size, value)
+    }
+
+    /// Maps the pages above memory as a kernel does that looks for its devices there.
+    fileprivate mutating func mapDevices() {
+        for page in 0..<8 as Range<UInt32> {
+            store(Place.table + 4 * page, Place.memory + page << 12 | 7)
+        }
+        store(Place.directory + 4, Place.table | 7)
+        call(5, 1)
+    }
+
+    /// Offers a text in the first descriptor of a ring of 64.
+    fileprivate mutating func offer(_ text: UInt32, _ count: UInt32, in ring: UInt32) {
+        store(ring, text)
+        store(ring + 8, count)
+        store(ring + 16 * 64, 1 << 16)
+    }
+}
+
+/// A kernel of an era, as an ELF file.
+/// - Parameter end: its last calls.
+private func kernel(_ era: GuestABI.Era, end: (inout Assembler) -> Void) -> [UInt8] {
+    let abi = GuestABI(era: era)
+    var spec = KernelSpec()
+    spec.era = era
+    spec.banner = nil
+    var bytes = spec.bytes()
+    if let banner = later.firstIndex(of: era) {
+        let releases = [
+            "2.6.24", "2.6.25", "2.6.29", "2.6.30", "2.6.31", "2.6.34", "3.1", "3.10", "4.0",
+        ]
+        bytes.put("Linux version \(releases[banner]) (a@b)\n", at: 0x2C00)
+    }
+    bytes.put("early\n\0", at: 0x700)
+    bytes.put("console\n\0", at: 0x710)
+    bytes.put("Power down\0", at: 0x720)
+    var code = Assembler(at: Place.origin, abi)
+    code.call(1, spec.dataAddress)
+    if abi.devices == .bus {
+        for byte in "early\n".utf8 {
+            code.configure(0x84 + 12, 4, 4)
+            code.configure(0x84 + 8, 4, 68)
+            code.configure(0x84 + 16, 4, UInt32(byte))
+        }
+        for (port, size, value) in [
+            (0x1014, 1, 3), (0x1008, 4, 1), (0x100C, 4, 1), (0x1014, 1, 0xB), (0x1016, 2, 1),
+            (0x1020, 4, Place.ownRing), (0x1028, 4, Place.ownRing + 16 * 64),
+            (0x1030, 4, Place.ownRing + 0x1000), (0x101C, 2, 1), (0x1014, 1, 0xF),
+        ] as [(UInt32, Int, UInt32)] { code.output(port, size, value) }
+        code.offer(Place.texts + 0x10, 8, in: Place.ownRing)
+        code.output(0x1038, 2, 1)
+    } else {
+        code.call(17, Place.texts)
+        code.mapDevices()
+        code.offer(Place.texts + 0x10, 8, in: Place.ring)
+        code.call(17, Place.ring)
+    }
+    end(&code)
+    code.spin()
+    precondition(code.bytes.count < 0x700)
+    bytes.put(code.bytes, at: 0)
+    var elf = ElfSpec(spec)
+    elf.contents = [(0x1000, bytes)]
+    return elf.bytes()
+}
+
+/// Launches it on the built-in host.
+private func launch(_ image: [UInt8], restarts: Bool = false) throws -> (LaunchOutcome, String) {
+    let file = try memoryFile(image)
+    var plan = LaunchPlan()
+    plan.kernel = "/proc/self/fd/\(file.number)"
+    plan.mebibytes = 4
+    let launcher = LguestLauncher(plan, report: nil, notice: { _ in }) {
+        (memory, abi) throws(LauncherError) -> any LguestDevice in
+        do throws(Errno) { return try Host(memory: memory, abi: abi) } catch {
+            throw .system("make the guest", error)
+        }
+    }
+    let terminal = FakeTerminal()
+    let outcome = terminal.play { launcher.run(restarts: restarts) }
+    _ = file.number
+    return (outcome, string(terminal.now.output))
+}
+
+@Suite struct LaterGuestsTests {
+    @Test(
+        "a guest speaks before it has a console, and on its console, and powers off",
+        arguments: later)
+    func powerOff(_ era: GuestABI.Era) throws {
+        let (outcome, output) = try launch(
+            kernel(era) { $0.call(2, Place.texts + 0x20, 1) })
+        #expect(output == "early\nconsole\n")
+        #expect(outcome == .poweredOff)
+    }
+
+    @Test("from 3a on a guest asks for a new beginning", arguments: later.dropFirst())
+    func restart(_ era: GuestABI.Era) throws {
+        let (outcome, output) = try launch(kernel(era) { $0.call(2, 0x4000_0000, 2) })
+        #expect(output == "early\nconsole\n")
+        #expect(outcome == .restart)
+    }
+
+    @Test("what a guest dies of is told", arguments: later)
+    func death(_ era: GuestABI.Era) throws {
+        let (outcome, output) = try launch(kernel(era) { $0.call(2, Place.texts + 0x10, 1) })
+        #expect(output == "early\nconsole\n")
+        #expect(outcome == .died("CRASH: console\n"))
+    }
+}
