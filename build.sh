@@ -23,8 +23,9 @@ swift_flags=(-enable-experimental-feature Embedded -wmo -static-stdlib -Osize -s
     -file-prefix-map "$root=.")
 link_flags=(-static --gc-sections --build-id=none -z noexecstack -s)
 
-# Types of mini whose functions count for their speed, and the section of the one that counts most (tools/tune.awk).
-fast_types=(Core Interpreter SystemProcessor SoftwareProcessor GuestMemory TLBEntry Inflate Lzma2 Xz X86Filter Zstd Lz4 Virtqueue)
+# Types of mini whose functions count for their speed, or these functions of a type, and the section of the one that counts most (tools/tune.awk).
+fast_types=(Core Interpreter SystemProcessor SoftwareProcessor GuestMemory TLBEntry Inflate Lzma2 Xz X86Filter Zstd Lz4 Virtqueue
+    LongCore.execute)
 # shellcheck disable=SC2016
 loop_section='.text.$e4Mini4CoreV7executeAA4FlowOyF'
 
@@ -119,6 +120,9 @@ compile() {
     fi
     mapfile -t sources < <((find "${sources[@]}" -name '*.swift' ! -name main.swift &&
         find "$main" -name '*.swift' ! -name '*Tests.swift') | LC_ALL=C sort -u)
+    # The 64-bit processor is for 64-bit machines, and for whom a program of more than 1 MiB is not too large.
+    [[ $arch == x86_64 && -n ${MINI_LONG:-} ]] || flags+=(-D MINI_WITHOUT_LONG)
+    [[ $arch == x86_64 && -n ${MINI_LONG:-} ]] || mapfile -t sources < <(printf '%s\n' "${sources[@]}" | grep -v /Processor/Long/)
     swiftc -target "$target" -Xcc -march="$cpu" "${swift_flags[@]}" -strict-memory-safety -I Sources/CShim/include \
         -Xfrontend -function-sections -module-name Mini "${flags[@]}" \
         -emit-ir "${sources[@]}" -o "$out/objects/$name.swift.ir" || return
@@ -132,7 +136,8 @@ compile() {
     if [[ $name == mini && " ${mini_parts[*]} " == *" launch "* ]]; then
         grep -qF "$loop_section" "$out/objects/$name.swift.o" || { say "build.sh: the execution loop has another name now"; return 1; }
     fi
-    "$(tool llvm-objcopy)" --set-section-alignment "$loop_section=64" "$out/objects/$name.swift.o" || return
+    "$(tool llvm-objcopy)" --set-section-alignment "$loop_section=64" \
+        --set-section-alignment "${loop_section/4Core/8LongCore}=64" "$out/objects/$name.swift.o" || return
     "$(tool ld.lld)" -m "$emulation" "${placing[@]}" "${link_flags[@]}" --icf=all -z relro -z now \
         -o "$out/$name" "${objects[@]}" "$out/objects/$name.swift.o" || return
     touch -r "$out/objects/$name.began" "$out/$name"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Debian's own kernels, started by mini-launch as a person starts them: 32-bit ones on the software processor, 64-bit ones on
+# Debian's own kernels, started by mini-launch as a person starts them: on the software processors, and on
 # KVM, which QEMU's software emulation has. What cannot be had is skipped, with the reason. With words: only these parts
 # of Tests/linux.
 set -uo pipefail

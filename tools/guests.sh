@@ -31,8 +31,17 @@ guests() {
 }
 
 oracle() {
+    oracle64 || return
     [[ out/oracle -nt Tests/Oracle/oracle.c && out/oracle -nt build.sh && out/oracle -nt tools/guests.sh ]] && return
     mkdir -p out
     "$(tool clang)" -target i686-unknown-none-elf "${clang_flags[@]}" -march=pentium4 -c Tests/Oracle/oracle.c -o out/oracle.o || return
     "$(tool ld.lld)" -m elf_i386 -static --image-base=0x56000000 -z noexecstack -o out/oracle out/oracle.o
+}
+
+# The native side of the 64-bit differential test, an ordinary program.
+oracle64() {
+    [[ $(uname -m) == x86_64 ]] || return 0
+    [[ out/oracle64 -nt Tests/Oracle/oracle64.c && out/oracle64 -nt tools/guests.sh ]] && return
+    mkdir -p out
+    "$(tool clang)" -O1 -Wall -Wextra -Werror -o out/oracle64 Tests/Oracle/oracle64.c
 }

@@ -4,7 +4,16 @@
 # x86_64 program go so. Done to all of it, it costs the execution loop half of its speed.
 BEGIN {
     count = split(types, names, " ")
-    for (i = 1; i <= count; i++) prefixes[i] = "$e4Mini" length(names[i]) names[i]
+    for (i = 1; i <= count; i++) {
+        # Of a type alone all functions, of "Type.function" those of that name.
+        method = ""
+        if ((dot = index(names[i], ".")) > 0) {
+            method = substr(names[i], dot + 1)
+            names[i] = substr(names[i], 1, dot - 1)
+            method = "V" length(method) method
+        }
+        prefixes[i] = "$e4Mini" length(names[i]) names[i] method
+    }
 }
 /^define / {
     group = "70"

@@ -1,4 +1,4 @@
-# Debian's 32-bit kernels on the software processor. Sourced by Tests/linux.sh.
+# Debian's kernels on the software processors. Sourced by Tests/linux.sh.
 # shellcheck shell=bash disable=SC2154
 
 software() {
@@ -13,6 +13,7 @@ software() {
             expect "$arch: $flavour runs a program, whose code comes out" 42 "*i686*" ""
         done
     done
+    wide
     [[ -e $folder/686/vmlinuz && -e $folder/busybox-i386/busybox ]] || return 0
     local kernel=$folder/686/vmlinuz busybox=$folder/busybox-i386/busybox
     initrd i386 "$busybox" "$work/initrd" 'run /bin/busybox true'
@@ -30,6 +31,31 @@ software() {
     launch x86_64 --engine builtin --memory 16 "$kernel"
     expect "too little memory is told with the least that would do" 3 "" "*it needs * MiB of memory, the guest has 16 MiB"
     idle
+}
+
+# A 64-bit kernel, which the build leaves to KVM without MINI_LONG.
+wide() {
+    debian_kernel amd64 cloud-amd64 "$folder/cloud" && debian_busybox amd64 "$folder/busybox-amd64" ||
+        { skip "cloud-amd64 on the software processor" "$debian_missing" && return; }
+    local kernel=$folder/cloud/vmlinuz busybox=$folder/busybox-amd64/busybox
+    initrd x86_64 "$busybox" "$work/initrd" $'run /bin/busybox uname -m\ntry run /bin/busybox sh -c "exit 42"\nexit'
+    [[ -n ${MINI_LONG:-} ]] || {
+        launch x86_64 --engine builtin "$kernel" quiet
+        expect "the x86_64 build says that it runs 32-bit guests" 3 "" "*: this build runs 32-bit guests"
+        skip "cloud-amd64 on the software processor" "built without MINI_LONG=1"
+        return
+    }
+    launch x86_64 --engine builtin --guest-exit --initrd "$work/initrd" "$kernel" quiet
+    expect "cloud-amd64 runs a program, whose code comes out" 42 "*x86_64*" ""
+    launch i386 --engine builtin --initrd "$work/initrd" "$kernel" quiet
+    expect "the i386 build says that it runs 32-bit guests" 3 "" \
+        "mini-launch: cannot start *: a 64-bit kernel needs /dev/kvm: this build runs 32-bit guests"
+    initrd x86_64 "$busybox" "$work/initrd" $'at-end reboot\nrun /bin/busybox true'
+    launch x86_64 --engine builtin --no-reboot --initrd "$work/initrd" "$kernel" quiet
+    expect "a 64-bit guest that reboots: code 5" 5 "*rebooting*" "mini-launch: the guest asked for a reboot"
+    launch x86_64 --engine builtin "$kernel" quiet
+    expect "a 64-bit guest that panics: code 4, and its reason" 4 "*Kernel panic - not syncing: *" \
+        "mini-launch: the guest died: Kernel panic - not syncing: VFS: Unable to mount root fs*"
 }
 
 # A guest that sleeps ends when it is told to.

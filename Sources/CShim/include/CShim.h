@@ -103,6 +103,20 @@ mini_u32 mini_x87_register(mini_u32 form);
 mini_u32 mini_x87_register_flags(mini_u32 form, mini_u32 flags);
 void mini_x87_memory(mini_u32 form, void *operand);
 
+#if defined(__x86_64__)
+// DIV of 128 bits by 64; `high` is less than the divisor.
+static inline mini_u64 mini_divide(mini_u64 high, mini_u64 low, mini_u64 divisor, mini_u64 *remainder) {
+    mini_u64 quotient;
+    __asm__("divq %4" : "=a"(quotient), "=d"(*remainder) : "0"(low), "1"(high), "rm"(divisor) : "cc");
+    return quotient;
+}
+
+// One SSE or SSE2 instruction with xmm0, loaded from `destination` and stored there, and xmm1, loaded from `source`;
+// rax is `general` before, and is returned. Forms: see sse.S. With `control` the instruction runs under that MXCSR,
+// which must have all exceptions masked, and its flags are added there.
+mini_u64 mini_sse(mini_u32 form, void *destination, const void *source, mini_u64 general, mini_u32 *control);
+#endif
+
 // struct ifreq: an interface's name, and 24 bytes (16 on i386) that depend on the request.
 struct mini_ifreq {
     mini_u8 name[16];

@@ -68,9 +68,9 @@ enum LauncherError: Error, Equatable {
         case .engine(let error): error.text
         case .kvm(let error): "/dev/kvm cannot be used: \(error.text)"
         case .needsKvm(let name, nil):
-            "cannot start \(quoted: name): a 64-bit kernel needs /dev/kvm"
+            "cannot start \(quoted: name): a 64-bit kernel needs /dev/kvm: this build runs 32-bit guests"
         case .needsKvm(let name, let error?):
-            "cannot start \(quoted: name): a 64-bit kernel needs a usable /dev/kvm; here \(error.text)"
+            "cannot start \(quoted: name): this build runs 32-bit guests; a 64-bit kernel needs a usable /dev/kvm: \(error.text)"
         case .notOnPC(let kind): "a guest of this kind has no \(kind) yet"
         case .otherDevice(let era):
             "this host's /dev/lguest does not run guests of era \(era.name)"

@@ -11,13 +11,24 @@ enum PCEngine: Equatable {
 }
 
 extension PCEngine {
+    /// Whether a processor in software takes a start: one of 32 bits in all builds, of 64 bits where `Long` is.
+    static func softwareRuns(_ mode: ProcessorStart.Mode) -> Bool {
+        #if arch(x86_64) && !MINI_WITHOUT_LONG
+        return true
+        #else
+        return mode == .protected32
+        #endif
+    }
+
     /// What would run a kernel on this machine, and why nothing would.
     static func choice(for kernel: StockKernel, name: Text) -> (Text, LauncherError?) {
         do throws(KvmError) {
             _ = try KvmMachine.probed(kernel.isLong ? .long64(pageTable: 0) : .protected32)
             return ("/dev/kvm", nil)
         } catch {
-            if kernel.isLong { return ("none", .needsKvm(name: name, error)) }
+            guard softwareRuns(kernel.isLong ? .long64(pageTable: 0) : .protected32) else {
+                return ("none", .needsKvm(name: name, error))
+            }
             return ("the software processor (/dev/kvm: \(error.text))", nil)
         }
     }
@@ -177,18 +188,23 @@ final class PCLauncher: Launcher {
                 return processor
             } catch {
                 if engine == .kvm { throw .kvm(error) }
-                guard loaded.start.mode == .protected32 else {
+                guard PCEngine.softwareRuns(loaded.start.mode) else {
                     throw .needsKvm(name: plan.kernel, error)
                 }
                 tellEngine("engine: the software processor (/dev/kvm: \(error.text))")
             }
         } else {
-            guard loaded.start.mode == .protected32 else {
+            guard PCEngine.softwareRuns(loaded.start.mode) else {
                 throw .needsKvm(name: plan.kernel, nil)
             }
             tellEngine("engine: the software processor")
         }
         do throws(Errno) {
+            #if arch(x86_64) && !MINI_WITHOUT_LONG
+            if loaded.start.mode != .protected32 {
+                return try LongProcessor(memory: loaded.memory, start: loaded.start)
+            }
+            #endif
             return try SystemProcessor(memory: loaded.memory, start: loaded.start)
         } catch { throw .system("make the processor", error) }
     }

@@ -24,9 +24,9 @@
 // `awaitsInterruptWindow` is request_interrupt_window. It has no trap of the user's: a guest that needs those needs a
 // `DeprivilegedProcessor`.
 //
-// A 64-bit software processor fits by width: values and addresses have 64 bits here; its registers are those
-// of `ProcessorRegister`, by their 64-bit names, and r8 to r15 behind them. What a guest starts with (control registers,
-// segments with their hidden parts, tables) is set on the concrete processor by whoever makes it.
+// The 64-bit software processor (Long/) fits by width: values and addresses have 64 bits here; its registers are those
+// of `ProcessorRegister`, by their 64-bit names; r8 to r15 nobody outside asks for. What a guest starts with (control
+// registers, segments with their hidden parts, tables) is set on the concrete processor by whoever makes it.
 
 enum ProcessorRegister: UInt8 {
     // In the order of their numbers in instructions.

@@ -1,0 +1,121 @@
+// The guest's SSE and SSE2 instructions, executed by the real unit: a table with one tiny routine of eight bytes for each,
+// on xmm0 and xmm1, and eax or rax where a general register takes part. Rows:
+//
+//     0     no prefix, 66, F3, F2: opcodes 0F 50...5F
+//     64    66: 0F 60...FF
+//     224   no prefix, 66, F3, F2: 0F C2 with the predicates 0...7
+//     256   UNPCKLPS, UNPCKLPD, UNPCKHPS, UNPCKHPD, CVTDQ2PD, CVTPD2DQ
+//     262   CVTSI2SS, CVTSI2SD of eax; of rax
+//     266   CVTTSS2SI, CVTTSD2SI, CVTSS2SI, CVTSD2SI to eax; to rax
+//     274   UCOMISS, UCOMISD, COMISS, COMISD: RFLAGS to rax
+//
+// Forms that do not exist are in the table as well and must not be asked for.
+
+#if defined(__x86_64__)
+
+    .text
+    .p2align 4
+forms:
+    .macro plain opcode
+    .p2align 3, 0xCC
+    .byte 0x0F, \opcode, 0xC1, 0xC3
+    .endm
+    .macro prefixed prefix, opcode
+    .p2align 3, 0xCC
+    .byte \prefix, 0x0F, \opcode, 0xC1, 0xC3
+    .endm
+
+    .set opcode, 0x50
+    .rept 16
+    plain opcode
+    .set opcode, opcode + 1
+    .endr
+    .irp prefix, 0x66, 0xF3, 0xF2
+    .set opcode, 0x50
+    .rept 16
+    prefixed \prefix, opcode
+    .set opcode, opcode + 1
+    .endr
+    .endr
+
+    .set opcode, 0x60
+    .rept 160
+    prefixed 0x66, opcode
+    .set opcode, opcode + 1
+    .endr
+
+    .set predicate, 0
+    .rept 8
+    .p2align 3, 0xCC
+    .byte 0x0F, 0xC2, 0xC1, predicate, 0xC3
+    .set predicate, predicate + 1
+    .endr
+    .irp prefix, 0x66, 0xF3, 0xF2
+    .set predicate, 0
+    .rept 8
+    .p2align 3, 0xCC
+    .byte \prefix, 0x0F, 0xC2, 0xC1, predicate, 0xC3
+    .set predicate, predicate + 1
+    .endr
+    .endr
+
+    plain 0x14
+    prefixed 0x66, 0x14
+    plain 0x15
+    prefixed 0x66, 0x15
+    prefixed 0xF3, 0xE6
+    prefixed 0xF2, 0xE6
+
+    .irp wide, 0x40, 0x48
+    .irp prefix, 0xF3, 0xF2
+    .p2align 3, 0xCC
+    .byte \prefix, \wide, 0x0F, 0x2A, 0xC0, 0xC3
+    .endr
+    .endr
+
+    .irp wide, 0x40, 0x48
+    .irp opcode, 0x2C, 0x2D
+    .irp prefix, 0xF3, 0xF2
+    .p2align 3, 0xCC
+    .byte \prefix, \wide, 0x0F, \opcode, 0xC1, 0xC3
+    .endr
+    .endr
+    .endr
+
+    .irp opcode, 0x2E, 0x2F
+    .p2align 3, 0xCC
+    .byte 0x0F, \opcode, 0xC1, 0x9C, 0x58, 0xC3
+    .p2align 3, 0xCC
+    .byte 0x66, 0x0F, \opcode, 0xC1, 0x9C, 0x58, 0xC3
+    .endr
+
+    .p2align 4
+    .globl mini_sse
+    .type mini_sse, @function
+mini_sse:
+    leaq forms(%rip), %r9
+    movl %edi, %edi
+    leaq (%r9,%rdi,8), %r9
+    movups (%rsi), %xmm0
+    movups (%rdx), %xmm1
+    movq %rcx, %rax
+    testq %r8, %r8
+    jnz 1f
+    callq *%r9
+    movups %xmm0, (%rsi)
+    ret
+1:  ldmxcsr (%r8)
+    callq *%r9
+    stmxcsr (%r8)
+    ldmxcsr usual(%rip)
+    movups %xmm0, (%rsi)
+    ret
+    .size mini_sse, . - mini_sse
+
+    .p2align 2
+usual:
+    .long 0x1F80
+
+#endif
+
+    .section .note.GNU-stack, "", @progbits

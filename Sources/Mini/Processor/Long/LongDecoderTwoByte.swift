@@ -1,0 +1,331 @@
+// The opcodes behind 0F.
+
+extension LongDecoder {
+    mutating func twoByte(_ opcode: UInt8) {
+        switch opcode {
+        case 0x00: group6()
+        case 0x01: group7()
+        case 0x02, 0x03:
+            operands(size, 1)
+            slow(.descriptor, size: size, which: opcode & 1)
+        case 0x05, 0x07:
+            slow(opcode == 5 ? .systemCall : .systemReturn, size: size)
+            ends = true
+        case 0x06: slow(.clearTaskSwitched)
+        case 0x08, 0x09: slow(.flushCaches)
+        case 0x0D, 0x18...0x1F: hint()
+        case 0x20...0x23: controlMove(opcode)
+        case 0x10...0x17, 0x28...0x2F, 0x50...0x7F, 0xC2, 0xC4...0xC6, 0xD0...0xFE: sse(opcode)
+        case 0x30: slow(.writeModelRegister)
+        case 0x31: slow(.timeStamp)
+        case 0x32: slow(.readModelRegister)
+        case 0x33: slow(.counter)
+        case 0x40...0x4F: moveIf(opcode & 15)
+        case 0x80...0x8F: jumpIf(opcode & 15, immediate32())
+        case 0x90...0x9F: setIf(opcode & 15)
+        case 0xA0, 0xA8: segmentStack(.pushSegment, opcode == 0xA0 ? 4 : 5)
+        case 0xA1, 0xA9: segmentStack(.popSegment, opcode == 0xA1 ? 4 : 5)
+        case 0xA2: slow(.cpuid)
+        case 0xA3, 0xAB, 0xB3, 0xBB:
+            operands(size)
+            slow(.bitTest, size: size, which: opcode &>> 3 & 3)
+        case 0xBA: bitGroup()
+        case 0xA4, 0xA5, 0xAC, 0xAD: doubleShift(opcode)
+        case 0xAE: group15()
+        case 0xAF: multiply()
+        case 0xB0, 0xB1, 0xC0, 0xC1:
+            let size = opcode & 1 == 0 ? 0 : self.size
+            operands(size)
+            slow(opcode < 0xC0 ? .compareExchange : .exchangeAdd, size: size)
+        case 0xB2, 0xB4, 0xB5:
+            operands(size)
+            guard !isRegister else { return undefined() }
+            slow(.loadFarPointer, size: size, which: opcode == 0xB2 ? 2 : opcode & 7)
+        case 0xB6, 0xB7, 0xBE, 0xBF: extend(opcode)
+        case 0xBC, 0xBD:
+            operands(size)
+            slow(.bitScan, size: size, which: opcode & 1)
+        case 0xC3:
+            operands(size)
+            guard !isRegister && size >= 2 && repeating == 0 else { return undefined() }
+            slow(.storeNonTemporal, size: size)
+        case 0xC7: group9()
+        case 0xC8...0xCF:
+            operation.a = (opcode & 7 | (rex & 1) &<< 3) &* 8
+            emit(size == 3 ? .swap64 : .swap32)
+        // UD2, UD1 and all that is not offered.
+        default: undefined()
+        }
+    }
+
+    // MARK: System
+
+    private mutating func group6() {
+        operands(1, isWide ? 3 : 1)
+        switch group {
+        case 0, 1: slow(.storeSegment, size: isRegister ? size : 1, which: group)
+        case 2, 3: slow(.loadSegment, size: 1, which: group & 1)
+        case 4, 5: slow(.verify, size: 1, which: group & 1)
+        default: undefined()
+        }
+    }
+
+    private mutating func group7() {
+        operands(3)
+        if isRegister {
+            switch modrm {
+            case 0xF8: return slow(.swapBases)
+            case 0xE0...0xE7: return slow(.storeMachineStatus, size: size)
+            case 0xF0...0xF7: return slow(.loadMachineStatus, size: 1)
+            default: return undefined()
+            }
+        }
+        switch group {
+        case 0, 1: slow(.storeTable, which: group)
+        case 2, 3: slow(.loadTable, which: group & 1)
+        case 4: slow(.storeMachineStatus, size: 1)
+        case 6: slow(.loadMachineStatus, size: 1)
+        case 7: slow(.forgetPage)
+        default: undefined()
+        }
+    }
+
+    private mutating func controlMove(_ opcode: UInt8) {
+        takeModrm()
+        // Its operand is a register whatever modrm says.
+        operation = LongOperation()
+        operation.b = otherNumber &* 8
+        let isDebug = opcode & 1 != 0
+        let isWrite = opcode & 2 != 0
+        let number = registerNumber
+        guard isDebug ? number < 8 : [0, 2, 3, 4, 8].contains(number) else { return undefined() }
+        slow(
+            isDebug
+                ? isWrite ? .writeDebug : .readDebug : isWrite ? .writeControl : .readControl,
+            which: number)
+        if isWrite { ends = true }
+    }
+
+    private mutating func group9() {
+        takeModrm()
+        guard group == 1 && !isRegister && !isWide else { return undefined() }
+        slow(.compareExchangePair, size: size)
+    }
+
+    private mutating func group15() {
+        takeModrm()
+        if isRegister {
+            // LFENCE, MFENCE, SFENCE.
+            guard group >= 5 && repeating == 0 else { return undefined() }
+            return slow(.fence)
+        }
+        guard repeating == 0 else { return undefined() }
+        switch group {
+        case 0: slow(.saveState, size: size)
+        case 1: slow(.restoreState, size: size)
+        case 2: slow(.loadControlStatus)
+        case 3: slow(.storeControlStatus)
+        // CLFLUSH.
+        case 7: emit(.nop)
+        default: undefined()
+        }
+    }
+
+    private mutating func hint() {
+        takeModrm()
+        operation = LongOperation()
+        emit(.nop)
+    }
+
+    private mutating func segmentStack(_ path: LongSlow, _ segment: UInt8) {
+        operation.a = segment
+        slow(path, size: stackSize)
+    }
+
+    // MARK: Integers
+
+    private mutating func moveIf(_ condition: UInt8) {
+        operands(size)
+        guard isRegister && size >= 2 else { return slow(.moveIf, size: size, which: condition) }
+        operation.aux = condition
+        emit(size == 3 ? .move64rrIf : .move32rrIf)
+    }
+
+    private mutating func setIf(_ condition: UInt8) {
+        operands(0)
+        if isRegister {
+            operation.a = operation.b
+            operation.aux = condition
+            return emit(.set8r)
+        }
+        slow(.setIf, size: 0, which: condition)
+    }
+
+    private mutating func bitGroup() {
+        operands(size)
+        guard group >= 4 else { return undefined() }
+        operation.immediate = Int32(byte())
+        operation.shape.isImmediate = true
+        slow(.bitTest, size: size, which: group & 3)
+    }
+
+    private mutating func doubleShift(_ opcode: UInt8) {
+        operands(size)
+        if opcode & 1 == 0 {
+            operation.immediate = Int32(byte())
+            operation.shape.isImmediate = true
+        }
+        slow(.doubleShift, size: size, which: opcode &>> 3 & 1)
+    }
+
+    private mutating func multiply() {
+        operands(size)
+        if isRegister && size >= 2 { return emit(size == 3 ? .multiply64r : .multiply32r) }
+        slow(.multiplyRegister, size: size)
+    }
+
+    private mutating func extend(_ opcode: UInt8) {
+        let isByte = opcode & 1 == 0
+        let isSigned = opcode & 8 != 0
+        operands(size, isByte ? 0 : 1)
+        guard size >= 2 else {
+            return slow(.extend, size: size, which: (isByte ? 0 : 1) | (isSigned ? 2 : 0))
+        }
+        let code: LongCode =
+            switch (isByte, isSigned) {
+            case (true, false): isRegister ? .zero8r : .zero8m
+            case (false, false): isRegister ? .zero16r : .zero16m
+            case (true, true):
+                isWide
+                    ? isRegister ? .sign8r64 : .sign8m64 : isRegister ? .sign8r32 : .sign8m32
+            case (false, true):
+                isWide
+                    ? isRegister ? .sign16r64 : .sign16m64 : isRegister ? .sign16r32 : .sign16m32
+            }
+        emit(code)
+    }
+
+    // MARK: SSE and SSE2
+
+    /// 0 none, 1 66, 2 F3, 3 F2: the last two win.
+    private var vectorPrefix: UInt8 { repeating == 2 ? 2 : repeating == 1 ? 3 : operand16 ? 1 : 0 }
+
+    /// Takes modrm with registers by their numbers, not their offsets.
+    private mutating func vectorOperands() {
+        takeModrm()
+        operation.a = registerNumber
+        if isRegister { operation.b = otherNumber }
+    }
+
+    private mutating func sse(_ opcode: UInt8) {
+        let prefix = vectorPrefix
+        vectorOperands()
+        switch opcode {
+        case 0x10, 0x11, 0x12, 0x13, 0x16, 0x17, 0x28, 0x29, 0x2B, 0x6E, 0x6F, 0x7E, 0x7F, 0xD6,
+            0xE7:
+            vectorMove(opcode, prefix)
+        case 0x14, 0x15: vector(opcode, prefix, prefix <= 1)
+        case 0x2A:
+            // From a register or memory of 32 or 64 bits.
+            guard prefix >= 2 else { return undefined() }
+            if isRegister { operation.b &*= 8 }
+            operation.immediate = Int32(prefix)
+            slow(.vectorFromGeneral, size: isWide ? 3 : 2, which: opcode)
+        case 0x2C, 0x2D:
+            guard prefix >= 2 else { return undefined() }
+            operation.a &*= 8
+            operation.immediate = Int32(prefix)
+            slow(.vectorToGeneral, size: isWide ? 3 : 2, which: opcode)
+        case 0x2E, 0x2F:
+            guard prefix <= 1 else { return undefined() }
+            operation.immediate = Int32(prefix)
+            slow(.vectorCompareFlags, which: opcode)
+        case 0x50, 0xD7:
+            guard isRegister && (opcode == 0x50 ? prefix <= 1 : prefix == 1) else {
+                return undefined()
+            }
+            operation.a &*= 8
+            operation.immediate = Int32(prefix)
+            slow(.vectorMask, which: opcode)
+        case 0x51, 0x58, 0x59, 0x5A, 0x5C...0x5F: vector(opcode, prefix, true)
+        case 0x52, 0x53: vector(opcode, prefix, prefix == 0 || prefix == 2)
+        case 0x54...0x57: vector(opcode, prefix, prefix <= 1)
+        case 0x5B: vector(opcode, prefix, prefix <= 2)
+        case 0xE6: vector(opcode, prefix, prefix >= 1)
+        case 0x70, 0xC2, 0xC6: vectorWithImmediate(opcode, prefix)
+        case 0x71...0x73: vectorShift(opcode, prefix)
+        case 0xC4:
+            guard prefix == 1 else { return undefined() }
+            if isRegister { operation.b &*= 8 }
+            operation.immediate = Int32(byte())
+            slow(.insertWord)
+        case 0xC5:
+            guard prefix == 1 && isRegister else { return undefined() }
+            operation.a &*= 8
+            operation.immediate = Int32(byte())
+            slow(.extractWord)
+        case 0xF7:
+            guard prefix == 1 && isRegister else { return undefined() }
+            operation.base = segment
+            operation.shape.isAddress32 = address32
+            slow(.vectorMaskedStore)
+        case 0x77, 0x78...0x7D, 0xD0, 0xF0: undefined()
+        default: vector(opcode, prefix, prefix == 1)
+        }
+    }
+
+    private mutating func vector(_ opcode: UInt8, _ prefix: UInt8, _ exists: Bool) {
+        guard exists else { return undefined() }
+        operation.immediate = Int32(prefix)
+        slow(.vector, which: opcode)
+    }
+
+    private mutating func vectorWithImmediate(_ opcode: UInt8, _ prefix: UInt8) {
+        let exists = opcode == 0x70 ? prefix >= 1 : opcode == 0xC2 || prefix <= 1
+        guard exists else { return undefined() }
+        operation.immediate = Int32(byte()) &<< 8 | Int32(prefix)
+        slow(.vectorImmediate, which: opcode)
+    }
+
+    private mutating func vectorShift(_ opcode: UInt8, _ prefix: UInt8) {
+        let exists: Bool =
+            switch group {
+            case 2, 6: true
+            case 4: opcode != 0x73
+            case 3, 7: opcode == 0x73
+            default: false
+            }
+        guard exists && prefix == 1 && isRegister else { return undefined() }
+        operation.immediate = Int32(byte())
+        operation.a = group
+        slow(.vectorShift, which: opcode)
+    }
+
+    private mutating func vectorMove(_ opcode: UInt8, _ prefix: UInt8) {
+        let isMemory = !isRegister
+        let exists: Bool =
+            switch opcode {
+            case 0x10, 0x11: true
+            case 0x12, 0x16: prefix == 0 || prefix == 1 && isMemory
+            case 0x13, 0x17, 0x2B: prefix <= 1 && isMemory
+            case 0x28, 0x29: prefix <= 1
+            case 0x6E, 0xD6: prefix == 1
+            case 0xE7: prefix == 1 && isMemory
+            case 0x6F, 0x7F: prefix == 1 || prefix == 2
+            default: prefix == 1 || prefix == 2
+            }
+        guard exists else { return undefined() }
+        switch (opcode, prefix) {
+        case (0x10, 0...1), (0x6F, 2):
+            return emit(isMemory ? .loadVector : .moveVector)
+        case (0x11, 0...1), (0x7F, 2):
+            swap(&operation.a, &operation.b)
+            return emit(isMemory ? .storeVector : .moveVector)
+        case (0x6E, _), (0x7E, 1):
+            if isRegister { operation.b &*= 8 }
+        default: break
+        }
+        operation.immediate = Int32(prefix)
+        slow(.vectorMove, size: isWide ? 3 : 2, which: opcode)
+    }
+}

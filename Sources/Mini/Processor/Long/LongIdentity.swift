@@ -1,0 +1,174 @@
+// What the processor of long mode says it is, its model-specific registers, and the clock of a KVM guest.
+//
+// It calls itself an AMD of family 15, the first that had long mode: kernels know that those leak nothing of the kernel to its
+// programs. It offers the least that 64-bit kernels and their programs ask for: SSE2, NX, SYSCALL; no MMX, APIC, XSAVE, AVX.
+// The clock is SystemIdentity.swift's.
+//
+// Sources: AMD64 Architecture Programmer's Manual volumes 2 and 3 (CPUID); docs/abi/pc.md §7, §8.
+
+private enum LongCpuFeature {
+    /// FPU, DE, PSE, TSC, MSR, PAE, CX8, PGE, CMOV, PAT, FXSR, SSE, SSE2.
+    static let basic: UInt32 = 0x0701_A17D
+    /// What leaf 80000001 repeats of them.
+    static let repeated: UInt32 = 0x0101_A17D
+    /// SYSCALL, NX, LM.
+    static let long: UInt32 = 1 << 11 | 1 << 20 | 1 << 29
+    static let hypervisor: UInt32 = 1 << 31
+    /// LAHF and SAHF.
+    static let flagsByAh: UInt32 = 1 << 0
+}
+
+/// Model-specific registers by number. All others are #GP.
+private enum LongModelRegister {
+    static let timeStamp: UInt32 = 0x10
+    static let interruptController: UInt32 = 0x1B
+    static let entryCodeSelector: UInt32 = 0x174
+    static let entryPoint: UInt32 = 0x176
+    static let attributeTable: UInt32 = 0x277
+    static let features: UInt32 = 0xC000_0080
+    static let star: UInt32 = 0xC000_0081
+    static let longEntry: UInt32 = 0xC000_0082
+    static let compatibleEntry: UInt32 = 0xC000_0083
+    static let entryMask: UInt32 = 0xC000_0084
+    static let fsBase: UInt32 = 0xC000_0100
+    static let gsBase: UInt32 = 0xC000_0101
+    static let kernelBase: UInt32 = 0xC000_0102
+    static let wallClock: UInt32 = 0x4B56_4D00
+    static let clock: UInt32 = 0x4B56_4D01
+}
+
+extension LongCore {
+    static func identify(_ leaf: UInt32) -> (UInt32, UInt32, UInt32, UInt32) {
+        let signature: UInt32 = 0x0006_0FB1
+        return switch leaf {
+        // "AuthenticAMD"
+        case 0: (1, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
+        case 1: (signature, 0, LongCpuFeature.hypervisor, LongCpuFeature.basic)
+        // "KVMKVMKVM"; its clock, which needs no correction, and no delays by port 80.
+        case 0x4000_0000: (0x4000_0001, 0x4B4D_564B, 0x564B_4D56, 0x4D)
+        case 0x4000_0001: (1 << 1 | 1 << 3 | 1 << 24, 0, 0, 0)
+        case 0x8000_0000: (0x8000_0008, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
+        case 0x8000_0001:
+            (
+                signature, 0, LongCpuFeature.flagsByAh,
+                LongCpuFeature.repeated | LongCpuFeature.long
+            )
+        // Widths of addresses; the pointers to an x87 exception are always saved and restored.
+        case 0x8000_0008: (48 << 8 | 36, 1 << 2, 0, 0)
+        default: (0, 0, 0, 0)
+        }
+    }
+
+    func modelRegister(_ number: UInt32) throws(Fault) -> UInt64 {
+        switch number {
+        case LongModelRegister.timeStamp: timeStampNow
+        // The boot processor's, off.
+        case LongModelRegister.interruptController: 0xFEE0_0100
+        case LongModelRegister.entryCodeSelector...LongModelRegister.entryPoint:
+            state.entryRegisters[Int(number - LongModelRegister.entryCodeSelector)]
+        case LongModelRegister.attributeTable: state.attributeTable
+        case LongModelRegister.features: state.features
+        case LongModelRegister.star: state.star
+        case LongModelRegister.longEntry: state.longEntry
+        case LongModelRegister.compatibleEntry: state.compatibleEntry
+        case LongModelRegister.entryMask: state.entryMask
+        case LongModelRegister.fsBase: state.fsBase
+        case LongModelRegister.gsBase: state.gsBase
+        case LongModelRegister.kernelBase: state.kernelBase
+        case LongModelRegister.wallClock: state.wallClock
+        case LongModelRegister.clock: state.clockPage
+        default: throw .protection(0)
+        }
+    }
+
+    func setModelRegister(_ number: UInt32, _ value: UInt64) throws(Fault) {
+        switch number {
+        case LongModelRegister.timeStamp:
+            state.timeStampOffset = value &- stamp
+            writeClock()
+        // There is none: it stays off.
+        case LongModelRegister.interruptController: break
+        case LongModelRegister.entryCodeSelector...LongModelRegister.entryPoint:
+            state.entryRegisters[Int(number - LongModelRegister.entryCodeSelector)] = value
+        case LongModelRegister.attributeTable:
+            for index in 0..<8 as Range<UInt64> {
+                let type = value &>> (index * 8) & 0xFF
+                guard type < 8 && type != 2 && type != 3 else { throw .protection(0) }
+            }
+            state.attributeTable = value
+        case LongModelRegister.features:
+            let fixed = LongFeature.long | LongFeature.active
+            guard value & ~(fixed | LongFeature.systemCall | LongFeature.noExecute) == 0,
+                value & LongFeature.long != 0
+            else { throw .protection(0) }
+            let changed = (state.features ^ value) & LongFeature.noExecute
+            state.features = value | fixed
+            if changed != 0 { flushTLB() }
+        case LongModelRegister.star: state.star = value
+        case LongModelRegister.longEntry: state.longEntry = try canonical(value)
+        case LongModelRegister.compatibleEntry: state.compatibleEntry = try canonical(value)
+        case LongModelRegister.entryMask: state.entryMask = value & 0xFFFF_FFFF
+        case LongModelRegister.fsBase: state.fsBase = try canonical(value)
+        case LongModelRegister.gsBase: state.gsBase = try canonical(value)
+        case LongModelRegister.kernelBase: state.kernelBase = try canonical(value)
+        case LongModelRegister.wallClock:
+            state.wallClock = value
+            writeWallClock()
+        case LongModelRegister.clock:
+            state.clockPage = value
+            writeClock()
+        default: throw .protection(0)
+        }
+    }
+
+    private func canonical(_ value: UInt64) throws(Fault) -> UInt64 {
+        guard Self.isCanonical(value) else { throw .protection(0) }
+        return value
+    }
+
+    // MARK: Time
+
+    private var stamp: UInt64 { unsafe state.owner.timeStamp() }
+
+    var timeStampNow: UInt64 { stamp &+ state.timeStampOffset }
+
+    /// The page of KVM's clock. docs/abi/pc.md §7.
+    private func writeClock() {
+        guard state.clockPage & 1 != 0 else { return }
+        let now = stamp
+        state.clockVersion &+= 2
+        let stamp = now &+ state.timeStampOffset
+        storeWords(
+            state.clockPage & ~1,
+            [
+                state.clockVersion, 0, UInt32(truncatingIfNeeded: stamp),
+                UInt32(truncatingIfNeeded: stamp &>> 32), UInt32(truncatingIfNeeded: now),
+                UInt32(truncatingIfNeeded: now &>> 32), 1 &<< 31, 1 | 1 &<< 8,
+            ], 8)
+    }
+
+    /// When the guest began, by the wall clock.
+    private func writeWallClock() {
+        let start = Clock.realTime().count &- stamp
+        state.clockVersion &+= 2
+        storeWords(
+            state.wallClock,
+            [
+                state.clockVersion, UInt32(truncatingIfNeeded: start / 1_000_000_000),
+                UInt32(truncatingIfNeeded: start % 1_000_000_000), 0, 0, 0, 0, 0,
+            ], 3)
+    }
+
+    /// Stores words in guest memory; none if they are not wholly there.
+    private func storeWords(_ place: UInt64, _ words: InlineArray<8, UInt32>, _ count: Int) {
+        guard place & 3 == 0, place < UInt64(state.memoryCount),
+            UInt64(state.memoryCount) - place >= UInt64(count * 4)
+        else { return }
+        for index in 0..<count {
+            let address = UInt32(truncatingIfNeeded: place) + UInt32(index) * 4
+            noteWrite(address, 4)
+            unsafe state.memory.storeBytes(
+                of: words[index], toByteOffset: Int(address), as: UInt32.self)
+        }
+    }
+}

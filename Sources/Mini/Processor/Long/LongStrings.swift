@@ -1,0 +1,173 @@
+// String instructions of long mode: repeated moves and stores by page, the others one element after the other. A repeated
+// one counts as many instructions; where it is interrupted, rcx, rsi and rdi say how far it came, and it is executed again.
+
+extension LongCore {
+    /// Elements between two looks at the budget.
+    private static let most: UInt64 = 4096
+
+    func string(_ i: LongOperation) throws(Fault) -> Flow {
+        let path = unsafe LongSlow(rawValue: i.aux).unsafelyUnwrapped
+        if path == .inputString || path == .outputString { return try portString(i, path) }
+        guard i.shape.repeating != 0 else {
+            _ = try element(i, path)
+            return .next
+        }
+        let isComparison = path == .compare || path == .scan
+        var count = stringCount(i)
+        var done: UInt64 = 0
+        defer { state.charge = Int(truncatingIfNeeded: done &>> 2) }
+        while count > 0 {
+            // Goes on from here when it is executed again.
+            if done >= Self.most || state.codeChanged { return again(i) }
+            if !isComparison, let elements = bulk(i, path, count) {
+                advance(i, path, elements)
+                count &-= elements
+                setStringCount(i, count)
+                done &+= elements
+                continue
+            }
+            let isEqual = try element(i, path)
+            count &-= 1
+            setStringCount(i, count)
+            done &+= 1
+            if isComparison && isEqual != (i.shape.repeating == 2) { break }
+        }
+        return .next
+    }
+
+    private func again(_ i: LongOperation) -> Flow {
+        state.rip = state.blockStart &+ i.first
+        return .jump
+    }
+
+    // MARK: Registers
+
+    private func stringCount(_ i: LongOperation) -> UInt64 {
+        i.shape.isAddress32 ? rcx & 0xFFFF_FFFF : rcx
+    }
+
+    private func setStringCount(_ i: LongOperation, _ count: UInt64) { rcx = count }
+
+    private func place(_ i: LongOperation, _ register: UInt64) -> UInt64 {
+        i.shape.isAddress32 ? register & 0xFFFF_FFFF : register
+    }
+
+    private func source(_ i: LongOperation) -> UInt64 { place(i, rsi) &+ get(i.base) }
+    private func destination(_ i: LongOperation) -> UInt64 { place(i, rdi) }
+
+    private var isDownwards: Bool { state.otherFlags & UInt64(Flag.direction) != 0 }
+
+    private func advance(_ i: LongOperation, _ path: LongSlow, _ elements: UInt64) {
+        let bytes = elements &<< UInt64(i.shape.size)
+        let step = isDownwards ? 0 &- bytes : bytes
+        switch path {
+        case .moves, .compare:
+            rsi = place(i, rsi &+ step)
+            rdi = place(i, rdi &+ step)
+        case .load, .outputString: rsi = place(i, rsi &+ step)
+        default: rdi = place(i, rdi &+ step)
+        }
+    }
+
+    // MARK: One element
+
+    /// - Returns: of a comparison, whether it found them equal.
+    private func element(_ i: LongOperation, _ path: LongSlow) throws(Fault) -> Bool {
+        let size = i.shape.size
+        let bytes = Self.bytes(size)
+        switch path {
+        case .moves: try write(destination(i), try read(source(i), bytes), bytes)
+        case .store: try write(destination(i), part(0, size), bytes)
+        case .load: setPart(0, size, try read(source(i), bytes))
+        case .compare:
+            let a = try read(source(i), bytes)
+            let b = try read(destination(i), bytes)
+            _ = compute(Arithmetic.cmp.rawValue, a, b, size)
+        default:
+            let b = try read(destination(i), bytes)
+            _ = compute(Arithmetic.cmp.rawValue, part(0, size), b, size)
+        }
+        advance(i, path, 1)
+        return zero
+    }
+
+    // MARK: Many at once
+
+    /// Moves or stores upwards within a page of each, through the TLB.
+    /// - Returns: how many elements; nil where it has to be one by one.
+    private func bulk(_ i: LongOperation, _ path: LongSlow, _ count: UInt64) -> UInt64? {
+        guard path != .load && !isDownwards && !i.shape.isAddress32 else { return nil }
+        let shift = UInt64(i.shape.size)
+        let to = destination(i)
+        var room = (Self.pageSize &- to & Self.pageOffset) &>> shift
+        let from = source(i)
+        if path == .moves { room = min(room, (Self.pageSize &- from & Self.pageOffset) &>> shift) }
+        let elements = min(room, min(count, Self.most))
+        guard elements > 0 else { return nil }
+        let bytes = elements &<< shift
+        guard let target = unsafe writable(to, bytes) else { return nil }
+        guard path == .moves else {
+            unsafe fill(target, Int(truncatingIfNeeded: elements), i.shape.size)
+            return elements
+        }
+        guard let origin = unsafe readable(from, bytes) else { return nil }
+        // What is moved onto itself a little further repeats a pattern, which copying at once would not.
+        let distance = UInt(bitPattern: target) &- UInt(bitPattern: origin)
+        guard distance == 0 || distance >= UInt(bytes) else { return nil }
+        unsafe target.copyMemory(from: origin, byteCount: Int(truncatingIfNeeded: bytes))
+        return elements
+    }
+
+    private func fill(_ target: UnsafeMutableRawPointer, _ count: Int, _ size: UInt8) {
+        switch size {
+        case 0:
+            unsafe target.initializeMemory(
+                as: UInt8.self, repeating: UInt8(truncatingIfNeeded: rax), count: count)
+        case 1: unsafe fill(target, count, UInt16(truncatingIfNeeded: rax))
+        case 2: unsafe fill(target, count, UInt32(truncatingIfNeeded: rax))
+        default: unsafe fill(target, count, rax)
+        }
+    }
+
+    private func fill<Width: LongOperand>(
+        _ target: UnsafeMutableRawPointer, _ count: Int, _ value: Width
+    ) {
+        for index in 0..<count {
+            unsafe target.storeBytes(
+                of: value, toByteOffset: index &* (Width.bitWidth / 8), as: Width.self)
+        }
+    }
+
+    // MARK: Ports
+
+    private func portString(_ i: LongOperation, _ path: LongSlow) throws(Fault) -> Flow {
+        try checkPort(UInt16(truncatingIfNeeded: rdx), i.shape.size)
+        let isRepeated = i.shape.repeating != 0
+        let count = stringCount(i)
+        if isRepeated && count == 0 { return .next }
+        let bytes = Self.bytes(i.shape.size)
+        let access = PortAccess(
+            port: UInt16(truncatingIfNeeded: rdx), size: UInt8(truncatingIfNeeded: bytes))
+        if path == .outputString {
+            let value = try read(source(i), bytes)
+            state.exit = .portOutput(access, value: UInt32(truncatingIfNeeded: value))
+        } else {
+            try checkWrite(destination(i), bytes)
+            state.inputAddress = destination(i)
+            state.hasInputAddress = true
+            state.exit = .portInput(access)
+        }
+        advance(i, path, 1)
+        if isRepeated { setStringCount(i, count &- 1) }
+        state.rip = isRepeated && count > 1 ? state.blockStart &+ i.first : following(i)
+        return .exit
+    }
+
+    /// The input of a port string goes to memory.
+    func answerString(_ value: UInt64, _ size: UInt8) -> Bool {
+        guard state.hasInputAddress else { return false }
+        state.hasInputAddress = false
+        do throws(Fault) { try write(state.inputAddress, value, UInt64(size)) } catch {}
+        return true
+    }
+}

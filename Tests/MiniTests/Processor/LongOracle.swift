@@ -1,0 +1,176 @@
+// Our side of the 64-bit oracle (Tests/Oracle/oracle64.c), and the comparison. `./build.sh oracle` builds it.
+
+import Glibc
+
+@testable import Mini
+
+final class LongOracle {
+    static let batchMaximum = 512
+    private static let codeMaximum = 240
+    private static let resultSize = 18 * 8 + 32 * 8 + 16 + 8 + LongPlace.dataSize
+
+    private let process: pid_t
+    private let socket: Int32
+
+    struct Unavailable: Error, CustomStringConvertible { var description: String }
+
+    init(path: String, image: [UInt8]) throws {
+        guard access(path, X_OK) == 0 else {
+            throw Unavailable(description: "no oracle at \(path) (./build.sh oracle)")
+        }
+        var ends: [Int32] = [-1, -1]
+        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2000000, 0, &ends) == 0 else {
+            throw Unavailable(description: "no socket")
+        }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawn_file_actions_adddup2(&actions, ends[1], 0)
+        posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        var process: pid_t = 0
+        let arguments = [strdup("oracle64"), nil]
+        defer { free(arguments[0]) }
+        let failure = posix_spawn(&process, path, &actions, nil, arguments, nil)
+        close(ends[1])
+        (self.process, socket) = (failure == 0 ? process : 0, ends[0])
+        let hello = receive(8)
+        guard hello.count == 8 else { throw Unavailable(description: "the oracle does not start") }
+        precondition(
+            hello[4...].withUnsafeBytes { $0.loadUnaligned(as: UInt32.self) } == Self.resultSize)
+        transmit(image)
+    }
+
+    deinit {
+        close(socket)
+        var status: Int32 = 0
+        if process != 0 { waitpid(process, &status, 0) }
+    }
+
+    /// The native endings; nil if the oracle died.
+    func run(_ cases: [LongCase]) -> [LongEnding]? {
+        var bytes: [UInt8] = []
+        func append<Word: FixedWidthInteger>(_ word: Word) {
+            withUnsafeBytes(of: word.littleEndian) { bytes.append(contentsOf: $0) }
+        }
+        append(UInt32(cases.count))
+        for test in cases {
+            test.registers.forEach(append)
+            append(test.rip)
+            append(test.flags)
+            test.vectors.forEach(append)
+            append(test.control)
+            append(UInt32(test.code.count))
+            bytes += test.code + [UInt8](repeating: 0, count: Self.codeMaximum - test.code.count)
+        }
+        transmit(bytes)
+        var endings: [LongEnding] = []
+        for _ in cases {
+            let result = receive(Self.resultSize)
+            guard result.count == Self.resultSize else { return nil }
+            endings.append(Self.ending(result))
+        }
+        return endings
+    }
+
+    private static func ending(_ bytes: [UInt8]) -> LongEnding {
+        bytes.withUnsafeBytes { raw in
+            func wide(_ index: Int) -> UInt64 {
+                raw.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
+            }
+            func word(_ offset: Int) -> UInt32 {
+                raw.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+            }
+            var ending = LongEnding()
+            for index in 0..<16 { ending.registers[index] = wide(index) }
+            ending.rip = wide(16)
+            ending.flags = wide(17)
+            for index in 0..<32 { ending.vectors[index] = wide(18 + index) }
+            let rest = 50 * 8
+            ending.control = word(rest)
+            ending.trap = word(rest + 12) == UInt32(SIGVTALRM) ? nil : word(rest + 4)
+            ending.error = UInt64(word(rest + 8))
+            ending.address = wide(52)
+            ending.data = Array(raw[(53 * 8)...])
+            return ending
+        }
+    }
+
+    private func transmit(_ bytes: [UInt8]) {
+        var sent = 0
+        while sent < bytes.count {
+            let count = bytes.withUnsafeBytes {
+                send(socket, $0.baseAddress! + sent, bytes.count - sent, 0x4000)
+            }
+            if count < 0 && errno == EINTR { continue }
+            if count <= 0 { return }
+            sent += count
+        }
+    }
+
+    private func receive(_ count: Int) -> [UInt8] {
+        var result = [UInt8](repeating: 0, count: count)
+        var done = 0
+        while done < count {
+            let got = result.withUnsafeMutableBytes {
+                read(socket, $0.baseAddress! + done, count - done)
+            }
+            if got < 0 && errno == EINTR { continue }
+            if got <= 0 { return Array(result[..<done]) }
+            done += got
+        }
+        return result
+    }
+}
+
+/// What is different, a line each.
+func longDifferences(_ test: LongCase, _ ours: LongEnding, _ native: LongEnding) -> [String] {
+    // One that does not end does so anywhere.
+    if ours.trap == nil && native.trap == nil { return [] }
+    var lines: [String] = []
+    func hex(_ value: UInt64) -> String { String(value, radix: 16) }
+    func compare(_ name: String, _ here: UInt64, _ there: UInt64) {
+        if here != there { lines.append("\(name): here \(hex(here)), natively \(hex(there))") }
+    }
+    compare("trap", ours.trap.map { UInt64($0) } ?? 999, native.trap.map { UInt64($0) } ?? 999)
+    compare("rip", ours.rip, native.rip)
+    let names = [
+        "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12",
+        "r13",
+        "r14", "r15",
+    ]
+    for index in 0..<16 { compare(names[index], ours.registers[index], native.registers[index]) }
+    for index in 0..<32 {
+        compare("xmm\(index / 2).\(index & 1)", ours.vectors[index], native.vectors[index])
+    }
+    compare("mxcsr", UInt64(ours.control), UInt64(native.control))
+    let undefined = ours.trap == 3 && native.trap == 3 ? test.undefined : test.everUndefined
+    // DF and the arithmetic ones.
+    let mask = UInt64(0xCD5 & ~undefined)
+    compare("flags", ours.flags & mask, native.flags & mask)
+    if native.trap == 14 && ours.trap == 14 {
+        compare("cr2", ours.address, native.address)
+        // Whether a page is there: our ring 0 has the lowest ones, Linux says so of its half.
+        compare("error", ours.error & 6, native.error & 6)
+    }
+    for index in ours.data.indices where ours.data[index] != native.data[index] {
+        compare("data+\(hex(UInt64(index)))", UInt64(ours.data[index]), UInt64(native.data[index]))
+        if lines.count > 12 { break }
+    }
+    return lines
+}
+
+func longDescription(_ test: LongCase) -> String {
+    var text =
+        "seed \(test.seed), rip \(String(test.rip, radix: 16)), flags \(String(test.flags, radix: 16))"
+    text += ", mxcsr \(String(test.control, radix: 16))"
+    for (index, value) in test.registers.enumerated() {
+        text += " r\(index)=\(String(value, radix: 16))"
+    }
+    for (index, start) in test.starts.enumerated() {
+        let end = index + 1 < test.starts.count ? test.starts[index + 1] : test.code.count
+        let bytes = test.code[start..<end].map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
+            .joined()
+        text += "\n  \(String(test.rip + UInt64(start), radix: 16)): \(bytes)  \(test.names[index])"
+    }
+    return text
+}
