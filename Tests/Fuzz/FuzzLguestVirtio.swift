@@ -77,7 +77,8 @@ enum FuzzLguestVirtio {
         guard let memory, let disk = FuzzVirtio.openDisk(), let tap = FuzzVirtio.openTap(),
             let all = memory.range(0, size)
         else { return 0 }
-        unsafe memory.writable(all).initializeMemory(as: UInt8.self, repeating: 0)
+        let words = unsafe memory.writable(all).bindMemory(to: UInt64.self)
+        for index in words.indices { unsafe words[index] = 0 }
         var script = FuzzReader(input)
         let console = VirtioConsole()
         let card = VirtioNetwork(tap, address: HardwareAddress([2, 0, 0, 0, 0, 1]))
@@ -93,16 +94,20 @@ enum FuzzLguestVirtio {
         let kind = script.byte() % 3
         var descriptors: [VirtioDescriptor] = []
         var functions: [VirtioModern] = []
+        // The console's.
+        var transport: VirtioTransport?
         if kind == 2 {
             for (index, device) in devices.enumerated() {
                 functions.append(VirtioModern(device, line: UInt8(index + 1), memory: memory))
             }
             for function in functions { function.interruptLine = raise }
+            transport = functions[1]
         } else {
             let page = VirtioPage(at: page, kind == 0 ? .counted : .fields, in: memory)
             for device in devices { _ = page.add(device) }
             descriptors = page.devices
             for descriptor in descriptors { descriptor.interruptLine = raise }
+            transport = descriptors[1]
         }
         let bus = LguestBus(functions)
         var text: [UInt8] = []
@@ -119,12 +124,10 @@ enum FuzzLguestVirtio {
             case 4: memory.store32(value, script.word())
             default:
                 for descriptor in descriptors where descriptor.notified(value) { break }
-                for transport in descriptors as [VirtioTransport] + functions
-                where transport.device === console {
-                    console.takeOutput(into: &text, of: transport)
-                    Fuzz.require(text.count <= VirtioConsole.outputRoom, "more text than room")
-                    _ = console.feed([1, 2, 3], to: transport)
-                }
+                guard let transport else { continue }
+                console.takeOutput(into: &text, of: transport)
+                Fuzz.require(text.count <= VirtioConsole.outputRoom, "more text than room")
+                _ = console.feed([1, 2, 3], to: transport)
             }
         }
         Fuzz.require((try? Descriptor.seekEnd(disk.descriptor)) == disk.size, "a disk that grew")
