@@ -165,38 +165,13 @@ if machine_make amd64 && machine_build amd64 "$out/child" Tests/initramfs/child.
     row "    more than the C program, ms" "$(awk -v a="$ours" -v b="$theirs" 'BEGIN { printf "%.3f", a - b }')" "< 5" ""
     row "memory of process 1, its own, KiB" "$(middle 7)" "< 1024" ""
 else
+    # shellcheck disable=SC2154
     echo "SKIP  process 1 on a Debian kernel: $machine_missing"
 fi
 
 # --- a real Linux -----------------------------------------------------------------------------------
-# A stock kernel on the software processor, from exec to its init's end, beside QEMU's processor in software with the same
-# words: processor seconds, the least of three.
-# processor_seconds PROGRAM WORDS...
-processor_seconds() {
-    local seconds least=
-    for _ in 1 2 3; do
-        seconds=$( (TIMEFORMAT='%U %S'; time "$@" </dev/null >/dev/null 2>&1) 2>&1 | awk '{ print $1 + $2 }')
-        [[ -n $least ]] && awk "BEGIN { exit !($seconds >= $least) }" || least=$seconds
-    done
-    echo "$least"
-}
-if debian_kernel i386 686 "$root/out/debian/686" && debian_kernel i386 686-pae "$root/out/debian/686-pae" &&
-    debian_busybox i386 "$root/out/debian/busybox-i386"; then
-    printf 'at-end reboot\nrun /bin/busybox true\n' >"$out/stock.table"
-    out/x86_64/mini-pack "$out/stock.cpio" out/i386/mini=init "$root/out/debian/busybox-i386/busybox=bin/busybox" \
-        "$out/stock.table=etc/mini.table"
-    for flavour in 686 686-pae; do
-        kernel=$root/out/debian/$flavour/vmlinuz
-        ours=$(processor_seconds "$launch" --engine builtin --no-reboot --memory 256 --initrd "$out/stock.cpio" "$kernel" mitigations=off quiet)
-        theirs=
-        [[ -z $qemu ]] || theirs=$(processor_seconds "$qemu" -accel tcg -cpu pentium3 -m 256 -nodefaults -display none -serial stdio -no-reboot \
-            -kernel "$kernel" -initrd "$out/stock.cpio" \
-            -append "console=ttyS0 acpi=off reboot=t panic=-1 cryptomgr.notests=1 noisapnp tsc=reliable mitigations=off quiet")
-        row "$flavour, exec to the end of a boot, processor seconds" "$ours" "${theirs:-no QEMU}" "$(ratio "${theirs:-0}" "$ours")"
-    done
-else
-    echo "SKIP  stock kernels: $debian_missing"
-fi
+# shellcheck source=Tests/bench/pc.sh
+source Tests/bench/pc.sh
 
 # MINI_KERNELS names a folder with era1/bzImage and initrd.cpio.gz, whose init powers off at
 # once with run=off on the command line; kernels are not part of the project.

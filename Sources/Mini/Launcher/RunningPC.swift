@@ -49,8 +49,7 @@ final class RunningPC: ConsoleGuest {
     private var isIdle = false
     private var idleUntil: Nanoseconds?
 
-    /// Between two looks at the watched descriptors while the guest is busy.
-    private static let betweenLooks = Nanoseconds.milliseconds(2)
+    private var pace = LookPace()
 
     init(_ made: MadePC, _ session: ConsoleSession, _ loop: EventLoop) {
         self.made = made
@@ -78,7 +77,7 @@ final class RunningPC: ConsoleGuest {
     /// - Returns: how it ended; nil if somebody wants to be served.
     func run() throws(LauncherError) -> PC.End? {
         isIdle = false
-        let look = Clock.monotonic() + Self.betweenLooks
+        let look = Clock.monotonic() + pace.pause
         while true {
             let stop = pc.run(until: look)
             if let console = made.console, console.hasOutput {
@@ -119,6 +118,7 @@ final class RunningPC: ConsoleGuest {
         if isIdle { timeout = idleUntil.map { $0 - Clock.monotonic() } }
         let ready = try loop.look(session, timeout: timeout)
         if loop.outcome != nil { return }
+        pace.looked(found: watched.contains { ready.isReady(descriptor: $0) })
         try session.serve(self, ready)
         var next: Nanoseconds?
         for device in made.devices {
@@ -156,6 +156,19 @@ final class RunningPC: ConsoleGuest {
         }
         if count > 0 { hasTaken = true }
         return count
+    }
+}
+
+/// How long a busy guest runs between two looks at what others have for it: each costs a system call, and what comes
+/// waits for the next. Where something was found more is to be expected soon: streams come in pieces.
+struct LookPace {
+    static let shortest = Nanoseconds(count: 100_000)
+    static let longest = Nanoseconds.milliseconds(2)
+    private(set) var pause = longest
+
+    /// - Parameter found: whether there was anything.
+    mutating func looked(found: Bool) {
+        pause = found ? Self.shortest : min(Nanoseconds(count: 2 * pause.count), Self.longest)
     }
 }
 

@@ -523,3 +523,21 @@ func playLaunch(
         }
     }
 }
+
+@Suite struct LookPaceTests {
+    @Test("others are looked at often while they have something, and ever more seldom when not")
+    func pace() {
+        var pace = LookPace()
+        #expect(pace.pause == LookPace.longest)
+        pace.looked(found: true)
+        #expect(pace.pause == LookPace.shortest)
+        var pauses: [UInt64] = []
+        for _ in 0..<6 {
+            pace.looked(found: false)
+            pauses.append(UInt64(pace.pause.count) / 1000)
+        }
+        #expect(pauses == [200, 400, 800, 1600, 2000, 2000])
+        pace.looked(found: true)
+        #expect(pace.pause == LookPace.shortest)
+    }
+}
