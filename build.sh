@@ -24,8 +24,7 @@ swift_flags=(-enable-experimental-feature Embedded -wmo -static-stdlib -Osize -s
 link_flags=(-static --gc-sections --build-id=none -z noexecstack -s)
 
 # Types of mini whose functions count for their speed, or these functions of a type, and the section of the one that counts most (tools/tune.awk).
-fast_types=(Core Interpreter SystemProcessor SoftwareProcessor GuestMemory TLBEntry Inflate Lzma2 Xz X86Filter Zstd Lz4 Virtqueue
-    LongCore.execute)
+fast_types=(Core.execute LongCore.execute Lzma2 X86Filter Inflate Zstd)
 # shellcheck disable=SC2016
 loop_section='.text.$e4Mini4CoreV7executeAA4FlowOyF'
 
@@ -120,16 +119,18 @@ compile() {
     fi
     mapfile -t sources < <((find "${sources[@]}" -name '*.swift' ! -name main.swift &&
         find "$main" -name '*.swift' ! -name '*Tests.swift') | LC_ALL=C sort -u)
-    # The 64-bit processor is for 64-bit machines, and for whom a program of more than 1 MiB is not too large.
-    [[ $arch == x86_64 && -n ${MINI_LONG:-} ]] || flags+=(-D MINI_WITHOUT_LONG)
-    [[ $arch == x86_64 && -n ${MINI_LONG:-} ]] || mapfile -t sources < <(printf '%s\n' "${sources[@]}" | grep -v /Processor/Long/)
+    # The 64-bit processor needs the registers of one.
+    if [[ $arch != x86_64 ]]; then
+        flags+=(-D MINI_WITHOUT_LONG)
+        mapfile -t sources < <(printf '%s\n' "${sources[@]}" | grep -v /Processor/Long/)
+    fi
     swiftc -target "$target" -Xcc -march="$cpu" "${swift_flags[@]}" -strict-memory-safety -I Sources/CShim/include \
         -Xfrontend -function-sections -module-name Mini "${flags[@]}" \
         -emit-ir "${sources[@]}" -o "$out/objects/$name.swift.ir" || return
     # swiftc by itself makes code that could lie anywhere, which costs i386 a fourteenth of its size and a tenth of its speed.
     awk -v types="${fast_types[*]}" -f tools/tune.awk "$out/objects/$name.swift.ir" >"$out/objects/$name.tuned.ir" || return
     "$(tool clang)" -target "$target" -march="$cpu" -O2 -Xclang -disable-llvm-passes "$code" -ffunction-sections \
-        -mllvm -enable-machine-outliner=always -Wno-override-module -x ir -c "$out/objects/$name.tuned.ir" \
+        -mllvm -enable-machine-outliner=always -mllvm -enable-linkonceodr-outlining -Wno-override-module -x ir -c "$out/objects/$name.tuned.ir" \
         -o "$out/objects/$name.swift.o" || return
     rm "$out/objects/$name.swift.ir" "$out/objects/$name.tuned.ir"
     # The execution loop at the start of a cache line: where it begins was seen to change the loops of `bench`.
