@@ -25,6 +25,19 @@ struct FuzzTarget {
     }
 
     static var all: [FuzzTarget] {
+        #if arch(x86_64)
+        // Its processor is in no other build.
+        common + [
+            FuzzTarget(
+                name: "longs", meaning: "64-bit kernels on the processor", usual: 50_000,
+                make: FuzzLongs.make, take: FuzzLongs.take)
+        ]
+        #else
+        common
+        #endif
+    }
+
+    private static var common: [FuzzTarget] {
         [
             FuzzTarget(
                 name: "images", meaning: "kernels, and what is taken for one", usual: 20_000,
