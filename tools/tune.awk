@@ -1,5 +1,5 @@
-# Reads what swiftc made of mini, as LLVM's words, and says to clang which functions count for their speed: all of the types
-# that `types` names, blanks between. Those are not made as small as can be, and keep their code to themselves. Of all
+# Reads what swiftc made of mini, as LLVM's words, and says to clang which functions count for their speed: those
+# that `types` names, blanks between, as Type or Type.function. Those are not made as small as can be, and keep their code to themselves. Of all
 # others, what they have in common is taken out later (the machine outliner), and they need no frame pointers: 4 % of the
 # x86_64 program go so. Done to all of it, it costs the execution loop half of its speed.
 BEGIN {
