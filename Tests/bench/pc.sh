@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154,SC2034,SC2054
-# What kernels of today cost, beside QEMU and kvmtool in the same run. Sourced by Tests/bench.sh.
+# What kernels of today cost, beside QEMU in the same run. Sourced by Tests/bench.sh.
 
 # processor_seconds PROGRAM WORDS...: user and system time, the least of three.
 processor_seconds() {
@@ -150,52 +150,4 @@ EOF
     [[ -n $network ]] || echo "SKIP  a virtio card: no tap can be made in a network namespace here"
 }
 
-# On KVM in QEMU's emulation: from exec to the first byte of output and to init, beside kvmtool where there is one.
-nested() {
-    local folder=$root/out/debian lkvm peers=() files=()
-    debian_kernel amd64 cloud-amd64 "$folder/cloud" virt/lib/irqbypass.ko arch/x86/kvm/kvm{,-amd}.ko &&
-        debian_busybox amd64 "$folder/busybox-amd64" || { echo "SKIP  kernels on KVM: $debian_missing" && return; }
-    command -v qemu-system-x86_64 >/dev/null || { echo "SKIP  kernels on KVM: qemu-system-x86_64 is not installed" && return; }
-    lkvm=$(command -v lkvm || compgen -G "${MINI_PEERS:-/nowhere}/lkvm*" | head -n 1 || true)
-    if [[ -n $lkvm ]]; then files=("$lkvm=/bin/lkvm,0755") peers=(lkvm); fi
-    # What the tests' functions use.
-    local part work=$out
-    for part in initrd kvm_machine; do
-        eval "$(sed -n "/^$part() {/,/^}/p" Tests/linux.sh Tests/linux/kvm.sh)"
-    done
-    initrd x86_64 "$folder/busybox-amd64/busybox" "$out/wide" 'run /bin/busybox echo init is here'
-    cat >"$out/nested" <<'EOF'
-PATH=/bin
-now() { busybox awk '{ print $1 * 1000 }' /proc/uptime; }
-# measure NAME PROGRAM WORDS...: three times; when the first byte came, and init's line.
-measure() {
-    name=$1
-    shift
-    for turn in 1 2 3; do
-        start=$(now)
-        "$@" </dev/null 2>/dev/null | {
-            busybox dd bs=1 count=1 of=/dev/null 2>/dev/null
-            first=$(now)
-            while read -r line; do case $line in *"init is here"*) break ;; esac; done
-            echo "FIGURE $name $(busybox awk -v s=$start -v f=$first -v i=$(now) 'BEGIN { print f - s, i - s }')"
-            busybox cat >/dev/null
-        }
-    done
-}
-measure mini mini-launch --engine kvm --memory 256 --initrd /wide /cloud mitigations=off
-[ ! -e /bin/lkvm ] || measure lkvm lkvm run -k /cloud -i /wide -m 256 -c 1 --console serial -p "console=ttyS0 mitigations=off panic=-1"
-EOF
-    kvm_machine "$out/console" "$out/nested" "$folder/cloud/vmlinuz=/cloud" "$out/wide=/wide" "${files[@]}" || true
-    local column what
-    for column in 3 4; do
-        what="first byte"
-        ((column == 3)) || what="init"
-        ours=$(awk -v n=mini -v c=$column '$1 == "FIGURE" && $2 == n { if (!least || $c < least) least = $c } END { print least }' "$out/console")
-        theirs=$(awk -v n=lkvm -v c=$column '$1 == "FIGURE" && $2 == n { if (!least || $c < least) least = $c } END { print least }' "$out/console")
-        row "cloud-amd64 on KVM in QEMU, exec to $what, ms" "${ours:-none}" "${theirs:-no kvmtool}" "$(ratio "${theirs:-0}" "${ours:-0}")"
-    done
-    ((${#peers[@]})) || echo "SKIP  kvmtool beside ours: no lkvm on the PATH, and MINI_PEERS names no folder with one"
-}
-
 stock
-nested
