@@ -125,10 +125,10 @@ compile() {
         mapfile -t sources < <(printf '%s\n' "${sources[@]}" | grep -v /Processor/Long/)
     fi
     swiftc -target "$target" -Xcc -march="$cpu" "${swift_flags[@]}" -strict-memory-safety -I Sources/CShim/include \
-        -Xfrontend -function-sections -module-name Mini "${flags[@]}" \
+        -Xfrontend -function-sections -Xllvm -inline-call-penalty=0 -module-name Mini "${flags[@]}" \
         -emit-ir "${sources[@]}" -o "$out/objects/$name.swift.ir" || return
     # swiftc by itself makes code that could lie anywhere, which costs i386 a fourteenth of its size and a tenth of its speed.
-    awk -v types="${fast_types[*]}" -f tools/tune.awk "$out/objects/$name.swift.ir" >"$out/objects/$name.tuned.ir" || return
+    awk -v types="${fast_types[*]}" -v preserving="${arch#i386}" -f tools/tune.awk "$out/objects/$name.swift.ir" >"$out/objects/$name.tuned.ir" || return
     "$(tool clang)" -target "$target" -march="$cpu" -O2 -Xclang -disable-llvm-passes "$code" -ffunction-sections \
         -mllvm -enable-machine-outliner=always -mllvm -enable-linkonceodr-outlining -Wno-override-module -x ir -c "$out/objects/$name.tuned.ir" \
         -o "$out/objects/$name.swift.o" || return

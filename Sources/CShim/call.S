@@ -8,14 +8,29 @@
     .globl mini_syscall
     .type mini_syscall, @function
 mini_syscall:
+    // The release calls this by the convention that preserves most registers: tools/tune.awk.
+    pushq %rdi
+    pushq %rsi
+    pushq %rdx
+    pushq %rcx
+    pushq %r8
+    pushq %r9
+    pushq %r10
     movq %rdi, %rax
     movq %rsi, %rdi
     movq %rdx, %rsi
     movq %rcx, %rdx
     movq %r8, %r10
     movq %r9, %r8
-    movq 8(%rsp), %r9
+    movq 64(%rsp), %r9
     syscall
+    popq %r10
+    popq %r9
+    popq %r8
+    popq %rcx
+    popq %rdx
+    popq %rsi
+    popq %rdi
     ret
     .size mini_syscall, . - mini_syscall
 
