@@ -38,7 +38,7 @@ debian_download() {
         debian_own "$arch" || debian_apt "$arch" get update >"$folder/log" 2>&1
         package=$name
         [[ $name != linux-image-* ]] ||
-            package=$(debian_apt "$arch" cache depends "$name" 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }')
+            package=$(debian_apt "$arch" cache depends "$name" 2>/dev/null | awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
         [[ -n $package ]] || { debian_missing="this release has no $name for $arch" && return 1; }
         (cd "$folder" && debian_apt "$arch" get download "$package") >"$folder/log" 2>&1 && break
         [[ $(id -u) != 0 ]] || ! debian_own "$arch" || apt-get update -qq >/dev/null 2>&1
@@ -63,22 +63,35 @@ debian_alone() {
 # debian_kernel ARCH FLAVOUR FOLDER [MODULE...]: the folder with vmlinuz, config, version, and modules, these few.
 debian_kernel() { debian_alone "$3" debian_make_kernel "$@"; }
 debian_make_kernel() {
-    local arch=$1 flavour=$2 folder=$3 package
+    local arch=$1 flavour=$2 folder=$3 package found
     shift 3
     # Other modules may be wanted than the last time.
     if [[ -e $folder/fetched && $(<"$folder/fetched") == "$*" ]]; then return 0; fi
     rm -rf "$folder"
     # Not in a subshell, which would keep the reason to itself.
     debian_download "$arch" "$folder" "linux-image-$flavour" >/dev/null || return 1
-    package=$(compgen -G "$folder/linux-image-*.deb")
-    dpkg-deb --fsys-tarfile "$package" |
-        tar -x -C "$folder" --wildcards './boot/vmlinuz-*' './boot/config-*' '*/modules.builtin*' '*/modules.order' \
-            "${@/#/*/kernel/}" || { debian_missing="cannot unpack $package" && return 1; }
-    mv "$folder"/boot/vmlinuz-* "$folder/vmlinuz"
-    mv "$folder"/boot/config-* "$folder/config"
-    basename "$folder"/lib/modules/* >"$folder/version"
-    mv "$folder"/lib/modules/* "$folder/modules"
-    rm -rf "${folder:?}/boot" "${folder:?}/lib" "$package"
+    # From Debian 14 on the image, the modules and the configuration have packages of their own, which this one depends on.
+    for package in $(dpkg-deb -f "$(compgen -G "$folder/linux-image-*.deb")" Depends | tr -s ', ' '\n' |
+        grep -E '^linux-(binary|modules|base)-[0-9]'); do
+        debian_download "$arch" "$folder" "$package" >/dev/null || return 1
+    done
+    for package in "$folder"/*.deb; do
+        # Each has only some of them.
+        dpkg-deb --fsys-tarfile "$package" |
+            tar -x -C "$folder" --wildcards './boot/vmlinuz-*' '*/modules/*/vmlinuz' './boot/config-*' '*/modules/*/config' \
+                '*/modules.builtin*' '*/modules.order' "${@/#/*/kernel/}" 2>>"$folder/log" || true
+        rm -f "$package"
+    done
+    found=$(compgen -G "$folder/usr/lib/modules/*" || compgen -G "$folder/lib/modules/*") &&
+        mv "$found" "$folder/modules" && basename "$found" >"$folder/version" &&
+        mv "$(compgen -G "$folder/boot/vmlinuz-*" || echo "$folder/modules/vmlinuz")" "$folder/vmlinuz" &&
+        mv "$(compgen -G "$folder/boot/config-*" || echo "$folder/modules/config")" "$folder/config" ||
+        { debian_missing="cannot unpack linux-image-$flavour for $arch: $(tail -n 1 "$folder/log")" && return 1; }
+    for package in "$@"; do
+        [[ -e $folder/modules/kernel/$package ]] ||
+            { debian_missing="linux-image-$flavour for $arch has no module $package" && return 1; }
+    done
+    rm -rf "${folder:?}/boot" "${folder:?}/lib" "${folder:?}/usr"
     echo "$*" >"$folder/fetched"
 }
 

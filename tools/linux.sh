@@ -22,12 +22,11 @@ run_linux() {
             arch=x86_64 debian=amd64
         fi
     else
-        # The one that runs everywhere; a release without 32-bit kernels needs a usable /dev/kvm.
         say "build.sh: getting a Debian kernel and busybox (once, about 50 MB; nothing is installed)"
-        if debian_kernel i386 686 "$folder/686"; then
-            kernel=$folder/686/vmlinuz
-        elif debian_kernel amd64 cloud-amd64 "$folder/cloud"; then
+        if debian_kernel amd64 cloud-amd64 "$folder/cloud"; then
             arch=x86_64 debian=amd64 kernel=$folder/cloud/vmlinuz
+        elif debian_kernel i386 686 "$folder/686"; then
+            kernel=$folder/686/vmlinuz
         fi
     fi
     if [[ -z $kernel ]] || ! debian_busybox "$debian" "$folder/busybox-$debian"; then
