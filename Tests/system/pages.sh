@@ -50,7 +50,7 @@ needs_more() {
         ;;
     *" /boot/vmlinuz"*) [[ -r /boot/vmlinuz ]] && return 1 || echo "there is no /boot/vmlinuz" ;;
     *out/debian/*)
-        [[ -e $scratch/out/debian/686/vmlinuz && -e $scratch/out/debian/busybox-i386/busybox ]] && return 1
+        [[ -e $scratch/out/debian/cloud/vmlinuz && -e $scratch/out/debian/busybox-amd64/busybox ]] && return 1
         echo "no Debian kernel or busybox: $debian_missing"
         ;;
     "./build.sh deb"*) command -v dpkg-deb >/dev/null && return 1 || echo "there is no dpkg-deb" ;;
@@ -71,9 +71,9 @@ prepare() {
     for name in initrd.gz i.gz root.cpio.gz page log; do head -c 4096 /dev/zero >"$scratch/$name"; done
     truncate -s 1M "$scratch/root.img"
     # What `./build.sh run linux` would fetch; there is no network in the scratch folder.
-    if debian_kernel i386 686 "$root/out/debian/686" && debian_busybox i386 "$root/out/debian/busybox-i386"; then
+    if debian_kernel amd64 cloud-amd64 "$root/out/debian/cloud" && debian_busybox amd64 "$root/out/debian/busybox-amd64"; then
         mkdir -p "$scratch/out/debian"
-        cp -a "$root"/out/debian/{686,busybox-i386} "$scratch/out/debian/"
+        cp -a "$root"/out/debian/{cloud,busybox-amd64} "$scratch/out/debian/"
     fi
     printf 'on-error poweroff\nlaunch /vmlinux\n' >"$scratch/boot.table"
     echo x >"$scratch/tree/file"
