@@ -1,5 +1,5 @@
 // Data of xz, zstd and lz4 with a few places changed, alone and in a bzImage around a kernel of today: what is unpacked and looked
-// at before anything starts. A case's first byte says what it is taken for.
+// at before anything starts, and what is laid into memory then. A case's first byte says what it is taken for.
 
 #if !hasFeature(Embedded)
 @testable import Mini
@@ -153,6 +153,7 @@ enum FuzzPacked {
         if let damage = kernel.damage {
             Fuzz.require(!damage.text.bytes.contains(10), "an error of two lines")
         }
+        start(kernel, view)
         guard let vmlinux = kernel.vmlinux else { return }
         let size = kernel.payload.map { UInt64($0.unpackedSize) } ?? UInt64(view.count)
         for segment in vmlinux.segments {
@@ -162,6 +163,24 @@ enum FuzzPacked {
             Fuzz.require(segment.fileSize <= segment.memorySize, "a segment larger than its memory")
         }
     }
+
+    /// Lays it into a PC's memory, in which nothing else is, as a launch would.
+    private static func start(_ kernel: StockKernel, _ view: ByteView) {
+        if unsafe memory == nil { unsafe memory = try? GuestMemory(count: 64 << 20) }
+        guard let memory = unsafe memory, kernel.damage == nil,
+            let demand = try? PCLoader.demand(kernel, initrd: nil),
+            let loaded = try? PCLoader.load(
+                kernel, name: "kernel", view, into: memory, demand: demand, initrd: nil,
+                commandLine: "console=ttyS0")
+        else { return }
+        Fuzz.require(
+            loaded.start.entry < UInt64(memory.count) || kernel.vmlinux != nil,
+            "an entry outside memory")
+        for line in loaded.description {
+            Fuzz.require(!line.bytes.contains(10), "a description of two lines in one")
+        }
+    }
+    nonisolated(unsafe) private static var memory: GuestMemory?
 
     // MARK: Seeds
 
