@@ -1,0 +1,196 @@
+// What is said of a /dev/kvm that cannot be used, whatever it is that fails, and that nothing stays open.
+
+import Synchronization
+import Testing
+
+@testable import Mini
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A kernel with a /dev/kvm that answers as it is told. Signals, timers and memory are the real kernel's.
+private final class FakeKvm: Sendable {
+    struct State {
+        /// What is refused: a request of /dev/kvm's, or opening it.
+        var refused: [Int: Errno] = [:]
+        var openError: Errno?
+        var version = 12
+        var extensions: Set<Int> = [3, 7]
+        /// What a run ends with, and what ECX is by then.
+        var exit: UInt32 = KvmExit.halt
+        var countLeft: UInt32 = 0
+        /// From this one on all of the calls that concern /dev/kvm fail.
+        var firstFailure = Int.max
+
+        var calls = 0
+        var next = 900
+        var open: Set<Int> = []
+        var everOpen = 0
+        var runPage = 0
+    }
+    let state: Mutex<State>
+
+    init(_ change: (inout State) -> Void = { _ in }) {
+        var state = State()
+        change(&state)
+        self.state = Mutex(state)
+    }
+
+    /// What probing it says; empty where it can be used.
+    func probe(_ mode: ProcessorStart.Mode) -> String {
+        SystemCall.hooked({ call in self.state.withLock { Self.answer(call, &$0) } }) {
+            do throws(KvmError) {
+                _ = try KvmMachine.probed(mode)
+                return ""
+            } catch { return string(error.text.bytes) }
+        }
+    }
+
+    private static func answer(_ call: SystemCall, _ state: inout State) -> Int? {
+        let (first, second, third, _, fifth, _) = call.arguments
+        switch call.number {
+        case .open:
+            guard String(cString: UnsafePointer<CChar>(bitPattern: first)!) == "/dev/kvm" else {
+                return nil
+            }
+            if let error = state.openError { return -Int(error.rawValue) }
+            return state.failed ?? state.opened()
+        case .close:
+            guard first >= 900 && first < 1000 else { return nil }
+            return state.open.remove(first) == nil ? -9 : 0
+        case .map where fifth >= 900 && fifth < 1000:
+            if let failure = state.failed { return failure }
+            let page = mmap(
+                nil, second, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)!
+            state.runPage = Int(bitPattern: page)
+            return state.runPage
+        case .ioctl where first >= 900 && first < 1000:
+            return state.failed ?? ioctl(second, third, &state)
+        default: return nil
+        }
+    }
+
+    private static func ioctl(_ request: Int, _ argument: Int, _ state: inout State) -> Int {
+        if let error = state.refused[request] { return -Int(error.rawValue) }
+        switch request {
+        case KvmRequest.version.rawValue: return state.version
+        case KvmRequest.hasExtension.rawValue: return state.extensions.contains(argument) ? 1 : 0
+        case KvmRequest.makeMachine.rawValue, KvmRequest.makeProcessor.rawValue:
+            return state.opened()
+        case KvmRequest.runSize.rawValue: return 0x3000
+        case KvmRequest.run.rawValue:
+            let page = UnsafeMutableRawPointer(bitPattern: state.runPage)!
+            page.storeBytes(of: state.exit, toByteOffset: KvmRun.exitReason, as: UInt32.self)
+            return 0
+        case KvmRequest.registers.rawValue:
+            UnsafeMutableRawPointer(bitPattern: argument)!.storeBytes(
+                of: UInt64(state.countLeft), toByteOffset: KvmRegisters.offset(.ecx),
+                as: UInt64.self)
+            return 0
+        default: return 0
+        }
+    }
+}
+
+extension FakeKvm.State {
+    fileprivate mutating func opened() -> Int {
+        next += 1
+        open.insert(next)
+        everOpen += 1
+        return next
+    }
+
+    /// EIO, from the call on that is to be the first failure.
+    fileprivate var failed: Int? {
+        mutating get {
+            calls += 1
+            return calls >= firstFailure ? -5 : nil
+        }
+    }
+}
+
+@Suite("What is said of a /dev/kvm that cannot be used")
+struct KvmRefusalTests {
+    private static let modes: [ProcessorStart.Mode] = [.protected32, .long64(pageTable: 0)]
+
+    @Test("one that runs what it is given is taken", arguments: [0, 1])
+    func works(_ mode: Int) {
+        let kvm = FakeKvm()
+        #expect(kvm.probe(Self.modes[mode]) == "")
+        kvm.state.withLock { #expect($0.open.isEmpty && $0.everOpen == 3) }
+    }
+
+    @Test(
+        "none, no permission, no module, no processor for it",
+        arguments: [
+            (2, "there is none"),
+            (13, "permission denied (EACCES): its group may, usually \"kvm\""),
+            (16, "(EBUSY)"), (19, "(ENODEV)"), (6, "(ENXIO)"), (24, "(EMFILE)"), (1, "(EPERM)"),
+        ])
+    func cannotBeOpened(_ number: Int32, _ text: String) {
+        let kvm = FakeKvm { $0.openError = Errno(rawValue: number) }
+        let said = kvm.probe(.protected32)
+        #expect(said.hasSuffix(text), "\(said)")
+        #expect(!said.contains("\n"))
+    }
+
+    @Test("another version, and what is lacking")
+    func isAnother() {
+        #expect(FakeKvm { $0.version = 11 }.probe(.protected32) == "it has version 11, not 12")
+        #expect(
+            FakeKvm { $0.extensions = [7] }.probe(.protected32) == "it lacks KVM_CAP_USER_MEMORY")
+        #expect(FakeKvm { $0.extensions = [3] }.probe(.protected32) == "it lacks KVM_CAP_EXT_CPUID")
+    }
+
+    @Test("busy with another hypervisor's guest, out of memory: what it cannot do, and why")
+    func isBusy() {
+        let requests: [(IoctlRequest, Int32, String)] = [
+            (KvmRequest.makeMachine, 16, "it cannot make a machine: "),
+            (KvmRequest.makeProcessor, 12, "it cannot make a processor: "),
+            (KvmRequest.setIdentification, 22, "it cannot set its features: "),
+            (KvmRequest.setMemory, 12, "it cannot take the memory: "),
+            (KvmRequest.setSystemRegisters, 22, "it cannot set its registers: "),
+        ]
+        for (request, number, text) in requests {
+            let kvm = FakeKvm { $0.refused[request.rawValue] = Errno(rawValue: number) }
+            let said = kvm.probe(.long64(pageTable: 0))
+            #expect(said.hasPrefix(text) && said.hasSuffix(")"), "\(said)")
+            kvm.state.withLock { #expect($0.open.isEmpty) }
+        }
+    }
+
+    @Test("one that interprets code, and one that stops at it")
+    func isNoProcessor() {
+        let slow = FakeKvm {
+            $0.exit = KvmExit.interrupted
+            $0.countLeft = 10_000
+        }
+        #expect(
+            slow.probe(.protected32)
+                == "it took more than 20 ms for 40,000 instructions: a KVM that interprets them")
+        let shut = FakeKvm { $0.exit = KvmExit.shutdown }
+        #expect(shut.probe(.protected32) == "it does not run 32-bit code with paging")
+        let plain = FakeKvm { $0.exit = KvmExit.shutdown }
+        #expect(plain.probe(.long64(pageTable: 0)) == "it does not run plain code")
+        // An access to no memory of no length, and what it cannot emulate.
+        let odd = FakeKvm { $0.exit = KvmExit.memory }
+        #expect(odd.probe(.protected32) == "it cannot go on (0x20000)")
+        let stuck = FakeKvm { $0.exit = KvmExit.internalError }
+        #expect(stuck.probe(.long64(pageTable: 0)) == "it cannot go on (0x0)")
+    }
+
+    @Test("whichever call fails, it is one line and nothing stays open")
+    func failsAnywhere() {
+        let whole = FakeKvm()
+        #expect(whole.probe(.protected32) == "")
+        let calls = whole.state.withLock { $0.calls }
+        #expect(calls > 15)
+        for first in 1...calls {
+            let kvm = FakeKvm { $0.firstFailure = first }
+            let said = kvm.probe(.protected32)
+            #expect(!said.isEmpty && !said.contains("\n"), "call \(first): \(said)")
+            kvm.state.withLock { #expect($0.open.isEmpty, "call \(first)") }
+        }
+    }
+}
