@@ -41,6 +41,8 @@ wide() {
     initrd x86_64 "$busybox" "$work/initrd" $'run /bin/busybox uname -m\ntry run /bin/busybox sh -c "exit 42"\nexit'
     launch x86_64 --engine builtin --guest-exit --initrd "$work/initrd" "$kernel" quiet
     expect "cloud-amd64 runs a program, whose code comes out" 42 "*x86_64*" ""
+    thirty_two
+    own_programs
     launch i386 --engine builtin --initrd "$work/initrd" "$kernel" quiet
     expect "the i386 build says that it runs 32-bit guests" 3 "" \
         "mini-launch: cannot start *: a 64-bit kernel needs /dev/kvm: this build runs 32-bit guests"
@@ -50,6 +52,48 @@ wide() {
     launch x86_64 --engine builtin "$kernel" quiet
     expect "a 64-bit guest that panics: code 4, and its reason" 4 "*Kernel panic - not syncing: *" \
         "mini-launch: the guest died: Kernel panic - not syncing: VFS: Unable to mount root fs*"
+}
+
+# 32-bit programs, process 1 among them, below a 64-bit kernel.
+thirty_two() {
+    debian_busybox i386 "$folder/busybox-i386" ||
+        { skip "32-bit programs below cloud-amd64" "$debian_missing" && return; }
+    local program=$folder/busybox-i386/busybox sum
+    sum=$(md5sum <"$program")
+    initrd i386 "$program" "$work/initrd32" $'run /bin/busybox uname -m\nrun /bin/busybox sh -c "busybox md5sum </bin/busybox; i=0; while [ $i -lt 1000 ]; do i=$((i+1)); done; echo $i | busybox rev"\ntry run /bin/busybox sh -c "exit 43"\nexit'
+    launch x86_64 --engine builtin --guest-exit --initrd "$work/initrd32" "$kernel" quiet
+    expect "cloud-amd64 runs 32-bit programs, which compute what they should" 43 "*x86_64*$sum*0001*" ""
+}
+
+# What this machine's own programs say, with their libraries, they say in the guest.
+own_programs() {
+    local name path library packed=() names=(sh md5sum sha256sum sort seq gzip xz awk perl)
+    for name in "${names[@]}"; do
+        path=$(readlink -f "$(command -v "$name")") && ldd "$path" >"$work/libraries" 2>/dev/null ||
+            { skip "this machine's own programs in the guest" "no $name with libraries here" && return; }
+        packed+=("$path=/own/$name,0755")
+        while read -r library; do packed+=("$library=$library,0755"); done < <(grep -oE '/[^ ]+' "$work/libraries")
+    done
+    cat >"$work/own.sh" <<'END'
+export PATH=$1 LC_ALL=C
+md5sum <$2
+sha256sum <$2
+seq 1 3000 | awk '{ x = $1 / 7; s += x * x / (1 + x); printf "%.17g %.9e %d\n", sqrt(s), -s * 1e200, s }' >$3/numbers
+md5sum <$3/numbers
+sort -g -k 2 $3/numbers | md5sum
+gzip -9n <$3/numbers | md5sum
+xz -1 <$2 >$3/packed
+md5sum <$3/packed
+xz -d <$3/packed | md5sum
+perl -e '$s = ($s * 33 + ord) % 4294967291 for split //, "own" x 5000; printf "%d %s %.15g\n", $s, unpack("H*", pack "dfnQ", 1.1, 2.2, 3, 4), 9 ** 21 / 7'
+END
+    mkdir -p "$work/own"
+    local kept=() wanted
+    mapfile -t kept < <(printf '%s\n' "${packed[@]}" | sort -u)
+    wanted=$(sh "$work/own.sh" "$PATH" "$(readlink -f "$(command -v md5sum)")" "$work/own")
+    initrd x86_64 "$busybox" "$work/initrd-own" 'run /own/sh /own.sh /own /own/md5sum /tmp' "$work/own.sh=/own.sh" "${kept[@]}"
+    launch x86_64 --engine builtin --initrd "$work/initrd-own" "$kernel" quiet
+    expect "this machine's own programs say in the guest what they say here" 0 "*$wanted*" ""
 }
 
 # A guest that sleeps ends when it is told to.

@@ -3,7 +3,7 @@
 
 @testable import Mini
 
-final class SoftwareMachine {
+final class SoftwareMachine: DifferentialMachine {
     private let memory: GuestMemory
     private let processor: SoftwareProcessor
     private var image: [UInt8]

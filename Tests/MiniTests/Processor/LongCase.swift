@@ -270,7 +270,7 @@ struct LongGenerator {
     // MARK: Instructions
 
     private mutating func instruction() {
-        switch random.below(28) {
+        switch random.below(29) {
         case 0...4: arithmetic()
         case 5: testBits()
         case 6, 7: shift()
@@ -288,6 +288,7 @@ struct LongGenerator {
         case 20...22: vectorMove()
         case 23, 24: vectorInteger()
         case 25, 26: vectorArithmetic()
+        case 27: multimedia()
         default: vectorOther()
         }
     }
@@ -644,6 +645,70 @@ struct LongGenerator {
         if prefix >= 0xF2 { opcodes.append(0xE6) }
         if prefix <= 0x66 { opcodes += [0x54, 0x55, 0x56, 0x57, 0x14, 0x15] }
         sse("arithmetic", prefix, random.one(opcodes), vector())
+    }
+
+    /// MMX: what its registers hold comes from general ones, and goes back to one.
+    private mutating func multimedia() {
+        for number in 1...2 {
+            encode(
+                "movq mm", size: 3, opcode: [0x0F, 0x6E], register: number,
+                Operand(register: anyRegister()))
+        }
+        let other = random.chance(3) ? memory() : Operand(register: 2)
+        switch random.below(8) {
+        case 0:
+            let opcode: UInt8 = random.one([0x71, 0x72, 0x73])
+            encode(
+                "shift mm", size: 2, opcode: [0x0F, opcode],
+                register: random.one(opcode == 0x73 ? [2, 6] : [2, 4, 6]), Operand(register: 1),
+                immediate: [UInt8(random.below(80))])
+        case 1:
+            encode(
+                "pshufw", size: 2, opcode: [0x0F, 0x70], register: 1, other,
+                immediate: [UInt8(random.below(256))])
+        case 2:
+            let isMemory = other.register == nil
+            encode(
+                "pinsrw mm", size: 2, opcode: [0x0F, 0xC4], register: 1,
+                isMemory ? other : Operand(register: anyRegister()),
+                immediate: [UInt8(random.below(256))])
+            encode(
+                "pextrw mm", size: 2, opcode: [0x0F, 0xC5], register: target(),
+                Operand(register: 2), immediate: [UInt8(random.below(256))])
+            encode(
+                "pmovmskb mm", size: 2, opcode: [0x0F, 0xD7], register: target(),
+                Operand(register: 2))
+        case 3:
+            encode(
+                "cvtpi2ps/pd", size: random.below(2) + 1, opcode: [0x0F, 0x2A],
+                register: random.below(16), other)
+            let source =
+                random.chance(3) ? memory(align: true) : Operand(register: random.below(16))
+            encode(
+                "cvtps2pi", size: random.below(2) + 1, opcode: [0x0F, random.one([0x2C, 0x2D])],
+                register: 1, source)
+        case 4:
+            encode(
+                "movq2dq", prefix: [0xF3], size: 2, opcode: [0x0F, 0xD6],
+                register: random.below(16), Operand(register: 1))
+            encode(
+                "movdq2q", prefix: [0xF2], size: 2, opcode: [0x0F, 0xD6], register: 1,
+                Operand(register: random.below(16)))
+            encode(
+                "mov to mm", size: random.below(2) + 2, opcode: [0x0F, random.one([0x6E, 0x7E])],
+                register: 1, memory())
+            encode(
+                "movq mm, m", size: 2, opcode: [0x0F, random.one([0x6F, 0x7F, 0xE7])],
+                register: 1, memory())
+        default:
+            let opcodes: [UInt8] =
+                Array(0x60...0x6B) + Array(0x74...0x76) + Array(0xD1...0xD5) + Array(0xD8...0xE5)
+                + Array(0xE8...0xEF) + Array(0xF1...0xF6) + Array(0xF8...0xFE)
+            encode("mmx", size: 2, opcode: [0x0F, random.one(opcodes)], register: 1, other)
+        }
+        encode(
+            "movq r, mm", size: 3, opcode: [0x0F, 0x7E], register: 1, Operand(register: target()))
+        plain("emms", [0x0F, 0x77])
     }
 
     private mutating func vectorOther() {

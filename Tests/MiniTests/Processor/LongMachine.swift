@@ -114,8 +114,8 @@ final class LongMachine {
         for (index, value) in test.registers.enumerated() { core.set(UInt8(index * 8), value) }
         for (index, value) in test.vectors.enumerated() { core.state.vectors[index] = value }
         core.state.vectorControl = test.control
-        core.state.selectors[1] = 0x23
-        core.state.selectors[2] = 0x1B
+        core.state.segments[1].selector = 0x23
+        core.state.segments[2].selector = 0x1B
         core.state.privilege = 3
         core.state.isLong = true
         core.state.rip = test.rip
@@ -128,8 +128,8 @@ final class LongMachine {
     func kernel(_ code: [UInt8], atMost: Int = 10_000) -> ProcessorExit {
         let core = processor.core
         write(LongPlace.codePhysical, code + [0xF4])
-        core.state.selectors[1] = 8
-        core.state.selectors[2] = 0x10
+        core.state.segments[1].selector = 8
+        core.state.segments[2].selector = 0x10
         core.state.privilege = 0
         core.state.isLong = true
         core.state.rip = LongPlace.code

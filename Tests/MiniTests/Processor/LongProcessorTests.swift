@@ -48,15 +48,15 @@ import Testing
         #expect(!processor.canInject)
     }
 
-    @Test("it says that it is an AMD of family 15 with SSE2, NX and SYSCALL, and offers no more")
+    @Test("it says that it is an AMD of family 15 with MMX, SSE2, NX, SYSCALL, and offers no more")
     func identity() throws {
         let machine = try LongMachine()
         machine.kernel(rax(1) + [0x0F, 0xA2])
         let core = machine.processor.core
         #expect(core.get(1, as: UInt8.self) == 0x0F)
-        // FPU, MSR, PAE, CX8, PGE, CMOV, FXSR, SSE, SSE2; no APIC, no MMX.
-        #expect(core.rdx & 0x0700_A161 == 0x0700_A161)
-        #expect(core.rdx & (1 << 9 | 1 << 23) == 0)
+        // FPU, MSR, PAE, CX8, PGE, CMOV, MMX, FXSR, SSE, SSE2; no APIC.
+        #expect(core.rdx & 0x0780_A161 == 0x0780_A161)
+        #expect(core.rdx & (1 << 9) == 0)
         #expect(core.rcx == 1 << 31)
         machine.kernel(rax(0x8000_0001) + [0x0F, 0xA2])
         #expect(core.rdx & (1 << 11 | 1 << 20 | 1 << 29) == 1 << 11 | 1 << 20 | 1 << 29)
@@ -65,7 +65,7 @@ import Testing
     @Test(
         "what is not offered is an invalid opcode",
         arguments: [
-            [0x0F, 0x38, 0x00, 0xC0], [0xC5, 0xF8, 0x77], [0x0F, 0x77], [0xF3, 0x0F, 0xB8, 0xC0],
+            [0x0F, 0x38, 0x00, 0xC0], [0xC5, 0xF8, 0x77], [0xF3, 0x0F, 0xB8, 0xC0],
             [0x0F, 0x01, 0xD0], [0x48, 0x0F, 0xC7, 0x0E], [0x0F, 0x34], [0x06], [0xF0, 0x90],
             [0x0F, 0x0B], [0xF3, 0x0F, 0xAE, 0xC0],
         ] as [[UInt8]])
@@ -89,7 +89,7 @@ import Testing
         machine.kernel(
             set(0xC000_0080, 0x501) + set(0xC000_0081, 0x0010_0008 << 32) + set(0xC000_0082, kernel)
                 + set(0xC000_0084, 0x200))
-        core.state.selectors[1] = 0x23
+        core.state.segments[1].selector = 0x23
         core.state.privilege = 3
         core.state.rip = userCode
         core.flags = 0x202
@@ -98,14 +98,14 @@ import Testing
         _ = machine.processor.run(instructions: 1)
         #expect(core.state.rip == kernel)
         #expect(core.state.privilege == 0)
-        #expect(core.state.selectors[1] == 8 && core.state.selectors[2] == 0x10)
+        #expect(core.state.segments[1].selector == 8 && core.state.segments[2].selector == 0x10)
         #expect(core.rcx == userCode + 2)
         #expect(core.get(88, as: UInt64.self) == 0x202)
         #expect(core.flags == 2)
         _ = machine.processor.run(instructions: 1)
         #expect(core.state.rip == userCode + 2)
         #expect(core.state.privilege == 3)
-        #expect(core.state.selectors[1] == 0x23 && core.state.selectors[2] == 0x1B)
+        #expect(core.state.segments[1].selector == 0x23 && core.state.segments[2].selector == 0x1B)
         #expect(core.flags == 0x202)
     }
 
@@ -120,7 +120,7 @@ import Testing
     func swapBases() throws {
         let machine = try LongMachine()
         machine.kernel(set(0xC000_0101, 0x1111) + set(0xC000_0102, 0x2222) + [0x0F, 0x01, 0xF8])
-        #expect(machine.processor.core.state.gsBase == 0x2222)
+        #expect(machine.processor.core.state.bases[5] == 0x2222)
         #expect(machine.processor.core.state.kernelBase == 0x1111)
         let ending = machine.run(program([0x0F, 0x01, 0xF8]), image: image)
         #expect(ending.trap == 13)
@@ -150,7 +150,7 @@ import Testing
         #expect(machine.frame(4) == LongPlace.data + 0x123)
         #expect(machine.frame(5) == 0x1B)
         // The handler runs in ring 0 with a null ss and interrupts off.
-        #expect(machine.processor.core.state.selectors[2] == 0)
+        #expect(machine.processor.core.state.segments[2].selector == 0)
         #expect(machine.processor.core.flags & 0x200 == 0)
     }
 
@@ -386,6 +386,28 @@ import Testing
         #expect(machine.bytes(LongPlace.dataPhysical + 24, 2) == [0x80, 0x5F])
         #expect(machine.bytes(LongPlace.dataPhysical + 160 + 16, 8) == bytes(0x0202))
         #expect(core.state.vectors[31] == 31 * 0x0101)
+    }
+
+    @Test("MMX registers are the x87's, whose stack begins with the first and is full until EMMS")
+    func multimedia() throws {
+        let machine = try LongMachine()
+        // fninit; fld1; movq mm1, rax; fnstenv [rdx]; fxsave [rdx + 64]; emms; fnstenv [rdx + 32]
+        machine.kernel(
+            [0xDB, 0xE3, 0xD9, 0xE8] + rax(0x1122_3344_5566_7788) + rdx(LongPlace.data) + [
+                0x48, 0x0F, 0x6E, 0xC8, 0xD9, 0x32, 0x0F, 0xAE, 0x42, 0x40, 0x0F, 0x77, 0xD9, 0x72,
+                0x20,
+            ])
+        #expect(machine.vector == nil)
+        // The stack's top is 0 and every tag full; 1.0 is in register 7, and thus in ST(7).
+        #expect(machine.bytes(LongPlace.dataPhysical + 4, 2) == [0, 0])
+        let image = LongPlace.dataPhysical + 64
+        #expect(machine.bytes(image + 4, 1) == [0xFF])
+        #expect(machine.bytes(image + 32 + 16, 10) == bytes(0x1122_3344_5566_7788) + [0xFF, 0xFF])
+        #expect(machine.bytes(image + 32 + 7 * 16, 10) == bytes(1 << 63) + [0xFF, 0x3F])
+        #expect(machine.bytes(LongPlace.dataPhysical + 32 + 8, 2) == [0xFF, 0xFF])
+        // By CR0.TS there is none.
+        machine.kernel(rax(0x8000_003B) + [0x0F, 0x22, 0xC0, 0x0F, 0x77])
+        #expect(machine.vector == 7)
     }
 
     @Test("SSE without CR4.OSFXSR is an invalid opcode, with CR0.TS no device")

@@ -11,6 +11,10 @@ enum LongMode {
     static let compatible: UInt32 = 2
     /// The trap flag is set: one instruction a block.
     static let stepping: UInt32 = 4
+    /// Code of 16 bits.
+    static let short: UInt32 = 8
+    /// From here on a bit for each segment: of an access through it there is something to check or to add.
+    static let checkedShift: UInt32 = 8
 }
 
 @safe struct LongBlock {
@@ -59,10 +63,15 @@ extension LongCore {
     func updateMode() {
         var mode: UInt32 = 0
         if state.privilege == 3 { mode |= LongMode.user }
-        if !state.isLong { mode |= LongMode.compatible }
         if state.otherFlags & UInt64(Flag.trap) != 0 { mode |= LongMode.stepping }
-        state.mode = mode
         unsafe state.tlb = state.privilege == 3 ? state.userTLB : state.supervisorTLB
+        if state.isLong {
+            widen()
+            state.narrowTLBs &= ~currentTLB
+        } else {
+            mode |= compatibleMode()
+        }
+        state.mode = mode
         updateKey()
     }
 
@@ -132,19 +141,21 @@ extension LongCore {
 
     /// The block for `LongState.rip`, decoded if need be, of at most `limit` instructions.
     @inline(never) func findBlock(limit: Int) throws(Fault) -> UnsafeMutablePointer<LongBlock> {
+        if !state.isLong { try wrapInstructionPointer() }
         let rip = state.rip
+        let linear = rip &+ state.codeBase
         let isStepping = state.mode & LongMode.stepping != 0
         if isStepping || limit < Self.maximumInstructions {
-            return unsafe try decodeTemporary(rip, limit: isStepping ? 1 : limit)
+            return unsafe try decodeTemporary(linear, limit: isStepping ? 1 : limit)
         }
-        let physical = try fetchable(rip)
+        let physical = try fetchable(linear)
         let bucket = bucket(physical, state.mode)
         var offset = unsafe state.blockHash[bucket]
         while offset != 0 {
             let candidate = unsafe block(at: offset)
             if unsafe candidate.pointee.physical == physical
                 && candidate.pointee.mode == state.mode,
-                unsafe try endsWhereItDid(candidate, rip)
+                unsafe try endsWhereItDid(candidate, linear)
             {
                 unsafe jumpEntry(rip).pointee = LongJumpEntry(
                     key: state.key &+ rip, block: candidate)
@@ -155,7 +166,7 @@ extension LongCore {
         if state.arenaUsed + UInt32(Self.maximumBlock) > state.arenaCount { forgetBlocks() }
         let made = unsafe block(at: state.arenaUsed)
         if unsafe !decode(into: made, physical, limit: Self.maximumInstructions) {
-            let second = try fetchable((rip | Self.pageOffset) &+ 1)
+            let second = try fetchable((linear | Self.pageOffset) &+ 1)
             unsafe decodeCrossing(into: made, physical, second)
             unsafe made.pointee.second = second
         }
@@ -324,7 +335,8 @@ extension LongCore {
         from bytes: UnsafePointer<UInt8>, available: Int
     ) -> Bool {
         var decoder = unsafe LongDecoder(
-            bytes: bytes, available: available, operations: Self.operations(of: made))
+            bytes: bytes, available: available, operations: Self.operations(of: made),
+            mode: state.mode)
         guard decoder.block(limit: limit) else { return false }
         unsafe made.initialize(
             to: LongBlock(

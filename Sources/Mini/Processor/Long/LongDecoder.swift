@@ -1,5 +1,6 @@
-// From bytes to records, for 64-bit code: prefixes, operands, and how blocks begin and end. The tables of opcodes are in
-// LongDecoderOneByte.swift and LongDecoderTwoByte.swift. What is not offered (see LongIdentity.swift) does not decode: #UD.
+// From bytes to records, for 64-bit code and for that of compatibility mode: prefixes, operands, and how blocks begin and
+// end. The tables of opcodes are in LongDecoderOneByte.swift and LongDecoderTwoByte.swift, what 64-bit code does not have in
+// LongDecoderCompatible.swift. What is not offered (see LongIdentity.swift) does not decode: #UD.
 //
 // Source: AMD64 Architecture Programmer's Manual volume 3, chapter 1 and appendix A.
 
@@ -7,6 +8,9 @@
     let bytes: UnsafePointer<UInt8>
     let available: Int
     let operations: UnsafeMutablePointer<LongOperation>
+    /// `LongMode`s.
+    let mode: UInt32
+    var isLong: Bool { mode & LongMode.compatible == 0 }
     var position = 0
     var recordCount = 0
     var instructionCount = 0
@@ -18,20 +22,29 @@
     var isShort = false
     var rex: UInt8 = 0
     var operand16 = false
-    var address32 = false
+    /// The size of addresses as a shift: 1 is 16 bits, 3 is 64.
+    var addressSize: UInt8 = 3
     var isLocked = false
     /// 0 none, 1 F2, 2 F3.
     var repeating: UInt8 = 0
-    /// Where a segment's base is that is not 0.
-    var segment = LongSlot.zero
+    /// Of a prefix, 0 to 5; or the operand's usual one.
+    var segment = Self.usual
+    static let usual: UInt8 = 6
+    /// The operand is an address, of no segment.
+    static let none: UInt8 = 7
+    /// The operand is by way of esp or ebp, and thus on the stack.
+    var isOnStack = false
+    /// Of POP: by how much rsp, the operand's base, has moved when the operand is written.
+    var popped: Int32 = 0
     var modrm: UInt8 = 0
     var operation = LongOperation()
     var isRipRelative = false
 
     init(
         bytes: UnsafePointer<UInt8>, available: Int,
-        operations: UnsafeMutablePointer<LongOperation>
+        operations: UnsafeMutablePointer<LongOperation>, mode: UInt32
     ) {
+        self.mode = mode
         unsafe self.bytes = unsafe bytes
         self.available = available
         unsafe self.operations = unsafe operations
@@ -122,6 +135,7 @@
         modrm = byte()
         if isRegister { return }
         operation.shape.isMemory = true
+        if addressSize == 1 { return takeShortAddress() }
         let mod = modrm &>> 6
         var base = modrm & 7
         var hasBase = true
@@ -136,13 +150,15 @@
             if base == 5 && mod == 0 { hasBase = false }
             if hasBase { operation.base = (base | (rex & 1) &<< 3) &* 8 }
             if !hasBase { operation.displacement = immediate32() }
+            isOnStack = base == 4
         } else if base == 5 && mod == 0 {
-            isRipRelative = true
-            operation.base = LongSlot.blockStart
+            isRipRelative = isLong
+            if isLong { operation.base = LongSlot.blockStart }
             operation.displacement = immediate32()
         } else {
             operation.base = (base | (rex & 1) &<< 3) &* 8
         }
+        if base == 5 && mod != 0 { isOnStack = true }
         if mod == 1 { operation.displacement = immediate8() }
         if mod == 2 { operation.displacement = immediate32() }
     }
@@ -161,38 +177,52 @@
         put(operation)
     }
 
-    private mutating func put(_ record: LongOperation) {
+    mutating func put(_ record: LongOperation) {
         unsafe operations[recordCount] = record
         recordCount += 1
     }
 
     /// What a record cannot say of an address by itself goes in front of it.
     private mutating func prepareAddress() {
-        var needsPrefix = address32
-        var ripEnd: Int32 = 0
+        guard isLong else { return prepareCompatibleAddress() }
+        let address32 = addressSize == 2
+        var needsPrefix = address32 || popped != 0
+        var more = popped
         if isRipRelative {
             let sum = operation.displacement.addingReportingOverflow(Int32(operation.end))
             if sum.overflow || address32 {
                 needsPrefix = true
-                ripEnd = Int32(operation.end)
+                more = Int32(operation.end)
             } else {
                 operation.displacement = sum.partialValue
             }
         }
-        if segment != LongSlot.zero && !needsPrefix {
+        let base = baseSlot
+        if base != LongSlot.zero && !needsPrefix {
             if operation.index == LongSlot.zero {
-                operation.index = segment
+                operation.index = base
                 operation.scale = 0
             } else {
                 needsPrefix = true
             }
         }
-        guard needsPrefix else { return }
+        if needsPrefix { addressInFront(address32 ? .double : .quad, base, more) }
+    }
+
+    /// Where the base of the operand's segment is, if that counts in 64-bit code.
+    var baseSlot: UInt8 {
+        segment &>> 1 == 2 ? LongSlot.bases &+ segment &* 8 : LongSlot.zero
+    }
+
+    /// The operand's address is computed by a record of its own.
+    mutating func addressInFront(_ kind: LongAddress, _ base: UInt8, _ more: Int32, tag: UInt8 = 0)
+    {
         var prefix = operation
         prefix.code = .address
-        prefix.immediate = ripEnd
-        prefix.aux = address32 ? 1 : 0
-        prefix.b = segment
+        prefix.immediate = more
+        prefix.aux = kind.rawValue
+        prefix.b = base
+        prefix.which = tag
         put(prefix)
         operation.base = LongSlot.temporary
         operation.index = LongSlot.zero
@@ -223,11 +253,14 @@
 
     private mutating func instruction() {
         rex = 0
-        operand16 = false
-        address32 = false
+        let isShortCode = mode & LongMode.short != 0
+        operand16 = isShortCode
+        addressSize = isLong ? 3 : isShortCode ? 1 : 2
         isLocked = false
         repeating = 0
-        segment = LongSlot.zero
+        segment = Self.usual
+        isOnStack = false
+        popped = 0
         operation = LongOperation()
         isRipRelative = false
         while true {
@@ -235,15 +268,14 @@
             if isShort { return }
             guard position - start <= 15 else { return raise(13) }
             switch opcode {
-            case 0x66: operand16 = true
-            case 0x67: address32 = true
+            case 0x66: operand16 = !isShortCode
+            case 0x67: addressSize = isLong || isShortCode ? 2 : 1
             case 0xF2: repeating = 1
             case 0xF3: repeating = 2
             case 0xF0: isLocked = true
-            case 0x26, 0x2E, 0x36, 0x3E: break
-            case 0x64: segment = LongSlot.fsBase
-            case 0x65: segment = LongSlot.gsBase
-            case 0x40...0x4F:
+            case 0x26, 0x2E, 0x36, 0x3E: if !isLong { segment = opcode &>> 3 & 3 }
+            case 0x64, 0x65: segment = opcode & 7
+            case 0x40...0x4F where isLong:
                 rex = opcode
                 continue
             default:
@@ -279,7 +311,7 @@
         switch opcode {
         case 0x0F: break
         case 0x00...0x37: return opcode & 7 <= 1
-        case 0x80, 0x81, 0x83: return group != 7
+        case 0x80...0x83: return group != 7
         case 0x86, 0x87: return true
         case 0xF6, 0xF7: return group == 2 || group == 3
         case 0xFE, 0xFF: return group <= 1

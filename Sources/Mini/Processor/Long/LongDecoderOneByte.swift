@@ -4,14 +4,16 @@ extension LongDecoder {
     mutating func oneByte(_ opcode: UInt8) {
         switch opcode {
         case 0x00...0x3F: arithmeticOpcode(opcode)
+        case 0x40...0x4F: increment(opcode)
         case 0x50...0x57: push(opcode & 7)
         case 0x58...0x5F: pop(opcode & 7)
-        case 0x63: signExtend32()
+        case 0x60, 0x61, 0x62, 0x82, 0x9A, 0xC4, 0xC5, 0xCE, 0xD4...0xD6, 0xEA: compatible(opcode)
+        case 0x63: isLong ? signExtend32() : compatible(opcode)
         case 0x68, 0x6A: pushImmediate(opcode)
         case 0x69, 0x6B: multiplyImmediate(opcode)
         case 0x6C...0x6D: string(.inputString, opcode)
         case 0x6E...0x6F: string(.outputString, opcode)
-        case 0x70...0x7F: jumpIf(opcode & 15, immediate8())
+        case 0x70...0x7F: jumpIf(opcode & 15, immediate(0))
         case 0x80, 0x81, 0x83: arithmeticGroup(opcode)
         case 0x84, 0x85: testRegister(opcode)
         case 0x86, 0x87: exchange(opcode)
@@ -43,18 +45,20 @@ extension LongDecoder {
         case 0xC3: returnNear(0)
         case 0xC6, 0xC7: moveGroup(opcode)
         case 0xC8: enter()
-        case 0xC9: emitSized(.leave64, or: .leave)
+        case 0xC9: emitWide(.leave64, or: .leave)
         case 0xCA, 0xCB: returnFar(opcode)
         case 0xCC: interrupt(3)
         case 0xCD: interrupt(Int32(byte()))
         case 0xCF: ending(.interruptReturn)
-        case 0xD7: slow(.xlat)
+        case 0xD7:
+            implicitAddress()
+            slow(.xlat, which: operation.which)
         case 0xD8...0xDF: floatingPoint(opcode)
         case 0xE0...0xE3: loop(opcode)
         case 0xE4...0xE7: port(opcode, immediate: true)
         case 0xEC...0xEF: port(opcode, immediate: false)
-        case 0xE8: branch(.callNear, immediate32())
-        case 0xE9: branch(.jump, immediate32())
+        case 0xE8: branch(.callNear, displacement())
+        case 0xE9: branch(.jump, displacement())
         case 0xEB: branch(.jump, immediate8())
         case 0xF1: interrupt(1)
         case 0xF4: ending(.halt)
@@ -70,18 +74,21 @@ extension LongDecoder {
         }
     }
 
-    /// What the stack takes: 64 bits, or 16.
-    var stackSize: UInt8 { operand16 && !isWide ? 1 : 3 }
+    /// What the stack takes: 64 bits, or 16; in compatibility mode 32 or 16.
+    var stackSize: UInt8 { operand16 && !isWide ? 1 : isLong ? 3 : 2 }
 
-    private func operandSize(_ opcode: UInt8) -> UInt8 { opcode & 1 == 0 ? 0 : size }
+    /// Of a near branch: 32 bits, or 16 in compatibility mode.
+    mutating func displacement() -> Int32 { immediate(isLong ? 2 : size) }
+
+    func operandSize(_ opcode: UInt8) -> UInt8 { opcode & 1 == 0 ? 0 : size }
 
     private mutating func ending(_ path: LongSlow) {
         slow(path, size: size)
         ends = true
     }
 
-    private mutating func emitSized(_ code: LongCode, or path: LongSlow) {
-        if stackSize == 3 { emit(code) } else { slow(path, size: 1) }
+    private mutating func emitWide(_ code: LongCode, or path: LongSlow) {
+        if stackSize == 3 { emit(code) } else { slow(path, size: stackSize) }
     }
 
     // MARK: Arithmetic
@@ -100,11 +107,11 @@ extension LongDecoder {
             operation.b = 0
             operation.immediate = immediate(size)
             arithmetic(number, size, .ri)
-        default: undefined()
+        default: isLong ? undefined() : compatible(opcode)
         }
     }
 
-    private mutating func arithmeticGroup(_ opcode: UInt8) {
+    mutating func arithmeticGroup(_ opcode: UInt8) {
         let size = operandSize(opcode)
         operands(size)
         operation.immediate = opcode == 0x81 ? immediate(size) : immediate8()
@@ -240,19 +247,19 @@ extension LongDecoder {
             emit(
                 group == 0
                     ? size == 3 ? .inc64r : .inc32r : size == 3 ? .dec64r : .dec32r)
+        case 2 where !isLong, 4 where !isLong:
+            nearTransfer((group == 2 ? LongTransfer.callOperand : .jumpOperand).rawValue)
         case 2:
             emit(isRegister ? .callRegister : .callMemory)
             ends = true
         case 3, 5:
             guard !isRegister else { return undefined() }
-            slow(group == 3 ? .callFar : .jumpFar, size: size)
-            ends = true
+            farTransfer(group == 3 ? .callFar : .jumpFar)
         case 4:
             emit(isRegister ? .jumpRegister : .jumpMemory)
             ends = true
         case 6:
-            if stackSize == 1 { return slow(.push, size: 1) }
-            if isRegister { emit(.push64r) } else { slow(.push, size: 3) }
+            if stackSize == 3 && isRegister { emit(.push64r) } else { slow(.push, size: stackSize) }
         default: undefined()
         }
     }
@@ -308,23 +315,17 @@ extension LongDecoder {
     /// A0...A3, with an address of 64 bits.
     private mutating func moveAbsolute(_ opcode: UInt8) {
         let size = operandSize(opcode)
-        let low = immediate32()
-        let high = address32 ? 0 : immediate32()
-        // The address goes where no register is, in two halves: a prefix that knows nothing else.
-        var prefix = LongOperation()
-        prefix.code = .address
-        prefix.aux = 2
-        prefix.b = segment
-        prefix.displacement = low
-        prefix.immediate = high
-        prefix.end = UInt16(truncatingIfNeeded: position)
-        prefix.length = UInt8(truncatingIfNeeded: position &- start)
-        unsafe operations[recordCount] = prefix
-        recordCount += 1
-        segment = LongSlot.zero
-        address32 = false
+        operation.displacement = addressSize == 1 ? immediate16() & 0xFFFF : immediate32()
+        if isLong {
+            // The address goes where no register is, in two halves: a prefix that knows nothing else.
+            let high = addressSize == 2 ? 0 : immediate32()
+            operation.end = UInt16(truncatingIfNeeded: position)
+            operation.length = UInt8(truncatingIfNeeded: position &- start)
+            addressInFront(.halves, baseSlot, high)
+            segment = Self.none
+            addressSize = 3
+        }
         operation.shape.isMemory = true
-        operation.base = LongSlot.temporary
         if opcode & 2 == 0 {
             emit(size == 1 ? .load16 : sized(size, .load8, .load32, .load64))
         } else {
@@ -347,7 +348,7 @@ extension LongDecoder {
         operands(size)
         guard !isRegister else { return undefined() }
         // Without the segment's base.
-        segment = LongSlot.zero
+        segment = Self.none
         if size == 1 { return slow(.lea, size: 1) }
         emit(isWide ? .lea64 : .lea32)
     }
@@ -398,24 +399,25 @@ extension LongDecoder {
 
     private mutating func push(_ number: UInt8) {
         operation.b = (number | (rex & 1) &<< 3) &* 8
-        if stackSize == 3 { emit(.push64r) } else { slow(.push, size: 1) }
+        emitWide(.push64r, or: .push)
     }
 
     private mutating func pop(_ number: UInt8) {
         operation.a = (number | (rex & 1) &<< 3) &* 8
         operation.b = operation.a
-        if stackSize == 3 { emit(.pop64r) } else { slow(.pop, size: 1) }
+        emitWide(.pop64r, or: .pop)
     }
 
     private mutating func pushImmediate(_ opcode: UInt8) {
         operation.immediate = opcode == 0x6A ? immediate8() : immediate(stackSize)
         operation.shape.isImmediate = true
-        if stackSize == 3 { emit(.push64i) } else { slow(.push, size: 1) }
+        emitWide(.push64i, or: .push)
     }
 
     private mutating func popMemory() {
         operands(stackSize)
         guard group == 0 else { return undefined() }
+        if !isRegister && operation.base == 32 { popped = 1 &<< Int32(stackSize) }
         slow(.pop, size: stackSize)
     }
 
@@ -429,6 +431,14 @@ extension LongDecoder {
 
     mutating func branch(_ code: LongCode, _ displacement: Int32) {
         operation.displacement = displacement
+        if !isLong && (operand16 || code == .callNear) {
+            switch code {
+            case .callNear: nearTransfer(LongTransfer.call.rawValue)
+            case .jump: nearTransfer(LongTransfer.jump.rawValue)
+            default: nearTransfer(operation.aux)
+            }
+            return
+        }
         emit(code)
         ends = true
     }
@@ -441,7 +451,11 @@ extension LongDecoder {
 
     private mutating func returnNear(_ count: Int32) {
         operation.immediate = count & 0xFFFF
-        if count == 0 { emit(.returnNear) } else { slow(.returnPopping) }
+        if count == 0 && isLong {
+            emit(.returnNear)
+        } else {
+            slow(.returnPopping, size: isLong ? 3 : size)
+        }
         ends = true
     }
 
@@ -458,8 +472,8 @@ extension LongDecoder {
 
     private mutating func loop(_ opcode: UInt8) {
         operation.displacement = immediate8()
-        operation.shape.isAddress32 = address32
-        slow(.loop, which: opcode & 3)
+        operation.scale = addressSize
+        slow(.loop, size: isLong ? 3 : size, which: opcode & 3)
         ends = true
     }
 
@@ -469,9 +483,18 @@ extension LongDecoder {
         var size = operandSize(opcode)
         if (path == .inputString || path == .outputString) && size == 3 { size = 2 }
         operation.shape.repeating = repeating
-        operation.shape.isAddress32 = address32
-        operation.base = segment
-        slow(path, size: size)
+        implicitAddress()
+        slow(path, size: size, which: operation.which)
+    }
+
+    /// Of an operand that no modrm names: its address' size, its segment's base and tag.
+    mutating func implicitAddress() {
+        operation.scale = addressSize
+        if isLong {
+            operation.base = baseSlot
+        } else {
+            (operation.base, operation.which) = compatibleBase
+        }
     }
 
     private mutating func port(_ opcode: UInt8, immediate: Bool) {

@@ -15,19 +15,21 @@ extension LongDecoder {
         case 0x08, 0x09: slow(.flushCaches)
         case 0x0D, 0x18...0x1F: hint()
         case 0x20...0x23: controlMove(opcode)
+        case 0x77: multimediaEnd()
         case 0x10...0x17, 0x28...0x2F, 0x50...0x7F, 0xC2, 0xC4...0xC6, 0xD0...0xFE: sse(opcode)
         case 0x30: slow(.writeModelRegister)
         case 0x31: slow(.timeStamp)
         case 0x32: slow(.readModelRegister)
         case 0x33: slow(.counter)
         case 0x40...0x4F: moveIf(opcode & 15)
-        case 0x80...0x8F: jumpIf(opcode & 15, immediate32())
+        case 0x80...0x8F: jumpIf(opcode & 15, displacement())
         case 0x90...0x9F: setIf(opcode & 15)
         case 0xA0, 0xA8: segmentStack(.pushSegment, opcode == 0xA0 ? 4 : 5)
         case 0xA1, 0xA9: segmentStack(.popSegment, opcode == 0xA1 ? 4 : 5)
         case 0xA2: slow(.cpuid)
         case 0xA3, 0xAB, 0xB3, 0xBB:
             operands(size)
+            bitTestInRegister()
             slow(.bitTest, size: size, which: opcode &>> 3 & 3)
         case 0xBA: bitGroup()
         case 0xA4, 0xA5, 0xAC, 0xAD: doubleShift(opcode)
@@ -74,15 +76,15 @@ extension LongDecoder {
         operands(3)
         if isRegister {
             switch modrm {
-            case 0xF8: return slow(.swapBases)
+            case 0xF8 where isLong: return slow(.swapBases)
             case 0xE0...0xE7: return slow(.storeMachineStatus, size: size)
             case 0xF0...0xF7: return slow(.loadMachineStatus, size: 1)
             default: return undefined()
             }
         }
         switch group {
-        case 0, 1: slow(.storeTable, which: group)
-        case 2, 3: slow(.loadTable, which: group & 1)
+        case 0, 1: slow(.storeTable, size: isLong ? 3 : 2, which: group)
+        case 2, 3: slow(.loadTable, size: isLong ? 3 : 2, which: group & 1)
         case 4: slow(.storeMachineStatus, size: 1)
         case 6: slow(.loadMachineStatus, size: 1)
         case 7: slow(.forgetPage)
@@ -102,7 +104,7 @@ extension LongDecoder {
         slow(
             isDebug
                 ? isWrite ? .writeDebug : .readDebug : isWrite ? .writeControl : .readControl,
-            which: number)
+            size: isLong ? 3 : 2, which: number)
         if isWrite { ends = true }
     }
 
@@ -137,7 +139,7 @@ extension LongDecoder {
         emit(.nop)
     }
 
-    private mutating func segmentStack(_ path: LongSlow, _ segment: UInt8) {
+    mutating func segmentStack(_ path: LongSlow, _ segment: UInt8) {
         operation.a = segment
         slow(path, size: stackSize)
     }
@@ -159,6 +161,14 @@ extension LongDecoder {
             return emit(.set8r)
         }
         slow(.setIf, size: 0, which: condition)
+    }
+
+    /// With an address shorter than usual, the bit's distance goes round its end: the base is added behind that.
+    private mutating func bitTestInRegister() {
+        guard !isRegister && addressSize < (isLong ? 3 : 2) else { return }
+        let (base, tag) = isLong ? (baseSlot, 0) : compatibleBase
+        operation.immediate = Int32(addressSize) | Int32(base) &<< 8 | Int32(tag) &<< 16
+        segment = Self.none
     }
 
     private mutating func bitGroup() {
@@ -208,7 +218,7 @@ extension LongDecoder {
     // MARK: SSE and SSE2
 
     /// 0 none, 1 66, 2 F3, 3 F2: the last two win.
-    private var vectorPrefix: UInt8 { repeating == 2 ? 2 : repeating == 1 ? 3 : operand16 ? 1 : 0 }
+    var vectorPrefix: UInt8 { repeating == 2 ? 2 : repeating == 1 ? 3 : operand16 ? 1 : 0 }
 
     /// Takes modrm with registers by their numbers, not their offsets.
     private mutating func vectorOperands() {
@@ -220,6 +230,7 @@ extension LongDecoder {
     private mutating func sse(_ opcode: UInt8) {
         let prefix = vectorPrefix
         vectorOperands()
+        if isMultimedia(opcode, prefix) { return multimedia(opcode, prefix) }
         switch opcode {
         case 0x10, 0x11, 0x12, 0x13, 0x16, 0x17, 0x28, 0x29, 0x2B, 0x6E, 0x6F, 0x7E, 0x7F, 0xD6,
             0xE7:
@@ -266,10 +277,9 @@ extension LongDecoder {
             slow(.extractWord)
         case 0xF7:
             guard prefix == 1 && isRegister else { return undefined() }
-            operation.base = segment
-            operation.shape.isAddress32 = address32
-            slow(.vectorMaskedStore)
-        case 0x77, 0x78...0x7D, 0xD0, 0xF0: undefined()
+            implicitAddress()
+            slow(.vectorMaskedStore, which: operation.which)
+        case 0x78...0x7D, 0xD0, 0xF0: undefined()
         default: vector(opcode, prefix, prefix == 1)
         }
     }

@@ -22,13 +22,18 @@ extension LongCore {
     @inline(never) func preparedAddress(_ record: LongRecord) -> UInt64 {
         let operation = unsafe record.pointee
         let base: UInt64 = get(operation.b)
-        if operation.aux == 2 {
+        let kind = unsafe LongAddress(rawValue: operation.aux).unsafelyUnwrapped
+        if kind == .halves {
             return UInt64(UInt32(bitPattern: operation.displacement))
                 | UInt64(UInt32(bitPattern: operation.immediate)) &<< 32 &+ base
         }
         var address =
             unsafe address(record) &+ UInt64(bitPattern: Int64(operation.immediate))
-        if operation.aux == 1 { address &= 0xFFFF_FFFF }
+        if kind == .double { address &= 0xFFFF_FFFF }
+        if kind == .compatible16 { address &= 0xFFFF }
+        if kind == .compatible16 || kind == .compatible32 {
+            return tagged(address &+ base, operation.which)
+        }
         return address &+ base
     }
 

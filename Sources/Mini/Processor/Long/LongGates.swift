@@ -3,24 +3,15 @@
 //
 // Sources: AMD64 Architecture Programmer's Manual volume 2, chapters 4, 6, 8; Intel SDM volume 3, 6.14.
 
-/// A descriptor of eight bytes, as far as long mode looks at it.
-struct LongDescriptor {
-    let value: UInt64
-    var isPresent: Bool { value &>> 47 & 1 != 0 }
-    var privilege: UInt32 { UInt32(truncatingIfNeeded: value &>> 45 & 3) }
-    var isSegment: Bool { value &>> 44 & 1 != 0 }
-    var type: UInt8 { UInt8(truncatingIfNeeded: value &>> 40 & 15) }
-    var isCode: Bool { isSegment && type & 8 != 0 }
-    var isConforming: Bool { type & 4 != 0 }
-    var isWritableData: Bool { isSegment && type & 10 == 2 }
-    var isReadable: Bool { isSegment && (type & 8 == 0 || type & 2 != 0) }
+extension SegmentDescriptor {
+    /// Of code: 64-bit code, and code of 32 bits if it is not.
     var isLong: Bool { value &>> 53 & 1 != 0 }
     var isDefault32: Bool { value &>> 54 & 1 != 0 }
-    var base: UInt64 { value &>> 16 & 0xFF_FFFF | value &>> 32 & 0xFF00_0000 }
-    var limit: UInt32 {
-        let raw = UInt32(truncatingIfNeeded: value & 0xFFFF | value &>> 32 & 0xF_0000)
-        return value &>> 55 & 1 != 0 ? raw &<< 12 | 0xFFF : raw
-    }
+
+    /// What SYSCALL, SYSRET and entry through a gate take instead of a table's.
+    static let flatLongCode = SegmentDescriptor(0x00AF_9B00_0000_FFFF)
+    static let flatCode = SegmentDescriptor(0x00CF_9B00_0000_FFFF)
+    static let flatData = SegmentDescriptor(0x00CF_9300_0000_FFFF)
 }
 
 extension LongCore {
@@ -41,31 +32,32 @@ extension LongCore {
         return state.globalTable.base &+ offset
     }
 
-    @inline(never) func tableEntry(_ selector: UInt16) throws(Fault) -> LongDescriptor? {
+    @inline(never) func tableEntry(_ selector: UInt16) throws(Fault) -> SegmentDescriptor? {
         guard let place = descriptorPlace(selector) else { return nil }
-        return LongDescriptor(
-            value: try asSupervisor { () throws(Fault) in try read(place, 8) })
+        return SegmentDescriptor(
+            try asSupervisor { () throws(Fault) in try read(place, 8) })
     }
 
     /// The same of a system segment, with the upper half of its base.
-    func systemEntry(_ selector: UInt16) throws(Fault) -> (LongDescriptor, UInt64, UInt64) {
+    func systemEntry(_ selector: UInt16) throws(Fault) -> (SegmentDescriptor, UInt64, UInt64) {
         guard selector & 4 == 0, let place = descriptorPlace(selector),
             UInt64(state.globalTable.limit) >= UInt64(selector & 0xFFF8) &+ 15
         else { throw .protection(selector) }
         return try asSupervisor { () throws(Fault) in
-            let descriptor = LongDescriptor(value: try read(place, 8))
+            let descriptor = SegmentDescriptor(try read(place, 8))
             let upper = try read(place &+ 8, 8)
-            return (descriptor, descriptor.base | upper &<< 32, place)
+            return (descriptor, UInt64(descriptor.base) | upper &<< 32, place)
         }
     }
 
     /// A data segment register; of fs and gs the base as well.
     func loadSegment(_ segment: Int, _ selector: UInt16) throws(Fault) {
-        var base: UInt64 = 0
+        var hidden: SegmentDescriptor?
         if selector & 0xFFFC == 0 {
-            if segment == 2 && (state.privilege == 3 || UInt32(selector & 3) != state.privilege) {
-                throw .protection(0)
-            }
+            let isAllowed =
+                segment != 2
+                || state.isLong && state.privilege != 3 && UInt32(selector & 3) == state.privilege
+            guard isAllowed else { throw .protection(0) }
         } else {
             guard let descriptor = try tableEntry(selector) else { throw .protection(selector) }
             let requested = UInt32(selector & 3)
@@ -81,17 +73,27 @@ extension LongCore {
                 else { throw .protection(selector) }
                 guard descriptor.isPresent else { throw .notPresent(selector) }
             }
-            base = descriptor.base
+            hidden = descriptor
         }
-        state.selectors[segment] = selector
-        if segment == 4 { state.fsBase = base }
-        if segment == 5 { state.gsBase = base }
+        install(segment, selector, hidden)
+        if !state.isLong { updateMode() }
     }
 
-    private func setCode(_ selector: UInt16, long: Bool, privilege: UInt32) {
-        state.selectors[1] = selector & 0xFFFC | UInt16(truncatingIfNeeded: privilege)
-        state.isLong = long
+    /// Fills a segment register; without a descriptor it is null.
+    func install(_ segment: Int, _ selector: UInt16, _ descriptor: SegmentDescriptor?) {
+        state.segments[segment] = SegmentRegister(
+            selector: selector, rights: descriptor.map { $0.rights | 1 } ?? 0,
+            limit: descriptor?.limit ?? 0)
+        state.bases[segment] = UInt64(descriptor?.base ?? 0)
+    }
+
+    private func setCode(_ selector: UInt16, _ descriptor: SegmentDescriptor, privilege: UInt32) {
+        install(1, selector & 0xFFFC | UInt16(truncatingIfNeeded: privilege), descriptor)
+        state.isLong = descriptor.isLong
         state.privilege = privilege
+        if !state.isLong {
+            for register in 0..<8 { state.registers[register] &= 0xFFFF_FFFF }
+        }
         updateMode()
     }
 
@@ -139,6 +141,8 @@ extension LongCore {
         guard raise(.exception(vector: vector, code: 0), returnTo: following(i), .software) else {
             return .exit
         }
+        // The trap flag is cleared.
+        state.suppressesStep = true
         state.charge = 0
         return .jump
     }
@@ -153,7 +157,7 @@ extension LongCore {
         let (low, high) = try asSupervisor { () throws(Fault) in
             (try read(place, 8), try read(place &+ 8, 8))
         }
-        let gate = LongDescriptor(value: low)
+        let gate = SegmentDescriptor(low)
         guard !gate.isSegment, gate.type == 14 || gate.type == 15 else { throw inTable }
         if source == .software && gate.privilege < state.privilege { throw inTable }
         guard gate.isPresent else {
@@ -183,13 +187,16 @@ extension LongCore {
         guard Self.isCanonical(stack) else { throw .stack(0) }
         stack &= ~15
         let frame: InlineArray<6, UInt64> = [
-            UInt64(code), rip, UInt64(state.selectors[1]), flags, rsp, UInt64(state.selectors[2]),
+            UInt64(code), state.isLong ? rip : rip & 0xFFFF_FFFF,
+            UInt64(state.segments[1].selector), flags, rsp, UInt64(state.segments[2].selector),
         ]
         let first = errorCode ? 0 : 1
         let bottom = stack &- UInt64(6 - first) &* 8
         // With the rights of the handler, and all of it or nothing.
         let tlb = unsafe state.tlb
+        let mask = state.linearMask
         state.privilege = new
+        state.linearMask = ~0
         unsafe state.tlb = new == 3 ? state.userTLB : state.supervisorTLB
         do throws(Fault) {
             try checkWrite(bottom, UInt64(6 - first) &* 8)
@@ -198,17 +205,18 @@ extension LongCore {
             }
         } catch {
             state.privilege = old
+            state.linearMask = mask
             unsafe state.tlb = unsafe tlb
             throw error
         }
         rsp = bottom
-        if new != old { state.selectors[2] = UInt16(truncatingIfNeeded: new) }
+        if new != old { install(2, UInt16(truncatingIfNeeded: new), nil) }
         let cleared = Flag.trap | Flag.nestedTask | Flag.resume | Flag.virtual8086
         state.otherFlags &= ~UInt64(cleared | (gate.type == 14 ? Flag.interrupt : 0))
         state.rip = target
         state.attention &= ~Attention.shadow
         if vector == 1 && source == .exception { state.debug[6] |= 1 &<< 14 }
-        setCode(selector, long: true, privilege: new)
+        setCode(selector, code64, privilege: new)
     }
 
     private func taskStack(_ offset: UInt64) throws(Fault) -> UInt64 {
@@ -221,7 +229,7 @@ extension LongCore {
     // MARK: Far transfers
 
     /// The code segment of a far return.
-    private func returnCode(_ selector: UInt16) throws(Fault) -> LongDescriptor {
+    private func returnCode(_ selector: UInt16) throws(Fault) -> SegmentDescriptor {
         guard let code = try tableEntry(selector) else {
             throw .protection(selector & 0xFFFC == 0 ? 0 : selector)
         }
@@ -235,17 +243,20 @@ extension LongCore {
     }
 
     /// The stack segment of a return to a privilege: null is one, but not for ring 3 or 32-bit code.
-    private func checkStack(_ selector: UInt16, privilege: UInt32, long: Bool) throws(Fault) {
+    private func stackDescriptor(_ selector: UInt16, privilege: UInt32, long: Bool) throws(Fault)
+        -> SegmentDescriptor?
+    {
         if selector & 0xFFFC == 0 {
             guard long && privilege != 3 && UInt32(selector & 3) == privilege else {
                 throw .protection(0)
             }
-            return
+            return nil
         }
         guard let descriptor = try tableEntry(selector), descriptor.isWritableData,
             descriptor.privilege == privilege, UInt32(selector & 3) == privilege
         else { throw .protection(selector) }
         guard descriptor.isPresent else { throw .stack(selector) }
+        return descriptor
     }
 
     func interruptReturn(_ i: LongOperation) throws(Fault) -> Flow {
@@ -254,18 +265,22 @@ extension LongCore {
         var frame = InlineArray<5, UInt64>(repeating: 0)
         guard state.otherFlags & UInt64(Flag.nestedTask) == 0 else { throw .protection(0) }
         let count = state.isLong ? 5 : 3
-        for index in 0..<count { frame[index] = try read(rsp &+ UInt64(index) &* bytes, bytes) }
+        for index in 0..<count {
+            frame[index] = try read(stackPlace(rsp &+ UInt64(index) &* bytes), bytes)
+        }
         let selector = UInt16(truncatingIfNeeded: frame[1])
         let code = try returnCode(selector)
         let old = state.privilege
         let new = UInt32(selector & 3)
         let isOuter = new != old
         if !state.isLong && isOuter {
-            for index in 3..<5 { frame[index] = try read(rsp &+ UInt64(index) &* bytes, bytes) }
+            for index in 3..<5 {
+                frame[index] = try read(stackPlace(rsp &+ UInt64(index) &* bytes), bytes)
+            }
         }
         let hasStack = state.isLong || isOuter
         let stack = UInt16(truncatingIfNeeded: frame[4])
-        if hasStack { try checkStack(stack, privilege: new, long: code.isLong) }
+        let outer = hasStack ? try stackDescriptor(stack, privilege: new, long: code.isLong) : nil
         let target = code.isLong ? frame[0] : frame[0] & 0xFFFF_FFFF
         guard Self.isCanonical(target) else { throw .protection(0) }
         var value = flagsWithin(old, frame[2])
@@ -273,63 +288,67 @@ extension LongCore {
         value &= ~UInt64(Flag.virtual8086)
         if hasStack {
             rsp = frame[3]
-            state.selectors[2] = stack
+            install(2, stack, outer)
         } else {
-            rsp &+= 3 &* bytes
+            moveStack(to: rsp &+ 3 &* bytes)
         }
         state.rip = target
         flags = value
-        setCode(selector, long: code.isLong, privilege: new)
-        if isOuter { try nullInner() }
+        setCode(selector, code, privilege: new)
+        if isOuter { nullInner() }
         state.suppressesStep = true
         state.charge = 0
         return .jump
     }
 
     /// Data segments that the outer ring may not use become null.
-    private func nullInner() throws(Fault) {
+    private func nullInner() {
         for segment in [0, 3, 4, 5] {
-            let selector = state.selectors[segment]
-            guard selector & 0xFFFC != 0 else { continue }
-            guard let descriptor = try tableEntry(selector) else { continue }
-            let isFree = descriptor.isCode && descriptor.isConforming
-            if !isFree && descriptor.privilege < state.privilege { state.selectors[segment] = 0 }
+            let register = state.segments[segment]
+            if !register.isNull && register.isGuarded && register.privilege < state.privilege {
+                state.segments[segment] = SegmentRegister()
+            }
         }
+        if !state.isLong { updateMode() }
     }
 
     func returnFar(_ i: LongOperation) throws(Fault) -> Flow {
         let bytes = Self.bytes(i.shape.size)
         let popped = UInt64(truncatingIfNeeded: i.immediate)
-        let offset = try read(rsp, bytes)
-        let selector = UInt16(truncatingIfNeeded: try read(rsp &+ bytes, bytes))
+        let offset = try read(stackPlace(rsp), bytes)
+        let selector = UInt16(truncatingIfNeeded: try read(stackPlace(rsp &+ bytes), bytes))
         let code = try returnCode(selector)
         let target = code.isLong ? offset : offset & 0xFFFF_FFFF
         guard Self.isCanonical(target) else { throw .protection(0) }
         let new = UInt32(selector & 3)
         if new != state.privilege {
             let place = rsp &+ 2 &* bytes &+ popped
-            let pointer = try read(place, bytes)
-            let stack = UInt16(truncatingIfNeeded: try read(place &+ bytes, bytes))
-            try checkStack(stack, privilege: new, long: code.isLong)
+            let pointer = try read(stackPlace(place), bytes)
+            let stack = UInt16(truncatingIfNeeded: try read(stackPlace(place &+ bytes), bytes))
+            let outer = try stackDescriptor(stack, privilege: new, long: code.isLong)
             rsp = pointer &+ popped
-            state.selectors[2] = stack
-            setCode(selector, long: code.isLong, privilege: new)
-            try nullInner()
+            install(2, stack, outer)
+            setCode(selector, code, privilege: new)
+            nullInner()
         } else {
-            rsp &+= 2 &* bytes &+ popped
-            setCode(selector, long: code.isLong, privilege: new)
+            moveStack(to: rsp &+ 2 &* bytes &+ popped)
+            setCode(selector, code, privilege: new)
         }
         state.rip = target
         state.charge = 0
         return .jump
     }
 
-    /// JMP and CALL through memory, to code of the same privilege.
+    /// JMP and CALL, through memory or, in compatibility mode, of an immediate, to code of the same privilege.
     func jumpFar(_ i: LongOperation, call: Bool) throws(Fault) -> Flow {
         let bytes = Self.bytes(i.shape.size)
-        let place = linear(i)
-        let offset = try read(place, bytes)
-        let selector = UInt16(truncatingIfNeeded: try read(place &+ bytes, 2))
+        var offset = UInt64(UInt32(bitPattern: i.displacement)) & Self.mask(i.shape.size)
+        var selector = UInt16(truncatingIfNeeded: i.immediate)
+        if !i.shape.isImmediate {
+            let place = linear(i)
+            offset = try read(place, bytes)
+            selector = UInt16(truncatingIfNeeded: try read(moved(place, by: bytes), 2))
+        }
         guard let code = try tableEntry(selector) else {
             throw .protection(selector & 0xFFFC == 0 ? 0 : selector)
         }
@@ -344,11 +363,12 @@ extension LongCore {
         let target = code.isLong ? offset : offset & 0xFFFF_FFFF
         guard Self.isCanonical(target) else { throw .protection(0) }
         if call {
-            try checkWrite(rsp &- 2 &* bytes, 2 &* bytes)
-            try push(UInt64(state.selectors[1]), i.shape.size)
+            try checkWrite(stackPlace(rsp &- bytes), bytes)
+            try checkWrite(stackPlace(rsp &- 2 &* bytes), bytes)
+            try push(UInt64(state.segments[1].selector), i.shape.size)
             try push(following(i), i.shape.size)
         }
-        setCode(selector, long: code.isLong, privilege: state.privilege)
+        setCode(selector, code, privilege: state.privilege)
         state.rip = target
         state.charge = 0
         return .jump
@@ -363,9 +383,10 @@ extension LongCore {
         let old = flags & ~UInt64(Flag.resume)
         set(88, old)
         let selector = UInt16(truncatingIfNeeded: state.star &>> 32) & 0xFFFC
-        state.selectors[2] = selector &+ 8
+        install(2, selector &+ 8, .flatData)
         flags = old & ~state.entryMask
-        setCode(selector, long: true, privilege: 0)
+        setCode(selector, .flatLongCode, privilege: 0)
+        state.suppressesStep = state.otherFlags & UInt64(Flag.trap) == 0
         state.rip = wasLong ? state.longEntry : state.compatibleEntry
         state.charge = 0
         return .jump
@@ -378,10 +399,11 @@ extension LongCore {
         let target = isLong ? rcx : rcx & 0xFFFF_FFFF
         guard Self.isCanonical(target) else { throw .protection(0) }
         let selector = UInt16(truncatingIfNeeded: state.star &>> 48)
-        state.selectors[2] = (selector &+ 8) | 3
+        install(2, (selector &+ 8) | 3, .flatData)
         let kept = ~UInt64(Flag.resume | Flag.virtual8086)
         flags = get(88, as: UInt64.self) & kept
-        setCode(isLong ? selector &+ 16 : selector, long: isLong, privilege: 3)
+        setCode(
+            isLong ? selector &+ 16 : selector, isLong ? .flatLongCode : .flatCode, privilege: 3)
         state.rip = target
         state.charge = 0
         return .jump

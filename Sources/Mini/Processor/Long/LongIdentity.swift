@@ -1,16 +1,17 @@
 // What the processor of long mode says it is, its model-specific registers, and the clock of a KVM guest.
 //
 // It calls itself an AMD of family 15, the first that had long mode: kernels know that those leak nothing of the kernel to its
-// programs. It offers the least that 64-bit kernels and their programs ask for: SSE2, NX, SYSCALL; no MMX, APIC, XSAVE, AVX.
+// programs. It offers the least that 64-bit kernels and their programs ask for: MMX, SSE2, NX, SYSCALL; no APIC, XSAVE, AVX. (MMX
+// because C libraries of today refuse a processor without it.)
 // The clock is SystemIdentity.swift's.
 //
 // Sources: AMD64 Architecture Programmer's Manual volumes 2 and 3 (CPUID); docs/abi/pc.md §7, §8.
 
 private enum LongCpuFeature {
-    /// FPU, DE, PSE, TSC, MSR, PAE, CX8, PGE, CMOV, PAT, FXSR, SSE, SSE2.
-    static let basic: UInt32 = 0x0701_A17D
+    /// FPU, DE, PSE, TSC, MSR, PAE, CX8, PGE, CMOV, PAT, MMX, FXSR, SSE, SSE2.
+    static let basic: UInt32 = 0x0781_A17D
     /// What leaf 80000001 repeats of them.
-    static let repeated: UInt32 = 0x0101_A17D
+    static let repeated: UInt32 = 0x0181_A17D
     /// SYSCALL, NX, LM.
     static let long: UInt32 = 1 << 11 | 1 << 20 | 1 << 29
     static let hypervisor: UInt32 = 1 << 31
@@ -72,8 +73,8 @@ extension LongCore {
         case LongModelRegister.longEntry: state.longEntry
         case LongModelRegister.compatibleEntry: state.compatibleEntry
         case LongModelRegister.entryMask: state.entryMask
-        case LongModelRegister.fsBase: state.fsBase
-        case LongModelRegister.gsBase: state.gsBase
+        case LongModelRegister.fsBase: state.bases[4]
+        case LongModelRegister.gsBase: state.bases[5]
         case LongModelRegister.kernelBase: state.kernelBase
         case LongModelRegister.wallClock: state.wallClock
         case LongModelRegister.clock: state.clockPage
@@ -108,8 +109,8 @@ extension LongCore {
         case LongModelRegister.longEntry: state.longEntry = try canonical(value)
         case LongModelRegister.compatibleEntry: state.compatibleEntry = try canonical(value)
         case LongModelRegister.entryMask: state.entryMask = value & 0xFFFF_FFFF
-        case LongModelRegister.fsBase: state.fsBase = try canonical(value)
-        case LongModelRegister.gsBase: state.gsBase = try canonical(value)
+        case LongModelRegister.fsBase: state.bases[4] = try canonical(value)
+        case LongModelRegister.gsBase: state.bases[5] = try canonical(value)
         case LongModelRegister.kernelBase: state.kernelBase = try canonical(value)
         case LongModelRegister.wallClock:
             state.wallClock = value

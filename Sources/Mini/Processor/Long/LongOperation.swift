@@ -61,7 +61,8 @@ struct LongOperation {
     /// Destination register and source register, as byte offsets.
     var a: UInt8 = 0
     var b: UInt8 = 0
-    /// Memory operand: registers as byte offsets, scale as a shift.
+    /// Memory operand: registers as byte offsets, scale as a shift. Of strings and their like `base` is that of the source's
+    /// segment, `scale` the address' size as a shift, and `which` the segment's tag (LongCompatible.swift).
     var base: UInt8 = LongSlot.zero
     var index: UInt8 = LongSlot.zero
     var scale: UInt8 = 0
@@ -96,11 +97,6 @@ struct LongShape {
         get { bits & 8 != 0 }
         set { bits = bits & ~8 | (newValue ? 8 : 0) }
     }
-    /// Of strings: addresses of 32 bits.
-    var isAddress32: Bool {
-        get { bits & 16 != 0 }
-        set { bits = bits & ~16 | (newValue ? 16 : 0) }
-    }
     /// 0 none, 1 repne (F2), 2 rep (F3).
     var repeating: UInt8 {
         get { bits &>> 5 & 3 }
@@ -111,6 +107,21 @@ struct LongShape {
         get { bits & 128 != 0 }
         set { bits = bits & ~128 | (newValue ? 128 : 0) }
     }
+}
+
+/// How `.address` computes one.
+enum LongAddress: UInt8 {
+    /// The sum; its lower 32 bits; displacement and immediate as two halves. Then the segment's base is added.
+    case quad, double, halves
+    /// Of compatibility mode: of 16 and of 32 bits.
+    case compatible16, compatible32
+}
+
+/// A near branch that the loop has no code for.
+enum LongTransfer: UInt8 {
+    // Behind the sixteen conditions of jcc.
+    case jump = 16
+    case call, jumpOperand, callOperand
 }
 
 /// Everything that is not worth a code of its own.
@@ -135,5 +146,8 @@ enum LongSlow: UInt8 {
     case storeControlStatus, returnPopping
     case vectorMove, vector, vectorImmediate, vectorShift, vectorToGeneral, vectorFromGeneral
     case vectorCompareFlags, vectorMask, insertWord, extractWord, vectorMaskedStore
-    case storeNonTemporal, fence
+    case storeNonTemporal, fence, multimedia
+    // Of compatibility mode.
+    case transfer, pushAll, popAll, bounds, adjustPrivilege, overflow, setByCarry
+    case decimal, ascii, asciiMultiply, asciiDivide
 }

@@ -139,6 +139,7 @@ extension LongCore {
 
     /// Reads 1 to 8 bytes.
     @inline(never) func read(_ linear: UInt64, _ count: UInt64) throws(Fault) -> UInt64 {
+        try checkTag(linear, count, write: false)
         let first = try physical(linear, write: false)
         if linear & Self.pageOffset <= Self.pageSize &- count {
             return physicalRead(first, count)
@@ -151,6 +152,7 @@ extension LongCore {
 
     /// Writes 1 to 8 bytes, all or none.
     @inline(never) func write(_ linear: UInt64, _ value: UInt64, _ count: UInt64) throws(Fault) {
+        try checkTag(linear, count, write: true)
         let first = try physical(linear, write: true)
         if linear & Self.pageOffset <= Self.pageSize &- count {
             return physicalWrite(first, value, count)
@@ -197,6 +199,7 @@ extension LongCore {
     }
 
     @inline(never) func check(_ linear: UInt64, _ count: UInt64, write: Bool) throws(Fault) {
+        try checkTag(linear, count, write: write)
         _ = try physical(linear, write: write)
         if linear & Self.pageOffset > Self.pageSize &- count {
             _ = try physical((linear | Self.pageOffset) &+ 1, write: write)
@@ -234,6 +237,9 @@ extension LongCore {
     /// Runs an access of the processor's own, to its tables: with the rights of ring 0.
     func asSupervisor<Value>(_ body: () throws(Fault) -> Value) throws(Fault) -> Value {
         let privilege = state.privilege
+        let mask = state.linearMask
+        state.linearMask = ~0
+        defer { state.linearMask = mask }
         guard privilege == 3 else { return try body() }
         state.privilege = 0
         unsafe state.tlb = state.supervisorTLB
@@ -248,6 +254,7 @@ extension LongCore {
 
     /// Guest-physical address, through the table; fills it. It may lie outside memory.
     func physical(_ linear: UInt64, write: Bool) throws(Fault) -> UInt64 {
+        let linear = linear & state.linearMask
         let entry = unsafe tlbEntry(linear)
         let tag = unsafe write ? entry.pointee.writeTag : entry.pointee.readTag
         if linear &- tag < Self.pageSize {
@@ -259,6 +266,7 @@ extension LongCore {
 
     /// Address of code: faults if it may not be executed; #UD where there is no memory.
     func fetchable(_ linear: UInt64) throws(Fault) -> UInt32 {
+        let linear = linear & state.linearMask
         let entry = unsafe tlbEntry(linear)
         var address: UInt64
         if unsafe linear &- entry.pointee.readTag < Self.pageSize
@@ -430,8 +438,14 @@ extension LongCore {
         }
     }
 
+    /// Empties the present one of the two.
+    func clearCurrentTLB() {
+        for slot in 0..<Self.tlbCount { unsafe state.tlb[slot] = Self.empty(slot) }
+    }
+
     /// INVLPG: forgets what is known of a page, of 4 KiB or 2 MiB.
     func forgetPage(of linear: UInt64) {
+        let linear = linear & state.linearMask
         if state.hasLargePages {
             for slot in 0..<Self.tlbCount {
                 let tags = unsafe (state.userTLB[slot].readTag, state.supervisorTLB[slot].readTag)

@@ -10,6 +10,7 @@
 //     LongGates, LongSystem      exceptions, transfers, ring 0
 //     LongIdentity               CPUID, model-specific registers, clock
 //     LongVector                 SSE
+//     LongCompatible             32-bit programs below a 64-bit kernel
 //
 // A second core beside the i386's: what is common to both (TimeSlice, the x87, faults and exits) is shared, but registers,
 // segments, modes and tables differ in every line of a decoder and of a loop. What is not there: real mode and protected mode
@@ -82,8 +83,8 @@
         core.state.debug[6] = 0xFFFF_0FF0
         core.state.debug[7] = 0x400
         core.state.globalTable = LongTable(base: start.globalTable, limit: start.globalTableLimit)
-        for segment in 0..<6 { core.state.selectors[segment] = ProcessorStart.dataSelector }
-        core.state.selectors[1] = ProcessorStart.codeSelector
+        for segment in 0..<6 { core.install(segment, ProcessorStart.dataSelector, .flatData) }
+        core.install(1, ProcessorStart.codeSelector, .flatLongCode)
         core.state.task = LongSystemSegment(
             selector: ProcessorStart.taskSelector, base: 0, limit: 0x67)
         core.state.rip = start.entry

@@ -55,6 +55,12 @@ extension LongCore {
             : part(i.a, i.shape.size)
     }
 
+    /// The address of an operand that no modrm names.
+    func implicit(_ i: LongOperation, _ register: UInt64) -> UInt64 {
+        let place = register & Self.mask(i.scale) &+ get(i.base)
+        return state.isLong ? place : tagged(place, i.which)
+    }
+
     /// Behind the instruction.
     func following(_ i: LongOperation) -> UInt64 { state.blockStart &+ i.next }
 
@@ -147,12 +153,12 @@ extension LongCore {
         case .popFlags: return try popFlags(i)
         case .enter: try enterFrame(i)
         case .leave:
-            let value = try read(rbp, Self.bytes(size))
-            rsp = rbp &+ Self.bytes(size)
+            let value = try read(stackPlace(rbp), Self.bytes(size))
+            moveStack(to: rbp &+ Self.bytes(size))
             setPart(40, size, value)
         case .returnPopping:
-            state.rip = try pop(3)
-            rsp &+= UInt64(truncatingIfNeeded: i.immediate)
+            state.rip = try pop(size)
+            moveStack(to: rsp &+ UInt64(truncatingIfNeeded: i.immediate))
             return .jump
         case .returnFar: return try returnFar(i)
         case .jumpFar: return try jumpFar(i, call: false)
@@ -163,8 +169,7 @@ extension LongCore {
         case .moves, .compare, .store, .load, .scan, .inputString, .outputString:
             return try string(i)
         case .xlat:
-            let address = rbx &+ part(0, 0)
-            setPart(0, 0, try read(address, 1))
+            setPart(0, 0, try read(implicit(i, rbx &+ part(0, 0)), 1))
         case .lahf: set(1, UInt8(truncatingIfNeeded: arithmeticFlags | Flag.one))
         case .sahf:
             let old = arithmeticFlags & Flag.overflow
@@ -175,22 +180,27 @@ extension LongCore {
         case .directionFlag:
             let direction = UInt64(Flag.direction)
             state.otherFlags = state.otherFlags & ~direction | (i.which == 1 ? direction : 0)
-        case .moveFromSegment: try setOperand(i, UInt64(state.selectors[Int(i.a)]))
+        case .moveFromSegment: try setOperand(i, UInt64(state.segments[Int(i.a)].selector))
         case .moveToSegment:
             try loadSegment(Int(i.a), UInt16(truncatingIfNeeded: try operand(i)))
             if i.a == 2 { holdInterrupts() }
             return .stop
-        case .pushSegment: try push(UInt64(state.selectors[Int(i.a)]), size)
+        case .pushSegment: try push(UInt64(state.segments[Int(i.a)].selector), size)
         case .popSegment:
-            let value = try read(rsp, Self.bytes(size))
+            let value = try read(stackPlace(rsp), Self.bytes(size))
+            let after = rsp &+ Self.bytes(size)
+            let mask = state.stackMask
             try loadSegment(Int(i.a), UInt16(truncatingIfNeeded: value))
-            rsp &+= Self.bytes(size)
+            rsp = rsp & ~mask | after & mask
+            if i.a == 2 { holdInterrupts() }
+            return .stop
         case .loadFarPointer:
             let place = linear(i)
             let value = try read(place, Self.bytes(size))
             let selector = try read(place &+ Self.bytes(size), 2)
             try loadSegment(Int(i.which), UInt16(truncatingIfNeeded: selector))
             setPart(i.a, size, value)
+            return .stop
         case .verify: try verify(i)
         case .descriptor: try describe(i)
         case .raise:
@@ -223,6 +233,12 @@ extension LongCore {
         case .vectorMaskedStore: try maskedStore(i)
         case .storeNonTemporal: try write(linear(i), part(i.a, size), Self.bytes(size))
         case .fence: break
+        case .multimedia: try multimedia(i)
+        case .transfer: return try transfer(i)
+        case .overflow: return overflow ? try software(i) : .next
+        case .pushAll, .popAll, .bounds, .adjustPrivilege, .setByCarry, .decimal, .ascii,
+            .asciiMultiply, .asciiDivide:
+            try compatibleInstruction(i)
         default: return try systemInstruction(i)
         }
         return .next
@@ -479,7 +495,16 @@ extension LongCore {
         if i.shape.isMemory && !i.shape.isImmediate {
             let signed = Int64(bitPattern: Self.extend(number, size))
             let unit = signed &>> Int64(3 &+ size)
-            place &+= UInt64(bitPattern: unit) &* Self.bytes(size)
+            let distance = UInt64(bitPattern: unit) &* Self.bytes(size)
+            if i.immediate == 0 {
+                place = moved(place, by: distance)
+            } else {
+                // LongDecoder.bitTestInRegister
+                let more = UInt32(bitPattern: i.immediate)
+                place = (place &+ distance) & Self.mask(UInt8(truncatingIfNeeded: more & 3))
+                place &+= get(UInt8(truncatingIfNeeded: more &>> 8))
+                if !state.isLong { place = tagged(place, UInt8(truncatingIfNeeded: more &>> 16)) }
+            }
         }
         let old: UInt64
         if i.shape.isMemory {
@@ -560,17 +585,16 @@ extension LongCore {
 
     func push(_ value: UInt64, _ size: UInt8) throws(Fault) {
         let place = rsp &- Self.bytes(size)
-        try write(place, value, Self.bytes(size))
-        rsp = place
+        try write(stackPlace(place), value, Self.bytes(size))
+        moveStack(to: place)
     }
 
     func pop(_ size: UInt8) throws(Fault) -> UInt64 {
-        let value = try read(rsp, Self.bytes(size))
-        rsp &+= Self.bytes(size)
+        let value = try read(stackPlace(rsp), Self.bytes(size))
+        moveStack(to: rsp &+ Self.bytes(size))
         return value
     }
 
-    /// The address of a memory operand is that after rsp has changed.
     private func popOperand(_ i: LongOperation) throws(Fault) {
         let size = i.shape.size
         let before = rsp
@@ -596,28 +620,28 @@ extension LongCore {
         let size = i.shape.size
         let bytes = Self.bytes(size)
         var place = rsp &- bytes
-        try write(place, part(40, size), bytes)
-        let frame = place
+        try write(stackPlace(place), part(40, size), bytes)
+        let frame = place & state.stackMask | rsp & ~state.stackMask
         let level = UInt64(i.which)
         if level > 0 {
             for index in 1..<max(level, 1) {
-                let value = try read(rbp &- index &* bytes, bytes)
+                let value = try read(stackPlace(rbp &- index &* bytes), bytes)
                 place &-= bytes
-                try write(place, value, bytes)
+                try write(stackPlace(place), value, bytes)
             }
             place &-= bytes
-            try write(place, frame, bytes)
+            try write(stackPlace(place), frame, bytes)
         }
         let bottom = place &- UInt64(truncatingIfNeeded: i.immediate)
-        try checkWrite(bottom, 1)
+        try checkWrite(stackPlace(bottom), state.isLong ? 1 : bytes)
         setPart(40, size, frame)
-        rsp = bottom
+        moveStack(to: bottom)
     }
 
     // MARK: Branches
 
     private func loop(_ i: LongOperation) -> Flow {
-        let size: UInt8 = i.shape.isAddress32 ? 2 : 3
+        let size = i.scale
         var count = part(8, size)
         let isTaken: Bool
         if i.which == 3 {
@@ -628,6 +652,7 @@ extension LongCore {
             isTaken = count != 0 && (i.which == 2 || zero == (i.which == 1))
         }
         state.rip = following(i) &+ (isTaken ? UInt64(bitPattern: Int64(i.displacement)) : 0)
+        if isTaken { state.rip &= Self.mask(i.shape.size) }
         state.isTaken = isTaken
         return .branch
     }

@@ -1,10 +1,10 @@
 // The state of the x86-64 processor in software, laid out as State.swift's is: registers first, named by decoded
-// operations by their byte offset; behind them a register that is always zero, a temporary one, the bases of fs and gs,
+// operations by their byte offset; behind them a register that is always zero, a temporary one, the segments' bases,
 // and where the running block begins, so that an address is a sum of three loads without a branch: relative to rip, to fs
 // or to gs as well. What 8 bits of offset can reach is the guest's own.
 //
-// Segments are flat, as long mode has them: of es, cs, ss and ds nothing but the selectors is kept, and of compatibility
-// mode the bases and limits are taken to be 0 and 4 GiB.
+// In 64-bit code segments are flat but for the bases of fs and gs. In compatibility mode they are what their descriptors
+// say: LongCompatible.swift tells how, without a cost for 64-bit code.
 //
 // Sources: AMD64 Architecture Programmer's Manual volume 2, chapters 1, 4, 5; Intel SDM volume 3, chapters 2, 4, 5.
 
@@ -18,8 +18,8 @@
     var zero: UInt64 = 0
     /// An address on its way to the operation behind it. At `LongSlot.temporary`.
     var temporary: UInt64 = 0
-    var fsBase: UInt64 = 0
-    var gsBase: UInt64 = 0
+    /// Of es, cs, ss, ds, fs, gs. At `LongSlot.bases`.
+    var bases = InlineArray<6, UInt64>(repeating: 0)
     /// Linear address of the running block's first instruction. At `LongSlot.blockStart`.
     var blockStart: UInt64 = 0
 
@@ -52,6 +52,17 @@
     var privilege: UInt32 = 0
     /// Code of 64 bits: cs.L.
     var isLong = true
+    /// What remains of a linear address, and of a stack pointer where it is used.
+    var linearMask: UInt64 = ~0
+    var stackMask: UInt64 = ~0
+    /// Of compatibility mode: added to a place on the stack, and to rip where code is fetched.
+    var stackBase: UInt64 = 0
+    var codeBase: UInt64 = 0
+    /// The last compatibility mode's.
+    var compatibleMode: UInt32 = 0
+    var compatibleCode: UInt64 = 0
+    /// The TLBs that know only addresses below 4 GiB: bit 0 the supervisor's, bit 1 the user's.
+    var narrowTLBs: UInt8 = 0
 
     var budget = 0
     var charge = 0
@@ -82,8 +93,8 @@
     var features: UInt64 = LongFeature.long | LongFeature.active
     var debug = InlineArray<8, UInt64>(repeating: 0)
 
-    // Segments: selectors of es, cs, ss, ds, fs, gs.
-    var selectors = InlineArray<6, UInt16>(repeating: 0)
+    /// es, cs, ss, ds, fs, gs, less their bases.
+    var segments = InlineArray<6, SegmentRegister>(repeating: SegmentRegister())
     var globalTable = Table()
     var interruptTable = Table()
     var localTable = LongSystemSegment()
@@ -150,11 +161,10 @@ enum LongFeature {
 enum LongSlot {
     static let zero: UInt8 = 128
     static let temporary: UInt8 = 136
-    static let fsBase: UInt8 = 144
-    static let gsBase: UInt8 = 152
-    static let blockStart: UInt8 = 160
+    static let bases: UInt8 = 144
+    static let blockStart: UInt8 = 192
     /// Not within a record's reach: named by number.
-    static let vectors = 200
+    static let vectors = 232
 }
 
 /// An operand of 8, 16, 32 or 64 bits.

@@ -18,7 +18,7 @@ extension LongCore {
         defer { state.charge = Int(truncatingIfNeeded: done &>> 2) }
         while count > 0 {
             // Goes on from here when it is executed again.
-            if done >= Self.most || state.codeChanged { return again(i) }
+            if done >= Self.most { return again(i) }
             if !isComparison, let elements = bulk(i, path, count) {
                 advance(i, path, elements)
                 count &-= elements
@@ -43,17 +43,17 @@ extension LongCore {
     // MARK: Registers
 
     private func stringCount(_ i: LongOperation) -> UInt64 {
-        i.shape.isAddress32 ? rcx & 0xFFFF_FFFF : rcx
+        part(8, i.scale)
     }
 
-    private func setStringCount(_ i: LongOperation, _ count: UInt64) { rcx = count }
+    private func setStringCount(_ i: LongOperation, _ count: UInt64) { setPart(8, i.scale, count) }
 
-    private func place(_ i: LongOperation, _ register: UInt64) -> UInt64 {
-        i.shape.isAddress32 ? register & 0xFFFF_FFFF : register
+    private func source(_ i: LongOperation) -> UInt64 { implicit(i, rsi) }
+    /// By way of es, whatever the prefix.
+    private func destination(_ i: LongOperation) -> UInt64 {
+        let place = rdi & Self.mask(i.scale)
+        return state.isLong ? place : extra(place)
     }
-
-    private func source(_ i: LongOperation) -> UInt64 { place(i, rsi) &+ get(i.base) }
-    private func destination(_ i: LongOperation) -> UInt64 { place(i, rdi) }
 
     private var isDownwards: Bool { state.otherFlags & UInt64(Flag.direction) != 0 }
 
@@ -62,10 +62,10 @@ extension LongCore {
         let step = isDownwards ? 0 &- bytes : bytes
         switch path {
         case .moves, .compare:
-            rsi = place(i, rsi &+ step)
-            rdi = place(i, rdi &+ step)
-        case .load, .outputString: rsi = place(i, rsi &+ step)
-        default: rdi = place(i, rdi &+ step)
+            setPart(48, i.scale, rsi &+ step)
+            setPart(56, i.scale, rdi &+ step)
+        case .load, .outputString: setPart(48, i.scale, rsi &+ step)
+        default: setPart(56, i.scale, rdi &+ step)
         }
     }
 
@@ -96,7 +96,7 @@ extension LongCore {
     /// Moves or stores upwards within a page of each, through the TLB.
     /// - Returns: how many elements; nil where it has to be one by one.
     private func bulk(_ i: LongOperation, _ path: LongSlow, _ count: UInt64) -> UInt64? {
-        guard path != .load && !isDownwards && !i.shape.isAddress32 else { return nil }
+        guard path != .load && !isDownwards && i.scale >= 2 else { return nil }
         let shift = UInt64(i.shape.size)
         let to = destination(i)
         var room = (Self.pageSize &- to & Self.pageOffset) &>> shift

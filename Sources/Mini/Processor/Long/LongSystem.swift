@@ -46,9 +46,10 @@ extension LongCore {
             return .stop
         case .storeTable:
             let table = i.which == 0 ? state.globalTable : state.interruptTable
-            try checkWrite(linear(i), 10)
+            let bytes = Self.bytes(i.shape.size)
+            try checkWrite(linear(i), 2 &+ bytes)
             try write(linear(i), UInt64(table.limit), 2)
-            try write(linear(i) &+ 2, table.base, 8)
+            try write(linear(i) &+ 2, table.base, bytes)
             return .next
         case .storeSegment:
             let selector = i.which == 0 ? state.localTable.selector : state.task.selector
@@ -63,7 +64,7 @@ extension LongCore {
         switch unsafe LongSlow(rawValue: i.aux).unsafelyUnwrapped {
         case .loadTable:
             let limit = UInt16(truncatingIfNeeded: try read(linear(i), 2))
-            let base = try read(linear(i) &+ 2, 8)
+            let base = try read(linear(i) &+ 2, Self.bytes(i.shape.size))
             guard Self.isCanonical(base) else { throw .protection(0) }
             let table = LongTable(base: base, limit: limit)
             if i.which == 0 { state.globalTable = table } else { state.interruptTable = table }
@@ -73,8 +74,8 @@ extension LongCore {
             // PE stays set.
             try setControl0(state.control0 & ~0xE | value & 0xE)
         case .swapBases:
-            let base = state.gsBase
-            state.gsBase = state.kernelBase
+            let base = state.bases[5]
+            state.bases[5] = state.kernelBase
             state.kernelBase = base
         case .halt:
             state.rip = following(i)
@@ -83,10 +84,12 @@ extension LongCore {
         case .flushCaches: break
         case .clearTaskSwitched: state.control0 &= ~UInt64(Control0.taskSwitched)
         case .forgetPage: forgetPage(of: linear(i))
-        case .readControl: set(i.b, readControl(i.which))
+        case .readControl: setPart(i.b, i.shape.size, readControl(i.which))
         case .writeControl: try writeControl(i.which, get(i.b))
         case .readDebug:
-            set(i.b, state.debug[Int(i.which == 4 || i.which == 5 ? i.which + 2 : i.which)])
+            setPart(
+                i.b, i.shape.size,
+                state.debug[Int(i.which == 4 || i.which == 5 ? i.which + 2 : i.which)])
         case .writeDebug:
             state.debug[Int(i.which == 4 || i.which == 5 ? i.which + 2 : i.which)] = get(i.b)
         case .readModelRegister:
@@ -186,7 +189,7 @@ extension LongCore {
         setZero(isUsable)
     }
 
-    private func setZero(_ zero: Bool) {
+    func setZero(_ zero: Bool) {
         arithmeticFlags = arithmeticFlags & ~Flag.zero | (zero ? Flag.zero : 0)
     }
 

@@ -7,7 +7,7 @@
 import CShim
 
 /// Numbers of the first forms of rows in sse.S.
-private enum VectorForm {
+enum VectorForm {
     static let integer: UInt32 = 64
     static let compare: UInt32 = 224
     static let unpack: UInt32 = 256
@@ -123,6 +123,27 @@ extension LongCore {
         }
     }
 
+    /// An instruction of one source, without a destination.
+    func arithmetic(_ form: UInt32, _ from: InlineArray<2, UInt64>) throws(Fault) -> (
+        UInt64, UInt64
+    ) {
+        let place = unsafe source
+        unsafe setLane(place, 0, from[0])
+        unsafe setLane(place, 1, from[1])
+        _ = unsafe try arithmetic(form, place, place)
+        return unsafe (lane(place, 0), lane(place, 1))
+    }
+
+    /// Four words as an immediate picks them.
+    static func words(_ of: UInt64, _ picked: UInt64) -> UInt64 {
+        var result: UInt64 = 0
+        for index in 0..<4 as Range<UInt64> {
+            let number = picked &>> (index * 2) & 3
+            result |= (of &>> (number * 16) & 0xFFFF) &<< (index * 16)
+        }
+        return result
+    }
+
     func vectorImmediate(_ i: LongOperation) throws(Fault) {
         try useVectors()
         let prefix = UInt32(bitPattern: i.immediate) & 0xFF
@@ -139,14 +160,6 @@ extension LongCore {
         func double(_ of: (UInt64, UInt64), _ number: UInt32) -> UInt64 {
             (number & 2 == 0 ? of.0 : of.1) &>> (UInt64(number & 1) * 32) & 0xFFFF_FFFF
         }
-        func words(_ of: UInt64) -> UInt64 {
-            var result: UInt64 = 0
-            for index in 0..<4 as Range<UInt32> {
-                let number = UInt64(value &>> (index * 2) & 3)
-                result |= (of &>> (number * 16) & 0xFFFF) &<< (UInt64(index) * 16)
-            }
-            return result
-        }
         let new: (UInt64, UInt64) =
             switch (i.which, prefix) {
             case (0x70, 1):
@@ -154,8 +167,8 @@ extension LongCore {
                     double(b, value & 3) | double(b, value &>> 2 & 3) &<< 32,
                     double(b, value &>> 4 & 3) | double(b, value &>> 6 & 3) &<< 32
                 )
-            case (0x70, 2): (b.0, words(b.1))
-            case (0x70, _): (words(b.0), b.1)
+            case (0x70, 2): (b.0, Self.words(b.1, UInt64(value)))
+            case (0x70, _): (Self.words(b.0, UInt64(value)), b.1)
             case (_, 0):
                 (
                     double(a, value & 3) | double(a, value &>> 2 & 3) &<< 32,
@@ -263,15 +276,23 @@ extension LongCore {
     }
 
     func maskedStore(_ i: LongOperation) throws(Fault) {
-        try useVectors()
-        let start = (i.shape.isAddress32 ? rdi & 0xFFFF_FFFF : rdi) &+ get(i.base)
+        let isMultimedia = i.shape.isToRegister
+        try isMultimedia ? useMultimedia() : useVectors()
+        let start = implicit(i, rdi)
+        var value = unsafe (lane(vector(i.a), 0), lane(vector(i.a), 1))
+        var mask = unsafe (lane(vector(i.b), 0), lane(vector(i.b), 1))
+        if isMultimedia {
+            _ = state.floatingPoint.enterMultimedia()
+            value = (state.floatingPoint[multimedia: i.a], 0)
+            mask = (state.floatingPoint[multimedia: i.b], 0)
+        }
         for pass in 0..<2 {
-            for index in 0..<16 {
-                let mask = unsafe vector(i.b).load(fromByteOffset: index, as: UInt8.self)
-                guard mask & 0x80 != 0 else { continue }
-                let byte = unsafe vector(i.a).load(fromByteOffset: index, as: UInt8.self)
-                let place = start &+ UInt64(index)
-                if pass == 0 { try checkWrite(place, 1) } else { try write(place, UInt64(byte), 1) }
+            for index in 0..<16 as Range<UInt64> {
+                let shift = (index & 7) &* 8
+                guard (index < 8 ? mask.0 : mask.1) &>> shift & 0x80 != 0 else { continue }
+                let byte = (index < 8 ? value.0 : value.1) &>> shift & 0xFF
+                let place = moved(start, by: index)
+                if pass == 0 { try checkWrite(place, 1) } else { try write(place, byte, 1) }
             }
         }
     }

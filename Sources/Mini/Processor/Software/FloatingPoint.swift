@@ -123,6 +123,49 @@ import CShim
     /// FWAIT (9B).
     mutating func wait() -> Outcome { isPending ? .pending : .done }
 
+    // MARK: MMX
+
+    /// To be called before an MMX register is looked at: they are the x87's, all of them full from then on.
+    mutating func enterMultimedia() -> Outcome {
+        if isPending { return .pending }
+        suspend()
+        let top = Int(image[1] &>> 11 & 7)
+        image[1] &= ~(7 &<< 11)
+        image[2] = 0xFFFF_0000
+        if top == 0 { return .done }
+        // In the image ST(0) comes first; register 0 is to be that.
+        let old = image
+        unsafe withUnsafeBytes(of: old) { old in
+            unsafe onImage { image in
+                for number in 0..<8 {
+                    let place = unsafe old.baseAddress.unsafelyUnwrapped
+                    unsafe (image + 28 + number * 10).copyMemory(
+                        from: place + 28 + (number - top & 7) * 10, byteCount: 10)
+                }
+            }
+        }
+        return .done
+    }
+
+    /// EMMS: all registers are empty.
+    mutating func leaveMultimedia() { image[2] = 0xFFFF_FFFF }
+
+    /// An MMX register, after `enterMultimedia`.
+    subscript(multimedia number: UInt8) -> UInt64 {
+        get {
+            unsafe withUnsafeBytes(of: image) {
+                unsafe $0.loadUnaligned(fromByteOffset: 28 + Int(number & 7) * 10, as: UInt64.self)
+            }
+        }
+        set {
+            unsafe onImage { image in
+                let place = unsafe image + 28 + Int(number & 7) * 10
+                unsafe place.storeBytes(of: newValue, as: UInt64.self)
+                unsafe place.storeBytes(of: 0xFFFF, toByteOffset: 8, as: UInt16.self)
+            }
+        }
+    }
+
     /// Takes the state out of the real unit, which is left as the C library expects it.
     mutating func suspend() {
         guard isLive else { return }
