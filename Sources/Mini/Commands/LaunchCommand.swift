@@ -261,12 +261,16 @@ enum LaunchCommand {
         private func notice(_ line: Text) { messages.write("\(name): \(line)\n") }
         private func report(_ line: Text) { if settings.isVerbose { notice(line) } }
 
-        private func onPC(_ engine: PCEngine) -> LaunchOutcome {
-            PCLauncher(
-                settings.plan, on: engine, defaults: settings.hasDefaults,
+        private var surroundings: LaunchSurroundings {
+            LaunchSurroundings(
                 report: settings.isVerbose ? notice : nil, notice: notice,
                 sandbox: settings.sandbox, messages: messages.descriptor, timeline: timeline,
-                timelineFile: timelineFile?.descriptor ?? -1
+                timelineFile: timelineFile?.descriptor ?? -1)
+        }
+
+        private func onPC(_ engine: PCEngine) -> LaunchOutcome {
+            PCLauncher(
+                settings.plan, surroundings, on: engine, defaults: settings.hasDefaults
             ).run(restarts: settings.restarts && !settings.isGuestExit)
         }
 
@@ -300,10 +304,7 @@ enum LaunchCommand {
             on engine: Engine, _ makeDevice: @escaping LguestLauncher.MakeDevice
         ) -> LaunchOutcome {
             LguestLauncher(
-                settings.plan, report: settings.isVerbose ? notice : nil, notice: notice,
-                sandbox: settings.sandbox, messages: messages.descriptor, engine: engine,
-                timeline: timeline, timelineFile: timelineFile?.descriptor ?? -1,
-                makeDevice: makeDevice
+                settings.plan, surroundings, engine: engine, makeDevice: makeDevice
             ).run(restarts: settings.restarts)
         }
     }

@@ -39,23 +39,35 @@ struct LaunchPlan {
     }
 }
 
+/// Who hears of a launch, and what it may do: the same for guests of every kind.
+struct LaunchSurroundings {
+    /// Takes a line of what is done, if somebody wants to know.
+    let report: ((Text) -> Void)?
+    /// Takes a line that a person should read in any case.
+    let notice: (Text) -> Void
+    /// None by itself: it is for good, and takes the whole process.
+    var sandbox = SandboxChoice.off
+    /// What the lines of `notice` are written to.
+    var messages: Int32 = 2
+    /// Gets what happens when, if somebody wants to know.
+    var timeline: Timeline?
+    /// What somebody else writes it to, or -1.
+    var timelineFile: Int32 = -1
+}
+
 /// Launches guests by one plan, one after the other.
 class Launcher {
     let plan: LaunchPlan
-    let report: ((Text) -> Void)?
+    private let surroundings: LaunchSurroundings
     let remarks: Remarks
     let notes: LaunchNotes
     private(set) var isFirst = true
     /// From the first guest's first instruction on, through restarts.
     private var session: ConsoleSession?
     private var loop: EventLoop?
-    private let sandbox: SandboxChoice
-    /// What the lines of `notice` are written to.
-    private let messages: Int32
     private var isConfined = false
-    /// Present if somebody wants to know what happens when; and what it is written to, or -1.
-    let timeline: Timeline?
-    private let timelineFile: Int32
+    var timeline: Timeline? { surroundings.timeline }
+    var report: ((Text) -> Void)? { surroundings.report }
 
     /// Kernel and initrd, for restarts.
     var kernelFile: Descriptor?
@@ -67,24 +79,11 @@ class Launcher {
     /// Last through restarts, in the order in which they were asked for.
     private(set) var devices: [any OpenDevice] = []
 
-    /// - Parameters:
-    ///   - report: takes a line of what is done, if somebody wants to know.
-    ///   - notice: takes a line that a person should read in any case.
-    ///   - timeline: gets what happens when, and is written to this descriptor by somebody else.
-    ///   - sandbox: none by itself: it is for good, and takes the whole process.
-    init(
-        _ plan: LaunchPlan, report: ((Text) -> Void)?, notice: @escaping (Text) -> Void,
-        sandbox: SandboxChoice = .off, messages: Int32 = 2, timeline: Timeline? = nil,
-        timelineFile: Int32 = -1
-    ) {
-        self.sandbox = sandbox
-        self.timeline = timeline
-        self.timelineFile = timelineFile
-        self.messages = messages
+    init(_ plan: LaunchPlan, _ surroundings: LaunchSurroundings) {
         self.plan = plan
-        self.report = report
-        remarks = Remarks(notice)
-        notes = LaunchNotes(report: report, remarks: remarks)
+        self.surroundings = surroundings
+        remarks = Remarks(surroundings.notice)
+        notes = LaunchNotes(report: surroundings.report, remarks: remarks)
     }
 
     /// Launches the guest and stays with it to its end.
@@ -244,7 +243,7 @@ class Launcher {
     func confine(
         _ host: HostNeeds, _ loop: EventLoop, _ session: ConsoleSession
     ) throws(LauncherError) {
-        guard sandbox != .off && !isConfined else { return }
+        guard surroundings.sandbox != .off && !isConfined else { return }
         isConfined = true
         if !restarts {
             kernelFile = nil
@@ -255,7 +254,7 @@ class Launcher {
         for device in devices { try device.keep() }
         let outcome = Sandbox.enter(plan)
         guard let calls = outcome.calls else {
-            if sandbox == .required { throw .noFilter(outcome.failure) }
+            if surroundings.sandbox == .required { throw .noFilter(outcome.failure) }
             let line: Text =
                 "\(LauncherError.noFilterText(outcome.failure)); the guest runs without a filter"
             // With the kernel's device that is so by itself.
@@ -272,13 +271,13 @@ class Launcher {
         have.signals = loop.descriptor
         have.input = session.inputDescriptor
         have.output = session.outputDescriptor
-        have.errors = messages
+        have.errors = surroundings.messages
         if let number = kernelFile?.number { have.files.append(number) }
         if let number = initrdFile?.number { have.files.append(number) }
         for device in devices { device.describe(to: &have) }
         have.host = host.descriptors
         have.processor = host.processor
-        have.timeline = timelineFile
+        have.timeline = surroundings.timelineFile
         var features: [LaunchFeature] = [.always]
         if session.hasTerminal { features.append(.terminal) }
         if session.hasOutputTerminal || Terminal.isTerminal(2) {
@@ -291,7 +290,7 @@ class Launcher {
             features.append(have.doors.isEmpty ? .sharedNetwork : .networkCard)
         }
         if restarts { features.append(.restart) }
-        if timelineFile >= 0 { features.append(.timeline) }
+        if surroundings.timelineFile >= 0 { features.append(.timeline) }
         if host.drawsNumbers && !host.isPC { features.append(.randomNumbers) }
         if host.isPC {
             features += have.taps.isEmpty ? [.randomNumbers] : [.randomNumbers, .offloads]
@@ -314,7 +313,7 @@ class Launcher {
         for number in [1, 2] as [Int32] {
             guard let kind = try? FileStatus.of(number).kind, kind != .regular else { return nil }
         }
-        let least = timelineFile < 0 ? 0 : UInt64(Timeline.most)
+        let least = surroundings.timelineFile < 0 ? 0 : UInt64(Timeline.most)
         return devices.reduce(least) { max($0, $1.mostWritten) }
     }
 

@@ -11,20 +11,15 @@ final class LguestLauncher: Launcher {
     private let makeDevice: MakeDevice
 
     /// - Parameters:
-    ///   - report, notice, sandbox, messages, timeline, timelineFile: as for every launcher.
     ///   - engine: what the guest's host needs to be prepared for it.
     ///   - makeDevice: called once for each launch.
     init(
-        _ plan: LaunchPlan, report: ((Text) -> Void)?, notice: @escaping (Text) -> Void,
-        sandbox: SandboxChoice = .off, messages: Int32 = 2, engine: Engine = .builtIn,
-        timeline: Timeline? = nil, timelineFile: Int32 = -1,
+        _ plan: LaunchPlan, _ surroundings: LaunchSurroundings, engine: Engine = .builtIn,
         makeDevice: @escaping MakeDevice
     ) {
         self.engine = engine
         self.makeDevice = makeDevice
-        super.init(
-            plan, report: report, notice: notice, sandbox: sandbox, messages: messages,
-            timeline: timeline, timelineFile: timelineFile)
+        super.init(plan, surroundings)
     }
 
     override func launch() -> LaunchOutcome {

@@ -51,19 +51,13 @@ final class PCLauncher: Launcher {
     private var kvm: KvmMachine?
     private var isEngineTold = false
 
-    /// - Parameters:
-    ///   - report, notice, sandbox, messages, timeline, timelineFile: as for every launcher.
-    ///   - defaults: whether words of ours go in front of the user's on the kernel's command line.
+    /// - Parameter defaults: whether words of ours go in front of the user's on the kernel's command line.
     init(
-        _ plan: LaunchPlan, on engine: PCEngine, defaults: Bool, report: ((Text) -> Void)?,
-        notice: @escaping (Text) -> Void, sandbox: SandboxChoice = .off, messages: Int32 = 2,
-        timeline: Timeline? = nil, timelineFile: Int32 = -1
+        _ plan: LaunchPlan, _ surroundings: LaunchSurroundings, on engine: PCEngine, defaults: Bool
     ) {
         self.engine = engine
         self.defaults = defaults
-        super.init(
-            plan, report: report, notice: notice, sandbox: sandbox, messages: messages,
-            timeline: timeline, timelineFile: timelineFile)
+        super.init(plan, surroundings)
     }
 
     override func launch() -> LaunchOutcome {

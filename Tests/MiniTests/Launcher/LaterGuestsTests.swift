@@ -109,7 +109,7 @@ private func launch(_ image: [UInt8], restarts: Bool = false) throws -> (LaunchO
     var plan = LaunchPlan()
     plan.kernel = "/proc/self/fd/\(file.number)"
     plan.mebibytes = 4
-    let launcher = LguestLauncher(plan, report: nil, notice: { _ in }) {
+    let launcher = LguestLauncher(plan, LaunchSurroundings(report: nil, notice: { _ in })) {
         (memory, abi) throws(LauncherError) -> any LguestDevice in
         do throws(Errno) { return try Host(memory: memory, abi: abi) } catch {
             throw .system("make the guest", error)

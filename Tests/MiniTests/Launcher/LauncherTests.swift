@@ -118,7 +118,9 @@ func playLaunch(
     var reports: [String] = []
     var notices: [String] = []
     let launcher = LguestLauncher(
-        plan, report: { reports.append(string($0)) }, notice: { notices.append(string($0)) }
+        plan,
+        LaunchSurroundings(
+            report: { reports.append(string($0)) }, notice: { notices.append(string($0)) })
     ) {
         (memory, abi) throws(LauncherError) -> any LguestDevice in
         let device = ScriptedDevice(memory, abi, scripts[min(devices.count, scripts.count - 1)])

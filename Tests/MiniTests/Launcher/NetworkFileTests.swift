@@ -122,7 +122,7 @@ private func line(_ path: String, beside others: [DeviceClaim] = []) -> String {
                 memory.store32(0x40_1000, 2)
             }
             var scripts: [[ScriptedDevice.Step]] = [[look, .fail(.restart)], [look]]
-            let launcher = LguestLauncher(plan, report: nil, notice: { _ in }) {
+            let launcher = LguestLauncher(plan, LaunchSurroundings(report: nil, notice: { _ in })) {
                 (memory, abi) throws(LauncherError) -> any LguestDevice in
                 ScriptedDevice(memory, abi, scripts.removeFirst())
             }
