@@ -1,5 +1,7 @@
 // The waker's thread: sleeps until something that it watches is readable, then writes BREAK to
-// the lguest device, which blocks it until the launcher has served whatever it was. It shares
+// the lguest device, which blocks it until the launcher has served whatever it was. To a device without
+// BREAK it sends the launcher a signal, again and again until that says so: the first can come just before the
+// launcher is where a signal ends anything. It shares
 // everything with the launcher and so ends with it, however that ends. It is C, and small,
 // because it runs beside the Swift code: it may use no heap and nothing with a state.
 // Source: docs/abi/lguest.md 1.5 (BREAK), 1.8.
@@ -35,6 +37,13 @@ static void wake(struct mini_waker *waker) {
             continue;
         }
         if (result < 0) waker->failure = (int)-result;
+        if (waker->signal && !waker->failure) {
+            do {
+                mini_syscall(waker->kill, waker->process, waker->owner, waker->signal, 0, 0, 0);
+                result = mini_syscall(waker->poll, (long)polled, 1, 1, 0, 0, 0);
+            } while (result == 0 || result == -interrupted);
+            continue;
+        }
         result = mini_syscall(waker->write, waker->device, (long)request, sizeof request, 0, 0, 0);
         // Whoever cannot wait or wake watches nothing more until it is told to again. (A guest
         // that is dead, ENOENT, needs no waking.)

@@ -15,12 +15,17 @@ struct FuzzGuestCode {
     private let base: UInt32
     /// Where the code began in the input.
     private var start = 0
+    /// A call's arguments begin in ebx.
+    private var callsByBase = false
+    private var isWide = false
     /// A call to do with page tables behind every instruction.
     private var tablesBetween = false
 
     static func make(_ random: inout FuzzRandom, _ input: FuzzInput) {
-        let era = UInt8(random.below(6))
-        var code = FuzzGuestCode(input: input, random: random, base: era == 5 ? 0 : Layout.high)
+        let era = UInt8(random.below(8))
+        var code = FuzzGuestCode(input: input, random: random, base: era >= 5 ? 0 : Layout.high)
+        code.callsByBase = era >= 6
+        code.isWide = era == 7
         code.header(era)
         code.beginning()
         code.body()
@@ -164,17 +169,19 @@ struct FuzzGuestCode {
     private mutating func call(
         _ number: UInt32, _ first: UInt32 = 0, _ second: UInt32 = 0, _ third: UInt32 = 0
     ) {
-        set(2, first)
-        set(3, second)
-        set(1, third)
+        set(callsByBase ? 3 : 2, first)
+        set(callsByBase ? 1 : 3, second)
+        set(callsByBase ? 2 : 1, third)
+        if callsByBase { set(6, random.once(in: 8) ? 1 : 0) }
         set(0, number)
         byte(0xCD, 0x1F)
     }
 
     private mutating func tableCall() {
-        switch random.below(5) {
+        switch random.below(isWide ? 6 : 5) {
         case 0: call(5)
         case 1: call(15, UInt32(random.below(1024)))
+        case 5: call(13, Layout.lastTable, UInt32(random.below(512)))
         case 2: call(4, Layout.directory)
         default: call(14, Layout.directory, interesting(), random.once(in: 2) ? 0 : tableEntry())
         }
@@ -184,6 +191,8 @@ struct FuzzGuestCode {
         switch random.below(16) {
         case 0...4: tableCall()
         case 5: call(6, UInt32(random.below(33)), handlerLow(), handlerHigh())
+        case 6 where callsByBase: call(18, UInt32(random.below(33)), 0xFFFF, tableEntry())
+        case 10...12 where callsByBase: call(random.once(in: 2) ? 17 : 19, physical())
         case 6: call(3, Layout.descriptors, UInt32(random.below(33)))
         case 7: call(16, Layout.descriptors + UInt32(random.below(20)) * 8)
         case 8:
@@ -221,7 +230,7 @@ struct FuzzGuestCode {
                 6, [0, 3, 4, 5, 6, 11, 12, 13, 14, 32, 33, 35, 0x80][random.below(13)],
                 handlerLow(), handlerHigh())
         }
-        if random.once(in: 3) { call(3, Layout.descriptors, 32) }
+        if random.once(in: 3), !callsByBase { call(3, Layout.descriptors, 32) }
         if random.once(in: 3) { call(7, 0x69, base &+ Layout.stack &- 0x800, 1) }
         if random.once(in: 4) {
             // Into ring 3.

@@ -48,14 +48,20 @@ private struct Header {
     var base: UInt32 { abi.startsLow ? 0 : FuzzGuestLayout.high }
 
     init(_ reader: inout FuzzReader) {
-        let eras: InlineArray<6, GuestABI.Era> = [.era0, .era0b, .era1a, .era1, .era1b, .era1c]
-        abi = GuestABI(era: eras[Int(reader.byte() % 6)])
+        let eras: InlineArray<8, GuestABI.Era> = [
+            .era0, .era0b, .era1a, .era1, .era1b, .era1c, .era4d, .era4d,
+        ]
+        let kind = Int(reader.byte() % 8)
+        var abi = GuestABI(era: eras[kind])
+        // The last one has tables of PAE's.
+        abi.hasWideTables = kind == 7
+        self.abi = abi
         // From room for one block to some hundreds.
         arenaCount = Core.leastArenaCount + UInt32(reader.byte() & 7) * 0x2000
         let distance = UInt32(reader.byte())
         generation = distance == 255 ? 1 : Generation.last - distance
-        let kind = reader.byte()
-        budget = kind == 0 ? 40_000 : kind < 8 ? 4_000 : 40 + Int(kind)
+        let life = reader.byte()
+        budget = life == 0 ? 40_000 : life < 8 ? 4_000 : 40 + Int(life)
         stretch = 1 + Int(reader.byte())
         hasDisk = reader.byte() & 7 == 0
         words = Int(reader.byte()) | Int(reader.byte()) << 8
@@ -130,10 +136,23 @@ enum FuzzGuests {
     ) {
         unsafe memory.base.initializeMemory(as: UInt8.self, repeating: 0, count: Int(Layout.size))
         for page in 0..<Int(Layout.pages) { unsafe memory.watchedLines[page] = 0 }
-        memory.store32(Layout.directory + header.base >> 22 * 4, Layout.table | 7)
-        memory.store32(Layout.directory + 767 * 4, Layout.otherTable | 7)
-        memory.store32(Layout.directory + 769 * 4, Layout.lastTable | 0x67)
-        for page in 0..<Layout.pages {
+        if header.abi.hasWideTables {
+            // Two pointers to one directory, and two of its entries.
+            for pointer in [0, 3] as [UInt32] {
+                memory.store32(Layout.directory + pointer * 8, Layout.lastTable | 1)
+            }
+            memory.store32(Layout.lastTable, Layout.table | 7)
+            memory.store32(Layout.lastTable + 511 * 8, Layout.otherTable | 0x67)
+            for page in 0..<Layout.pages {
+                memory.store32(Layout.table + page * 8, page << 12 | 0x67)
+                memory.store32(Layout.otherTable + (480 + page) * 8, (page * 5 & 31) << 12 | 7)
+            }
+        } else {
+            memory.store32(Layout.directory + header.base >> 22 * 4, Layout.table | 7)
+            memory.store32(Layout.directory + 767 * 4, Layout.otherTable | 7)
+            memory.store32(Layout.directory + 769 * 4, Layout.lastTable | 0x67)
+        }
+        for page in 0..<Layout.pages where !header.abi.hasWideTables {
             memory.store32(Layout.table + page * 4, page << 12 | 0x67)
             memory.store32(Layout.table + (Layout.pages + page) * 4, (page * 5 & 31) << 12 | 7)
             // The last of one table runs over into the first of the next.

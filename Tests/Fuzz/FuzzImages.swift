@@ -274,9 +274,9 @@ enum FuzzImages {
         case .dma(_, let entry, let data):
             Fuzz.require(entry <= view.count, "the entry is behind the image")
             if let data { Fuzz.require(data >= 0 && data <= view.count, "data behind the image") }
-        case .virtio(_, let data):
+        case .virtio(_, let data, _):
             if let data { Fuzz.require(data >= 0 && data <= view.count, "data behind the image") }
-        case .later, .none: break
+        case .none: break
         }
         _ = BzImage.pageOffset(view)
         _ = FileKind.describe(view)

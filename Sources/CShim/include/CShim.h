@@ -76,10 +76,12 @@ struct mini_signalfd_siginfo {
 #define MINI_WAKER_LIMIT 62
 struct mini_waker {
     int identity;  // the thread's number; the kernel makes it 0 when the thread has gone
-    int device;    // BREAK is written here
+    int device;    // BREAK is written here,
+    int signal;    // unless this is not 0: then it is sent to the launcher's thread
+    int process, owner;
     int control;   // where a struct mini_watch is read when it should watch others
     volatile int failure;  // an errno that the thread met, or 0
-    long poll, read, write, exit;  // numbers of the system calls
+    long poll, read, write, kill, exit;  // numbers of the system calls
 };
 
 // What the waker is to watch; one record of its control pipe.

@@ -62,6 +62,10 @@ struct LaunchSettings {
                     settings.plan.devices.append(NetworkSetup(.shared(word)))
                 }),
             Option(
+                name: "--rng", argument: nil,
+                help: "random numbers for the guest, which it has without, too",
+                apply: { (_, _) throws(CommandError) in }),
+            Option(
                 name: "--engine", argument: "NAME",
                 help: "auto, kvm, lguest (/dev/lguest) or builtin (auto)",
                 apply: { (settings, word) throws(CommandError) in try settings.setEngine(word) }),

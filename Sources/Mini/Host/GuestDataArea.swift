@@ -8,6 +8,8 @@ struct Hypercall: Equatable {
     var first: UInt32 = 0
     var second: UInt32 = 0
     var third: UInt32 = 0
+    /// Of eras in which a call can have so many; else anything.
+    var fourth: UInt32 = 0
 }
 
 /// The `lguest_data` of one guest.
@@ -98,7 +100,8 @@ struct GuestDataArea {
         let order = abi.ringOrder
         let call = Hypercall(
             number: load(record + 4 * order.number), first: load(record + 4 * order.first),
-            second: load(record + 4 * order.second), third: load(record + 4 * order.third))
+            second: load(record + 4 * order.second), third: load(record + 4 * order.third),
+            fourth: load(record + 16))
         return (call, slot)
     }
 

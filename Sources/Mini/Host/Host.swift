@@ -219,7 +219,8 @@ final class Host: LguestDevice {
         // The tables themselves must be readable; their entries the processor checks.
         let directory = processor.pageDirectory & Page.number
         guard directory >> Page.shift < min(pageLimit, memory.count >> Page.shift) else {
-            kill(.badRead(address: PageWalk.directoryPlace(processor.eip, from: directory)))
+            let place = PageWalk.firstPlace(processor.eip, from: directory, processor.pageRules)
+            kill(.badRead(address: place))
             return false
         }
         return true

@@ -17,6 +17,9 @@ private enum Call {
     static let halt: UInt32 = 10
     static let bindDMA: UInt32 = 12
     static let sendDMA: UInt32 = 13
+    /// With wide tables, in place of it: a directory's entry. The number that this call had before is then the
+    /// pointer's to a directory.
+    static let setWidePMD: UInt32 = 13
     static let setPTE: UInt32 = 14
     static let setPMD: UInt32 = 15
     static let loadTLS: UInt32 = 16
@@ -60,7 +63,8 @@ extension Host {
         let registers = abi.callRegisters
         return Hypercall(
             number: processor[registers.number], first: processor[registers.first],
-            second: processor[registers.second], third: processor[registers.third])
+            second: processor[registers.second], third: processor[registers.third],
+            fourth: processor[.esi])
     }
 
     /// - Returns: what eax becomes, for the one call that has a result.
@@ -89,7 +93,8 @@ extension Host {
             send(
                 DMANotification(
                     record: GuestAddress(rawValue: call.second), key: DMAKey(rawValue: call.first)))
-        case Call.setPTE: setPTE(call.first, virtual: call.second, entry: call.third)
+        case Call.setWidePMD where abi.hasWideTables: processor.flushTLB()
+        case Call.setPTE: setPTE(call)
         case Call.setPMD: if call.second < Self.reservedTop >> 22 { processor.flushTLB() }
         case Call.loadTLS: loadTLS(call.first)
         case Call.notify where abi.calls.notify: notify(call.first)
@@ -225,12 +230,14 @@ extension Host {
     // translations to forget; the checks are the original's.
 
     /// SET_PTE. An entry is looked at if it is in use and its table exists.
-    private func setPTE(_ directory: UInt32, virtual: UInt32, entry: UInt32) {
+    private func setPTE(_ call: Hypercall) {
+        let (directory, virtual, entry) = (call.first, call.second, call.third)
         guard virtual < Self.reservedTop else { return kill(.reservedTop) }
         let inUse =
             entry & PageEntry.present != 0
             && entry & (PageEntry.accessed | PageEntry.dirty) != 0
-        if inUse, processor.pageRules.refusesInTable(entry),
+        let rules = processor.pageRules
+        if inUse, rules.refusesInTable(entry) || rules.isWide && call.fourth != 0,
             hasTable(directory, virtual)
         {
             kill(.badPageTableEntry)
@@ -239,15 +246,18 @@ extension Host {
     }
 
     func hasTable(_ directory: UInt32, _ virtual: UInt32) -> Bool {
-        let place = PageWalk.directoryPlace(virtual, from: directory)
-        return (memory.load32(place) ?? 0) & PageEntry.present != 0
+        walk(virtual, from: directory).hasTable
+    }
+
+    private func walk(_ virtual: UInt32, from directory: UInt32) -> PageWalk {
+        PageWalk(virtual, from: directory, processor.pageRules) { memory.load32($0) }
     }
 
     /// Why the guest kernel could not write there; nil if it can.
     private func refusalToWrite(_ virtual: UInt32) -> DeathReason? {
         guard virtual < Self.reservedTop else { return .reservedTop }
         let rules = processor.pageRules
-        let walk = PageWalk(virtual, from: processor.pageDirectory, rules) { memory.load32($0) }
+        let walk = walk(virtual, from: processor.pageDirectory)
         for place in [walk.directoryPlace, walk.tablePlace] where range(place, 4) == nil {
             return .badRead(address: place)
         }
@@ -261,7 +271,7 @@ extension Host {
         guard walk.tableEntry & PageEntry.writable != 0 else {
             return .badStackPage(virtual: virtual)
         }
-        return rules.refusesInTable(walk.tableEntry) ? .badPageTableEntry : nil
+        return walk.isRefused(by: rules) ? .badPageTableEntry : nil
     }
 
     // MARK: - Devices

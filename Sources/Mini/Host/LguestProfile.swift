@@ -24,7 +24,7 @@ extension PageRules {
             limit: limit, refusedInDirectory: PageEntry.flags & ~known,
             refusedInTable: PageEntry.large
                 | (abi.refusesWriteThrough ? PageEntry.writeThrough : 0),
-            reservedTop: Host.reservedTop)
+            reservedTop: Host.reservedTop, isWide: abi.hasWideTables)
     }
 }
 

@@ -21,6 +21,9 @@ enum LguestRequest {
     static let dmaBuffer: UInt32 = 1
     static let interrupt: UInt32 = 2
     static let breakOut: UInt32 = 3
+    static let getRegister: UInt32 = 5
+    static let setRegister: UInt32 = 6
+    static let trap: UInt32 = 7
 }
 
 /// What INITIALIZE says of a guest.

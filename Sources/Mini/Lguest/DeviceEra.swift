@@ -25,8 +25,7 @@ enum DeviceEra: Equatable, CaseIterable {
         let kernels: StaticString
         /// Bytes of INITIALIZE's arguments, as the device counts them.
         let initializeCount: Int
-        /// The eras of guests that it runs, as far as this launcher speaks them. Guests 1a, 1 and 1b want a host
-        /// of just their own age, but the device does not tell its own.
+        /// The eras of guests that it may run: each wants a host of just its own age, which the device does not tell.
         let guests: [GuestABI.Era]
         /// Whether the guest's memory must begin at address 0.
         let wantsMemoryAtZero: Bool
@@ -58,20 +57,32 @@ enum DeviceEra: Equatable, CaseIterable {
             Row(
                 "Linux shortly before 2.6.24 (era 1c)", .init(buffers: true, breaks: true),
                 runs: [.era1c])
-        case .virtio: Row("Linux 2.6.24 to 2.6.28 (eras 2 and 3)", .init(breaks: true), count: 16)
-        case .hostTables: Row("Linux 2.6.29 and 2.6.30 (era 3)", .init(breaks: true), count: 12)
-        case .eventDescriptors: Row("Linux 2.6.31 to 3.19 (era 4)", .init(), count: 12)
-        case .pci: Row("Linux 4.0 to 4.13 (era 5)", .init(registers: true), count: 16)
+        case .virtio:
+            Row(
+                "Linux 2.6.24 to 2.6.28 (eras 2 and 3a)", .init(breaks: true),
+                runs: [.era2, .era3a]
+            )
+        case .hostTables:
+            Row(
+                "Linux 2.6.29 and 2.6.30 (eras 3b and 3c)", .init(breaks: true),
+                runs: [.era3b, .era3c])
+        case .eventDescriptors:
+            Row(
+                "Linux 2.6.31 to 3.19 (eras 4a to 4d)", .init(),
+                runs: [.era4a, .era4b, .era4c, .era4d])
+        case .pci: Row("Linux 4.0 to 4.13 (era 5)", .init(registers: true), runs: [.era5])
         }
     }
 
     var kernels: StaticString { row.kernels }
 
-    /// True for a device that this launcher can drive.
-    var isSpoken: Bool { !row.guests.isEmpty }
-
-    /// True if a device of this era runs guests of that one.
-    func runs(_ guest: GuestABI.Era) -> Bool { row.guests.contains(guest) }
+    /// True if a device of this era runs guests of that one. Where several eras answer alike, and the host's own
+    /// can be told by its release, it is that one alone: guests and hosts were meant to be of one build.
+    /// - Parameter host: as its release says.
+    func runs(_ guest: GuestABI.Era, on host: GuestABI.Era? = nil) -> Bool {
+        guard let host, row.guests.contains(host) else { return row.guests.contains(guest) }
+        return guest == host
+    }
 
     /// True if the guest's memory must begin at address 0.
     var wantsMemoryAtZero: Bool { row.wantsMemoryAtZero }
@@ -88,11 +99,6 @@ extension DeviceEra.Row {
             guests: guests, wantsMemoryAtZero: wantsMemoryAtZero, answers: answers)
     }
 
-    fileprivate init(_ kernels: StaticString, _ answers: DeviceEra.Answers, count: Int) {
-        self.init(
-            kernels: kernels, initializeCount: count, guests: [], wantsMemoryAtZero: false,
-            answers: answers)
-    }
 }
 
 extension DeviceEra {
@@ -112,9 +118,7 @@ extension DeviceEra {
         } catch { throw .unavailable(error) }
         // What is written to a file would stay in it.
         guard status.kind == .other else { throw .notTheDevice }
-        let era = try DeviceProbe(device: device, scratch: scratch).era()
-        guard era.isSpoken else { throw .otherHost(era) }
-        return era
+        return try DeviceProbe(device: device, scratch: scratch).era()
         #else
         throw .otherBuild
         #endif
@@ -129,8 +133,7 @@ private struct DeviceProbe: ~Copyable {
     /// Where hosts of 2.6.29 to 3.0 write boot tables.
     let scratch: GuestMemory
 
-    // Requests of later eras, and words in the boot parameters. §1.1, §2.2.
-    private static let getRegister: UInt32 = 5
+    // A register, and a word in the boot parameters. §1.5, §2.2.
     private static let instructionPointer: UInt32 = 48
     private static let mapSize: UInt32 = 0x2D8
 
@@ -144,7 +147,7 @@ private struct DeviceProbe: ~Copyable {
         var left = DeviceEra.allCases.filter { $0.row.initializeCount == answer }
         // A question is asked only where the answer makes a difference.
         left = narrowed(left, by: { $0.registers }) {
-            accepts([Self.getRegister, Self.instructionPointer])
+            accepts([LguestRequest.getRegister, Self.instructionPointer])
         }
         left = narrowed(left, by: { $0.buffers }) {
             do throws(Errno) { _ = try ask([LguestRequest.dmaBuffer, 4]) } catch {

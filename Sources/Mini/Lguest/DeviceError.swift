@@ -6,10 +6,10 @@ enum DeviceError: Error, Equatable {
     /// What opening it, or its first answer, failed with.
     case unavailable(Errno)
     case notTheDevice
-    /// It speaks what no launcher of ours does.
-    case otherHost(DeviceEra)
     /// It runs guests, but not of this era.
     case otherGuest(DeviceEra, GuestABI.Era)
+    /// Guests with PAE's tables want a host with them, which nothing tells.
+    case wideTables
     /// Era 0: the guest's memory cannot be at address 0.
     case addressZero(Errno)
     /// Era 0: so many MiB are more than fit below the program.
@@ -25,9 +25,9 @@ enum DeviceError: Error, Equatable {
         case .unavailable(.noSpace): "it runs as many guests as it can (ENOSPC)"
         case .unavailable(let errno): "\(errno)"
         case .notTheDevice: "it is something else"
-        case .otherHost(let era): "it is of \(era.kernels), which mini does not speak yet"
         case .otherGuest(let era, let guest):
             "it is of \(era.kernels), the guest of era \(guest.name)"
+        case .wideTables: "the guest has PAE, which this device may not have"
         case .addressZero(let errno):
             "memory at address 0, where this kernel wants the guest's, cannot be had: \(errno); is vm.mmap_min_addr 0?"
         case .tooMuchMemory(let size, let most):

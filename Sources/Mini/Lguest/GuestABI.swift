@@ -51,6 +51,11 @@ struct GuestABI: Equatable {
     var reflectsSystemCalls = false
     /// True for hosts that skip CLI. §4.5.
     var skipsCLI = false
+    /// True if a device of the era has BREAK, which ends a run of the guest. §1.5.
+    var hasBreak = true
+    /// True if the guest's page tables are those of PAE: it was built so, whatever its era. From 4a on there
+    /// are such guests. §2.5, §4.7.
+    var hasWideTables = false
 
     /// All rows, the oldest first.
     static var all: [GuestABI] { Era.allCases.map { GuestABI(era: $0) } }
@@ -94,6 +99,7 @@ struct GuestABI: Equatable {
         callsByVmcall = era >= .era3c && era < .era4c
         calls.sendsInterrupts = era >= .era4a
         skipsCLI = era >= .era4b
+        hasBreak = era < .era4a
     }
 
     private init(
@@ -121,7 +127,9 @@ struct GuestABI: Equatable {
     }
 
     /// No two rows are of one era.
-    static func == (left: GuestABI, right: GuestABI) -> Bool { left.era == right.era }
+    static func == (left: GuestABI, right: GuestABI) -> Bool {
+        left.era == right.era && left.hasWideTables == right.hasWideTables
+    }
 
     /// Bytes of INITIALIZE's arguments: what its write() returns. §1.1.
     var initializeCount: Int {

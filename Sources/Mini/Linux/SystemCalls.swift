@@ -159,6 +159,8 @@ extension SystemCall.Number {
     static let signalStack = Self(x86_64: 131, i386: 186)
     static let processID = Self(x86_64: 39, i386: 20)
     static let kill = Self(x86_64: 62, i386: 37)
+    /// gettid.
+    static let threadID = Self(x86_64: 186, i386: 224)
     /// clock_gettime with the native timespec.
     static let clockTime = Self(x86_64: 228, i386: 265)
     /// unlink.

@@ -34,8 +34,10 @@ final class WakerThread {
         | 0x10_0000 | 0x20_0000  // CLONE_PARENT_SETTID, _CHILD_CLEARTID
 
     /// Starts the thread; it watches nothing yet.
-    /// - Parameter device: an open lguest device, initialized; stays open longer than this.
-    init(device: Int32) throws(Errno) {
+    /// - Parameters:
+    ///   - device: an open lguest device, initialized; stays open longer than this.
+    ///   - signals: true if a signal is to end what this thread waits in; else BREAK does.
+    init(device: Int32, signals: Bool = false) throws(Errno) {
         var pipe = try PipeEnds()
         let room = try Mapping.anonymous(count: Self.roomSize)
         var quiet = mini_sigaction()
@@ -43,19 +45,27 @@ final class WakerThread {
         quiet.flags = Signal.returnsByItself
         quiet.restorer = mini_signal_return
         let action = try Self.ender.set(quiet)
+        func number(_ call: SystemCall.Number) -> Int32 {
+            Int32(truncatingIfNeeded: (try? SystemCall.make(call)) ?? 0)
+        }
         do throws(Errno) {
             let record = unsafe Self.record(in: room)
             unsafe record.initialize(
                 to: mini_waker(
-                    identity: 0, device: device, control: pipe.reading, failure: 0,
-                    poll: SystemCall.Number.poll.rawValue, read: SystemCall.Number.read.rawValue,
+                    identity: 0, device: device, signal: signals ? Self.ender.rawValue : 0,
+                    process: signals ? number(.processID) : 0,
+                    owner: signals ? number(.threadID) : 0, control: pipe.reading,
+                    failure: 0, poll: SystemCall.Number.poll.rawValue,
+                    read: SystemCall.Number.read.rawValue,
                     write: SystemCall.Number.write.rawValue,
+                    kill: SystemCall.Number.killThread.rawValue,
                     exit: SystemCall.Number.exitThread.rawValue))
             // The thread takes over the mask. Signals to the process are for the launcher.
             var others = SignalSet()
             others.mask = ~0
             others.remove(Self.ender)
-            let before = try others.apply(.replace)
+            var before = try others.apply(.replace)
+            if signals { before.remove(Self.ender) }
             defer { _ = try? before.apply(.replace) }
             try unsafe SystemCall.startWaker(
                 record, stack: UnsafeMutableRawPointer(record), flags: Self.flags)
@@ -103,6 +113,12 @@ final class WakerThread {
         // launcher takes the break back, which is when the next one is written.
         _ = try Transfer.writeRecord(number, words)
         watched = descriptors
+    }
+
+    /// Watches nothing, and sends no signal, until `watch` says what.
+    func rest() throws(Errno) {
+        watched = [-1]
+        try watch([])
     }
 
     /// Both ends of the pipe.

@@ -76,8 +76,7 @@ struct GuestLayout: Equatable {
         reducedFrom = usable < mebibytes ? mebibytes : nil
         memory = usable * Self.mebibyte
 
-        // Each page of tables maps 4 MiB.
-        pageTableCount = (memory + 0x3F_FFFF) >> 22
+        pageTableCount = BootPageTables.count(memory: memory, isWide: kernel.abi.hasWideTables)
         let tables = (pageTableCount + 1) * Self.pageSize
         let kernelEnd = Self.roundedUp(kernel.end)
         guard kernelEnd <= memory, memory - kernelEnd >= tables else {

@@ -225,16 +225,17 @@ struct KernelImage: ~Copyable {
             throw .kernel64(version: Recognition(image: image, origin: 0).version?.name)
         }
         let recognition = Recognition(image: image, origin: range.start)
-        let era: GuestABI.Era
+        var abi: GuestABI
         let address: UInt32
         let data: Int?
         switch recognition.dialect {
-        case .dma(let found, let entry, let place):
-            (era, address, data) = (found, range.start + UInt32(entry), place)
-        case .virtio(let found, let place):
+        case .dma(let era, let entry, let place):
+            (abi, address, data) = (GuestABI(era: era), range.start + UInt32(entry), place)
+        case .virtio(let era, let place, let hasWideTables):
             // A kernel that is not an ELF file begins with its entry.
-            (era, address, data) = (found, ownEntry ?? range.start, place)
-        case .later, .none: throw Self.refusal(recognition)
+            (abi, address, data) = (GuestABI(era: era), ownEntry ?? range.start, place)
+            abi.hasWideTables = hasWideTables
+        case .none: throw Self.refusal(recognition)
         }
         let isInside = segments.contains {
             address >= $0.address && address - $0.address < $0.fileSize
@@ -243,7 +244,6 @@ struct KernelImage: ~Copyable {
         guard let pageOffset = knownOffset ?? BzImage.pageOffset(image),
             GuestLayout.isPageOffset(pageOffset)
         else { throw .pageOffsetUnknown }
-        let abi = GuestABI(era: era)
         return LoadedKernel(
             name: name, size: size, format: format, banner: recognition.banner, abi: abi,
             entry: abi.startsLow ? address : address &+ pageOffset, pageOffset: pageOffset,
@@ -252,9 +252,6 @@ struct KernelImage: ~Copyable {
 
     private static func refusal(_ recognition: Recognition) -> ImageError {
         let version = recognition.version
-        if case .later(let era) = recognition.dialect {
-            return .laterEra(version: version?.name, era: era)
-        }
         guard let version else { return .noLguestEntry }
         return version.isAtLeast(4, 14)
             ? .withoutLguest(version: version.name) : .lguestGuestOff(version: version.name)

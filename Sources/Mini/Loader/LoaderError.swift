@@ -32,8 +32,6 @@ enum ImageError: Error, Equatable {
     case zImage(version: Text?)
     /// 4.14 or later; the method if it is compressed with something else than gzip.
     case withoutLguest(version: Text, compression: Text? = nil)
-    /// Eras 2 to 5, as "2: virtio".
-    case laterEra(version: Text?, era: Text)
     /// An old enough kernel with CONFIG_LGUEST_GUEST off.
     case lguestGuestOff(version: Text)
     case noLguestEntry
@@ -127,7 +125,7 @@ extension ImageError {
     /// True for a sound kernel, as far as was looked, that is not for lguest.
     var isStock: Bool {
         switch self {
-        case .kernel64, .withoutLguest, .laterEra, .lguestGuestOff, .otherCompression: true
+        case .kernel64, .withoutLguest, .lguestGuestOff, .otherCompression: true
         default: false
         }
     }
@@ -158,8 +156,6 @@ extension ImageError {
             "Linux \(visible: version), which no longer speaks lguest"
         case .withoutLguest(let version, let method?):
             "Linux \(visible: version), which no longer speaks lguest (a bzImage compressed with \(method))"
-        case .laterEra(let version, let era):
-            "\(Self.linux(version)) (lguest era \(era)), which mini does not run yet"
         case .lguestGuestOff(let version):
             "Linux \(visible: version) without lguest support (CONFIG_LGUEST_GUEST is off)"
         case .noLguestEntry: "not a kernel for lguest: it has no lguest entry and no Linux banner"
@@ -185,10 +181,6 @@ extension ImageError {
         case .needsMemory(let needed, let available):
             "it needs \(needed) MiB of memory, the guest has \(available) MiB"
         }
-    }
-
-    private static func linux(_ version: Text?) -> Text {
-        version.map { "Linux \(visible: $0)" } ?? "Linux of unknown version"
     }
 
     private static func remark(_ version: Text?) -> Text {

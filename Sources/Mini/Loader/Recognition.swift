@@ -55,9 +55,7 @@ struct Recognition: Equatable {
         /// Eras 0 to 1c. Offsets from the start of the image; `data` is that of `lguest_data`.
         case dma(era: GuestABI.Era, entry: Int, data: Int?)
         /// Eras 2 to 5, which are entered where their file says.
-        case virtio(era: GuestABI.Era, data: Int?)
-        /// One with what mini has not: "4d with PAE".
-        case later(Text)
+        case virtio(era: GuestABI.Era, data: Int?, hasWideTables: Bool = false)
         case none
     }
 
@@ -217,9 +215,9 @@ struct Recognition: Equatable {
                     let row = version.map({ LaterEra.of($0.isAtLeast, among: rows) })
                         ?? rows.last
                 else { continue }
-                if hasPAE(image) { return .later("\(row.era.name) with PAE") }
                 return .virtio(
-                    era: row.era, data: data.flatMap { image.contains($0, 4) ? $0 : nil })
+                    era: row.era, data: data.flatMap { image.contains($0, 4) ? $0 : nil },
+                    hasWideTables: hasPAE(image))
             }
         }
         return .none
@@ -236,7 +234,7 @@ struct Recognition: Equatable {
     }
 
     /// Whether the kernel's first page tables are those of PAE: a page of four entries, of which the first and the one
-    /// of the kernel's half lead to the same page, and nothing else.
+    /// where the kernel's half begins lead to the same page, those behind it to the pages behind that, and nothing else.
     private static func hasPAE(_ image: ByteView) -> Bool {
         var at = 0
         while let first = image.word(at) {
@@ -244,11 +242,16 @@ struct Recognition: Equatable {
             guard first & Page.offset == PageEntry.present, first > PageEntry.present else {
                 continue
             }
-            let same = (1..<4).filter { image.word(at + 8 * $0) == first }
-            guard same.count == 1, let high = same.first else { continue }
-            let isElseZero = stride(from: 4, to: Int(Page.size), by: 4)
-                .allSatisfy { $0 == 8 * high || image.word(at + $0) == 0 }
-            if isElseZero { return true }
+            guard let high = (1..<4).first(where: { image.word(at + 8 * $0) != 0 }) else {
+                continue
+            }
+            let isPAE = stride(from: 4, to: Int(Page.size), by: 4).allSatisfy { offset in
+                guard offset & 7 == 0, offset < 32, offset >= 8 * high else {
+                    return image.word(at + offset) == 0
+                }
+                return image.word(at + offset) == first &+ UInt32(offset / 8 - high) << Page.shift
+            }
+            if isPAE { return true }
         }
         return false
     }

@@ -1,12 +1,13 @@
-// Page tables in guest memory, as an i386 without PAE has them: a directory of 1024 entries, each of which
-// names a table of 1024 entries, each of which names a page of 4 KiB. This is the one walk over them: the software
-// processor fills its TLB by it, and a host asks it what a guest's address comes to. It reads entries and
-// changes none; what else an entry must not be is a rule that the tables' user hands in.
+// Page tables in guest memory, as an i386 has them: a directory of 1024 entries, each of which
+// names a table of 1024 entries, each of which names a page of 4 KiB. With PAE entries have 64 bits, a page of
+// tables has 512, and four pointers name a directory each. This is the one walk over the tables of a guest without
+// ring 0: the software processor fills its TLB by it, and a host asks it what a guest's address comes to. It reads
+// entries and changes none; what else an entry must not be is a rule that the tables' user hands in.
 //
-//     directory entry ── absent, refused ── table entry ── absent, (denied, refused: asked afterwards) ── page
+//     (pointer ── absent, refused ──) directory entry ── absent, refused ── table entry ── absent,
+//     (denied, refused: asked afterwards) ── page
 //
-// PAE is a second `init` of `PageWalk`, with entries of 64 bits and one level more.
-// Source: Intel SDM volume 3, chapter 4.3 (32-bit paging; CR0.WP = 1, no PSE, no PGE).
+// Source: Intel SDM volume 3, chapters 4.3 and 4.4 (CR0.WP = 1, no PSE, no PGE, no NX).
 
 /// Bits of page directory and page table entries.
 enum PageEntry {
@@ -32,6 +33,8 @@ struct PageRules: Equatable {
     var refusedInTable: UInt32 = 0
     /// Linear addresses from here on lead nowhere, whatever the tables say; 0 for none.
     var reservedTop: UInt32 = 0
+    /// Tables are those of PAE.
+    var isWide = false
 
     @inline(__always) func refusesInDirectory(_ entry: UInt32) -> Bool {
         entry & refusedInDirectory != 0 || entry &>> Page.shift >= limit
@@ -59,11 +62,16 @@ struct PageWalk {
     let directoryEntry: UInt32
     let tablePlace: UInt32
     let tableEntry: UInt32
+    /// The half of a wide table entry that no page of 32 bits needs.
+    let tableHigh: UInt32
 
-    /// Where the directory entry for a linear address is.
-    @inline(__always) static func directoryPlace(_ linear: UInt32, from directory: UInt32) -> UInt32
-    {
-        directory & PageEntry.address | (linear &>> 20 & 0xFFC)
+    /// Where the directory entry for a linear address is, or, with PAE, the pointer to the directory.
+    @inline(__always) static func firstPlace(
+        _ linear: UInt32, from directory: UInt32, _ rules: PageRules
+    ) -> UInt32 {
+        rules.isWide
+            ? directory & ~31 | (linear &>> 27 & 0x18)
+            : directory & PageEntry.address | (linear &>> 20 & 0xFFC)
     }
 
     /// - Parameters:
@@ -72,7 +80,26 @@ struct PageWalk {
     @inline(__always) init(
         _ linear: UInt32, from directory: UInt32, _ rules: PageRules, _ word: (UInt32) -> UInt32?
     ) {
-        let directoryPlace = Self.directoryPlace(linear, from: directory)
+        var directoryPlace = Self.firstPlace(linear, from: directory, rules)
+        var high: UInt32 = 0
+        if rules.isWide {
+            guard let pointer = word(directoryPlace), let above = word(directoryPlace &+ 4) else {
+                self.init(.outside, directoryPlace, 0)
+                return
+            }
+            guard pointer & PageEntry.present != 0 else {
+                self.init(.absent, directoryPlace, pointer)
+                return
+            }
+            guard above == 0, pointer & PageEntry.flags == PageEntry.present,
+                pointer &>> Page.shift < rules.limit
+            else {
+                self.init(.refusedDirectory, directoryPlace, 0)
+                return
+            }
+            directoryPlace = pointer & PageEntry.address | (linear &>> 18 & 0xFF8)
+            high = word(directoryPlace &+ 4) ?? 0
+        }
         guard let directoryEntry = word(directoryPlace) else {
             self.init(.outside, directoryPlace, 0)
             return
@@ -83,29 +110,40 @@ struct PageWalk {
             self.init(.absent, directoryPlace, directoryEntry)
             return
         }
-        guard !rules.refusesInDirectory(directoryEntry) else {
+        guard high == 0, !rules.refusesInDirectory(directoryEntry) else {
             self.init(.refusedDirectory, directoryPlace, directoryEntry)
             return
         }
-        let tablePlace = directoryEntry & PageEntry.address | (linear &>> 10 & 0xFFC)
+        let tablePlace =
+            directoryEntry & PageEntry.address
+            | (rules.isWide ? linear &>> 9 & 0xFF8 : linear &>> 10 & 0xFFC)
         guard let tableEntry = word(tablePlace) else {
             self.init(.outside, directoryPlace, directoryEntry, tablePlace)
             return
         }
         self.init(
             tableEntry & PageEntry.present == 0 ? .absent : .page, directoryPlace, directoryEntry,
-            tablePlace, tableEntry)
+            tablePlace, tableEntry, rules.isWide ? word(tablePlace &+ 4) ?? 0 : 0)
     }
 
     @inline(__always) private init(
         _ end: End, _ directoryPlace: UInt32, _ directoryEntry: UInt32, _ tablePlace: UInt32 = 0,
-        _ tableEntry: UInt32 = 0
+        _ tableEntry: UInt32 = 0, _ tableHigh: UInt32 = 0
     ) {
         self.end = end
         self.directoryPlace = directoryPlace
         self.directoryEntry = directoryEntry
         self.tablePlace = tablePlace
         self.tableEntry = tableEntry
+        self.tableHigh = tableHigh
+    }
+
+    /// Whether the directory has a table for the address.
+    var hasTable: Bool { directoryEntry & PageEntry.present != 0 }
+
+    /// Whether the page is none that the rules accept.
+    @inline(__always) func isRefused(by rules: PageRules) -> Bool {
+        tableHigh != 0 || rules.refusesInTable(tableEntry)
     }
 
     /// Whether both entries allow writes.

@@ -6,6 +6,7 @@ import Testing
 @testable import Mini
 
 private let later = GuestABI.Era.allCases.filter { $0 >= .era2 }
+private let wide = GuestABI.Era.allCases.filter { $0 >= .era4a }
 
 @Suite struct LaterErasTests {
     @Test("INIT fills the words where the era has them", arguments: GuestABI.Era.allCases)
@@ -189,6 +190,84 @@ private let later = GuestABI.Era.allCases.filter { $0 >= .era2 }
                 #expect(guest.lastWords() == "bad page table entry")
             } else {
                 #expect(guest.run() == .checkpoint(2))
+            }
+        }
+    }
+
+    // MARK: Tables of PAE
+
+    @Test("a guest whose tables are PAE's runs on them, and is told of faults", arguments: wide)
+    func wideTables(_ era: GuestABI.Era) throws {
+        let guest = try TinyGuest(
+            era, isWide: true,
+            handler: {
+                $0.load(TinyGuest.data + 8)
+                $0.store(0x9000)
+                $0.checkpoint(2)
+            },
+            code: {
+                $0.initialize()
+                $0.gate(14, $0.origin - TinyGuest.code + TinyGuest.handler)
+                // A page above the first 2 MiB, by a directory entry of its own.
+                $0.store(TinyGuest.userTable + 8, TinyGuest.table | 7)
+                $0.call(13, TinyGuest.userTable, 1)
+                $0.load(0x20_0000 + 0x9004)
+                $0.store(0x9008)
+                $0.checkpoint(1)
+                $0.store(TinyGuest.table + 0x50 * 8, 0)
+                $0.call(14, TinyGuest.directory, 0x5_0000, 0)
+                $0.load(0x5_0123)
+            })
+        guest.memory.store32(0x9004, 0x1234)
+        #expect(guest.run() == .checkpoint(1))
+        #expect(guest.word(0x9008) == 0x1234)
+        #expect(guest.word(TinyGuest.userTable) == TinyGuest.table | 0x27)
+        #expect(guest.run() == .checkpoint(2))
+        #expect(guest.word(0x9000) == 0x5_0123)
+    }
+
+    @Test("what no table of PAE's may have ends the guest")
+    func refusedWide() throws {
+        let places: [(UInt32, UInt32, String)] = [
+            (TinyGuest.directory, TinyGuest.userTable | 3, "bad page directory entry"),
+            (TinyGuest.directory, TinyGuest.pages << 12 | 1, "bad page directory entry"),
+            (TinyGuest.directory + 4, 1, "bad page directory entry"),
+            (TinyGuest.userTable, 0x87, "bad page directory entry"),
+            (TinyGuest.userTable + 4, 0x8000_0000, "bad page directory entry"),
+            (TinyGuest.table + 0x50 * 8, 0x5_0087, "bad page table entry"),
+            (TinyGuest.table + 0x50 * 8 + 4, 1, "bad page table entry"),
+            (TinyGuest.table + 0x50 * 8 + 4, 0x8000_0000, "bad page table entry"),
+            (TinyGuest.table + 0x50 * 8, TinyGuest.pages << 12 | 7, "bad page table entry"),
+        ]
+        for (place, value, reason) in places {
+            let guest = try TinyGuest(.era4d, isWide: true) {
+                $0.initialize()
+                $0.checkpoint(1)
+                $0.call(4, TinyGuest.directory)
+                $0.load(0x5_0000)
+            }
+            #expect(guest.run() == .checkpoint(1))
+            guest.memory.store32(place, value)
+            #expect(guest.lastWords() == reason)
+        }
+    }
+
+    @Test("the high half of an entry comes in a fourth register, or in the ring's fifth word")
+    func fourthArgument() throws {
+        for (high, isFiled) in [(0, false), (1, false), (0, true), (1, true)] as [(UInt32, Bool)] {
+            let guest = try TinyGuest(.era4d, isWide: true) {
+                $0.initialize()
+                $0.checkpoint(1)
+                $0.move(.esi, high)
+                if isFiled { $0.call(0) } else { $0.call(14, TinyGuest.directory, 0, 0x67) }
+                $0.checkpoint(2)
+            }
+            #expect(guest.run() == .checkpoint(1))
+            if isFiled { guest.file(0, [14, TinyGuest.directory, 0, 0x67, high]) }
+            if high == 0 {
+                #expect(guest.run() == .checkpoint(2))
+            } else {
+                #expect(guest.lastWords() == "bad page table entry")
             }
         }
     }

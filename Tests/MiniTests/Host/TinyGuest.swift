@@ -140,7 +140,7 @@ final class TinyGuest {
     private let ports = CheckpointPorts()
 
     init(
-        _ era: GuestABI.Era = .era1, pageLimit: UInt32 = TinyGuest.pages,
+        _ era: GuestABI.Era = .era1, isWide: Bool = false, pageLimit: UInt32 = TinyGuest.pages,
         prepare: (GuestMemory) throws -> Void = { _ in },
         handler: (inout Assembler) -> Void = { $0.spin() },
         user: (inout Assembler) -> Void = { $0.spin() },
@@ -148,15 +148,24 @@ final class TinyGuest {
     ) throws {
         memory = try GuestMemory(count: Self.count)
         try prepare(memory)
-        let abi = GuestABI(era: era)
+        var abi = GuestABI(era: era)
+        abi.hasWideTables = isWide
         cpu = try SoftwareProcessor(memory: memory, profile: .lguest)
         host = Host(memory: memory, abi: abi, on: cpu)
         fields = abi.data
         base = abi.startsLow ? 0 : Self.high
         let base = self.base
 
-        memory.store32(Self.directory + (base >> 22) * 4, Self.table | 7)
-        for page in 0..<Self.pages { memory.store32(Self.table + page * 4, page << 12 | 7) }
+        if isWide {
+            // Four pointers, a directory where others have a user's table.
+            memory.store32(Self.directory + (base >> 30) * 8, Self.userTable | 1)
+            memory.store32(Self.userTable, Self.table | 7)
+        } else {
+            memory.store32(Self.directory + (base >> 22) * 4, Self.table | 7)
+        }
+        for page in 0..<Self.pages {
+            memory.store32(Self.table + page * (isWide ? 8 : 4), page << 12 | 7)
+        }
         for slot in 0..<64 as Range<UInt32> { store8(Self.data + fields.ringStatus + slot, 0xFF) }
         if let field = fields.kernelAddress { memory.store32(Self.data + field, Self.high) }
         if let field = fields.systemCallVector { memory.store32(Self.data + field, 0x80) }

@@ -22,6 +22,9 @@ private enum Place {
 }
 
 extension Assembler {
+    /// Bytes of a table's entry.
+    private var entry: UInt32 { abi.hasWideTables ? 8 : 4 }
+
     /// OUT of so many bytes.
     fileprivate mutating func output(_ port: UInt32, _ size: Int, _ value: UInt32) {
         move(.edx, port)
@@ -42,9 +45,14 @@ extension Assembler {
     /// Maps the pages above memory as a kernel does that looks for its devices there.
     fileprivate mutating func mapDevices() {
         for page in 0..<8 as Range<UInt32> {
-            store(Place.table + 4 * page, Place.memory + page << 12 | 7)
+            store(Place.table + entry * page, Place.memory + page << 12 | 7)
         }
-        store(Place.directory + 4, Place.table | 7)
+        if abi.hasWideTables {
+            // The directory lies behind the tables, and before the pointers.
+            store(Place.directory - 0x1000 + 16, Place.table | 7)
+        } else {
+            store(Place.directory + 4, Place.table | 7)
+        }
         call(5, 1)
     }
 
@@ -58,17 +66,26 @@ extension Assembler {
 
 /// A kernel of an era, as an ELF file.
 /// - Parameter end: its last calls.
-private func kernel(_ era: GuestABI.Era, end: (inout Assembler) -> Void) -> [UInt8] {
-    let abi = GuestABI(era: era)
+private func kernel(
+    _ era: GuestABI.Era, isWide: Bool = false, end: (inout Assembler) -> Void
+) -> [UInt8] {
+    var abi = GuestABI(era: era)
+    abi.hasWideTables = isWide
     var spec = KernelSpec()
     spec.era = era
     spec.banner = nil
+    if isWide { spec.size = 0x4000 }
     var bytes = spec.bytes()
     if let banner = later.firstIndex(of: era) {
         let releases = [
             "2.6.24", "2.6.25", "2.6.29", "2.6.30", "2.6.31", "2.6.34", "3.1", "3.10", "4.0",
         ]
         bytes.put("Linux version \(releases[banner]) (a@b)\n", at: 0x2C00)
+    }
+    if isWide {
+        // Its first tables, which tell that they are PAE's.
+        bytes.put([UInt8](repeating: 0, count: 0x1000), at: 0x3000)
+        for index in [0, 3] { bytes.put(UInt32(0x10_2001), at: 0x3000 + 8 * index) }
     }
     bytes.put("early\n\0", at: 0x700)
     bytes.put("console\n\0", at: 0x710)
@@ -128,6 +145,14 @@ private func launch(_ image: [UInt8], restarts: Bool = false) throws -> (LaunchO
     func powerOff(_ era: GuestABI.Era) throws {
         let (outcome, output) = try launch(
             kernel(era) { $0.call(2, Place.texts + 0x20, 1) })
+        #expect(output == "early\nconsole\n")
+        #expect(outcome == .poweredOff)
+    }
+
+    @Test("a guest with PAE does the same", arguments: later.filter { $0 >= .era4a })
+    func wide(_ era: GuestABI.Era) throws {
+        let (outcome, output) = try launch(
+            kernel(era, isWide: true) { $0.call(2, Place.texts + 0x20, 1) })
         #expect(output == "early\nconsole\n")
         #expect(outcome == .poweredOff)
     }

@@ -93,10 +93,12 @@ import Testing
         }
     }
 
-    private func with(_ kernel: Kernel, _ body: (KernelDevice) throws -> Void) throws {
+    private func with(
+        _ kernel: Kernel, _ era: GuestABI.Era = .era1, _ body: (KernelDevice) throws -> Void
+    ) throws {
         try SystemCall.hooked({ kernel.answer($0) }) {
             let memory = try GuestMemory(count: 4096)
-            let device = try KernelDevice(memory: memory, abi: GuestABI(era: .era1))
+            let device = try KernelDevice(memory: memory, abi: GuestABI(era: era))
             try body(device)
             device.close()
         }
@@ -133,6 +135,128 @@ import Testing
             #expect(throws: Errno.noSuchFile) { try device.run() }
             #expect(try device.run() == .reason("CRASH: "))
             #expect(try device.run() == .reason("CRASH: "))
+        }
+    }
+
+    @Test(
+        "from 2.6.24 on a record is one address, which the guest notified",
+        arguments: [.era2, .era3a, .era3b, .era3c, .era4a, .era4b, .era4c, .era4d]
+            as [GuestABI.Era])
+    func notifications(_ era: GuestABI.Era) throws {
+        let kernel = Kernel()
+        kernel.reads = [
+            .success([0, 0x10, 0, 4]), .failure(.restart), .failure(.noSuchFile),
+            .success(Array("CRA\0".utf8)),
+        ]
+        try with(kernel, era) { device throws in
+            #expect(try device.run() == .dma(DMANotification(0, 0x0400_1000)))
+            #expect(throws: Errno.restart) { try device.run() }
+            #expect(throws: Errno.noSuchFile) { try device.run() }
+            #expect(try device.run() == .reason("CRA"))
+        }
+    }
+
+    // MARK: Ports, which the device of 4.0 leaves to its launcher
+
+    private final class Ports: GuestPorts {
+        var written: [(PortAccess, UInt32)] = []
+        var isDue = false
+        func read(_ access: PortAccess) -> UInt32 { 0x8765_4321 }
+        func write(_ access: PortAccess, _ value: UInt32) {
+            written.append((access, value))
+            isDue = true
+        }
+    }
+
+    private static func little(_ value: UInt32) -> [UInt8] {
+        (0..<4).map { UInt8(truncatingIfNeeded: value >> (8 * UInt32($0))) }
+    }
+
+    /// A trap's record, and what the device then says of the registers that are asked for.
+    private static func trap(
+        _ vector: UInt8, _ code: [UInt8], _ registers: UInt32...
+    ) -> [Result<[UInt8], Errno>] {
+        let record = [vector] + (code + [0, 0, 0, 0, 0, 0, 0]).prefix(7) + [0, 0, 0, 0]
+        return [.success(record)] + registers.map { .success(little($0)) }
+    }
+
+    @Test("an output is carried out, in its width, and the guest goes on behind it")
+    func outputs() throws {
+        let forms: [(code: [UInt8], length: UInt32, port: UInt16, size: UInt8, value: UInt32)] = [
+            ([0xE6, 0x70], 2, 0x70, 1, 0x78), ([0xE7, 0x70], 2, 0x70, 4, 0x1234_5678),
+            ([0x66, 0xE7, 0x70], 3, 0x70, 2, 0x5678), ([0xEE], 1, 0x1038, 1, 0x78),
+            ([0xEF], 1, 0x1038, 4, 0x1234_5678), ([0x66, 0xEF], 2, 0x1038, 2, 0x5678),
+        ]
+        for form in forms {
+            let kernel = Kernel()
+            let ports = Ports()
+            let hasNumber = form.code.contains(0x70)
+            kernel.reads =
+                Self.trap(13, form.code, 0xC000_1000, 0x61)
+                + (hasNumber ? [] : [.success(Self.little(0xFFFF_1038))])
+                + [.success(Self.little(0x1234_5678))]
+            try with(kernel, .era5) { device throws in
+                device.connect(ports)
+                // The launcher is to look what that came to.
+                #expect(throws: Errno.again) { try device.run() }
+            }
+            #expect(kernel.reads.isEmpty)
+            #expect(ports.written.count == 1)
+            #expect(ports.written.first?.0 == PortAccess(port: form.port, size: form.size))
+            #expect(ports.written.first?.1 == form.value)
+            #expect(kernel.writes.last == [6, 48, 0xC000_1000 + form.length])
+            #expect(kernel.writes.first == [5, 48])
+        }
+    }
+
+    @Test("an input changes as much of eax as it has bytes, and the guest goes on at once")
+    func inputs() throws {
+        let forms: [(code: [UInt8], eax: UInt32)] = [
+            ([0xEC], 0x1234_5621), ([0x66, 0xED], 0x1234_4321), ([0xED], 0x8765_4321),
+        ]
+        for form in forms {
+            let kernel = Kernel()
+            kernel.reads =
+                Self.trap(13, form.code, 0xC000_1000, 0x61, 0x71, 0x1234_5678)
+                + [.failure(.interrupted)]
+            try with(kernel, .era5) { device throws in
+                device.connect(Ports())
+                #expect(throws: Errno.interrupted) { try device.run() }
+            }
+            #expect(kernel.writes.contains([6, 24, form.eax]))
+            #expect(
+                kernel.writes.last
+                    == [6, 48, 0xC000_1000 + UInt32(form.code.count)])
+        }
+    }
+
+    @Test(
+        "CLI is left out; what is none of these, and what a program does, is the guest's to handle")
+    func otherTraps() throws {
+        let cases: [(vector: UInt8, code: [UInt8], cs: UInt32, write: [UInt32])] = [
+            (13, [0xFA], 0x61, [6, 48, 0xC000_1001]), (13, [0xFA], 0x73, [7, 13]),
+            (13, [0xEF], 0x73, [7, 13]), (13, [0x0F, 0x30], 0x61, [7, 13]),
+            (13, [0x66, 0x66], 0x61, [7, 13]), (14, [0x89, 0x08], 0x61, [7, 14]),
+        ]
+        for (vector, code, cs, write) in cases {
+            let kernel = Kernel()
+            kernel.reads =
+                Self.trap(vector, code, 0xC000_1000)
+                + (vector == 13 ? [.success(Self.little(cs))] : []) + [.failure(.interrupted)]
+            try with(kernel, .era5) { device throws in
+                #expect(throws: Errno.interrupted) { try device.run() }
+            }
+            #expect(kernel.reads.isEmpty && kernel.writes.last == write)
+        }
+    }
+
+    @Test("a guest without a handler dies of its trap")
+    func withoutHandler() throws {
+        let kernel = Kernel()
+        kernel.reads = Self.trap(13, [0x0F, 0x30], 0xC000_1000, 0x61)
+        kernel.answers = [8, 8, -22]
+        try with(kernel, .era5) { device throws in
+            #expect(try device.run() == .reason("unhandled trap 13 at 0xc0001000 (0x0)"))
         }
     }
 

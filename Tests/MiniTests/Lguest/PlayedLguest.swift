@@ -44,6 +44,7 @@ final class PlayedLguest: Sendable {
         var refusals: [(request: UInt32, errno: Errno)] = []
         var received = ""
         var address: Int { memory ?? 0 }
+        var isVirtio: Bool { era != .era0 && era != .era1 && era != .era1c }
 
         // The waker's record, 0 without one, and what it was told to watch.
         var waker = 0
@@ -182,6 +183,14 @@ final class PlayedLguest: Sendable {
             }
             switch state.steps.removeFirst() {
             case .send(let words):
+                if state.isVirtio {
+                    // NOTIFY of a text.
+                    let bytes = Array(words.utf8) + [0]
+                    UnsafeMutableRawPointer(bitPattern: state.address + text)!.copyMemory(
+                        from: bytes, byteCount: bytes.count)
+                    buffer.storeBytes(of: UInt32(text), as: UInt32.self)
+                    return 4
+                }
                 send(words, state)
                 buffer.storeBytes(of: UInt32(output), as: UInt32.self)
                 buffer.storeBytes(of: 0, toByteOffset: 4, as: UInt32.self)
@@ -190,6 +199,7 @@ final class PlayedLguest: Sendable {
             case .attention:
                 // Nobody wakes the launcher for what is not watched.
                 guard state.watches.last?.isEmpty == false else { return -5 }
+                if state.era == .eventDescriptors || state.era == .pci { return -4 }
                 guest.isBroken = true
             case .die(let reason): guest.death = reason
             case .dieUnseen(let reason):

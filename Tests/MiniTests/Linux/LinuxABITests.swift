@@ -50,6 +50,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.waitForChild, "wait4", "wait4"), (.newSession, "setsid", "setsid"),
         (.clone, "clone", "clone"),
         (.exitThread, "exit", "exit"), (.killThread, "tgkill", "tgkill"),
+        (.threadID, "gettid", "gettid"),
         (.futex, "futex", "futex"), (.pipe, "pipe", "pipe"),
         (.removeName, "unlink", "unlink"), (.truncate, "ftruncate", "ftruncate"),
         (.fileControl, "fcntl", "fcntl"),

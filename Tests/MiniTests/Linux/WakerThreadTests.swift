@@ -88,6 +88,39 @@ private func processorTime(of thread: String) throws -> Int {
         #expect(waker.failure == nil)
     }
 
+    @Test("for a device without BREAK a signal ends a wait, again and again until the waker rests")
+    func signals() throws {
+        let empty = try Bell()
+        let bell = try Bell()
+        let waker = try WakerThread(device: -1, signals: true)
+        func wait() throws(Errno) {
+            var byte = [UInt8](repeating: 0, count: 1)
+            var failure: Errno?
+            byte.withUnsafeMutableBytes { byte in
+                do throws(Errno) {
+                    _ = try Transfer.readRecord(empty.descriptor, into: byte)
+                } catch { failure = error }
+            }
+            if let failure { throw failure }
+        }
+        try waker.watch([bell.descriptor])
+        try bell.ring()
+        // The bell stays rung, so each wait is ended, also one that begins after a signal.
+        for _ in 0..<20 {
+            #expect(throws: Errno.interrupted) { try wait() }
+        }
+        try waker.rest()
+        // A signal may still be under way; then none comes any more.
+        try empty.ring()
+        while (try? wait()) == nil {}
+        try pause()
+        try empty.ring()
+        #expect(throws: Never.self) { try wait() }
+        try waker.watch([bell.descriptor])
+        #expect(throws: Errno.interrupted) { try wait() }
+        #expect(waker.failure == nil)
+    }
+
     @Test("a hang-up wakes as well")
     func hangUp() throws {
         let device = try PipeDevice()

@@ -47,6 +47,36 @@ private func translate(_ memory: GuestMemory, _ directory: UInt32, _ address: UI
         #expect(translate(memory, layout.pageDirectory, layout.memory) == nil)
     }
 
+    @Test(
+        "a guest of PAE's finds memory at both places, by tables of PAE's",
+        arguments: [(7, 0xC000_0000), (1100, 0x8000_0000), (64, 0x4000_0000)] as [(UInt32, UInt32)])
+    func wide(_ mebibytes: UInt32, _ pageOffset: UInt32) throws {
+        let memory = try GuestLayout.makeMemory(mebibytes: mebibytes)
+        let kernel = kernelForLayout(
+            end: 0x20_0000, pageOffset: pageOffset, era: .era4a, isWide: true)
+        let layout = try GuestLayout(mebibytes: mebibytes, kernel: kernel)
+        BootPageTables.write(layout, kernel, to: memory)
+        let rules = PageRules(limit: layout.memory >> 12, refusedInDirectory: 0x98, isWide: true)
+        func page(_ linear: UInt32) -> UInt32? {
+            let walk = PageWalk(linear, from: layout.pageDirectory, rules) { memory.load32($0) }
+            return walk.end == .page && walk.permits(write: true, user: true)
+                ? walk.tableEntry & ~7 : nil
+        }
+        for start in [0, pageOffset] {
+            // Of many pages not each, but some of each table.
+            for place in stride(from: 0, to: layout.memory, by: mebibytes < 64 ? 0x1000 : 0x7_F000)
+            {
+                guard page(start + place) == place else {
+                    Issue.record("at \(start + place)")
+                    break
+                }
+            }
+        }
+        #expect(page(pageOffset + layout.memory) == nil)
+        let below = bytes(of: memory, layout.pageTables - 0x10_0000, 0x10_0000)
+        #expect(below.allSatisfy { $0 == 0 })
+    }
+
     @Test("nothing is written outside the pages that the layout has for it")
     func bounds() throws {
         let (memory, layout) = try Self.tables(5, .era1c, pageOffset: 0x4000_0000)

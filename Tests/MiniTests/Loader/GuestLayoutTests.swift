@@ -4,10 +4,13 @@ import Testing
 
 /// A kernel of which only what the layout asks for is true.
 func kernelForLayout(
-    end: UInt32 = 0x30_0000, pageOffset: UInt32 = 0xC000_0000, era: GuestABI.Era = .era1
+    end: UInt32 = 0x30_0000, pageOffset: UInt32 = 0xC000_0000, era: GuestABI.Era = .era1,
+    isWide: Bool = false
 ) -> LoadedKernel {
-    LoadedKernel(
-        name: "k", size: 1, format: .elf, banner: nil, abi: GuestABI(era: era), entry: 0,
+    var abi = GuestABI(era: era)
+    abi.hasWideTables = isWide
+    return LoadedKernel(
+        name: "k", size: 1, format: .elf, banner: nil, abi: abi, entry: 0,
         pageOffset: pageOffset, segments: [], data: nil, end: end)
 }
 

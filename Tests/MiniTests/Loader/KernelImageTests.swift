@@ -144,7 +144,6 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
             $0.hasMagic = false
             $0.banner = "Linux version 4.19.0-21-686 (a@b)"
         },
-        later("3.12", "Linux 3.12 (lguest era 4d with PAE), which mini does not run yet"),
         .init(
             "mark at the end of a segment", markAtEnd(),
             "a damaged kernel: its entry 0x103000 is in no segment"),
@@ -212,11 +211,6 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
         },
         bzImage("64-bit kernel without saying so", "a 64-bit kernel (Linux 6.1.0-13-amd64)") {
             $0.payload = Packer.gzip(elf64(address: 0xFFFF_FFFF_8100_0000))
-        },
-        bzImage(
-            "PAE inside", "Linux 3.2 (lguest era 4c with PAE), which mini does not run yet"
-        ) {
-            $0.payload = Packer.gzip(laterKernel("3.2").bytes)
         },
         bzImage(
             "too few loads to tell the page offset", "a kernel whose page offset cannot be told"
@@ -292,25 +286,6 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
 
     private static func stranger(_ name: String, _ text: String, _ kind: String) -> DamagedImage {
         .init(name, Array(text.utf8), "not a kernel: \(kind)")
-    }
-
-    /// One with page tables of PAE's.
-    private static func laterKernel(_ version: String) -> (spec: KernelSpec, bytes: [UInt8]) {
-        var spec = KernelSpec()
-        spec.era = .era4d
-        spec.banner = "Linux version \(version) (a@b)"
-        var bytes = spec.bytes()
-        bytes.put([UInt8](repeating: 0, count: 4096), at: 0)
-        for place in [0, 24] { bytes.put(UInt32(0x10_8001), at: place) }
-        bytes.put("Linux version \(version) (a@b)\n", at: 0x2C00)
-        return (spec, bytes)
-    }
-
-    private static func later(_ version: String, _ refusal: String) -> DamagedImage {
-        let (spec, bytes) = laterKernel(version)
-        var elf = ElfSpec(spec)
-        elf.contents = [(0x1000, bytes)]
-        return .init("Linux \(version)", elf.bytes(), refusal)
     }
 
     private static func markAtEnd() -> [UInt8] {

@@ -58,9 +58,26 @@ private func recognise(_ bytes: [UInt8]) -> Recognition {
         let plain = Recognition.Dialect.virtio(era: .era4d, data: KernelSpec.dataOffset)
         #expect(recognise(bytes).dialect == plain)
         bytes.put(UInt32(0x123_4001), at: 0x3018)
-        #expect(recognise(bytes).dialect == .later("4d with PAE"))
+        let wide = Recognition.Dialect.virtio(
+            era: .era4d, data: KernelSpec.dataOffset, hasWideTables: true)
+        #expect(recognise(bytes).dialect == wide)
         bytes.put(UInt32(1), at: 0x3FFC)
         #expect(recognise(bytes).dialect == plain)
+    }
+
+    @Test("wide tables are told with each split of the address space", arguments: 1..<4)
+    func splits(_ kernel: Int) {
+        var spec = KernelSpec()
+        spec.era = .era4b
+        spec.banner = "Linux version 2.6.38 (a@b)"
+        var bytes = spec.bytes() + [UInt8](repeating: 0, count: 4096)
+        bytes.put(UInt32(0x123_4001), at: 0x3000)
+        for index in kernel..<4 {
+            bytes.put(UInt32(0x123_4001 + 0x1000 * (index - kernel)), at: 0x3000 + 8 * index)
+        }
+        let wide = Recognition.Dialect.virtio(
+            era: .era4b, data: KernelSpec.dataOffset, hasWideTables: true)
+        #expect(recognise(bytes).dialect == wide)
     }
 
     @Test("the structure is found at every word, also when its neighbours are all ones")

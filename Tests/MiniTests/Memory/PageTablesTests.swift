@@ -77,6 +77,38 @@ import Testing
         #expect(walk(0x2FFF, rules).end == .page)
     }
 
+    @Test("with PAE a walk begins at one of four pointers, and its entries have eight bytes")
+    func wide() {
+        let rules = PageRules(
+            limit: 4, refusedInDirectory: 0x80, refusedInTable: 0x80, isWide: true)
+        let directory: UInt32 = 0x1020
+        memory.store32(Self.directory, 0)
+        memory.store32(directory + 24, Self.table | 1)
+        memory.store32(Self.table + 8 * 0x1FF, 0x3027)
+        memory.store32(0x3000 + 8 * 5, 0x2067)
+        let linear: UInt32 = 0xFFE0_5123
+        let found = walk(linear, from: directory, rules)
+        #expect(found.end == .page && found.directoryPlace == Self.table + 8 * 0x1FF)
+        #expect(found.tablePlace == 0x3028 && found.tableEntry == 0x2067)
+        #expect(found.hasTable && !found.isRefused(by: rules))
+        // Each level may be without an entry.
+        #expect(walk(0x3FFF_FFFF, from: directory, rules).end == .absent)
+        #expect(walk(linear &- 0x20_0000, from: directory, rules).end == .absent)
+        #expect(!walk(linear &- 0x20_0000, from: directory, rules).hasTable)
+        #expect(walk(linear &+ 0x1000, from: directory, rules).end == .absent)
+        #expect(walk(linear, from: 0x4000, rules).end == .outside)
+        memory.store32(0x302C, 1)
+        #expect(walk(linear, from: directory, rules).isRefused(by: rules))
+        memory.store32(Self.table + 8 * 0x1FF + 4, 1)
+        #expect(walk(linear, from: directory, rules).end == .refusedDirectory)
+        memory.store32(directory + 24, Self.table | 3)
+        #expect(walk(linear, from: directory, rules).end == .refusedDirectory)
+        memory.store32(directory + 24, Self.table | 1)
+        memory.store32(directory + 28, 1)
+        let refused = walk(linear, from: directory, rules)
+        #expect(refused.end == .refusedDirectory && !refused.hasTable)
+    }
+
     @Test("a directory or a table outside memory is told from an entry that is not there")
     func outside() {
         #expect(walk(0x3000, from: 0x4000).end == .outside)

@@ -250,7 +250,7 @@ extension Core {
             throw pageFault(linear, 1, write, user)
         }
         let entry = walk.tableEntry
-        guard !state.pageRules.refusesInTable(entry) else { throw .refusedTableEntry }
+        guard !walk.isRefused(by: state.pageRules) else { throw .refusedTableEntry }
 
         set(
             walk.directoryPlace, walk.directoryEntry,

@@ -161,7 +161,8 @@ extension Core {
 
     /// 32-bit paging.
     private func narrowWalk(_ access: Access) throws(Fault) -> Translation {
-        let directoryPlace = PageWalk.directoryPlace(access.linear, from: state.pageDirectory)
+        let directoryPlace = PageWalk.firstPlace(
+            access.linear, from: state.pageDirectory, PageRules(limit: 0))
         let directoryEntry = entry(directoryPlace)
         guard directoryEntry & PageEntry.present != 0 else { throw fault(access, 0) }
         let wanted = PageEntry.accessed | (access.write ? PageEntry.dirty : 0)
