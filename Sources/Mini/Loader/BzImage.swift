@@ -28,18 +28,22 @@ struct BzImage: Equatable {
         if header.is64Bit { throw .kernel64(version: version?.name) }
         let method = compression(file)
         if let version, version.isAtLeast(4, 14) {
-            throw .withoutLguest(version: version.name, compression: method)
+            throw .withoutLguest(version: version.name, compression: method.map { "\($0.name)" })
         }
-        if let method { throw .otherCompression(method, version: version?.name) }
+        if let method, !method.isUnpacked { throw otherCompression(method) }
         if !header.isLoadedHigh { throw .zImage(version: version?.name) }
     }
 
     /// By the signature of the compressed kernel; nil for gzip and where the header does not
     /// lead to it.
-    private func compression(_ file: ByteView) -> Text? {
+    func compression(_ file: ByteView) -> Compression? {
         guard let payload, let compression = Compression(file, at: payload), compression != .gzip
         else { return nil }
-        return "\(compression.name)"
+        return compression
+    }
+
+    func otherCompression(_ method: Compression) -> ImageError {
+        .otherCompression("\(method.name)", version: version?.name)
     }
 
     // MARK: Unpacking

@@ -171,11 +171,13 @@ struct KernelImage: ~Copyable {
     ) throws(LoaderError) -> (UnpackedKernel, member: Int)? {
         guard let member = image.payload else { return nil }
         do throws(Errno) {
-            guard let kernel = try StockKernel(file), let unpacked = kernel.image else {
-                return nil
-            }
-            return (unpacked, member)
+            if let unpacked = try StockKernel(file)?.image { return (unpacked, member) }
         } catch { throw .host("unpack", name: name, error) }
+        // What is in another than gzip is looked for nowhere else.
+        if let method = image.compression(file) {
+            throw .image(name: name, image.otherCompression(method))
+        }
+        return nil
     }
 
     private func loadInner(

@@ -149,6 +149,29 @@ private func launch(_ image: [UInt8], restarts: Bool = false) throws -> (LaunchO
         #expect(outcome == .poweredOff)
     }
 
+    @Test("in a bzImage it starts however it is compressed", arguments: ["gzip", "zstd", "xz"])
+    func compressed(_ method: String) throws {
+        let elf = kernel(.era4d) { $0.call(2, Place.texts + 0x20, 1) }
+        var image = BzImageSpec()
+        image.protocolVersion = 0x20F
+        image.version = "3.12.9 (a@b)"
+        let size = [UInt8].little(UInt64(elf.count), 4)
+        switch method {
+        case "gzip": image.payload = Packer.gzip(elf)
+        case "zstd":
+            let blocks = stride(from: 0, to: elf.count, by: 1024).map {
+                ZstdSpec.Block.stored(Array(elf[$0..<min($0 + 1024, elf.count)]))
+            }
+            image.payload = ZstdSpec(blocks: blocks).bytes() + size
+        default:
+            guard toolPath("xz") != nil else { return }
+            image.payload = try runTool(["xz", "--check=crc32", "-c"], elf) + size
+        }
+        let (outcome, output) = try launch(image.bytes())
+        #expect(output == "early\nconsole\n")
+        #expect(outcome == .poweredOff)
+    }
+
     @Test("a guest with PAE does the same", arguments: later.filter { $0 >= .era4a })
     func wide(_ era: GuestABI.Era) throws {
         let (outcome, output) = try launch(

@@ -1,6 +1,7 @@
 // A device on the bus of an lguest guest of era 5, as its kernel finds and drives it: by ports alone. The guest is
 // memory, and lies where it wants to.
 
+import Foundation
 import Testing
 
 @testable import Mini
@@ -87,6 +88,25 @@ private final class Driver {
 }
 
 @Suite struct VirtioModernTests {
+    @Test("the page shows the transitions that a driver's words lead to")
+    func page() throws {
+        let words: [(name: String, event: UInt32)] = [("a status", 3), ("80", 0x83), ("0", 0)]
+        let memory = try GuestMemory(count: 4096)
+        let walk = Walk(
+            from: [[UInt32]()], words,
+            name: { words in
+                let function = VirtioModern(PlayedDevice(), line: 1, memory: memory)
+                for word in words { function.writePort(20, 1, word) }
+                return "\(function.stateName)"
+            },
+            step: { (before: [UInt32], word: UInt32) in before.count < 3 ? [before + [word]] : [] })
+        let taken = walk.transitions.filter { line in
+            let names = line.prefix { $0 != ":" }.components(separatedBy: " --> ")
+            return names[0] != names[1]
+        }
+        #expect(try transitionsOfPage("virtio-modern-machine.md") == taken)
+    }
+
     @Test("the kernel finds the device of virtio 1.0, its list of capabilities and its line")
     func find() throws {
         let driver = try Driver([VirtioConsole(), PlayedDevice()], number: 2)

@@ -11,6 +11,8 @@
 //       ^                  |                    |
 //       +------ 0 ---------+--------------------+
 //
+// (A first status can be 80. The same as a page: docs/virtio-modern-machine.md.)
+//
 // The capability at 84 is a window on the BAR through the configuration space: a guest that has no driver yet writes its
 // console's emergency register there.
 // Source: docs/abi/lguest.md §5.6; Virtual I/O Device specification 1.2, chapter 4.1.4.
