@@ -30,6 +30,9 @@ struct GuestLayout: Equatable {
     static let mostMebibytes: UInt32 = 2046
     /// What the kernel keeps of its addresses for vmalloc, and the host at the top.
     private static let reservedMebibytes: UInt32 = 128 + 4
+    /// From 2.6.24 on the vmalloc area ends below what the kernel maps for itself, up to 5 MiB further down. A kernel
+    /// without high memory looks for its devices where its own memory ends.
+    private static let laterReservedMebibytes = reservedMebibytes + 5
 
     /// Bytes of RAM, a multiple of 1 MiB: what the guest is told.
     let memory: UInt32
@@ -72,7 +75,7 @@ struct GuestLayout: Equatable {
         mebibytes: UInt32, kernel: LoadedKernel, initrd file: (name: Text, size: UInt64)? = nil
     ) throws(LoaderError) {
         _ = try Self.memorySize(mebibytes: mebibytes)
-        let usable = try Self.usable(mebibytes, pageOffset: kernel.pageOffset)
+        let usable = try Self.usable(mebibytes, kernel)
         reducedFrom = usable < mebibytes ? mebibytes : nil
         memory = usable * Self.mebibyte
 
@@ -106,12 +109,14 @@ struct GuestLayout: Equatable {
     /// good, which ends where its vmalloc area begins. Somewhat too much is cut, as the
     /// kernel itself would cut it; what no address could name at all is an error.
     private static func usable(
-        _ mebibytes: UInt32, pageOffset: UInt32
+        _ mebibytes: UInt32, _ kernel: LoadedKernel
     ) throws(LoaderError) -> UInt32 {
-        let addressable = (0 &- pageOffset) >> 20
-        let most = addressable > reservedMebibytes ? addressable - reservedMebibytes : 0
+        let addressable = (0 &- kernel.pageOffset) >> 20
+        let reserved = kernel.abi.dma == nil ? laterReservedMebibytes : reservedMebibytes
+        let most = addressable > reserved ? addressable - reserved : 0
         if most < leastMebibytes || mebibytes > addressable {
-            throw .memoryUnreachable(mebibytes: mebibytes, most: most, pageOffset: pageOffset)
+            throw .memoryUnreachable(
+                mebibytes: mebibytes, most: most, pageOffset: kernel.pageOffset)
         }
         return min(mebibytes, most)
     }

@@ -77,6 +77,19 @@ func kernelForLayout(
     }
 
     @Test(
+        "from 2.6.24 on memory ends where the kernel's own does, or it would look for its devices elsewhere",
+        arguments: GuestABI.Era.allCases.filter { $0 >= .era2 })
+    func laterMemory(_ era: GuestABI.Era) throws {
+        for (asked, given) in [(887, 887), (888, 887), (893, 887), (1024, 887)]
+            as [(UInt32, UInt32)]
+        {
+            let layout = try GuestLayout(mebibytes: asked, kernel: kernelForLayout(era: era))
+            #expect(layout.memory == given << 20)
+            #expect(layout.reducedFrom == (asked == given ? nil : asked))
+        }
+    }
+
+    @Test(
         "kernel, tables and initrd must all have room",
         arguments: [
             (0x3F_E000, nil), (0x3F_F000, 4 as UInt32), (0x40_0000, 5), (0x40_0001, 5),
