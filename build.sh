@@ -24,7 +24,8 @@ swift_flags=(-enable-experimental-feature Embedded -wmo -static-stdlib -Osize -s
 link_flags=(-static --gc-sections --build-id=none -z noexecstack -s)
 
 # Types of mini whose functions count for their speed, or these functions of a type, and the section of the one that counts most (tools/tune.awk).
-fast_types=(Core.execute LongCore.execute Lzma2 X86Filter Inflate Zstd)
+fast_types=(Core.execute LongCore.{execute,findBlock,slowPath,slow,read,write,physical,physicalRead,physicalWrite,check,operand}
+    LongCore.{setOperand,modifiable,arithmetic,string,bulk,fill,walk,fetchable,setPart} Lzma2 X86Filter Inflate Zstd)
 # shellcheck disable=SC2016
 loop_section='.text.$e4Mini4CoreV7executeAA4FlowOyF'
 

@@ -58,9 +58,11 @@ extension LongCore {
                     unsafe block = unsafe short
                     continue enter
                 }
+                unsafe checkBlock(block)
                 var record = unsafe UnsafePointer(Self.operations(of: block))
                 var flow = Flow.jump
                 run: while true {
+                    unsafe checkRecord(record, in: block)
                     // A table: a line a case, however long.
                     // swift-format-ignore
                     switch unsafe record.pointee.code {

@@ -78,6 +78,7 @@ extension LongCore {
     @inline(__always) func readable(_ linear: UInt64, _ size: UInt64) -> UnsafeMutableRawPointer? {
         let entry = unsafe tlbEntry(linear)
         guard unsafe linear &- entry.pointee.readTag <= Self.pageSize &- size else { return nil }
+        unsafe checkHost(entry.pointee.addend &+ UInt(linear), UInt(size))
         return unsafe UnsafeMutableRawPointer(bitPattern: entry.pointee.addend &+ UInt(linear))
     }
 
@@ -85,6 +86,7 @@ extension LongCore {
     @inline(__always) func writable(_ linear: UInt64, _ size: UInt64) -> UnsafeMutableRawPointer? {
         let entry = unsafe tlbEntry(linear)
         guard unsafe linear &- entry.pointee.writeTag <= Self.pageSize &- size else { return nil }
+        unsafe checkHost(entry.pointee.addend &+ UInt(linear), UInt(size))
         return unsafe UnsafeMutableRawPointer(bitPattern: entry.pointee.addend &+ UInt(linear))
     }
 
@@ -166,6 +168,7 @@ extension LongCore {
     /// Bytes of one page.
     private func physicalRead(_ address: UInt64, _ count: UInt64) -> UInt64 {
         guard address < UInt64(state.memoryCount) else { return ~0 &>> (64 &- 8 &* count) }
+        checkPhysical(address, count)
         let from = unsafe state.memory + Int(truncatingIfNeeded: address)
         switch count {
         case 8: return unsafe from.loadUnaligned(as: UInt64.self)
@@ -183,6 +186,7 @@ extension LongCore {
 
     private func physicalWrite(_ address: UInt64, _ value: UInt64, _ count: UInt64) {
         guard address < UInt64(state.memoryCount) else { return }
+        checkPhysical(address, count)
         noteWrite(UInt32(truncatingIfNeeded: address), UInt32(truncatingIfNeeded: count))
         let to = unsafe state.memory + Int(truncatingIfNeeded: address)
         if count == 8 { return unsafe to.storeBytes(of: value, as: UInt64.self) }

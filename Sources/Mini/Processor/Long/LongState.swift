@@ -201,11 +201,13 @@ extension UInt64: LongOperand {
     @inline(__always) func get<Width: LongOperand>(_ offset: UInt8, as: Width.Type = Width.self)
         -> Width
     {
-        unsafe UnsafeRawPointer(pointer).load(fromByteOffset: Int(offset), as: Width.self)
+        Self.checkOffset(offset, Width.bitWidth)
+        return unsafe UnsafeRawPointer(pointer).load(fromByteOffset: Int(offset), as: Width.self)
     }
 
     /// What is written with 32 bits clears the others.
     @inline(__always) func set<Width: LongOperand>(_ offset: UInt8, _ value: Width) {
+        Self.checkOffset(offset, max(Width.bitWidth, 8))
         if Width.bitWidth == 32 {
             unsafe UnsafeMutableRawPointer(pointer).storeBytes(
                 of: UInt64(truncatingIfNeeded: value), toByteOffset: Int(offset), as: UInt64.self)
