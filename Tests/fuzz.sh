@@ -39,7 +39,7 @@ for arch in x86_64 i386; do
             how=(--usual --seed 1)
         fi
         # In the checked build, where there is one, what only it can see.
-        if [[ $target == @(guests|systems) && -n $seconds && -x $fuzz-checked ]]; then
+        if [[ $target == @(guests|systems|longs) && -n $seconds && -x $fuzz-checked ]]; then
             if said=$("$fuzz-checked" "$target" "${how[@]}" --crashes "$crashes" 2>&1); then ok "checked build: $said"; else not_ok "$arch: the checked build finds nothing in $target" "$said"; fi
         fi
         if said=$("$fuzz" "$target" "${how[@]}" --crashes "$crashes" 2>&1); then ok "$said"; else not_ok "$arch: no case of $target ends or stops a run" "$said"; fi

@@ -26,6 +26,9 @@ private enum Layout {
     static let kernelData: UInt32 = 0x18
     static let userData: UInt32 = 0x2B
     static let userCode: UInt32 = 0x33
+    static let compatibleCode: UInt32 = 0x23
+    static let shortCode: UInt32 = 0x53
+    static let smallData: UInt32 = 0x5B
     static let taskSelector: UInt32 = 0x40
     /// Bytes of a case before its words.
     static let header = 16
@@ -135,6 +138,9 @@ enum FuzzLongs {
         descriptor(0x20, 0xFFFF, 0x00CF_FA00)
         descriptor(Layout.userData, 0xFFFF, 0x00CF_F200)
         descriptor(Layout.userCode, 0xFFFF, 0x00AF_FA00)
+        // 16-bit code from where the code is, and a small segment of data.
+        descriptor(Layout.shortCode, 0xFFFF, 0x0001_FA00)
+        descriptor(Layout.smallData, 0xA000_0FFF, 0x0040_F200)
         descriptor(Layout.taskSelector, Layout.task << 16 | 0x67, 0x8900)
         for vector in 0..<256 as Range<UInt32> {
             let handler = Layout.code + 0x100 + vector * 5 % 0x300
@@ -326,11 +332,17 @@ private struct FuzzLongCode {
 
     /// To ring 3 or somewhere else, behind this.
     private mutating func outwards() {
-        push(random.once(in: 6) ? selector() : Layout.userData)
+        push(
+            random.once(in: 6)
+                ? selector() : random.once(in: 4) ? Layout.smallData : Layout.userData)
         push(Layout.stack &- 0x600)
         push(flags())
-        push(random.once(in: 6) ? selector() : Layout.userCode)
-        push(random.once(in: 6) ? interesting() : here &+ 7)
+        let isShort = random.once(in: 8)
+        let code =
+            isShort
+            ? Layout.shortCode : random.once(in: 3) ? Layout.compatibleCode : Layout.userCode
+        push(random.once(in: 6) ? selector() : code)
+        push(random.once(in: 6) ? interesting() : here &+ 7 &- (isShort ? Layout.code : 0))
         byte(0x48, 0xCF)
     }
 
