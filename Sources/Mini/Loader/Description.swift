@@ -82,7 +82,6 @@ extension StockKernel.Payload {
 extension SetupHeader {
     /// Where it wants to be and what its limits are.
     fileprivate var description: [Text] {
-        let place = isRelocatable ? preferredAddress ?? UInt64(codeStart) : UInt64(codeStart)
         var line: Text = "place        \(hex: place, width: 8)"
         if isRelocatable {
             line += ", or elsewhere"

@@ -39,6 +39,8 @@ struct SetupHeader: Equatable {
     /// Behind what the header's text is in front of: a version's name.
     var version: LinuxVersion? { banner.flatMap { LinuxVersion($0) } }
     var is64Bit: Bool { longFlags & 1 == 1 }
+    /// Where it runs: one that can be moved, where it is put.
+    var place: UInt64 { preferredAddress ?? UInt64(codeStart) }
 
     private static let mostBanner = 256
     private static let oldInitrdLimit: UInt32 = 0x37FF_FFFF

@@ -141,13 +141,15 @@ struct StockKernel {
             // An old image unpacks itself to where it lies, and beyond.
             return max(end, start + UInt64(payload?.unpackedSize ?? 0) + UInt64(self.size))
         }
-        return max(end, start + UInt64(size))
+        // One that cannot be moved lies elsewhere than where it runs.
+        let run = header.place.addingReportingOverflow(UInt64(size))
+        return max(end, start + UInt64(self.size), run.overflow ? .max : run.partialValue)
     }
 
     /// The least guest memory in MiB that it can do with, without an initrd; nil where nothing tells.
     var leastMebibytes: UInt64? {
         guard vmlinux != nil || header?.initSize != nil else { return nil }
-        return end >> 20 + (end & 0xF_FFFF == 0 ? 0 : 1)
+        return PCLayout.least(end, 0)
     }
 }
 
