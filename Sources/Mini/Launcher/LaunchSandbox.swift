@@ -46,13 +46,16 @@ struct LaunchDescriptors {
     /// Where others of these networks knock, of our own cards.
     var doors: [Int32] = []
     var timeline: Int32 = -1
+    /// What random numbers are read from where the kernel has no call for them, or -1.
+    var numbers: Int32 = -1
     /// Of the guest's host.
     var host: [Int32] = []
     var processor: KvmDescriptors?
 
     /// All of them, beside 0 to 2.
     var all: [Int32] {
-        [signals, input, output, errors, timeline] + files + disks + assistants + taps + networks
+        [signals, input, output, errors, timeline, numbers] + files + disks + assistants + taps
+            + networks
             + doors + host + (processor?.all ?? [])
     }
 }
@@ -99,7 +102,12 @@ extension LaunchFeature {
                     .descriptor("file", have.files + have.networks, at: 4)),
             ]
         case .timeline: [CallRule("write", .write, .descriptor("timeline", [have.timeline]))]
-        case .randomNumbers: [CallRule("getrandom", .randomBytes)]
+        case .randomNumbers:
+            [
+                have.numbers < 0
+                    ? CallRule("getrandom", .randomBytes)
+                    : CallRule("read", .read, .descriptor("random numbers", [have.numbers]))
+            ]
         case .offloads:
             [
                 CallRule(

@@ -76,6 +76,8 @@ class Launcher {
     var initrdStatus: FileStatus?
     private var restarts = true
 
+    /// For the guests' devices.
+    let numbers = RandomBytes()
     /// Last through restarts, in the order in which they were asked for.
     private(set) var devices: [any OpenDevice] = []
 
@@ -278,6 +280,7 @@ class Launcher {
         have.host = host.descriptors
         have.processor = host.processor
         have.timeline = surroundings.timelineFile
+        have.numbers = numbers.descriptor ?? -1
         var features: [LaunchFeature] = [.always]
         if session.hasTerminal { features.append(.terminal) }
         if session.hasOutputTerminal || Terminal.isTerminal(2) {

@@ -135,7 +135,7 @@ final class LguestLauncher: Launcher {
         }
         let console = try ConsolePlug(into: page, notes)
         // 2.6.24 knows no source of random numbers.
-        if abi.devices == .counted { plugged.append(try RandomPlug(into: page, notes)) }
+        if abi.devices == .counted { plugged.append(try RandomPlug(numbers, into: page, notes)) }
         var guests: [any GuestDevice] = []
         let others = page.devices.filter { $0 !== console.transport }
         for (plug, descriptor) in zip(plugged, others) {
@@ -157,7 +157,7 @@ final class LguestLauncher: Launcher {
         for (index, device) in devices.enumerated() {
             guests.append(PluggedVirtio(try device.plug(index, into: slots, notes), nil))
         }
-        guests.append(PluggedVirtio(try RandomPlug(into: slots, notes), nil))
+        guests.append(PluggedVirtio(try RandomPlug(numbers, into: slots, notes), nil))
         let bus = LguestBus(slots.functions)
         bus.wantsLauncher = { console.isDue }
         // No page is the devices', but what ends with memory ends below the limit.

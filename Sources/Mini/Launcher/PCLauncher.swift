@@ -162,7 +162,7 @@ final class PCLauncher: Launcher {
             plugged.append(plug)
         }
         // Last, so that it moves nobody.
-        plugged.append(try RandomPlug(into: slots, notes))
+        plugged.append(try RandomPlug(numbers, into: slots, notes))
         let platform = PCPlatform(
             memory: loaded.memory, functions: plugged.compactMap { $0.function },
             wallClock: { Clock.realTime().count / 1_000_000_000 })

@@ -1,25 +1,41 @@
-// Random numbers of the kernel's. Sources: getrandom(2), urandom(4).
+// Random numbers of the kernel's. One that is older than the call for them (3.17) has a device, which is opened before
+// the sandbox and kept, as nothing can be opened behind it. Sources: getrandom(2), urandom(4).
 
-enum RandomBytes {
+final class RandomBytes {
     private static let withoutWaiting = 1  // GRND_NONBLOCK
+    private static let path: Text = "/dev/urandom"
 
-    /// - Returns: so many bytes; nil where the kernel has none yet, or is older than the call (3.17) and has no
-    ///   such device in reach.
-    static func make(_ count: Int) -> [UInt8]? {
+    /// Where there is no such call, and there is a device.
+    private var device: Descriptor?
+
+    /// What it is read from, if that is no call of its own.
+    var descriptor: Int32? { device?.number }
+
+    init() {
+        var byte: UInt8 = 0
+        do throws(Errno) {
+            _ = try withKernel(&byte) { (address) throws(Errno) in
+                try Self.call(address, 1)
+            }
+            device = nil
+        } catch {
+            device = error == .notImplemented ? try? Descriptor.open(Self.path, .readOnlyNow) : nil
+        }
+    }
+
+    private static func call(_ address: Int, _ count: Int) throws(Errno) -> Int {
+        try SystemCall.retrying(.randomBytes, address, count, withoutWaiting)
+    }
+
+    /// - Returns: so many bytes; nil where the kernel has none yet, or neither call nor device.
+    func make(_ count: Int) -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: count)
         var done = 0
         while done < count {
             var more: Int?
             unsafe bytes.withUnsafeMutableBytes { room in
-                do throws(Errno) {
-                    more = try SystemCall.retrying(
-                        .randomBytes, Int(bitPattern: room.baseAddress) + done, count - done,
-                        withoutWaiting)
-                } catch {
-                    guard error == .notImplemented else { return }
-                    let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: room[done...])
-                    more = try? unsafe fromDevice(rest)
-                }
+                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: room[done...])
+                more = try? unsafe fill(rest)
             }
             guard let more, more > 0 else { return nil }
             done += more
@@ -27,8 +43,8 @@ enum RandomBytes {
         return bytes
     }
 
-    private static func fromDevice(_ room: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
-        let device = try Descriptor.open("/dev/urandom", .readOnlyNow)
-        return try unsafe Transfer.readRecord(device.number, into: room)
+    private func fill(_ room: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
+        if let descriptor { return try unsafe Transfer.readRecord(descriptor, into: room) }
+        return try Self.call(Int(bitPattern: room.baseAddress), room.count)
     }
 }

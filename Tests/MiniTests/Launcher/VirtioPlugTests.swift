@@ -108,7 +108,8 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
         let memory = try GuestMemory(count: 1 << 20)
         let driver = VirtioDriver(
             try #require(
-                try RandomPlug(into: PCSlots(memory: memory), notes).transport as? VirtioFunction),
+                try RandomPlug(RandomBytes(), into: PCSlots(memory: memory), notes).transport
+                    as? VirtioFunction),
             in: memory)
         driver.add(0, [.init(address: 0x40000, count: 64, isWritable: true)])
         driver.ring(0)
@@ -118,5 +119,36 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
         // ENOSYS.
         SystemCall.hooked({ $0.number == .randomBytes ? -38 : nil }) { driver.ring(0) }
         #expect(driver.takeUsed(0).map { $0.written } == [0])
+    }
+
+    @Test("a kernel without a call for random numbers has a device, opened before the sandbox")
+    func randomDevice() throws {
+        let numbers = SystemCall.hooked({ $0.number == .randomBytes ? -38 : nil }) { RandomBytes() }
+        let descriptor = try #require(numbers.descriptor)
+        // Behind the sandbox nothing is opened, and the call would end the process.
+        let bytes = SystemCall.hooked({ call in
+            #expect(call.number == .read && call.arguments.0 == Int(descriptor))
+            return nil
+        }) { numbers.make(300) }
+        #expect(Set(try #require(bytes)).count > 8)
+        var have = LaunchDescriptors()
+        have.numbers = descriptor
+        #expect(have.all.contains(descriptor))
+        #expect(LaunchFeature.randomNumbers.rules(have, process: 1).map { $0.number } == [.read])
+        #expect(
+            LaunchFeature.randomNumbers.rules(LaunchDescriptors(), process: 1).map { $0.number }
+                == [.randomBytes])
+        #expect(RandomBytes().descriptor == nil)
+    }
+
+    @Test("where there is neither call nor device, there are no random numbers")
+    func noRandomNumbers() {
+        let numbers = SystemCall.hooked({
+            $0.number == .randomBytes ? -38 : $0.number == .open ? -2 : nil
+        }) { RandomBytes() }
+        #expect(numbers.descriptor == nil)
+        SystemCall.hooked({ $0.number == .randomBytes ? -38 : nil }) {
+            #expect(numbers.make(16) == nil)
+        }
     }
 }

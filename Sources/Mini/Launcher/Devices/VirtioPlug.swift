@@ -79,9 +79,11 @@ class VirtioPlug: PCDevice {
 
 /// Random numbers of the host's kernel's.
 final class RandomPlug: VirtioPlug {
-    init(into socket: any VirtioSocket, _ notes: LaunchNotes) throws(LauncherError) {
+    init(
+        _ numbers: RandomBytes, into socket: any VirtioSocket, _ notes: LaunchNotes
+    ) throws(LauncherError) {
         try super.init(
-            VirtioRandom(source: RandomBytes.make), "random numbers", 0, into: socket, notes)
+            VirtioRandom(source: numbers.make), "random numbers", 0, into: socket, notes)
     }
 }
 
