@@ -402,6 +402,7 @@ extension Core {
     }
 
     /// Links a branch of a block to where it went.
+    @inline(__always)
     func link(
         _ from: UnsafeMutablePointer<Block>, taken: Bool, to block: UnsafeMutablePointer<Block>
     ) {
@@ -421,6 +422,7 @@ extension Core {
     }
 
     /// How many instructions of a block lie behind a record's.
+    @inline(__always)
     static func instructions(after record: Record, in block: UnsafeMutablePointer<Block>)
         -> Int
     {
