@@ -9,6 +9,7 @@ test_fresh() {
     toolchain_root=$(dirname "$toolchain")
     [[ $toolchain == */usr && $toolchain_root != / ]] || die "test fresh wants a toolchain in a folder of its own, not in $toolchain"
     need fresh
+    mkdir -p "$root/out"
     # Where this machine's own Debian comes from.
     read -r mirror suite < <(apt-get indextargets --format '$(SITE) $(RELEASE) $(CREATED_BY) $(COMPONENT)' |
         awk '$3 == "Packages" && $4 == "main" && $2 !~ /-/ { print $1, $2; exit }')
