@@ -132,7 +132,10 @@ compile() {
         -emit-ir "${sources[@]}" -o "$out/objects/$name.swift.ir" || return
     # swiftc by itself makes code that could lie anywhere, which costs i386 a fourteenth of its size and a tenth of its speed.
     awk -v types="${fast_types[*]}" -v preserving="${arch#i386}" -f tools/tune.awk "$out/objects/$name.swift.ir" >"$out/objects/$name.tuned.ir" || return
+    # Behind each record of an execution loop a dispatch of its own, which the host's processor foresees better than one for all
+    # (612c boots in four fifths of the time). It needs that no case of the loop's is empty. Aligning the cases gains nothing.
     "$(tool clang)" -target "$target" -march="$cpu" -O2 -Xclang -disable-llvm-passes "$code" -ffunction-sections \
+        -mllvm -tail-dup-pred-size=1000 -mllvm -tail-dup-succ-size=1000 -mllvm -max-bytes-for-alignment=1 \
         -mllvm -enable-machine-outliner=always -mllvm -enable-linkonceodr-outlining -Wno-override-module -x ir -c "$out/objects/$name.tuned.ir" \
         -o "$out/objects/$name.swift.o" || return
     rm "$out/objects/$name.swift.ir" "$out/objects/$name.tuned.ir"

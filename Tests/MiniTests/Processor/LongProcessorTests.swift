@@ -359,6 +359,41 @@ import Testing
         #expect(machine.frame(0) == LongPlace.code + 2)
     }
 
+    @Test("what does nothing has no record of its own, and is one step nevertheless")
+    func nothing() throws {
+        // nop; nop [rax]; inc rax; pause; nop; hlt
+        let code: [UInt8] = [0x90, 0x0F, 0x1F, 0x00, 0x48, 0xFF, 0xC0, 0xF3, 0x90, 0x90, 0xF4]
+        let room = UnsafeMutablePointer<LongOperation>.allocate(capacity: 16)
+        defer { room.deallocate() }
+        var decoder = LongDecoder(
+            bytes: code, available: code.count, operations: room, mode: 0)
+        #expect(decoder.block(limit: 64))
+        #expect(decoder.recordCount == 2)
+        #expect(decoder.instructionCount == 2)
+        #expect(decoder.position == code.count)
+        #expect(room[0].first == 4)
+        let machine = try LongMachine()
+        machine.kernel(code, atMost: 0)
+        var places: [UInt64] = []
+        for _ in 0..<5 {
+            #expect(machine.processor.run(instructions: 1) == .stretchEnded)
+            places.append(machine.processor.core.state.rip - LongPlace.code)
+        }
+        #expect(places == [1, 4, 7, 9, 10])
+    }
+
+    @Test("a page of what does nothing ends, and the one behind it goes on")
+    func nothingElse() throws {
+        let machine = try LongMachine()
+        machine.store(0x5008, UInt64(LongPlace.dataPhysical) | 7)
+        machine.write(LongPlace.codePhysical, [UInt8](repeating: 0x90, count: LongPlace.codeSize))
+        machine.write(LongPlace.dataPhysical, [0xF4])
+        machine.kernel([0x90], atMost: 0)
+        machine.write(LongPlace.codePhysical, [UInt8](repeating: 0x90, count: LongPlace.codeSize))
+        #expect(machine.processor.run(instructions: 4) == .halt(interruptsEnabled: false))
+        #expect(machine.processor.core.state.rip == LongPlace.code + 0x1001)
+    }
+
     @Test("the trap flag stops after each instruction")
     func singleStep() throws {
         let machine = try LongMachine()

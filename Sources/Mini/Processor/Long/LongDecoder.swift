@@ -50,7 +50,8 @@
         unsafe self.operations = unsafe operations
     }
 
-    /// Decodes a block.
+    /// Decodes a block. What does nothing has no record in it and does not count, but where it is all there is, or where one
+    /// instruction alone is wanted.
     /// - Returns: false if not one instruction lies wholly in the bytes.
     mutating func block(limit: Int) -> Bool {
         while instructionCount < limit && !ends {
@@ -63,9 +64,10 @@
                 ends = false
                 break
             }
-            instructionCount += 1
+            if recordCount > records || limit == 1 { instructionCount += 1 }
         }
-        guard instructionCount > 0 else { return false }
+        guard position > 0 else { return false }
+        instructionCount = max(instructionCount, 1)
         if !ends {
             operation = LongOperation()
             operation.code = .next
@@ -238,6 +240,12 @@
     mutating func slow(_ path: LongSlow, size: UInt8, which: UInt8 = 0) {
         operation.shape.size = size
         slow(path, which: which)
+    }
+
+    /// A NOP or what is one here; not with an operand in memory, which nothing touches.
+    mutating func nothing() {
+        // LOCK is not for it, which is looked at behind it.
+        operation = LongOperation()
     }
 
     mutating func undefined() { raise(6) }

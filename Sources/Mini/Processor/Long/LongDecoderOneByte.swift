@@ -22,7 +22,7 @@ extension LongDecoder {
         case 0x8D: lea()
         case 0x8E: segmentMove(.moveToSegment)
         case 0x8F: popMemory()
-        case 0x90 where rex & 1 == 0: emit(.nop)
+        case 0x90 where rex & 1 == 0: nothing()
         case 0x90...0x97: exchangeAccumulator(opcode & 7)
         case 0x98: extendAccumulator()
         case 0x99: extendToDx()

@@ -128,15 +128,14 @@ extension LongDecoder {
         case 2: slow(.loadControlStatus)
         case 3: slow(.storeControlStatus)
         // CLFLUSH.
-        case 7: emit(.nop)
+        case 7: nothing()
         default: undefined()
         }
     }
 
     private mutating func hint() {
         takeModrm()
-        operation = LongOperation()
-        emit(.nop)
+        nothing()
     }
 
     mutating func segmentStack(_ path: LongSlow, _ segment: UInt8) {

@@ -235,13 +235,12 @@ extension LongCore {
                     case .loadVector: if unsafe !loadVector(record) { flow = .fault; break run }
                     case .storeVector: flow = unsafe storeVector(record); if flow != .next { break run }
                     case .moveVector: if unsafe !moveVector(record) { flow = .fault; break run }
-                    // Never laid: rare, and so in the slow path.
-                    case .adc64rm, .adc64mr, .adc64mi, .sbb64rm, .sbb64mr, .sbb64mi, .adc32rm, .adc32mr, .adc32mi, .sbb32rm, .sbb32mr, .sbb32mi: break
-                    case .xor64mr, .xor64mi, .xor32mr, .xor32mi: break
-                    case .nop: break
                     case .next: if unsafe follow(&block, record, if: true) { continue enter }; flow = .branch; break run
                     case .address: state.temporary = unsafe preparedAddress(record)
-                    case .slowPath: flow = unsafe slowPath(record); if flow != .next { break run }
+                    // The first ones are never laid: rare, and so in the slow path. No case is empty: see build.sh.
+                    case .adc64rm, .adc64mr, .adc64mi, .sbb64rm, .sbb64mr, .sbb64mi, .adc32rm, .adc32mr, .adc32mi, .sbb32rm, .sbb32mr, .sbb32mi,
+                        .xor64mr, .xor64mi, .xor32mr, .xor32mi, .slowPath:
+                        flow = unsafe slowPath(record); if flow != .next { break run }
                     }
                     unsafe record += 1
                 }

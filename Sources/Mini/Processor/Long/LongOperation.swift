@@ -43,7 +43,6 @@ enum LongCode: UInt8 {
     case set8r, move64rrIf, move32rrIf, exchange64rr
     case swap32, swap64, doubleWord, quadWord
     case loadVector, storeVector, moveVector
-    case nop
     /// The end of a block that runs on into the next.
     case next
     /// In front of a memory operation: an address into `LongSlot.temporary`.
@@ -57,7 +56,7 @@ enum LongCode: UInt8 {
 
 /// A decoded instruction, or a part of one.
 struct LongOperation {
-    var code = LongCode.nop
+    var code = LongCode.slowPath
     /// Destination register and source register, as byte offsets.
     var a: UInt8 = 0
     var b: UInt8 = 0
