@@ -31,6 +31,7 @@ software() {
     launch x86_64 --engine builtin --memory 16 "$kernel"
     expect "too little memory is told with the least that would do" 3 "" "*it needs * MiB of memory, the guest has 16 MiB"
     idle
+    memory_test
 }
 
 # A 64-bit kernel, which the i386 build leaves to KVM.
@@ -96,12 +97,34 @@ END
     expect "this machine's own programs say in the guest what they say here" 0 "*$wanted*" ""
 }
 
+# Debian's memory test, which is packed as a kernel is, holds none, and draws on the serial line.
+memory_test() {
+    debian_alone "$folder/memtest" memory_test_files || { skip "a memory test as a guest" "$debian_missing" && return; }
+    local kind guest
+    for kind in ia32 x64; do
+        out/x86_64/mini-launch --engine builtin --memory 16 "$folder/memtest/memtest86+$kind.bin" console=ttyS0,115200 \
+            </dev/null >"$work/memtest" 2>&1 &
+        guest=$!
+        until grep -aqsE 'Testing: .*[0-9]+MB' "$work/memtest"; do kill -0 $guest 2>/dev/null || break; sleep 0.1; done
+        kill -TERM $guest 2>/dev/null
+        wait $guest
+        check "memtest86+ for $kind tests a guest's memory until SIGTERM: code 143" $? = 143
+    done
+}
+memory_test_files() {
+    local place=$root/out/debian/memtest
+    [[ ! -e $place/memtest86+x64.bin ]] || return 0
+    debian_download amd64 "$place" memtest86+ >/dev/null || return 1
+    dpkg-deb --fsys-tarfile "$place"/memtest86+_*.deb | tar -x -C "$place" --strip-components=2 --wildcards './boot/*.bin' 2>/dev/null ||
+        { debian_missing="memtest86+ of this release is packed in another way" && return 1; }
+}
+
 # A guest that sleeps ends when it is told to.
 idle() {
     initrd i386 "$busybox" "$work/initrd" $'run /bin/busybox echo now idle\nrun /bin/busybox sleep 1000'
     out/x86_64/mini-launch --engine builtin --initrd "$work/initrd" "$kernel" quiet </dev/null >"$work/idle" 2>&1 &
     local guest=$!
-    until grep -q 'now idle' "$work/idle"; do kill -0 $guest 2>/dev/null || break; sleep 0.1; done
+    until grep -qs 'now idle' "$work/idle"; do kill -0 $guest 2>/dev/null || break; sleep 0.1; done
     kill -TERM $guest 2>/dev/null
     wait $guest
     check "SIGTERM ends a guest that sleeps: code 143" $? = 143

@@ -379,7 +379,7 @@ enum LaunchCommand {
         if FileFaults.take() != nil { throw .fileCut(name: path) }
         var text = Text()
         for line in kernel.description { text += "\(line)\n" }
-        if let damage = kernel.damage {
+        if let damage = kernel.damage, !damage.isForTheGuest {
             _ = Message.print(text)
             throw .image(name: path, damage)
         }

@@ -25,6 +25,7 @@ struct BzImage: Equatable {
 
     /// Refuses what no unpacking could make a kernel of ours.
     func check(_ file: ByteView) throws(ImageError) {
+        if !header.holdsLinux { throw .notLinux(version: header.banner) }
         if header.is64Bit { throw .kernel64(version: version?.name) }
         let method = compression(file)
         if let version, version.isAtLeast(4, 14) {

@@ -53,7 +53,7 @@ enum FileKind {
         {
             return "a cpio archive (an initrd?)"
         }
-        if file.has("MZ") { return "a DOS or Windows program" }
+        if file.has("MZ") { return program(file) }
         if file.has("hsqs") { return "a squashfs file system" }
         if file.has([0x45, 0x3D, 0xCD, 0x28], at: 0) { return "a cramfs file system" }
         if file.has("-rom1fs-") { return "a romfs file system" }
@@ -64,6 +64,20 @@ enum FileKind {
         if file.has([0xCF, 0xFA, 0xED, 0xFE], at: 0) { return "a Mach-O program" }
         if file.has([0x27, 0x05, 0x19, 0x56], at: 0) { return "a U-Boot image" }
         return nil
+    }
+
+    /// A program for DOS, Windows or EFI firmware; one of these may hold a kernel in a section of that name.
+    /// Source: Microsoft's PE format; the UAPI group's specification of unified kernel images.
+    private static func program(_ file: ByteView) -> Text {
+        guard let header = file.word(0x3C), header < 1 << 20, file.has("PE\0\0", at: Int(header)),
+            let sections = file.half(Int(header) + 6), let options = file.half(Int(header) + 20)
+        else { return "a DOS or Windows program" }
+        let first = Int(header) + 24 + Int(options)
+        for index in 0..<min(Int(sections), 96)
+        where file.has(".linux\0\0", at: first + index * 40) {
+            return "a unified kernel image (objcopy -O binary -j .linux takes the kernel out of it)"
+        }
+        return "a DOS, Windows or EFI program"
     }
 
     private static func script(_ file: ByteView) -> Text {

@@ -41,6 +41,10 @@ enum ImageError: Error, Equatable {
     // bzImages.
     case otherCompression(Text, version: Text?)
     case noCompressedKernel(version: Text?)
+    /// A bzImage of something else, like a memory test.
+    case notLinux(version: Text?)
+    /// A bzImage for a BIOS alone.
+    case realModeOnly
     case bzImageCutOff(size: UInt64, expected: UInt64)
     /// The byte of the file where the packed kernel is damaged.
     case damaged(Compression, at: Int, UnpackFailure)
@@ -125,7 +129,7 @@ extension ImageError {
     /// True for a sound kernel, as far as was looked, that is not for lguest.
     var isStock: Bool {
         switch self {
-        case .kernel64, .withoutLguest, .lguestGuestOff, .otherCompression: true
+        case .kernel64, .withoutLguest, .lguestGuestOff, .otherCompression, .notLinux: true
         default: false
         }
     }
@@ -166,6 +170,9 @@ extension ImageError {
             "a bzImage compressed with \(method)\(Self.remark(version)), which mini does not unpack"
         case .noCompressedKernel(let version):
             "a bzImage without a gzip-compressed kernel\(Self.remark(version))"
+        case .notLinux(let version):
+            "a bzImage that holds no Linux\(version.map { " (\(visible: $0))" } ?? "")"
+        case .realModeOnly: "a bzImage that starts in real mode alone, on a BIOS"
         case .bzImageCutOff(let size, let expected):
             "a bzImage cut off at byte \(size) of \(expected)"
         case .damaged(let compression, let at, .endsEarly):

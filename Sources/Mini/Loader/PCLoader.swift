@@ -112,6 +112,7 @@ enum PCLoader {
         guard header.isLoadedHigh else { throw .zImage(version: header.version?.name) }
         // The image's own unpacker runs in the guest.
         let base = kernel.imageStart
+        guard base >= PCLayout.highStart else { throw .realModeOnly }
         guard let body = file.slice(header.body, file.count - min(header.body, file.count)),
             let range = memory.range(base, UInt32(clamping: body.count))
         else { throw .bzImageCutOff(size: UInt64(file.count), expected: header.expectedSize) }

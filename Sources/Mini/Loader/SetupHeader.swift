@@ -38,6 +38,9 @@ struct SetupHeader: Equatable {
 
     /// Behind what the header's text is in front of: a version's name.
     var version: LinuxVersion? { banner.flatMap { LinuxVersion($0) } }
+    /// False for what is packed as a kernel is but holds none that could be unpacked here, like a memory test.
+    var holdsLinux: Bool { payload != nil || protocolVersion < Self.payloadVersion }
+    private static let payloadVersion: UInt16 = 0x208
     var is64Bit: Bool { longFlags & 1 == 1 }
     /// Where it runs: one that can be moved, where it is put.
     var place: UInt64 { preferredAddress ?? UInt64(codeStart) }
@@ -71,8 +74,8 @@ struct SetupHeader: Equatable {
         preferredAddress = version >= 0x20A ? file.double(0x258) : nil
         initSize = word(0x260, since: 0x20A)
         longFlags = version >= 0x20C ? file.half(0x236) ?? 0 : 0
-        if let offset = word(0x248, since: 0x208), offset > 0, offset < 1 << 30,
-            let length = word(0x24C, since: 0x208)
+        if let offset = word(0x248, since: Self.payloadVersion), offset > 0, offset < 1 << 30,
+            let length = word(0x24C, since: Self.payloadVersion)
         {
             payload = Payload(offset: body + Int(offset), length: Int(clamping: length))
         } else {

@@ -44,6 +44,7 @@ struct StockKernel {
     }
 
     private mutating func unpack(_ file: ByteView, _ header: SetupHeader) throws(Errno) {
+        guard header.holdsLinux else { return }
         guard let place = header.payload else { return try search(file, from: header.body) }
         guard file.contains(place.offset, place.length), place.length > 8 else {
             let end = UInt64(place.offset) + UInt64(place.length)

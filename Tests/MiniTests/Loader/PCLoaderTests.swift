@@ -69,6 +69,35 @@ import Testing
         #expect(word(loaded, 0x9000) == 0)
     }
 
+    @Test("what is packed as a kernel is and holds none runs by its own entry, a BIOS's apart")
+    func notLinux() throws {
+        var file = StockSpec(.zstd).bytes()
+        let body = (Int(file[0x1F1]) + 1) * 512
+        // No compressed kernel inside, no 64-bit entry, at a place of its own.
+        file.put(UInt32(0), at: 0x248)
+        file.put(UInt16(0), at: 0x236)
+        file.put(UInt64(0x10_0000), at: 0x258)
+        file[0x234] = 0
+        for place in [0x10_0000, 0x20_0000] as [UInt32] {
+            file.put(place, at: 0x214)
+            let loaded = try load(file)
+            #expect(loaded.start.mode == .protected32)
+            #expect(loaded.start.entry == UInt64(place))
+            #expect(bytes(of: loaded.memory, place, 64) == Array(file[body..<(body + 64)]))
+        }
+        file.put(UInt32(0xF_FFFF), at: 0x214)
+        #expect(
+            error { try load(file) }
+                == "cannot start \"vmlinuz\": a bzImage that starts in real mode alone, on a BIOS")
+        // The engines of lguest have nothing to do with it.
+        let image = try #require(ByteView.of(file) { BzImage($0) })
+        ByteView.of(file) { view in
+            #expect(throws: ImageError.notLinux(version: SetupHeader(view)?.banner)) {
+                try image.check(view)
+            }
+        }
+    }
+
     @Test("the map of memory has a hole below 1 MiB, and ends where memory ends")
     func map() throws {
         let loaded = try load(StockSpec(.zstd).bytes())
