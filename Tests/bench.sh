@@ -172,6 +172,8 @@ fi
 # --- a real Linux -----------------------------------------------------------------------------------
 # shellcheck source=Tests/bench/pc.sh
 source Tests/bench/pc.sh
+# shellcheck source=Tests/bench/wide.sh
+source Tests/bench/wide.sh
 
 # MINI_KERNELS names a folder with era1/bzImage and initrd.cpio.gz, whose init powers off at
 # once with run=off on the command line; kernels are not part of the project.

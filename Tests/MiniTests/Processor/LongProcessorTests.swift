@@ -446,6 +446,38 @@ import Testing
         #expect(machine.vector == 7)
     }
 
+    /// movaps, movdqa, movntdq and movups between xmm0 or xmm1 and [rcx].
+    @Test(
+        "16 bytes are moved where they lie; an aligned move of others is a protection fault",
+        arguments: [
+            ([0x0F, 0x28, 0x01], true), ([0x66, 0x0F, 0x6F, 0x01], true),
+            ([0x0F, 0x29, 0x01], true), ([0x66, 0x0F, 0x7F, 0x01], true),
+            ([0x66, 0x0F, 0xE7, 0x01], true), ([0x0F, 0x2B, 0x01], true),
+            ([0x0F, 0x10, 0x01], false), ([0xF3, 0x0F, 0x6F, 0x01], false),
+            ([0x0F, 0x11, 0x01], false), ([0xF3, 0x0F, 0x7F, 0x01], false),
+        ] as [([UInt8], Bool)])
+    func alignedMoves(code: [UInt8], isAligned: Bool) throws {
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        // The second time the page's translation is known.
+        for _ in 0..<2 {
+            core.state.vectors[0] = 0x1111
+            core.state.vectors[1] = 0x2222
+            machine.store(LongPlace.dataPhysical + 0x108, 0x3333)
+            machine.store(LongPlace.dataPhysical + 0x110, 0x4444)
+            machine.kernel(rcx(LongPlace.data + 0x108) + code)
+            #expect(machine.vector == (isAligned ? 13 : nil))
+            if isAligned { #expect(machine.frame(0) == 0) }
+            machine.store(LongPlace.dataPhysical + 0x118, 0x5555)
+            machine.kernel(rcx(LongPlace.data + 0x110) + code)
+            #expect(machine.vector == nil)
+            let data = machine.memory.readable(
+                machine.memory.range(LongPlace.dataPhysical + 0x110, 16)!)
+            #expect(data.load(as: UInt64.self) == core.state.vectors[0])
+            #expect(data.loadUnaligned(fromByteOffset: 8, as: UInt64.self) == core.state.vectors[1])
+        }
+    }
+
     @Test("SSE without CR4.OSFXSR is an invalid opcode, with CR0.TS no device")
     func vectorsBarred() throws {
         let machine = try LongMachine()

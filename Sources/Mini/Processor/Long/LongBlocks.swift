@@ -290,10 +290,19 @@ extension LongCore {
     /// Forgets everything that was decoded. Not while a block runs: what is decoded next takes its place.
     private func forgetBlocks() {
         for bucket in 0..<Self.hashCount { unsafe state.blockHash[bucket] = 0 }
-        for page in 0..<Int(state.memoryCount / Page.size) {
+        // Only where there is something: the tables are as long as the guest's memory, and most of them was never touched.
+        var offset = Self.arenaStart
+        while offset < state.arenaUsed {
+            let block = unsafe block(at: offset)
+            let page = unsafe Int(block.pointee.physical &>> Page.shift)
             unsafe state.pageBlocks[page] = 0
-            unsafe state.crossingBlocks[page] = 0
             unsafe state.watchedLines[page] = 0
+            let second = unsafe block.pointee.second
+            if second != .max {
+                unsafe state.crossingBlocks[Int(second &>> Page.shift)] = 0
+                unsafe state.watchedLines[Int(second &>> Page.shift)] = 0
+            }
+            offset += unsafe room(of: block)
         }
         for slot in 0..<Self.jumpCount { unsafe state.jumps[slot].key = 0 }
         state.arenaUsed = Self.arenaStart

@@ -325,9 +325,11 @@ extension LongDecoder {
             }
         guard exists else { return undefined() }
         switch (opcode, prefix) {
-        case (0x10, 0...1), (0x6F, 2):
+        case (0x10, 0...1), (0x28, _), (0x6F, _):
+            if opcode == 0x28 || (opcode, prefix) == (0x6F, 1) { operation.aux = 15 }
             return emit(isMemory ? .loadVector : .moveVector)
-        case (0x11, 0...1), (0x7F, 2):
+        case (0x11, 0...1), (0x29, _), (0x7F, _), (0x2B, _), (0xE7, _):
+            if opcode != 0x11 && (opcode, prefix) != (0x7F, 2) { operation.aux = 15 }
             swap(&operation.a, &operation.b)
             return emit(isMemory ? .storeVector : .moveVector)
         case (0x6E, _), (0x7E, 1):

@@ -259,24 +259,29 @@ extension LongCore {
         unsafe set(record.pointee.b, a)
     }
 
+    /// Of 16 bytes, whose address has none of the bits in `aux`.
     @inline(__always) func loadVector(_ record: LongRecord) -> Bool {
         let linear = unsafe address(record)
         let to = unsafe vector(record.pointee.a)
-        if state.hasVectors, let host = unsafe readable(linear, 16) {
+        if unsafe state.hasVectors && linear & UInt64(record.pointee.aux) == 0,
+            let host = unsafe readable(linear, 16)
+        {
             unsafe to.copyMemory(from: host, byteCount: 16)
             return true
         }
-        return unsafe slowCopy(linear, to, write: false) != .fault
+        return unsafe slowCopy(record, linear, to, write: false) != .fault
     }
 
     @inline(__always) func storeVector(_ record: LongRecord) -> Flow {
         let linear = unsafe address(record)
         let from = unsafe vector(record.pointee.b)
-        if state.hasVectors, let host = unsafe writable(linear, 16) {
+        if unsafe state.hasVectors && linear & UInt64(record.pointee.aux) == 0,
+            let host = unsafe writable(linear, 16)
+        {
             unsafe host.copyMemory(from: from, byteCount: 16)
             return .next
         }
-        return unsafe slowCopy(linear, from, write: true)
+        return unsafe slowCopy(record, linear, from, write: true)
     }
 
     @inline(__always) func moveVector(_ record: LongRecord) -> Bool {
@@ -289,10 +294,11 @@ extension LongCore {
     }
 
     @inline(never) private func slowCopy(
-        _ linear: UInt64, _ buffer: UnsafeMutableRawPointer, write: Bool
+        _ record: LongRecord, _ linear: UInt64, _ buffer: UnsafeMutableRawPointer, write: Bool
     ) -> Flow {
         do throws(Fault) {
             try useVectors()
+            guard unsafe linear & UInt64(record.pointee.aux) == 0 else { throw .protection(0) }
             try unsafe copy(linear, buffer, 16, write: write)
             return write && state.codeChanged ? .stop : .next
         } catch {

@@ -299,11 +299,10 @@ extension LongCore {
 
     // MARK: Moves
 
-    private func storeVector(_ i: LongOperation, _ from: UnsafeMutableRawPointer, _ count: Int)
+    private func storePart(_ i: LongOperation, _ from: UnsafeMutableRawPointer, _ count: Int)
         throws(Fault)
     {
         let place = linear(i)
-        if count == 16 && place & 15 != 0 { throw .protection(0) }
         if let host = unsafe writable(place, UInt64(count)) {
             unsafe host.copyMemory(from: from, byteCount: count)
         } else {
@@ -318,20 +317,14 @@ extension LongCore {
         switch (i.which, i.immediate) {
         case (0x10, 2): try moveScalar(i, 4)
         case (0x10, _): try moveScalar(i, 8)
-        case (0x11, 2): unsafe try isMemory ? storeVector(i, to, 4) : moveBack(i, 4)
-        case (0x11, _): unsafe try isMemory ? storeVector(i, to, 8) : moveBack(i, 8)
+        case (0x11, 2): unsafe try isMemory ? storePart(i, to, 4) : moveBack(i, 4)
+        case (0x11, _): unsafe try isMemory ? storePart(i, to, 8) : moveBack(i, 8)
         case (0x12, _):
             unsafe setLane(to, 0, isMemory ? try read(linear(i), 8) : lane(unsafe vector(i.b), 1))
         case (0x16, _):
             unsafe setLane(to, 1, isMemory ? try read(linear(i), 8) : lane(unsafe vector(i.b), 0))
-        case (0x13, _): unsafe try storeVector(i, to, 8)
-        case (0x17, _): unsafe try storeVector(i, to + 8, 8)
-        case (0x28, _), (0x6F, _):
-            unsafe to.copyMemory(from: try vectorOperand(i, 16), byteCount: 16)
-        case (0x29, _), (0x7F, _):
-            if isMemory { return unsafe try storeVector(i, to, 16) }
-            unsafe vector(i.b).copyMemory(from: to, byteCount: 16)
-        case (0x2B, _), (0xE7, _): unsafe try storeVector(i, to, 16)
+        case (0x13, _): unsafe try storePart(i, to, 8)
+        case (0x17, _): unsafe try storePart(i, to + 8, 8)
         case (0x6E, _):
             let value = try operand(i)
             unsafe setLane(to, 0, value)
@@ -343,7 +336,7 @@ extension LongCore {
             unsafe setLane(to, 1, 0)
         default:
             // D6.
-            if isMemory { return unsafe try storeVector(i, to, 8) }
+            if isMemory { return unsafe try storePart(i, to, 8) }
             let other = unsafe vector(i.b)
             let value = unsafe lane(to, 0)
             unsafe setLane(other, 0, value)

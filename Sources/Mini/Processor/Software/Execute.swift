@@ -291,7 +291,6 @@ extension Core {
                     case .exchange32rr: unsafe exchange(record)
                     case .swap: unsafe set(record.pointee.a, get(record.pointee.a, as: UInt32.self).byteSwapped)
                     case .doubleWord: state.edx = UInt32(bitPattern: Int32(bitPattern: state.eax) &>> 31)
-                    case .nop: break
                     case .next: if unsafe follow(&block, record, if: true) { continue enter }; flow = .branch; break run
                     case .address16: state.temporary = unsafe effectiveAddress(record) & 0xFFFF
                     case .check: if unsafe !check(record) { flow = .fault; break run }

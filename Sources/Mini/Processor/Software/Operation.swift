@@ -51,7 +51,6 @@ enum Code: UInt8 {
     case loadString8, loadString32, storeString8, storeString32, moveString8, moveString32
     case scanString8
     case set8r, move32rrIf, load32If, exchange32rr, swap, doubleWord
-    case nop
     /// The end of a block that runs on into the next.
     case next
     /// In front of a memory operation: an address of 16 bits into `Slot.temporary`.
@@ -77,7 +76,7 @@ enum Form: UInt8 { case rr, rm, mr, ri, mi }
 
 /// A decoded instruction, or a part of one.
 struct Operation {
-    var code = Code.nop
+    var code = Code.slowPath
     /// Destination register and source register, as byte offsets.
     var a: UInt8 = 0
     var b: UInt8 = 0
