@@ -46,7 +46,8 @@ final class LguestLauncher: Launcher {
                 loop, session)
             note(.sandbox)
             return .sessionOpened(
-                RunningGuest(made, console: session, loop: loop, notes: notes))
+                RunningGuest(
+                    made, console: session, loop: loop, notes: notes, signs(of: made.loaded)))
         case .run(let guest): return try run(guest)
         case .serveOutput(let guest, let notification):
             return try serveOutput(notification, of: guest)
@@ -78,6 +79,7 @@ final class LguestLauncher: Launcher {
         try engine.admit(loaded.kernel)
         note(.unpacking)
         tell(loaded.description)
+        if let remark = loaded.remark { remarks.note(remark) }
         return loaded
     }
     private func initialize(_ image: LoadedGuest) throws(LauncherError) -> MadeGuest {
@@ -166,6 +168,19 @@ final class LguestLauncher: Launcher {
             drawsNumbers: true)
     }
 
+    private func signs(of guest: LoadedGuest) -> GuestSigns {
+        let abi = guest.kernel.abi
+        return GuestSigns(
+            asksForRestart: engine == .builtIn || abi.calls.hasShutdown,
+            Silence(
+                memory: guest.layout.memory, kernelEnd: UInt64(guest.kernel.end),
+                initrd: guest.layout.initrdSize, words: plan.arguments,
+                console: abi.dma == nil
+                    ? "its kernel may have no driver of the console hvc0 (CONFIG_VIRTIO_CONSOLE)"
+                    : "its kernel may have no driver of the console hvc0 (CONFIG_HVC_DRIVER)"
+            ), isFirst ? report : nil)
+    }
+
     // MARK: Serving the guest
 
     private func run(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event {
@@ -210,6 +225,7 @@ final class LguestLauncher: Launcher {
         if let outcome = guest.loop.outcome { return .left(outcome) }
         try guest.serve(ready)
         if let outcome = guest.loop.outcome { return .left(outcome) }
+        if guest.isRestarting { return .left(.restart) }
         noteUses(guest)
         return .inputServed
     }

@@ -83,7 +83,7 @@ final class PCLauncher: Launcher {
             try confine(
                 HostNeeds(processor: kvm?.descriptors, isPC: true), loop, session)
             note(.sandbox)
-            return .sessionOpened(RunningPC(made, session, loop))
+            return .sessionOpened(RunningPC(made, session, loop, signs(of: made.loaded)))
         case .run(let guest):
             try lookAtFiles(guest.made.loaded.memory, initrd: guest.made.loaded.layout.initrd)
             noteBeginning()
@@ -206,6 +206,17 @@ final class PCLauncher: Launcher {
     private func tellEngine(_ line: Text) {
         if !isEngineTold { report?(line) }
         isEngineTold = true
+    }
+
+    private func signs(of guest: LoadedPC) -> GuestSigns {
+        GuestSigns(
+            Silence(
+                memory: guest.layout.memory, kernelEnd: guest.kernelEnd,
+                initrd: guest.layout.initrdSize, words: plan.arguments,
+                console: defaults
+                    ? "its kernel may have no serial console; \"earlyprintk=ttyS0\" may tell more"
+                    : "its kernel may not know of a console; \"console=ttyS0\" names one"
+            ), isFirst ? report : nil)
     }
 
     // MARK: Serving the guest

@@ -54,6 +54,7 @@ final class RunningGuest {
     private let session: ConsoleSession
     private let virtioConsole: VirtioConsoleDevice?
     private let notes: LaunchNotes
+    private let signs: GuestSigns
     /// The console first.
     let devices: [any GuestDevice]
     private let wantsBuffers: Bool
@@ -65,12 +66,17 @@ final class RunningGuest {
     var memory: GuestMemory { made.memory }
     var layout: GuestLayout { made.loaded.layout }
 
-    init(_ made: MadeGuest, console: ConsoleSession, loop: EventLoop, notes: LaunchNotes) {
+    init(
+        _ made: MadeGuest, console: ConsoleSession, loop: EventLoop, notes: LaunchNotes,
+        _ signs: GuestSigns
+    ) {
         self.made = made
         self.loop = loop
         holder = console
         self.notes = notes
+        self.signs = signs
         session = console
+        console.signs = signs
         switch made.plugged.console {
         case .dma(let layout):
             let device = ConsoleDevice(
@@ -95,7 +101,10 @@ final class RunningGuest {
 
     /// The guest notified a device, and had none if this is false.
     func notify(_ notification: DMANotification) throws(LauncherError) -> Bool {
-        for device in devices where try device.notified(notification, by: self) { return true }
+        for device in devices where try device.notified(notification, by: self) {
+            if device !== devices[0] { signs.notifies() }
+            return true
+        }
         return false
     }
 
@@ -126,11 +135,18 @@ final class RunningGuest {
             if loop.outcome != nil { return }
             if let wait { next = next.map { min($0, wait) } ?? wait }
         }
+        if signs.isDue(loop) {
+            let isUsed = made.devices.contains { !$0.uses(of: self).isEmpty }
+            try signs.look(loop, usesDevices: isUsed)
+        }
         guard wantsBuffers else { return }
         isTold = device.awaitBuffers(devices.compactMap { $0.awaitedBuffer })
         // A host that says when the guest has a buffer needs no alarm.
         if !isTold, let next { try loop.setAlarm(next) }
     }
+
+    /// True once it waits for a restart that its host does not carry out.
+    var isRestarting: Bool { signs.isRestarting }
 
     /// Tells a person.
     func remark(_ line: Text) { notes.remark(line) }

@@ -50,9 +50,12 @@ final class RunningPC: ConsoleGuest {
     private var idleUntil: Nanoseconds?
 
     private var pace = LookPace()
+    private let signs: GuestSigns
 
-    init(_ made: MadePC, _ session: ConsoleSession, _ loop: EventLoop) {
+    init(_ made: MadePC, _ session: ConsoleSession, _ loop: EventLoop, _ signs: GuestSigns) {
         self.made = made
+        self.signs = signs
+        session.signs = signs
         self.session = session
         self.loop = loop
         loop.forget()
@@ -127,6 +130,9 @@ final class RunningPC: ConsoleGuest {
             if let wait { next = next.map { min($0, wait) } ?? wait }
         }
         if let next { try loop.setAlarm(next) }
+        if signs.isDue(loop) {
+            try signs.look(loop, usesDevices: made.devices.contains { !$0.uses.isEmpty })
+        }
         pc.platform.raiseLines()
         if isIdle { pc.resume() }
     }

@@ -125,7 +125,7 @@ struct BzImage: Equatable {
     }
 
     private func refusal(_ file: ByteView, _ furthest: Gzip.Outcome?, limit: UInt32) -> ImageError {
-        let isCutOff = UInt64(file.count) + 16 < expectedSize
+        let isCutOff = header.isCutOff(file.count)
         guard let furthest, let failure = furthest.failure, furthest.produced > 0 || !isCutOff
         else {
             return isCutOff

@@ -117,6 +117,13 @@ extension ImageSegment {
 }
 
 extension LoadedGuest {
+    /// What a person should know of it in any case.
+    var remark: Text? {
+        layout.reducedFrom.map { asked in
+            "\(quoted: kernel.name) can use \(layout.memory >> 20) MiB of memory, and gets no more of the \(asked) MiB"
+        }
+    }
+
     /// What was made of the files, a line each.
     var description: [Text] {
         var lines: [Text] = [
@@ -125,9 +132,6 @@ extension LoadedGuest {
             "memory of \(layout.memory >> 20) MiB, devices at \(hex: layout.descriptorPage, width: 8)",
             "page directory at \(hex: layout.pageDirectory, width: 8), \(layout.pageTableCount) tables at \(hex: layout.pageTables, width: 8)",
         ]
-        if let asked = layout.reducedFrom {
-            lines.append("of \(asked) MiB the kernel can use \(layout.memory >> 20)")
-        }
         if layout.initrdSize > 0 {
             lines.append("initrd at \(hex: layout.initrd, width: 8), \(layout.initrdSize) bytes")
         }

@@ -75,7 +75,7 @@ struct GuestLayout: Equatable {
         mebibytes: UInt32, kernel: LoadedKernel, initrd file: (name: Text, size: UInt64)? = nil
     ) throws(LoaderError) {
         _ = try Self.memorySize(mebibytes: mebibytes)
-        let usable = try Self.usable(mebibytes, kernel)
+        let usable = Self.usable(mebibytes, kernel)
         reducedFrom = usable < mebibytes ? mebibytes : nil
         memory = usable * Self.mebibyte
 
@@ -106,19 +106,12 @@ struct GuestLayout: Equatable {
     }
 
     /// A kernel of these eras keeps initrd, tables and devices in the memory that it maps for
-    /// good, which ends where its vmalloc area begins. Somewhat too much is cut, as the
-    /// kernel itself would cut it; what no address could name at all is an error.
-    private static func usable(
-        _ mebibytes: UInt32, _ kernel: LoadedKernel
-    ) throws(LoaderError) -> UInt32 {
+    /// good, which ends where its vmalloc area begins. More is cut, as the kernel itself would cut it.
+    private static func usable(_ mebibytes: UInt32, _ kernel: LoadedKernel) -> UInt32 {
+        // At least 256 MiB: `isPageOffset`.
         let addressable = (0 &- kernel.pageOffset) >> 20
         let reserved = kernel.abi.dma == nil ? laterReservedMebibytes : reservedMebibytes
-        let most = addressable > reserved ? addressable - reserved : 0
-        if most < leastMebibytes || mebibytes > addressable {
-            throw .memoryUnreachable(
-                mebibytes: mebibytes, most: most, pageOffset: kernel.pageOffset)
-        }
-        return min(mebibytes, most)
+        return min(mebibytes, max(addressable, reserved + leastMebibytes) - reserved)
     }
 
     /// True for what can be a kernel's page offset: with at least 256 MiB of addresses for the

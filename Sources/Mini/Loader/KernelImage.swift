@@ -152,9 +152,17 @@ struct KernelImage: ~Copyable {
                     try loadInner(unpacked, member: member, into: memory, limit: limit)
                 }
             }
+            let member: Int
+            let size: UInt32
+            do throws(ImageError) {
+                (member, size) = try image.unpack(file, into: memory, limit: limit)
+            } catch { throw .image(name: name, error) }
+            let start = BzImage.loadAddress
+            let elf = try takeElf(at: start, size, of: memory)
             return try refusing { () throws(ImageError) in
-                let (member, size) = try image.unpack(file, into: memory, limit: limit)
-                let start = BzImage.loadAddress
+                if let elf {
+                    return try loadInner(elf, member: member, into: memory, limit: limit)
+                }
                 let segment = ImageSegment(
                     address: start, fileOffset: UInt32(member), fileSize: size, memorySize: size,
                     flags: 7)
@@ -170,14 +178,33 @@ struct KernelImage: ~Copyable {
         of image: BzImage, _ file: ByteView
     ) throws(LoaderError) -> (UnpackedKernel, member: Int)? {
         guard let member = image.payload else { return nil }
-        do throws(Errno) {
-            if let unpacked = try StockKernel(file)?.image { return (unpacked, member) }
-        } catch { throw .host("unpack", name: name, error) }
+        let kernel: StockKernel?
+        do throws(Errno) { kernel = try StockKernel(file) } catch {
+            throw .host("unpack", name: name, error)
+        }
+        if let unpacked = kernel?.image { return (unpacked, member) }
         // What is in another than gzip is looked for nowhere else.
         if let method = image.compression(file) {
-            throw .image(name: name, image.otherCompression(method))
+            throw .image(name: name, kernel?.damage ?? image.otherCompression(method))
         }
         return nil
+    }
+
+    /// Takes a kernel that was unpacked to memory as if it were a raw image, where it is an ELF file: its header
+    /// does not lead to it, or is older than that.
+    private func takeElf(
+        at start: UInt32, _ size: UInt32, of memory: GuestMemory
+    ) throws(LoaderError) -> UnpackedKernel? {
+        guard let range = memory.range(start, size),
+            ElfImage.isElf(unsafe ByteView(memory.readable(range)))
+        else { return nil }
+        let elf: UnpackedKernel
+        do throws(Errno) {
+            elf = UnpackedKernel(try Mapping.anonymous(count: Int(size)), Int(size))
+        } catch { throw .host("unpack", name: name, error) }
+        unsafe elf.room.copyMemory(from: memory.readable(range))
+        unsafe memory.writable(range).initializeMemory(as: UInt8.self, repeating: 0)
+        return elf
     }
 
     private func loadInner(

@@ -68,8 +68,6 @@ enum LoaderError: Error, Equatable {
     case guestMemory(mebibytes: UInt32, Errno)
     case memoryTooSmall(mebibytes: UInt32, least: UInt32)
     case memoryTooLarge(mebibytes: UInt32, most: UInt32)
-    /// A MiB count that the guest's address space cannot reach.
-    case memoryUnreachable(mebibytes: UInt32, most: UInt32, pageOffset: UInt32)
     case initrdEmpty(name: Text)
     case initrdNotAFile(name: Text, FileStatus.Kind)
     /// Bytes of the initrd, bytes that are free for it, memory in MiB.
@@ -82,7 +80,7 @@ enum LoaderError: Error, Equatable {
         switch self {
         case .source(_, _, .use): 2
         case .source, .host, .system, .guestMemory, .fileCut: 1
-        case .memoryTooSmall, .memoryTooLarge, .memoryUnreachable, .commandLineTooLong: 2
+        case .memoryTooSmall, .memoryTooLarge, .commandLineTooLong: 2
         case .image, .initrdEmpty, .initrdNotAFile, .initrdTooLarge: 3
         }
     }
@@ -103,8 +101,6 @@ enum LoaderError: Error, Equatable {
             "memory of \(size) MiB is too small: a guest needs at least \(least) MiB"
         case .memoryTooLarge(let size, let most):
             "memory of \(size) MiB is too large: a guest can have at most \(most) MiB"
-        case .memoryUnreachable(let size, let most, let pageOffset):
-            "memory of \(size) MiB is too large: this kernel, mapped at \(hex: pageOffset), reaches \(most) MiB"
         case .initrdEmpty(let name): "initrd \(quoted: name) is an empty file"
         case .initrdNotAFile(let name, .directory): "initrd \(quoted: name) is a directory"
         case .initrdNotAFile(let name, _): "initrd \(quoted: name) is not a regular file"

@@ -13,6 +13,8 @@ struct LoadedPC {
     let memory: GuestMemory
     let layout: PCLayout
     let start: ProcessorStart
+    /// The first byte that the kernel does not need while it starts.
+    let kernelEnd: UInt64
     let description: [Text]
 }
 
@@ -67,7 +69,7 @@ enum PCLoader {
             startInfo: entry.isPVH ? UInt64(PCLayout.startInfo) : 0,
             globalTable: UInt64(PCLayout.globalTable), globalTableLimit: PCParameters.tableLimit)
         return LoadedPC(
-            memory: memory, layout: layout, start: start,
+            memory: memory, layout: layout, start: start, kernelEnd: demand.kernelEnd,
             description: describe(kernel, name, entry, layout, commandLine))
     }
 

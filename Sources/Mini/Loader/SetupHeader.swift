@@ -45,6 +45,9 @@ struct SetupHeader: Equatable {
     /// Where it runs: one that can be moved, where it is put.
     var place: UInt64 { preferredAddress ?? UInt64(codeStart) }
 
+    /// True for a file of fewer bytes than the header says.
+    func isCutOff(_ size: Int) -> Bool { UInt64(size) + 16 < expectedSize }
+
     private static let mostBanner = 256
     private static let oldInitrdLimit: UInt32 = 0x37FF_FFFF
     private static let oldCommandLineLimit: UInt32 = 255
@@ -74,10 +77,12 @@ struct SetupHeader: Equatable {
         preferredAddress = version >= 0x20A ? file.double(0x258) : nil
         initSize = word(0x260, since: 0x20A)
         longFlags = version >= 0x20C ? file.half(0x236) ?? 0 : 0
-        if let offset = word(0x248, since: Self.payloadVersion), offset > 0, offset < 1 << 30,
+        if let offset = word(0x248, since: Self.payloadVersion), offset > 0,
             let length = word(0x24C, since: Self.payloadVersion)
         {
-            payload = Payload(offset: body + Int(offset), length: Int(clamping: length))
+            // No file is as long: what leads out of it leads nowhere.
+            let place = body + Int(min(offset, 1 << 30))
+            payload = Payload(offset: place, length: Int(min(length, 1 << 30)))
         } else {
             payload = nil
         }

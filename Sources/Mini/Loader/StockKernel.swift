@@ -47,9 +47,13 @@ struct StockKernel {
         guard header.holdsLinux else { return }
         guard let place = header.payload else { return try search(file, from: header.body) }
         guard file.contains(place.offset, place.length), place.length > 8 else {
-            let end = UInt64(place.offset) + UInt64(place.length)
-            damage = .bzImageCutOff(
-                size: UInt64(file.count), expected: max(end, header.expectedSize))
+            // In a file that is all there the header is wrong, which the image's own unpacker does not mind.
+            damage =
+                header.isCutOff(file.count)
+                ? .bzImageCutOff(
+                    size: UInt64(file.count),
+                    expected: max(UInt64(place.offset) + UInt64(place.length), header.expectedSize))
+                : .noCompressedKernel(version: header.version?.name)
             return
         }
         let end = place.offset + place.length

@@ -208,6 +208,63 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
         }
     }
 
+    @Test(
+        "a guest that cannot ask for its restart gets it for its last words, and ends with 5 with --no-reboot",
+        arguments: [(.era1, .era1), (.era1c, .era1c), (.virtio, .era2)]
+            as [(DeviceEra, GuestABI.Era)])
+    func restart(_ era: DeviceEra, _ guest: GuestABI.Era) throws {
+        let waits = [PlayedLguest.Step](repeating: .pass(500, busy: 490), count: 6)
+        let steps: [PlayedLguest.Step] = [
+            .pass(1, busy: 1), .send("Linux\n"), .send("Restarting sys"), .send("tem.\r\n"),
+        ]
+        let ended = try launch(
+            ["--engine=lguest", "--no-reboot"], kernel: guest,
+            on: played(era, steps + waits + [.send("spins for ever\n")]))
+        #expect(ended.code == 5 && ended.errors == ["mini-launch: the guest asked for a reboot"])
+        #expect(ended.output == "Linux\nRestarting system.\r\n")
+        #expect(ended.terminal.alarms > 4)
+        #expect(ended.device.guests.isEmpty && ended.device.waker == 0)
+
+        let again = try launch(
+            ["--engine=lguest"], kernel: guest,
+            on: played(era, steps + waits + [.send("and again\n")]))
+        #expect(again.code == 0 && again.errors.isEmpty, "\(again.errors)")
+        #expect(again.output == "Linux\nRestarting system.\r\nand again\n")
+        // One guest for the probe and two that ran; each has its waker.
+        #expect(again.device.starts == 2)
+    }
+
+    @Test("a guest that said so and waits, and one of an era that can ask, go on")
+    func noRestart() throws {
+        let words: [PlayedLguest.Step] = [.pass(1, busy: 1), .send("Restarting system.\r\n")]
+        for (era, guest, busy) in [
+            (.era1, .era1, 20), (.hostTables, .era3b, 490), (.hostTables, .era3c, 490),
+        ] as [(DeviceEra, GuestABI.Era, UInt64)] {
+            let waits = [PlayedLguest.Step](repeating: .pass(500, busy: busy), count: 12)
+            let launched = try launch(
+                ["--engine=lguest", "--no-reboot"], kernel: guest,
+                on: played(era, words + waits + [.send("bye\n")]))
+            #expect(launched.code == 0 && launched.errors.isEmpty, "\(guest) \(launched.errors)")
+            #expect(launched.output == "Restarting system.\r\nbye\n")
+        }
+    }
+
+    @Test("under --verbose a guest that says nothing for long is told of once")
+    func silence() throws {
+        func lines(_ words: [Text], _ steps: [PlayedLguest.Step]) throws -> [String] {
+            let waits = [PlayedLguest.Step](repeating: .pass(5001, busy: 0), count: 9)
+            let launched = try launch(
+                ["--engine=lguest"] + words, on: played(.era1, steps + waits))
+            #expect(launched.code == 0)
+            return launched.errors.filter { $0.contains("nothing has been heard") }
+        }
+        let line =
+            "mini-launch: nothing has been heard from the guest for 10 s: its kernel was told to be quiet"
+        #expect(try lines(["--verbose"], []) == [line])
+        #expect(try lines(["--verbose"], [.send("Linux\n")]) == [])
+        #expect(try lines([], []) == [])
+    }
+
     @Test("a guest that dies of what a break brought is told too")
     func deathInBreak() throws {
         let steps: [PlayedLguest.Step] = [.listen, .attention, .die("bad stack")]

@@ -22,6 +22,8 @@ final class PlayedLguest: Sendable {
         /// Kills the guest behind the launcher's back, as a bad DMA key does.
         case dieUnseen(String)
         case fail(Errno)
+        /// Runs for so many milliseconds, of which it computes so many, until an alarm goes off.
+        case pass(UInt64, busy: UInt64)
         /// Whoever runs the guest is not who made it.
         case forget
     }
@@ -45,6 +47,10 @@ final class PlayedLguest: Sendable {
         var received = ""
         var address: Int { memory ?? 0 }
         var isVirtio: Bool { era != .era0 && era != .era1 && era != .era1c }
+
+        /// Milliseconds on the clocks for time and for what the thread has taken, once it plays these.
+        var clocks: (time: UInt64, busy: UInt64)?
+        var isAlarmDue = false
 
         // The waker's record, 0 without one, and what it was told to watch.
         var waker = 0
@@ -102,6 +108,23 @@ final class PlayedLguest: Sendable {
                 return result
             case .read where state.guests[first] != nil:
                 return Self.run(first, UnsafeMutableRawPointer(bitPattern: second)!, third, &state)
+            case .read where first == FakeTerminal.signalDescriptor && state.isAlarmDue:
+                state.isAlarmDue = false
+                UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(of: 14, as: UInt32.self)
+                return third
+            case .poll where state.isAlarmDue:
+                let records = UnsafeMutablePointer<mini_pollfd>(bitPattern: first)!
+                for index in 0..<second {
+                    let isSignals = records[index].descriptor == FakeTerminal.signalDescriptor
+                    records[index].returned = isSignals ? records[index].events : 0
+                }
+                return 1
+            case .clockTime where first == 1 || first == 3:
+                guard let clocks = state.clocks else { return nil }
+                let count = first == 1 ? clocks.time : clocks.busy
+                UnsafeMutablePointer<mini_timespec>(bitPattern: second)!.pointee = mini_timespec(
+                    seconds: Int(count / 1000), nanoseconds: Int(count % 1000 * 1_000_000))
+                return 0
             default: return Self.wakerCall(call, &state)
             }
         }
@@ -205,6 +228,11 @@ final class PlayedLguest: Sendable {
             case .dieUnseen(let reason):
                 guest.death = reason
                 guest.isReasonDue = true
+            case .pass(let time, let busy):
+                let clocks = state.clocks ?? (1000, 0)
+                state.clocks = (clocks.time + time, clocks.busy + busy)
+                state.isAlarmDue = true
+                guest.isBroken = true
             case .fail(let errno): return -Int(errno.rawValue)
             case .forget:
                 guest.owner ^= 1

@@ -166,12 +166,18 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
             $0.version = "6.1.0-13-amd64 (debian)"
         },
         bzImage("4.19", "Linux 4.19, which no longer speaks lguest") { $0.version = "4.19 (x)" },
-        packed("xz", [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0, 0]),
+        packed(
+            "xz", [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0, 0],
+            damage: "corrupt xz data: wrong checksum at byte 2584"),
         packed("bzip2", Array("BZh91AY".utf8)),
         packed("lzma", [0x5D, 0, 0, 0, 1]),
         packed("lzo", [0x89, 0x4C, 0x5A, 0x4F, 0]),
-        packed("lz4", [0x02, 0x21, 0x4C, 0x18, 0]),
-        packed("zstd", [0x28, 0xB5, 0x2F, 0xFD, 0]),
+        packed(
+            "lz4", [0x02, 0x21, 0x4C, 0x18, 0],
+            damage: "corrupt lz4 data at byte 2580: a block of doubtful length"),
+        packed(
+            "zstd", [0x28, 0xB5, 0x2F, 0xFD, 0],
+            damage: "corrupt zstd data at byte 2582: a block of doubtful length"),
         bzImage(
             "4.19 and xz",
             "Linux 4.19.0-21-686, which no longer speaks lguest (a bzImage compressed with xz)"
@@ -273,10 +279,14 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
         return .init("bzImage: \(name)", spec.bytes(), refusal)
     }
 
-    private static func packed(_ method: String, _ signature: [UInt8]) -> DamagedImage {
+    /// - Parameter damage: of one that mini unpacks: what it finds.
+    private static func packed(
+        _ method: String, _ signature: [UInt8], damage: String? = nil
+    ) -> DamagedImage {
         bzImage(
             method,
-            "a bzImage compressed with \(method) (Linux 3.2.0), which mini does not unpack"
+            damage
+                ?? "a bzImage compressed with \(method) (Linux 3.2.0), which mini does not unpack"
         ) {
             $0.protocolVersion = 0x20F
             $0.version = "3.2.0 (x)"
@@ -369,6 +379,53 @@ private let eras: [GuestABI.Era] = [.era0, .era1, .era1b, .era1c]
         #expect(bytes(of: memory, 0x10_0000, 0x3000) == spec.bytes())
         // Nothing is left of the false candidate before the real one.
         #expect(bytes(of: memory, 0x10_3000, 0x1000) == [UInt8](repeating: 0, count: 0x1000))
+    }
+
+    /// What a header may say of where the compressed kernel is: offset, length and version of the protocol.
+    private static let leads: [(offset: UInt32, length: UInt32, version: UInt16)] = [
+        (16, 1, 0x208), (16, 8, 0x209), (16, 500, 0x208), (16, 0x7FFF_FFFF, 0x208),
+        (16, .max, 0x208),
+        (1, 1000, 0x209), (17, 1000, 0x209), (16, 0, 0x20F),
+        (0x3FFF_FFFF, 1000, 0x209), (0x4000_0000, 1000, 0x209), (.max, .max, 0x209),
+        (16, 1000, 0x207), (16, 1000, 0x206),
+    ]
+
+    @Test(
+        "an ELF file in a bzImage is found whether the header leads to it or not",
+        arguments: leads.indices)
+    func leading(_ index: Int) throws {
+        let lead = Self.leads[index]
+        var inside = KernelSpec(era: .era3b)
+        inside.banner = "Linux version 2.6.29 (user@host)"
+        var spec = BzImageSpec(ElfSpec.kernel(inside))
+        spec.protocolVersion = 0x209
+        #expect(spec.unpacker.count == 16)
+        let (right, expected) = try loadKernel(spec.bytes())
+        var file = spec.bytes()
+        file.put(lead.version, at: 0x206)
+        file.put(lead.offset, at: 0x248)
+        file.put(lead.length, at: 0x24C)
+        let (kernel, memory) = try loadKernel(file)
+        #expect(kernel.format == .bzImage(member: spec.memberOffset))
+        #expect(kernel.entry == right.entry && kernel.era == .era3b && kernel.end == right.end)
+        #expect(kernel.segments == right.segments)
+        #expect(bytes(of: memory, 0, memory.count) == bytes(of: expected, 0, expected.count))
+    }
+
+    @Test(
+        "a packed kernel that cannot be unpacked is told as that, not as one that mini does not unpack"
+    )
+    func packedDamage() throws {
+        var spec = BzImageSpec()
+        spec.protocolVersion = 0x20F
+        spec.version = "3.2.0 (x)"
+        spec.payload = [0x28, 0xB5, 0x2F, 0xFD] + [UInt8](repeating: 0xFF, count: 500)
+        do {
+            _ = try loadKernel(spec.bytes())
+            Issue.record("it was loaded")
+        } catch let error as LoaderError {
+            #expect(string(error.text).contains("zstd data"), "\(string(error.text))")
+        }
     }
 
     @Test("a kernel is unpacked whatever system packed it, in one member or in several")

@@ -396,6 +396,16 @@ private func lines(_ file: [UInt8]) -> [String] {
         #expect(String(decoding: damage.text.bytes, as: UTF8.self) == text)
     }
 
+    @Test(
+        "a header that leads out of a whole file is no reason to refuse it: it unpacks itself",
+        arguments: [1 << 20, Int(UInt32.max) - 100_000])
+    func leadsNowhere(_ change: Int) throws {
+        var spec = StockSpec(.zstd)
+        spec.payloadLengthChange = change
+        let damage = try #require(kernel(spec.bytes())?.damage)
+        #expect(damage == .noCompressedKernel(version: "6.1.0") && damage.isForTheGuest)
+    }
+
     @Test("kernels of other machines are told by name")
     func foreign() throws {
         func text(_ change: (inout [UInt8]) -> Void) throws -> String {

@@ -48,6 +48,8 @@ final class ConsoleSession: TerminalHolder {
     private var isAheadEnded = false
     /// The alarm went off while the guest could take no input.
     private var isAlarmDue = false
+    /// Hears what the guest writes.
+    var signs: GuestSigns?
     /// What of the alarm was seen.
     private var rings: UInt64 = 0
 
@@ -141,6 +143,7 @@ final class ConsoleSession: TerminalHolder {
 
     /// The same for bytes of ours.
     func write(_ bytes: UnsafeRawBufferPointer) throws(LauncherError) {
+        unsafe signs?.hear(bytes)
         var done = 0
         var isRefused = false
         while done < bytes.count {

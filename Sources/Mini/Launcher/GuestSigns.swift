@@ -1,0 +1,113 @@
+// What a guest shows of itself, for the two things that no event tells: that it waits for a restart which its host
+// does not carry out (LastWords.swift), and, for who wants to know everything, that nothing has been heard from it for long.
+
+final class GuestSigns {
+    private var words: LastWords?
+    private var silence: Silence?
+    private let report: ((Text) -> Void)?
+    /// Alarms that were seen.
+    private var rings: UInt64?
+    /// Between two looks at a guest that may wait for its restart.
+    private static let pause = Nanoseconds.milliseconds(500)
+
+    /// - Parameters:
+    ///   - asksForRestart: false if only its last words tell its restart.
+    ///   - report: takes what `silence` comes to, if somebody wants to know.
+    init(asksForRestart: Bool = true, _ silence: Silence, _ report: ((Text) -> Void)?) {
+        words = asksForRestart ? nil : LastWords()
+        self.silence = report == nil ? nil : silence
+        self.report = report
+    }
+
+    /// It wrote to its console.
+    func hear(_ bytes: UnsafeRawBufferPointer) {
+        unsafe words?.hear(bytes)
+        unsafe silence?.hear(bytes)
+    }
+
+    /// It notified another device.
+    func notifies() { words?.use() }
+
+    /// It is to begin again.
+    var isRestarting: Bool { words?.isRestarting ?? false }
+
+    /// True if an alarm went off, or the guest has said its last words.
+    func isDue(_ loop: EventLoop) -> Bool { rings != loop.rings || words?.isNew ?? false }
+
+    /// Looks after both.
+    /// - Parameter usesDevices: whether the guest has used one beside its console.
+    @inline(never)
+    func look(_ loop: EventLoop, usesDevices: Bool) throws(LauncherError) {
+        rings = loop.rings
+        let now = Clock.monotonic()
+        if usesDevices { silence = nil }
+        if silence != nil {
+            if let line = silence?.look(now) {
+                report?(line)
+                silence = nil
+            } else {
+                try loop.setAlarm(Silence.pause)
+            }
+        }
+        guard words?.isWaiting ?? false else { return }
+        words?.look(LastWords.Look(time: now, spent: Clock.spent()))
+        try loop.setAlarm(Self.pause)
+    }
+}
+
+/// Waits for the first sign of a guest, and for the next one behind each whole line. Behind half a line it is
+/// somebody else's turn: that is how a prompt looks.
+struct Silence {
+    private let mebibytes: UInt32
+    /// The initrd leaves too little of the memory.
+    private let isTight: Bool
+    private let isQuiet: Bool
+    private let console: StaticString
+    private var last: UInt8?
+    private var isHeard = false
+    private var since: Nanoseconds?
+
+    static let limit = Nanoseconds.milliseconds(10_000)
+    static let pause = Nanoseconds.milliseconds(5_000)
+    /// An initrd unpacks to several times its size.
+    private static let growth: UInt64 = 4
+
+    /// - Parameters:
+    ///   - memory, kernelEnd, initrd: bytes of the guest's memory, where its kernel ends in that, and how long the initrd is.
+    ///   - words: the kernel's.
+    ///   - console: what keeps the kernel from saying anything, if it was not told so.
+    @inline(never)
+    init(
+        memory: UInt32, kernelEnd: UInt64, initrd: UInt32, words: [Text], console: StaticString
+    ) {
+        mebibytes = memory >> 20
+        isTight = UInt64(memory) < kernelEnd + Self.growth * UInt64(initrd)
+        isQuiet = words.contains("quiet")
+        self.console = console
+    }
+
+    mutating func hear(_ bytes: UnsafeRawBufferPointer) {
+        guard let byte = unsafe bytes.last else { return }
+        last = byte
+        isHeard = true
+    }
+
+    /// - Returns: what to say, once it was silent for long.
+    mutating func look(_ now: Nanoseconds) -> Text? {
+        guard let since, !isHeard else {
+            since = now
+            isHeard = false
+            return nil
+        }
+        guard since + Self.limit < now, last == nil || isTight && (last == 0x0A || last == 0x0D)
+        else { return nil }
+        var text: Text = "nothing has been heard from the guest for 10 s: "
+        if isTight {
+            text +=
+                "its initrd may not fit into \(mebibytes) MiB of memory once it is unpacked"
+        } else {
+            text.appendInterpolation(isQuiet ? "its kernel was told to be quiet" : console)
+        }
+        return text
+    }
+}
