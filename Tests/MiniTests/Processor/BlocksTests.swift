@@ -140,11 +140,11 @@ import Testing
     @Test("no offset of a record reaches a pointer, a key or a count of ours")
     func layout() throws {
         let ours: [PartialKeyPath<State>] = [
-            \.key, \.generation, \.mode, \.linkSource, \.isTaken, \.codeChanged, \.privilege,
+            \.key, \.mode, \.linkSource, \.isTaken, \.codeChanged, \.privilege,
             \.openSegments, \.budget, \.tlb, \.userTLB,
-            \.supervisorTLB, \.jumps, \.memory, \.memoryCount, \.watchedLines,
+            \.supervisorTLB, \.blocks, \.memory, \.memoryCount,
             \.pageDirectory, \.pageRules, \.segments, \.descriptors, \.gates,
-            \.arena, \.arenaCount, \.arenaUsed, \.blockHash, \.pageBlocks, \.scratch,
+            \.scratch,
             \.floatingPoint,
         ]
         for field in ours {

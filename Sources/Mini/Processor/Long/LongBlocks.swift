@@ -17,46 +17,11 @@ enum LongMode {
     static let checkedShift: UInt32 = 8
 }
 
-@safe struct LongBlock {
-    /// Guest-physical address of the first instruction.
-    var physical: UInt32
-    var mode: UInt32
-    /// Number of instructions, of their bytes and of records.
-    var count: UInt32
-    var bytes: UInt32
-    var operationCount: UInt32
-    /// Arena offsets of the next block in the hash chain and on the page; 0 ends.
-    var nextInHash: UInt32
-    var nextOnPage: UInt32
-    /// Of an instruction that ends on another page: where that is, and the next block that ends on it.
-    var second: UInt32 = .max
-    var nextOnSecond: UInt32 = 0
-    /// Not in the cache: decoded for one use.
-    var isTemporary: Bool
-    /// Links: where a taken and an untaken branch went, and under which key.
-    var takenKey: UInt64 = 0
-    var untakenKey: UInt64 = 0
-    var taken: UnsafeMutablePointer<LongBlock>?
-    var untaken: UnsafeMutablePointer<LongBlock>?
-}
-
-@safe struct LongJumpEntry {
-    var key: UInt64
-    var block: UnsafeMutablePointer<LongBlock>?
-}
-
 extension LongCore {
-    static let jumpCount = 4096
-    static let hashCount = 16384
-    static let maximumInstructions = 64
-    /// Room that a block may need: its head, two records an instruction and the end.
-    static let maximumBlock =
-        MemoryLayout<LongBlock>.stride
-        + (maximumInstructions * 2 + 2) * MemoryLayout<LongOperation>.stride
-    /// The arena starts with room for the one temporary block.
-    static let arenaStart = UInt32((maximumBlock + 63) & ~63)
-    static let leastArenaCount = (arenaStart + UInt32(maximumBlock) + 63) & ~63
-    static let lastGeneration: UInt32 = 0x3FFF
+    static let blockShape = BlockShape(
+        recordMaximum: BlockShape.maximumInstructions * 2 + 2, hashCount: 16384,
+        lastGeneration: 0x3FFF)
+    static let leastArenaCount = blockShape.leastArenaCount
 
     // MARK: Mode and generation
 
@@ -77,106 +42,63 @@ extension LongCore {
 
     private func updateKey() {
         let number =
-            state.mode & LongMode.user != 0 ? state.userGeneration : state.supervisorGeneration
+            state.mode & LongMode.user != 0
+            ? state.blocks.userGeneration : state.blocks.supervisorGeneration
         state.key = UInt64(number &<< 2 | state.mode & 3) &<< 48
-    }
-
-    private func advance() -> Bool {
-        guard state.generation < Self.lastGeneration else {
-            state.generation = 1
-            forgetKeys()
-            return true
-        }
-        state.generation += 1
-        return false
     }
 
     /// Makes every link and jump cache entry invalid.
     func nextGeneration() {
-        _ = advance()
-        everyKeyIsNew()
+        state.blocks.nextGeneration()
         updateKey()
     }
 
     /// Makes those of user code invalid.
     func nextUserGeneration() {
-        if advance() { everyKeyIsNew() }
-        state.userGeneration = state.generation
+        state.blocks.nextUserGeneration()
         updateKey()
-    }
-
-    private func everyKeyIsNew() {
-        state.userGeneration = state.generation
-        state.supervisorGeneration = state.generation
-    }
-
-    private func forgetKeys() {
-        for slot in 0..<Self.jumpCount { unsafe state.jumps[slot].key = 0 }
-        var offset = Self.arenaStart
-        while offset < state.arenaUsed {
-            let block = unsafe block(at: offset)
-            unsafe block.pointee.takenKey = 0
-            unsafe block.pointee.untakenKey = 0
-            offset += unsafe room(of: block)
-        }
     }
 
     // MARK: Finding
 
-    @inline(__always) func jumpEntry(_ rip: UInt64) -> UnsafeMutablePointer<LongJumpEntry> {
-        unsafe state.jumps
-            + Int(truncatingIfNeeded: (rip ^ rip &>> 12) & UInt64(Self.jumpCount - 1))
+    @inline(__always) func jumpEntry(_ rip: UInt64) -> UnsafeMutablePointer<JumpEntry> {
+        unsafe state.blocks.jumps
+            + Int(truncatingIfNeeded: (rip ^ rip &>> 12) & UInt64(BlockCache.jumpCount - 1))
     }
-
-    private func bucket(_ physical: UInt32, _ mode: UInt32) -> Int {
-        let mixed = (physical ^ mode &<< 14) &* 0x9E37_79B1
-        return Int(mixed &>> 18)
-    }
-
-    private func block(at offset: UInt32) -> UnsafeMutablePointer<LongBlock> {
-        unsafe (state.arena + Int(offset)).assumingMemoryBound(to: LongBlock.self)
-    }
-
-    private var temporaryBlock: UnsafeMutablePointer<LongBlock> { unsafe block(at: 0) }
 
     /// The block for `LongState.rip`, decoded if need be, of at most `limit` instructions.
-    @inline(never) func findBlock(limit: Int) throws(Fault) -> UnsafeMutablePointer<LongBlock> {
+    @inline(never) func findBlock(limit: Int) throws(Fault) -> UnsafeMutablePointer<Block> {
         if !state.isLong { try wrapInstructionPointer() }
         let rip = state.rip
         let linear = rip &+ state.codeBase
         let isStepping = state.mode & LongMode.stepping != 0
-        if isStepping || limit < Self.maximumInstructions {
+        if isStepping || limit < BlockShape.maximumInstructions {
             return unsafe try decodeTemporary(linear, limit: isStepping ? 1 : limit)
         }
         let physical = try fetchable(linear)
-        let bucket = bucket(physical, state.mode)
-        var offset = unsafe state.blockHash[bucket]
-        while offset != 0 {
-            let candidate = unsafe block(at: offset)
-            if unsafe candidate.pointee.physical == physical
-                && candidate.pointee.mode == state.mode,
-                unsafe try endsWhereItDid(candidate, linear)
-            {
-                unsafe jumpEntry(rip).pointee = LongJumpEntry(
-                    key: state.key &+ rip, block: candidate)
-                return unsafe candidate
+        var candidate = unsafe state.blocks.found(physical, state.mode)
+        while let block = unsafe candidate {
+            if unsafe try endsWhereItDid(block, linear) {
+                unsafe jumpEntry(rip).pointee = JumpEntry(key: state.key &+ rip, block: block)
+                return unsafe block
             }
-            offset = unsafe candidate.pointee.nextInHash
+            unsafe candidate = unsafe state.blocks.found(physical, state.mode, behind: block)
         }
-        if state.arenaUsed + UInt32(Self.maximumBlock) > state.arenaCount { forgetBlocks() }
-        let made = unsafe block(at: state.arenaUsed)
-        if unsafe !decode(into: made, physical, limit: Self.maximumInstructions) {
+        if state.blocks.isFull { forgetBlocks() }
+        let made = unsafe state.blocks.next
+        if unsafe !decode(into: made, physical, limit: BlockShape.maximumInstructions) {
             let second = try fetchable((linear | Self.pageOffset) &+ 1)
             unsafe decodeCrossing(into: made, physical, second)
             unsafe made.pointee.second = second
         }
-        unsafe enter(made, bucket)
-        unsafe jumpEntry(rip).pointee = LongJumpEntry(key: state.key &+ rip, block: made)
+        state.blocks.enter()
+        unsafe markCode(physical, made.pointee.bytes)
+        unsafe jumpEntry(rip).pointee = JumpEntry(key: state.key &+ rip, block: made)
         return unsafe made
     }
 
     /// Whether a block that goes on to a second page would be decoded from the same one now.
-    private func endsWhereItDid(_ block: UnsafeMutablePointer<LongBlock>, _ linear: UInt64)
+    private func endsWhereItDid(_ block: UnsafeMutablePointer<Block>, _ linear: UInt64)
         throws(Fault) -> Bool
     {
         let second = unsafe block.pointee.second
@@ -185,9 +107,9 @@ extension LongCore {
     }
 
     private func decodeTemporary(_ linear: UInt64, limit: Int) throws(Fault)
-        -> UnsafeMutablePointer<LongBlock>
+        -> UnsafeMutablePointer<Block>
     {
-        let made = unsafe temporaryBlock
+        let made = unsafe state.blocks.temporary
         let physical = try fetchable(linear)
         if unsafe !decode(into: made, physical, limit: limit) {
             unsafe decodeCrossing(
@@ -197,125 +119,38 @@ extension LongCore {
         return unsafe made
     }
 
-    private func enter(_ block: UnsafeMutablePointer<LongBlock>, _ bucket: Int) {
-        let offset = state.arenaUsed
-        let physical = unsafe block.pointee.physical
-        state.arenaUsed += unsafe room(of: block)
-        unsafe block.pointee.nextInHash = state.blockHash[bucket]
-        unsafe state.blockHash[bucket] = offset
-        let page = Int(physical &>> Page.shift)
-        unsafe block.pointee.nextOnPage = state.pageBlocks[page]
-        unsafe state.pageBlocks[page] = offset
-        let second = unsafe block.pointee.second
-        if second != .max {
-            let page = Int(second &>> Page.shift)
-            unsafe block.pointee.nextOnSecond = state.crossingBlocks[page]
-            unsafe state.crossingBlocks[page] = offset
-        }
-        markCode(physical, unsafe block.pointee.bytes)
-    }
-
-    private func room(of block: UnsafeMutablePointer<LongBlock>) -> UInt32 {
-        let size =
-            unsafe MemoryLayout<LongBlock>.stride
-            + Int(block.pointee.operationCount) * MemoryLayout<LongOperation>.stride
-        return UInt32((size + 7) & ~7)
-    }
-
     /// Marks lines of one page as decoded.
     private func markCode(_ physical: UInt32, _ count: UInt32) {
-        let page = Int(physical &>> Page.shift)
-        if unsafe state.watchedLines[page] == 0 { forbidFastWrites(physical &>> Page.shift) }
-        unsafe state.watchedLines[page] |= Self.lines(physical, count)
-    }
-
-    private static func lines(_ physical: UInt32, _ count: UInt32) -> UInt64 {
-        let first = (physical & Page.offset) &>> 6
-        let last = min((physical & Page.offset + max(count, 1) - 1) &>> 6, 63)
-        return (~0 &<< UInt64(first)) & (~0 &>> UInt64(63 - last))
+        if state.blocks.mark(physical, count) { forbidFastWrites(physical &>> Page.shift) }
     }
 
     // MARK: Forgetting
 
     /// To be called before `count` bytes of one physical page are written.
     @inline(__always) func noteWrite(_ physical: UInt32, _ count: UInt32) {
-        if unsafe state.watchedLines[Int(physical &>> Page.shift)] != 0 {
-            codeWrite(physical, count)
-        }
+        if state.blocks.isWatched(physical &>> Page.shift) { codeWrite(physical, count) }
     }
 
     @inline(never) private func codeWrite(_ physical: UInt32, _ count: UInt32) {
-        let decoded = unsafe state.watchedLines[Int(physical &>> Page.shift)]
-        if decoded & Self.lines(physical, count) != 0 { forgetPage(physical &>> Page.shift) }
-    }
-
-    /// Forgets what was decoded from a physical page.
-    private func forgetPage(_ page: UInt32) {
-        var offset = unsafe state.pageBlocks[Int(page)]
-        while offset != 0 {
-            let block = unsafe block(at: offset)
-            unsafe removeFromHash(block, offset)
-            offset = unsafe block.pointee.nextOnPage
-        }
-        offset = unsafe state.crossingBlocks[Int(page)]
-        while offset != 0 {
-            let block = unsafe block(at: offset)
-            unsafe removeFromHash(block, offset)
-            offset = unsafe block.pointee.nextOnSecond
-        }
-        unsafe state.pageBlocks[Int(page)] = 0
-        unsafe state.crossingBlocks[Int(page)] = 0
-        unsafe state.watchedLines[Int(page)] = 0
+        guard state.blocks.isDecoded(physical, count) else { return }
+        state.blocks.forget(page: physical &>> Page.shift)
         state.codeChanged = true
         nextGeneration()
     }
 
-    private func removeFromHash(_ removed: UnsafeMutablePointer<LongBlock>, _ offset: UInt32) {
-        let bucket = unsafe bucket(removed.pointee.physical, removed.pointee.mode)
-        if unsafe state.blockHash[bucket] == offset {
-            unsafe state.blockHash[bucket] = removed.pointee.nextInHash
-            return
-        }
-        var other = unsafe state.blockHash[bucket]
-        while other != 0 {
-            let block = unsafe block(at: other)
-            if unsafe block.pointee.nextInHash == offset {
-                unsafe block.pointee.nextInHash = removed.pointee.nextInHash
-                return
-            }
-            other = unsafe block.pointee.nextInHash
-        }
-    }
-
-    /// Forgets everything that was decoded. Not while a block runs: what is decoded next takes its place.
+    /// Forgets everything that was decoded.
     private func forgetBlocks() {
-        for bucket in 0..<Self.hashCount { unsafe state.blockHash[bucket] = 0 }
-        // Only where there is something: the tables are as long as the guest's memory, and most of them was never touched.
-        var offset = Self.arenaStart
-        while offset < state.arenaUsed {
-            let block = unsafe block(at: offset)
-            let page = unsafe Int(block.pointee.physical &>> Page.shift)
-            unsafe state.pageBlocks[page] = 0
-            unsafe state.watchedLines[page] = 0
-            let second = unsafe block.pointee.second
-            if second != .max {
-                unsafe state.crossingBlocks[Int(second &>> Page.shift)] = 0
-                unsafe state.watchedLines[Int(second &>> Page.shift)] = 0
-            }
-            offset += unsafe room(of: block)
-        }
-        for slot in 0..<Self.jumpCount { unsafe state.jumps[slot].key = 0 }
-        state.arenaUsed = Self.arenaStart
+        state.blocks.forgetAll()
         unsafe state.linkSource = nil
         state.charge = 1000
-        nextGeneration()
+        updateKey()
     }
 
     // MARK: Decoding
 
     /// - Returns: false if not one instruction lies wholly on the page.
     private func decode(
-        into made: UnsafeMutablePointer<LongBlock>, _ physical: UInt32, limit: Int
+        into made: UnsafeMutablePointer<Block>, _ physical: UInt32, limit: Int
     ) -> Bool {
         unsafe decode(
             into: made, physical, limit: limit,
@@ -324,7 +159,7 @@ extension LongCore {
     }
 
     private func decodeCrossing(
-        into made: UnsafeMutablePointer<LongBlock>, _ physical: UInt32, _ second: UInt32
+        into made: UnsafeMutablePointer<Block>, _ physical: UInt32, _ second: UInt32
     ) {
         let inFirst = Int(Page.rest(physical))
         let bytes = unsafe state.scratch + Self.crossingOffset
@@ -340,7 +175,7 @@ extension LongCore {
     static let crossingOffset = 192
 
     private func decode(
-        into made: UnsafeMutablePointer<LongBlock>, _ physical: UInt32, limit: Int,
+        into made: UnsafeMutablePointer<Block>, _ physical: UInt32, limit: Int,
         from bytes: UnsafePointer<UInt8>, available: Int
     ) -> Bool {
         var decoder = unsafe LongDecoder(
@@ -348,15 +183,16 @@ extension LongCore {
             mode: state.mode)
         guard decoder.block(limit: limit) else { return false }
         unsafe made.initialize(
-            to: LongBlock(
+            to: Block(
                 physical: physical, mode: state.mode, count: UInt32(decoder.instructionCount),
                 bytes: UInt32(decoder.position), operationCount: UInt32(decoder.recordCount),
-                nextInHash: 0, nextOnPage: 0, isTemporary: made == temporaryBlock))
+                isTemporary: made == state.blocks.temporary))
+        unsafe state.blocks.close(made)
         return true
     }
 
     /// The operations behind a block's head.
-    @inline(__always) static func operations(of block: UnsafeMutablePointer<LongBlock>)
+    @inline(__always) static func operations(of block: UnsafeMutablePointer<Block>)
         -> UnsafeMutablePointer<LongOperation>
     {
         unsafe UnsafeMutableRawPointer(block + 1).assumingMemoryBound(to: LongOperation.self)

@@ -274,13 +274,13 @@ extension LongCore {
     }
 
     /// The block at `LongState.rip`; nil with the fault in the state if it cannot be fetched.
-    private func nextBlock(limit: Int) -> UnsafeMutablePointer<LongBlock>? {
+    private func nextBlock(limit: Int) -> UnsafeMutablePointer<Block>? {
         if limit != 1, let block = unsafe cachedBlock() { return unsafe block }
         return unsafe shortBlock(limit: limit)
     }
 
     /// The same, and no longer than `limit` instructions.
-    @inline(never) private func shortBlock(limit: Int) -> UnsafeMutablePointer<LongBlock>? {
+    @inline(never) private func shortBlock(limit: Int) -> UnsafeMutablePointer<Block>? {
         do throws(Fault) {
             return unsafe try findBlock(limit: limit)
         } catch {

@@ -341,7 +341,7 @@ extension LongCore {
     /// Goes on to the block that a branch is linked to; without a link leaves the target in
     /// `LongState.rip`.
     @inline(__always) func follow(
-        _ block: inout UnsafeMutablePointer<LongBlock>, _ record: LongRecord, if isTaken: Bool
+        _ block: inout UnsafeMutablePointer<Block>, _ record: LongRecord, if isTaken: Bool
     ) -> Bool {
         var target = unsafe state.blockStart &+ record.pointee.next
         if isTaken {
@@ -363,7 +363,7 @@ extension LongCore {
 
     /// Goes on to a target that is not in the instruction, if the jump cache knows it.
     @inline(__always) func jump(
-        _ block: inout UnsafeMutablePointer<LongBlock>, to target: UInt64
+        _ block: inout UnsafeMutablePointer<Block>, to target: UInt64
     ) -> Bool {
         let entry = unsafe jumpEntry(target)
         if unsafe entry.pointee.key == state.key &+ target {
@@ -376,7 +376,7 @@ extension LongCore {
     }
 
     /// The jump cache's block for `LongState.rip`.
-    @inline(__always) func cachedBlock() -> UnsafeMutablePointer<LongBlock>? {
+    @inline(__always) func cachedBlock() -> UnsafeMutablePointer<Block>? {
         guard state.mode & LongMode.stepping == 0 else { return nil }
         let entry = unsafe jumpEntry(state.rip)
         guard unsafe entry.pointee.key == state.key &+ state.rip else { return nil }
@@ -385,8 +385,8 @@ extension LongCore {
 
     /// Links a branch of a block to where it went.
     func link(
-        _ from: UnsafeMutablePointer<LongBlock>, taken: Bool,
-        to block: UnsafeMutablePointer<LongBlock>
+        _ from: UnsafeMutablePointer<Block>, taken: Bool,
+        to block: UnsafeMutablePointer<Block>
     ) {
         guard state.mode & LongMode.stepping == 0,
             unsafe !from.pointee.isTemporary && !block.pointee.isTemporary
@@ -402,7 +402,7 @@ extension LongCore {
     }
 
     /// How many instructions of a block lie behind a record's.
-    static func instructions(after record: LongRecord, in block: UnsafeMutablePointer<LongBlock>)
+    static func instructions(after record: LongRecord, in block: UnsafeMutablePointer<Block>)
         -> Int
     {
         let first = unsafe operations(of: block)

@@ -298,8 +298,7 @@ extension LongCore {
         let page = linear & ~Self.pageOffset
         let frame = found.address & ~Self.pageOffset
         let isWritable =
-            unsafe found.canWrite
-            && state.watchedLines[Int(truncatingIfNeeded: frame &>> 12)] == 0
+            found.canWrite && !state.blocks.isWatched(UInt32(truncatingIfNeeded: frame &>> 12))
         unsafe tlbEntry(linear).pointee = LongTLBEntry(
             readTag: page, writeTag: isWritable ? page : page ^ Self.pageSize,
             addend: UInt(bitPattern: state.memory) &+ UInt(frame) &- UInt(page),

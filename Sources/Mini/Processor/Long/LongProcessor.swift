@@ -6,18 +6,18 @@
 //     LongOperation, LongDecoder…   from bytes to records
 //     LongBlocks                 the cache of decoded blocks
 //     LongExecute, …Helpers      the loop over records
-//     LongSlowPath, LongStrings  what the loop leaves to others
+//     LongSlowPath…, LongStrings, LongFloatingPoint   what the loop leaves to others
 //     LongGates, LongSystem      exceptions, transfers, ring 0
 //     LongIdentity               CPUID, model-specific registers, clock
 //     LongVector                 SSE
 //     LongCompatible             32-bit programs below a 64-bit kernel
 //
-// A second core beside the i386's: what is common to both (TimeSlice, the x87, faults and exits) is shared, but registers,
+// A second core beside the i386's: what is common to both (RecordProcessor, BlockCache, the x87, faults and exits) is shared, but registers,
 // segments, modes and tables differ in every line of a decoder and of a loop. What is not there: real mode and protected mode
 // without long mode, the debug registers' break-points, alignment checks, what LongIdentity does not name.
 
 /// An x86-64 processor with ring 0. Not for several threads at once.
-@safe final class LongProcessor: GuestProcessor {
+@safe final class LongProcessor: RecordProcessor, GuestProcessor {
     let core: LongCore
     private let memory: GuestMemory
     private let mapping: Mapping
@@ -35,15 +35,11 @@
         guard case .long64(let pageTable) = start.mode else { throw .noDevice }
         self.memory = memory
         let arenaCount = max(arenaCount, LongCore.leastArenaCount) & ~63
-        var layout = Layout()
-        let pages = Int(memory.count / Page.size)
+        var layout = TableLayout()
         let stateOffset = layout.take(1, LongState.self)
         let users = layout.take(LongCore.tlbCount, LongTLBEntry.self)
         let supervisors = layout.take(LongCore.tlbCount, LongTLBEntry.self)
-        let jumps = layout.take(LongCore.jumpCount, LongJumpEntry.self)
-        let hash = layout.take(LongCore.hashCount, UInt32.self)
-        let pageBlocks = layout.take(pages, UInt32.self)
-        let crossings = layout.take(pages, UInt32.self)
+        let blocks = BlockCache.Places(&layout, LongCore.blockShape, memory)
         let scratch = layout.take(1024, UInt8.self)
         let filled = layout.take(LongCore.filledCapacity, UInt16.self)
         mapping = try Mapping.guarded(count: layout.count)
@@ -51,6 +47,7 @@
         let place = unsafe mapping.start
         unsafe state = unsafe (place + stateOffset).bindMemory(to: LongState.self, capacity: 1)
         core = unsafe LongCore(state)
+        super.init()
         unsafe state.initialize(
             to: LongState(
                 tlb: (place + supervisors).bindMemory(
@@ -59,18 +56,13 @@
                     to: LongTLBEntry.self, capacity: LongCore.tlbCount),
                 supervisorTLB: (place + supervisors).bindMemory(
                     to: LongTLBEntry.self, capacity: LongCore.tlbCount),
-                jumps: (place + jumps).bindMemory(
-                    to: LongJumpEntry.self, capacity: LongCore.jumpCount),
+                blocks: BlockCache(
+                    LongCore.blockShape, blocks, at: place, memory, arena: arena.start,
+                    arenaCount: arenaCount),
                 filled: (place + filled).bindMemory(
                     to: UInt16.self, capacity: LongCore.filledCapacity),
                 memory: memory.base, memoryCount: memory.count,
-                watchedLines: memory.watchedLines, arena: arena.start, arenaCount: arenaCount,
-                blockHash: (place + hash).bindMemory(
-                    to: UInt32.self, capacity: LongCore.hashCount),
-                pageBlocks: (place + pageBlocks).bindMemory(to: UInt32.self, capacity: pages),
-                crossingBlocks: (place + crossings).bindMemory(to: UInt32.self, capacity: pages),
                 scratch: place + scratch, owner: self))
-        core.state.arenaUsed = LongCore.arenaStart
         core.flushTLB()
         enter(start, pageTable)
         core.updateMode()
@@ -99,15 +91,6 @@
         unsafe state.deinitialize(count: 1)
     }
 
-    /// Lays tables one after the other, each at a multiple of 64 bytes.
-    private struct Layout {
-        var count = 0
-        mutating func take<Element>(_ number: Int, _: Element.Type) -> Int {
-            defer { count = (count + number * MemoryLayout<Element>.stride + 63) & ~63 }
-            return count
-        }
-    }
-
     // MARK: Registers
 
     func register(_ register: ProcessorRegister) -> UInt64 {
@@ -128,79 +111,37 @@
 
     var privilege: UInt8 { UInt8(truncatingIfNeeded: core.state.privilege) }
 
-    /// Instructions executed, those that faulted included.
-    private(set) var instructionCount: UInt64 = 0
-
     var timeStamp: () -> UInt64 = { Clock.monotonic().count }
 
     // MARK: Running
 
-    /// What `run(until:)` reads; tests have a clock of their own.
-    var clock: () -> Nanoseconds = Clock.monotonic
-    private var slice = TimeSlice()
-    /// What `inject` came to, if that was an exit.
-    private var undelivered: ProcessorExit?
-    private var inputSize: UInt8 = 0
-    var awaitsInterruptWindow = false {
-        didSet {
-            core.state.attention =
-                core.state.attention & ~Attention.window
-                | (awaitsInterruptWindow ? Attention.window : 0)
-        }
+    override func watchWindow() {
+        core.state.attention =
+            core.state.attention & ~Attention.window
+            | (awaitsInterruptWindow ? Attention.window : 0)
     }
 
-    var canInject: Bool {
+    override var canInject: Bool {
         core.state.otherFlags & UInt64(Flag.interrupt) != 0
             && core.state.attention & Attention.shadow == 0 && undelivered == nil
     }
 
-    func resume(at now: Nanoseconds) { slice.resume(at: now) }
-
-    func run(until deadline: Nanoseconds?, atMost stretch: Nanoseconds?) -> ProcessorExit {
-        if awaitsInterruptWindow && canInject { return .interruptWindow }
-        var left = stretch.map { slice.instructions(for: $0) } ?? .max
-        while true {
-            if slice.isOver(before: deadline) { slice.begin(at: clock(), until: deadline) }
-            if let deadline, deadline <= slice.now { return .deadline }
-            if left <= 0 { return .stretchEnded }
-            let before = instructionCount
-            let exit = run(instructions: min(slice.budget, left))
-            let count = instructionCount &- before
-            slice.spend(count)
-            left -= Int(truncatingIfNeeded: count)
-            if case .stretchEnded = exit { continue }
-            slice.spendExit()
-            return exit
-        }
-    }
-
-    /// Executes at most so many instructions, without a look at the clock.
-    func run(instructions: Int) -> ProcessorExit {
-        if let exit = undelivered {
-            undelivered = nil
-            return exit
-        }
+    override func execute(_ instructions: Int) -> (left: Int, exit: ProcessorExit?) {
         core.state.otherFlags &= ~UInt64(Flag.resume)
         core.state.budget = instructions
         let flow = core.execute()
         core.state.floatingPoint.suspend()
-        instructionCount &+= UInt64(max(0, instructions - core.state.budget))
-        if flow == .next { return .stretchEnded }
-        guard let exit = core.state.exit else { return .stretchEnded }
+        guard flow != .next, let exit = core.state.exit else { return (core.state.budget, nil) }
         core.state.exit = nil
-        if exit == .shutdown { undelivered = .shutdown }
-        if case .portInput(let access) = exit { inputSize = access.size }
-        return exit
+        return (core.state.budget, exit)
     }
 
-    func answer(_ value: UInt64) {
-        defer { inputSize = 0 }
-        if inputSize > 0 && core.answerString(value, inputSize) { return }
-        switch inputSize {
+    override func take(_ value: UInt64, _ size: UInt8) {
+        if core.answerString(value, size) { return }
+        switch size {
         case 1: core.set(0, UInt8(truncatingIfNeeded: value))
         case 2: core.set(0, UInt16(truncatingIfNeeded: value))
-        case 4: core.set(0, UInt32(truncatingIfNeeded: value))
-        default: break
+        default: core.set(0, UInt32(truncatingIfNeeded: value))
         }
     }
 

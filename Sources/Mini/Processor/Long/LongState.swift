@@ -39,11 +39,8 @@
 
     /// Generation and mode, in the upper 16 bits: added to an address it makes the key of a link.
     var key: UInt64 = 0
-    var generation: UInt32 = 1
-    var userGeneration: UInt32 = 1
-    var supervisorGeneration: UInt32 = 1
     var mode: UInt32 = 0
-    var linkSource: UnsafeMutablePointer<LongBlock>?
+    var linkSource: UnsafeMutablePointer<Block>?
     var isTaken = false
     var codeChanged = false
     var suppressesStep = false
@@ -70,7 +67,7 @@
     var tlb: UnsafeMutablePointer<LongTLBEntry>
     var userTLB: UnsafeMutablePointer<LongTLBEntry>
     var supervisorTLB: UnsafeMutablePointer<LongTLBEntry>
-    var jumps: UnsafeMutablePointer<LongJumpEntry>
+    var blocks: BlockCache
     /// Slots filled with what a load of CR3 forgets; too many to note are all.
     var filled: UnsafeMutablePointer<UInt16>
     var filledCount = 0
@@ -81,7 +78,6 @@
 
     var memory: UnsafeMutableRawPointer
     var memoryCount: UInt32
-    var watchedLines: UnsafeMutablePointer<UInt64>
 
     // Control registers; CR2 is `faultAddress`.
     var control0: UInt64 = 0x8000_0033
@@ -121,13 +117,6 @@
     /// The fault is for an address that is not canonical.
     var isOutside = false
     var exit: ProcessorExit?
-
-    var arena: UnsafeMutableRawPointer
-    var arenaCount: UInt32
-    var arenaUsed: UInt32 = 0
-    var blockHash: UnsafeMutablePointer<UInt32>
-    var pageBlocks: UnsafeMutablePointer<UInt32>
-    var crossingBlocks: UnsafeMutablePointer<UInt32>
 
     /// For operands of x87 and SSE instructions, and an instruction on two pages.
     var scratch: UnsafeMutableRawPointer

@@ -13,6 +13,30 @@ enum Checks {
         #endif
     }
 
+    /// Guest-physical bytes that are about to be used.
+    @inline(__always) static func physical(
+        _ address: UInt64, _ count: UInt64, of memoryCount: UInt32
+    ) {
+        require(
+            count <= UInt64(memoryCount) && address <= UInt64(memoryCount) - count,
+            "a guest-physical address is in guest memory")
+    }
+
+    /// Our own address of guest memory.
+    @inline(__always) static func host(
+        _ address: UInt, _ count: UInt, _ memory: UnsafeMutableRawPointer, _ memoryCount: UInt32
+    ) {
+        #if MINI_CHECKED
+        let offset = address &- UInt(bitPattern: memory)
+        require(offset <= UInt(memoryCount) - count, "a translated address is in guest memory")
+        #endif
+    }
+
+    /// A record's byte offset of an operand of so many bits.
+    @inline(__always) static func register(_ offset: UInt8, _ bits: Int, end: Int) {
+        require(Int(offset) + bits / 8 <= end, "a record names a register of the guest's")
+    }
+
     #if MINI_CHECKED
     @inline(never) private static func fail(_ what: StaticString) -> Never {
         try? Transfer.write(2, "mini: checked build: not true: \(what)\n")
@@ -22,60 +46,23 @@ enum Checks {
 }
 
 extension Core {
-    /// A register's offset: of an operand of so many bits.
     @inline(__always) static func checkOffset(_ offset: UInt8, _ bits: Int) {
-        Checks.require(
-            Int(offset) + bits / 8 <= Int(Slot.end), "a record names a register of the guest's")
+        Checks.register(offset, bits, end: Int(Slot.end))
     }
 
-    /// Guest-physical bytes that are about to be used.
     @inline(__always) func checkPhysical(_ physical: UInt32, _ count: UInt32) {
-        Checks.require(
-            count <= state.memoryCount && physical <= state.memoryCount - count,
-            "a guest-physical address is in guest memory")
+        Checks.physical(UInt64(physical), UInt64(count), of: state.memoryCount)
     }
 
-    /// Our own address of guest memory.
     @inline(__always) func checkHost(_ address: UInt, _ count: UInt) {
-        #if MINI_CHECKED
-        let offset = address &- UInt(bitPattern: unsafe state.memory)
-        Checks.require(
-            offset <= UInt(state.memoryCount) - count, "a translated address is in guest memory")
-        #endif
-    }
-
-    /// Where a block's head is or will be.
-    @inline(__always) func checkPlace(_ offset: UInt32) {
-        #if MINI_CHECKED
-        let most = state.arenaCount - UInt32(MemoryLayout<Block>.stride)
-        Checks.require(
-            offset & 7 == 0 && (offset == 0 || offset >= Self.arenaStart)
-                && offset <= state.arenaUsed && offset <= most,
-            "a block lies in the used arena")
-        #endif
+        unsafe Checks.host(address, count, state.memory, state.memoryCount)
     }
 
     /// A block that is about to run.
     @inline(__always) func checkBlock(_ block: UnsafeMutablePointer<Block>) {
         #if MINI_CHECKED
-        let address = UInt(bitPattern: block) &- UInt(bitPattern: unsafe state.arena)
-        Checks.require(address < UInt(state.arenaCount), "a block's pointer is into the arena")
-        let offset = UInt32(address)
-        checkPlace(offset)
-        let head = unsafe block.pointee
-        Checks.require(
-            head.count >= 1 && head.count <= UInt32(Self.maximumInstructions)
-                && head.operationCount >= 1
-                && head.operationCount <= UInt32(Self.maximumInstructions * 3 + 1),
-            "a block has some instructions and not too many")
-        let end = offset + (unsafe room(of: block))
-        Checks.require(
-            offset == 0 ? end <= Self.arenaStart : end <= state.arenaUsed,
-            "a block ends in the used arena")
-        Checks.require(head.isTemporary == (offset == 0), "a temporary block has its own place")
-        Checks.require(head.mode == state.mode, "a block was decoded for the present mode")
-        checkPhysical(head.physical, 1)
-        Checks.require(unsafe seal(of: block) == head.seal, "a block's records are as decoded")
+        unsafe state.blocks.check(block, mode: state.mode)
+        checkPhysical(unsafe block.pointee.physical, 1)
         #endif
     }
 
@@ -84,12 +71,7 @@ extension Core {
         _ record: UnsafePointer<Operation>, in block: UnsafeMutablePointer<Block>
     ) {
         #if MINI_CHECKED
-        let first = unsafe UInt(bitPattern: Self.operations(of: block))
-        let distance = UInt(bitPattern: record) &- first
-        let size = UInt(MemoryLayout<Operation>.stride)
-        Checks.require(
-            unsafe distance % size == 0 && distance / size < UInt(block.pointee.operationCount),
-            "a record is one of its block's")
+        unsafe state.blocks.check(record: record, in: block)
         let code = unsafe UnsafeRawPointer(record).load(as: UInt8.self)
         Checks.require(code <= Code.slowPath.rawValue, "a record's code exists")
         let operation = unsafe record.pointee
@@ -105,19 +87,4 @@ extension Core {
                 && operation.segment < Slot.end, "a record's segment exists")
         #endif
     }
-
-    #if MINI_CHECKED
-    /// A sum of all that must not change in a block, once decoded.
-    func seal(of block: UnsafeMutablePointer<Block>) -> UInt32 {
-        let head = unsafe block.pointee
-        var sum = head.physical ^ head.mode &* 31 ^ head.count &* 17 ^ head.bytes &* 13
-        let words = unsafe UnsafeRawPointer(Self.operations(of: block))
-        let count = min(Int(head.operationCount), Self.maximumInstructions * 3 + 1)
-        for index in 0..<count * MemoryLayout<Operation>.stride / 4 {
-            let word = unsafe words.load(fromByteOffset: index * 4, as: UInt32.self)
-            sum = (sum ^ word) &* 0x0100_0193
-        }
-        return sum
-    }
-    #endif
 }

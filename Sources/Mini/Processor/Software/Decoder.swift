@@ -403,11 +403,8 @@ extension Core {
             to: Block(
                 physical: physical, mode: state.mode, count: UInt32(decoder.instructionCount),
                 bytes: UInt32(decoder.position), operationCount: UInt32(decoder.recordCount),
-                takenKey: 0, untakenKey: 0, taken: nil, untaken: nil, nextInHash: 0,
-                nextOnPage: 0, isTemporary: unsafe made == temporaryBlock))
-        #if MINI_CHECKED
-        unsafe made.pointee.seal = unsafe seal(of: made)
-        #endif
+                isTemporary: unsafe made == state.blocks.temporary))
+        unsafe state.blocks.close(made)
         return true
     }
 

@@ -1,8 +1,8 @@
-// What every processor in software is, whatever its guest may do: the owner of the state and of the tables, the
-// registers, and `run` with its look at the clock. SoftwareProcessor.swift and SystemProcessor.swift are the two of them.
+// What every i386 processor in software is, whatever its guest may do: the owner of the state and of the tables, and the
+// registers. SoftwareProcessor.swift and SystemProcessor.swift are the two of them.
 
 /// An i386 processor that executes decoded records. Not for several threads at once.
-@safe class Interpreter: GuestProcessor {
+@safe class Interpreter: RecordProcessor, GuestProcessor {
     final let core: Core
     final let memory: GuestMemory
     /// Own the state and all tables, and the arena; taken from the kernel as they are touched.
@@ -18,18 +18,14 @@
     ) throws(Errno) {
         self.memory = memory
         let arenaCount = max(arenaCount, Core.leastArenaCount) & ~63
-        var layout = Layout()
-        let pages = Int(memory.count / Page.size)
+        var layout = TableLayout()
         let stateOffset = layout.take(1, State.self)
         let users = layout.take(Core.tlbCount, TLBEntry.self)
         let supervisors = layout.take(Core.tlbCount, TLBEntry.self)
-        let jumps = layout.take(Core.jumpCount, JumpEntry.self)
+        let blocks = BlockCache.Places(&layout, Core.blockShape, memory)
         let segments = layout.take(6, SegmentRegister.self)
         let descriptors = layout.take(Int(profile.descriptorCount), UInt64.self)
         let gates = layout.take(256, GateEntry.self)
-        let hash = layout.take(Core.hashCount, UInt32.self)
-        let pageBlocks = layout.take(pages, UInt32.self)
-        let crossings = layout.take(pages, UInt32.self)
         let scratch = layout.take(1024, UInt8.self)
         let system = layout.take(isSystem ? 1 : 0, SystemState.self)
         let slots = layout.take(isSystem ? 2 * Core.tlbCount : 0, UInt8.self)
@@ -49,22 +45,17 @@
                     to: TLBEntry.self, capacity: Core.tlbCount),
                 supervisorTLB: (start + supervisors).bindMemory(
                     to: TLBEntry.self, capacity: Core.tlbCount),
-                jumps: (start + jumps).bindMemory(
-                    to: JumpEntry.self, capacity: Core.jumpCount),
-                memory: memory.base, memoryCount: memory.count, watchedLines: memory.watchedLines,
+                blocks: BlockCache(
+                    Core.blockShape, blocks, at: start, memory, arena: arena.start,
+                    arenaCount: arenaCount),
+                memory: memory.base, memoryCount: memory.count,
                 segments: (start + segments).bindMemory(to: SegmentRegister.self, capacity: 6),
                 descriptors: (start + descriptors).bindMemory(
                     to: UInt64.self, capacity: Int(profile.descriptorCount)),
                 gates: (start + gates).bindMemory(to: GateEntry.self, capacity: 256),
-                arena: arena.start, arenaCount: arenaCount,
-                blockHash: (start + hash).bindMemory(
-                    to: UInt32.self, capacity: Core.hashCount),
-                pageBlocks: (start + pageBlocks).bindMemory(to: UInt32.self, capacity: pages),
-                crossingBlocks: (start + crossings).bindMemory(to: UInt32.self, capacity: pages),
                 scratch: start + scratch, profile: profile))
         precondition(unsafe State.isOutOfReach(state))
         core = unsafe Core(state)
-        core.state.arenaUsed = Core.arenaStart
         core.state.pageRules.limit = memory.count / Page.size
         if isSystem {
             let place = unsafe (start + system).bindMemory(to: SystemState.self, capacity: 1)
@@ -88,15 +79,6 @@
         memory.watchedWillChange = nil
         if let system = unsafe state.pointee.system { unsafe system.deinitialize(count: 1) }
         unsafe state.deinitialize(count: 1)
-    }
-
-    /// Lays tables one after the other, each at a multiple of 64 bytes.
-    private struct Layout {
-        var count = 0
-        mutating func take<Element>(_ number: Int, _: Element.Type) -> Int {
-            defer { count = (count + number * MemoryLayout<Element>.stride + 63) & ~63 }
-            return count
-        }
     }
 
     // MARK: Registers
@@ -129,18 +111,15 @@
     /// Current privilege level.
     var privilege: UInt8 { UInt8(truncatingIfNeeded: core.state.privilege) }
 
-    /// Instructions executed, those that faulted included.
-    private(set) var instructionCount: UInt64 = 0
-
     // MARK: The rest
 
     /// Where the count of generations stands; it comes round behind `Generation.last`. Set by tests
     /// that want to see that happen, and forwards only: keys of before must not come true.
     var generation: UInt32 {
-        get { core.state.generation.number }
+        get { core.state.blocks.generation.number }
         set {
-            core.state.generation = Generation(number: max(newValue, generation))
-            core.everyKeyIsNew()
+            core.state.blocks.generation = Generation(number: max(newValue, generation))
+            core.state.blocks.everyKeyIsNew()
             core.updateMode()
         }
     }
@@ -152,65 +131,26 @@
 
     // MARK: Running
 
-    /// What `run(until:)` reads; tests have a clock of their own.
-    var clock: () -> Nanoseconds = Clock.monotonic
-    private var slice = TimeSlice()
-    /// What `inject` came to, if that was an exit.
-    private var undelivered: ProcessorExit?
-    /// Bytes that the last exit's input wants.
-    private var inputSize: UInt8 = 0
-    var awaitsInterruptWindow = false {
-        didSet {
-            core.state.attention =
-                core.state.attention & ~Attention.window
-                | (awaitsInterruptWindow && core.isSystem ? Attention.window : 0)
-        }
+    override func watchWindow() {
+        core.state.attention =
+            core.state.attention & ~Attention.window
+            | (awaitsInterruptWindow && core.isSystem ? Attention.window : 0)
     }
 
-    /// Interrupts are on, and no instruction holds them off for the one behind it.
-    var canInject: Bool {
+    override var canInject: Bool {
         core.flags & Flag.interrupt != 0 && core.state.attention & Attention.shadow == 0
             && undelivered == nil
     }
 
-    func resume(at now: Nanoseconds) { slice.resume(at: now) }
-
-    func run(until deadline: Nanoseconds?, atMost stretch: Nanoseconds?) -> ProcessorExit {
-        if awaitsInterruptWindow && canInject { return .interruptWindow }
-        var left = stretch.map { slice.instructions(for: $0) } ?? .max
-        while true {
-            if slice.isOver(before: deadline) { slice.begin(at: clock(), until: deadline) }
-            if let deadline, deadline <= slice.now { return .deadline }
-            if left <= 0 { return .stretchEnded }
-            let before = instructionCount
-            let exit = run(instructions: min(slice.budget, left))
-            let count = instructionCount &- before
-            slice.spend(count)
-            left -= Int(truncatingIfNeeded: count)
-            if case .stretchEnded = exit { continue }
-            slice.spendExit()
-            return exit
-        }
-    }
-
-    /// Executes at most so many instructions (a repeated string instruction may count as
-    /// several), without a look at the clock.
-    func run(instructions: Int) -> ProcessorExit {
-        if let exit = undelivered {
-            undelivered = nil
-            return exit
-        }
+    override func execute(_ instructions: Int) -> (left: Int, exit: ProcessorExit?) {
         core.state.otherFlags &= ~Flag.resume
         core.state.budget = instructions
         let flow = core.execute()
         core.state.floatingPoint.suspend()
-        instructionCount &+= UInt64(max(0, instructions - core.state.budget))
-        if flow == .next { return .stretchEnded }
-        guard let exit = core.state.exit else { return faultExit }
+        guard flow != .next else { return (core.state.budget, nil) }
+        guard let exit = core.state.exit else { return (core.state.budget, faultExit) }
         core.state.exit = nil
-        if exit == .shutdown { undelivered = .shutdown }
-        if case .portInput(let access) = exit { inputSize = access.size }
-        return exit
+        return (core.state.budget, exit)
     }
 
     /// The exit for a fault that the guest does not take itself.
@@ -226,19 +166,14 @@
         }
     }
 
-    func answer(_ value: UInt64) {
+    override func take(_ value: UInt64, _ size: UInt8) {
+        if core.answerString(value, size) { return }
         let accumulator = Register.eax.rawValue * 4
-        if inputSize > 0 && core.answerString(value, inputSize) {
-            inputSize = 0
-            return
-        }
-        switch inputSize {
+        switch size {
         case 1: core.set(accumulator, UInt8(truncatingIfNeeded: value))
         case 2: core.set(accumulator, UInt16(truncatingIfNeeded: value))
-        case 4: core.set(accumulator, UInt32(truncatingIfNeeded: value))
-        default: break
+        default: core.set(accumulator, UInt32(truncatingIfNeeded: value))
         }
-        inputSize = 0
     }
 
     func inject(_ vector: UInt8, errorCode: UInt32) {

@@ -227,7 +227,7 @@ extension Core {
         let page = linear & Page.number
         unsafe entry.pointee = TLBEntry(
             readTag: page,
-            writeTag: canWrite && state.watchedLines[Int(address &>> Page.shift)] == 0
+            writeTag: canWrite && !state.blocks.isWatched(address &>> Page.shift)
                 ? page : page ^ Page.size,
             addend: UInt(bitPattern: state.memory) &+ UInt(address & Page.number) &- UInt(page))
         return address

@@ -7,9 +7,9 @@
 //     State, Flags            registers and lazy flags
 //     Segments, Paging        from a segment and an offset to a linear address to memory
 //     Operation, Decoder…     from bytes to records
-//     Blocks                  the cache of decoded blocks
+//     Blocks, BlockCache      the cache of decoded blocks
 //     Execute, …Helpers       the loop over records
-//     TimeSlice               when the clock is read
+//     RecordProcessor, TimeSlice   when the clock is read
 //     SlowPath…, Stack, Strings   what the loop leaves to others
 //     Gates                   exceptions, INT n, far transfers
 //     FloatingPoint…          x87

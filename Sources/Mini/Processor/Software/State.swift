@@ -48,10 +48,6 @@
     /// Generation and mode in the upper half: what a link or a jump cache entry must carry to
     /// be taken; see Blocks.swift.
     var key: UInt64 = 0
-    var generation = Generation()
-    /// The generation's number when keys of user code, and of the others, were last made invalid.
-    var userGeneration: UInt32 = 1
-    var supervisorGeneration: UInt32 = 1
     var mode: UInt32 = 0
     /// The block whose branch found no link and is to get one. Cleared when the arena is emptied.
     var linkSource: UnsafeMutablePointer<Block>?
@@ -81,12 +77,11 @@
     var tlb: UnsafeMutablePointer<TLBEntry>
     var userTLB: UnsafeMutablePointer<TLBEntry>
     var supervisorTLB: UnsafeMutablePointer<TLBEntry>
-    var jumps: UnsafeMutablePointer<JumpEntry>
+    var blocks: BlockCache
 
-    /// Guest-physical 0, size in bytes, and the map of decoded lines (see GuestMemory).
+    /// Guest-physical 0 and size in bytes.
     var memory: UnsafeMutableRawPointer
     var memoryCount: UInt32
-    var watchedLines: UnsafeMutablePointer<UInt64>
 
     var pageDirectory: UInt32 = 0
     var pageRules = PageRules(limit: 0)
@@ -103,16 +98,6 @@
     var segments: UnsafeMutablePointer<SegmentRegister>
     var descriptors: UnsafeMutablePointer<UInt64>
     var gates: UnsafeMutablePointer<GateEntry>
-
-    /// The arena of decoded blocks, its hash by physical address, and each physical page's
-    /// first block.
-    var arena: UnsafeMutableRawPointer
-    var arenaCount: UInt32
-    var arenaUsed: UInt32 = 0
-    var blockHash: UnsafeMutablePointer<UInt32>
-    var pageBlocks: UnsafeMutablePointer<UInt32>
-    /// Each physical page's first block that begins on another page.
-    var crossingBlocks: UnsafeMutablePointer<UInt32>
 
     /// For the operand of an x87 instruction (128 bytes), an instruction on two pages, and the
     /// values of a stack frame.

@@ -75,7 +75,7 @@ extension Core {
             facts = unsafe system.slots[slotPlace(slot)]
         }
         guard address < state.memoryCount else { throw .undefined }
-        unsafe system.fetched[slot] = state.generation.number
+        unsafe system.fetched[slot] = state.blocks.generation.number
         if facts & SlotFact.global == 0 && state.privilege != 3 { system.hasFetchedLocally = true }
         return address
     }
@@ -100,7 +100,7 @@ extension Core {
         let page = linear & Page.number
         unsafe state.tlb[slot] = TLBEntry(
             readTag: page,
-            writeTag: found.canWrite && state.watchedLines[Int(address &>> Page.shift)] == 0
+            writeTag: found.canWrite && !state.blocks.isWatched(address &>> Page.shift)
                 ? page : page ^ Page.size,
             addend: UInt(bitPattern: state.memory) &+ UInt(address & Page.number) &- UInt(page))
         note(found, slotPlace(slot), linear)
@@ -309,7 +309,7 @@ extension Core {
         guard unsafe system.large[region &>> 3] & UInt8(truncatingIfNeeded: pair) != 0 else {
             let slot = Int(linear &>> Page.shift & Self.slotMask)
             clear(slot)
-            if unsafe system.fetched[slot] >= state.supervisorGeneration { nextGeneration() }
+            if unsafe system.fetched[slot] >= state.blocks.supervisorGeneration { nextGeneration() }
             return
         }
         for slot in 0..<Self.tlbCount {
