@@ -383,6 +383,55 @@ import Testing
         #expect(places == [1, 4, 7, 9, 10])
     }
 
+    @Test(
+        "a comparison and the branch behind it are one record, two instructions and two steps",
+        arguments: [
+            // cmp rcx, rax; cmp rax, 5; cmp ecx, eax; cmp eax, 5; cmp al, 5; test rax, rax; test eax, eax; test al, al
+            [0x48, 0x39, 0xC1], [0x48, 0x83, 0xF8, 5], [0x39, 0xC1], [0x83, 0xF8, 5], [0x3C, 5],
+            [0x48, 0x85, 0xC0], [0x85, 0xC0], [0x84, 0xC0],
+        ] as [[UInt8]], [0x74, 0x75] as [UInt8])
+    func fused(comparison: [UInt8], branch: UInt8) throws {
+        // The branch goes to the second HLT.
+        let code: [UInt8] = comparison + [branch, 1, 0xF4, 0xF4]
+        let room = UnsafeMutablePointer<LongOperation>.allocate(capacity: 16)
+        defer { room.deallocate() }
+        var decoder = LongDecoder(
+            bytes: code, available: code.count, operations: room, mode: 0)
+        let isWhole = decoder.block(limit: 64)
+        #expect(isWhole && decoder.recordCount == 1 && decoder.instructionCount == 2)
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        let end = LongPlace.code + UInt64(comparison.count) + 2
+        for value in [0, 5, 6] as [UInt64] {
+            let isTest = comparison.contains(0x85) || comparison.contains(0x84)
+            // What a comparison with rcx finds equal.
+            let isEqual = comparison.contains(0x39) ? value == 6 : value == (isTest ? 0 : 5)
+            var ends: [UInt64] = []
+            for stretch in [2, 1] {
+                machine.kernel(code, atMost: 0)
+                core.rax = value
+                core.rcx = 6
+                for _ in stride(from: 0, to: 2, by: stretch) {
+                    #expect(machine.processor.run(instructions: stretch) == .stretchEnded)
+                }
+                #expect(core.zero == isEqual)
+                ends.append(core.state.rip)
+            }
+            let isTaken = isEqual == (branch == 0x74)
+            #expect(ends == [end + (isTaken ? 1 : 0), end + (isTaken ? 1 : 0)])
+        }
+    }
+
+    @Test("a branch of more than 15 bytes, or with LOCK, leaves the comparison before it alone")
+    func notFused() throws {
+        let machine = try LongMachine()
+        for prefixes in [[UInt8](repeating: 0x66, count: 10), [0xF0]] {
+            machine.kernel([0x48, 0x85, 0xC0] + prefixes + [0x0F, 0x84, 0, 0, 0, 0])
+            #expect(machine.vector == (prefixes.count > 1 ? 13 : 6))
+            #expect(machine.frame(prefixes.count > 1 ? 1 : 0) == LongPlace.code + 3)
+        }
+    }
+
     @Test("a page of what does nothing ends, and the one behind it goes on")
     func nothingElse() throws {
         let machine = try LongMachine()

@@ -64,7 +64,7 @@
                 ends = false
                 break
             }
-            if recordCount > records || limit == 1 { instructionCount += 1 }
+            if recordCount > records || ends || limit == 1 { instructionCount += 1 }
         }
         guard position > 0 else { return false }
         instructionCount = max(instructionCount, 1)

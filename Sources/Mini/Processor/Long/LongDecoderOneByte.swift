@@ -445,8 +445,25 @@ extension LongDecoder {
 
     mutating func jumpIf(_ condition: UInt8, _ displacement: Int32) {
         operation.aux = condition
+        if isLong && condition &>> 1 == 2 && fuse(condition, displacement) { return }
         unsafe branch(
             LongCode(rawValue: LongCode.jo.rawValue &+ condition).unsafelyUnwrapped, displacement)
+    }
+
+    /// Puts a branch into the record of the comparison before it.
+    private mutating func fuse(_ condition: UInt8, _ displacement: Int32) -> Bool {
+        guard instructionCount > 0 && !isShort && !isLocked && position - start <= 15,
+            let code = unsafe operations[recordCount - 1].code.fused
+        else { return false }
+        operation = unsafe operations[recordCount - 1]
+        unsafe operation.code =
+            LongCode(rawValue: code.rawValue &+ (condition & 1)).unsafelyUnwrapped
+        operation.displacement = displacement
+        operation.end = UInt16(truncatingIfNeeded: position)
+        operation.length = UInt8(truncatingIfNeeded: position &- start)
+        unsafe operations[recordCount - 1] = operation
+        ends = true
+        return true
     }
 
     private mutating func returnNear(_ count: Int32) {

@@ -148,6 +148,22 @@ extension LongCore {
                     case .jge: if unsafe follow(&block, record, if: condition(13)) { continue enter }; flow = .branch; break run
                     case .jle: if unsafe follow(&block, record, if: condition(14)) { continue enter }; flow = .branch; break run
                     case .jg: if unsafe follow(&block, record, if: condition(15)) { continue enter }; flow = .branch; break run
+                    case .cmp64rrJe: unsafe rr(.cmp, record, UInt64.self); if unsafe follow(&block, record, if: condition(4)) { continue enter }; flow = .branch; break run
+                    case .cmp64rrJne: unsafe rr(.cmp, record, UInt64.self); if unsafe follow(&block, record, if: condition(5)) { continue enter }; flow = .branch; break run
+                    case .cmp64riJe: unsafe ri(.cmp, record, UInt64.self); if unsafe follow(&block, record, if: condition(4)) { continue enter }; flow = .branch; break run
+                    case .cmp64riJne: unsafe ri(.cmp, record, UInt64.self); if unsafe follow(&block, record, if: condition(5)) { continue enter }; flow = .branch; break run
+                    case .cmp32rrJe: unsafe rr(.cmp, record, UInt32.self); if unsafe follow(&block, record, if: condition(4)) { continue enter }; flow = .branch; break run
+                    case .cmp32rrJne: unsafe rr(.cmp, record, UInt32.self); if unsafe follow(&block, record, if: condition(5)) { continue enter }; flow = .branch; break run
+                    case .cmp32riJe: unsafe ri(.cmp, record, UInt32.self); if unsafe follow(&block, record, if: condition(4)) { continue enter }; flow = .branch; break run
+                    case .cmp32riJne: unsafe ri(.cmp, record, UInt32.self); if unsafe follow(&block, record, if: condition(5)) { continue enter }; flow = .branch; break run
+                    case .cmp8riJe: unsafe ri(.cmp, record, UInt8.self); if unsafe follow(&block, record, if: condition(4)) { continue enter }; flow = .branch; break run
+                    case .cmp8riJne: unsafe ri(.cmp, record, UInt8.self); if unsafe follow(&block, record, if: condition(5)) { continue enter }; flow = .branch; break run
+                    case .test64rrJe: unsafe setFlags(logic: get(record.pointee.a) & source(record, UInt64.self)); if unsafe follow(&block, record, if: condition(4)) { continue enter }; flow = .branch; break run
+                    case .test64rrJne: unsafe setFlags(logic: get(record.pointee.a) & source(record, UInt64.self)); if unsafe follow(&block, record, if: condition(5)) { continue enter }; flow = .branch; break run
+                    case .test32rrJe: unsafe setFlags(logic: get(record.pointee.a) & source(record, UInt32.self)); if unsafe follow(&block, record, if: condition(4)) { continue enter }; flow = .branch; break run
+                    case .test32rrJne: unsafe setFlags(logic: get(record.pointee.a) & source(record, UInt32.self)); if unsafe follow(&block, record, if: condition(5)) { continue enter }; flow = .branch; break run
+                    case .test8rrJe: unsafe setFlags(logic: get(record.pointee.a) & source(record, UInt8.self)); if unsafe follow(&block, record, if: condition(4)) { continue enter }; flow = .branch; break run
+                    case .test8rrJne: unsafe setFlags(logic: get(record.pointee.a) & source(record, UInt8.self)); if unsafe follow(&block, record, if: condition(5)) { continue enter }; flow = .branch; break run
                     case .test64rr: unsafe setFlags(logic: get(record.pointee.a) & source(record, UInt64.self))
                     case .test64ri: unsafe setFlags(logic: get(record.pointee.a) & immediate(record, UInt64.self))
                     case .test64mi: if unsafe !testMemory(record, immediate(record, UInt64.self)) { flow = .fault; break run }

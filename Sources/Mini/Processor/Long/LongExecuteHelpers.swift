@@ -411,6 +411,7 @@ extension LongCore {
         let end = unsafe UnsafePointer(first + Int(block.pointee.operationCount))
         while unsafe other < end {
             if unsafe !other.pointee.code.isPrefix { count += 1 }
+            if unsafe other.pointee.code.isFused { count += 1 }
             unsafe other += 1
         }
         // A prefix that is alone faults nothing; the instruction behind it counts.

@@ -40,6 +40,10 @@ enum LongCode: UInt8 {
     case push64r, push64i, pop64r, leave64
     case callNear, callRegister, callMemory, returnNear
     case jump, jumpRegister, jumpMemory
+    // A comparison and the branch behind it, in one record.
+    case cmp64rrJe, cmp64rrJne, cmp64riJe, cmp64riJne
+    case cmp32rrJe, cmp32rrJne, cmp32riJe, cmp32riJne, cmp8riJe, cmp8riJne
+    case test64rrJe, test64rrJne, test32rrJe, test32rrJne, test8rrJe, test8rrJne
     case set8r, move64rrIf, move32rrIf, exchange64rr
     case swap32, swap64, doubleWord, quadWord
     case loadVector, storeVector, moveVector
@@ -52,6 +56,24 @@ enum LongCode: UInt8 {
 
     /// A record that belongs to the instruction of the record behind it.
     var isPrefix: Bool { self == .address || self == .next }
+    /// A record of two instructions.
+    var isFused: Bool {
+        rawValue >= LongCode.cmp64rrJe.rawValue && rawValue <= LongCode.test8rrJne.rawValue
+    }
+    /// A comparison and a branch if it finds equality, where there is such a record.
+    var fused: LongCode? {
+        switch self {
+        case .cmp64rr: .cmp64rrJe
+        case .cmp64ri: .cmp64riJe
+        case .cmp32rr: .cmp32rrJe
+        case .cmp32ri: .cmp32riJe
+        case .cmp8ri: .cmp8riJe
+        case .test64rr: .test64rrJe
+        case .test32rr: .test32rrJe
+        case .test8rr: .test8rrJe
+        default: nil
+        }
+    }
 }
 
 /// A decoded instruction, or a part of one.
