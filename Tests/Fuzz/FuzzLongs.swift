@@ -1,7 +1,5 @@
-// 64-bit kernels out of chance on the processor of long mode, in this process: what FuzzSystems.swift is for 32 bits.
-// Tables are changed under it by itself and by others, SSE and the x87 get any bits, code changes itself through aliases.
-//
-// A case is a header, the words that are put into memory over the usual tables, and code.
+// 64-bit kernels out of chance (FuzzKernels.swift) on the processor of long mode: SSE and the x87 get any bits, code changes
+// itself through aliases, programs are of 64, 32 and 16 bits.
 
 #if arch(x86_64)
 
@@ -9,19 +7,11 @@
 @testable import Mini
 #endif
 
-/// Where things are in such a guest: 64 pages.
+/// Where its own tables are, and its selectors.
 private enum Layout {
-    static let size: UInt32 = 64 << 12
-    static let globalTable: UInt32 = 0x1000
-    static let interruptTable: UInt32 = 0x2000
     static let task: UInt32 = 0x3000
     /// Four levels, a page each.
     static let levels: [UInt32] = [0x4000, 0x5000, 0x6000, 0x7000]
-    static let scratch: UInt32 = 0xA000
-    static let code: UInt32 = 0x1_0000
-    static let codeSize: UInt32 = 0x8000
-    static let stack: UInt32 = 0x1_E000
-    static let ringStack: UInt32 = 0x1_F000
     static let kernelCode: UInt32 = 0x10
     static let kernelData: UInt32 = 0x18
     static let userData: UInt32 = 0x2B
@@ -30,107 +20,45 @@ private enum Layout {
     static let shortCode: UInt32 = 0x53
     static let smallData: UInt32 = 0x5B
     static let taskSelector: UInt32 = 0x40
-    /// Bytes of a case before its words.
-    static let header = 16
 }
 
 enum FuzzLongs {
-    nonisolated(unsafe) private static var memory: GuestMemory?
-
     static func make(_ random: inout FuzzRandom, _ input: FuzzInput) {
-        var code = FuzzLongCode(input: input, random: random)
-        code.make()
-        random = code.random
+        FuzzLongCode.make(&random, input)
     }
 
-    static func take(_ input: FuzzInput) {
-        var reader = FuzzReader(input)
-        let arena = LongCore.leastArenaCount + UInt32(reader.byte() & 7) * 0x2000
-        let kind = reader.byte()
-        let budget = kind == 0 ? 40_000 : kind < 8 ? 4_000 : 40 + Int(kind)
-        let stretch = 1 + Int(reader.byte())
-        let words = Int(reader.byte())
-        var outside = FuzzRandom(seed: UInt64(reader.word()), number: 0)
-        for _ in 8..<Layout.header { _ = reader.byte() }
-        guard let memory = usualMemory() else { return }
-        lay(memory)
-        for _ in 0..<words {
-            let address = reader.word()
-            memory.store32(address % (Layout.size - 3), reader.word())
-        }
-        let rest = unsafe UnsafeRawBufferPointer(
-            rebasing: input.bytes[min(reader.position, input.count)...])
-        let count = min(UInt32(rest.count), Layout.codeSize)
-        guard let range = memory.range(Layout.code, count) else { return }
-        unsafe memory.writable(range).copyMemory(
-            from: UnsafeRawBufferPointer(rebasing: rest.prefix(Int(count))))
-        guard
-            let processor = try? LongProcessor(
-                memory: memory,
-                start: ProcessorStart(
-                    mode: .long64(pageTable: UInt64(Layout.levels[0])),
-                    entry: UInt64(Layout.code), stack: UInt64(Layout.stack),
-                    parameters: UInt64(Layout.scratch), globalTable: UInt64(Layout.globalTable),
-                    globalTableLimit: 0xFF), arenaCount: arena)
-        else { return Fuzz.require(false, "no processor") }
-        var time: UInt64 = 0
-        processor.timeStamp = {
-            time &+= 77
-            return time
-        }
-        var left = budget
-        while left > 0 {
-            // A guest that only exits must end, too.
-            left -= 4
-            if outside.once(in: 6) {
-                if processor.canInject {
-                    processor.inject(outside.byte(), errorCode: 0)
-                } else {
-                    processor.awaitsInterruptWindow = true
-                }
-            }
-            // A device writes where it was told to.
-            if outside.once(in: 6) {
-                memory.store32(
-                    outside.once(in: 2)
-                        ? 0x1000 + UInt32(outside.below(0x8000))
-                        : Layout.code + UInt32(outside.below(0x400)), outside.hurtful())
-            }
-            let before = processor.instructionCount
-            let exit =
-                outside.once(in: 8)
-                ? processor.run(until: nil, atMost: Nanoseconds(count: 1000))
-                : processor.run(instructions: min(stretch, left) + 1)
-            left -= Int(truncatingIfNeeded: processor.instructionCount &- before)
-            switch exit {
-            case .portInput: processor.answer(outside.next())
-            case .portOutput, .stretchEnded, .deadline: break
-            case .interruptWindow:
-                processor.awaitsInterruptWindow = false
-                Fuzz.require(processor.canInject, "a window is a window")
-                processor.inject(outside.byte(), errorCode: 0)
-            case .halt(let isEnabled):
-                guard isEnabled else { return }
-                processor.inject(outside.byte(), errorCode: 0)
-            case .shutdown: return
-            default: Fuzz.require(false, "an exit that this processor does not have")
-            }
-        }
-    }
+    static func take(_ input: FuzzInput) { FuzzKernels.take(input, lay: lay, make: processor) }
 
-    private static func usualMemory() -> GuestMemory? {
-        if let known = unsafe memory { return known }
-        let made = try? GuestMemory(count: Layout.size)
-        unsafe memory = made
-        return made
+    private static func processor(
+        _ memory: GuestMemory, _ more: UInt32, _ time: @escaping () -> UInt64
+    ) -> FuzzKernel? {
+        let processor = try? LongProcessor(
+            memory: memory,
+            start: ProcessorStart(
+                mode: .long64(pageTable: UInt64(Layout.levels[0])),
+                entry: UInt64(KernelPlace.code), stack: UInt64(KernelPlace.stack),
+                parameters: UInt64(KernelPlace.scratch),
+                globalTable: UInt64(KernelPlace.globalTable),
+                globalTableLimit: 0xFF), arenaCount: LongCore.leastArenaCount + more)
+        guard let processor else { return nil }
+        processor.timeStamp = time
+        let core = processor.core
+        return FuzzKernel(
+            processor: processor, inject: { processor.inject($0, errorCode: 0) },
+            approach: {
+                // Forwards only: keys of before must not come true.
+                let number = LongCore.blockShape.lastGeneration - $0
+                core.state.blocks.generation = Generation(
+                    number: max(number, core.state.blocks.generation.number))
+                core.state.blocks.everyKeyIsNew()
+                core.updateMode()
+            })
     }
 
     private static func lay(_ memory: GuestMemory) {
-        unsafe memory.base.initializeMemory(as: UInt8.self, repeating: 0, count: Int(Layout.size))
-        for page in 0..<Int(Layout.size >> 12) { unsafe memory.watchedLines[page] = 0 }
         func descriptor(_ selector: UInt32, _ low: UInt32, _ high: UInt32) {
-            memory.store32(Layout.globalTable + (selector & ~7), low)
-            memory.store32(Layout.globalTable + (selector & ~7) + 4, high)
+            memory.store32(KernelPlace.globalTable + (selector & ~7), low)
+            memory.store32(KernelPlace.globalTable + (selector & ~7) + 4, high)
         }
         descriptor(Layout.kernelCode, 0xFFFF, 0x00AF_9A00)
         descriptor(Layout.kernelData, 0xFFFF, 0x00CF_9200)
@@ -143,14 +71,14 @@ enum FuzzLongs {
         descriptor(Layout.smallData, 0xA000_0FFF, 0x0040_F200)
         descriptor(Layout.taskSelector, Layout.task << 16 | 0x67, 0x8900)
         for vector in 0..<256 as Range<UInt32> {
-            let handler = Layout.code + 0x100 + vector * 5 % 0x300
+            let handler = KernelPlace.code + 0x100 + vector * 5 % 0x300
             let kind: UInt32 = 0x8E00 | (vector & 1) << 8 | (vector & 2) << 13 | (vector & 2) << 12
-            let gate = Layout.interruptTable + vector * 16
+            let gate = KernelPlace.interruptTable + vector * 16
             memory.store32(gate, Layout.kernelCode << 16 | handler & 0xFFFF)
             memory.store32(gate + 4, handler & 0xFFFF_0000 | kind | (vector % 7 == 3 ? 1 : 0))
         }
-        memory.store32(Layout.task + 4, Layout.ringStack)
-        memory.store32(Layout.task + 0x24, Layout.ringStack - 0x800)
+        memory.store32(Layout.task + 4, KernelPlace.ringStack)
+        memory.store32(Layout.task + 0x24, KernelPlace.ringStack - 0x800)
         memory.store32(Layout.task + 0x66, 0x68)
         for (level, table) in Layout.levels.enumerated() where level < 3 {
             memory.store32(table, Layout.levels[level + 1] | 7)
@@ -169,96 +97,27 @@ enum FuzzLongs {
 }
 
 /// Writes one case.
-private struct FuzzLongCode {
+private struct FuzzLongCode: FuzzKernelCode {
     let input: FuzzInput
     var random: FuzzRandom
-    private var start = 0
+    var start = 0
+    static let large = (shift: 21 as UInt32, count: 4)
 
     init(input: FuzzInput, random: FuzzRandom) {
         self.input = input
         self.random = random
     }
 
-    mutating func make() {
-        for _ in 0..<3 { input.append(random.byte()) }
-        let words = random.once(in: 3) ? random.below(24) : 0
-        input.append(UInt8(words))
-        input.append(random.word())
-        while input.count < Layout.header { input.append(0 as UInt8) }
-        for _ in 0..<words {
-            input.append(tablePlace())
-            input.append(tableWord())
-        }
-        start = input.count
-        beginning()
-        for _ in 0..<8 + random.below(56) { instruction() }
-        // Again, from somewhere.
-        byte(0xE9)
-        input.append(Layout.code &+ UInt32(random.below(input.count - start)) &- here &- 4)
-        // Handlers lie anywhere in the code: there must be something.
-        while input.count - start < 0x400 { instruction() }
-    }
-
-    private var here: UInt32 { Layout.code &+ UInt32(input.count - start) }
-    private mutating func byte(_ bytes: UInt8...) { for byte in bytes { input.append(byte) } }
-    private mutating func some(_ count: Int) { for _ in 0..<count { input.append(random.byte()) } }
-    private mutating func register() -> UInt8 { UInt8(random.below(8)) }
-    private mutating func set(_ register: UInt8, _ value: UInt32) {
-        byte(0xB8 + register)
-        input.append(value)
-    }
-    private mutating func push(_ value: UInt32) {
-        byte(0x68)
-        input.append(value)
-    }
-
     // MARK: Values
 
-    private mutating func tablePlace() -> UInt32 {
+    mutating func tablePlace() -> UInt32 {
         switch random.below(8) {
-        case 0: Layout.globalTable + UInt32(random.below(64)) * 4
-        case 1: Layout.interruptTable + UInt32(random.below(1024)) * 4
+        case 0: KernelPlace.globalTable + UInt32(random.below(64)) * 4
+        case 1: KernelPlace.interruptTable + UInt32(random.below(1024)) * 4
         case 2: Layout.task + UInt32(random.below(30)) * 4
         case 3: Layout.levels[3] + UInt32(random.below(256)) * 4
         default: Layout.levels[random.below(4)] + UInt32(random.below(32)) * 4
         }
-    }
-
-    private mutating func tableWord() -> UInt32 {
-        switch random.below(8) {
-        case 0: random.hurtful()
-        case 1: 0
-        case 2: UInt32(random.below(66)) << 12 | UInt32(random.below(0x200))
-        case 3: UInt32(random.below(64)) << 12 | 0x87
-        case 4: UInt32(random.below(0x100)) << 8 | UInt32(random.below(0x100)) << 16
-        case 5: interesting()
-        default: UInt32(random.below(64)) << 12 | 7
-        }
-    }
-
-    private mutating func interesting() -> UInt32 {
-        switch random.below(14) {
-        case 0, 1: Layout.code &+ UInt32(random.below(0x800))
-        case 2, 3: here &+ UInt32(random.below(64)) &- 24
-        case 4: UInt32(random.below(66)) << 12 &- 5 &+ UInt32(random.below(9))
-        case 5, 6: tablePlace()
-        case 7: Layout.stack &- UInt32(random.below(64))
-        case 8, 9: Layout.scratch &+ UInt32(random.below(0x4000))
-        case 10: Layout.size &- 8 &+ UInt32(random.below(16))
-        case 11: UInt32(random.below(4)) << 21 &+ UInt32(random.below(Int(Layout.size)))
-        case 12: UInt32(random.below(256))
-        default: random.hurtful()
-        }
-    }
-
-    private mutating func selector() -> UInt32 {
-        random.once(in: 6)
-            ? UInt32(random.below(0x10000)) : UInt32(random.below(16) * 8 + random.below(8))
-    }
-
-    private mutating func flags() -> UInt32 {
-        UInt32(random.below(0x8000)) & (random.once(in: 4) ? .max : ~0x4100)
-            | (random.once(in: 20) ? 0x20000 : 0)
     }
 
     private mutating func operand(_ reg: UInt8, memory: Bool = false) {
@@ -294,15 +153,15 @@ private struct FuzzLongCode {
 
     // MARK: Code
 
-    private mutating func beginning() {
-        table(0x1C, Layout.interruptTable, 0xFFF)
+    mutating func beginning() {
+        table(0x1C, KernelPlace.interruptTable, 0xFFF)
         set(0, Layout.taskSelector)
         byte(0x0F, 0x00, 0xD8)
         modelRegister(0xC000_0080, random.once(in: 4) ? 0xD00 : 0xD01)
         modelRegister(0xC000_0081, 0, high: 0x0023_0010)
-        modelRegister(0xC000_0082, Layout.code + 0x180)
+        modelRegister(0xC000_0082, KernelPlace.code + 0x180)
         modelRegister(0xC000_0084, random.once(in: 2) ? 0x700 : random.word())
-        modelRegister(0xC000_0102, Layout.scratch)
+        modelRegister(0xC000_0102, KernelPlace.scratch)
         if random.once(in: 2) { control(4, 0x6A0 | UInt32(random.below(2)) << 4) }
         if random.once(in: 3) { outwards() }
     }
@@ -318,35 +177,23 @@ private struct FuzzLongCode {
         byte(0x58)
     }
 
-    private mutating func control(_ number: UInt8, _ value: UInt32) {
-        set(0, value)
-        byte(0x0F, 0x22, 0xC0 | number << 3)
-    }
-
-    private mutating func modelRegister(_ number: UInt32, _ value: UInt32, high: UInt32 = 0) {
-        set(1, number)
-        set(0, value)
-        set(2, random.once(in: 8) ? random.word() : high)
-        byte(0x0F, 0x30)
-    }
-
     /// To ring 3 or somewhere else, behind this.
     private mutating func outwards() {
         push(
             random.once(in: 6)
                 ? selector() : random.once(in: 4) ? Layout.smallData : Layout.userData)
-        push(Layout.stack &- 0x600)
+        push(KernelPlace.stack &- 0x600)
         push(flags())
         let isShort = random.once(in: 8)
         let code =
             isShort
             ? Layout.shortCode : random.once(in: 3) ? Layout.compatibleCode : Layout.userCode
         push(random.once(in: 6) ? selector() : code)
-        push(random.once(in: 6) ? interesting() : here &+ 7 &- (isShort ? Layout.code : 0))
+        push(random.once(in: 6) ? interesting() : here &+ 7 &- (isShort ? KernelPlace.code : 0))
         byte(0x48, 0xCF)
     }
 
-    private mutating func instruction() {
+    mutating func instruction() {
         switch random.below(44) {
         case 0...3: set(register(), interesting())
         case 4...7:
@@ -399,7 +246,7 @@ private struct FuzzLongCode {
         case 29: outwards()
         case 30:
             byte(0x48, 0xBC)
-            input.append(random.once(in: 2) ? Layout.stack : interesting())
+            input.append(random.once(in: 2) ? KernelPlace.stack : interesting())
             input.append(random.once(in: 8) ? random.word() : 0)
         case 31: byte(0x0F, random.once(in: 2) ? 0x05 : 0x07)
         case 32:
@@ -434,11 +281,11 @@ private struct FuzzLongCode {
                 numbers[random.below(numbers.count)], random.once(in: 2) ? interesting() : 0xD01)
         case 7:
             table(
-                0x14, random.once(in: 2) ? Layout.globalTable : interesting(),
+                0x14, random.once(in: 2) ? KernelPlace.globalTable : interesting(),
                 UInt32(random.below(0x200)))
         case 8:
             table(
-                0x1C, random.once(in: 2) ? Layout.interruptTable : interesting(),
+                0x1C, random.once(in: 2) ? KernelPlace.interruptTable : interesting(),
                 UInt32(random.below(0x1100)))
         case 9:
             set(0, selector())

@@ -1,136 +1,50 @@
-// Kernels out of chance on the processor with ring 0, in this process: every instruction there is, with tables that
-// are changed under it, by itself and by others (as devices do), ports that answer anything, and interrupts whenever
-// one may come. It may halt or shut itself down; what it must never do is end the process, or hold it.
-//
-// A case is a header, the words that are put into memory over the usual tables, and code.
+// Kernels out of chance (FuzzKernels.swift) on the processor with ring 0: every instruction there is, two-level paging and PAE,
+// tasks, gates, segments.
 
 #if !hasFeature(Embedded)
 @testable import Mini
 #endif
 
-/// Where things are in such a guest: 64 pages.
+/// Where its own tables are.
 private enum Layout {
-    static let size: UInt32 = 64 << 12
-    static let globalTable: UInt32 = 0x1000
     static let localTable: UInt32 = 0x1800
-    static let interruptTable: UInt32 = 0x2000
     static let tasks: UInt32 = 0x3000
     static let directory: UInt32 = 0x4000
     static let table: UInt32 = 0x5000
     static let pointers: UInt32 = 0x6000
     static let wideDirectory: UInt32 = 0x7000
     static let wideTable: UInt32 = 0x8000
-    static let scratch: UInt32 = 0xA000
-    static let code: UInt32 = 0x1_0000
-    static let codeSize: UInt32 = 0x8000
-    static let stack: UInt32 = 0x1_E000
-    static let ringStack: UInt32 = 0x1_F000
-    /// Bytes of a case before its words.
-    static let header = 16
 }
 
 enum FuzzSystems {
-    nonisolated(unsafe) private static var memory: GuestMemory?
-
     static func make(_ random: inout FuzzRandom, _ input: FuzzInput) {
-        var code = FuzzSystemCode(input: input, random: random)
-        code.make()
-        random = code.random
+        FuzzSystemCode.make(&random, input)
     }
 
-    static func take(_ input: FuzzInput) {
-        var reader = FuzzReader(input)
-        let arena = Core.leastArenaCount + UInt32(reader.byte() & 7) * 0x2000
-        let distance = UInt32(reader.byte())
-        let kind = reader.byte()
-        let budget = kind == 0 ? 40_000 : kind < 8 ? 4_000 : 40 + Int(kind)
-        let stretch = 1 + Int(reader.byte())
-        let words = Int(reader.byte())
-        var outside = FuzzRandom(seed: UInt64(reader.word()), number: 0)
-        for _ in 9..<Layout.header { _ = reader.byte() }
-        guard let memory = usualMemory() else { return }
-        lay(memory)
-        for _ in 0..<words {
-            let address = reader.word()
-            memory.store32(address % (Layout.size - 3), reader.word())
-        }
-        let rest = unsafe UnsafeRawBufferPointer(
-            rebasing: input.bytes[min(reader.position, input.count)...])
-        let count = min(UInt32(rest.count), Layout.codeSize)
-        guard let range = memory.range(Layout.code, count) else { return }
-        unsafe memory.writable(range).copyMemory(
-            from: UnsafeRawBufferPointer(rebasing: rest.prefix(Int(count))))
-        guard
-            let processor = try? SystemProcessor(
-                memory: memory,
-                start: ProcessorStart(
-                    mode: .protected32, entry: UInt64(Layout.code), stack: UInt64(Layout.stack),
-                    parameters: UInt64(Layout.scratch), globalTable: UInt64(Layout.globalTable),
-                    globalTableLimit: 0xFF), arenaCount: arena)
-        else { return Fuzz.require(false, "no processor") }
-        var time: UInt64 = 0
-        processor.timeStamp = {
-            time &+= 77
-            return time
-        }
-        let isNearEnd = distance != 255
-        if isNearEnd { processor.generation = Generation.last - distance }
-        var left = budget
-        while left > 0 {
-            // A guest that only exits must end, too.
-            left -= 4
-            if isNearEnd && outside.once(in: 8) {
-                processor.generation = Generation.last - UInt32(outside.below(8))
-            }
-            if outside.once(in: 6) {
-                if processor.canInject {
-                    processor.inject(outside.byte(), errorCode: 0)
-                } else {
-                    processor.awaitsInterruptWindow = true
-                }
-            }
-            // A device writes where it was told to.
-            if outside.once(in: 6) {
-                memory.store32(
-                    outside.once(in: 2)
-                        ? 0x1000 + UInt32(outside.below(0x8000))
-                        : Layout.code + UInt32(outside.below(0x400)), outside.hurtful())
-            }
-            let before = processor.instructionCount
-            let exit =
-                outside.once(in: 8)
-                ? processor.run(until: nil, atMost: Nanoseconds(count: 1000))
-                : processor.run(instructions: min(stretch, left) + 1)
-            left -= Int(truncatingIfNeeded: processor.instructionCount &- before)
-            switch exit {
-            case .portInput: processor.answer(outside.next())
-            case .portOutput, .stretchEnded, .deadline: break
-            case .interruptWindow:
-                processor.awaitsInterruptWindow = false
-                Fuzz.require(processor.canInject, "a window is a window")
-                processor.inject(outside.byte(), errorCode: 0)
-            case .halt(let isEnabled):
-                guard isEnabled else { return }
-                processor.inject(outside.byte(), errorCode: 0)
-            case .shutdown: return
-            default: Fuzz.require(false, "an exit that this processor does not have")
-            }
-        }
-    }
+    static func take(_ input: FuzzInput) { FuzzKernels.take(input, lay: lay, make: processor) }
 
-    private static func usualMemory() -> GuestMemory? {
-        if let known = unsafe memory { return known }
-        let made = try? GuestMemory(count: Layout.size)
-        unsafe memory = made
-        return made
+    private static func processor(
+        _ memory: GuestMemory, _ more: UInt32, _ time: @escaping () -> UInt64
+    ) -> FuzzKernel? {
+        let processor = try? SystemProcessor(
+            memory: memory,
+            start: ProcessorStart(
+                mode: .protected32, entry: UInt64(KernelPlace.code),
+                stack: UInt64(KernelPlace.stack),
+                parameters: UInt64(KernelPlace.scratch),
+                globalTable: UInt64(KernelPlace.globalTable),
+                globalTableLimit: 0xFF), arenaCount: Core.leastArenaCount + more)
+        guard let processor else { return nil }
+        processor.timeStamp = time
+        return FuzzKernel(
+            processor: processor, inject: { processor.inject($0, errorCode: 0) },
+            approach: { processor.generation = Generation.last - $0 })
     }
 
     private static func lay(_ memory: GuestMemory) {
-        unsafe memory.base.initializeMemory(as: UInt8.self, repeating: 0, count: Int(Layout.size))
-        for page in 0..<Int(Layout.size >> 12) { unsafe memory.watchedLines[page] = 0 }
         func descriptor(_ index: UInt32, _ low: UInt32, _ high: UInt32) {
-            memory.store32(Layout.globalTable + index * 8, low)
-            memory.store32(Layout.globalTable + index * 8 + 4, high)
+            memory.store32(KernelPlace.globalTable + index * 8, low)
+            memory.store32(KernelPlace.globalTable + index * 8 + 4, high)
         }
         // Flat code and data of rings 0, 3 and 1; two tasks, a small one, an LDT, a call gate.
         descriptor(2, 0xFFFF, 0x00CF_9A00)
@@ -141,7 +55,8 @@ enum FuzzSystems {
         descriptor(7, (Layout.tasks + 0x100) << 16 | 0x77, 0x8900)
         descriptor(8, (Layout.tasks + 0x200) << 16 | 0x2B, 0x8100)
         descriptor(9, Layout.localTable << 16 | 0x3F, 0x8200)
-        descriptor(10, 0x10 << 16 | Layout.code & 0xFFFF, Layout.code & 0xFFFF_0000 | 0xEC02)
+        descriptor(
+            10, 0x10 << 16 | KernelPlace.code & 0xFFFF, KernelPlace.code & 0xFFFF_0000 | 0xEC02)
         descriptor(11, 0xFFFF, 0x00CF_BA00)
         descriptor(12, 0xFFFF, 0x00CF_B200)
         descriptor(13, 0x0FFF, 0x0040_9600)
@@ -152,20 +67,22 @@ enum FuzzSystems {
                 Layout.localTable + index * 8 + 4, index & 1 == 0 ? 0x00CF_F200 : 0x40_9200)
         }
         for vector in 0..<256 as Range<UInt32> {
-            let handler = Layout.code + 0x100 + vector * 5 % 0x300
+            let handler = KernelPlace.code + 0x100 + vector * 5 % 0x300
             let kind: UInt32 =
                 vector % 13 == 8
                 ? 0x8500 : 0x8E00 | (vector & 1) << 8 | (vector & 2) << 13 | (vector & 2) << 12
             memory.store32(
-                Layout.interruptTable + vector * 8,
+                KernelPlace.interruptTable + vector * 8,
                 (vector % 13 == 8 ? 0x38 : 0x10) << 16 | handler & 0xFFFF)
-            memory.store32(Layout.interruptTable + vector * 8 + 4, handler & 0xFFFF_0000 | kind)
+            memory.store32(
+                KernelPlace.interruptTable + vector * 8 + 4, handler & 0xFFFF_0000 | kind)
         }
         for task in [Layout.tasks, Layout.tasks + 0x100] {
             for (offset, value) in [
-                (4, Layout.ringStack), (8, 0x18), (12, Layout.ringStack - 0x800), (16, 0x61),
-                (0x1C, Layout.directory), (0x20, Layout.code + 0x200), (0x24, 2),
-                (0x38, Layout.stack - 0x400), (0x48, 0x18), (0x4C, 0x10), (0x50, 0x18),
+                (4, KernelPlace.ringStack), (8, 0x18), (12, KernelPlace.ringStack - 0x800),
+                (16, 0x61),
+                (0x1C, Layout.directory), (0x20, KernelPlace.code + 0x200), (0x24, 2),
+                (0x38, KernelPlace.stack - 0x400), (0x48, 0x18), (0x4C, 0x10), (0x50, 0x18),
                 (0x54, 0x18), (0x64, 0x68 << 16),
             ] as [(UInt32, UInt32)] {
                 memory.store32(task + offset, value)
@@ -193,55 +110,23 @@ enum FuzzSystems {
 }
 
 /// Writes one case.
-private struct FuzzSystemCode {
+private struct FuzzSystemCode: FuzzKernelCode {
     let input: FuzzInput
     var random: FuzzRandom
-    private var start = 0
+    var start = 0
+    static let large = (shift: 22 as UInt32, count: 3)
 
     init(input: FuzzInput, random: FuzzRandom) {
         self.input = input
         self.random = random
     }
 
-    mutating func make() {
-        for _ in 0..<4 { input.append(random.byte()) }
-        let words = random.once(in: 3) ? random.below(24) : 0
-        input.append(UInt8(words))
-        input.append(random.word())
-        while input.count < Layout.header { input.append(0 as UInt8) }
-        for _ in 0..<words {
-            input.append(tablePlace())
-            input.append(tableWord())
-        }
-        start = input.count
-        beginning()
-        for _ in 0..<8 + random.below(56) { instruction() }
-        // Again, from somewhere.
-        byte(0xE9)
-        input.append(Layout.code &+ UInt32(random.below(input.count - start)) &- here &- 4)
-        // Handlers lie anywhere in the code: there must be something.
-        while input.count - start < 0x400 { instruction() }
-    }
-
-    private var here: UInt32 { Layout.code &+ UInt32(input.count - start) }
-    private mutating func byte(_ bytes: UInt8...) { for byte in bytes { input.append(byte) } }
-    private mutating func some(_ count: Int) { for _ in 0..<count { input.append(random.byte()) } }
-    private mutating func register() -> UInt8 { UInt8(random.below(8)) }
-    private mutating func set(_ register: UInt8, _ value: UInt32) {
-        byte(0xB8 + register)
-        input.append(value)
-    }
-    private mutating func push(_ value: UInt32) {
-        byte(0x68)
-        input.append(value)
-    }
-
     // MARK: Values
 
-    private mutating func tablePlace() -> UInt32 {
+    mutating func tablePlace() -> UInt32 {
         switch random.below(10) {
-        case 0, 1: Layout.globalTable + UInt32(random.below(64)) * 4
-        case 2: Layout.interruptTable + UInt32(random.below(512)) * 4
+        case 0, 1: KernelPlace.globalTable + UInt32(random.below(64)) * 4
+        case 2: KernelPlace.interruptTable + UInt32(random.below(512)) * 4
         case 3: Layout.tasks + UInt32(random.below(200)) * 4
         case 4: Layout.directory + UInt32(random.below(8)) * 4
         case 5: Layout.table + UInt32(random.below(128)) * 4
@@ -250,43 +135,6 @@ private struct FuzzSystemCode {
         case 8: Layout.wideTable + UInt32(random.below(256)) * 4
         default: Layout.localTable + UInt32(random.below(16)) * 4
         }
-    }
-
-    private mutating func tableWord() -> UInt32 {
-        switch random.below(8) {
-        case 0: random.hurtful()
-        case 1: 0
-        case 2: UInt32(random.below(66)) << 12 | UInt32(random.below(0x200))
-        case 3: UInt32(random.below(64)) << 12 | 0x87
-        case 4: UInt32(random.below(0x100)) << 8 | UInt32(random.below(0x100)) << 16
-        case 5: interesting()
-        default: UInt32(random.below(64)) << 12 | 7
-        }
-    }
-
-    private mutating func interesting() -> UInt32 {
-        switch random.below(14) {
-        case 0, 1: Layout.code &+ UInt32(random.below(0x800))
-        case 2, 3: here &+ UInt32(random.below(64)) &- 24
-        case 4: UInt32(random.below(66)) << 12 &- 5 &+ UInt32(random.below(9))
-        case 5, 6: tablePlace()
-        case 7: Layout.stack &- UInt32(random.below(64))
-        case 8, 9: Layout.scratch &+ UInt32(random.below(0x4000))
-        case 10: Layout.size &- 8 &+ UInt32(random.below(16))
-        case 11: UInt32(random.below(3)) << 22 &+ UInt32(random.below(Int(Layout.size)))
-        case 12: UInt32(random.below(256))
-        default: random.hurtful()
-        }
-    }
-
-    private mutating func selector() -> UInt32 {
-        random.once(in: 6)
-            ? UInt32(random.below(0x10000)) : UInt32(random.below(16) * 8 + random.below(8))
-    }
-
-    private mutating func flags() -> UInt32 {
-        UInt32(random.below(0x8000)) & (random.once(in: 4) ? .max : ~0x4100)
-            | (random.once(in: 20) ? 0x20000 : 0)
     }
 
     private mutating func operand(_ reg: UInt8, memory: Bool = false) {
@@ -314,14 +162,14 @@ private struct FuzzSystemCode {
     // MARK: Code
 
     /// The tables, and paging of some kind.
-    private mutating func beginning() {
-        table(0x1C, Layout.interruptTable, 0x7FF)
+    mutating func beginning() {
+        table(0x1C, KernelPlace.interruptTable, 0x7FF)
         set(0, 0x20)
         byte(0x0F, 0x00, 0xD8)
         if random.once(in: 2) { modelRegister(0xC000_0080, 0x800) }
         modelRegister(0x174, 0x10)
-        modelRegister(0x175, Layout.ringStack - 0x400)
-        modelRegister(0x176, Layout.code + 0x180)
+        modelRegister(0x175, KernelPlace.ringStack - 0x400)
+        modelRegister(0x176, KernelPlace.code + 0x180)
         switch random.below(4) {
         case 0: break
         case 1: paging(UInt32(random.below(2)) << 5 | 0x20, Layout.pointers)
@@ -338,35 +186,23 @@ private struct FuzzSystemCode {
         byte(0x83, 0xC4, 8)
     }
 
-    private mutating func control(_ number: UInt8, _ value: UInt32) {
-        set(0, value)
-        byte(0x0F, 0x22, 0xC0 | number << 3)
-    }
-
     private mutating func paging(_ control4: UInt32, _ directory: UInt32) {
         control(4, control4)
         control(3, directory)
         control(0, random.once(in: 3) ? 0x8000_0011 : 0x8001_0011)
     }
 
-    private mutating func modelRegister(_ number: UInt32, _ value: UInt32) {
-        set(1, number)
-        set(0, value)
-        set(2, random.once(in: 8) ? random.word() : 0)
-        byte(0x0F, 0x30)
-    }
-
     /// To ring 3 or somewhere else, behind this.
     private mutating func outwards() {
         push(random.once(in: 6) ? selector() : 0x33)
-        push(Layout.stack &- 0x600)
+        push(KernelPlace.stack &- 0x600)
         push(flags())
         push(random.once(in: 6) ? selector() : 0x2B)
         push(random.once(in: 6) ? interesting() : here &+ 6)
         byte(0xCF)
     }
 
-    private mutating func instruction() {
+    mutating func instruction() {
         switch random.below(40) {
         case 0...3: set(register(), interesting())
         case 4...7:
@@ -413,7 +249,7 @@ private struct FuzzSystemCode {
         case 25: byte([0xFA, 0x9C, 0x9D, 0xCF, 0xCB, 0x60, 0x61, 0xC9][random.below(8)])
         case 26: some(1 + random.below(5))
         case 27: outwards()
-        case 28: set(4, random.once(in: 2) ? Layout.stack : interesting())
+        case 28: set(4, random.once(in: 2) ? KernelPlace.stack : interesting())
         case 29, 30: segments()
         default: system()
         }
@@ -455,11 +291,11 @@ private struct FuzzSystemCode {
                 random.once(in: 2) ? interesting() : 0x800)
         case 6:
             table(
-                0x14, random.once(in: 2) ? Layout.globalTable : interesting(),
+                0x14, random.once(in: 2) ? KernelPlace.globalTable : interesting(),
                 UInt32(random.below(0x200)))
         case 7:
             table(
-                0x1C, random.once(in: 2) ? Layout.interruptTable : interesting(),
+                0x1C, random.once(in: 2) ? KernelPlace.interruptTable : interesting(),
                 UInt32(random.below(0x900)))
         case 8:
             set(0, selector())
