@@ -1,5 +1,5 @@
 // The guest's SSE and SSE2 instructions, executed by the real unit: a table with one tiny routine of eight bytes for each,
-// on xmm0 and xmm1, and eax or rax where a general register takes part. Rows:
+// on xmm0 and xmm1, and eax or (64-bit) rax where a general register takes part. Rows:
 //
 //     0     no prefix, 66, F3, F2: opcodes 0F 50...5F
 //     64    66: 0F 60...FF
@@ -10,8 +10,6 @@
 //     274   UCOMISS, UCOMISD, COMISS, COMISD: RFLAGS to rax
 //
 // Forms that do not exist are in the table as well and must not be asked for.
-
-#if defined(__x86_64__)
 
     .text
     .p2align 4
@@ -66,18 +64,28 @@ forms:
     prefixed 0xF3, 0xE6
     prefixed 0xF2, 0xE6
 
+    // Without the upper halves of registers there is no second row of each.
+#if defined(__x86_64__)
+    .macro general prefix, wide, opcode, operands
+    .p2align 3, 0xCC
+    .byte \prefix, \wide, 0x0F, \opcode, \operands, 0xC3
+    .endm
+#else
+    .macro general prefix, wide, opcode, operands
+    .p2align 3, 0xCC
+    .byte \prefix, 0x0F, \opcode, \operands, 0xC3
+    .endm
+#endif
     .irp wide, 0x40, 0x48
     .irp prefix, 0xF3, 0xF2
-    .p2align 3, 0xCC
-    .byte \prefix, \wide, 0x0F, 0x2A, 0xC0, 0xC3
+    general \prefix, \wide, 0x2A, 0xC0
     .endr
     .endr
 
     .irp wide, 0x40, 0x48
     .irp opcode, 0x2C, 0x2D
     .irp prefix, 0xF3, 0xF2
-    .p2align 3, 0xCC
-    .byte \prefix, \wide, 0x0F, \opcode, 0xC1, 0xC3
+    general \prefix, \wide, \opcode, 0xC1
     .endr
     .endr
     .endr
@@ -92,6 +100,7 @@ forms:
     .p2align 4
     .globl mini_sse
     .type mini_sse, @function
+#if defined(__x86_64__)
 mini_sse:
     leaq forms(%rip), %r9
     movl %edi, %edi
@@ -110,12 +119,40 @@ mini_sse:
     ldmxcsr usual(%rip)
     movups %xmm0, (%rsi)
     ret
+#else
+mini_sse:
+    pushl %ebx
+    pushl %esi
+    pushl %edi
+    call 2f
+2:  popl %ebx
+    movl 16(%esp), %eax
+    leal forms - 2b(%ebx,%eax,8), %ecx
+    movl 20(%esp), %esi
+    movl 24(%esp), %eax
+    movups (%esi), %xmm0
+    movups (%eax), %xmm1
+    movl 28(%esp), %eax
+    movl 36(%esp), %edi
+    testl %edi, %edi
+    jnz 1f
+    calll *%ecx
+    jmp 3f
+1:  ldmxcsr (%edi)
+    calll *%ecx
+    stmxcsr (%edi)
+    ldmxcsr usual - 2b(%ebx)
+3:  movups %xmm0, (%esi)
+    xorl %edx, %edx
+    popl %edi
+    popl %esi
+    popl %ebx
+    ret
+#endif
     .size mini_sse, . - mini_sse
 
     .p2align 2
 usual:
     .long 0x1F80
-
-#endif
 
     .section .note.GNU-stack, "", @progbits

@@ -113,11 +113,23 @@ static inline mini_u64 mini_divide(mini_u64 high, mini_u64 low, mini_u64 divisor
     return quotient;
 }
 
+#endif
+
+// Whether this processor has MMX, SSE and SSE2.
+static inline mini_u32 mini_has_vectors(void) {
+#if defined(__x86_64__)
+    return 1;
+#else
+    mini_u32 a = 1, b, c = 0, d;
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return (d >> 23 & 1) && (d >> 25 & 3) == 3;
+#endif
+}
+
 // One SSE or SSE2 instruction with xmm0, loaded from `destination` and stored there, and xmm1, loaded from `source`;
 // rax is `general` before, and is returned. Forms: see sse.S. With `control` the instruction runs under that MXCSR,
 // which must have all exceptions masked, and its flags are added there.
 mini_u64 mini_sse(mini_u32 form, void *destination, const void *source, mini_u64 general, mini_u32 *control);
-#endif
 
 // struct ifreq: an interface's name, and 24 bytes (16 on i386) that depend on the request.
 struct mini_ifreq {

@@ -129,7 +129,7 @@ final class PCLauncher: Launcher {
             try PCLoader.load(
                 made.kernel.kernel, name: plan.kernel, made.kernel.view, into: made.memory,
                 demand: made.demand, initrd: made.initrd,
-                commandLine: CommandLine.joined(words + plan.arguments))
+                commandLine: CommandLine.joined(words(for: made.kernel.kernel) + plan.arguments))
         }
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         try checkDevices()
@@ -139,12 +139,14 @@ final class PCLauncher: Launcher {
 
     /// What goes in front of the user's words: the console, no tables of a firmware's, the restart that is seen at once, an end
     /// for a panic; and what spares a kernel work that no guest wants: self-tests of ciphers, a search for ISA cards.
-    private var words: [Text] {
+    private func words(for kernel: StockKernel) -> [Text] {
         guard defaults else { return [] }
+        // Before 3.1 a panic waits for ever unless there is a time to wait.
+        let isOld = kernel.version.map { !$0.isAtLeast(3, 1) } ?? false
         let console: [Text] =
             plan.hasVirtioConsole ? ["console=hvc0", "earlyprintk=ttyS0"] : ["console=ttyS0"]
         return console + [
-            "acpi=off", "reboot=t", "panic=-1", "cryptomgr.notests=1",
+            "acpi=off", "reboot=t", isOld ? "panic=1" : "panic=-1", "cryptomgr.notests=1",
             "noisapnp", "tsc=reliable",
         ]
     }

@@ -120,6 +120,12 @@ struct StockKernel {
         } catch { damage = error }
     }
 
+    /// What the header's text begins with, or what "Linux version " is in front of.
+    var version: LinuxVersion? {
+        header?.version
+            ?? banner.flatMap { LinuxVersion(Text(bytes: Array($0.bytes.dropFirst(14)))) }
+    }
+
     /// True if it is entered in 64-bit mode.
     var isLong: Bool {
         if let vmlinux, header != nil || banner != nil || vmlinux.pvhEntry == nil {

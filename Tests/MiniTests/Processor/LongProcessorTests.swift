@@ -543,7 +543,7 @@ import Testing
 
     @Test(
         "an unknown model-specific register is a protection fault",
-        arguments: [0x1A0, 0xC001_0015, 0x8B] as [UInt64])
+        arguments: [0x1A0, 0xC001_0011, 0x8C] as [UInt64])
     func modelRegister(number: UInt64) throws {
         let machine = try LongMachine()
         machine.kernel(rcx(number) + [0x0F, 0x32])

@@ -15,8 +15,7 @@ extension LongDecoder {
         case 0x08, 0x09: slow(.flushCaches)
         case 0x0D, 0x18...0x1F: hint()
         case 0x20...0x23: controlMove(opcode)
-        case 0x77: multimediaEnd()
-        case 0x10...0x17, 0x28...0x2F, 0x50...0x7F, 0xC2, 0xC4...0xC6, 0xD0...0xFE: sse(opcode)
+        case 0x10...0x17, 0x28...0x2F, 0x50...0x7F, 0xC2, 0xC4...0xC6, 0xD0...0xFE: vector(opcode)
         case 0x30: slow(.writeModelRegister)
         case 0x31: slow(.timeStamp)
         case 0x32: slow(.readModelRegister)
@@ -214,129 +213,43 @@ extension LongDecoder {
         emit(code)
     }
 
-    // MARK: SSE and SSE2
+    // MARK: MMX, SSE and SSE2
 
     /// 0 none, 1 66, 2 F3, 3 F2: the last two win.
-    var vectorPrefix: UInt8 { repeating == 2 ? 2 : repeating == 1 ? 3 : operand16 ? 1 : 0 }
-
-    /// Takes modrm with registers by their numbers, not their offsets.
-    private mutating func vectorOperands() {
-        takeModrm()
-        operation.a = registerNumber
-        if isRegister { operation.b = otherNumber }
+    private var vectorPrefix: UInt8 {
+        repeating == 2 ? 2 : repeating == 1 ? 3 : operand16 ? 1 : 0
     }
 
-    private mutating func sse(_ opcode: UInt8) {
+    private mutating func vector(_ opcode: UInt8) {
         let prefix = vectorPrefix
-        vectorOperands()
-        if isMultimedia(opcode, prefix) { return multimedia(opcode, prefix) }
-        switch opcode {
-        case 0x10, 0x11, 0x12, 0x13, 0x16, 0x17, 0x28, 0x29, 0x2B, 0x6E, 0x6F, 0x7E, 0x7F, 0xD6,
-            0xE7:
-            vectorMove(opcode, prefix)
-        case 0x14, 0x15: vector(opcode, prefix, prefix <= 1)
-        case 0x2A:
-            // From a register or memory of 32 or 64 bits.
-            guard prefix >= 2 else { return undefined() }
-            if isRegister { operation.b &*= 8 }
-            operation.immediate = Int32(prefix)
-            slow(.vectorFromGeneral, size: isWide ? 3 : 2, which: opcode)
-        case 0x2C, 0x2D:
-            guard prefix >= 2 else { return undefined() }
-            operation.a &*= 8
-            operation.immediate = Int32(prefix)
-            slow(.vectorToGeneral, size: isWide ? 3 : 2, which: opcode)
-        case 0x2E, 0x2F:
-            guard prefix <= 1 else { return undefined() }
-            operation.immediate = Int32(prefix)
-            slow(.vectorCompareFlags, which: opcode)
-        case 0x50, 0xD7:
-            guard isRegister && (opcode == 0x50 ? prefix <= 1 : prefix == 1) else {
-                return undefined()
-            }
-            operation.a &*= 8
-            operation.immediate = Int32(prefix)
-            slow(.vectorMask, which: opcode)
-        case 0x51, 0x58, 0x59, 0x5A, 0x5C...0x5F: vector(opcode, prefix, true)
-        case 0x52, 0x53: vector(opcode, prefix, prefix == 0 || prefix == 2)
-        case 0x54...0x57: vector(opcode, prefix, prefix <= 1)
-        case 0x5B: vector(opcode, prefix, prefix <= 2)
-        case 0xE6: vector(opcode, prefix, prefix >= 1)
-        case 0x70, 0xC2, 0xC6: vectorWithImmediate(opcode, prefix)
-        case 0x71...0x73: vectorShift(opcode, prefix)
-        case 0xC4:
-            guard prefix == 1 else { return undefined() }
-            if isRegister { operation.b &*= 8 }
-            operation.immediate = Int32(byte())
-            slow(.insertWord)
-        case 0xC5:
-            guard prefix == 1 && isRegister else { return undefined() }
-            operation.a &*= 8
-            operation.immediate = Int32(byte())
-            slow(.extractWord)
-        case 0xF7:
-            guard prefix == 1 && isRegister else { return undefined() }
-            implicitAddress()
-            slow(.vectorMaskedStore, which: operation.which)
-        case 0x78...0x7D, 0xD0, 0xF0: undefined()
-        default: vector(opcode, prefix, prefix == 1)
-        }
+        // EMMS has no operands.
+        if opcode != 0x77 { takeModrm() }
+        guard
+            let row = VectorRow(opcode, prefix: prefix, isRegister: isRegister, group: group)
+        else { return undefined() }
+        operation.a = row.isGroup ? group : registerNumber &* (row.isGeneral ? 8 : 1)
+        if isRegister { operation.b = otherNumber &* (row.isOtherGeneral ? 8 : 1) }
+        if row.kind == .move && plainMove(opcode, prefix) { return }
+        if row.kind == .maskedStore { implicitAddress() }
+        let value = row.hasValue ? byte() : 0
+        operation.immediate = Int32(
+            bitPattern: VectorCode(row, opcode, prefix: prefix, value: value).bits)
+        slow(.vector, size: isWide ? 3 : 2, which: operation.which)
     }
 
-    private mutating func vector(_ opcode: UInt8, _ prefix: UInt8, _ exists: Bool) {
-        guard exists else { return undefined() }
-        operation.immediate = Int32(prefix)
-        slow(.vector, which: opcode)
-    }
-
-    private mutating func vectorWithImmediate(_ opcode: UInt8, _ prefix: UInt8) {
-        let exists = opcode == 0x70 ? prefix >= 1 : opcode == 0xC2 || prefix <= 1
-        guard exists else { return undefined() }
-        operation.immediate = Int32(byte()) &<< 8 | Int32(prefix)
-        slow(.vectorImmediate, which: opcode)
-    }
-
-    private mutating func vectorShift(_ opcode: UInt8, _ prefix: UInt8) {
-        let exists: Bool =
-            switch group {
-            case 2, 6: true
-            case 4: opcode != 0x73
-            case 3, 7: opcode == 0x73
-            default: false
-            }
-        guard exists && prefix == 1 && isRegister else { return undefined() }
-        operation.immediate = Int32(byte())
-        operation.a = group
-        slow(.vectorShift, which: opcode)
-    }
-
-    private mutating func vectorMove(_ opcode: UInt8, _ prefix: UInt8) {
+    /// Moves of 16 bytes are the loop's; `aux` has the bits that an aligned one's address may not have.
+    private mutating func plainMove(_ opcode: UInt8, _ prefix: UInt8) -> Bool {
         let isMemory = !isRegister
-        let exists: Bool =
-            switch opcode {
-            case 0x10, 0x11: true
-            case 0x12, 0x16: prefix == 0 || prefix == 1 && isMemory
-            case 0x13, 0x17, 0x2B: prefix <= 1 && isMemory
-            case 0x28, 0x29: prefix <= 1
-            case 0x6E, 0xD6: prefix == 1
-            case 0xE7: prefix == 1 && isMemory
-            case 0x6F, 0x7F: prefix == 1 || prefix == 2
-            default: prefix == 1 || prefix == 2
-            }
-        guard exists else { return undefined() }
         switch (opcode, prefix) {
         case (0x10, 0...1), (0x28, _), (0x6F, _):
             if opcode == 0x28 || (opcode, prefix) == (0x6F, 1) { operation.aux = 15 }
-            return emit(isMemory ? .loadVector : .moveVector)
+            emit(isMemory ? .loadVector : .moveVector)
         case (0x11, 0...1), (0x29, _), (0x7F, _), (0x2B, _), (0xE7, _):
             if opcode != 0x11 && (opcode, prefix) != (0x7F, 2) { operation.aux = 15 }
             swap(&operation.a, &operation.b)
-            return emit(isMemory ? .storeVector : .moveVector)
-        case (0x6E, _), (0x7E, 1):
-            if isRegister { operation.b &*= 8 }
-        default: break
+            emit(isMemory ? .storeVector : .moveVector)
+        default: return false
         }
-        operation.immediate = Int32(prefix)
-        slow(.vectorMove, size: isWide ? 3 : 2, which: opcode)
+        return true
     }
 }

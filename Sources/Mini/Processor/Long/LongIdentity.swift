@@ -19,7 +19,7 @@ private enum LongCpuFeature {
     static let flagsByAh: UInt32 = 1 << 0
 }
 
-/// Model-specific registers by number. All others are #GP.
+/// Model-specific registers by number. All others but quiet ones are #GP.
 private enum LongModelRegister {
     static let timeStamp: UInt32 = 0x10
     static let interruptController: UInt32 = 0x1B
@@ -78,6 +78,7 @@ extension LongCore {
         case LongModelRegister.kernelBase: state.kernelBase
         case LongModelRegister.wallClock: state.wallClock
         case LongModelRegister.clock: state.clockPage
+        case _ where QuietRegister.contains(number): 0
         default: throw .protection(0)
         }
     }
@@ -118,6 +119,7 @@ extension LongCore {
         case LongModelRegister.clock:
             state.clockPage = value
             writeClock()
+        case _ where QuietRegister.contains(number): break
         default: throw .protection(0)
         }
     }

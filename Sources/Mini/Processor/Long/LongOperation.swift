@@ -165,9 +165,9 @@ enum LongSlow: UInt8 {
     case raise
     case floatingPoint, floatingPointWait, saveState, restoreState, loadControlStatus
     case storeControlStatus, returnPopping
-    case vectorMove, vector, vectorImmediate, vectorShift, vectorToGeneral, vectorFromGeneral
-    case vectorCompareFlags, vectorMask, insertWord, extractWord, vectorMaskedStore
-    case storeNonTemporal, fence, multimedia
+    /// MMX, SSE and SSE2: `VectorCode(bits: immediate)`.
+    case vector
+    case storeNonTemporal, fence
     // Of compatibility mode.
     case transfer, pushAll, popAll, bounds, adjustPrivilege, overflow, setByCarry
     case decimal, ascii, asciiMultiply, asciiDivide

@@ -218,20 +218,9 @@ extension LongCore {
         case .storeControlStatus:
             try useVectors()
             try write(linear(i), UInt64(state.vectorControl), 4)
-        case .vectorMove: try vectorMove(i)
-        case .vector: try vectorOperation(i)
-        case .vectorImmediate: try vectorImmediate(i)
-        case .vectorShift: try vectorShift(i)
-        case .vectorToGeneral: try vectorToGeneral(i)
-        case .vectorFromGeneral: try vectorFromGeneral(i)
-        case .vectorCompareFlags: try vectorCompareFlags(i)
-        case .vectorMask: try vectorMask(i)
-        case .insertWord: try insertWord(i)
-        case .extractWord: try extractWord(i)
-        case .vectorMaskedStore: try maskedStore(i)
+        case .vector: try perform(i)
         case .storeNonTemporal: try write(linear(i), part(i.a, size), Self.bytes(size))
         case .fence: break
-        case .multimedia: try multimedia(i)
         case .transfer: return try transfer(i)
         case .overflow: return overflow ? try software(i) : .next
         case .pushAll, .popAll, .bounds, .adjustPrivilege, .setByCarry, .decimal, .ascii,

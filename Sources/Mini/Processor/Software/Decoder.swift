@@ -14,6 +14,8 @@
     let mode: UInt32
     /// The guest has ring 0: instructions that ask for it are looked at when they are executed.
     let isSystem: Bool
+    /// It has MMX, SSE and SSE2 as well.
+    let hasVectors: Bool
 
     /// Records laid down.
     private(set) var recordCount = 0
@@ -44,12 +46,13 @@
 
     init(
         bytes: UnsafePointer<UInt8>, available: Int, mode: UInt32, isSystem: Bool = false,
-        operations: UnsafeMutablePointer<Operation>
+        hasVectors: Bool = false, operations: UnsafeMutablePointer<Operation>
     ) {
         unsafe self.bytes = unsafe bytes
         self.available = available
         self.mode = mode
         self.isSystem = isSystem
+        self.hasVectors = hasVectors
         unsafe self.operations = unsafe operations
     }
 
@@ -273,9 +276,11 @@
     /// A record of an operation of the slow path; the register-or-memory operand is `b` or memory.
     mutating func laySlowPath(
         _ slowPath: SlowPath, size: UInt8, a: UInt8 = 0, b: UInt8 = 0, immediate: UInt32 = 0,
-        toRegister: Bool = false, countInRegister: Bool = false, hasOperand: Bool = false
+        toRegister: Bool = false, countInRegister: Bool = false, segment: Int? = nil,
+        hasOperand: Bool = false
     ) {
         var record = Operation(code: .slowPath, a: a, b: b)
+        if let segment { record.segment = Self.slot(segment) }
         record.aux = slowPath.rawValue
         record.immediate = immediate
         record.shape.size = size
@@ -397,6 +402,7 @@ extension Core {
         let operations = unsafe Self.operations(of: made)
         var decoder = unsafe Decoder(
             bytes: bytes, available: available, mode: state.mode, isSystem: isSystem,
+            hasVectors: hasVectors,
             operations: operations)
         guard decoder.block(limit: limit) else { return false }
         unsafe made.initialize(

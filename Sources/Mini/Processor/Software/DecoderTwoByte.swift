@@ -1,4 +1,4 @@
-// The opcodes behind 0F, as far as a Pentium Pro without MMX has them, and the long nops.
+// The opcodes behind 0F, as far as a Pentium Pro has them, and the long nops; MMX and SSE are in Vectors.swift.
 // Source: Intel SDM volume 2, appendix A.
 
 extension Decoder {
@@ -31,6 +31,7 @@ extension Decoder {
         case 0xAB: bitTest(.bts)
         case 0xAC, 0xAD: doubleShift(.shrd, inRegister: opcode & 1 != 0)
         case 0xAE where isSystem: group15()
+        case 0xC3: storeNonTemporal()
         case 0xAF: multiply()
         case 0xB0, 0xB1: withModrm(.compareExchange, size: size(opcode), lockable: true)
         case 0xB2: loadFarPointer(2)
@@ -48,6 +49,8 @@ extension Decoder {
         case 0xC0, 0xC1: withModrm(.exchangeAdd, size: size(opcode), lockable: true)
         case 0xC7: group9()
         case 0xC8...0xCF: swap(opcode & 7)
+        case 0x10...0x17, 0x28...0x2F, 0x50...0x7F, 0xC2, 0xC4...0xC6, 0xD0...0xFE:
+            if hasVectors { vector(opcode) } else { undefined() }
         default: undefined()
         }
     }
@@ -78,15 +81,6 @@ extension Decoder {
         case 7: laySystem(.forgetPage, hasOperand: true)
         default: undefined()
         }
-    }
-
-    /// fxsave, fxrstor.
-    private mutating func group15() {
-        readModrm()
-        guard !isRegisterForm, regField < 2 else { return undefined() }
-        laySystem(
-            regField == 0 ? .saveFloatingPoint : .restoreFloatingPoint, hasOperand: true,
-            isLast: false)
     }
 
     /// A system word: a register gets it at the operand's size, memory gets 16 bits.

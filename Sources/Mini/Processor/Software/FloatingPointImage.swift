@@ -1,5 +1,5 @@
-// FXSAVE and FXRSTOR: the x87's state in another order than FNSAVE's, with a tag bit a register, and without the
-// SSE state, which there is none of. Source: Intel SDM volume 2, FXSAVE.
+// FXSAVE and FXRSTOR: the x87's state in another order than FNSAVE's, with a tag bit a register, and the
+// state of SSE where that is offered. Source: Intel SDM volume 2, FXSAVE.
 
 /// Offsets in the 512 bytes.
 private enum Place {
@@ -11,7 +11,11 @@ private enum Place {
     static let codeSelector = 12
     static let operand = 16
     static let dataSelector = 20
+    static let vectorControl = 24
+    static let vectorControlMask = 28
     static let registers = 32
+    static let vectors = 160
+    static let end = 288
 }
 
 extension FloatingPointUnit {
@@ -101,8 +105,16 @@ extension Core {
         try checkWrite(place, count)
         let image = unsafe state.scratch + Self.imageOffset
         unsafe state.floatingPoint.save(state.scratch, to: image)
-        // The SSE registers' places stay as they are.
-        for offset in stride(from: 0, to: 160, by: 4) {
+        if hasVectors {
+            unsafe image.storeBytes(
+                of: system.vectorControl, toByteOffset: Place.vectorControl, as: UInt32.self)
+            unsafe image.storeBytes(
+                of: Self.controlStatusBits, toByteOffset: Place.vectorControlMask, as: UInt32.self)
+            unsafe (image + Place.vectors).copyMemory(
+                from: vector(0), byteCount: Place.end - Place.vectors)
+        }
+        // Places of registers that there are not stay as they are.
+        for offset in stride(from: 0, to: hasVectors ? Place.end : Place.vectors, by: 4) {
             let word = unsafe image.load(fromByteOffset: offset, as: UInt32.self)
             try write(place &+ UInt32(offset), word)
         }
@@ -113,9 +125,16 @@ extension Core {
         let place = try imagePlace(i, write: false)
         try checkRead(place, FloatingPointUnit.imageCount)
         let image = unsafe state.scratch + Self.imageOffset
-        for offset in stride(from: 0, to: 160, by: 4) {
+        for offset in stride(from: 0, to: Place.end, by: 4) {
             let word = try read(place &+ UInt32(offset), as: UInt32.self)
             unsafe image.storeBytes(of: word, toByteOffset: offset, as: UInt32.self)
+        }
+        if hasVectors {
+            let control = unsafe image.load(fromByteOffset: Place.vectorControl, as: UInt32.self)
+            guard control & ~Self.controlStatusBits == 0 else { throw .protection(0) }
+            system.vectorControl = control
+            unsafe vector(0).copyMemory(
+                from: image + Place.vectors, byteCount: Place.end - Place.vectors)
         }
         unsafe state.floatingPoint.restore(state.scratch, from: image)
         return .next

@@ -26,7 +26,7 @@
         let segments = layout.take(6, SegmentRegister.self)
         let descriptors = layout.take(Int(profile.descriptorCount), UInt64.self)
         let gates = layout.take(256, GateEntry.self)
-        let scratch = layout.take(1024, UInt8.self)
+        let scratch = layout.take(Core.scratchCount, UInt8.self)
         let system = layout.take(isSystem ? 1 : 0, SystemState.self)
         let slots = layout.take(isSystem ? 2 * Core.tlbCount : 0, UInt8.self)
         let fetched = layout.take(isSystem ? Core.tlbCount : 0, UInt32.self)

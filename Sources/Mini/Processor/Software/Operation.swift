@@ -172,6 +172,8 @@ enum SlowPath: UInt8 {
     /// Raises vector `immediate` with error code 0 if it is one that has one.
     case raise
     case floatingPoint, floatingPointWait
+    /// MMX, SSE and SSE2: `VectorCode(bits: immediate)`.
+    case vector
     /// Only for guests with ring 0: `SystemOperation(rawValue: immediate)`; ins and outs.
     case system, portInputString, portOutputString
 }
@@ -182,5 +184,5 @@ enum SystemOperation: UInt8 {
     case readModelRegister, writeModelRegister, enterSystem, exitSystem
     case loadLocalTable, loadTask, loadMachineStatus, loadGlobalTable, loadInterruptTable
     case forgetPage, readControl, writeControl, readDebug, writeDebug
-    case saveFloatingPoint, restoreFloatingPoint
+    case saveFloatingPoint, restoreFloatingPoint, loadControlStatus, storeControlStatus
 }

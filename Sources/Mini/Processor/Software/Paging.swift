@@ -89,6 +89,21 @@ extension Core {
         return unsafe UnsafeMutableRawPointer(bitPattern: entry.pointee.addend &+ UInt(linear))
     }
 
+    /// The same of up to 16 bytes.
+    func readable(_ linear: UInt32, _ count: UInt32) -> UnsafeMutableRawPointer? {
+        let entry = unsafe state.tlb + Int(linear &>> Page.shift & Self.slotMask)
+        guard unsafe linear &- entry.pointee.readTag <= Page.size - count else { return nil }
+        unsafe checkHost(entry.pointee.addend &+ UInt(linear), UInt(count))
+        return unsafe UnsafeMutableRawPointer(bitPattern: entry.pointee.addend &+ UInt(linear))
+    }
+
+    func writable(_ linear: UInt32, _ count: UInt32) -> UnsafeMutableRawPointer? {
+        let entry = unsafe state.tlb + Int(linear &>> Page.shift & Self.slotMask)
+        guard unsafe linear &- entry.pointee.writeTag <= Page.size - count else { return nil }
+        unsafe checkHost(entry.pointee.addend &+ UInt(linear), UInt(count))
+        return unsafe UnsafeMutableRawPointer(bitPattern: entry.pointee.addend &+ UInt(linear))
+    }
+
     /// The operand, or nil with the fault in the state.
     @inline(__always) func load<Width: Operand>(_ linear: UInt32, _ width: Width.Type) -> Width? {
         if let host = unsafe readable(linear, width) {

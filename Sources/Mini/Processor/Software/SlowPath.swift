@@ -204,6 +204,7 @@ extension Core {
                 vector: UInt8(truncatingIfNeeded: i.operation.immediate), code: 0)
         case .floatingPoint: return try floatingPointInstruction(i)
         case .floatingPointWait: try floatingPointWait()
+        case .vector: try perform(i)
         case .system: return try system(i)
         case .portInputString, .portOutputString: return try portString(i)
         default: throw .undefined

@@ -1,6 +1,6 @@
 // What the processor says it is, its model-specific registers, and the clock that a KVM guest finds there.
 //
-// It calls itself an AMD of family 6: a Pentium Pro of that make, without MMX. Kernels know that those leak nothing of
+// It calls itself an AMD of family 6: a Pentium Pro of that make, with MMX and SSE2 where our own processor has them. Kernels know that those leak nothing of
 // the kernel to its programs, and do not separate their page tables. With the hypervisor's leaves comes KVM's clock,
 // which says how to get from the time stamp to nanoseconds: the stamp counts nanoseconds, unless its user
 // says otherwise, and nothing has to be measured.
@@ -20,12 +20,17 @@ extension ProcessorProfile {
         switch leaf {
         // "AuthenticAMD"
         case 0: (1, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
-        case 1: (0x642, 0, 1 << 31, Feature.all)
+        case 1: (0x642, 0, 1 << 31, Feature.all | (Core.offersVectors ? Feature.vectors : 0))
         // "KVMKVMKVM"; its clock, which needs no correction, and no delays by port 80.
         case 0x4000_0000: (0x4000_0001, 0x4B4D_564B, 0x564B_4D56, 0x4D)
         case 0x4000_0001: (1 << 1 | 1 << 3 | 1 << 24, 0, 0, 0)
         case 0x8000_0000: (0x8000_0008, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
-        case 0x8000_0001: (0x642, 0, 0, Feature.all & ~Feature.entry | Feature.noExecute)
+        case 0x8000_0001:
+            (
+                0x642, 0, 0,
+                Feature.all & ~Feature.entry | Feature.noExecute
+                    | (Core.offersVectors ? Feature.multimedia : 0)
+            )
         // Widths of addresses; and that the pointers to an x87 exception are always saved and restored, lest kernels clear them.
         case 0x8000_0008: (32 << 8 | 36, 1 << 2, 0, 0)
         default: (0, 0, 0, 0)
@@ -45,6 +50,9 @@ extension ProcessorProfile {
         static let globalPages: UInt32 = 1 << 13
         static let conditionalMove: UInt32 = 1 << 15
         static let fastSave: UInt32 = 1 << 24
+        static let multimedia: UInt32 = 1 << 23
+        /// MMX, SSE, SSE2.
+        static let vectors = multimedia | 1 << 25 | 1 << 26
         /// Of leaf 80000001.
         static let noExecute: UInt32 = 1 << 20
         static let all =
@@ -54,7 +62,7 @@ extension ProcessorProfile {
     }
 }
 
-/// Model-specific registers by number. All others are #GP.
+/// Model-specific registers by number. All others but quiet ones are #GP.
 private enum ModelRegister {
     static let timeStamp: UInt32 = 0x10
     static let interruptController: UInt32 = 0x1B
@@ -81,6 +89,7 @@ extension Core {
             case ModelRegister.extendedFeatures: system.noExecuteEnabled ? 1 << 11 : 0
             case ModelRegister.wallClock: system.wallClock
             case ModelRegister.clock: system.clockPage
+            case _ where QuietRegister.contains(state.ecx): 0
             default: throw .protection(0)
             }
         state.eax = UInt32(truncatingIfNeeded: value)
@@ -110,6 +119,7 @@ extension Core {
         case ModelRegister.clock:
             system.clockPage = value
             writeClock()
+        case _ where QuietRegister.contains(state.ecx): break
         default: throw .protection(0)
         }
     }

@@ -10,7 +10,7 @@ extension Core {
         else { throw .undefined }
         switch operation {
         case .clearInterrupt, .setInterrupt, .enterSystem, .saveFloatingPoint,
-            .restoreFloatingPoint:
+            .restoreFloatingPoint, .loadControlStatus, .storeControlStatus:
             break
         default: guard state.privilege == 0 else { throw .protection(0) }
         }
@@ -40,6 +40,10 @@ extension Core {
         case .writeDebug: setDebug(try debugNumber(i.operation.a), get(i.operation.b))
         case .saveFloatingPoint: return try saveFloatingPoint(i)
         case .restoreFloatingPoint: return try restoreFloatingPoint(i)
+        case .loadControlStatus:
+            try loadControlStatus(i)
+            return .next
+        case .storeControlStatus: return try storeControlStatus(i)
         }
         return go(i.next)
     }
@@ -108,7 +112,8 @@ extension Core {
     }
 
     private func setControl4(_ value: UInt32) throws(Fault) {
-        guard value & ~Control4.known == 0 else { throw .protection(0) }
+        let known = Control4.known | (system.hasVectors ? Control4.vectorFaults : 0)
+        guard value & ~known == 0 else { throw .protection(0) }
         let change = value ^ system.control4
         if change & value & Control4.physicalExtension != 0 && system.isPaging {
             try loadDirectoryPointers(from: state.pageDirectory)

@@ -6,6 +6,7 @@
 //     SystemGates          the IDT, double and triple faults, task gates, interrupts, sysenter
 //     SystemInstructions   the instructions that ask for ring 0, ports
 //     FloatingPointImage   FXSAVE, FXRSTOR
+//     Vectors              MMX, SSE, SSE2
 //     SystemIdentity       CPUID, model-specific registers, the clock of a KVM guest
 //
 // Sources: Intel SDM volume 3, chapters 2, 4 to 7; docs/abi/pc.md for what kernels ask for.
@@ -45,6 +46,8 @@ enum Control4 {
     static let globalPages: UInt32 = 1 << 7
     static let counters: UInt32 = 1 << 8
     static let fastSave: UInt32 = 1 << 9
+    /// Exceptions of SSE are vector 19.
+    static let vectorFaults: UInt32 = 1 << 10
     static let known =
         timeStampDisable | debugging | largePages | physicalExtension | globalPages | counters
         | fastSave
@@ -89,6 +92,10 @@ enum SlotFact {
     /// A port string's element that waits for its input: its linear address, all ones for none.
     var inputAddress: UInt32 = 0
     var hasInputAddress = false
+
+    /// MMX, SSE and SSE2 are offered; MXCSR.
+    let hasVectors = Core.offersVectors
+    var vectorControl: UInt32 = 0x1F80
 
     // MARK: Notes on translations
 
@@ -138,6 +145,8 @@ struct SystemSegment {
 
 extension Core {
     var isSystem: Bool { @inline(__always) get { unsafe state.system != nil } }
+
+    var hasVectors: Bool { isSystem && system.hasVectors }
 
     /// Only where `isSystem`.
     var system: SystemState {
