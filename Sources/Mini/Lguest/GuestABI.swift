@@ -152,6 +152,23 @@ struct GuestABI: Equatable {
         case counted
         /// Virtio on a PCI bus. §5.6.
         case bus
+
+        /// What a device's read() ends with, and how many bytes that is. §1.6.
+        enum Record: Int {
+            /// The address of a DMA record, and the key.
+            case dma = 8
+            /// What the guest notified.
+            case address = 4
+            /// A trap with its instruction.
+            case trap = 12
+        }
+        var record: Record {
+            switch self {
+            case .dma: .dma
+            case .fields, .counted: .address
+            case .bus: .trap
+            }
+        }
     }
 
     /// Calls that not every era has. §3.2.

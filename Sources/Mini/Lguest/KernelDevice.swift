@@ -24,8 +24,8 @@ final class KernelDevice: LguestDevice {
 
     /// Longest text of a death reason that is fetched.
     private static let longestReason = 1024
-    /// Bytes of a record: address and key, an address, or a trap with its instruction.
-    private var recordSize: Int { abi.dma != nil ? 8 : abi.devices == .bus ? 12 : 4 }
+    /// Where the guest's kernel maps its memory, and no program's pages: what runs there is the kernel.
+    private var kernelCode: (start: UInt32, size: UInt64) = (0, 0)
     /// What is behind the guest's ports.
     private var ports: (any GuestPorts)?
 
@@ -40,7 +40,8 @@ final class KernelDevice: LguestDevice {
         guard let number = device?.number else { throw .badDescriptor }
         let base = UInt32(truncatingIfNeeded: memory.address)
         let count = try Transfer.writeRecord(number, request.words(abi, base: base))
-        waker = try WakerThread(device: number, signals: !abi.hasBreak)
+        waker = try WakerThread(device: number, by: abi.hasBreak ? .request : .signal)
+        kernelCode = (request.pageOffset, UInt64(request.pageLimit) << Page.shift)
         return count
     }
 
@@ -93,17 +94,18 @@ final class KernelDevice: LguestDevice {
             }
             throw error
         }
-        if count == recordSize && !isDead {
-            switch abi.devices {
+        let record = abi.devices.record
+        if count == record.rawValue && !isDead {
+            switch record {
             case .dma:
                 return .dma(
                     DMANotification(
                         record: GuestAddress(rawValue: word(0)), key: DMAKey(rawValue: word(4))))
-            case .fields, .counted:
+            case .address:
                 return .dma(
                     DMANotification(
                         record: GuestAddress(rawValue: 0), key: DMAKey(rawValue: word(0))))
-            case .bus: return try serveTrap()
+            case .trap: return try serveTrap()
             }
         }
         isDead = true
@@ -127,67 +129,68 @@ final class KernelDevice: LguestDevice {
 
     // MARK: Ports
 
-    /// Offsets in the registers that the device gives and takes. §1.5.
-    private enum Place {
-        static let edx: UInt32 = 8
-        static let eax: UInt32 = 24
-        static let eip: UInt32 = 48
-        static let cs: UInt32 = 52
+    /// Where the device has a register that it gives and takes. §1.5.
+    private enum Register: UInt32 {
+        case edx = 8
+        case eax = 24
+        case eip = 48
+        case cs = 52
     }
 
     /// Does what the guest's kernel wanted of a port, and reflects every other trap.
     /// - Returns: why the guest has died, if it has.
     private func serveTrap() throws(Errno) -> RunResult? {
-        let vector = UInt32(buffer[0])
-        let instruction = Array(buffer[1..<8])
-        let eip = try register(Place.eip)
-        if vector == 13, try register(Place.cs) & 3 == 1,
-            let length = try carryOut(instruction[...])
-        {
-            try set(Place.eip, eip &+ length)
+        let trap = TrapRecord(UInt64(word(0)) | UInt64(word(4)) << 32)
+        let eip = try register(.eip)
+        if let instruction = trap.instruction, try isKernels(eip) {
+            try carryOut(instruction)
+            try set(.eip, eip &+ instruction.length)
         } else {
-            do throws(Errno) { try write(LguestRequest.trap, vector) } catch {
+            do throws(Errno) { try write(LguestRequest.trap, UInt32(trap.vector)) } catch {
                 guard error == .invalid else { throw error }
                 isDead = true
-                return .reason("unhandled trap \(vector) at \(hex: eip) (0x0)")
+                return .reason("unhandled trap \(trap.vector) at \(hex: eip) (0x0)")
             }
         }
         return nil
     }
 
-    /// - Returns: the instruction's length; nil if it is none of those that are done here.
-    private func carryOut(_ bytes: ArraySlice<UInt8>) throws(Errno) -> UInt32? {
-        let isShort = bytes[bytes.startIndex] == 0x66
-        let code = isShort ? bytes.dropFirst() : bytes
-        let (opcode, next) = (code[code.startIndex], code[code.startIndex + 1])
-        let hasNumber = opcode & 0xFC == 0xE4
-        let length: UInt32 = (isShort ? 2 : 1) + (hasNumber ? 1 : 0)
-        // CLI: the guest has its own way to hold interrupts off.
-        if opcode == 0xFA { return length }
-        guard hasNumber || opcode & 0xFC == 0xEC else { return nil }
-        let access = PortAccess(
-            port: hasNumber
-                ? UInt16(next) : UInt16(truncatingIfNeeded: try register(Place.edx)),
-            size: opcode & 1 == 0 ? 1 : isShort ? 2 : 4)
-        let eax = try register(Place.eax)
-        let mask: UInt32 = .max >> (32 - 8 * UInt32(access.size))
-        if opcode & 2 != 0 {
-            ports?.write(access, eax & mask)
-        } else {
-            try set(Place.eax, eax & ~mask | (ports?.read(access) ?? .max) & mask)
-        }
-        return length
+    /// Whether the guest's kernel and not one of its programs was there. Only where both could have been the device is asked: a call
+    /// to ask and one for the answer.
+    private func isKernels(_ eip: UInt32) throws(Errno) -> Bool {
+        if UInt64(eip &- kernelCode.start) < kernelCode.size { return true }
+        return try register(.cs) & 3 == 1
     }
 
-    private func register(_ place: UInt32) throws(Errno) -> UInt32 {
-        try write(LguestRequest.getRegister, place)
+    private func carryOut(_ instruction: TrapRecord.Instruction) throws(Errno) {
+        // The guest has its own way to hold interrupts off.
+        guard case .port(let number, let size, let isOutput) = instruction.kind else { return }
+        let port: UInt16
+        if let number {
+            port = UInt16(number)
+        } else {
+            port = UInt16(truncatingIfNeeded: try register(.edx))
+        }
+        let access = PortAccess(port: port, size: size)
+        let mask: UInt32 = .max >> (32 - 8 * UInt32(size))
+        if isOutput {
+            ports?.write(access, try register(.eax) & mask)
+        } else {
+            // What it does not change of the register has to be known before.
+            let kept = mask == .max ? 0 : try register(.eax) & ~mask
+            try set(.eax, kept | (ports?.read(access) ?? .max) & mask)
+        }
+    }
+
+    private func register(_ register: Register) throws(Errno) -> UInt32 {
+        try write(LguestRequest.getRegister, register.rawValue)
         guard let number = device?.number, try read(number) == 4 else { throw .invalid }
         return word(0)
     }
 
-    private func set(_ place: UInt32, _ value: UInt32) throws(Errno) {
+    private func set(_ register: Register, _ value: UInt32) throws(Errno) {
         guard let number = device?.number else { throw .badDescriptor }
-        _ = try Transfer.writeRecord(number, [LguestRequest.setRegister, place, value])
+        try Transfer.writeRecord(number, LguestRequest.setRegister, register.rawValue, value)
     }
 
     private func read(_ number: Int32) throws(Errno) -> Int {

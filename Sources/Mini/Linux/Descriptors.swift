@@ -344,6 +344,17 @@ enum Transfer {
         }
     }
 
+    /// The same for one of three.
+    static func writeRecord(
+        _ descriptor: Int32, _ first: UInt32, _ second: UInt32, _ third: UInt32
+    ) throws(Errno) {
+        var words = (first, second, third)
+        try withKernel(&words) { (address) throws(Errno) -> Void in
+            try SystemCall.make(
+                .write, Int(descriptor), address, MemoryLayout<(UInt32, UInt32, UInt32)>.size)
+        }
+    }
+
     /// Writes what the file takes now.
     /// - Returns: how many bytes that were.
     static func write(

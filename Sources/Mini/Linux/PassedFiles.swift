@@ -9,27 +9,56 @@ enum PassedFiles {
 
     /// Two ends of a pipe, both closed for programs that are executed.
     static func pipe() throws(Errno) -> (reading: Int32, writing: Int32) {
-        var ends: (Int32, Int32) = (-1, -1)
-        _ = try withKernel(&ends) { (address) throws(Errno) in
-            try SystemCall.make(.pipeWithFlags, address, closeOnExec)
+        try pair { (address, flag) throws(Errno) in
+            flag == 0
+                ? try SystemCall.make(.pipe, address)
+                : try SystemCall.make(.pipeWithFlags, address, flag)
         }
-        return ends
     }
 
     /// Two sockets that are connected with each other, closed for programs that are executed.
     static func socketPair() throws(Errno) -> (Int32, Int32) {
-        var ends: (Int32, Int32) = (-1, -1)
-        _ = try withKernel(&ends) { (address) throws(Errno) in
+        try pair { (address, flag) throws(Errno) in
             // AF_UNIX, SOCK_STREAM
-            try SocketCall.pair.make(1, 1 | closeOnExec, 0, address)
+            try SocketCall.pair.make(1, 1 | flag, 0, address)
+        }
+    }
+
+    private static func pair(
+        _ make: (Int, Int) throws(Errno) -> Int
+    ) throws(Errno) -> (Int32, Int32) {
+        var ends: (Int32, Int32) = (-1, -1)
+        try closed { (flag) throws(Errno) in
+            _ = try withKernel(&ends) { (address) throws(Errno) in try make(address, flag) }
+            return [ends.0, ends.1]
         }
         return ends
     }
 
+    /// Makes descriptors that are closed for programs that are executed. A kernel before 2.6.27 knows no flag for that: there
+    /// each is marked by a call of its own, and nobody executes anything in between.
+    /// - Parameter make: gets the flag, or 0; gives the descriptors.
+    static func closed(_ make: (Int) throws(Errno) -> [Int32]) throws(Errno) {
+        do throws(Errno) { _ = try make(closeOnExec) } catch {
+            guard error == .notImplemented || error == .invalid else { throw error }
+            for number in try make(0) {
+                // F_SETFD, FD_CLOEXEC
+                _ = try? SystemCall.make(.fileControl, Int(number), 2, 1)
+            }
+        }
+    }
+
     /// Gives an open file a number that no program expects, at or above this one.
     static func lift(_ descriptor: Int32, above number: Int32) throws(Errno) -> Int32 {
-        // F_DUPFD_CLOEXEC
-        Int32(try SystemCall.make(.fileControl, Int(descriptor), 1030, Int(number)))
+        var lifted: Int32 = -1
+        try closed { (flag) throws(Errno) in
+            // F_DUPFD_CLOEXEC, which 2.6.24 is the first to know, or F_DUPFD
+            let request = flag == 0 ? 0 : 1030
+            lifted = Int32(
+                try SystemCall.make(.fileControl, Int(descriptor), request, Int(number)))
+            return [lifted]
+        }
+        return lifted
     }
 
     /// Sends bytes, and open files with the first of them.

@@ -122,14 +122,18 @@ struct RouteReply: Equatable {
 struct RouteSocket: ~Copyable {
     private let socket: Descriptor
     private static let family = 16  // AF_NETLINK
-    private static let kind = 3 | 0o2000000  // SOCK_RAW | SOCK_CLOEXEC
+    private static let kind = 3  // SOCK_RAW
 
     var number: Int32 { socket.number }
 
     /// - Parameter hears: true to be told of devices that come, go and change.
     init(hears: Bool = false) throws(Errno) {
-        let socket = Descriptor(
-            owning: Int32(try SocketCall.socket.make(Self.family, Self.kind, 0)))
+        var made: Int32 = -1
+        try PassedFiles.closed { (flag) throws(Errno) in
+            made = Int32(try SocketCall.socket.make(Self.family, Self.kind | flag, 0))
+            return [made]
+        }
+        let socket = Descriptor(owning: made)
         // struct sockaddr_nl: family, padding, port, groups (RTMGRP_LINK).
         var address: (UInt32, UInt32, UInt32) = (UInt32(Self.family), 0, hears ? 1 : 0)
         try withKernel(&address) { (place) throws(Errno) -> Void in

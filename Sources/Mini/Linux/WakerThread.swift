@@ -33,11 +33,18 @@ final class WakerThread {
         | 0x1_0000 | 0x4_0000  // CLONE_THREAD, _SYSVSEM
         | 0x10_0000 | 0x20_0000  // CLONE_PARENT_SETTID, _CHILD_CLEARTID
 
+    /// What ends the wait of the thread that this is made by.
+    enum Way {
+        /// BREAK, written to the device.
+        case request
+        /// A signal, where the device knows no BREAK.
+        case signal
+    }
+
     /// Starts the thread; it watches nothing yet.
-    /// - Parameters:
-    ///   - device: an open lguest device, initialized; stays open longer than this.
-    ///   - signals: true if a signal is to end what this thread waits in; else BREAK does.
-    init(device: Int32, signals: Bool = false) throws(Errno) {
+    /// - Parameter device: an open lguest device, initialized; stays open longer than this.
+    init(device: Int32, by way: Way) throws(Errno) {
+        let signals = way == .signal
         var pipe = try PipeEnds()
         let room = try Mapping.anonymous(count: Self.roomSize)
         var quiet = mini_sigaction()

@@ -164,8 +164,9 @@ import Testing
         func read(_ access: PortAccess) -> UInt32 { 0x8765_4321 }
         func write(_ access: PortAccess, _ value: UInt32) {
             written.append((access, value))
-            isDue = true
+            isDue = wantsLauncher
         }
+        var wantsLauncher = true
     }
 
     private static func little(_ value: UInt32) -> [UInt8] {
@@ -177,8 +178,13 @@ import Testing
         _ vector: UInt8, _ code: [UInt8], _ registers: UInt32...
     ) -> [Result<[UInt8], Errno>] {
         let record = [vector] + (code + [0, 0, 0, 0, 0, 0, 0]).prefix(7) + [0, 0, 0, 0]
-        return [.success(record)] + registers.map { .success(little($0)) }
+        return [.success(record)] + values(registers)
     }
+
+    private static func values(_ registers: [UInt32]) -> [Result<[UInt8], Errno>] {
+        registers.map { .success(little($0)) }
+    }
+    private static let interrupted: [Result<[UInt8], Errno>] = [.failure(.interrupted)]
 
     @Test("an output is carried out, in its width, and the guest goes on behind it")
     func outputs() throws {
@@ -216,17 +222,73 @@ import Testing
         ]
         for form in forms {
             let kernel = Kernel()
-            kernel.reads =
-                Self.trap(13, form.code, 0xC000_1000, 0x61, 0x71, 0x1234_5678)
-                + [.failure(.interrupted)]
+            // All of it is changed: nobody asks what it was.
+            let before = Self.values(form.code == [0xED] ? [] : [0x1234_5678])
+            kernel.reads = Self.trap(13, form.code, 0xC000_1000, 0x61, 0x71) + before
+            kernel.reads += Self.interrupted
             try with(kernel, .era5) { device throws in
                 device.connect(Ports())
                 #expect(throws: Errno.interrupted) { try device.run() }
             }
+            #expect(kernel.reads.isEmpty)
             #expect(kernel.writes.contains([6, 24, form.eax]))
             #expect(
                 kernel.writes.last
                     == [6, 48, 0xC000_1000 + UInt32(form.code.count)])
+        }
+    }
+
+    @Test(
+        "where no program can be, nobody asks who it was: an output takes eight calls of the device's, an input of a word seven"
+    )
+    func calls() throws {
+        let forms: [(code: [UInt8], registers: [UInt32], calls: Int)] = [
+            ([0xEF], [0x71, 0x1234_5678], 8), ([0xED], [0x71], 7),
+            ([0xE6, 0x70], [0x1234_5678], 6), ([0xFA], [], 4),
+        ]
+        for eip in [0xC000_0000, 0xC123_4567, 0xC1FF_FFFF, 0xBFFF_FFFF, 0xC200_0000, 0x10_0000]
+            as [UInt32]
+        {
+            for form in forms {
+                let isInside = eip >= 0xC000_0000 && eip < 0xC200_0000
+                let kernel = Kernel()
+                let asked = isInside ? [] : [0x61 as UInt32]
+                kernel.reads = Self.trap(13, form.code, eip)
+                kernel.reads += Self.values(asked + form.registers) + Self.interrupted
+                try with(kernel, .era5) { device throws in
+                    _ = try device.initialize(
+                        .init(
+                            pageLimit: 0x2000, pageDirectory: 0, start: 0, pageOffset: 0xC000_0000))
+                    let ports = Ports()
+                    ports.wantsLauncher = false
+                    device.connect(ports)
+                    kernel.writes = []
+                    #expect(throws: Errno.interrupted) { try device.run() }
+                }
+                #expect(kernel.reads.isEmpty)
+                // The record, and a write and a read for each register that is asked for.
+                let reads = 2 + asked.count + form.registers.count
+                #expect(reads + kernel.writes.count == form.calls + (isInside ? 0 : 2))
+                #expect(kernel.writes.last?.prefix(2) == [6, 48])
+            }
+        }
+    }
+
+    @Test("no size of memory and no address of a kernel's traps")
+    func odd() throws {
+        for (limit, offset) in [
+            (UInt32.max, UInt32.max), (.max, 0), (0, .max), (0x4_0000, 0xC000_0000),
+        ] {
+            for eip in [0, 0xBFFF_FFFF, 0xC000_0000, UInt32.max] {
+                let kernel = Kernel()
+                kernel.reads = Self.trap(13, [0xFA], eip) + Self.values([0x61])
+                kernel.reads += Self.interrupted + Self.interrupted
+                try with(kernel, .era5) { device throws in
+                    _ = try device.initialize(
+                        .init(pageLimit: limit, pageDirectory: 0, start: 0, pageOffset: offset))
+                    _ = try? device.run()
+                }
+            }
         }
     }
 
@@ -240,9 +302,10 @@ import Testing
         ]
         for (vector, code, cs, write) in cases {
             let kernel = Kernel()
-            kernel.reads =
-                Self.trap(vector, code, 0xC000_1000)
-                + (vector == 13 ? [.success(Self.little(cs))] : []) + [.failure(.interrupted)]
+            // Whose it was matters only for what is done here.
+            let isOurs = vector == 13 && (code == [0xFA] || code == [0xEF])
+            kernel.reads = Self.trap(vector, code, 0xC000_1000)
+            kernel.reads += Self.values(isOurs ? [cs] : []) + Self.interrupted
             try with(kernel, .era5) { device throws in
                 #expect(throws: Errno.interrupted) { try device.run() }
             }
@@ -253,8 +316,8 @@ import Testing
     @Test("a guest without a handler dies of its trap")
     func withoutHandler() throws {
         let kernel = Kernel()
-        kernel.reads = Self.trap(13, [0x0F, 0x30], 0xC000_1000, 0x61)
-        kernel.answers = [8, 8, -22]
+        kernel.reads = Self.trap(13, [0x0F, 0x30], 0xC000_1000)
+        kernel.answers = [8, -22]
         try with(kernel, .era5) { device throws in
             #expect(try device.run() == .reason("unhandled trap 13 at 0xc0001000 (0x0)"))
         }

@@ -80,7 +80,7 @@ private func processorTime(of thread: String) throws -> Int {
         let device = try PipeDevice()
         let quiet = try Bell()
         let bell = try Bell()
-        let waker = try WakerThread(device: device.writing)
+        let waker = try WakerThread(device: device.writing, by: .request)
         try waker.watch([quiet.descriptor, bell.descriptor])
         #expect(try device.nextBreak(within: .milliseconds(50)) == nil)
         try bell.ring()
@@ -92,7 +92,7 @@ private func processorTime(of thread: String) throws -> Int {
     func signals() throws {
         let empty = try Bell()
         let bell = try Bell()
-        let waker = try WakerThread(device: -1, signals: true)
+        let waker = try WakerThread(device: -1, by: .signal)
         func wait() throws(Errno) {
             var byte = [UInt8](repeating: 0, count: 1)
             var failure: Errno?
@@ -125,7 +125,7 @@ private func processorTime(of thread: String) throws -> Int {
     func hangUp() throws {
         let device = try PipeDevice()
         let bell = try Bell()
-        let waker = try WakerThread(device: device.writing)
+        let waker = try WakerThread(device: device.writing, by: .request)
         try waker.watch([bell.descriptor])
         bell.hangUp()
         #expect(try device.nextBreak() == [3, 1])
@@ -137,7 +137,7 @@ private func processorTime(of thread: String) throws -> Int {
         let device = try PipeDevice()
         let first = try Bell()
         let second = try Bell()
-        let waker = try WakerThread(device: device.writing)
+        let waker = try WakerThread(device: device.writing, by: .request)
         try waker.watch([first.descriptor])
         try waker.watch([])
         try first.ring()
@@ -154,7 +154,7 @@ private func processorTime(of thread: String) throws -> Int {
             let device = try PipeDevice()
             if isBlocked { try device.fill() }
             let bell = try Bell()
-            var waker: WakerThread? = try WakerThread(device: device.writing)
+            var waker: WakerThread? = try WakerThread(device: device.writing, by: .request)
             try waker?.watch([bell.descriptor])
             if isBlocked { try bell.ring() }
             try pause()
@@ -169,7 +169,7 @@ private func processorTime(of thread: String) throws -> Int {
     func refused() throws {
         let bell = try Bell()
         let full = try Descriptor.open("/dev/full", .readWrite)
-        let waker = try WakerThread(device: full.number)
+        let waker = try WakerThread(device: full.number, by: .request)
         try bell.ring()
         try waker.watch([bell.descriptor])
         _ = try onlyWaker()
@@ -185,7 +185,7 @@ private func processorTime(of thread: String) throws -> Int {
     @Test("more descriptors than it has room for are refused, a closed one wakes at once")
     func limits() throws {
         let device = try PipeDevice()
-        let waker = try WakerThread(device: device.writing)
+        let waker = try WakerThread(device: device.writing, by: .request)
         #expect(throws: Errno.invalid) {
             try waker.watch([Int32](repeating: 0, count: WakerThread.mostWatched + 1))
         }
@@ -196,7 +196,7 @@ private func processorTime(of thread: String) throws -> Int {
     @Test("signals to the process are not the waker's")
     func mask() throws {
         let device = try PipeDevice()
-        let waker = try WakerThread(device: device.writing)
+        let waker = try WakerThread(device: device.writing, by: .request)
         _ = try onlyWaker()
         _ = waker.failure
     }
@@ -207,7 +207,7 @@ private func processorTime(of thread: String) throws -> Int {
         func start(failing: Int?) -> FakeTerminal.State {
             let kernel = FakeTerminal { if let failing { $0.failing = (failing, .noMemory) } }
             kernel.play {
-                if let waker = try? WakerThread(device: device.writing) {
+                if let waker = try? WakerThread(device: device.writing, by: .request) {
                     try? waker.watch([device.writing])
                 }
             }
