@@ -46,6 +46,20 @@ enum Engine: Equatable {
         guard era.runs(kernel.era, on: host) else {
             throw .engine(.otherGuest(era, kernel.era))
         }
-        if kernel.abi.hasWideTables { throw .engine(.wideTables) }
+        guard era.mayHavePAE else { return }
+        let guest = kernel.abi.hasWideTables
+        let has = Self.hostHasPAE()
+        if has ?? false != guest { throw .engine(.otherTables(host: has)) }
+    }
+
+    /// Whether the host's kernel has the page tables of PAE: it maps its memory in pieces of 2 MiB then, else of 4 MiB,
+    /// and counts them. Nil if it does not tell.
+    private static func hostHasPAE() -> Bool? {
+        guard let text = try? SmallFile.read("/proc/meminfo") else { return nil }
+        return unsafe text.bytes.withUnsafeBytes { bytes in
+            let view = unsafe ByteView(bytes)
+            if view.find("DirectMap2M:") != nil { return true }
+            return view.find("DirectMap4M:") == nil ? nil : false
+        }
     }
 }

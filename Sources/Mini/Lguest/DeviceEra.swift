@@ -84,6 +84,9 @@ enum DeviceEra: Equatable, CaseIterable {
         return guest == host
     }
 
+    /// True if there are kernels of it with PAE.
+    var mayHavePAE: Bool { row.guests[0] >= .era4a }
+
     /// True if the guest's memory must begin at address 0.
     var wantsMemoryAtZero: Bool { row.wantsMemoryAtZero }
 }

@@ -8,8 +8,8 @@ enum DeviceError: Error, Equatable {
     case notTheDevice
     /// It runs guests, but not of this era.
     case otherGuest(DeviceEra, GuestABI.Era)
-    /// Guests with PAE's tables want a host with them, which nothing tells.
-    case wideTables
+    /// Host and guest have the page tables of PAE, or neither. What the host has, if it is known.
+    case otherTables(host: Bool?)
     /// Era 0: the guest's memory cannot be at address 0.
     case addressZero(Errno)
     /// Era 0: so many MiB are more than fit below the program.
@@ -27,7 +27,9 @@ enum DeviceError: Error, Equatable {
         case .notTheDevice: "it is something else"
         case .otherGuest(let era, let guest):
             "it is of \(era.kernels), the guest of era \(guest.name)"
-        case .wideTables: "the guest has PAE, which this device may not have"
+        case .otherTables(nil): "the guest has PAE, which its kernel may not have"
+        case .otherTables(false): "the guest has PAE, its kernel has not"
+        case .otherTables(true): "its kernel has PAE, the guest has not"
         case .addressZero(let errno):
             "memory at address 0, where this kernel wants the guest's, cannot be had: \(errno); is vm.mmap_min_addr 0?"
         case .tooMuchMemory(let size, let most):

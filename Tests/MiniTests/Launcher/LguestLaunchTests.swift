@@ -331,6 +331,41 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
                 == "it is of Linux between 2.6.23 and 2.6.24 (eras 1a to 1b), the guest of era 0")
     }
 
+    @Test(
+        "a guest with PAE runs on a device whose kernel has it, one without on one without, and else the line says which has",
+        arguments: [(.eventDescriptors, .era4b), (.pci, .era5)] as [(DeviceEra, GuestABI.Era)])
+    func wideTables(_ era: DeviceEra, _ guest: GuestABI.Era) throws {
+        func line(_ isWide: Bool, _ report: String?) throws -> String? {
+            var image = ElfSpec.kernel(KernelSpec(era: guest, banner: nil, size: 0x4000))
+            if isWide {
+                // Its first tables, in the file.
+                image.put([UInt8](repeating: 0, count: 0x1000), at: 0x4000)
+                for index in [0, 3] { image.put(UInt32(0x10_2001), at: 0x4000 + 8 * index) }
+            }
+            let file = try memoryFile(image)
+            let path: Text = "/proc/self/fd/\(file.number)"
+            let device = played(era, [.die("so")]) { $0.memoryReport = report }
+            let terminal = FakeTerminal(device: device.answer)
+            let code = terminal.play {
+                LaunchCommand.run(["--engine=lguest", "4", path, "quiet"])
+            }
+            _ = file.number
+            let text = string(terminal.now.errors)
+            if code == 4 && text == "mini-launch: the guest died: so\n" { return nil }
+            #expect(code == 1)
+            return text
+        }
+        let start = #"mini-launch: cannot use "/dev/lguest": "#
+        let (wide, narrow) = ("DirectMap2M:    512 kB\n", "MemFree: 2 kB\nDirectMap4M: 4 kB\n")
+        #expect(try line(false, narrow) == nil)
+        #expect(try line(true, wide) == nil)
+        #expect(try line(false, nil) == nil)
+        #expect(try line(false, "MemTotal: 1 kB\n") == nil)
+        #expect(try line(true, narrow) == start + "the guest has PAE, its kernel has not\n")
+        #expect(try line(false, wide) == start + "its kernel has PAE, the guest has not\n")
+        #expect(try line(true, nil) == start + "the guest has PAE, which its kernel may not have\n")
+    }
+
     @Test("left to itself it takes the device where that fits, else its own host, and says why")
     func automatic() throws {
         let fitting = try launch(
