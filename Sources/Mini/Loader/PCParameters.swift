@@ -19,6 +19,9 @@ enum PCParameters {
         static let initrdLimit: UInt32 = 0x22C
         static let commandLineLimit: UInt32 = 0x238
         static let map: UInt32 = 0x2D0
+        /// KiB behind the first MiB, in 16 and in 32 bits: of the BIOS's calls that came before the map.
+        static let shortMemory: UInt32 = 0x02
+        static let memory: UInt32 = 0x1E0
     }
     private static let unknownLoader: UInt8 = 0xFF
     private static let loadedHigh: UInt8 = 1
@@ -74,6 +77,12 @@ enum PCParameters {
             memory.store32(zero + Field.ramdiskAddress, layout.initrd)
             memory.store32(zero + Field.ramdiskSize, layout.initrdSize)
         }
+        // The unpackers of 2.4 look there, and nowhere else.
+        let kibibytes = (layout.memory - PCLayout.highStart) >> 10
+        memory.store32(zero + Field.memory, kibibytes)
+        let short = min(kibibytes, UInt32(UInt16.max))
+        byte(Field.shortMemory, UInt8(truncatingIfNeeded: short))
+        byte(Field.shortMemory + 1, UInt8(truncatingIfNeeded: short >> 8))
         let entries = map(layout)
         byte(Field.mapEntries, UInt8(entries.count))
         for (index, entry) in entries.enumerated() {

@@ -52,6 +52,9 @@ import Testing
         #expect(bytes(of: loaded.memory, 0x7210, 1) == [0xFF])
         #expect(word(loaded, 0x7228) == 0x2_0000)
         #expect(bytes(of: loaded.memory, 0x2_0000, 6) == Array("quiet\0".utf8))
+        // KiB behind the first MiB.
+        #expect(word(loaded, 0x71E0) == 23 << 10)
+        #expect(bytes(of: loaded.memory, 0x7002, 2) == [0, 0x5C])
         // The last large page of the first 4 GiB.
         #expect(word(loaded, 0x9000) == 0xA003)
         #expect(word(loaded, 0xA018) == 0xE003)
