@@ -1,6 +1,6 @@
 // What others answer that is no store: the kernel about network devices, block devices about what they hold, files about
-// why they are no programs and no modules, children of process 1 about what they have found out; and what a
-// timeline is told of a guest. A case is one door and the bytes that come through it.
+// why they are no programs and no modules, children of process 1 about what they have found out, a real /dev/lguest about
+// traps and its kernel about its release; and what a timeline is told of a guest. A case is one door and the bytes that come through it.
 
 import CShim
 
@@ -10,7 +10,8 @@ import CShim
 
 enum FuzzAnswers {
     private enum Door: UInt8, CaseIterable {
-        case routes, routeSocket, blocks, program, module, letter, grants, timeline, domain
+        case routes, routeSocket, blocks, program, module, letter, grants, timeline, domain, trap,
+            release
     }
 
     // MARK: Making
@@ -24,6 +25,12 @@ enum FuzzAnswers {
         case .program: makeProgram(&random, input)
         case .module: makeModule(&random, input)
         case .letter, .grants: makeLetter(&random, input)
+        case .trap: makeTraps(&random, input)
+        case .release:
+            for _ in 0..<1 + random.below(24) {
+                let digits: InlineArray<4, UInt8> = [0x2E, 0x32, 0x36, 0x39]
+                input.append(random.once(in: 6) ? random.byte() : digits[random.below(4)])
+            }
         case .timeline, .domain: for _ in 0..<random.below(400) { input.append(random.byte()) }
         }
         if random.once(in: 2) {
@@ -75,6 +82,17 @@ enum FuzzAnswers {
             let size = random.below(32)
             input.append(UInt8(size))
             for _ in 0..<size { input.append(random.once(in: 4) ? 0x20 : random.byte()) }
+        }
+    }
+
+    /// Records of a device of 4.0 and later.
+    private static func makeTraps(_ random: inout FuzzRandom, _ input: FuzzInput) {
+        for _ in 0..<1 + random.below(6) {
+            input.append(random.once(in: 4) ? random.byte() : 13)
+            let isShort = random.once(in: 3)
+            if isShort { input.append(0x66 as UInt8) }
+            input.append(random.once(in: 4) ? random.byte() : 0xE0 | random.byte() & 15)
+            for _ in (isShort ? 3 : 2)..<8 { input.append(random.byte()) }
         }
     }
 
@@ -164,6 +182,8 @@ enum FuzzAnswers {
         case .module: takeModule(&reader)
         case .letter: takeLetter(&reader)
         case .grants: takeGrants(&reader)
+        case .trap: takeTraps(&reader)
+        case .release: takeRelease(&reader)
         case .timeline: takeTimeline(&reader)
         case .domain:
             while !reader.isAtEnd {
@@ -302,6 +322,30 @@ enum FuzzAnswers {
             try promise.tell(request)
             _ = try promise.resolved()
         } catch {}
+    }
+
+    private static func takeTraps(_ reader: inout FuzzReader) {
+        while !reader.isAtEnd {
+            let first = UInt64(reader.word())
+            let record = TrapRecord(first | UInt64(reader.word()) << 32)
+            guard let instruction = record.instruction else { continue }
+            Fuzz.require(record.vector == 13, "an instruction of another trap")
+            Fuzz.require(
+                instruction.length >= 1 && instruction.length <= 3, "an instruction of no length")
+            guard case .port(_, let size, _) = instruction.kind else { continue }
+            Fuzz.require(size == 1 || size == 2 || size == 4, "a port of no width")
+        }
+    }
+
+    /// What a kernel says of its release tells which guests its device runs: its own era's, or what the device may.
+    private static func takeRelease(_ reader: inout FuzzReader) {
+        let version = LinuxVersion(Text(bytes: reader.rest()))
+        let host = version.flatMap { LaterEra.of($0.isAtLeast, among: LaterEra.all)?.era }
+        for device in DeviceEra.allCases {
+            var count = 0
+            for guest in GuestABI.Era.allCases where device.runs(guest, on: host) { count += 1 }
+            Fuzz.require(count > 0, "a device that runs nobody")
+        }
     }
 
     private static func takeTimeline(_ reader: inout FuzzReader) {
