@@ -187,7 +187,8 @@ private struct FuzzSystemCode: FuzzKernelCode {
     }
 
     private mutating func paging(_ control4: UInt32, _ directory: UInt32) {
-        control(4, control4)
+        // With SSE for some.
+        control(4, control4 | (random.once(in: 2) ? 0x600 : 0))
         control(3, directory)
         control(0, random.once(in: 3) ? 0x8000_0011 : 0x8001_0011)
     }
@@ -303,7 +304,7 @@ private struct FuzzSystemCode: FuzzKernelCode {
         case 9: byte(0x0F, random.once(in: 2) ? 0x34 : 0x35)
         case 10:
             byte(0x0F, 0xAE)
-            operand(UInt8(random.below(2)), memory: true)
+            operand(UInt8(random.below(4)), memory: true)
         case 11: byte(0x0F, 0x20 + UInt8(random.below(4)), random.byte())
         case 12: byte(0x0F, [0x06, 0x08, 0x09, 0x31, 0xA2, 0x32][random.below(6)])
         case 13:
