@@ -125,11 +125,15 @@ final class PCLauncher: Launcher {
     }
 
     private func load(_ made: PCMemory) throws(LauncherError) -> LoadedPC {
+        let words =
+            defaults
+            ? Self.defaultWords(
+                for: made.kernel.kernel.version, onVirtio: plan.hasVirtioConsole) : []
         let loaded = try loading { () throws(LoaderError) in
             try PCLoader.load(
                 made.kernel.kernel, name: plan.kernel, made.kernel.view, into: made.memory,
                 demand: made.demand, initrd: made.initrd,
-                commandLine: CommandLine.joined(words(for: made.kernel.kernel) + plan.arguments))
+                commandLine: CommandLine.joined(words + plan.arguments))
         }
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         try checkDevices()
@@ -139,12 +143,11 @@ final class PCLauncher: Launcher {
 
     /// What goes in front of the user's words: the console, no tables of a firmware's, the restart that is seen at once, an end
     /// for a panic; and what spares a kernel work that no guest wants: self-tests of ciphers, a search for ISA cards.
-    private func words(for kernel: StockKernel) -> [Text] {
-        guard defaults else { return [] }
+    static func defaultWords(for kernel: LinuxVersion?, onVirtio: Bool) -> [Text] {
         // Before 3.1 a panic waits for ever unless there is a time to wait.
-        let isOld = kernel.version.map { !$0.isAtLeast(3, 1) } ?? false
+        let isOld = kernel.map { !$0.isAtLeast(3, 1) } ?? false
         let console: [Text] =
-            plan.hasVirtioConsole ? ["console=hvc0", "earlyprintk=ttyS0"] : ["console=ttyS0"]
+            onVirtio ? ["console=hvc0", "earlyprintk=ttyS0"] : ["console=ttyS0"]
         return console + [
             "acpi=off", "reboot=t", isOld ? "panic=1" : "panic=-1", "cryptomgr.notests=1",
             "noisapnp", "tsc=reliable",

@@ -1,0 +1,32 @@
+import Testing
+
+@testable import Mini
+
+@Suite struct DefaultWordsTests {
+    @Test(
+        "a panic ends the guest: at once from 3.1 on, before that after a second, as it would wait for ever",
+        arguments: [
+            ("2.4.3 (root@rescue-cd) #6", "panic=1"), ("2.6.32-642.el6.i686 (x) #1", "panic=1"),
+            ("3.0.101 (x)", "panic=1"), ("3.1.0 (x)", "panic=-1"), ("7.2.1-amd64 (x)", "panic=-1"),
+            ("Memtest86+ v6.10", "panic=-1"),
+        ] as [(Text, Text)])
+    func panic(_ version: Text, _ word: Text) {
+        for onVirtio in [false, true] {
+            let words = PCLauncher.defaultWords(for: LinuxVersion(version), onVirtio: onVirtio)
+            #expect(words.filter { $0.bytes.starts(with: Array("panic=".utf8)) } == [word])
+            #expect(words[0] == (onVirtio ? "console=hvc0" : "console=ttyS0"))
+        }
+    }
+
+    @Test("a kernel's version is what its header says, or behind \"Linux version\" in an ELF file")
+    func version() throws {
+        let packed = try ByteView.of(StockSpec(.zstd).bytes()) { try StockKernel($0) }
+        #expect(packed?.version?.isAtLeast(6, 1) == true)
+        let plain = try ByteView.of(VmlinuxSpec().bytes()) { try StockKernel($0) }
+        #expect(
+            plain?.version?.name
+                == plain?.banner.flatMap {
+                    Text(bytes: Array($0.bytes.dropFirst(14).prefix { $0 != 0x20 }))
+                })
+    }
+}
