@@ -123,7 +123,7 @@ else
         # The launcher's number is in the file pid, what it has printed on the screen.
         cat >"$work/at-terminal" <<EOF
 tty=\$(tty)
-until_true() { for _ in {1..400}; do "\$@" && break; sleep 0.05; done; }
+until_true() { for _ in {1..12000}; do "\$@" && break; sleep 0.05; done; }
 started() { [[ -s $work/pid ]] && grep -q echo "$work/screen"; }
 raw() { stty -a <\$tty | grep -q -- -icanon; }
 stopped() { grep -q '^State:.[Tt]' /proc/\$(<"$work/pid")/status; }
@@ -133,7 +133,7 @@ EOF
             rm -f "$work/pid"
             : >"$work/screen"
             { cat "$work/at-terminal" && echo "$1"; } >"$work/on-terminal"
-            timeout 60 script -qefc "bash $work/on-terminal" /dev/null <"${2:-/dev/null}" >"$work/screen" 2>&1
+            timeout 900 script -qefc "bash $work/on-terminal" /dev/null <"${2:-/dev/null}" >"$work/screen" 2>&1
         }
         for signal in SEGV ILL BUS FPE; do
             on_terminal "(until_true started; until_true raw; kill -$signal \$(<$work/pid)) & launch; wait"
