@@ -50,7 +50,8 @@ heard: some keys" "mini-launch: the guest cannot read disk \"*\": it asked for s
 
         launch $arch --memory 8 --no-reboot "$guest" restart
         expect "$arch, era $name: its restart ends with code 5 where none is wanted" 5 "early text
-console: interrupt" "mini-launch: the guest asked for a reboot"
+console: interrupt
+Restarting system." "mini-launch: the guest asked for a reboot"
         launch $arch --memory 8 "$guest" panic
         expect "$arch, era $name: its panic ends with its words and code 4" 4 "early text
 console: interrupt" "mini-launch: the guest died: CRASH: Kernel panic - as it was asked for"

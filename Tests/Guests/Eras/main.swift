@@ -117,6 +117,8 @@ func checkClock() {
     put("clock: ")
     // A trap that came without the host says in its frame that interrupts were open.
     closeInterrupts()
+    // The kernel's host never takes that word back.
+    if hasPending { setShared(era_row.pending, 0) }
     call(.setClockEvent, 50_000)
     if hasPending {
         guard comes({ shared(era_row.pending) == 0x200 }) else { crash("no sign of the clock") }
@@ -309,6 +311,7 @@ put("console: ")
 line(console!.interrupts(console!.second) ? "interrupt" : "no interrupt")
 if commandLine(has: "panic") { end("Kernel panic - as it was asked for", reason: 1) }
 if commandLine(has: "restart") {
+    line("Restarting system.")
     if era_row.has_shutdown != 0 { end("Restarting", reason: 2) }
     // Before there was a call, kernels pulled the reset line.
     while true { guest_reset() }
