@@ -19,6 +19,7 @@ private enum Layout {
     static let compatibleCode: UInt32 = 0x23
     static let shortCode: UInt32 = 0x53
     static let smallData: UInt32 = 0x5B
+    static let protectedCode: UInt32 = 0x60
     static let taskSelector: UInt32 = 0x40
 }
 
@@ -69,6 +70,7 @@ enum FuzzLongs {
         // 16-bit code from where the code is, and a small segment of data.
         descriptor(Layout.shortCode, 0xFFFF, 0x0001_FA00)
         descriptor(Layout.smallData, 0xA000_0FFF, 0x0040_F200)
+        descriptor(Layout.protectedCode, 0xFFFF, 0x00CF_9A00)
         descriptor(Layout.taskSelector, Layout.task << 16 | 0x67, 0x8900)
         for vector in 0..<256 as Range<UInt32> {
             let handler = KernelPlace.code + 0x100 + vector * 5 % 0x300
@@ -260,7 +262,7 @@ private struct FuzzLongCode: FuzzKernelCode {
     }
 
     private mutating func system() {
-        switch random.below(16) {
+        switch random.below(17) {
         case 0:
             control(
                 0,
@@ -298,8 +300,28 @@ private struct FuzzLongCode: FuzzKernelCode {
         case 12: byte(0x0F, [0x06, 0x08, 0x09, 0x31, 0xA2, 0x32][random.below(6)])
         case 13: byte(0x0F, 0x01, 0xF8)
         case 14: byte(0x0F, 0x01, 0xF0 | register())
-        default: outwards()
+        case 15: outwards()
+        default: throughProtected()
         }
+    }
+
+    /// To 32-bit code, out of paging there, and back, with something on the way.
+    private mutating func throughProtected() {
+        push(Layout.protectedCode)
+        push(here &+ 7)
+        byte(0x48, 0xCB)
+        paging(on: false)
+        for _ in 0..<random.below(3) { instruction() }
+        paging(on: true)
+        byte(0xEA)
+        input.append(here &+ 6)
+        byte(UInt8(Layout.kernelCode), 0)
+    }
+
+    private mutating func paging(on: Bool) {
+        byte(0x0F, 0x20, 0xC0)
+        byte(0x0F, 0xBA, on ? 0xE8 : 0xF0, random.once(in: 16) ? random.byte() : 31)
+        byte(0x0F, 0x22, 0xC0)
     }
 }
 

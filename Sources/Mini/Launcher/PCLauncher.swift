@@ -23,10 +23,10 @@ extension PCEngine {
     /// What would run a kernel on this machine, and why nothing would.
     static func choice(for kernel: StockKernel, name: Text) -> (Text, LauncherError?) {
         do throws(KvmError) {
-            _ = try KvmMachine.probed(kernel.isLong ? .long64(pageTable: 0) : .protected32)
+            _ = try KvmMachine.probed(kernel.mode)
             return ("/dev/kvm", nil)
         } catch {
-            guard softwareRuns(kernel.isLong ? .long64(pageTable: 0) : .protected32) else {
+            guard softwareRuns(kernel.mode) else {
                 return ("none", .needsKvm(name: name, error))
             }
             return ("the software processor (/dev/kvm: \(error.text))", nil)

@@ -3,7 +3,8 @@
 //
 //     bzImage ── unpacked ELF ──┬─ 64-bit: long mode at its entry, rsi = boot parameters
 //                               └─ 32-bit: protected mode at its entry, esi = boot parameters
-//     bzImage that is not unpacked here: its own 64-bit (0x200 in) or 32-bit entry, the same registers
+//     bzImage that is not unpacked here: its own 64-bit (0x200 in) or 32-bit entry, the same registers; old 64-bit kernels
+//         have no other than the latter
 //     vmlinux ── as the ELF inside; with a PVH note and no Linux banner: 32-bit at the note's, ebx = start_info
 //
 // Source: docs/abi/pc.md §2.
@@ -62,7 +63,7 @@ enum PCLoader {
             PCParameters.write(
                 layout, image: kernel.header == nil ? nil : file, start: entry.base, to: memory)
         }
-        let mode = PCParameters.writeTables(isLong: entry.isLong, to: memory)
+        let mode = PCParameters.writeTables(for: entry.mode, to: memory)
         let start = ProcessorStart(
             mode: mode, entry: entry.address, stack: UInt64(PCLayout.stack),
             parameters: entry.isPVH ? 0 : UInt64(PCLayout.bootParameters),
@@ -77,7 +78,7 @@ enum PCLoader {
 
     private struct Entry {
         let address: UInt64
-        let isLong: Bool
+        let mode: ProcessorStart.Mode
         var isPVH = false
         /// Where the kernel begins.
         let base: UInt32
@@ -93,10 +94,11 @@ enum PCLoader {
             } else {
                 try place(vmlinux, file, memory)
             }
-            let isLong = kernel.isLong
-            if !isLong, kernel.header == nil, kernel.banner == nil, let entry = vmlinux.pvhEntry {
+            if kernel.mode == .protected32, kernel.header == nil, kernel.banner == nil,
+                let entry = vmlinux.pvhEntry
+            {
                 return Entry(
-                    address: UInt64(entry), isLong: false, isPVH: true,
+                    address: UInt64(entry), mode: .protected32, isPVH: true,
                     base: UInt32(truncatingIfNeeded: vmlinux.lowest), words: "by its PVH note")
             }
             let isInside = vmlinux.segments.contains {
@@ -106,9 +108,9 @@ enum PCLoader {
                 throw .entryOutside(address: UInt32(truncatingIfNeeded: vmlinux.entry))
             }
             return Entry(
-                address: vmlinux.entry, isLong: isLong,
+                address: vmlinux.entry, mode: kernel.mode,
                 base: UInt32(truncatingIfNeeded: vmlinux.lowest),
-                words: isLong ? "in 64-bit mode" : "in 32-bit mode")
+                words: kernel.mode.isLong ? "in 64-bit mode" : "in 32-bit mode")
         }
         guard let header = kernel.header else { throw .noLguestEntry }
         guard header.isLoadedHigh else { throw .zImage(version: header.version?.name) }
@@ -119,9 +121,9 @@ enum PCLoader {
             let range = memory.range(base, UInt32(clamping: body.count))
         else { throw .bzImageCutOff(size: UInt64(file.count), expected: header.expectedSize) }
         unsafe memory.writable(range).copyMemory(from: body.buffer)
-        let isLong = kernel.isLong
+        let isLong = kernel.mode.isLong
         return Entry(
-            address: UInt64(base) + (isLong ? 0x200 : 0), isLong: isLong, base: base,
+            address: UInt64(base) + (isLong ? 0x200 : 0), mode: kernel.mode, base: base,
             words: isLong ? "in 64-bit mode, packed" : "in 32-bit mode, packed")
     }
 

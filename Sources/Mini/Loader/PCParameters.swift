@@ -124,13 +124,17 @@ enum PCParameters {
     }
 
     /// Writes GDT and page tables.
-    static func writeTables(isLong: Bool, to memory: GuestMemory) -> ProcessorStart.Mode {
+    /// - Returns: the mode, with what was written.
+    static func writeTables(
+        for mode: ProcessorStart.Mode, to memory: GuestMemory
+    ) -> ProcessorStart.Mode {
+        let isLong = mode.isLong
         let code: UInt64 = isLong ? 0x00AF_9B00_0000_FFFF : 0x00CF_9B00_0000_FFFF
         let descriptors: [UInt64] = [0, 0, code, 0x00CF_9300_0000_FFFF, 0x0080_8B00_0000_0067]
         for (index, descriptor) in descriptors.enumerated() {
             store64(descriptor, at: PCLayout.globalTable + UInt32(index) * 8, memory)
         }
-        guard isLong else { return .protected32 }
+        guard isLong else { return mode }
         // The first 4 GiB, in pages of 2 MiB: present, writable; and large.
         let top = PCLayout.pageTables
         let directories = top + 2 * Page.size

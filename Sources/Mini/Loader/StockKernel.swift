@@ -20,12 +20,16 @@ struct StockKernel {
     /// What `vmlinux` describes, if it was unpacked.
     private(set) var image: UnpackedKernel?
     private(set) var banner: Text?
+    /// Its first code, or that of its own unpacker, turns long mode on: before 2.12 no header says so.
+    private var goesLong = false
     /// What is wrong with the kernel inside, as far as it was looked at.
     private(set) var damage: ImageError?
 
     /// More than any kernel unpacks to.
     static let mostUnpacked: UInt32 = 512 << 20
     private static let mostFound = 64 << 20
+    /// Bytes within which a kernel leaves protected mode.
+    private static let firstCode = 512
 
     /// Looks at a file; nil for one that is neither a bzImage nor an ELF kernel for this kind of processor.
     /// - Throws: the kernel's errno where there is no memory to unpack to.
@@ -34,6 +38,7 @@ struct StockKernel {
         header = SetupHeader(file)
         if let header {
             banner = header.banner
+            goesLong = Self.goesLong(file, from: header.body)
             try unpack(file, header)
         } else if ElfImage.isElf(file) {
             do throws(ImageError) { vmlinux = try Vmlinux(file) } catch { return nil }
@@ -113,11 +118,25 @@ struct StockKernel {
         let image = unsafe ByteView(unpacked.bytes)
         if banner == nil { banner = Recognition.banner(image) }
         // Kernels before 2.6.26 are bare code.
-        guard ElfImage.isElf(image) else { return }
+        guard ElfImage.isElf(image) else {
+            goesLong = goesLong || Self.goesLong(image, from: 0)
+            return
+        }
         do throws(ImageError) {
             vmlinux = try Vmlinux(image)
             self.image = unpacked
         } catch { damage = error }
+    }
+
+    /// Whether code sets EFER.LME soon: `mov $0xC0000080, %ecx` and, within a few instructions, `bts $8, %eax`. What
+    /// 32-bit kernels set there is another bit.
+    private static func goesLong(_ code: ByteView, from start: Int) -> Bool {
+        for at in start..<start + Self.firstCode where code.has([0xB9, 0x80, 0, 0, 0xC0], at: at) {
+            for next in at + 5..<at + 32 where code.has([0x0F, 0xBA, 0xE8, 8], at: next) {
+                return true
+            }
+        }
+        return false
     }
 
     /// What the header's text begins with, or what "Linux version " is in front of.
@@ -126,12 +145,14 @@ struct StockKernel {
             ?? banner.flatMap { LinuxVersion(Text(bytes: Array($0.bytes.dropFirst(14)))) }
     }
 
-    /// True if it is entered in 64-bit mode.
-    var isLong: Bool {
-        if let vmlinux, header != nil || banner != nil || vmlinux.pvhEntry == nil {
-            return vmlinux.width == .bits64
+    /// How it is entered; where its page table is, its loader says.
+    var mode: ProcessorStart.Mode {
+        if let vmlinux {
+            let isPVH = header == nil && banner == nil && vmlinux.pvhEntry != nil
+            return vmlinux.width == .bits64 && !isPVH ? .long64(pageTable: 0) : .protected32
         }
-        return vmlinux == nil && header?.is64Bit ?? false
+        if header?.is64Bit ?? false { return .long64(pageTable: 0) }
+        return goesLong ? .protectedToLong : .protected32
     }
 
     /// Where the protected-mode part goes if the image unpacks itself.

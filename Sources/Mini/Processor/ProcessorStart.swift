@@ -6,8 +6,12 @@ struct ProcessorStart: Equatable {
     enum Mode: Equatable {
         /// Flat 32-bit segments, paging off.
         case protected32
+        /// The same, of a kernel that goes on to long mode by itself.
+        case protectedToLong
         /// 64-bit mode, paging by the tables at this guest-physical address.
         case long64(pageTable: UInt64)
+
+        var isLong: Bool { if case .long64 = self { true } else { false } }
     }
 
     var mode: Mode

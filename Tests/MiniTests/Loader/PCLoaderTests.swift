@@ -175,6 +175,41 @@ import Testing
         #expect(try load(fixed).start.entry == (isWide ? 0x10_0200 : 0x10_0000))
     }
 
+    /// mov $EFER, %ecx; rdmsr; bts $number, %eax
+    private func enables(_ number: UInt8) -> [UInt8] {
+        [0xB9, 0x80, 0, 0, 0xC0, 0x0F, 0x32, 0x0F, 0xBA, 0xE8, number]
+    }
+
+    @Test(
+        "a 64-bit kernel older than the header's bit for that is known by its unpacker, and enters protected mode",
+        arguments: [(8, 0x1F5), (8, 0xC5), (11, 0xC5), (8, 0x200)] as [(UInt8, Int)])
+    func oldLong(number: UInt8, place: Int) throws {
+        var spec = StockSpec(.lzma)
+        spec.longFlags = 0
+        var file = spec.bytes()
+        let body = (Int(spec.setupSectors) + 1) * 512
+        file.replaceSubrange(body + place..<body + place + 11, with: enables(number))
+        let loaded = try load(file)
+        let isLong = number == 8 && place < 0x200
+        #expect(loaded.start.mode == (isLong ? .protectedToLong : .protected32))
+        #expect(loaded.start.entry == 0x100_0000)
+        #expect(word(loaded, 0x514) == 0x00CF_9B00)
+    }
+
+    @Test("so is one from before ELF files inside, by the kernel's own first code")
+    func oldestLong() throws {
+        for number in [8, 11] as [UInt8] {
+            var inside = [UInt8](repeating: 0x90, count: 4096)
+            inside.replaceSubrange(64..<75, with: enables(number))
+            var file = StockSpec(.gzip, inside).bytes()
+            file.put(UInt16(0x203), at: 0x206)
+            file.put(UInt32(0x10_0000), at: 0x214)
+            let loaded = try load(file)
+            #expect(loaded.start.mode == (number == 8 ? .protectedToLong : .protected32))
+            #expect(loaded.start.entry == 0x10_0000)
+        }
+    }
+
     @Test("a vmlinux without a header gets one that says what kernels ask for")
     func vmlinux() throws {
         let loaded = try load(VmlinuxSpec().bytes())

@@ -37,7 +37,7 @@ extension KvmMachine {
         ]
         let large: UInt32 = 0x83  // A page by itself: present, writable, large.
         switch mode {
-        case .long64:
+        case .long64, .protectedToLong:
             let top = Self.tables
             memory.store32(top, top + 0x1000 | 3)
             memory.store32(top + 0x1000, top + 0x2000 | 3)

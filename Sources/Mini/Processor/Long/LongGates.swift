@@ -5,8 +5,11 @@
 
 extension SegmentDescriptor {
     /// Of code: 64-bit code, and code of 32 bits if it is not.
-    var isLong: Bool { value &>> 53 & 1 != 0 }
+    var isLong: Bool { value & Self.long != 0 }
     var isDefault32: Bool { value &>> 54 & 1 != 0 }
+
+    /// Means nothing outside long mode.
+    static let long: UInt64 = 1 << 53
 
     /// What SYSCALL, SYSRET and entry through a gate take instead of a table's.
     static let flatLongCode = SegmentDescriptor(0x00AF_9B00_0000_FFFF)
@@ -15,6 +18,9 @@ extension SegmentDescriptor {
 }
 
 extension LongCore {
+    /// Long mode is active: EFER.LMA, and CR0.PG.
+    var isActive: Bool { state.features & LongFeature.active != 0 }
+
     // MARK: Tables
 
     /// Where a selector's descriptor is; nil for null and outside the table.
@@ -34,8 +40,8 @@ extension LongCore {
 
     @inline(never) func tableEntry(_ selector: UInt16) throws(Fault) -> SegmentDescriptor? {
         guard let place = descriptorPlace(selector) else { return nil }
-        return SegmentDescriptor(
-            try asSupervisor { () throws(Fault) in try read(place, 8) })
+        let value = try asSupervisor { () throws(Fault) in try read(place, 8) }
+        return SegmentDescriptor(isActive ? value : value & ~SegmentDescriptor.long)
     }
 
     /// The same of a system segment, with the upper half of its base.
@@ -152,7 +158,8 @@ extension LongCore {
     ) throws(Fault) {
         let offset = UInt64(vector) &* 16
         let inTable = Fault.exception(vector: 13, code: UInt32(vector) &* 8 &+ 2)
-        guard UInt64(state.interruptTable.limit) >= offset &+ 15 else { throw inTable }
+        // Gates of 8 bytes are not there: outside long mode that is the end, as with an empty table.
+        guard isActive, UInt64(state.interruptTable.limit) >= offset &+ 15 else { throw inTable }
         let place = state.interruptTable.base &+ offset
         let (low, high) = try asSupervisor { () throws(Fault) in
             (try read(place, 8), try read(place &+ 8, 8))
@@ -377,7 +384,7 @@ extension LongCore {
     // MARK: SYSCALL, SYSRET
 
     func systemCall(_ i: LongOperation) throws(Fault) -> Flow {
-        guard state.features & LongFeature.systemCall != 0 else { throw .undefined }
+        guard isActive, state.features & LongFeature.systemCall != 0 else { throw .undefined }
         let wasLong = state.isLong
         rcx = following(i)
         let old = flags & ~UInt64(Flag.resume)
@@ -393,7 +400,7 @@ extension LongCore {
     }
 
     func systemReturn(_ i: LongOperation) throws(Fault) -> Flow {
-        guard state.features & LongFeature.systemCall != 0 else { throw .undefined }
+        guard isActive, state.features & LongFeature.systemCall != 0 else { throw .undefined }
         guard state.privilege == 0 else { throw .protection(0) }
         let isLong = i.shape.size == 3
         let target = isLong ? rcx : rcx & 0xFFFF_FFFF

@@ -99,12 +99,17 @@ extension LongCore {
             }
             state.attributeTable = value
         case LongModelRegister.features:
-            let fixed = LongFeature.long | LongFeature.active
-            guard value & ~(fixed | LongFeature.systemCall | LongFeature.noExecute) == 0,
-                value & LongFeature.long != 0
-            else { throw .protection(0) }
+            // Which mode is active, and while it is that there is one, is not for the guest to write.
+            let fixed =
+                LongFeature.active | (isActive ? LongFeature.long : 0)
+            let known =
+                LongFeature.long | LongFeature.active | LongFeature.systemCall
+                | LongFeature.noExecute
+            guard value & ~known == 0, !isActive || value & LongFeature.long != 0 else {
+                throw .protection(0)
+            }
             let changed = (state.features ^ value) & LongFeature.noExecute
-            state.features = value | fixed
+            state.features = value & ~fixed | state.features & fixed
             if changed != 0 { flushTLB() }
         case LongModelRegister.star: state.star = value
         case LongModelRegister.longEntry: state.longEntry = try canonical(value)

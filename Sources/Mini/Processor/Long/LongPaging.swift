@@ -1,5 +1,5 @@
 // Address translation of long mode: four levels, pages of 4 KiB and 2 MiB, NX, global pages, canonical addresses; and the
-// TLB in front of the walk, as in Paging.swift. Checks come in the manual's order: canonical, present, reserved bits, rights.
+// TLB in front of the walk, as in Paging.swift. Protected mode without paging goes through the TLB as well. Checks come in the manual's order: canonical, present, reserved bits, rights.
 // Accessed and dirty bits are set only when the access is allowed.
 //
 // Physical addresses have 36 bits. What lies outside guest memory is read as all ones and written nowhere; no entry of the
@@ -320,6 +320,9 @@ extension LongCore {
     // MARK: The walk
 
     private func walk(_ access: LongAccess) throws(Fault) -> LongTranslation {
+        guard isActive else {
+            return LongTranslation(address: access.linear, canWrite: true, facts: 0)
+        }
         guard Self.isCanonical(access.linear) else {
             state.isOutside = true
             throw .protection(0)

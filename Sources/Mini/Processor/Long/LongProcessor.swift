@@ -1,5 +1,5 @@
-// The x86-64 processor in software: long mode, as a 64-bit kernel is entered in it and never leaves it. It keeps the contract
-// of GuestProcessor.swift. To read on, in this order:
+// The x86-64 processor in software: long mode, and protected mode without paging, from which old kernels and unpackers go there.
+// It keeps the contract of GuestProcessor.swift. To read on, in this order:
 //
 //     LongState, LongFlags       registers, and where decoded operations find them
 //     LongPaging                 from a linear address to memory
@@ -13,8 +13,8 @@
 //     LongCompatible             32-bit programs below a 64-bit kernel
 //
 // A second core beside the i386's: what is common to both (RecordProcessor, BlockCache, the x87, faults and exits) is shared, but registers,
-// segments, modes and tables differ in every line of a decoder and of a loop. What is not there: real mode and protected mode
-// without long mode, the debug registers' break-points, alignment checks, what LongIdentity does not name.
+// segments, modes and tables differ in every line of a decoder and of a loop. What is not there: real mode, 32-bit paging
+// and gates, the debug registers' break-points, alignment checks, what LongIdentity does not name.
 
 /// An x86-64 processor with ring 0. Not for several threads at once.
 @safe final class LongProcessor: RecordProcessor, GuestProcessor {
@@ -27,12 +27,12 @@
     /// Bytes for decoded blocks.
     static let usualArenaCount: UInt32 = 6 * 1024 * 1024
 
-    /// - Throws: ENOMEM where there is no room for the tables; ENODEV for a start that is not in long mode.
+    /// - Throws: ENOMEM where there is no room for the tables; ENODEV for a start of a 32-bit kernel.
     init(
         memory: GuestMemory, start: ProcessorStart,
         arenaCount: UInt32 = LongProcessor.usualArenaCount
     ) throws(Errno) {
-        guard case .long64(let pageTable) = start.mode else { throw .noDevice }
+        if start.mode == .protected32 { throw .noDevice }
         self.memory = memory
         let arenaCount = max(arenaCount, LongCore.leastArenaCount) & ~63
         var layout = TableLayout()
@@ -64,19 +64,27 @@
                 memory: memory.base, memoryCount: memory.count,
                 scratch: place + scratch, owner: self))
         core.flushTLB()
-        enter(start, pageTable)
+        enter(start)
         core.updateMode()
         let core = core
         memory.watchedWillChange = { address, count in core.noteWrite(address, count) }
     }
 
-    private func enter(_ start: ProcessorStart, _ pageTable: UInt64) {
-        core.state.control3 = pageTable
+    private func enter(_ start: ProcessorStart) {
+        if case .long64(let pageTable) = start.mode {
+            core.state.control3 = pageTable
+        } else {
+            core.state.control0 &= ~UInt64(Control0.paging)
+            core.state.control4 = 0
+            core.state.features = 0
+            core.state.isLong = false
+        }
         core.state.debug[6] = 0xFFFF_0FF0
         core.state.debug[7] = 0x400
         core.state.globalTable = LongTable(base: start.globalTable, limit: start.globalTableLimit)
         for segment in 0..<6 { core.install(segment, ProcessorStart.dataSelector, .flatData) }
-        core.install(1, ProcessorStart.codeSelector, .flatLongCode)
+        core.install(
+            1, ProcessorStart.codeSelector, core.state.isLong ? .flatLongCode : .flatCode)
         core.state.task = LongSystemSegment(
             selector: ProcessorStart.taskSelector, base: 0, limit: 0x67)
         core.state.rip = start.entry

@@ -47,7 +47,7 @@
     var attention: UInt8 = 0
     /// Current privilege level.
     var privilege: UInt32 = 0
-    /// Code of 64 bits: cs.L.
+    /// Code of 64 bits: cs.L, in long mode.
     var isLong = true
     /// What remains of a linear address, and of a stack pointer where it is used.
     var linearMask: UInt64 = ~0

@@ -148,7 +148,9 @@ extension LongCore {
             state.control3 = value
             forgetAddressSpace()
         case 4:
-            guard value & ~LongControl4.known == 0, value & LongControl4.extended != 0 else {
+            guard value & ~LongControl4.known == 0,
+                value & LongControl4.extended != 0 || !isActive
+            else {
                 throw .protection(0)
             }
             let changed = state.control4 ^ value
@@ -161,16 +163,27 @@ extension LongCore {
         }
     }
 
-    /// Protection and paging cannot be left: that is the end of long mode, which nothing here runs without.
+    /// Protection cannot be left, and paging is that of long mode or none.
     private func setControl0(_ value: UInt64) throws(Fault) {
-        let needed = UInt64(Control0.protection | Control0.paging)
-        guard value &>> 32 == 0, value & needed == needed else { throw .protection(0) }
+        guard value &>> 32 == 0, value & UInt64(Control0.protection) != 0 else {
+            throw .protection(0)
+        }
         let noCache = UInt64(Control0.cacheDisable)
         let through = UInt64(Control0.notWriteThrough)
         if value & through != 0 && value & noCache == 0 { throw .protection(0) }
         let changed = state.control0 ^ value
+        let paging = UInt64(Control0.paging)
+        if changed & paging != 0 {
+            let isReady =
+                value & paging == 0
+                ? !state.isLong
+                : state.features & LongFeature.long != 0
+                    && state.control4 & LongControl4.extended != 0
+            guard isReady else { throw .protection(0) }
+            state.features ^= LongFeature.active
+        }
         state.control0 = value & UInt64(Control0.known) | UInt64(Control0.extensionType)
-        if changed & UInt64(Control0.writeProtect) != 0 { flushTLB() }
+        if changed & (UInt64(Control0.writeProtect) | paging) != 0 { flushTLB() }
     }
 
     // MARK: Selectors
