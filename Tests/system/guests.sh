@@ -1,5 +1,17 @@
 # The guests of Tests/Guests on the built-in host. Sourced by system.sh.
 
+# A 64-bit kernel that is nothing but this code, as \xNN.
+tiny_kernel() {
+    local at='\x00\x00\x00\x01\x00\x00\x00\x00' size='\x00\x01\x00\x00\x00\x00\x00\x00' none='\x00\x00\x00\x00\x00\x00\x00\x00'
+    {
+        printf '\x7fELF\x02\x01\x01\x00'"$none"'\x02\x00\x3e\x00\x01\x00\x00\x00\x78\x00\x00\x01\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00\x00\x00'
+        printf "$none"'\x00\x00\x00\x00\x40\x00\x38\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x05\x00\x00\x00'
+        printf "$none"'\x00\x00\x00\x81\xff\xff\xff\xff'"$at$size$size$none"
+        printf "$2"'Linux version 6.1.0 (a test)\n'
+        head -c 256 /dev/zero
+    } | head -c 256 >"$1"
+}
+
 for arch in x86_64 i386; do
     if ! "out/$arch/mini" --version >/dev/null 2>&1; then
         skip "$arch: guests" "this machine does not run $arch programs"
@@ -62,3 +74,21 @@ trap gate, open before
     (timeout 600 "out/$arch/mini-launch" out/guests/flood; echo $? >"$work/code") 2>/dev/null | head -n 1 >/dev/null
     check "$arch: a closed output pipe ends it with the code of SIGPIPE" "$(<"$work/code")" = 141
 done
+
+# What kernels for newer processors die of, often before they can say a word.
+if out/x86_64/mini --version >/dev/null 2>&1; then
+    tiny_kernel "$work/newer" '\xc4\xe2\x71\xf7\xd2\xf4'
+    launch x86_64 --engine builtin "$work/newer"
+    expect "a kernel that wants what is not offered does not ask for a reboot by its triple fault" 4 "" \
+        "mini-launch: the guest died: it wanted an instruction that its processor does not offer: c4e271f7d2f4*, at 0x1000078"
+    # lidt; the instruction; hlt. Behind it vector 6's gate, to the hlt, and what lidt loads.
+    tiny_kernel "$work/newer" '\x0f\x01\x1d\x19\x00\x00\x00\xc4\xe2\x71\xf7\xd2\xf4\x90\x90\x90\x84\x00\x10\x00\x00\x8e\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\xff\x0f\x28\x00\x00\x01\x00\x00\x00\x00'
+    launch x86_64 --engine builtin "$work/newer"
+    expect "nor has it powered itself off where it halts for it" 4 "" \
+        "mini-launch: the guest died: it wanted an instruction*c4e271f7d2*, at 0x100007f"
+    tiny_kernel "$work/older" '\xf4'
+    launch x86_64 --engine builtin "$work/older"
+    expect "one that halts has" 0 "" ""
+else
+    skip "a kernel for newer processors" "this machine does not run x86_64 programs"
+fi

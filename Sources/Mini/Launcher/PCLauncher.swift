@@ -234,6 +234,11 @@ final class PCLauncher: Launcher {
         }
         note(guest.uses)
         if let outcome = guest.loop.outcome { return .left(outcome) }
+        if let missing = guest.made.pc.missing, end != .exit(0) {
+            // A kernel that got no farther than that has not powered itself off.
+            if missing.isKernel && !guest.hasSent { return .reason("it wanted \(missing.text)") }
+            report?("the guest wanted \(missing.text)")
+        }
         switch end {
         case .poweredOff: return .left(.poweredOff)
         case .exit(let code): return .left(.exited(code))

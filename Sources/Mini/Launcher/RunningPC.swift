@@ -43,7 +43,7 @@ final class RunningPC: ConsoleGuest {
     private var watched: [Int32] = []
     private var output: [UInt8] = []
     private var panicWatch = PanicWatch()
-    private var hasSent = false
+    private(set) var hasSent = false
     private var hasTaken = false
     /// The guest does nothing, until this moment or for ever; `serve` waits for it.
     private var isIdle = false

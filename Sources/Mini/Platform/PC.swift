@@ -48,6 +48,9 @@ final class PC {
         self.clock = clock
     }
 
+    /// What its processor does not have and was wanted last.
+    var missing: MissingInstruction? { processor.missing }
+
     /// Time passed in which the guest did not run.
     func resume() { processor.resume(at: clock()) }
 

@@ -116,11 +116,16 @@ protocol GuestProcessor: AnyObject {
     /// its speed begins anew.
     func resume(at now: Nanoseconds)
 
+    /// The last instruction that the guest wanted and this processor does not have, if that is known.
+    var missing: MissingInstruction? { get }
+
     /// What RDTSC reads.
     var timeStamp: () -> UInt64 { get set }
 }
 
 extension GuestProcessor {
+    var missing: MissingInstruction? { nil }
+
     /// A register of a 32-bit guest.
     subscript(_ register: ProcessorRegister) -> UInt32 {
         get { UInt32(truncatingIfNeeded: self.register(register)) }

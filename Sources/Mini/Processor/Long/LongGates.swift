@@ -114,6 +114,7 @@ extension LongCore {
     }
 
     private func raise(_ fault: Fault, returnTo rip: UInt64, _ source: EventSource) -> Bool {
+        if source == .exception && fault == .undefined { noteMissing() }
         var fault = fault
         var source = source
         var rip = rip
@@ -133,6 +134,14 @@ extension LongCore {
                 rip = state.rip
             }
         }
+    }
+
+    private func noteMissing() {
+        let linear = state.rip &+ state.codeBase
+        guard let place = try? fetchable(linear) else { return }
+        let missing = unsafe MissingInstruction(
+            at: linear, isKernel: state.privilege == 0, state.memory, place)
+        if let missing { state.missing = missing }
     }
 
     private func shutDown() -> Bool {

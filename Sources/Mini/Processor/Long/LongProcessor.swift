@@ -119,6 +119,8 @@
 
     var privilege: UInt8 { UInt8(truncatingIfNeeded: core.state.privilege) }
 
+    override var missing: MissingInstruction? { core.state.missing }
+
     var timeStamp: () -> UInt64 = { Clock.monotonic().count }
 
     // MARK: Running

@@ -114,6 +114,8 @@
     var hasInputAddress = false
 
     var fault = Fault.none
+    /// The last that was wanted.
+    var missing: MissingInstruction?
     /// The fault is for an address that is not canonical.
     var isOutside = false
     var exit: ProcessorExit?

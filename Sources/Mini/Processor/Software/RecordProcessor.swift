@@ -22,6 +22,9 @@
     /// `awaitsInterruptWindow` has changed.
     func watchWindow() {}
 
+    /// The last instruction that was wanted and is not there.
+    var missing: MissingInstruction? { nil }
+
     /// Executes at most so many instructions.
     /// - Returns: how many are left, and why it ended before.
     func execute(_ instructions: Int) -> (left: Int, exit: ProcessorExit?) { (0, nil) }

@@ -21,6 +21,7 @@ extension Core {
     /// Delivers an event; `State.eip` is at the instruction that raised it.
     /// - Returns: false after a triple fault: `State.exit` says so.
     func raise(_ fault: Fault, returnTo eip: UInt32, _ source: EventSource) -> Bool {
+        if source == .exception && fault == .undefined { noteMissing() }
         var fault = fault
         var source = source
         var eip = eip
@@ -40,6 +41,14 @@ extension Core {
                 eip = state.eip
             }
         }
+    }
+
+    private func noteMissing() {
+        let linear = state.csBase &+ state.eip
+        guard let place = try? fetchable(linear) else { return }
+        let missing = unsafe MissingInstruction(
+            at: UInt64(linear), isKernel: state.privilege == 0, state.memory, place)
+        if let missing { system.missing = missing }
     }
 
     /// With the EXT bit in the error code.

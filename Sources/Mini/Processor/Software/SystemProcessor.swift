@@ -2,8 +2,7 @@
 // know no host. It keeps the contract of GuestProcessor.swift; all that is the guest's own there (IDT, GDT, page
 // tables) lies in guest memory and is looked at when it is used. See SystemState.swift for the files.
 //
-// What is not there: real and virtual 8086 mode (attempts to enter them are protection faults), MMX and SSE,
-// break-points of the debug registers, alignment checks, the local APIC.
+// What is not there: real and virtual 8086 mode (attempts to enter them are protection faults), break-points of the debug registers, alignment checks, the local APIC.
 
 /// An i386 processor with ring 0. Not for several threads at once.
 @safe final class SystemProcessor: Interpreter {
@@ -32,6 +31,8 @@
         self[.ebx] = UInt32(truncatingIfNeeded: start.startInfo)
         self[.eflags] = Flag.one
     }
+
+    override var missing: MissingInstruction? { core.system.missing }
 
     /// Bytes for decoded blocks. A stock kernel's way to its init would fill 8 MiB; with half of that it takes as long, with a
     /// quarter a tenth longer.

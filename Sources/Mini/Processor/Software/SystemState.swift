@@ -93,6 +93,9 @@ enum SlotFact {
     var inputAddress: UInt32 = 0
     var hasInputAddress = false
 
+    /// The last instruction that was wanted and is not there.
+    var missing: MissingInstruction?
+
     /// MMX, SSE and SSE2 are offered; MXCSR.
     let hasVectors = Core.offersVectors
     var vectorControl: UInt32 = 0x1F80
