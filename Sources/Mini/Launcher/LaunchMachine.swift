@@ -29,7 +29,8 @@ enum LaunchOutcome: Equatable {
 }
 
 /// Says what the launcher has to do next. Each state holds what the launch has by then: fresh memory, an image
-/// in memory, a guest that was made, one that runs. What they are is the driver's business.
+/// in memory, a guest that was made, one that runs. What they are is the driver's business; where all of them are
+/// classes, a state is a word beside its name, and one piece of code serves all drivers.
 struct LaunchMachine<Memory, Image, Made, Running> {
     private enum State {
         case empty

@@ -38,11 +38,20 @@ final class PCLauncher: Launcher {
     private typealias Machine = LaunchMachine<PCMemory, LoadedPC, MadePC, RunningPC>
 
     /// Memory, and what is to be laid into it.
-    private struct PCMemory {
+    private final class PCMemory {
         let memory: GuestMemory
         let kernel: StockImage
         let demand: PCLoader.Demand
         let initrd: NamedFile?
+
+        init(
+            memory: GuestMemory, kernel: StockImage, demand: PCLoader.Demand, initrd: NamedFile?
+        ) {
+            self.memory = memory
+            self.kernel = kernel
+            self.demand = demand
+            self.initrd = initrd
+        }
     }
 
     private let engine: PCEngine

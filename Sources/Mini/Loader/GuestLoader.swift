@@ -12,10 +12,16 @@ struct NamedFile {
 }
 
 /// A guest ready to be initialized: everything that the INITIALIZE words are made of.
-struct LoadedGuest {
+final class LoadedGuest {
     let memory: GuestMemory
     let kernel: LoadedKernel
     let layout: GuestLayout
+
+    init(memory: GuestMemory, kernel: LoadedKernel, layout: GuestLayout) {
+        self.memory = memory
+        self.kernel = kernel
+        self.layout = layout
+    }
 }
 
 enum GuestLoader {

@@ -10,13 +10,24 @@
 // Source: docs/abi/pc.md §2.
 
 /// A PC ready to run.
-struct LoadedPC {
+final class LoadedPC {
     let memory: GuestMemory
     let layout: PCLayout
     let start: ProcessorStart
     /// The first byte that the kernel does not need while it starts.
     let kernelEnd: UInt64
     let description: [Text]
+
+    init(
+        memory: GuestMemory, layout: PCLayout, start: ProcessorStart, kernelEnd: UInt64,
+        description: [Text]
+    ) {
+        self.memory = memory
+        self.layout = layout
+        self.start = start
+        self.kernelEnd = kernelEnd
+        self.description = description
+    }
 }
 
 enum PCLoader {
