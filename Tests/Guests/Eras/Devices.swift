@@ -76,6 +76,8 @@ struct Device {
     var first = Queue()
     var second = Queue()
     var queues: UInt32 = 0
+    /// What it offers, as far as we ask.
+    private(set) var offered: UInt8 = 0
     /// Where its own registers are: an address, or a port.
     private var registers: UInt32 = 0
     /// The port that tells of interrupts.
@@ -184,6 +186,7 @@ struct Device {
             let descriptor = at - page + memorySize()
             var device = Device(kind)
             device.registers = own
+            if features > 0 { device.offered = byte(own - 2 * features) }
             // The launcher does what a reset is.
             putByte(at + 4, 0)
             call(.notify, descriptor)

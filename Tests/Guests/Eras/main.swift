@@ -161,7 +161,7 @@ func request(_ disk: inout Device, _ type: UInt32, _ sector: UInt32, _ data: UIn
     guest_store(header + 8, sector)
     putByte(status, 0xFF)
     disk.first.add(header, Device.requestHeader)
-    if type < 4 { disk.first.add(data, 512, toFill: type == 0) }
+    if type & 0xFF < 4 { disk.first.add(data, 512, toFill: type == 0) }
     disk.first.add(status, 1, toFill: true)
     disk.first.send()
     return disk.first.wait() == nil ? nil : byte(status)
@@ -194,6 +194,10 @@ func tryDisk(_ page: UInt32) {
     put(request(&disk, 0, 3, data))
     put(", ends with ")
     for offset in (504..<512 as Range<UInt32>).reversed() { put(byte: byte(data + offset)) }
+    if disk.offered & 1 != 0 {
+        put(", behind a barrier ")
+        put(request(&disk, 0x8000_0001, 5, data))
+    }
     put(", beyond the end ")
     put(request(&disk, 0, 1000, data))
     put(", no request ")

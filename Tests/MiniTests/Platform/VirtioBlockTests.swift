@@ -77,8 +77,8 @@ private final class BlockGuest {
         let driver = try BlockGuest(sectors: 300).driver
         #expect(driver.read(0x14, size: 4) == 300 && driver.read(0x18, size: 4) == 0)
         #expect(driver.read(0x14 + 20, size: 4) == 512 && driver.read(0x14 + 12, size: 4) == 126)
-        #expect(driver.read(0, size: 4) == 0x244)
-        #expect(try BlockGuest(isReadOnly: true).driver.read(0, size: 4) == 0x264)
+        #expect(driver.read(0, size: 4) == 0x245)
+        #expect(try BlockGuest(isReadOnly: true).driver.read(0, size: 4) == 0x265)
     }
 
     @Test("sectors are read into the buffers, in order")
@@ -173,6 +173,57 @@ private final class BlockGuest {
         _ = guest.write(0, 512)
         #expect(flush(-5) == (1, 1))
         #expect(guest.told == [.init(action: .flush, failure: .host(.inputOutput))])
+    }
+
+    @Test("a write behind a barrier is on the disk when it is answered, and behind all before it")
+    func barrier() throws {
+        let guest = try BlockGuest()
+        let calls = UnsafeMutablePointer<[Bool]>.allocate(capacity: 1)
+        calls.initialize(to: [])
+        defer {
+            calls.deinitialize(count: 1)
+            calls.deallocate()
+        }
+        nonisolated(unsafe) let log = calls
+        nonisolated(unsafe) var answer = 0
+        func hooked(_ body: () -> (UInt8, UInt32)) -> (UInt8, UInt32) {
+            SystemCall.hooked({ call in
+                if call.number == .synchronize {
+                    log.pointee.append(true)
+                    return answer
+                }
+                // Writes are done, and noted.
+                if call.number == .writeVector { log.pointee.append(false) }
+                return nil
+            }) { body() }
+        }
+        let barrier: UInt32 = 1 << 31
+        func write(_ type: UInt32, _ count: UInt32) -> (UInt8, UInt32) {
+            guest.request(
+                type, 0, count == 0 ? [] : [.init(address: UInt64(BlockGuest.data), count: count)])
+        }
+        #expect(hooked { write(1 | barrier, 512) } == (0, 1))
+        #expect(log.pointee == [false, true])
+        #expect(hooked { write(1, 512) } == (0, 1))
+        #expect(hooked { write(1 | barrier, 512) } == (0, 1))
+        #expect(log.pointee == [false, true, false, true, false, true])
+        // One without data is a flush.
+        #expect(hooked { write(1, 512) } == (0, 1))
+        #expect(hooked { write(1 | barrier, 0) } == (0, 1))
+        #expect(log.pointee[6] == false && log.pointee[7] == true)
+        answer = -5
+        #expect(hooked { write(1 | barrier, 512) } == (1, 1))
+        #expect(guest.told == [.init(action: .write, failure: .host(.inputOutput))])
+    }
+
+    @Test("barriers are offered where virtio is legacy")
+    func offersBarriers() throws {
+        let guest = try BlockGuest()
+        let disk = try #require(guest.driver.function.device as? VirtioBlock)
+        #expect(disk.features & 1 == 1)
+        let modern = VirtioModern(disk, line: 1, memory: guest.driver.memory)
+        modern.writePort(0, 4, 0)
+        #expect(modern.readPort(4, 4) == disk.features & ~1)
     }
 
     @Test("the disk's name is the end of its file's")

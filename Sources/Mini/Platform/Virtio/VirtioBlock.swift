@@ -12,6 +12,8 @@ final class VirtioBlock: VirtioDevice {
         static let write: UInt32 = 1
         static let flush: UInt32 = 4
         static let name: UInt32 = 8
+        /// Beside one of these, for drivers that know no flush: what was written before, and this, is to be on the disk.
+        static let barrier: UInt32 = 1 << 31
     }
     private enum Answer {
         static let done: UInt8 = 0
@@ -19,6 +21,7 @@ final class VirtioBlock: VirtioDevice {
         static let unknown: UInt8 = 2
     }
     private enum Feature {
+        static let barriers = VirtioKind.barriers
         static let segments: UInt32 = 1 << 2
         static let readOnly: UInt32 = 1 << 5
         static let sectorSize: UInt32 = 1 << 6
@@ -50,7 +53,7 @@ final class VirtioBlock: VirtioDevice {
 
     var kind: VirtioKind { .block }
     var features: UInt32 {
-        Feature.segments | Feature.sectorSize | Feature.flush
+        Feature.barriers | Feature.segments | Feature.sectorSize | Feature.flush
             | (disk.isReadOnly ? Feature.readOnly : 0)
     }
     var queueSizes: [UInt16] { [Self.queueSize] }
@@ -102,7 +105,10 @@ final class VirtioBlock: VirtioDevice {
     private func perform(
         _ type: UInt32, _ sector: UInt64, _ memory: GuestMemory, _ written: inout UInt32
     ) -> UInt8 {
+        let isBarrier = type & Request.barrier != 0
+        let type = type & ~Request.barrier
         do throws(Disk.Failure) {
+            if isBarrier { try flush() }
             switch type {
             case Request.read:
                 try disk.read(
@@ -112,7 +118,7 @@ final class VirtioBlock: VirtioDevice {
                 try disk.write(
                     try place(sector, chain.readableCount), from: chain.readable, of: memory)
             case Request.flush:
-                do throws(Errno) { try disk.synchronize() } catch { throw .host(error) }
+                try flush()
             case Request.name:
                 var padded = name
                 while padded.count < Self.nameSize { padded.append(0) }
@@ -120,6 +126,7 @@ final class VirtioBlock: VirtioDevice {
                     unsafe padded.withUnsafeBytes { unsafe chain.put($0, into: memory) })
             default: return Answer.unknown
             }
+            if isBarrier { try flush() }
             return Answer.done
         } catch {
             switch type {
@@ -129,6 +136,10 @@ final class VirtioBlock: VirtioDevice {
             }
             return Answer.failed
         }
+    }
+
+    private func flush() throws(Disk.Failure) {
+        do throws(Errno) { try disk.synchronize() } catch { throw .host(error) }
     }
 
     /// A transfer's first sector, if it can be one.

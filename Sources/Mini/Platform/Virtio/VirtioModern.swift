@@ -75,7 +75,12 @@ final class VirtioModern: VirtioTransport, PCIFunction {
     }
 
     private var features: UInt32 {
-        device.features | (device.kind == .console ? Self.emergencyWrite : 0)
+        switch device.kind {
+        case .console: device.features | Self.emergencyWrite
+        // Virtio 1.0 has no barriers.
+        case .block: device.features & ~VirtioKind.barriers
+        default: device.features
+        }
     }
     private var ownCount: UInt16 { device.kind == .console ? 12 : device.configurationCount }
 

@@ -9,6 +9,9 @@ enum VirtioKind: UInt16 {
     case block = 2
     case console = 3
     case random = 4
+
+    /// A disk's feature that legacy transports alone have.
+    static let barriers: UInt32 = 1 << 0
 }
 
 /// A device behind the transport. It works on the queues when it is told that the driver has something for one.
