@@ -1,6 +1,13 @@
 # The guests of eras 2 to 5, a row of Tests/Guests/Eras/eras.table each: the image is recognised, and the guest finds what a
 # host and a launcher of its era had. Each asks the one before it across a shared network. Sourced by system.sh.
 
+tap_missing=
+if ! unshare --net true 2>/dev/null; then
+    tap_missing="no network namespace can be made here (not root?)"
+elif ! unshare --net -- out/x86_64/mini-launch --tunnet 10.7.0.1 out/guests/hello </dev/null >/dev/null 2>&1; then
+    tap_missing="no tap can be made here (/dev/net/tun)"
+fi
+[[ -z $tap_missing ]] || skip "guests of eras 2 to 5: taps" "$tap_missing"
 mapfile -t rows < <(grep '^[2-5]' Tests/Guests/Eras/eras.table)
 for arch in x86_64 i386; do
     if ! "out/$arch/mini" --version >/dev/null 2>&1; then
@@ -49,6 +56,15 @@ random: $random
 network: answered
 heard: some keys" "mini-launch: the guest cannot read disk \"*\": it asked for sectors beyond the end"
         check "$arch, era $name: what it wrote is on the disk" "$(tail -c +2041 "$work/disk" | head -c 8 | tr -d "\0")" = hgfedcba
+
+        if [[ -z $tap_missing ]]; then
+            timeout 600 unshare --net -- "out/$arch/mini-launch" --memory 8 --tunnet 10.7.0.1 "$guest" ask </dev/null >"$work/out" 2>"$work/err"
+            code=$?
+            output=$(<"$work/out") errors=$(<"$work/err")
+            expect "$arch, era $name: across a tap the host answers" 0 "early text
+console: interrupt
+network: answered" ""
+        fi
 
         launch $arch --memory 8 --no-reboot "$guest" restart
         expect "$arch, era $name: its restart ends with code 5 where none is wanted" 5 "early text

@@ -1,6 +1,6 @@
 // Property: a kernel of this era finds what its era's host and launcher had. It says what it finds, and speaks through each
-// device. A word of the command line lets it do another thing instead: `restart`, `panic`, `answer` (frames of another guest,
-// for ever), `through` (uses a page that is written through).
+// device. A word of the command line lets it do another thing instead: `restart`, `panic`, `ask` (for somebody on its network),
+// `answer` (is who is asked for, and never ends), `through` (uses a page that is written through).
 
 import EraShim
 import GuestShim
@@ -112,8 +112,6 @@ func checkSegments() {
 }
 
 func checkClock() {
-    setGate(0x20, .interrupt)
-    unmask(0)
     put("clock: ")
     // A trap that came without the host says in its frame that interrupts were open.
     closeInterrupts()
@@ -221,82 +219,111 @@ func tryRandom(_ page: UInt32) {
 
 // --- frames -------------------------------------------------------------------------------------
 
-/// Types of our frames: IEEE 802's local experimental ones.
+/// ARP's, which a host's kernel answers as well as one of us: RFC 826.
 enum Frame {
-    static let question: UInt32 = 0xB588
-    static let answer: UInt32 = 0xB688
+    static let type: UInt32 = 0x0608
     static let length: UInt32 = 60
+    /// From a frame's start on: what it is, who sends it, and whom it is about; a hardware address and an address each.
+    static let operation: UInt32 = 20
+    static let sender: UInt32 = 22
+    static let target: UInt32 = 32
+
+    /// What the operation is, of a frame of so many bytes; nil if it is none of ARP's.
+    static func operation(_ frame: UInt32, _ count: UInt32) -> UInt32? {
+        count >= 42 && half(frame + 12) == type ? half(frame + operation) >> 8 : nil
+    }
+}
+
+func copy(_ from: UInt32, to place: UInt32, _ count: UInt32) {
+    for offset in 0..<count { putByte(place + offset, byte(from + offset)) }
 }
 
 /// A network card with a buffer that it may fill.
 struct Card {
     var device: Device
-    let outgoing = pageOffset + Place.buffers + 2 * pageSize
-    let incoming = pageOffset + Place.buffers + 3 * pageSize
+    /// Frames, each behind 16 bytes of which the last ones are its header.
+    let outgoing = pageOffset + Place.buffers + 2 * pageSize + 16
+    let incoming = pageOffset + Place.buffers + 3 * pageSize + 16
 
-    init(_ device: Device) {
+    init?(_ page: UInt32) {
+        guard let device = Device.find(.network, page) else { return nil }
         self.device = device
         lend()
     }
 
     mutating func lend() {
-        device.first.add(incoming, Device.frameHeader, toFill: true)
-        device.first.add(incoming + 16, 1514, toFill: true)
+        device.first.add(incoming - 16, Device.frameHeader, toFill: true)
+        device.first.add(incoming, 1514, toFill: true)
         device.first.send()
     }
 
-    /// Sends what stands in `outgoing` behind the header's room.
-    mutating func send(_ type: UInt32) -> Bool {
+    /// Sends the outgoing frame, as ours.
+    mutating func send(_ operation: UInt32) -> Bool {
         for index in 0..<6 as Range<UInt32> {
-            putByte(outgoing + 16 + 6 + index, device.register(index))
+            putByte(outgoing + 6 + index, device.register(index))
+            putByte(outgoing + Frame.sender + index, device.register(index))
         }
-        putHalf(outgoing + 16 + 12, type)
-        clear(outgoing, 16)
-        device.second.add(outgoing, Device.frameHeader)
-        device.second.add(outgoing + 16, Frame.length)
+        putHalf(outgoing + 12, Frame.type)
+        // Ethernet and IP: addresses of six bytes, and of four.
+        putHalf(outgoing + 14, 0x0100)
+        putHalf(outgoing + 16, 0x0008)
+        putHalf(outgoing + 18, 0x0406)
+        putHalf(outgoing + Frame.operation, operation << 8)
+        clear(outgoing - 16, 16)
+        device.second.add(outgoing - 16, Device.frameHeader)
+        device.second.add(outgoing, Frame.length)
         device.second.send()
         return device.second.wait() != nil
     }
 
-    /// The next frame's type, and lends its buffer again; nil if there is none.
-    mutating func take() -> UInt32? {
-        guard device.first.isDone else { return nil }
-        let type =
-            device.first.filled >= Device.frameHeader + Frame.length ? half(incoming + 16 + 12) : 0
-        // Back to its sender, should that be wanted.
-        for index in 0..<6 as Range<UInt32> {
-            putByte(outgoing + 16 + index, byte(incoming + 16 + 6 + index))
-        }
-        lend()
-        return type
+    /// What came in.
+    var operation: UInt32? {
+        let header = Device.frameHeader
+        return Frame.operation(incoming, max(device.first.filled, header) - header)
     }
 }
 
+/// 10.7.0.1, whom we ask for, and 10.7.0.2, who we are.
+let asked: UInt32 = 0x0100_070A
+let asking: UInt32 = 0x0200_070A
+
 func ask(_ page: UInt32) {
-    guard let device = Device.find(.network, page) else { return line("network: none") }
-    var card = Card(device)
+    guard var card = Card(page) else { return line("network: none") }
     put("network: ")
+    // Whom we ask is not there yet, perhaps.
     while true {
-        for index in 0..<6 as Range<UInt32> { putByte(card.outgoing + 16 + index, 0xFF) }
-        guard card.send(Frame.question) else { return line("frames do not leave") }
+        clear(card.outgoing, Frame.length)
+        for index in 0..<6 as Range<UInt32> { putByte(card.outgoing + index, 0xFF) }
+        guest_store(card.outgoing + Frame.sender + 6, asking)
+        guest_store(card.outgoing + Frame.target + 6, asked)
+        guard card.send(1) else { return line("frames do not leave") }
         arrived = 0
         call(.setClockEvent, 20_000_000)
         sleep(until: 1 | 1 << card.device.first.line)
-        while let type = card.take() {
-            if type == Frame.answer { return line("answered") }
+        while card.device.first.isDone {
+            if card.operation == 2, guest_load(card.incoming + Frame.sender + 6) == asked {
+                return line("answered")
+            }
+            card.lend()
         }
     }
 }
 
-/// Never ends by itself.
+/// Is whoever is asked for. Never ends by itself.
 func answer(_ page: UInt32) -> Never {
-    guard let device = Device.find(.network, page) else { crash("no network") }
-    var card = Card(device)
+    guard var card = Card(page) else { crash("no network") }
     line("network: answering")
     while true {
         card.device.sleep(card.device.first)
-        while let type = card.take() {
-            if type == Frame.question { _ = card.send(Frame.answer) }
+        while card.device.first.isDone {
+            if card.operation == 1 {
+                clear(card.outgoing, Frame.length)
+                copy(card.incoming + 6, to: card.outgoing, 6)
+                copy(card.incoming + Frame.sender, to: card.outgoing + Frame.target, 10)
+                copy(card.incoming + Frame.target + 6, to: card.outgoing + Frame.sender + 6, 4)
+                _ = card.send(2)
+            }
+            card.lend()
         }
     }
 }
@@ -324,7 +351,14 @@ if commandLine(has: "through") {
     writeThrough()
     end("Power down", reason: 1)
 }
+// The clock, too, wakes who waits for a frame.
+setGate(0x20, .interrupt)
+unmask(0)
 if commandLine(has: "answer") { answer(page) }
+if commandLine(has: "ask") {
+    ask(page)
+    end("Power down", reason: 1)
+}
 checkData()
 checkRing()
 checkSegments()
