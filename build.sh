@@ -21,7 +21,7 @@ clang_flags=(-DMINI_FREESTANDING -ffreestanding -fno-stack-protector -fno-asynch
 swift_flags=(-enable-experimental-feature Embedded -wmo -static-stdlib -Osize -swift-version 6
     -enforce-exclusivity=unchecked -I "$toolchain/lib/swift/embedded" -Xfrontend -disable-stack-protector
     -file-prefix-map "$root=.")
-link_flags=(-static --gc-sections --build-id=none -z noexecstack -s)
+link_flags=(-O2 -static --gc-sections --build-id=none -z noexecstack -s)
 
 # Types of mini whose functions count for their speed, or these functions of a type, and the section of the one that counts most (tools/tune.awk).
 fast_types=(Core.execute LongCore.{execute,findBlock,slowPath,slow,read,write,physical,physicalRead,physicalWrite,check,operand}
@@ -134,8 +134,13 @@ compile() {
     awk -v types="${fast_types[*]}" -v preserving="${arch#i386}" -f tools/tune.awk "$out/objects/$name.swift.ir" >"$out/objects/$name.tuned.ir" || return
     # Behind each record of an execution loop a dispatch of its own, which the host's processor foresees better than one for all
     # (612c boots in four fifths of the time). It needs that no case of the loop's is empty. Aligning the cases gains nothing.
+    # The flags below that take 32 KB (3 %) out of the program and no time from a boot: blocks in the order that needs the fewest jumps, constants and
+    # what does not change computed where they are needed instead of kept in registers and on the stack (of the first alone 612c gets a
+    # tenth slower), spills where they are small, jump tables where they are well filled.
     "$(tool clang)" -target "$target" -march="$cpu" -O2 -Xclang -disable-llvm-passes "$code" -ffunction-sections \
         -mllvm -tail-dup-pred-size=1000 -mllvm -tail-dup-succ-size=1000 -mllvm -max-bytes-for-alignment=1 \
+        -mllvm -apply-ext-tsp-for-size -mllvm -disable-constant-hoisting -mllvm -disable-machine-licm -mllvm -disable-postra-machine-sink \
+        -mllvm -split-spill-mode=size -mllvm -min-jump-table-entries=6 -mllvm -optsize-jump-table-density=60 \
         -mllvm -enable-machine-outliner=always -mllvm -enable-linkonceodr-outlining -Wno-override-module -x ir -c "$out/objects/$name.tuned.ir" \
         -o "$out/objects/$name.swift.o" || return
     rm "$out/objects/$name.swift.ir" "$out/objects/$name.tuned.ir"
