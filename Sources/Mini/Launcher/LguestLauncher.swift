@@ -155,13 +155,14 @@ final class LguestLauncher: Launcher {
     ) throws(LauncherError) -> PluggedDevices {
         let slots = LguestSlots(memory: memory)
         let console = try ConsolePlug(into: slots, notes)
-        var guests: [any GuestDevice] = []
+        var plugs: [VirtioPlug] = []
         for (index, device) in devices.enumerated() {
-            guests.append(PluggedVirtio(try device.plug(index, into: slots, notes), nil))
+            plugs.append(try device.plug(index, into: slots, notes))
         }
-        guests.append(PluggedVirtio(try RandomPlug(numbers, into: slots, notes), nil))
+        plugs.append(try RandomPlug(numbers, into: slots, notes))
+        let guests: [any GuestDevice] = plugs.map { PluggedVirtio($0, nil) }
         let bus = LguestBus(slots.functions)
-        bus.wantsLauncher = { console.isDue }
+        bus.wantsLauncher = { console.isDue || plugs.contains { $0.isDue } }
         // No page is the devices', but what ends with memory ends below the limit.
         return PluggedDevices(
             devices: guests, console: .virtio(console, nil), end: end + Page.size, bus: bus,

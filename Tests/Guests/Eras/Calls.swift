@@ -114,12 +114,13 @@ func comes(_ condition: () -> Bool) -> Bool {
 }
 
 /// Sleeps until one of these lines has interrupted us.
-func sleep(until lines: UInt32) {
+/// - Parameter keeping: those that are still noted afterwards.
+func sleep(until lines: UInt32, keeping: UInt32 = 0) {
     while arrived & lines == 0 {
         call(.halt)
         closeInterrupts()
     }
-    arrived &= ~lines
+    arrived &= ~lines | keeping
 }
 
 // --- the end --------------------------------------------------------------------------------

@@ -253,6 +253,8 @@ struct Device {
             queue.line = configuration(slot, 0x3C, 1)
             queue.bell = bell
             queue.number = number
+            // As a kernel does: what it has only read, a host may give it from elsewhere than its launcher writes.
+            clear(queue.descriptors, queue.used + 6 + 8 * queue.size - queue.descriptors)
             let parts = (queue.descriptors, queue.available, queue.used)
             era_out(common + 32, 4, physical(parts.0))
             era_out(common + 40, 4, physical(parts.1))

@@ -30,6 +30,8 @@ func listen() {
     let room = pageOffset + Place.buffers
     device.first.add(room, 64, toFill: true)
     device.first.send()
+    // A look at what nobody may have written to yet.
+    _ = device.first.isDone
     device.sleep(device.first)
     let count = device.first.filled
     console = device
@@ -290,23 +292,32 @@ let asking: UInt32 = 0x0200_070A
 func ask(_ page: UInt32) {
     guard var card = Card(page) else { return line("network: none") }
     put("network: ")
-    // Whom we ask is not there yet, perhaps.
-    while true {
-        clear(card.outgoing, Frame.length)
-        for index in 0..<6 as Range<UInt32> { putByte(card.outgoing + index, 0xFF) }
-        guest_store(card.outgoing + Frame.sender + 6, asking)
-        guest_store(card.outgoing + Frame.target + 6, asked)
-        guard card.send(1) else { return line("frames do not leave") }
+    // A look at what nobody may have written to yet.
+    _ = card.device.first.isDone
+    var answers = 0
+    // Whom we ask is not there yet, perhaps. Two questions at a time, so that an answer has to wait for the only buffer; and
+    // again, since who waits for a buffer must look for frames again afterwards.
+    while answers < 4 {
+        for _ in 0..<2 {
+            clear(card.outgoing, Frame.length)
+            for index in 0..<6 as Range<UInt32> { putByte(card.outgoing + index, 0xFF) }
+            guest_store(card.outgoing + Frame.sender + 6, asking)
+            guest_store(card.outgoing + Frame.target + 6, asked)
+            guard card.send(1) else { return line("frames do not leave") }
+        }
         arrived = 0
         call(.setClockEvent, 20_000_000)
-        sleep(until: 1 | 1 << card.device.first.line)
-        while card.device.first.isDone {
-            if card.operation == 2, guest_load(card.incoming + Frame.sender + 6) == asked {
-                return line("answered")
+        while arrived & 1 == 0 && answers < 4 {
+            sleep(until: 1 | 1 << card.device.first.line, keeping: 1)
+            while card.device.first.isDone {
+                if card.operation == 2, guest_load(card.incoming + Frame.sender + 6) == asked {
+                    answers += 1
+                }
+                card.lend()
             }
-            card.lend()
         }
     }
+    line("answered")
 }
 
 /// Is whoever is asked for. Never ends by itself.

@@ -124,6 +124,23 @@ private final class NetworkGuest {
         #expect(guest.driver.takeUsed(0).map { $0.written } == [12])
     }
 
+    @Test("when a buffer is lent that a frame waited for, there is something to watch again")
+    func watchesAgain() throws {
+        let guest = try NetworkGuest()
+        guest.lend(1)
+        #expect(!guest.card.hasNewWatch)
+        guest.arrive([1])
+        guest.arrive([2, 2])
+        guest.serve()
+        #expect(guest.card.watched.isEmpty && !guest.card.hasNewWatch)
+        guest.lend(1)
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [11, 12])
+        #expect(!guest.card.watched.isEmpty && guest.card.hasNewWatch)
+        guest.card.begin()
+        guest.lend(1)
+        #expect(!guest.card.hasNewWatch)
+    }
+
     @Test("without a driver frames are dropped, also those that waited when it went")
     func down() throws {
         let guest = try NetworkGuest(isStarted: false)

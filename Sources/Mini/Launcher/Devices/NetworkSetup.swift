@@ -77,8 +77,10 @@ private final class VirtioCard: VirtioPlug {
     }
 
     override var isUsed: Bool { card.isUsed }
+    override var isDue: Bool { card.hasNewWatch }
 
     override func watch(_ descriptors: inout [Int32]) {
+        card.begin()
         descriptors += card.watched
     }
 

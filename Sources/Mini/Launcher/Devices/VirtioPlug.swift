@@ -61,6 +61,8 @@ class VirtioPlug: PCDevice {
     var function: (any PCIFunction)? { transport.function }
     var isUsed: Bool { false }
     var uses: [Timeline.Use] { isUsed ? [.device(index)] : [] }
+    /// True while the launcher has something to do because of what the guest did in a port, which does not end its run.
+    var isDue: Bool { false }
 
     func watch(_ descriptors: inout [Int32]) {}
 
@@ -98,7 +100,7 @@ final class ConsolePlug: VirtioPlug {
 
     var hasOutput: Bool { !console.output.isEmpty }
     /// There is room for keys; or enough for a write, or a line, or all that a driver had.
-    var isDue: Bool {
+    override var isDue: Bool {
         console.hasNewRoom
             || hasOutput
                 && (transport.isDriven || console.output.count >= 256

@@ -40,6 +40,8 @@ final class VirtioNetwork: VirtioDevice {
     private var failure: Errno?
     /// A frame has gone out, or come in.
     private(set) var isUsed = false
+    /// There is something to watch again, because of what the guest did.
+    private(set) var hasNewWatch = false
 
     /// - Parameter address: the guest's, not the tap's.
     init(_ backend: any NetworkBackend, address: HardwareAddress) {
@@ -78,7 +80,7 @@ final class VirtioNetwork: VirtioDevice {
     func reset(_ function: VirtioTransport) {
         take(0)
         backend.setUp(false)
-        handle(.guestRan, of: function)
+        guestRan(function)
     }
 
     func serve(_ queue: Int, of function: VirtioTransport) {
@@ -86,8 +88,14 @@ final class VirtioNetwork: VirtioDevice {
         if queue == Self.output {
             send(function)
         } else {
-            handle(.guestRan, of: function)
+            guestRan(function)
         }
+    }
+
+    private func guestRan(_ function: VirtioTransport) {
+        let wasWatching = machine.isWatching
+        handle(.guestRan, of: function)
+        if machine.isWatching, !wasWatching { hasNewWatch = true }
     }
 
     // MARK: From the guest
@@ -125,6 +133,8 @@ final class VirtioNetwork: VirtioDevice {
 
     /// What tells of frames, while one must end a run of the guest.
     var watched: [Int32] { machine.isWatching ? backend.watched : [] }
+    /// Somebody watches it now.
+    func begin() { hasNewWatch = false }
     /// When to look at the latest.
     var pause: Nanoseconds? { machine.isWatching ? backend.pause : nil }
 
