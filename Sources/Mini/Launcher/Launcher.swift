@@ -166,7 +166,7 @@ class Launcher {
         let session = try ConsoleSession(loop)
         self.loop = loop
         self.session = session
-        for device in devices { device.attend { session.wait(for: $0) } }
+        for device in devices { device.attend(loop.descriptor) { session.wait(for: $0) } }
         return (loop, session)
     }
 

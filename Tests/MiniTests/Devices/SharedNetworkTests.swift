@@ -134,6 +134,40 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
         }
     }
 
+    @Test("a receiver that does not read is waited for once, and a signal ends that")
+    func full() throws {
+        let file = try SharedFile()
+        let (left, right) = (try file.member(0), try file.member(1))
+        right.setUp(true)
+        let ends = try PassedFiles.pipe()
+        let signal = Descriptor(owning: ends.reading)
+        let sender = Descriptor(owning: ends.writing)
+        try Transfer.write(sender.number, "x")
+        left.signals = Poll.Interest(signal.number)
+        let waits = UnsafeMutablePointer<[Bool]>.allocate(capacity: 1)
+        waits.initialize(to: [])
+        defer {
+            waits.deinitialize(count: 1)
+            waits.deallocate()
+        }
+        nonisolated(unsafe) let seen = waits
+        nonisolated(unsafe) let number = signal.number
+        file.play {
+            // Whoever is there is let in, and then hears nothing more.
+            send([UInt8](repeating: 0xFF, count: 60), from: left)
+            #expect(receive(right) != nil)
+            SystemCall.hooked({ call in
+                guard call.number == .poll else { return nil }
+                let polled = UnsafePointer<pollfd>(bitPattern: call.arguments.0)!
+                seen.pointee.append((0..<call.arguments.1).contains { polled[$0].fd == number })
+                return nil
+            }) {
+                for _ in 0..<2000 { send([UInt8](repeating: 0xFF, count: 1500), from: left) }
+            }
+        }
+        #expect(seen.pointee == [true])
+    }
+
     @Test("who has no lock is not heard, and hears nothing")
     func strangers() throws {
         let file = try SharedFile()

@@ -31,6 +31,8 @@ final class SharedNetwork: NetworkBackend {
     private let inlet: PeerInlet
     private var outlets: [PeerOutlet] = []
     private var isUp = false
+    /// What ends a wait for a receiver: the launch is perhaps to end.
+    var signals: Poll.Interest?
     /// The card's own.
     let address: HardwareAddress
 
@@ -98,7 +100,7 @@ final class SharedNetwork: NetworkBackend {
             outlet = PeerOutlet(key, of: page)
             outlets.append(outlet)
         }
-        outlet.carry({ frame }, watched: [])
+        outlet.carry({ frame }, watched: signals.map { [$0] } ?? [])
     }
 
     // MARK: To the card

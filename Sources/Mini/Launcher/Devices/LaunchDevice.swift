@@ -62,8 +62,10 @@ protocol OpenDevice: AnyObject {
         _ index: Int, into socket: any VirtioSocket, _ notes: LaunchNotes
     ) throws(LauncherError) -> VirtioPlug
     /// From now on there is somebody who waits for signals.
-    /// - Parameter wait: for this descriptor: false if something has ended the launch before.
-    func attend(_ wait: @escaping (Poll.Interest) -> Bool)
+    /// - Parameters:
+    ///   - signals: a descriptor that is readable when one has come.
+    ///   - wait: for this descriptor: false if something has ended the launch before.
+    func attend(_ signals: Int32, _ wait: @escaping (Poll.Interest) -> Bool)
     /// Hands what was written to the host, when the guest has ended.
     func finish() throws(LauncherError)
 
@@ -86,7 +88,7 @@ extension OpenDevice {
     }
     func check(beside others: [DeviceClaim]) throws(LauncherError) {}
     func renew() throws(LauncherError) {}
-    func attend(_ wait: @escaping (Poll.Interest) -> Bool) {}
+    func attend(_ signals: Int32, _ wait: @escaping (Poll.Interest) -> Bool) {}
     func finish() throws(LauncherError) {}
     func keep() throws(LauncherError) {}
     var mostWritten: UInt64 { 0 }

@@ -195,6 +195,10 @@ private final class OpenSharedNetwork: OpenDevice {
             VirtioNetwork(network, address: network.address), name, index, into: socket, notes)
     }
 
+    func attend(_ signals: Int32, _ wait: @escaping (Poll.Interest) -> Bool) {
+        network?.signals = Poll.Interest(signals)
+    }
+
     func describe(to have: inout LaunchDescriptors) {
         have.networks.append(file.descriptor)
         have.doors += network?.doors ?? []
