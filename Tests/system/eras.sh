@@ -33,7 +33,7 @@ lguest era*   ${name%-pae}
         timeout 600 "out/$arch/mini-launch" --memory 8 --block "$work/disk" --sharenet "$work/net" "$guest" \
             <<<"some keys" >"$work/out" 2>"$work/err"
         code=$?
-        kill $answering
+        kill $answering 2>/dev/null
         wait $answering 2>/dev/null
         output=$(<"$work/out") errors=$(<"$work/err")
         clock="waited, and came" random="32 bytes"
