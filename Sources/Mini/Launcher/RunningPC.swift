@@ -24,6 +24,9 @@ protocol PCDevice: AnyObject {
     /// You may be ready.
     /// - Returns: when to look again at the latest, if it waits for a buffer of the guest's.
     func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds?
+    /// The guest waits for something: is there anything that you have put off?
+    /// - Returns: true if it may have been that.
+    func settle() -> Bool
     /// Its first use, once it was used.
     var uses: [Timeline.Use] { get }
 }
@@ -31,6 +34,7 @@ protocol PCDevice: AnyObject {
 extension PCDevice {
     func watch(_ descriptors: inout [Int32]) {}
     func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds? { nil }
+    func settle() -> Bool { false }
     var uses: [Timeline.Use] { [] }
 }
 
@@ -94,6 +98,12 @@ final class RunningPC: ConsoleGuest {
                 try writeOutput()
                 if loop.outcome != nil { return nil }
             case .idle(let until):
+                var isSettled = false
+                for device in made.devices where device.settle() { isSettled = true }
+                if isSettled {
+                    pc.platform.raiseLines()
+                    continue
+                }
                 isIdle = true
                 idleUntil = until
                 return nil

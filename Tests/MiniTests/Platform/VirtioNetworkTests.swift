@@ -7,10 +7,14 @@ import Testing
 
 @testable import Mini
 
+private final class Time { var count: UInt64 = 0 }
+
 private final class NetworkGuest {
     let driver: VirtioDriver
     let card: VirtioNetwork
     let cable: Descriptor
+    /// Nanoseconds, by the card's clock.
+    let time = Time()
     static let address: [UInt8] = [0x52, 0x54, 0, 1, 2, 3]
 
     init(isStarted: Bool = true, headers: Bool = false) throws {
@@ -23,7 +27,9 @@ private final class NetworkGuest {
             () throws(Errno) in
             try Tap(Descriptor(owning: near), name: "tap7", wantsHeaders: headers)
         }
-        card = VirtioNetwork(tap, address: HardwareAddress(Self.address))
+        card = VirtioNetwork(tap, address: HardwareAddress(Self.address)) { [time] in
+            Nanoseconds(count: time.count)
+        }
         driver = VirtioDriver(card, start: isStarted)
     }
 
@@ -49,6 +55,17 @@ private final class NetworkGuest {
                 ])
         }
         driver.ring(0)
+    }
+
+    func sendFrame() {
+        driver.add(1, [.init(address: 0x40000, count: 70)])
+        driver.ring(1)
+    }
+
+    /// What the launcher does at each look, and before it waits.
+    func settle(waits: Bool) -> Bool {
+        defer { driver.pc.platform.raiseLines() }
+        return card.settle(driver.function, waits: waits)
     }
 
     func serve() { card.handle(.readable, of: driver.function); driver.pc.platform.raiseLines() }
@@ -79,6 +96,50 @@ private final class NetworkGuest {
             #expect(guest.sent == Array(1...60))
             #expect(guest.driver.takeUsed(1).count == 1)
         }
+    }
+
+    @Test("that a frame has gone out is told when the guest waits for something")
+    func toldWhenWaiting() throws {
+        let guest = try NetworkGuest()
+        guest.sendFrame()
+        #expect(guest.sent != nil && guest.driver.takeUsed(1).count == 1)
+        #expect(guest.driver.takeInterrupt() == nil)
+        #expect(guest.settle(waits: true) && guest.driver.takeInterrupt() == 1)
+        #expect(!guest.settle(waits: true) && guest.driver.takeInterrupt() == nil)
+    }
+
+    @Test("to a guest that is busy it is told a millisecond after the first of them")
+    func toldInTime() throws {
+        let guest = try NetworkGuest()
+        guest.time.count = 5_000_000
+        guest.sendFrame()
+        guest.time.count = 5_999_999
+        guest.sendFrame()
+        #expect(!guest.settle(waits: false) && guest.driver.takeInterrupt() == nil)
+        guest.time.count = 6_000_000
+        #expect(guest.settle(waits: false) && guest.driver.takeInterrupt() == 1)
+    }
+
+    @Test("of many it is told at once, and with frames that come")
+    func toldTogether() throws {
+        let guest = try NetworkGuest()
+        for _ in 0..<63 { guest.sendFrame() }
+        #expect(guest.driver.takeInterrupt() == nil)
+        guest.sendFrame()
+        #expect(guest.driver.takeInterrupt() == 1 && !guest.settle(waits: true))
+        guest.lend(1)
+        guest.sendFrame()
+        guest.arrive([1])
+        guest.serve()
+        #expect(guest.driver.takeInterrupt() == 1 && !guest.settle(waits: true))
+    }
+
+    @Test("a driver that begins anew is not told of what the last one sent")
+    func notToldOfOld() throws {
+        let guest = try NetworkGuest()
+        guest.sendFrame()
+        guest.driver.write(0x12, 0, size: 1)
+        #expect(!guest.settle(waits: true))
     }
 
     @Test("what is no frame is lost, and given back")

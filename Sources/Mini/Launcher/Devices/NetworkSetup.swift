@@ -84,7 +84,10 @@ private final class VirtioCard: VirtioPlug {
         descriptors += card.watched
     }
 
+    override func settle() -> Bool { card.settle(transport, waits: true) }
+
     override func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds? {
+        _ = card.settle(transport, waits: false)
         for descriptor in card.watched where ready.isReady(descriptor: descriptor) {
             card.handle(.readable, of: transport)
             break

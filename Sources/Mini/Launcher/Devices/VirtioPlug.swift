@@ -71,6 +71,8 @@ class VirtioPlug: PCDevice {
         return nil
     }
 
+    func settle() -> Bool { false }
+
     func lookForLie() {
         if let lie = transport.lie, !isLieTold {
             isLieTold = true

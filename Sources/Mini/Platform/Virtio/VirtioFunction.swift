@@ -56,6 +56,7 @@ final class VirtioFunction: VirtioTransport, PCIFunction {
     }
 
     override var isDriven: Bool { if case .driven = state { true } else { false } }
+    override var mayPutOff: Bool { true }
     override func raise(_ queue: Int) { interrupts |= Interrupt.queue }
     override var function: (any PCIFunction)? { self }
 

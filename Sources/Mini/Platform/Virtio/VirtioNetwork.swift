@@ -5,6 +5,8 @@
 // has lent no buffer stay in the tap, with the host's kernel.
 // When the tap is read is decided by NetworkInput, the same as for lguest's card; its alarms are not needed here, as
 // a driver rings when it lends buffers.
+// That frames have gone out is worth an interrupt only when there are many, or the guest waits for it: each costs the guest more
+// than a frame does, and while the driver has not heard of a frame, a kernel collects what is written meanwhile into one of the next.
 // Source: docs/abi/pc.md §4.6; Virtual I/O Device specification 1.2, chapter 5.1.
 
 final class VirtioNetwork: VirtioDevice {
@@ -38,14 +40,26 @@ final class VirtioNetwork: VirtioDevice {
     private var pieces = IOVector(pieces: mostPieces)
     private var chain = VirtqueueChain()
     private var failure: Errno?
+    /// Frames that have gone out since the driver heard of any, and when that began to be put off.
+    private var untold = 0
+    private var untoldSince = Nanoseconds(count: 0)
+    /// So many are told at once.
+    private static let mostUntold = 64
+    /// They are told after this time.
+    static let longestUntold = Nanoseconds.milliseconds(1)
+    private let clock: () -> Nanoseconds
     /// A frame has gone out, or come in.
     private(set) var isUsed = false
     /// There is something to watch again, because of what the guest did.
     private(set) var hasNewWatch = false
 
     /// - Parameter address: the guest's, not the tap's.
-    init(_ backend: any NetworkBackend, address: HardwareAddress) {
+    init(
+        _ backend: any NetworkBackend, address: HardwareAddress,
+        clock: @escaping () -> Nanoseconds = Clock.monotonic
+    ) {
         self.backend = backend
+        self.clock = clock
         self.address = address
     }
 
@@ -79,6 +93,7 @@ final class VirtioNetwork: VirtioDevice {
     /// What waited for buffers is old by the time that there are some.
     func reset(_ function: VirtioTransport) {
         take(0)
+        untold = 0
         backend.setUp(false)
         guestRan(function)
     }
@@ -101,16 +116,34 @@ final class VirtioNetwork: VirtioDevice {
     // MARK: From the guest
 
     private func send(_ function: VirtioTransport) {
-        var isServed = false
+        let before = untold
         while function.next(Self.output, &chain) {
             send(chain, function)
             function.give(Self.output, chain, written: 0)
-            isServed = true
+            untold += 1
         }
-        if isServed {
-            isUsed = true
-            function.interrupt(Self.output)
+        guard untold > before else { return }
+        isUsed = true
+        if !function.mayPutOff || untold >= Self.mostUntold {
+            tell(function)
+        } else if before == 0 {
+            untoldSince = clock()
         }
+    }
+
+    private func tell(_ function: VirtioTransport) {
+        untold = 0
+        function.interrupt(Self.output)
+    }
+
+    /// Tells the driver of frames that have gone out, if that was put off: long ago, or, as the guest `waits`, at any time.
+    /// - Returns: true if it was told.
+    func settle(_ function: VirtioTransport, waits: Bool) -> Bool {
+        guard untold > 0, waits || clock() >= untoldSince + Self.longestUntold else {
+            return false
+        }
+        tell(function)
+        return true
     }
 
     /// What the host does not take is lost, as on a cable.
@@ -163,6 +196,8 @@ final class VirtioNetwork: VirtioDevice {
         if isServed {
             isUsed = true
             function.interrupt(Self.input)
+            // The driver looks at both queues then.
+            if untold > 0 { tell(function) }
         }
     }
 

@@ -56,6 +56,8 @@ class VirtioTransport {
 
     /// True while there is a driver that is heard.
     var isDriven: Bool { true }
+    /// Who runs the guest asks every few milliseconds, and before it waits, what was put off (`VirtioNetwork.settle`).
+    var mayPutOff: Bool { false }
     /// Interrupts the driver because of a queue.
     func raise(_ queue: Int) {}
     /// What it is on a PC's bus.
