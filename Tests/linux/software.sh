@@ -31,6 +31,7 @@ software() {
     launch x86_64 --engine builtin --memory 16 "$kernel"
     expect "too little memory is told with the least that would do" 3 "" "*it needs * MiB of memory, the guest has 16 MiB"
     idle
+    screen
     memory_test
 }
 
@@ -117,6 +118,18 @@ memory_test_files() {
     debian_download amd64 "$place" memtest86+ >/dev/null || return 1
     dpkg-deb --fsys-tarfile "$place"/memtest86+_*.deb | tar -x -C "$place" --strip-components=2 --wildcards './boot/*.bin' 2>/dev/null ||
         { debian_missing="memtest86+ of this release is packed in another way" && return 1; }
+}
+
+# A screen and a keyboard instead of the serial port, for keys from a pipe and for a panic.
+screen() {
+    initrd i386 "$busybox" "$work/initrd" $'run /bin/busybox sh -c "while read a b; do echo got $b, then $a; done"'
+    printf 'One "two;"\r~!x /Y\r\004' |
+        timeout 600 out/x86_64/mini-launch --engine builtin --console screen --initrd "$work/initrd" "$kernel" >"$work/out" 2>"$work/err"
+    code=$? output=$(tr -d '\r' <"$work/out") errors=$(<"$work/err")
+    expect "a guest's console is its screen, and keys go to its keyboard" 0 $'*Console: colour VGA+ 80x25*got "two;", then One\n*got /Y, then ~!x\n*System halted' ""
+    launch x86_64 --engine builtin --console screen "$kernel" quiet
+    expect "a panic on the screen has its code and reason" 4 "*Kernel panic - not syncing: *" \
+        "mini-launch: the guest died: Kernel panic - not syncing: VFS: Unable to mount root fs*"
 }
 
 # A guest that sleeps ends when it is told to.

@@ -88,7 +88,10 @@ if out/x86_64/mini --version >/dev/null 2>&1; then
         "mini-launch: the guest died: it wanted an instruction*c4e271f7d2*, at 0x100007f"
     tiny_kernel "$work/older" '\xf4'
     launch x86_64 --engine builtin "$work/older"
-    expect "one that halts has" 0 "" ""
+    expect "one that halts has, and that it said nothing is said" 0 "" \
+        "mini-launch: the guest said nothing on its serial port; --console screen shows what it says on a screen"
+    launch x86_64 --engine builtin "$work/older" quiet
+    expect "of one that was told to be quiet it is not" 0 "" ""
 else
     skip "a kernel for newer processors" "this machine does not run x86_64 programs"
 fi

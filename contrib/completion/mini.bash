@@ -32,7 +32,7 @@ _mini() {
     elif [[ ${words[-1]} == --engine ]]; then
         choices='auto kvm lguest builtin'
     elif [[ ${words[-1]} == --console ]]; then
-        choices='serial virtio'
+        choices='serial virtio screen'
     fi
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
 }

@@ -44,4 +44,4 @@ for command in mini mini-launch mini-grant mini-pack mini-init
     complete -c $command -a '(__mini_commands)'
 end
 complete -c mini-launch -l engine -x -a 'auto kvm lguest builtin'
-complete -c mini-launch -l console -x -a 'serial virtio'
+complete -c mini-launch -l console -x -a 'serial virtio screen'

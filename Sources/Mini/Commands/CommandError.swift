@@ -63,7 +63,8 @@ enum CommandError: Error, Equatable {
         case .unwantedArgument(let option): "option \(option) takes no argument"
         case .badEngine(let name):
             "unknown engine \(quoted: name): it is auto, kvm, lguest or builtin"
-        case .badConsole(let name): "unknown console \(quoted: name): it is serial or virtio"
+        case .badConsole(let name):
+            "unknown console \(quoted: name): it is serial, virtio or screen"
         case .badSandbox(let word): "unknown sandbox \(quoted: word): it is on or require"
         case .badMemory(let size, let why): "memory of \(quoted: size) \(why)"
         case .badAddress(let word):

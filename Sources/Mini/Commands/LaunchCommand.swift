@@ -71,7 +71,7 @@ struct LaunchSettings {
                 apply: { (settings, word) throws(CommandError) in try settings.setEngine(word) }),
             Option(
                 name: "--console", argument: "NAME",
-                help: "serial, or virtio beside it, for a kernel of today (serial)",
+                help: "of a kernel of today: serial, virtio or screen (serial)",
                 apply: { (settings, word) throws(CommandError) in try settings.setConsole(word) }),
             Option(
                 name: "--no-defaults", argument: nil,
@@ -145,10 +145,11 @@ struct LaunchSettings {
     }
 
     private mutating func setConsole(_ word: Text) throws(CommandError) {
-        plan.hasVirtioConsole =
+        plan.console =
             switch word {
-            case "serial": false
-            case "virtio": true
+            case "serial": .serial
+            case "virtio": .virtio
+            case "screen": .screen
             default: throw .badConsole(word)
             }
     }

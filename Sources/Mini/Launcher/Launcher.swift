@@ -13,8 +13,7 @@ struct LaunchPlan {
     var initrd: Text?
     /// The kernel's own arguments.
     var arguments: [Text] = []
-    /// A PC's kernel gets a virtio console beside its serial port.
-    var hasVirtioConsole = false
+    var console = PCConsole.serial
     /// In the order of their slots; the console comes after them.
     var devices: [any DeviceSetup] = []
 

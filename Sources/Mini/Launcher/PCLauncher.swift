@@ -10,6 +10,23 @@ enum PCEngine: Equatable {
     case software
 }
 
+/// What a PC's kernel has for its console, the serial port, or something beside it.
+enum PCConsole {
+    case serial
+    case virtio
+    /// A screen in text mode, for kernels that can do without a serial port.
+    case screen
+
+    /// The kernel's words for it.
+    var words: [Text] {
+        switch self {
+        case .serial: ["console=ttyS0"]
+        case .virtio: ["console=hvc0", "earlyprintk=ttyS0"]
+        case .screen: ["console=tty0"]
+        }
+    }
+}
+
 extension PCEngine {
     /// Whether a processor in software takes a start: one of 32 bits in all builds, of 64 bits where `Long` is.
     static func softwareRuns(_ mode: ProcessorStart.Mode) -> Bool {
@@ -137,11 +154,11 @@ final class PCLauncher: Launcher {
         let words =
             defaults
             ? Self.defaultWords(
-                for: made.kernel.kernel.version, onVirtio: plan.hasVirtioConsole) : []
+                for: made.kernel.kernel.version, on: plan.console) : []
         let loaded = try loading { () throws(LoaderError) in
             try PCLoader.load(
                 made.kernel.kernel, name: plan.kernel, made.kernel.view, into: made.memory,
-                demand: made.demand, initrd: made.initrd,
+                demand: made.demand, initrd: made.initrd, screen: plan.console == .screen,
                 commandLine: CommandLine.joined(words + plan.arguments))
         }
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
@@ -152,12 +169,10 @@ final class PCLauncher: Launcher {
 
     /// What goes in front of the user's words: the console, no tables of a firmware's, the restart that is seen at once, an end
     /// for a panic; and what spares a kernel work that no guest wants: self-tests of ciphers, a search for ISA cards.
-    static func defaultWords(for kernel: LinuxVersion?, onVirtio: Bool) -> [Text] {
+    static func defaultWords(for kernel: LinuxVersion?, on console: PCConsole) -> [Text] {
         // Before 3.1 a panic waits for ever unless there is a time to wait.
         let isOld = kernel.map { !$0.isAtLeast(3, 1) } ?? false
-        let console: [Text] =
-            onVirtio ? ["console=hvc0", "earlyprintk=ttyS0"] : ["console=ttyS0"]
-        return console + [
+        return console.words + [
             "acpi=off", "reboot=t", isOld ? "panic=1" : "panic=-1", "cryptomgr.notests=1",
             "noisapnp", "tsc=reliable",
         ]
@@ -170,7 +185,7 @@ final class PCLauncher: Launcher {
             plugged.append(try device.plug(index, into: slots, notes))
         }
         var console: ConsolePlug?
-        if plan.hasVirtioConsole {
+        if plan.console == .virtio {
             let plug = try ConsolePlug(into: slots, notes)
             console = plug
             plugged.append(plug)
@@ -179,6 +194,7 @@ final class PCLauncher: Launcher {
         plugged.append(try RandomPlug(numbers, into: slots, notes))
         let platform = PCPlatform(
             memory: loaded.memory, functions: plugged.compactMap { $0.function },
+            screen: plan.console == .screen,
             wallClock: { Clock.realTime().count / 1_000_000_000 })
         let processor = try makeProcessor(loaded)
         return MadePC(loaded, PC(processor, platform), devices: plugged, console: console)
@@ -228,7 +244,7 @@ final class PCLauncher: Launcher {
                 memory: guest.layout.memory, kernelEnd: guest.kernelEnd,
                 initrd: guest.layout.initrdSize, words: plan.arguments,
                 console: defaults
-                    ? "its kernel may have no serial console; \"earlyprintk=ttyS0\" may tell more"
+                    ? "its kernel may have no serial console; \"--console screen\" shows its screen"
                     : "its kernel may not know of a console; \"console=ttyS0\" names one"
             ), isFirst ? report : nil)
     }
@@ -247,6 +263,12 @@ final class PCLauncher: Launcher {
             // A kernel that got no farther than that has not powered itself off.
             if missing.isKernel && !guest.hasSent { return .reason("it wanted \(missing.text)") }
             report?("the guest wanted \(missing.text)")
+        }
+        let isSilent = !guest.hasSent && guest.panic == nil && !plan.arguments.contains("quiet")
+        if isSilent && plan.console == .serial && (end == .poweredOff || end == .reset) {
+            remarks.note(
+                "the guest said nothing on its serial port; --console screen shows what it says on a screen"
+            )
         }
         switch end {
         case .poweredOff: return .left(.poweredOff)

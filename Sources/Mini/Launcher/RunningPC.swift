@@ -49,6 +49,8 @@ final class RunningPC: ConsoleGuest {
     private var panicWatch = PanicWatch()
     private(set) var hasSent = false
     private var hasTaken = false
+    private var takesKeys = false
+    private var lastOutput = Nanoseconds(count: 0)
     /// The guest does nothing, until this moment or for ever; `serve` waits for it.
     private var isIdle = false
     private var idleUntil: Nanoseconds?
@@ -89,6 +91,13 @@ final class RunningPC: ConsoleGuest {
             let stop = pc.run(until: look)
             if let console = made.console, console.hasOutput {
                 console.takeOutput(into: &output)
+                try writeOutput()
+                if loop.outcome != nil { return nil }
+            }
+            output.removeAll(keepingCapacity: true)
+            pc.platform.look(into: &output)
+            if !output.isEmpty {
+                lastOutput = Clock.monotonic()
                 try writeOutput()
                 if loop.outcome != nil { return nil }
             }
@@ -152,8 +161,19 @@ final class RunningPC: ConsoleGuest {
     /// Keys go to the virtio console once a driver takes some there.
     func room() -> Int? {
         if made.console?.hasRoom ?? false { return Self.mostInput }
+        if let hasRoom = pc.platform.hasKeyRoom { return hasRoom && hearsKeys ? 1 : nil }
         return pc.platform.serial.hasRoom ? Self.mostInput : nil
     }
+
+    /// Kernels throw away what is typed before a program has their screen. From its first program on there is one: the
+    /// screen is open before it is started. Where that is not seen, a guest waits that does nothing and says nothing.
+    private var hearsKeys: Bool {
+        if !takesKeys {
+            takesKeys = pc.isInProgram || isIdle && lastOutput + Self.pause < Clock.monotonic()
+        }
+        return takesKeys
+    }
+    private static let pause = Nanoseconds.milliseconds(1000)
 
     /// What is read at once: the rest waits until the guest has room.
     private static let mostInput = 16
@@ -167,7 +187,12 @@ final class RunningPC: ConsoleGuest {
             return count
         }
         for byte in bytes {
-            guard pc.platform.serial.feed(byte) else { break }
+            if let hasRoom = pc.platform.hasKeyRoom {
+                guard hasRoom else { break }
+                pc.platform.type(byte)
+            } else if !pc.platform.serial.feed(byte) {
+                break
+            }
             count += 1
         }
         if count > 0 { hasTaken = true }

@@ -48,10 +48,11 @@ enum PCLoader {
 
     /// - Parameters:
     ///   - memory: fresh (all zero), of a whole number of MiB.
+    ///   - screen: whether it finds a screen.
     ///   - commandLine: what the kernel gets to read.
     static func load(
         _ kernel: StockKernel, name: Text, _ file: ByteView, into memory: GuestMemory,
-        demand: Demand, initrd: NamedFile?, commandLine: Text
+        demand: Demand, initrd: NamedFile?, screen: Bool = false, commandLine: Text
     ) throws(LoaderError) -> LoadedPC {
         let limit = min(
             kernel.header?.commandLineLimit ?? 2047, PCLayout.commandLineLimit - 1)
@@ -74,6 +75,7 @@ enum PCLoader {
             PCParameters.write(
                 layout, image: kernel.header == nil ? nil : file, start: entry.base, to: memory)
         }
+        if screen { PCParameters.writeScreen(to: memory) }
         let mode = PCParameters.writeTables(for: entry.mode, to: memory)
         let start = ProcessorStart(
             mode: mode, entry: entry.address, stack: UInt64(PCLayout.stack),

@@ -21,6 +21,12 @@ enum PCParameters {
         static let map: UInt32 = 0x2D0
         /// KiB behind the first MiB, in 16 and in 32 bits: of the BIOS's calls that came before the map.
         static let shortMemory: UInt32 = 0x02
+        static let videoMode: UInt32 = 0x06
+        static let columns: UInt32 = 0x07
+        static let rows: UInt32 = 0x0E
+        static let isVGA: UInt32 = 0x0F
+        /// Of a row.
+        static let lines: UInt32 = 0x10
         static let memory: UInt32 = 0x1E0
     }
     private static let unknownLoader: UInt8 = 0xFF
@@ -91,6 +97,15 @@ enum PCParameters {
             memory.store32(at + 8, entry.size)
             memory.store32(at + 16, entry.kind)
         }
+    }
+
+    /// Says that there is a screen of VGA's, in text mode 3, with 25 rows of 16 lines; the cursor is at its start.
+    static func writeScreen(to memory: GuestMemory) {
+        store(3, at: PCLayout.bootParameters + Field.videoMode, memory)
+        store(UInt8(TextScreen.columns), at: PCLayout.bootParameters + Field.columns, memory)
+        store(UInt8(TextScreen.rows), at: PCLayout.bootParameters + Field.rows, memory)
+        store(1, at: PCLayout.bootParameters + Field.isVGA, memory)
+        store(16, at: PCLayout.bootParameters + Field.lines, memory)
     }
 
     /// Writes what a PVH entry reads.

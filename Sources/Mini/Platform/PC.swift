@@ -51,6 +51,9 @@ final class PC {
     /// What its processor does not have and was wanted last.
     var missing: MissingInstruction? { processor.missing }
 
+    /// It runs a program now, as far as its processor tells that.
+    var isInProgram: Bool { processor.privilege == 3 }
+
     /// Time passed in which the guest did not run.
     func resume() { processor.resume(at: clock()) }
 

@@ -5,6 +5,7 @@
 //                                   |           <-- 4 -- SerialPort       3F8-3FF
 //                             INTR, INTA        <- 5 9 10 11 -- PCIBus    CF8 CFC-CFF, BARs from 1000 on
 //     70 71   RealTimeClock       64, 92, CF9   the end: a reset          501   the end: the guest's own code
+//     3D4 3D5 3DA   TextScreen    60 64 -- 1 --> InterruptController   Keyboard: both, if there is a screen
 //
 // Who uses it calls `advance` when `nextEvent` has come, and looks at INTR before the guest goes on. It makes no call of its
 // own and knows no clock: moments come from outside.
@@ -24,6 +25,8 @@ final class PCPlatform {
     private var clock = RealTimeClock()
     private var bus: PCIBus
     private let wallClock: () -> UInt64
+    private var screen: TextScreen?
+    private var keyboard: Keyboard?
     /// Set once; the first end counts.
     private(set) var end: End?
 
@@ -33,16 +36,23 @@ final class PCPlatform {
 
     private enum Line {
         static let timer: UInt8 = 0
+        static let keyboard: UInt8 = 1
         static let serial: UInt8 = 4
     }
 
     /// - Parameters:
     ///   - functions: behind the host bridge, in this order; at most `PCIBus.mostFunctions`.
+    ///   - screen: true for a PC that has one.
     ///   - wallClock: seconds since the start of 1970.
     init(
-        memory: GuestMemory, functions: [any PCIFunction], wallClock: @escaping () -> UInt64
+        memory: GuestMemory, functions: [any PCIFunction], screen: Bool = false,
+        wallClock: @escaping () -> UInt64
     ) {
         self.memory = memory
+        if screen {
+            self.screen = TextScreen()
+            keyboard = Keyboard()
+        }
         bus = PCIBus(functions)
         self.wallClock = wallClock
     }
@@ -66,6 +76,23 @@ final class PCPlatform {
     /// To be called when a function has worked outside of `input` and `output`.
     func raiseLines() {
         bus.forEachLine { line, isHigh in interrupts.setLine(line, isHigh) }
+    }
+
+    /// Appends what is new on the screen.
+    func look(into output: inout [UInt8]) { screen?.look(memory, into: &output) }
+
+    /// Whether keys are taken now; nil without a keyboard.
+    var hasKeyRoom: Bool? { keyboard?.hasRoom }
+
+    func type(_ byte: UInt8) {
+        keyboard?.type(byte)
+        raiseKeyboard()
+    }
+
+    /// Each byte that waits is an edge of its own.
+    private func raiseKeyboard() {
+        interrupts.setLine(Line.keyboard, false)
+        interrupts.setLine(Line.keyboard, keyboard?.isInterruptRequested ?? false)
     }
 
     // MARK: Ports
@@ -114,12 +141,28 @@ final class PCPlatform {
         case 0x20, 0x21, 0xA0, 0xA1, 0x4D0, 0x4D1: interrupts.read(port)
         case 0x40...0x42, 0x61: timer.read(port, now)
         // A keyboard controller that is none, to a driver that empties it first, and yet is ready for the word that resets.
-        case 0x64: 0xFD
+        case 0x64: keyboard?.status ?? 0xFD
+        case 0x60: readKey()
         case 0x71: clock.read(wallClock())
         // A20 is on.
         case 0x92: 0x02
+        case 0x3D4, 0x3D5, 0x3DA: screen?.read(port)
         default: nil
         }
+    }
+
+    private func readKey() -> UInt8? {
+        guard let byte = keyboard?.read() else { return nil }
+        raiseKeyboard()
+        return byte
+    }
+
+    /// - Returns: false for a port without a keyboard.
+    private func writeKey(_ port: UInt16, _ byte: UInt8) -> Bool {
+        guard keyboard != nil else { return false }
+        if port == 0x64 { keyboard?.writeCommand(byte) } else { keyboard?.write(byte) }
+        raiseKeyboard()
+        return port == 0x60
     }
 
     /// - Returns: false for a port that is of no part.
@@ -128,10 +171,12 @@ final class PCPlatform {
         case 0x3F8...0x3FF: serial.write(UInt8(port & 7), byte)
         case 0x20, 0x21, 0xA0, 0xA1, 0x4D0, 0x4D1: interrupts.write(port, byte)
         case 0x40...0x43, 0x61: timer.write(port, byte, now)
+        case 0x60, 0x64: return writeKey(port, byte)
         case 0x70: clock.select(byte)
         case 0x71: clock.write(byte)
         // Kernels write there to let time pass.
         case 0x80: break
+        case 0x3D4, 0x3D5: return screen?.write(port, byte) ?? false
         default: return false
         }
         return true

@@ -9,8 +9,8 @@ enum QuietRegister {
         switch number {
         // The microcode's revision.
         case 0x8B: true
-        // MCG_CAP, MCG_STATUS: no banks of machine checks.
-        case 0x179, 0x17A: true
+        // MCG_CAP, MCG_STATUS, MCG_CTL: no banks of machine checks; but the first one's are written for all that.
+        case 0x179...0x17B, 0x400...0x403: true
         // DEBUGCTL and the last branches.
         case 0x1D9, 0x1DB...0x1DE: true
         // SYSCFG, HWCR, NB_CFG, the interrupt message, the base of configuration space.

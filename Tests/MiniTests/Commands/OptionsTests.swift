@@ -50,8 +50,10 @@ private func error(_ line: String) -> String {
         #expect(try settings("--engine builtin k").engine == .builtIn)
         #expect(try settings("--engine=lguest k").engine == .lguest)
         #expect(try settings("--engine auto k").engine == .automatic)
-        #expect(try settings("--console virtio k").plan.hasVirtioConsole)
-        #expect(try !settings("--console serial k").plan.hasVirtioConsole)
+        #expect(try settings("--console virtio k").plan.console == .virtio)
+        #expect(try settings("--console serial k").plan.console == .serial)
+        #expect(try settings("--console screen k").plan.console == .screen)
+        #expect(try settings("k").plan.console == .serial)
         #expect(try settings("--help").wantsHelp)
         #expect(try settings("--version").wantsVersion)
     }
@@ -134,7 +136,8 @@ private func error(_ line: String) -> String {
         #expect(error("--verbose=1 k") == "option --verbose takes no argument")
         #expect(
             error("--engine xen k") == "unknown engine \"xen\": it is auto, kvm, lguest or builtin")
-        #expect(error("--console vga k") == "unknown console \"vga\": it is serial or virtio")
+        #expect(
+            error("--console vga k") == "unknown console \"vga\": it is serial, virtio or screen")
         #expect(
             error("12x k") == "memory of \"12x\" is not a size: digits, then nothing, K, M or G")
     }

@@ -115,6 +115,23 @@ import Testing
         #expect(bytes(of: loaded.memory, 0x71EF, 1) == [0])
     }
 
+    @Test("a kernel that is to have a screen finds one of 80 columns and 25 rows, another none")
+    func screen() throws {
+        func parameters(_ hasScreen: Bool) throws -> [UInt8] {
+            let memory = try GuestMemory(count: 24 << 20)
+            return try ByteView.of(StockSpec(.zstd).bytes()) { view in
+                let kernel = try #require(try StockKernel(view))
+                let loaded = try PCLoader.load(
+                    kernel, name: "vmlinuz", view, into: memory,
+                    demand: try PCLoader.demand(kernel, initrd: nil), initrd: nil,
+                    screen: hasScreen, commandLine: "")
+                return bytes(of: loaded.memory, 0x7006, 12)
+            }
+        }
+        #expect(try parameters(true) == [3, 80, 0, 0, 0, 0, 0, 0, 25, 1, 16, 0])
+        #expect(try parameters(false) == [UInt8](repeating: 0, count: 12))
+    }
+
     @Test("an initrd lies at the end of memory, or below what the kernel can reach")
     func initrd() throws {
         let content = [UInt8](repeating: 0x5A, count: 5000)

@@ -505,6 +505,8 @@ import Testing
         machine.run([0x0F, 0x20, 0xE3, 0x0F, 0x20, 0xC0])
         #expect(machine.processor[.ebx] == 0 as UInt32)
         #expect(machine.processor[.eax] == 0x11 as UInt32)
+        // MCE: kernels set it unasked.
+        #expect(machine.run(setControl(4, 0x40)) == .halt(false))
         // CR1, CR5 and the rest are no instructions.
         #expect(machine.run([0x0F, 0x20, 0xC8]) == .event(6))
         #expect(machine.run([0x0F, 0x22, 0xE8]) == .event(6))

@@ -280,7 +280,8 @@ import Testing
     @Test(
         "registers that kernels read without looking are there and hold nothing",
         arguments: [
-            0x8B, 0x179, 0x17A, 0x1D9, 0xC001_0010, 0xC001_0015, 0xC001_001F, 0xC001_0055,
+            0x8B, 0x179, 0x17A, 0x17B, 0x400, 0x403, 0x1D9, 0xC001_0010, 0xC001_0015, 0xC001_001F,
+            0xC001_0055,
             0xC001_1023,
         ] as [UInt32])
     func quietRegisters(_ number: UInt32) throws {

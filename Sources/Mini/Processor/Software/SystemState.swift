@@ -43,14 +43,16 @@ enum Control4 {
     static let debugging: UInt32 = 1 << 3
     static let largePages: UInt32 = 1 << 4
     static let physicalExtension: UInt32 = 1 << 5
+    /// No machine check ever comes, but kernels before 2.6.22 switch them on without a look at CPUID.
+    static let machineChecks: UInt32 = 1 << 6
     static let globalPages: UInt32 = 1 << 7
     static let counters: UInt32 = 1 << 8
     static let fastSave: UInt32 = 1 << 9
     /// Exceptions of SSE are vector 19.
     static let vectorFaults: UInt32 = 1 << 10
     static let known =
-        timeStampDisable | debugging | largePages | physicalExtension | globalPages | counters
-        | fastSave
+        timeStampDisable | debugging | largePages | physicalExtension | machineChecks | globalPages
+        | counters | fastSave
 }
 
 /// What is known of a filled slot of the TLB beside its entry.
