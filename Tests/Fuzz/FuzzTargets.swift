@@ -73,6 +73,9 @@ struct FuzzTarget {
                 name: "virtio", meaning: "virtio devices, and a guest that writes everywhere",
                 usual: 50_000, make: FuzzVirtio.makeDevice, take: FuzzVirtio.takeDevice),
             FuzzTarget(
+                name: "screens", meaning: "a guest with a screen and a keyboard", usual: 20_000,
+                make: FuzzScreens.make, take: FuzzScreens.take),
+            FuzzTarget(
                 name: "lguestvirtio", meaning: "lguest's virtio: descriptors, rings, its PCI bus",
                 usual: 1_000_000, make: FuzzLguestVirtio.make, take: FuzzLguestVirtio.take),
             FuzzTarget(
