@@ -37,6 +37,7 @@ initramfs qemu-system-x86_64 qemu-system-x86
 initramfs cpio cpio
 initramfs xz xz-utils
 initramfs dpkg-deb dpkg
+initramfs wget wget
 linux qemu-system-x86_64 qemu-system-x86
 linux dpkg-deb dpkg
 xen qemu-system-x86_64 qemu-system-x86
