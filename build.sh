@@ -49,7 +49,7 @@ part_sources() {
         grant) folders+=(Commands/Grant Xen) ;;
         pack) folders+=(Commands/PackCommand.swift Archive) ;;
         # It knows programs and modules by their ELF headers, and kernels' words.
-        init) folders+=(Commands/InitCommand.swift Init Xen Loader Lguest Processor/{GuestProcessor,MissingInstruction,ProcessorProfile,ProcessorStart}.swift Memory) ;;
+        init) folders+=(Commands/InitCommand.swift Init Xen Loader Lguest Processor/{GuestProcessor,MissingInstruction,ProcessorProfile,ProcessorStart}.swift Platform/TextScreen.swift Memory) ;;
         esac
     done
     for name in "${folders[@]}"; do echo "Sources/Mini/$name"; done
