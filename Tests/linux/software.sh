@@ -125,6 +125,7 @@ screen() {
     initrd i386 "$busybox" "$work/initrd" $'run /bin/busybox sh -c "while read a b; do echo got $b, then $a; done"'
     printf 'One "two;"\r~!x /Y\r\004' |
         timeout 600 out/x86_64/mini-launch --engine builtin --console screen --initrd "$work/initrd" "$kernel" >"$work/out" 2>"$work/err"
+    # shellcheck disable=SC2034
     code=$? output=$(tr -d '\r' <"$work/out") errors=$(<"$work/err")
     expect "a guest's console is its screen, and keys go to its keyboard" 0 $'*Console: colour VGA+ 80x25*got "two;", then One\n*got /Y, then ~!x\n*System halted' ""
     launch x86_64 --engine builtin --console screen "$kernel" quiet

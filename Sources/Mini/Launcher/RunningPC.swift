@@ -50,7 +50,9 @@ final class RunningPC: ConsoleGuest {
     private(set) var hasSent = false
     private var hasTaken = false
     private var takesKeys = false
-    private var lastOutput = Nanoseconds(count: 0)
+    /// A moment, and the processor's time that we had used by then.
+    private var quietSince = Nanoseconds(count: 0)
+    private var spentBefore = Nanoseconds(count: 0)
     /// The guest does nothing, until this moment or for ever; `serve` waits for it.
     private var isIdle = false
     private var idleUntil: Nanoseconds?
@@ -97,7 +99,7 @@ final class RunningPC: ConsoleGuest {
             output.removeAll(keepingCapacity: true)
             pc.platform.look(into: &output)
             if !output.isEmpty {
-                lastOutput = Clock.monotonic()
+                beginQuiet()
                 try writeOutput()
                 if loop.outcome != nil { return nil }
             }
@@ -166,14 +168,25 @@ final class RunningPC: ConsoleGuest {
     }
 
     /// Kernels throw away what is typed before a program has their screen. From its first program on there is one: the
-    /// screen is open before it is started. Where that is not seen, a guest waits that does nothing and says nothing.
+    /// screen is open before it is started. Where that is not seen, a guest waits for keys that says nothing for a second
+    /// and needs next to no processor for it: on a busy machine a kernel that starts can be silent for as long.
     private var hearsKeys: Bool {
-        if !takesKeys {
-            takesKeys = pc.isInProgram || isIdle && lastOutput + Self.pause < Clock.monotonic()
+        guard !takesKeys && !pc.isInProgram else {
+            takesKeys = true
+            return true
         }
+        guard quietSince + Self.pause < Clock.monotonic() else { return false }
+        takesKeys = isIdle && Clock.spent() < spentBefore + Self.wait
+        beginQuiet()
         return takesKeys
     }
+
+    private func beginQuiet() {
+        quietSince = Clock.monotonic()
+        spentBefore = Clock.spent()
+    }
     private static let pause = Nanoseconds.milliseconds(1000)
+    private static let wait = Nanoseconds.milliseconds(100)
 
     /// What is read at once: the rest waits until the guest has room.
     private static let mostInput = 16

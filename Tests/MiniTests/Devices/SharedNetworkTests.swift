@@ -151,7 +151,7 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
             waits.deallocate()
         }
         nonisolated(unsafe) let seen = waits
-        nonisolated(unsafe) let number = signal.number
+        let number = signal.number
         file.play {
             // Whoever is there is let in, and then hears nothing more.
             send([UInt8](repeating: 0xFF, count: 60), from: left)
