@@ -98,7 +98,7 @@ count() {
     if [[ $1 == unit ]]; then
         # Lines of tests can have others' words in them; that about the whole run comes last, and by itself.
         local all
-        all=$(sed -nE 's/^[✔✘] Test run with ([0-9]+) tests? .*/\1/p' "$log" | tail -n 1)
+        all=$(sed -nE 's/^(✔|✘) Test run with ([0-9]+) tests? .*/\2/p' "$log" | tail -n 1)
         failed=$(grep -aE '^✘ Test .* failed after' "$log" | grep -vc '^✘ Test run with ' || true)
         skipped=$(grep -acE '^➜ +Test .* skipped' "$log" || true)
         passed=$((${all:-0} - failed - skipped))
@@ -117,7 +117,7 @@ slowest() {
     {
         for part; do [[ ! -e $logs/$part.times ]] || sed "s/^\([0-9.]*\) /\1 $part: /" "$logs/$part.times"; done
         [[ ! -e $logs/unit.log ]] ||
-            sed -nE 's/^[✔✘] +(Test .*) (passed|failed) after ([0-9.]+) seconds.*/\3 unit: \1/p' "$logs/unit.log" | grep -v 'Test run with'
+            sed -nE 's/^(✔|✘) +(Test .*) (passed|failed) after ([0-9.]+) seconds.*/\4 unit: \2/p' "$logs/unit.log" | grep -v 'Test run with'
     } | sort -rn | head -n 10 | awk '{ seconds = $1; $1 = ""; printf "  %6.1f s %s\n", seconds, substr($0, 1, 150) }'
 }
 
