@@ -259,9 +259,12 @@ final class PCLauncher: Launcher {
         }
         note(guest.uses)
         if let outcome = guest.loop.outcome { return .left(outcome) }
-        if let missing = guest.made.pc.missing, end != .exit(0) {
+        if let missing = guest.made.pc.missing {
             // A kernel that got no farther than that has not powered itself off.
-            if missing.isKernel && !guest.hasSent { return .reason("it wanted \(missing.text)") }
+            let isOver = end == .poweredOff || end == .reset
+            if isOver && missing.isKernel && !guest.hasSent {
+                return .reason("it wanted \(missing.text)")
+            }
             report?("the guest wanted \(missing.text)")
         }
         let isSilent = !guest.hasSent && guest.panic == nil && !plan.arguments.contains("quiet")

@@ -138,6 +138,8 @@ extension LongCore {
 
     private func noteMissing() {
         let linear = state.rip &+ state.codeBase
+        let faultAddress = state.faultAddress
+        defer { state.faultAddress = faultAddress }
         guard let place = try? fetchable(linear) else { return }
         let missing = unsafe MissingInstruction(
             at: linear, isKernel: state.privilege == 0, state.memory, place)

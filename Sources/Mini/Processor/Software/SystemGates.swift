@@ -45,6 +45,8 @@ extension Core {
 
     private func noteMissing() {
         let linear = state.csBase &+ state.eip
+        let faultAddress = state.faultAddress
+        defer { state.faultAddress = faultAddress }
         guard let place = try? fetchable(linear) else { return }
         let missing = unsafe MissingInstruction(
             at: UInt64(linear), isKernel: state.privilege == 0, state.memory, place)
