@@ -4,6 +4,8 @@
 @testable import Mini
 
 final class CompatibleMachine: DifferentialMachine {
+    // CPUID says AuthenticAMD.
+    let hasIntelsWays = false
     private let machine: LongMachine
     private var image: CaseImage
 

@@ -7,6 +7,8 @@ import Foundation
 
 /// A processor of ours in the situation of a 32-bit process under a 64-bit kernel.
 protocol DifferentialMachine: AnyObject {
+    /// Where Intel's processors do something in another way than the others: whether it does it in theirs.
+    var hasIntelsWays: Bool { get }
     /// Runs a case from the image to its end, and puts the image back.
     func run(_ test: DifferentialCase) -> CaseEnding
     /// The image's bytes at a linear address, to show.
@@ -55,6 +57,13 @@ private struct Tolerance {
     }
 
     func ignores(_ address: UInt32) -> Bool { ignored.contains(UInt64(address)) }
+}
+
+/// The processor that the tests run on.
+enum HostProcessor {
+    static let isIntels =
+        (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?
+        .contains("GenuineIntel") ?? true
 }
 
 /// Runs cases on both sides and tells the differences.
@@ -154,17 +163,21 @@ final class DifferentialComparison {
             lines.append("memory \(hex(address(change.index))): natively \(hex(change.value))")
         }
         if test.usesX87 { lines += differencesOfX87(ours.x87, native.x87) }
-        if !lines.isEmpty && !Self.isIntel && isOfOtherModel(test, ours, native, lines) {
-            otherModel += 1
-            return []
+        if !lines.isEmpty {
+            // Where neither is Intel's they may still be of different models.
+            let isOfOthers =
+                switch (machine.hasIntelsWays, HostProcessor.isIntels) {
+                case (true, true): false
+                case (_, false): isOfOtherModel(test, intel: ours, other: native, lines)
+                case (false, true): isOfOtherModel(test, intel: native, other: ours, lines)
+                }
+            if isOfOthers {
+                otherModel += 1
+                return []
+            }
         }
         return lines
     }
-
-    /// The software processor is held against Intel's. Others do a few things in their own way.
-    private static let isIntel =
-        (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?
-        .contains("GenuineIntel") ?? true
 
     /// True if all that differs is one of these: a 32-bit push of a segment register clears the upper
     /// half of its place (Intel's leave it); INT1 inside a virtual machine stops before itself, not
@@ -172,31 +185,31 @@ final class DifferentialComparison {
     /// operand first; an operand across the end of the addresses is refused by the segment, not by
     /// the page; an x87 store looks at its place before its exceptions; SHLD and SHRD of 16 bits by more.
     private func isOfOtherModel(
-        _ test: DifferentialCase, _ ours: CaseEnding, _ native: CaseEnding, _ lines: [String]
+        _ test: DifferentialCase, intel: CaseEnding, other: CaseEnding, _ lines: [String]
     ) -> Bool {
         if test.steps.contains(where: { Self.ownWays.contains($0.name) }) { return true }
-        let isAcrossTheEnd = ours.trap == 14 && ours.eip == native.eip && ours.address &+ 16 < 32
-        if isAcrossTheEnd, native.trap == 12 || native.trap == 13 { return true }
-        let offset = Int(Int32(bitPattern: native.eip &- test.eip))
+        let isAcrossTheEnd = intel.trap == 14 && intel.eip == other.eip && intel.address &+ 16 < 32
+        if isAcrossTheEnd, other.trap == 12 || other.trap == 13 { return true }
+        let offset = Int(Int32(bitPattern: other.eip &- test.eip))
         guard let index = test.offsets.firstIndex(of: offset), index < test.steps.count else {
             return false
         }
         let name = test.steps[index].name
         if name == "int1" {
-            return native.trap == 1 && ours.eip == native.eip &+ 1
+            return other.trap == 1 && intel.eip == other.eip &+ 1
                 && lines.allSatisfy { $0.hasPrefix("eip:") }
         }
-        if native.trap == 12 || native.trap == 13, ours.trap != native.trap { return true }
+        if other.trap == 12 || other.trap == 13, intel.trap != other.trap { return true }
         // Of two reasons to fault, the page's comes first.
         let late = ["x87 store", "bound", "iret"].contains(name) || name.hasPrefix("retf")
-        if late || name.hasSuffix("cmps"), native.trap == 14, ours.trap != 14 { return true }
-        if name == "x87 store", native.trap.map({ (12...14).contains($0) }) == true,
-            ours.eip != native.eip
+        if late || name.hasSuffix("cmps"), other.trap == 14, intel.trap != 14 { return true }
+        if name == "x87 store", other.trap.map({ (12...14).contains($0) }) == true,
+            intel.eip != other.eip
         {
             return true
         }
         return (name.hasSuffix("cmps") || name.hasSuffix("scas"))
-            && native.trap.map { (12...14).contains($0) } == true
+            && other.trap.map { (12...14).contains($0) } == true
             && lines.allSatisfy { $0.hasPrefix("eflags:") || $0.hasPrefix("cr2:") }
     }
 

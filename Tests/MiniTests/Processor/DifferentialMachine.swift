@@ -4,6 +4,7 @@
 @testable import Mini
 
 final class SoftwareMachine: DifferentialMachine {
+    let hasIntelsWays = true
     private let memory: GuestMemory
     private let processor: SoftwareProcessor
     private var image: CaseImage

@@ -554,7 +554,7 @@ struct LongGenerator {
         if size == 1 { bytes.append(0x66) }
         if size == 3 { bytes.append(0x48) }
         bytes.append(base | byte)
-        plain("string", bytes)
+        plain(base == 0xA6 ? "cmps" : base == 0xAE ? "scas" : "string", bytes)
         if base == 0xA6 || base == 0xAE {
             // Repeated no times they leave the flags alone.
             if bytes[0] >= 0xF2 { flags() } else { flags(defines: Bit.all) }

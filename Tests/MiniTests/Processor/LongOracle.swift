@@ -122,6 +122,20 @@ final class LongOracle {
     }
 }
 
+extension LongCase {
+    /// The instruction that an ending stands at; nil behind the last, and elsewhere.
+    func name(at rip: UInt64) -> String? {
+        starts.firstIndex { self.rip &+ UInt64($0) == rip }.map { names[$0] }
+    }
+}
+
+/// Whether the machine's own processor was still at an instruction that locks its operand when its time was up: across
+/// two lines of the cache that takes some hypervisors longer than a case has.
+func longWasHeldUp(_ test: LongCase, _ native: LongEnding) -> Bool {
+    native.trap == nil
+        && ["xchg", "xadd", "cmpxchg", "cmpxchg8b"].contains(test.name(at: native.rip) ?? "")
+}
+
 /// What is different, a line each.
 func longDifferences(_ test: LongCase, _ ours: LongEnding, _ native: LongEnding) -> [String] {
     // One that does not end does so anywhere.
@@ -144,11 +158,15 @@ func longDifferences(_ test: LongCase, _ ours: LongEnding, _ native: LongEnding)
     }
     compare("mxcsr", UInt64(ours.control), UInt64(native.control))
     let undefined = ours.trap == 3 && native.trap == 3 ? test.undefined : test.everUndefined
-    // DF and the arithmetic ones.
-    let mask = UInt64(0xCD5 & ~undefined)
+    // DF and the arithmetic ones. CMPS and SCAS that fault leave those of the element before where Intel's leave those of
+    // the first, and CMPS tries its operands in another order.
+    let isInCompare =
+        HostProcessor.isIntels && ours.trap == 14 && native.trap == 14
+        && ["cmps", "scas"].contains(test.name(at: native.rip) ?? "")
+    let mask = isInCompare ? 0 : UInt64(0xCD5 & ~undefined)
     compare("flags", ours.flags & mask, native.flags & mask)
     if native.trap == 14 && ours.trap == 14 {
-        compare("cr2", ours.address, native.address)
+        if !isInCompare { compare("cr2", ours.address, native.address) }
         // Whether a page is there: our ring 0 has the lowest ones, Linux says so of its half.
         compare("error", ours.error & 6, native.error & 6)
     }
