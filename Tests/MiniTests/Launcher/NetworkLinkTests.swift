@@ -121,14 +121,18 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
     @Test("an address is the tap's own, which comes up with it")
     func address() throws {
         let kernel = TapKernel()
-        let link = try kernel.play { () throws(LauncherError) in try requests[0].open(beside: []) }
-        #expect(string(link.description) == "network: tap \"tap4\", 02:03:04:05:06:07")
+        let text = try kernel.play { () throws(LauncherError) in
+            let link = try requests[0].open(beside: [])
+            #expect(kernel.now.open.count == 1, "the tap stays, the socket does not")
+            return link.description
+        }
+        #expect(string(text) == "network: tap \"tap4\", 02:03:04:05:06:07")
         #expect(
             kernel.now.requests == [
                 "open /dev/net/tun", "make tap%d 4098", "address tap4 [192, 168, 19, 1]",
                 "flags? tap4", "flags tap4 4099", "hardware? tap4",
             ])
-        #expect(kernel.now.open.count == 1, "the tap stays, the socket does not")
+        #expect(kernel.now.open.isEmpty)
     }
 
     @Test("a bridge gets the tap as a port, with a hardware address if one is given")
@@ -137,7 +141,7 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
             (requests[1], ["hardware tap4 1 [2, 0, 0, 0, 0, 9]"]), (requests[2], []),
         ] {
             let kernel = TapKernel()
-            _ = try kernel.play { () throws(LauncherError) in try request.open(beside: []) }
+            try kernel.play { () throws(LauncherError) in _ = try request.open(beside: []) }
             #expect(
                 kernel.now.requests == ["open /dev/net/tun", "make tap%d 4098"] + hardware + [
                     "index? tap4", "bridge br0 77", "flags? tap4", "flags tap4 4099",
@@ -149,7 +153,7 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
     @Test("a tap by its name is taken as it is")
     func tap() throws {
         let kernel = TapKernel()
-        _ = try kernel.play { () throws(LauncherError) in try requests[3].open(beside: []) }
+        try kernel.play { () throws(LauncherError) in _ = try requests[3].open(beside: []) }
         #expect(
             kernel.now.requests == ["open /dev/net/tun", "make guest7 4098", "hardware? guest7"])
     }

@@ -632,7 +632,8 @@ final class MachineMemory: @unchecked Sendable {
 
     init() {
         file = Descriptor(owning: Int32(rawMemoryFile("")))
-        _ = mini_syscall(77, Int(file.number), Self.pages * 4096, 0, 0, 0, 0)  // ftruncate
+        let cut = mini_syscall(77, Int(file.number), Self.pages * 4096, 0, 0, 0, 0)  // ftruncate
+        precondition(cut == 0, "a file in memory: \(cut)")
         start = UnsafeMutableRawPointer(
             bitPattern: mini_syscall(9, 0, Self.pages * 4096, 3, 1, Int(file.number), 0))!
     }
@@ -646,9 +647,12 @@ final class MachineMemory: @unchecked Sendable {
     /// Maps pages one behind the other.
     func map(_ pages: [Int], protection: Int) -> Int {
         let address = mini_syscall(9, 0, pages.count * 4096, 0, 0x22, -1, 0)
+        precondition(!(-4095..<0).contains(address), "mmap: \(address)")
         for (index, page) in pages.enumerated() {
-            _ = mini_syscall(
-                9, address + index * 4096, 4096, protection, 0x11, Int(file.number), page * 4096)
+            let place = address + index * 4096
+            let result = mini_syscall(
+                9, place, 4096, protection, 0x11, Int(file.number), page * 4096)
+            precondition(result == place, "mmap of page \(page): \(result)")
         }
         return address
     }
