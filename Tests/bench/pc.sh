@@ -30,6 +30,18 @@ first_instruction() {
 # ticks PID: its processor time, in hundredths of a second.
 ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 
+# own_memory PID: KiB that are its own, beside the guest's memory, which is one mapping of a size that no other has, or pieces of it, and the
+# initrd's file in it; as soon as that is 1 MiB or less, but within some seconds.
+own_memory() {
+    local own
+    for _ in {1..60}; do
+        own=$(awk '/^[0-9a-f]+-[0-9a-f]+ / { size = $6 ~ /^\// && $6 !~ /mini$/ ? 1e9 : 0 } /^Size:/ { size += $2 } /^Anonymous:/ { if (size < 16384) sum += $2 } END { print sum + 0 }' "/proc/$1/smaps")
+        ((own > 1024)) || break
+        sleep 0.2
+    done
+    echo "$own"
+}
+
 stock() {
     local flavour kernel ours theirs child before after modules=() module loads=() folder=$root/out/debian busybox
     busybox=$folder/busybox-i386/busybox
@@ -64,6 +76,7 @@ stock() {
     # The guest's memory is one mapping of a size that no other has, or pieces of it.
     ours=$(awk '/^[0-9a-f]+-[0-9a-f]+ / { size = 0 } /^Size:/ { size = $2 } /^Rss:/ { if (size < 16384) sum += $2 } END { print sum }' "/proc/$child/smaps")
     row "686, resident outside the guest's pages after a boot, KiB" "$ours" "" ""
+    row "686, own memory beside the guest's pages, sleeping, KiB" "$(own_memory $child)" "<= 1024" ""
     kill $child
     wait $child 2>/dev/null || true
 

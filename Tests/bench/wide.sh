@@ -53,6 +53,7 @@ wide() {
     # The guest's memory is one mapping of a size that no other has, or pieces of it, and the initrd's file in it.
     ours=$(awk '/^[0-9a-f]+-[0-9a-f]+ / { size = /\.cpio$/ ? 1e9 : 0 } /^Size:/ { size += $2 } /^Rss:/ { if (size < 16384) sum += $2 } END { print sum }' "/proc/$child/smaps")
     row "64-bit, resident outside the guest's pages after a boot, KiB" "$ours" "<= 8192" ""
+    row "64-bit, own memory beside the guest's pages, sleeping, KiB" "$(own_memory $child)" "<= 1024" ""
     kill $child
     wait $child 2>/dev/null || true
 }

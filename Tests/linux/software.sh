@@ -30,7 +30,7 @@ software() {
         "mini-launch: the guest died: Kernel panic - not syncing: VFS: Unable to mount root fs*"
     launch x86_64 --engine builtin --memory 16 "$kernel"
     expect "too little memory is told with the least that would do" 3 "" "*it needs * MiB of memory, the guest has 16 MiB"
-    idle
+    idle 686 i386
     screen
     memory_test
 }
@@ -43,6 +43,7 @@ wide() {
     initrd x86_64 "$busybox" "$work/initrd" $'run /bin/busybox uname -m\ntry run /bin/busybox sh -c "exit 42"\nexit'
     launch x86_64 --engine builtin --guest-exit --initrd "$work/initrd" "$kernel" quiet
     expect "cloud-amd64 runs a program, whose code comes out" 42 "*x86_64*" ""
+    idle cloud-amd64 x86_64
     thirty_two
     own_programs
     launch i386 --engine builtin --initrd "$work/initrd" "$kernel" quiet
@@ -133,15 +134,28 @@ screen() {
         "mini-launch: the guest died: Kernel panic - not syncing: VFS: Unable to mount root fs*"
 }
 
-# A guest that sleeps ends when it is told to.
+# own_memory PID: KiB that are its own and not the guest's, whose memory is the largest mapping, or pieces of it, and the initrd's file in it.
+own_memory() {
+    awk '/^[0-9a-f]+-[0-9a-f]+ / { size = $6 ~ /^\// && $6 !~ /mini$/ ? 1e9 : 0 } /^Size:/ { size += $2 } /^Anonymous:/ { if (size < 16384) sum += $2 } END { print sum + 0 }' "/proc/$1/smaps"
+}
+
+# idle NAME ARCH: a guest that sleeps, of this $kernel, takes little memory and ends when it is told to.
 idle() {
-    initrd i386 "$busybox" "$work/initrd" $'run /bin/busybox echo now idle\nrun /bin/busybox sleep 1000'
+    initrd "$2" "$busybox" "$work/initrd" $'run /bin/busybox echo now idle\nrun /bin/busybox sleep 1000'
     out/x86_64/mini-launch --engine builtin --initrd "$work/initrd" "$kernel" quiet </dev/null >"$work/idle" 2>&1 &
     local guest=$!
     until grep -qs 'now idle' "$work/idle"; do kill -0 $guest 2>/dev/null || break; sleep 0.1; done
+    # What was decoded for the boot goes once the guest has slept for some seconds.
+    local own limit=$((SECONDS + 120))
+    if own=$(own_memory $guest 2>/dev/null); then
+        until ((own <= 1024 || SECONDS > limit)); do sleep 0.5 && own=$(own_memory $guest 2>/dev/null) || break; done
+        check "memory beside the pages of a $1 guest that sleeps is at most 1 MiB ($own KiB)" "${own:-9999}" -le 1024
+    else
+        skip "memory beside the pages of a $1 guest" "cannot look at it: not root"
+    fi
     kill -TERM $guest 2>/dev/null
     wait $guest
-    check "SIGTERM ends a guest that sleeps: code 143" $? = 143
+    check "SIGTERM ends a $1 guest that sleeps: code 143" $? = 143
 }
 
 software

@@ -58,6 +58,7 @@ final class RunningPC: ConsoleGuest {
     private var idleUntil: Nanoseconds?
 
     private var pace = LookPace()
+    private var slumber = Slumber()
     private let signs: GuestSigns
 
     init(_ made: MadePC, _ session: ConsoleSession, _ loop: EventLoop, _ signs: GuestSigns) {
@@ -139,7 +140,11 @@ final class RunningPC: ConsoleGuest {
     func serve() throws(LauncherError) {
         watch()
         var timeout: Nanoseconds? = Nanoseconds(count: 0)
-        if isIdle { timeout = idleUntil.map { $0 - Clock.monotonic() } }
+        if isIdle {
+            let now = Clock.monotonic()
+            if slumber.waits(at: now, Clock.spent()) { try rest() }
+            timeout = idleUntil.map { $0 - now }
+        }
         let ready = try loop.look(session, timeout: timeout)
         if loop.outcome != nil { return }
         pace.looked(found: watched.contains { ready.isReady(descriptor: $0) })
@@ -156,6 +161,10 @@ final class RunningPC: ConsoleGuest {
         }
         pc.platform.raiseLines()
         if isIdle { pc.resume() }
+    }
+
+    private func rest() throws(LauncherError) {
+        do throws(Errno) { try pc.rest() } catch { throw .system("give memory back", error) }
     }
 
     // MARK: The console's input
@@ -223,6 +232,30 @@ struct LookPace {
     /// - Parameter found: whether there was anything.
     mutating func looked(found: Bool) {
         pause = found ? Self.shortest : min(Nanoseconds(count: 2 * pause.count), Self.longest)
+    }
+}
+
+/// Finds out that a guest has done next to nothing for a while. How often it waited does not tell: one that does nothing wakes up for
+/// its clock all the time.
+struct Slumber {
+    static let period = Nanoseconds.milliseconds(3000)
+    /// What it may have run of that is less than one part in so many.
+    static let parts: UInt64 = 8
+    private var start: Nanoseconds?
+    private var spent = Nanoseconds(count: 0)
+
+    /// The guest waits.
+    /// - Parameters:
+    ///   - now: the moment.
+    ///   - spent: the processor's time that was used until now; asked for once a period.
+    /// - Returns: true if a period has passed, or more, and it ran next to never; not again before the next has.
+    mutating func waits(at now: Nanoseconds, _ spent: @autoclosure () -> Nanoseconds) -> Bool {
+        if let start, now < start + Self.period { return false }
+        let before = (start, self.spent)
+        start = now
+        self.spent = spent()
+        guard let start = before.0 else { return false }
+        return (self.spent - before.1).count < (now - start).count / Self.parts
     }
 }
 

@@ -78,6 +78,15 @@
         }
     }
 
+    /// Gives all pages of a guarded mapping back to the kernel: it is zeros again, and takes pages as they are touched.
+    /// - Throws: ENOMEM; nobody may touch it any more then.
+    func empty() throws(Errno) {
+        precondition(front == Self.guardCount && back == Self.guardCount)
+        try SystemCall.make(
+            .map, Int(bitPattern: unsafe start), count, Self.readable | Self.writable,
+            Self.isPrivate | Self.isAnonymous | Self.withoutReserve | Self.isFixed, -1, 0)
+    }
+
     #if MINI_FUZZ
     /// Guarded mappings that were given back: a fuzzer makes thousands a second.
     nonisolated(unsafe) private static var spare: [(start: UnsafeMutableRawPointer, count: Int)] =

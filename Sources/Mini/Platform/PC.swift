@@ -57,6 +57,9 @@ final class PC {
     /// Time passed in which the guest did not run.
     func resume() { processor.resume(at: clock()) }
 
+    /// The guest has done next to nothing for a while.
+    func rest() throws(Errno) { try processor.rest() }
+
     /// Runs the guest.
     /// - Parameter look: when to come back at the latest.
     func run(until look: Nanoseconds) -> Stop {

@@ -116,6 +116,10 @@ protocol GuestProcessor: AnyObject {
     /// its speed begins anew.
     func resume(at now: Nanoseconds)
 
+    /// The guest has done next to nothing for a while: gives memory back to the kernel that can be filled anew.
+    /// - Throws: ENOMEM; the processor is not to be used any more then.
+    func rest() throws(Errno)
+
     /// The last instruction that the guest wanted and this processor does not have, if that is known.
     var missing: MissingInstruction? { get }
 
@@ -125,6 +129,7 @@ protocol GuestProcessor: AnyObject {
 
 extension GuestProcessor {
     var missing: MissingInstruction? { nil }
+    func rest() throws(Errno) {}
 
     /// A register of a 32-bit guest.
     subscript(_ register: ProcessorRegister) -> UInt32 {

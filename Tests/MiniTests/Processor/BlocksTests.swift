@@ -1,6 +1,7 @@
 // The cache of decoded blocks under a guest that wants it to mix up its blocks: keys that come
 // round, an arena that is full all the time, blocks that are forgotten while they run.
 
+import Synchronization
 import Testing
 
 @testable import Mini
@@ -36,6 +37,53 @@ import Testing
         let stretch = [UInt8](repeating: 0x40, count: 64 * 8)
         for page in 0..<UInt32(4) {
             guest.put(stretch + [0x0F, 0x0B], at: 0x10_0000 + page * 0x1000)
+        }
+    }
+
+    @Test("a processor that rests gives back what it decoded, if that is much, and goes on")
+    func rest() throws {
+        let guest = try Guest()
+        // 4,094 times inc eax, and ud2.
+        let stretch = [UInt8](repeating: 0x40, count: 4094) + [0x0F, 0x0B]
+        for page in 0..<UInt32(5) { guest.put(stretch, at: 0x10_0000 + page * 0x1000) }
+        let calls = Mutex<[Int]>([])
+        func rest() throws {
+            try SystemCall.hooked({ call in
+                calls.withLock { $0.append(call.number.rawValue) }
+                return nil
+            }) { () throws(Errno) in try guest.processor.rest() }
+        }
+        guest.processor[.eax] = 0
+        #expect(run(guest, at: 0x10_0000) == 4094)
+        try rest()
+        #expect(calls.withLock { $0 } == [])
+        for page in 1..<UInt32(5) { _ = run(guest, at: 0x10_0000 + page * 0x1000) }
+        try rest()
+        #expect(calls.withLock { $0 } == [SystemCall.Number.map.rawValue])
+        try rest()
+        #expect(calls.withLock { $0.count } == 1)
+        guest.processor[.eax] = 0
+        for page in 0..<UInt32(5) {
+            #expect(run(guest, at: 0x10_0000 + page * 0x1000) == 4094 * (page + 1))
+        }
+        // What is there no more is not forgotten by a write.
+        guest.put([0x0F, 0x0B], at: 0x10_0010)
+        guest.processor[.eax] = 0
+        #expect(run(guest, at: 0x10_0000) == 16)
+    }
+
+    @Test("a processor whose memory does not come back says so")
+    func restless() throws {
+        let guest = try Guest()
+        let stretch = [UInt8](repeating: 0x40, count: 4094) + [0x0F, 0x0B]
+        for page in 0..<UInt32(5) {
+            guest.put(stretch, at: 0x10_0000 + page * 0x1000)
+            _ = run(guest, at: 0x10_0000 + page * 0x1000)
+        }
+        #expect(throws: Errno.noMemory) {
+            try SystemCall.hooked({ $0.number == .map ? -12 : nil }) { () throws(Errno) in
+                try guest.processor.rest()
+            }
         }
     }
 

@@ -139,7 +139,7 @@ extension LongCore {
     }
 
     /// Forgets everything that was decoded.
-    private func forgetBlocks() {
+    func forgetBlocks() {
         state.blocks.forgetAll()
         unsafe state.linkSource = nil
         state.charge = 1000

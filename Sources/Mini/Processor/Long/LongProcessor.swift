@@ -125,6 +125,13 @@
 
     // MARK: Running
 
+    /// Decoded code is most of a processor's memory.
+    func rest() throws(Errno) {
+        guard core.state.blocks.isLarge else { return }
+        core.forgetBlocks()
+        try arena.empty()
+    }
+
     override func watchWindow() {
         core.state.attention =
             core.state.attention & ~Attention.window

@@ -268,6 +268,11 @@ struct BlockShape {
 
     // MARK: Forgetting
 
+    /// There is more than what a guest decodes that does nothing but wake up for its clock.
+    var isLarge: Bool { used - arenaStart > Self.small }
+    /// Bytes.
+    static let small: UInt32 = 384 << 10
+
     /// Forgets what was decoded from a physical page, but for the keys.
     func forget(page: UInt32) {
         var offset = unsafe pageBlocks[Int(page)]

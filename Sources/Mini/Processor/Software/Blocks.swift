@@ -179,7 +179,7 @@ extension Core {
     }
 
     /// Forgets everything that was decoded.
-    private func forgetBlocks() {
+    func forgetBlocks() {
         state.blocks.forgetAll()
         unsafe state.linkSource = nil
         state.codeChanged = true
