@@ -313,15 +313,16 @@ enum FuzzAnswers {
     }
 
     private static func takeGrants(_ reader: inout FuzzReader) {
-        var request = GrantRequest(name: "n", domain: "@d", references: "@r")
-        request.notifiedPort = "@p"
-        guard let promise = try? GrantPromise(request) else { return }
-        request.domain = Text(bytes: reader.rest())
-        request.references = "8"
+        let request = GrantRequest(name: "n", domain: .entry("d"), references: .entry("r"))
+        // A domain, so that the rest is looked at.
+        let domain = [reader.byte(), reader.byte() & 0x7F, 0, 0]
+        guard let terms = GrantTerms(domain + reader.rest()),
+            let promise = try? GrantPromise(request)
+        else { return }
         do throws(GrantError) {
-            try promise.tell(request)
-            _ = try promise.resolved()
-        } catch {}
+            try promise.tell(terms)
+            Fuzz.require(try promise.terms().bytes == terms.bytes, "other terms arrive")
+        } catch { Fuzz.require(false, "terms do not arrive") }
     }
 
     private static func takeTraps(_ reader: inout FuzzReader) {

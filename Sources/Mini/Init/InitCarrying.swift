@@ -172,10 +172,10 @@ extension Init {
         case .wait(let request): try InitStatements.wait(for: request)
         case .grant(let request):
             let deadline = Deadline.after(request.patience)
-            let request = try InitGrants.resolve(request, deadline)
-            // It counts only if this child ends well.
-            if case .hold(let grant)? = promise { try grant.tell(request) }
-            try InitGrants.map(request, deadline) {
+            let terms = try InitGrants.terms(request, deadline)
+            // They count only if this child ends well.
+            if case .hold(let grant)? = promise { try grant.tell(terms) }
+            try InitGrants.map(request, terms, deadline) {
                 InitConsole.say("\(statement.position.text): \($0)")
             }
         default: return
@@ -193,7 +193,7 @@ extension Init {
             switch promise {
             case .hold(let grant):
                 do throws(GrantError) {
-                    held.append(try InitGrants.hold(try grant.resolved()))
+                    held.append(try InitGrants.hold(grant.request, try grant.terms()))
                 } catch {
                     throw .grant(error)
                 }

@@ -25,34 +25,51 @@ enum InitGrants {
 
     // MARK: In a child
 
-    /// The same request with numbers for what the store has, or will have before the deadline.
-    static func resolve(
+    /// What the words of a request stand for. What the store has to say is waited for until the deadline.
+    static func terms(
         _ request: GrantRequest, _ deadline: Deadline
-    ) throws(GrantError) -> GrantRequest {
-        var request = request
-        request.domain = try awaited(request.domain, deadline)
-        request.references = try awaited(request.references, deadline)
-        request.notifiedPort = try request.notifiedPort.map { (port) throws(GrantError) in
-            try awaited(port, deadline)
+    ) throws(GrantError) -> GrantTerms {
+        let domain = try domain(request.domain, deadline, waits: true)
+        let references = try meaning(
+            request.references, deadline, waits: true, "list of grants", GrantList.references)
+        let port = try request.notifiedPort.map { (port) throws(GrantError) in
+            try Self.port(port, deadline, waits: true)
         }
-        return request
+        return GrantTerms(grants: try GrantList(references, of: domain), port: port)
     }
 
-    /// A word as it stands, or from the store as soon as the entry is there.
-    private static func awaited(_ word: Text, _ deadline: Deadline) throws(GrantError) -> Text {
-        guard let path = word.storePath else { return word }
-        _ = try XenStore(deadline: deadline).waitForEntry(try StorePath(named: path))
-        // A long list stands in parts, which reading puts together.
-        return try self.word(word, deadline)
+    private static func domain(
+        _ word: ValueOrEntry<DomainID>, _ deadline: Deadline, waits: Bool
+    ) throws(GrantError) -> DomainID {
+        try meaning(word, deadline, waits: waits, "domain", DomainID.init(word:))
     }
 
-    /// A word as it stands, or from the store: then it is a number, or several.
-    private static func word(_ word: Text, _ deadline: Deadline) throws(GrantError) -> Text {
-        guard let path = word.storePath else { return word }
-        return try number(try word.fromStore(deadline: deadline), from: path)
+    private static func port(
+        _ word: ValueOrEntry<EventPort>, _ deadline: Deadline, waits: Bool
+    ) throws(GrantError) -> EventPort {
+        try meaning(word, deadline, waits: waits, "event port", EventPort.init(word:))
     }
 
-    private static func number(_ value: Text, from path: Text) throws(GrantError) -> Text {
+    /// - Parameter waits: for the entry to be there.
+    private static func meaning<Value>(
+        _ word: ValueOrEntry<Value>, _ deadline: Deadline, waits: Bool, _ what: StaticString,
+        _ read: (Text) -> Value?
+    ) throws(GrantError) -> Value {
+        switch word {
+        case .value(let value): return value
+        case .entry(let path):
+            let text = try entry(path, deadline, waits: waits)
+            guard let value = read(text) else { throw .refused("\(quoted: text) is no \(what)") }
+            return value
+        }
+    }
+
+    /// What an entry has: a number, or several. (A long list stands in parts, which reading puts together.)
+    private static func entry(
+        _ path: Text, _ deadline: Deadline, waits: Bool
+    ) throws(GrantError) -> Text {
+        if waits { _ = try XenStore(deadline: deadline).waitForEntry(try StorePath(named: path)) }
+        let value = try XenStore.read(path, deadline: deadline)
         if GrantList.references(value) != nil { return value }
         throw .refused("\(quoted: value), which the store has at \(quoted: path), is no number")
     }
@@ -60,18 +77,17 @@ enum InitGrants {
     /// Maps the pages, moves their bytes as the request says, and unmaps them. Before anything of the pages is
     /// read, the process gives up all that it does not need for that.
     /// - Parameters:
-    ///   - request: with numbers.
+    ///   - terms: what the request's words stand for.
     ///   - note: told, in one line, of a kernel that cannot filter calls.
     static func map(
-        _ request: GrantRequest, _ deadline: Deadline, note: (Text) -> Void
+        _ request: GrantRequest, _ terms: GrantTerms, _ deadline: Deadline, note: (Text) -> Void
     ) throws(GrantError) {
-        let grants = try grants(request)
-        let range = try range(of: request, in: grants.pages)
+        let range = try range(of: request, in: terms.grants.pages)
         var plan = MappingPlan(deadline: deadline)
         plan.isWritable =
             request.isWritable || request.input != nil || request.notifiedByte != nil
         let device = try GntDev()
-        let mapping = try GrantMapping(grants, on: device, plan)
+        let mapping = try GrantMapping(terms.grants, on: device, plan)
         let bytes = unsafe UnsafeMutableRawBufferPointer(rebasing: mapping.bytes[range])
         if let file = request.input {
             try unsafe GrantFiles.Source(
@@ -109,7 +125,9 @@ enum InitGrants {
     }
 
     /// Sends an event.
-    static func notify(domain: Text, port: Text) throws(GrantError) {
+    static func notify(
+        domain: ValueOrEntry<DomainID>, port: ValueOrEntry<EventPort>
+    ) throws(GrantError) {
         let channel = try channel(domain, port, .after(XenStore.patience))
         try channel.notify()
         try channel.unbind()
@@ -117,55 +135,90 @@ enum InitGrants {
 
     /// Binds the other domain's port.
     static func channel(
-        _ domain: Text, _ port: Text, _ deadline: Deadline
+        _ domain: ValueOrEntry<DomainID>, _ port: ValueOrEntry<EventPort>, _ deadline: Deadline
     ) throws(GrantError) -> EventChannel {
         try EventChannel(
             .interdomain(
-                try Self.domain(try word(domain, deadline)),
-                try Self.port(try word(port, deadline))))
+                try Self.domain(domain, deadline, waits: false),
+                try Self.port(port, deadline, waits: false)))
     }
 
     // MARK: In process 1
 
     /// Maps pages that stay mapped, all of them or none.
-    /// - Parameter request: with numbers.
-    static func hold(_ request: GrantRequest) throws(GrantError) -> HeldGrant {
-        let grants = try grants(request)
+    static func hold(
+        _ request: GrantRequest, _ terms: GrantTerms
+    ) throws(GrantError) -> HeldGrant {
         // Opened before the channel: a process that ends closes its files in this order, and the
         // event is sent through the channel.
         let device = try GntDev()
         var channel: EventChannel?
-        if let word = request.notifiedPort {
-            channel = try EventChannel(.interdomain(grants.domain, try port(word)))
+        if let port = terms.port {
+            channel = try EventChannel(.interdomain(terms.grants.domain, port))
         }
         var plan = MappingPlan(deadline: .after(patience))
         plan.isWritable = request.isWritable || request.notifiedByte != nil
         plan.notification = UnmapNotification(
             clearedByte: request.notifiedByte, port: channel?.port)
-        return HeldGrant(try GrantMapping(grants, on: device, plan), channel)
+        return HeldGrant(try GrantMapping(terms.grants, on: device, plan), channel)
+    }
+}
+
+/// What the words of a grant stand for.
+struct GrantTerms {
+    let grants: GrantList
+    /// Rung when the pages are unmapped.
+    let port: EventPort?
+}
+
+extension GrantTerms {
+    /// The domain, the port or 0, and the references: words of 32 bits, the lowest byte first.
+    var bytes: [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(8 + 4 * grants.references.count)
+        func append(_ word: UInt32) {
+            for shift in [0, 8, 16, 24] as [UInt32] {
+                bytes.append(UInt8(truncatingIfNeeded: word >> shift))
+            }
+        }
+        append(UInt32(grants.domain.rawValue))
+        append(port?.rawValue ?? 0)
+        for reference in grants.references { append(reference.rawValue) }
+        return bytes
     }
 
-    // MARK: Words
+    /// How many bytes there can be.
+    static let mostBytes = 8 + 4 * GrantList.most.count
 
-    private static func grants(_ request: GrantRequest) throws(GrantError) -> GrantList {
-        guard let references = GrantList.references(request.references) else {
-            throw .refused("\(quoted: request.references) is no list of grants")
+    /// - Returns: nil for bytes that are no such words.
+    init?(_ bytes: [UInt8]) {
+        guard bytes.count % 4 == 0, bytes.count >= 8 else { return nil }
+        var words: [UInt32] = []
+        for place in stride(from: 0, to: bytes.count, by: 4) {
+            var word: UInt32 = 0
+            for byte in 0..<4 { word |= UInt32(bytes[place + byte]) << UInt32(8 * byte) }
+            words.append(word)
         }
-        return try GrantList(references, of: try domain(request.domain))
+        let references = words[2...].map { GrantReference(rawValue: $0) }
+        guard let domain = DomainID(UInt64(words[0])),
+            let grants = try? GrantList(references, of: domain)
+        else { return nil }
+        self.grants = grants
+        port = EventPort(UInt64(words[1]))
     }
+}
 
-    private static func domain(_ word: Text) throws(GrantError) -> DomainID {
-        guard let domain = word.number.flatMap({ DomainID($0) }) else {
-            throw .refused("\(quoted: word) is no domain")
-        }
-        return domain
+extension DomainID {
+    init?(word: Text) {
+        guard let domain = word.number.flatMap({ DomainID($0) }) else { return nil }
+        self = domain
     }
+}
 
-    private static func port(_ word: Text) throws(GrantError) -> EventPort {
-        guard let port = word.number.flatMap({ EventPort($0) }) else {
-            throw .refused("\(quoted: word) is no event port")
-        }
-        return port
+extension EventPort {
+    init?(word: Text) {
+        guard let port = word.number.flatMap({ EventPort($0) }) else { return nil }
+        self = port
     }
 }
 
@@ -177,36 +230,37 @@ final class GrantPromise {
 
     init(_ request: GrantRequest) throws(InitError) {
         self.request = request
-        letter = Self.words(request).contains { $0.isStorePath } ? try InitLetter() : nil
-    }
-
-    private static func words(_ request: GrantRequest) -> [Text] {
-        [request.domain, request.references, request.notifiedPort ?? "-"]
+        letter = request.asksTheStore ? try InitLetter() : nil
     }
 
     /// In the child: hands over what the words stand for.
-    func tell(_ request: GrantRequest) throws(GrantError) {
+    func tell(_ terms: GrantTerms) throws(GrantError) {
         guard let letter else { return }
-        let words = Self.words(request)
-        do throws(Errno) {
-            try letter.write("\(words[0]) \(words[1]) \(words[2])")
-        } catch { throw .system("hand the grants over", error) }
+        do throws(Errno) { try letter.write(Text(bytes: terms.bytes)) } catch {
+            throw .system("hand the grants over", error)
+        }
     }
 
-    /// In process 1: the request with numbers.
-    func resolved() throws(GrantError) -> GrantRequest {
-        guard let letter else { return request }
+    /// In process 1: what the words stand for.
+    func terms() throws(GrantError) -> GrantTerms {
+        guard let letter else { return try InitGrants.terms(request, .never) }
         let bytes: [UInt8]
-        do throws(Errno) { bytes = try letter.read() } catch {
+        do throws(Errno) { bytes = try letter.read(atMost: GrantTerms.mostBytes + 1) } catch {
             throw .system("take the grants over", error)
         }
-        guard let words = try? TableWords.cut(line: bytes[...]), words.count == 3 else {
+        guard let terms = GrantTerms(bytes) else {
             throw .system("take the grants over", .inputOutput)
         }
-        var request = request
-        request.domain = words[0].text
-        request.references = words[1].text
-        if request.notifiedPort != nil { request.notifiedPort = words[2].text }
-        return request
+        return terms
+    }
+}
+
+extension GrantRequest {
+    /// Whether what it says is known to the store alone.
+    fileprivate var asksTheStore: Bool {
+        if case .entry = domain { return true }
+        if case .entry = references { return true }
+        if case .entry? = notifiedPort { return true }
+        return false
     }
 }

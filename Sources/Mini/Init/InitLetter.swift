@@ -15,11 +15,12 @@ final class InitLetter {
     func write(_ text: Text) throws(Errno) { try Transfer.write(file.number, text) }
 
     /// In process 1, behind the child's end.
-    func read() throws(Errno) -> [UInt8] {
+    /// - Parameter limit: what is behind so many bytes may stay unread.
+    func read(atMost limit: Int = InitLetter.limit) throws(Errno) -> [UInt8] {
         try file.seek(to: 0)
         var bytes: [UInt8] = []
         var part = [UInt8](repeating: 0, count: 4096)
-        while bytes.count < Self.limit {
+        while bytes.count < limit {
             let count = try Transfer.read(file.number, into: &part)
             if count == 0 { break }
             bytes += part[..<count]

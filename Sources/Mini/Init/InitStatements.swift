@@ -50,9 +50,8 @@ enum InitStatements {
             _ = try XenStore(deadline: deadline).wait(
                 for: try StorePath(named: request.subject)
             ) { $0 != nil && (wanted == nil || $0 == wanted) }
-        case .event:
-            let channel = try InitGrants.channel(
-                request.subject, request.detail ?? Text(), deadline)
+        case .event(let domain, let port):
+            let channel = try InitGrants.channel(domain, port, deadline)
             // Xen rings the bell of whoever binds it, in case it was rung before. Then the other
             // side gets to know that somebody listens.
             _ = try channel.wait(.after(min(settling, request.patience)))

@@ -273,7 +273,9 @@ private let grantUsage =
     @Test("each statement with all that it can have")
     func statements() {
         #expect(
-            requests("notify 3 @p") == [.notify(domain: "3", port: "@p")])
+            requests("notify 3 @p") == [
+                .notify(domain: .value(DomainID(3)!), port: .entry("p"))
+            ])
         #expect(
             requests("load /m.ko a=1 'b=2 3'\nset /x y  z\ntry load /m") == [
                 .load(file: "/m.ko", parameters: "a=1 b=2 3"), .set(file: "/x", value: "y z"),
@@ -311,7 +313,11 @@ private let grantUsage =
     func domains() {
         #expect(
             requests("grant n 3 8,12-15") == [
-                .grant(GrantRequest(name: "n", domain: "3", references: "8,12-15"))
+                .grant(
+                    GrantRequest(
+                        name: "n", domain: .value(DomainID(3)!),
+                        references: .value(
+                            [8, 12, 13, 14, 15].map { GrantReference(rawValue: $0) })))
             ])
         #expect(
             requests(
@@ -319,9 +325,10 @@ private let grantUsage =
             ) == [
                 .grant(
                     GrantRequest(
-                        name: "n", domain: "@a/b", references: "@c", isWritable: true, isHeld: true,
+                        name: "n", domain: .entry("a/b"), references: .entry("c"),
+                        isWritable: true, isHeld: true,
                         output: "/o", input: "/i", offset: 16, length: 32, notifiedByte: 0,
-                        notifiedPort: "7", patience: .milliseconds(3000)))
+                        notifiedPort: .value(EventPort(7)!), patience: .milliseconds(3000)))
             ])
         #expect(
             requests(
@@ -333,7 +340,8 @@ private let grantUsage =
                 .wait(WaitRequest(kind: .store, subject: "a", detail: "v")),
                 .wait(
                     WaitRequest(
-                        kind: .event, subject: "3", detail: "@p", patience: .milliseconds(4000))),
+                        kind: .event(.value(DomainID(3)!), .entry("p")), subject: "",
+                        patience: .milliseconds(4000))),
             ])
     }
 

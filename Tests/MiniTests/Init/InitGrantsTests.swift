@@ -6,8 +6,16 @@ import Testing
 
 @testable import Mini
 
-private func request(_ references: Text, domain: Text = "3") -> GrantRequest {
-    GrantRequest(name: "n", domain: domain, references: references)
+private func request(_ references: String, domain: String = "3") -> GrantRequest {
+    GrantRequest(
+        name: "n", domain: word(domain, DomainID.init(word:)),
+        references: word(references, GrantList.references))
+}
+
+/// A word as the table has it: `@PATH`, or what it says itself.
+private func word<Value>(_ word: String, _ read: (Text) -> Value?) -> ValueOrEntry<Value> {
+    let text = Text(stringLiteral: word)
+    return text.storePath.map { .entry($0) } ?? .value(read(text)!)
 }
 
 /// What went wrong, in words.
@@ -24,8 +32,13 @@ private func complaint(
 private func map(
     _ request: GrantRequest, _ deadline: Deadline = .after(.milliseconds(100)), on xen: FakeXen
 ) throws(GrantError) {
+    try map(request, try InitGrants.terms(request, deadline), deadline, on: xen)
+}
+private func map(
+    _ request: GrantRequest, _ terms: GrantTerms, _ deadline: Deadline, on xen: FakeXen
+) throws(GrantError) {
     defer { xen.change { $0.sandbox.filter = nil } }
-    try InitGrants.map(request, deadline) { xen.errorLine($0) }
+    try InitGrants.map(request, terms, deadline) { xen.errorLine($0) }
 }
 
 extension FakeXen {
@@ -53,18 +66,18 @@ extension FakeXen {
             var asked = isBare ? request("8-9") : request("@/r", domain: "@/d")
             asked.isHeld = true
             asked.notifiedByte = 4097
-            asked.notifiedPort = isBare ? "40" : "@/p"
+            asked.notifiedPort = word(isBare ? "40" : "@/p", EventPort.init(word:))
             xen.page(9, of: 3)[1] = 99
             let words = complaint(on: xen) { () throws(GrantError) in
                 let promise: GrantPromise
                 do throws(InitError) { promise = try GrantPromise(asked) } catch {
                     throw .refused(error.text)
                 }
-                let request = try InitGrants.resolve(asked, .after(asked.patience))
-                try promise.tell(request)
-                try map(request, .after(request.patience), on: xen)
+                let terms = try InitGrants.terms(asked, .after(asked.patience))
+                try promise.tell(terms)
+                try map(asked, terms, .after(asked.patience), on: xen)
                 #expect(xen.now.areas.isEmpty && xen.now.notified.isEmpty)
-                let held = try InitGrants.hold(try promise.resolved())
+                let held = try InitGrants.hold(promise.request, try promise.terms())
                 #expect(xen.page(9, of: 3)[1] == 99)
                 #expect(xen.now.areas.count == 1)
                 held.release()
@@ -88,14 +101,38 @@ extension FakeXen {
         let xen = try xen()
         let words = complaint(on: xen) { () throws(GrantError) in
             let deadline = Deadline.after(.milliseconds(250))
-            try map(
-                try InitGrants.resolve(
-                    request(
-                        Text(stringLiteral: references), domain: Text(stringLiteral: domain)),
-                    deadline), deadline, on: xen)
+            try map(request(references, domain: domain), deadline, on: xen)
         }
         #expect(words == wanted)
         #expect(xen.now.left == [])
+    }
+
+    @Test(
+        "a list of all the grants that can be mapped at once, none beside another, is handed over whole"
+    )
+    func manyGrants() throws {
+        let references = (0..<UInt32(GrantList.most.count)).map {
+            GrantReference(rawValue: $0 * 60001)
+        }
+        let promise = try GrantPromise(request("@/r"))
+        try promise.tell(
+            GrantTerms(grants: try GrantList(references, of: DomainID(3)!), port: nil))
+        let terms = try promise.terms()
+        #expect(terms.grants.references == references && terms.port == nil)
+        #expect(terms.grants.domain == DomainID(3))
+    }
+
+    @Test(
+        "what is handed over and is no grant is refused",
+        arguments: [
+            [], [3, 0, 0, 0], [3, 0, 0, 0, 7, 0, 0, 0], [3, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0],
+            [3, 0, 1, 0, 7, 0, 0, 0, 8, 0, 0, 0],
+            [3, 0, 0, 0, 7, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0, 0],
+        ])
+    func oddTerms(bytes: [UInt8]) {
+        #expect(GrantTerms(bytes) == nil)
+        #expect(
+            GrantTerms([3, 0, 0, 0, 7, 0, 0, 0x80, 8, 0, 0, 0])?.port == EventPort(0x8000_0007))
     }
 
     @Test("a grant waits for its entries as `wait` does, until a deadline in milliseconds")
@@ -107,18 +144,19 @@ extension FakeXen {
                 .act { $0.store!.set("/late", Array("8-9".utf8)) },
             ]
         }
-        var resolved: GrantRequest?
+        var terms: GrantTerms?
         let words = complaint(on: xen) { () throws(GrantError) in
-            resolved = try InitGrants.resolve(
+            terms = try InitGrants.terms(
                 request("@/late", domain: "@/soon"), .after(.milliseconds(250)))
         }
         #expect(words == "none")
-        #expect(resolved?.references == "8-9" && resolved?.domain == "3")
+        #expect(terms?.grants.references.map(\.rawValue) == [8, 9])
+        #expect(terms?.grants.domain.rawValue == 3)
         let silent = try self.xen()
         let start = silent.now.clock
         #expect(
             complaint(on: silent) { () throws(GrantError) in
-                _ = try InitGrants.resolve(request("@/never"), .after(.milliseconds(250)))
+                _ = try InitGrants.terms(request("@/never"), .after(.milliseconds(250)))
             } == "\"/never\" was not so in time")
         #expect((250...260).contains((silent.now.clock - start) / 1_000_000))
         #expect(xen.now.left == [] && silent.now.left == [])
@@ -174,7 +212,8 @@ extension FakeXen {
         let xen = try xen()
         #expect(
             complaint(on: xen) { () throws(GrantError) in
-                try InitGrants.map(request("8-9"), .never) { _ in }
+                let request = request("8-9")
+                try InitGrants.map(request, try InitGrants.terms(request, .never), .never) { _ in }
                 InitConsole.say("wrong")
             } == "none")
         #expect(string(Text(bytes: xen.now.errors)) == "mini-init: wrong\n")
@@ -205,7 +244,7 @@ extension FakeXen {
         let start = xen.now.clock
         #expect(
             complaint(on: xen) { () throws(GrantError) in
-                _ = try InitGrants.resolve(asked, .after(asked.patience))
+                _ = try InitGrants.terms(asked, .after(asked.patience))
             }
                 == "the store did not answer in time")
         #expect((1500...1600).contains((xen.now.clock - start) / 1_000_000))
@@ -222,7 +261,8 @@ extension FakeXen {
         let start = xen.now.clock
         #expect(
             complaint(on: xen) { () throws(GrantError) in
-                _ = try InitGrants.hold(request("8-9"))
+                let request = request("8-9")
+                _ = try InitGrants.hold(request, try InitGrants.terms(request, .never))
             } == "the pages of 2 grants of domain 3 were not there in time")
         #expect((xen.now.clock - start) / 1_000_000 <= 110)
         #expect(xen.now.left == [])
@@ -232,7 +272,8 @@ extension FakeXen {
         "the bell that rings because it was bound is no event; the other side hears that we listen")
     func event() throws {
         let request = WaitRequest(
-            kind: .event, subject: "3", detail: "@/p", patience: .milliseconds(2000))
+            kind: .event(.value(DomainID(3)!), .entry("/p")), subject: "",
+            patience: .milliseconds(2000))
         let silent = try xen()
         silent.change { $0.happenings = [.event(1)] }
         #expect(
@@ -252,16 +293,16 @@ extension FakeXen {
         func steps(_ xen: FakeXen) throws(GrantError) {
             var asked = request("@/r", domain: "@/d")
             asked.isHeld = true
-            asked.notifiedPort = "@/p"
+            asked.notifiedPort = .entry("/p")
             let promise: GrantPromise
             do throws(InitError) { promise = try GrantPromise(asked) } catch {
                 throw .refused(error.text)
             }
-            let request = try InitGrants.resolve(asked, .after(asked.patience))
-            try promise.tell(request)
-            try map(request, .after(request.patience), on: xen)
-            try InitGrants.hold(try promise.resolved()).release()
-            try InitGrants.notify(domain: "@/d", port: "@/p")
+            let terms = try InitGrants.terms(asked, .after(asked.patience))
+            try promise.tell(terms)
+            try map(asked, terms, .after(asked.patience), on: xen)
+            try InitGrants.hold(promise.request, try promise.terms()).release()
+            try InitGrants.notify(domain: .entry("/d"), port: .entry("/p"))
         }
         let whole = try xen()
         #expect(complaint(on: whole) { () throws(GrantError) in try steps(whole) } == "none")

@@ -86,8 +86,8 @@ indirect enum BootRequest: Equatable {
     case set(file: Text, value: Text)
     case mount(MountRequest)
     case grant(GrantRequest)
-    /// Send an event on a channel of another domain: a number or `@PATH`, each.
-    case notify(domain: Text, port: Text)
+    /// Send an event on a channel of another domain.
+    case notify(domain: ValueOrEntry<DomainID>, port: ValueOrEntry<EventPort>)
     case wait(WaitRequest)
     /// Start a program: its words, its name first, and what it finds open.
     case program([Text], ProgramMode, [ProgramDescriptor] = [])
@@ -145,14 +145,19 @@ struct MountRequest: Equatable {
     var isLeftOut = false
 }
 
+/// What a word of the table stands for: what it says itself, or what an entry of the store has, now or later.
+enum ValueOrEntry<Value: Equatable>: Equatable {
+    case value(Value)
+    /// `@PATH`, without the sign.
+    case entry(Text)
+}
+
 /// Pages of another domain, and what to do with them.
 struct GrantRequest: Equatable {
     /// For messages.
     var name: Text
-    /// A number, or `@PATH` in the store.
-    var domain: Text
-    /// `R-R,R…`, or `@PATH`.
-    var references: Text
+    var domain: ValueOrEntry<DomainID>
+    var references: ValueOrEntry<[GrantReference]>
     var isWritable = false
     /// Mapped until the machine ends.
     var isHeld = false
@@ -165,8 +170,7 @@ struct GrantRequest: Equatable {
     /// In bytes; nil for all that is there.
     var length: Int?
     var notifiedByte: Int?
-    /// A number, or `@PATH`.
-    var notifiedPort: Text?
+    var notifiedPort: ValueOrEntry<EventPort>?
     var patience = Nanoseconds.milliseconds(10_000)
 }
 
@@ -178,16 +182,16 @@ struct WaitRequest: Equatable {
         /// An entry of the store to appear, or to have a value.
         case store
         /// An event on a channel of another domain.
-        case event
+        case event(ValueOrEntry<DomainID>, ValueOrEntry<EventPort>)
         /// Somebody to listen on a socket.
         case socket
         /// A program to write a line into a pipe.
         case line
     }
     var kind: Kind
-    /// The file, the path in the store, the pipe, or the domain: a number or `@PATH`.
+    /// The file, the path in the store, or the pipe.
     var subject: Text
-    /// The value of the entry, if it matters; what the line has in it; or the port: a number or `@PATH`.
+    /// The value of the entry, if it matters; or what the line has in it.
     var detail: Text?
     /// How long at most.
     var patience = Nanoseconds.milliseconds(10_000)

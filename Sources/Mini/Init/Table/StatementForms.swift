@@ -195,14 +195,8 @@ struct StatementForm {
     private static func grant(_ words: inout StatementWords) throws(TableError) -> BootRequest {
         let name = try words.next("a name")
         let domain = try words.domain()
-        guard let list = words.rest.first else {
-            throw words.error(.missing("the grant references", usage: words.usage))
-        }
-        let references = try words.next("the grant references")
-        if try !words.isStorePath(references, at: list) && GrantList.references(references) == nil {
-            throw words.error(.notA("a list of grants as 8,12-15, or @PATH", references), at: list)
-        }
-        var request = GrantRequest(name: name, domain: domain, references: references)
+        var request = GrantRequest(
+            name: name, domain: domain, references: try words.references())
         try words.options { (option) throws(TableError) in
             switch option.name {
             case "write": request.isWritable = try option.flag()
@@ -250,9 +244,7 @@ struct StatementForm {
             if text.bytes.isEmpty { throw words.error(.notA("a text to wait for", text), at: word) }
             request.detail = text
         case "event":
-            request.kind = .event
-            request.subject = try words.domain()
-            request.detail = try words.port()
+            request.kind = .event(try words.domain(), try words.port())
         case let word:
             throw words.error(.notA("file, socket, store, event or line", word), at: kind)
         }

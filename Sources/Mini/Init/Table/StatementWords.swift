@@ -73,32 +73,48 @@ struct StatementWords {
         return name
     }
 
-    /// True for a word that says where in the store it stands: for a good one.
+    /// The path of a word that says where in the store it stands: a good one. Nil for a word that says it itself.
     @inline(never)
-    func isStorePath(_ word: Text, at place: TableWord?) throws(TableError) -> Bool {
-        guard let path = word.storePath else { return false }
+    private func entry(_ word: Text, at place: TableWord?) throws(TableError) -> Text? {
+        guard let path = word.storePath else { return nil }
         if let flaw = TableLookup.flaw(of: path, .store) { throw error(flaw, at: place) }
-        return true
+        return path
     }
 
-    /// A domain's number, or where in the store it stands.
-    mutating func domain() throws(TableError) -> Text {
+    /// What a word stands for; nil for one that is neither an entry nor what `read` takes.
+    func meaning<Value: Equatable>(
+        _ word: Text, at place: TableWord?, _ read: (Text) -> Value?
+    ) throws(TableError) -> ValueOrEntry<Value>? {
+        if let path = try entry(word, at: place) { return .entry(path) }
+        return read(word).map { .value($0) }
+    }
+
+    mutating func domain() throws(TableError) -> ValueOrEntry<DomainID> {
         let first = rest.first
         let word = try next("the domain")
-        if try !isStorePath(word, at: first) && word.number.flatMap({ DomainID($0) }) == nil {
+        guard let domain = try meaning(word, at: first, DomainID.init(word:)) else {
             throw error(.notA("a domain: 0 to 32751, or @PATH", word), at: first)
         }
-        return word
+        return domain
     }
 
-    /// An event port's number, or where in the store it stands.
-    mutating func port() throws(TableError) -> Text {
+    mutating func references() throws(TableError) -> ValueOrEntry<[GrantReference]> {
+        let first = rest.first
+        guard first != nil else { throw error(.missing("the grant references", usage: usage)) }
+        let word = try next("the grant references")
+        guard let references = try meaning(word, at: first, GrantList.references) else {
+            throw error(.notA("a list of grants as 8,12-15, or @PATH", word), at: first)
+        }
+        return references
+    }
+
+    mutating func port() throws(TableError) -> ValueOrEntry<EventPort> {
         let first = rest.first
         let word = try next("the port")
-        if try !isStorePath(word, at: first) && word.number.flatMap({ EventPort($0) }) == nil {
+        guard let port = try meaning(word, at: first, EventPort.init(word:)) else {
             throw error(.notA("an event port, or @PATH", word), at: first)
         }
-        return word
+        return port
     }
 
     /// The words that say what is open, as `3</dev/x`.
@@ -243,14 +259,11 @@ struct TableOption {
         return Int(count)
     }
 
-    /// An event port's number, or where in the store it stands.
-    func port() throws(TableError) -> Text {
-        let word = try text()
-        let isPath = try statement.isStorePath(word, at: self.word)
-        if !isPath && word.number.flatMap({ EventPort($0) }) == nil {
+    func port() throws(TableError) -> ValueOrEntry<EventPort> {
+        guard let port = try statement.meaning(try text(), at: word, EventPort.init(word:)) else {
             throw error("an event port, or @PATH")
         }
-        return word
+        return port
     }
 
     @inline(never)
