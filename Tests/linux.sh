@@ -41,6 +41,28 @@ expect() {
     fi
 }
 
+# unified_image ARCH OUT SECTION=FILE...: a unified kernel image as Debian has it: systemd's program for EFI firmware with these
+# sections behind its own.
+unified_image() {
+    local stub=$root/out/debian/stub-$1 out=$2 part words=() address=$((0x2000000))
+    command -v objcopy >/dev/null || { debian_missing="there is no objcopy" && return 1; }
+    debian_alone "$stub" unified_stub "$1" "$stub" || return
+    shift 2
+    for part in "$@"; do
+        words+=(--add-section "$part" --change-section-vma "${part%%=*}=$address")
+        address=$(((address + $(stat -L -c %s "${part#*=}") + 0xFFFF) & ~0xFFFF))
+    done
+    objcopy "${words[@]}" "$stub/stub" "$out"
+}
+unified_stub() {
+    [[ ! -e $2/stub ]] || return 0
+    debian_download "$1" "$2" systemd-boot-efi >/dev/null || return 1
+    dpkg-deb --fsys-tarfile "$2"/systemd-boot-efi_*.deb | tar -x -O --wildcards '*/linux*.efi.stub' >"$2/new" 2>"$2/log" && [[ -s $2/new ]] ||
+        { debian_missing="cannot unpack systemd-boot-efi for $1: $(tail -n 1 "$2/log")" && return 1; }
+    rm -f "$2"/*.deb
+    mv "$2/new" "$2/stub"
+}
+
 parts=("$@")
 ((${#parts[@]})) || parts=(software devices kvm)
 for part in "${parts[@]}"; do

@@ -40,6 +40,7 @@ initramfs dpkg-deb dpkg
 initramfs wget wget
 linux qemu-system-x86_64 qemu-system-x86
 linux dpkg-deb dpkg
+linux objcopy binutils
 xen qemu-system-x86_64 qemu-system-x86
 xen xz xz-utils
 xen dpkg dpkg

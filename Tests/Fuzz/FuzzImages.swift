@@ -1,13 +1,13 @@
-// Kernel files, sound ones of each era with a few places changed, and parts of them: what the launcher
-// looks at and unpacks before a guest runs. A case's first byte says what it is taken for.
+// Kernel files, sound ones of each era with a few places changed, and parts of them, and unified kernel images: what the
+// launcher looks at and unpacks before a guest runs. A case's first byte says what it is taken for.
 
 #if !hasFeature(Embedded)
 @testable import Mini
 #endif
 
 enum FuzzImages {
-    /// A whole file; deflate data; a kernel as it lies in memory.
-    private static let kinds: UInt8 = 3
+    /// A whole file; deflate data; a kernel as it lies in memory; a unified kernel image.
+    private static let kinds: UInt8 = 4
     private static let mebibytes: UInt32 = 2
     private static let kernelSize = 0x1800
 
@@ -20,7 +20,7 @@ enum FuzzImages {
 
     static func make(_ random: inout FuzzRandom, _ input: FuzzInput) {
         prepare()
-        let kind = random.once(in: 4) ? 0 : 1 + UInt8(random.below(2))
+        let kind = random.once(in: 4) ? 0 : 1 + UInt8(random.below(3))
         input.append(kind)
         switch kind {
         case 0:
@@ -29,6 +29,7 @@ enum FuzzImages {
             input.mutate(&random, span: random.once(in: 2) ? 0x80 : 0x260)
             input[0] = 0
         case 1: makeDeflated(&random, input)
+        case 3: makeUnified(&random, input)
         default:
             input.append(random.hurtful())
             input.append(unsafe kernels[random.below(kernels.count)])
@@ -68,6 +69,51 @@ enum FuzzImages {
         for _ in 0..<8 { input.append(random.byte()) }
         if random.once(in: 3) { input.mutate(&random, span: 32) }
         input[0] = 1
+    }
+
+    private static let unifiedHeaders = 0x200
+    private static let sections: [StaticString] = [
+        ".linux", ".initrd", ".cmdline", ".osrel", ".uname", ".profile", ".sbat",
+    ]
+
+    /// A program for EFI firmware with a kernel of today, and some of the other sections, in any order.
+    static func makeUnified(_ random: inout FuzzRandom, _ input: FuzzInput) {
+        var header = [UInt8](repeating: 0, count: unifiedHeaders)
+        let isWide = !random.once(in: 4)
+        put("MZ", at: 0, in: &header)
+        put(0x40, at: 0x3C, in: &header)
+        put("PE", at: 0x40, in: &header)
+        put(isWide ? 0x8664 : 0x14C, at: 0x44, in: &header)
+        header[0x54] = 0x10
+        put(isWide ? 0x20B : 0x10B, at: 0x58, in: &header)
+        if input.count == 0 { input.append(3 as UInt8) }
+        let start = input.count
+        input.append(header)
+        let count = 2 + random.below(8)
+        let place = random.below(count)
+        for index in 0..<count {
+            let at = start + 0x68 + 40 * index
+            let name = index == place ? sections[0] : sections[1 + random.below(6)]
+            for offset in 0..<name.utf8CodeUnitCount {
+                input[at + offset] = unsafe name.utf8Start[offset]
+            }
+            let begin = input.count - start
+            if index == place {
+                FuzzPacked.kernel(&random, input)
+            } else {
+                if random.once(in: 4) { input.append("PRETTY_NAME=\"x\"") }
+                for _ in 0..<random.below(64) { input.append(random.byte()) }
+            }
+            let size = UInt32(input.count - start - begin)
+            input.put(random.once(in: 8) ? random.hurtful() : size, at: at + 8)
+            input.put((size + 511) & ~511, at: at + 16)
+            input.put(UInt32(begin), at: at + 20)
+            while (input.count - start) & 511 != 0 { input.append(0 as UInt8) }
+        }
+        input[start + 0x46] = UInt8(count)
+        if random.once(in: 3) { return }
+        input.mutate(&random, span: random.once(in: 4) ? 0x800 : unifiedHeaders)
+        input[0] = 3
     }
 
     private static func prepare() {
@@ -191,6 +237,7 @@ enum FuzzImages {
         switch input[0] % kinds {
         case 0: takeFile(input)
         case 1: takeDeflated(input)
+        case 3: _ = takeUnified(input)
         default: takeKernel(input)
         }
     }
@@ -261,6 +308,40 @@ enum FuzzImages {
                 .initializeMemory(as: UInt8.self, repeating: 0xC5)
         }
         _ = Gzip.candidate(view, from: 1)
+    }
+
+    /// What is inside is started as any kernel of today is.
+    /// - Returns: whether it is such an image.
+    static func takeUnified(_ input: FuzzInput) -> Bool {
+        let view = unsafe ByteView(UnsafeRawBufferPointer(rebasing: input.bytes.dropFirst()))
+        let image: UnifiedImage?
+        do throws(ImageError) { image = try UnifiedImage(view) } catch {
+            Fuzz.require(!error.text.bytes.contains(10), "an error of two lines")
+            Fuzz.require(!error.mayBePC, "a damaged image is taken for a sound one")
+            image = nil
+        }
+        FuzzPacked.takeKernel(input)
+        let refusal = FileKind.refusal(view)
+        Fuzz.require(!refusal.text.bytes.contains(10), "an error of two lines")
+        guard let image else {
+            Fuzz.require(refusal != .unified, "no image is taken for one")
+            return false
+        }
+        Fuzz.require(
+            view.contains(image.kernel.offset, image.kernel.count), "a kernel outside the file")
+        if let initrd = image.initrd {
+            Fuzz.require(view.contains(initrd.offset, initrd.count), "an initrd outside the file")
+            let isApart =
+                initrd.offset >= image.kernel.offset + image.kernel.count
+                || image.kernel.offset >= initrd.offset + initrd.count
+            Fuzz.require(isApart, "kernel and initrd overlap")
+        }
+        for word in image.commandLine {
+            for byte in word.bytes {
+                Fuzz.require(byte > 0x20, "a control character on the command line")
+            }
+        }
+        return true
     }
 
     /// A kernel that is somewhere in guest memory, wherever that is.

@@ -45,7 +45,7 @@ enum FuzzPacked {
     }
 
     /// A bzImage whose payload is an lz4 frame of literals: an ELF file with two segments and a note.
-    private static func kernel(_ random: inout FuzzRandom, _ input: FuzzInput) {
+    static func kernel(_ random: inout FuzzRandom, _ input: FuzzInput) {
         var setup = [UInt8](repeating: 0, count: 0x400)
         func put(_ value: UInt64, _ count: Int, at offset: Int, in bytes: inout [UInt8]) {
             for index in 0..<count {
@@ -143,7 +143,8 @@ enum FuzzPacked {
         }
     }
 
-    private static func takeKernel(_ input: FuzzInput) {
+    /// The case without its first byte, as a kernel's file.
+    static func takeKernel(_ input: FuzzInput) {
         guard input.count > 1 else { return }
         let view = unsafe ByteView(UnsafeRawBufferPointer(rebasing: input.bytes.dropFirst(1)))
         guard let kernel = try? StockKernel(view) else { return }

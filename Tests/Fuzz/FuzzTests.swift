@@ -99,6 +99,20 @@ private func withInput(_ body: (FuzzInput) throws -> Void) rethrows {
         #expect(interruptions > 50)
     }
 
+    @Test("cases of unified kernel images are images, and ones that lie")
+    func unified() {
+        var images = 0
+        withInput { input in
+            for number in 0..<2000 as Range<UInt64> {
+                var random = FuzzRandom(seed: 1, number: number)
+                input.count = 0
+                FuzzImages.makeUnified(&random, input)
+                images += FuzzImages.takeUnified(input) ? 1 : 0
+            }
+        }
+        #expect(images > 500 && images < 1800, "\(images)")
+    }
+
     @Test("the same seed and number give the same case, others another one")
     func repeats() {
         func bytes(_ seed: UInt64, _ number: UInt64) -> [UInt8] {

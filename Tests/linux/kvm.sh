@@ -39,6 +39,11 @@ kvm() {
     initrd x86_64 "$folder/busybox-amd64/busybox" "$work/wide" $'run /bin/busybox uname -m\ntry run /bin/busybox sh -c "exit 42"\nexit'
     initrd i386 "$folder/busybox-i386/busybox" "$work/narrow" $'run /bin/busybox uname -m\nexit 43'
     initrd i386 "$folder/busybox-i386/busybox" "$work/again" $'at-end reboot\nrun /bin/busybox echo begins anew'
+    # What cannot be made is not tried.
+    : >"$work/unified.efi"
+    echo quiet >"$work/words"
+    unified_image amd64 "$work/unified.efi" ".cmdline=$work/words" ".initrd=$work/wide" ".linux=$folder/cloud/vmlinuz" ||
+        skip "a unified kernel image on KVM" "$debian_missing"
     cat >"$work/script" <<'EOF'
 PATH=/bin
 for program in mini-launch /i386/mini-launch; do
@@ -48,6 +53,10 @@ done
 mini-launch --engine kvm --guest-exit --initrd /narrow /686 quiet
 echo "[686: $?]"
 mini-launch --check /cloud
+if [ -s /unified.efi ]; then
+    mini-launch --engine kvm --guest-exit /unified.efi
+    echo "[unified: $?]"
+fi
 mini-launch --engine kvm --initrd /again /686 quiet </dev/null >/again.log 2>&1 &
 guest=$!
 until [ "$(busybox grep -c 'begins anew' /again.log)" -ge 2 ]; do kill -0 $guest 2>/dev/null || break; busybox sleep 1; done
@@ -58,11 +67,12 @@ mini-launch /cloud quiet
 echo "[panic: $?]"
 EOF
     kvm_machine "$work/console" "$work/script" "$folder/cloud/vmlinuz=/cloud" "$folder/686/vmlinuz=/686" \
-        "$work/wide=/wide" "$work/narrow=/narrow" "$work/again=/again"
+        "$work/wide=/wide" "$work/narrow=/narrow" "$work/again=/again" "$work/unified.efi=/unified.efi"
     said "a 64-bit kernel runs a program on KVM, whose code comes out" '^\[mini-launch cloud: 42\]'
     said "the i386 build starts it, too" '^\[/i386/mini-launch cloud: 42\]'
     said "the sandbox has the calls that KVM needs, and is entered" 'mini-launch: sandbox: [0-9]* system calls'
     said "a 32-bit kernel runs on KVM" '^\[686: 43\]'
+    [[ ! -s $work/unified.efi ]] || said "a unified kernel image is started on KVM" '^\[unified: 42\]'
     said "a guest on KVM that reboots starts again, inside the sandbox, and ends when told" '^\[restart: 143, [2-9]\]'
     said "--check says that KVM would run it" '^engine  *KVM\|^engine  */dev/kvm$'
     said "a panic on KVM ends with code 4" '^\[panic: 4\]'

@@ -32,6 +32,7 @@ software() {
     expect "too little memory is told with the least that would do" 3 "" "*it needs * MiB of memory, the guest has 16 MiB"
     idle 686 i386
     screen
+    unified_narrow
     memory_test
 }
 
@@ -46,6 +47,7 @@ wide() {
     idle cloud-amd64 x86_64
     thirty_two
     own_programs
+    unified
     launch i386 --engine builtin --initrd "$work/initrd" "$kernel" quiet
     expect "the i386 build says that it runs 32-bit guests" 3 "" \
         "mini-launch: cannot start *: a 64-bit kernel needs /dev/kvm: this build runs 32-bit guests"
@@ -97,6 +99,33 @@ END
     initrd x86_64 "$busybox" "$work/initrd-own" 'run /own/sh /own.sh /own /own/md5sum /tmp' "$work/own.sh=/own.sh" "${kept[@]}"
     launch x86_64 --engine builtin --initrd "$work/initrd-own" "$kernel" quiet
     expect "this machine's own programs say in the guest what they say here" 0 "*$wanted*" ""
+}
+
+# Kernel, initrd and command line in one file for EFI firmware, as systemd-boot starts it.
+unified() {
+    initrd x86_64 "$busybox" "$work/initrd-in" $'run /bin/busybox cat /proc/cmdline\nexit 44'
+    initrd x86_64 "$busybox" "$work/initrd-beside" $'run /bin/busybox cat /proc/cmdline\nexit 45'
+    echo 'quiet from=image' >"$work/words"
+    unified_image amd64 "$work/unified.efi" .osrel=/etc/os-release ".cmdline=$work/words" ".initrd=$work/initrd-in" ".linux=$kernel" ||
+        { skip "a unified kernel image" "$debian_missing" && return; }
+    launch x86_64 --engine builtin --guest-exit "$work/unified.efi"
+    expect "a unified kernel image is its kernel, its initrd and its command line" 44 "*console=ttyS0 *tsc=reliable quiet from=image*" ""
+    launch x86_64 --engine builtin --guest-exit --initrd "$work/initrd-beside" "$work/unified.efi" quiet from=user
+    expect "who gives an initrd and words gets these" 45 "*tsc=reliable quiet from=user*" \
+        "mini-launch: \"$work/initrd-beside\" is the initrd, not the one in \"$work/unified.efi\""
+    launch x86_64 --check "$work/unified.efi"
+    expect "--check tells its parts" 0 "format       unified kernel image for x86-64, *.linux       $(stat -L -c %s "$kernel") bytes at byte *.initrd      $(stat -c %s "$work/initrd-in") bytes at byte *.cmdline     quiet from=image*format       bzImage, *, with its initrd*" ""
+}
+
+# The same of 32 bits, in both programs.
+unified_narrow() {
+    initrd i386 "$busybox" "$work/initrd" 'exit 46'
+    unified_image i386 "$work/unified.efi" ".initrd=$work/initrd" ".linux=$kernel" ||
+        { skip "a 32-bit unified kernel image" "$debian_missing" && return; }
+    for arch in x86_64 i386; do
+        launch $arch --engine builtin --guest-exit "$work/unified.efi" quiet
+        expect "$arch: a 32-bit unified kernel image is started" 46 "*" ""
+    done
 }
 
 # Debian's memory test, which is packed as a kernel is, holds none, and draws on the serial line.

@@ -421,8 +421,8 @@ enum LaunchCommand {
     static var help: Text {
         var text: Text = """
             Usage: \(name) [OPTIONS] [MEMORY] KERNEL [KERNEL ARGUMENTS...]
-            Starts a Linux kernel: a vmlinux or bzImage, of today, or one of 2.6.23 to 4.13
-            that speaks lguest. MEMORY is a size as for --memory.
+            Starts a Linux kernel: a vmlinux, bzImage or unified kernel image of today, or
+            one of 2.6.23 to 4.13 that speaks lguest. MEMORY is a size as for --memory.
             What follows KERNEL is the kernel's own, but for the options below: they count
             wherever they stand, up to a word --, which the kernel gets with what follows.
 

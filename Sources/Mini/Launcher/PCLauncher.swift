@@ -73,6 +73,8 @@ final class PCLauncher: Launcher {
 
     private let engine: PCEngine
     private let defaults: Bool
+    /// What the kernel is told beside `defaultWords`.
+    private var arguments: [Text] = []
     /// Lasts through restarts: opened before the sandbox.
     private var kvm: KvmMachine?
     private var isEngineTold = false
@@ -138,6 +140,10 @@ final class PCLauncher: Launcher {
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         note(.image)
         let initrd = try openInitrd()
+        if let initrd, image.kernel.unified?.initrd != nil {
+            remarks.note(
+                "\(quoted: initrd.name) is the initrd, not the one in \(quoted: plan.kernel)")
+        }
         return try loading { () throws(LoaderError) in
             let demand = try PCLoader.demand(image.kernel, initrd: initrd)
             let mebibytes = plan.isMemoryGiven ? plan.mebibytes : demand.usualMebibytes
@@ -151,15 +157,16 @@ final class PCLauncher: Launcher {
     }
 
     private func load(_ made: PCMemory) throws(LauncherError) -> LoadedPC {
-        let words =
-            defaults
-            ? Self.defaultWords(
-                for: made.kernel.kernel.version, on: plan.console) : []
+        let kernel = made.kernel.kernel
+        let words = defaults ? Self.defaultWords(for: kernel.version, on: plan.console) : []
+        // Who says anything says all, as to the program in a unified kernel image.
+        let own = kernel.unified?.commandLine ?? []
+        arguments = plan.arguments.isEmpty ? own : plan.arguments
         let loaded = try loading { () throws(LoaderError) in
             try PCLoader.load(
-                made.kernel.kernel, name: plan.kernel, made.kernel.view, into: made.memory,
+                kernel, name: plan.kernel, made.kernel.view, into: made.memory,
                 demand: made.demand, initrd: made.initrd, screen: plan.console == .screen,
-                commandLine: CommandLine.joined(words + plan.arguments))
+                commandLine: CommandLine.joined(words + arguments))
         }
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         try checkDevices()
@@ -242,7 +249,7 @@ final class PCLauncher: Launcher {
         GuestSigns(
             Silence(
                 memory: guest.layout.memory, kernelEnd: guest.kernelEnd,
-                initrd: guest.layout.initrdSize, words: plan.arguments,
+                initrd: guest.layout.initrdSize, words: arguments,
                 console: defaults
                     ? "its kernel may have no serial console; \"--console screen\" shows its screen"
                     : "its kernel may not know of a console; \"console=ttyS0\" names one"
@@ -267,7 +274,7 @@ final class PCLauncher: Launcher {
             }
             report?("the guest wanted \(missing.text)")
         }
-        let isSilent = !guest.hasSent && guest.panic == nil && !plan.arguments.contains("quiet")
+        let isSilent = !guest.hasSent && guest.panic == nil && !arguments.contains("quiet")
         if isSilent && plan.console == .serial && (end == .poweredOff || end == .reset) {
             remarks.note(
                 "the guest said nothing on its serial port; --console screen shows what it says on a screen"
@@ -303,9 +310,7 @@ final class StockImage {
             if error == .notAProgram {
                 throw .image(
                     name: name,
-                    .notAKernel(
-                        FileKind.describe(
-                            unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes)))))
+                    FileKind.refusal(unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes))))
             }
             throw .host("unpack", name: name, error)
         }

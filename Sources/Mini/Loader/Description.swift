@@ -29,7 +29,7 @@ extension LoadedKernel {
 extension StockKernel {
     /// What the file says and what is inside, a line each.
     var description: [Text] {
-        var lines: [Text] = []
+        var lines = unified?.description ?? []
         if let header {
             lines.append(
                 "format       \(header.isLoadedHigh ? "bzImage" : "zImage"), \(size) bytes, boot protocol \(header.protocolVersion >> 8).\(twoDigits(header.protocolVersion & 0xFF))"
@@ -48,7 +48,9 @@ extension StockKernel {
         lines.append("entries      \(entries)")
         if let header { lines += header.description }
         if let least = leastMebibytes {
-            lines.append("memory       \(least) MiB at least, without an initrd")
+            lines.append(
+                "memory       \(least) MiB at least, \(unified?.initrd == nil ? "without an" : "with its") initrd"
+            )
         }
         return lines
     }
@@ -69,6 +71,27 @@ extension StockKernel {
         }
         return text
     }
+}
+
+extension UnifiedImage {
+    /// What it is and its parts, a line each.
+    fileprivate var description: [Text] {
+        var lines: [Text] = [
+            "format       unified kernel image for \(machine), \(size) bytes",
+            ".linux       \(kernel.description)",
+        ]
+        if let initrd { lines.append(".initrd      \(initrd.description)") }
+        if !commandLine.isEmpty {
+            lines.append(".cmdline     \(visible: CommandLine.joined(commandLine))")
+        }
+        if let system { lines.append(".osrel       \(visible: system)") }
+        if let release { lines.append(".uname       \(visible: release)") }
+        return lines
+    }
+}
+
+extension UnifiedImage.Part {
+    fileprivate var description: Text { "\(count) bytes at byte \(offset)" }
 }
 
 extension StockKernel.Payload {

@@ -15,6 +15,24 @@ enum FileKind {
         return "data of an unknown kind"
     }
 
+    /// Why a file is refused that begins as no kernel does.
+    /// - Returns: `.unified` if what is inside may be started as a PC's kernel.
+    static func refusal(_ file: ByteView) -> ImageError {
+        let image: UnifiedImage?
+        do throws(ImageError) { image = try UnifiedImage(file) } catch { return error }
+        if let inside = image.flatMap({ $0.kernel.bytes(of: file) }) {
+            if SetupHeader(inside) != nil { return .unified }
+            if ElfImage.isElf(inside) {
+                do throws(ImageError) { _ = try Vmlinux(inside) } catch { return error }
+                return .unified
+            }
+            if let kind = foreignKernel(inside) { return .foreignKernel(kind) }
+            return .notAKernel("a unified kernel image with \(describe(inside)) as its .linux")
+        }
+        if let kind = foreignKernel(file) { return .foreignKernel(kind) }
+        return .notAKernel(describe(file))
+    }
+
     /// A kernel that no PC starts: as "an arm64 Image". docs/abi/pc.md §1.2.
     static func foreignKernel(_ file: ByteView) -> Text? {
         if file.has("ARM\u{64}", at: 0x38) { return "an arm64 Image" }
@@ -22,17 +40,19 @@ enum FileKind {
         if file.word(0x24) == 0x016F_2818 { return "an Arm zImage" }
         guard file.has("MZ"), file.has("zimg", at: 4) else { return nil }
         let method = file.line(at: 0x18, limit: 8)
-        guard let header = file.word(0x3C), header < 1 << 20, file.has("PE\0\0", at: Int(header)),
-            let machine = file.half(Int(header) + 4)
-        else { return "an EFI zboot image compressed with \(visible: method)" }
+        guard let header = UnifiedImage.header(file), let machine = file.half(header + 4) else {
+            return "an EFI zboot image compressed with \(visible: method)"
+        }
         return "an EFI zboot image for \(self.machine(machine)), compressed with \(visible: method)"
     }
 
     /// Source: Microsoft's PE format.
-    private static func machine(_ number: UInt16) -> Text {
+    static func machine(_ number: UInt16) -> Text {
         switch number {
+        case 0x014C: "i386"
         case 0x8664: "x86-64"
         case 0xAA64: "AArch64"
+        case 0x01C2: "Arm"
         case 0x5064: "RISC-V"
         case 0x6264: "LoongArch"
         default: "machine \(hex: number)"
@@ -53,7 +73,10 @@ enum FileKind {
         {
             return "a cpio archive (an initrd?)"
         }
-        if file.has("MZ") { return program(file) }
+        if file.has("MZ") {
+            return UnifiedImage.header(file) == nil
+                ? "a DOS or Windows program" : "a DOS, Windows or EFI program"
+        }
         if file.has("hsqs") { return "a squashfs file system" }
         if file.has([0x45, 0x3D, 0xCD, 0x28], at: 0) { return "a cramfs file system" }
         if file.has("-rom1fs-") { return "a romfs file system" }
@@ -64,20 +87,6 @@ enum FileKind {
         if file.has([0xCF, 0xFA, 0xED, 0xFE], at: 0) { return "a Mach-O program" }
         if file.has([0x27, 0x05, 0x19, 0x56], at: 0) { return "a U-Boot image" }
         return nil
-    }
-
-    /// A program for DOS, Windows or EFI firmware; one of these may hold a kernel in a section of that name.
-    /// Source: Microsoft's PE format; the UAPI group's specification of unified kernel images.
-    private static func program(_ file: ByteView) -> Text {
-        guard let header = file.word(0x3C), header < 1 << 20, file.has("PE\0\0", at: Int(header)),
-            let sections = file.half(Int(header) + 6), let options = file.half(Int(header) + 20)
-        else { return "a DOS or Windows program" }
-        let first = Int(header) + 24 + Int(options)
-        for index in 0..<min(Int(sections), 96)
-        where file.has(".linux\0\0", at: first + index * 40) {
-            return "a unified kernel image (objcopy -O binary -j .linux takes the kernel out of it)"
-        }
-        return "a DOS, Windows or EFI program"
     }
 
     private static func script(_ file: ByteView) -> Text {

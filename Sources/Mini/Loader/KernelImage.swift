@@ -112,8 +112,7 @@ struct KernelImage: ~Copyable {
             try image.check(file)
             return .bzImage(image)
         }
-        if let kind = FileKind.foreignKernel(file) { throw .foreignKernel(kind) }
-        throw .notAKernel(FileKind.describe(file))
+        throw FileKind.refusal(file)
     }
 
     // MARK: Loading

@@ -13,6 +13,14 @@ enum ImageError: Error, Equatable {
     /// A kernel's image that no PC starts, as "an arm64 Image".
     case foreignKernel(Text)
 
+    // Unified kernel images.
+    /// One that may be started as a PC's.
+    case unified
+    /// What is wrong with its structure, as "it has .linux twice".
+    case damagedUnified(Text)
+    /// The file has `size` bytes, the section ends at byte `end`.
+    case unifiedCutOff(section: Text, end: UInt64, size: UInt64)
+
     // ELF files that are not a vmlinux of ours.
     case kernel64(version: Text?)
     case bigEndian
@@ -125,7 +133,8 @@ extension ImageError {
     /// True for a sound kernel, as far as was looked, that is not for lguest.
     var isStock: Bool {
         switch self {
-        case .kernel64, .withoutLguest, .lguestGuestOff, .otherCompression, .notLinux: true
+        case .kernel64, .withoutLguest, .lguestGuestOff, .otherCompression, .notLinux, .unified:
+            true
         default: false
         }
     }
@@ -139,6 +148,10 @@ extension ImageError {
         case .tooLarge: "a file too large to be a kernel"
         case .notAKernel(let kind): "not a kernel: \(kind)"
         case .foreignKernel(let kind): "a kernel for another machine: \(kind)"
+        case .unified: "a unified kernel image, which only a PC starts"
+        case .damagedUnified(let what): "a damaged unified kernel image: \(what)"
+        case .unifiedCutOff(let section, let end, let size):
+            "a unified kernel image cut off at byte \(size): its \(section) ends at byte \(end)"
         case .kernel64(let version): "a 64-bit kernel\(Self.remark(version))"
         case .bigEndian: "an ELF file for a big-endian machine"
         case .otherMachine(let machine):

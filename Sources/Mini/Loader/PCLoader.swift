@@ -5,6 +5,7 @@
 //                               └─ 32-bit: protected mode at its entry, esi = boot parameters
 //     bzImage that is not unpacked here: its own 64-bit (0x200 in) or 32-bit entry, the same registers; old 64-bit kernels
 //         have no other than the latter
+//     unified kernel image ── its .linux as a bzImage, its .initrd as any
 //     vmlinux ── as the ELF inside; with a PVH note and no Linux banner: 32-bit at the note's, ebx = start_info
 //
 // Source: docs/abi/pc.md §2.
@@ -40,13 +41,17 @@ enum PCLoader {
         var usualMebibytes: UInt32 { PCLayout.usual(kernelEnd, initrd?.size ?? 0) }
     }
 
+    /// - Parameter initrd: the user's, which goes before the image's own.
     static func demand(
         _ kernel: StockKernel, initrd: NamedFile?
     ) throws(LoaderError) -> Demand {
-        Demand(kernelEnd: kernel.end, initrd: try GuestLoader.size(initrd))
+        let own = kernel.unified?.initrd.map { (name: ".initrd" as Text, size: UInt64($0.count)) }
+        return Demand(kernelEnd: kernel.end, initrd: try GuestLoader.size(initrd) ?? own)
     }
 
     /// - Parameters:
+    ///   - file: what the kernel was made of.
+    ///   - initrd: as for `demand`.
     ///   - memory: fresh (all zero), of a whole number of MiB.
     ///   - screen: whether it finds a screen.
     ///   - commandLine: what the kernel gets to read.
@@ -64,16 +69,21 @@ enum PCLoader {
             mebibytes: memory.count >> 20, name: name, kernelEnd: demand.kernelEnd,
             initrdLimit: kernel.header?.initrdLimit ?? 0x7FFF_FFFF, initrd: demand.initrd)
         let entry: Entry
-        do throws(ImageError) { entry = try put(kernel, file, into: memory) } catch {
+        let image = kernel.bytes(of: file)
+        do throws(ImageError) { entry = try put(kernel, image, into: memory) } catch {
             throw .image(name: name, error)
         }
-        if let initrd { try map(initrd, layout, into: memory) }
+        if let initrd {
+            try map(initrd, layout, into: memory)
+        } else if let part = kernel.unified?.initrd?.bytes(of: file) {
+            copy(part, layout, into: memory)
+        }
         PCParameters.write(commandLine: commandLine, to: memory)
         if entry.isPVH {
             PCParameters.writeStartInfo(layout, to: memory)
         } else {
             PCParameters.write(
-                layout, image: kernel.header == nil ? nil : file, start: entry.base, to: memory)
+                layout, image: kernel.header == nil ? nil : image, start: entry.base, to: memory)
         }
         if screen { PCParameters.writeScreen(to: memory) }
         let mode = PCParameters.writeTables(for: entry.mode, to: memory)
@@ -168,6 +178,14 @@ enum PCLoader {
             guard let range = memory.range(layout.initrd, size) else { throw .badAddress }
             try memory.map(range, file: initrd.descriptor, fileOffset: 0)
         } catch { throw .host("map", name: initrd.name, error) }
+    }
+
+    /// An initrd that begins at no page of its file, and so cannot be mapped.
+    private static func copy(_ initrd: ByteView, _ layout: PCLayout, into memory: GuestMemory) {
+        guard let range = memory.range(layout.initrd, layout.initrdSize),
+            Int(range.count) == initrd.count
+        else { return }
+        unsafe memory.writable(range).copyMemory(from: initrd.buffer)
     }
 
     // MARK: In words

@@ -1,5 +1,6 @@
 // A kernel of today, or any that is started as a PC's: what its file says, and what is inside once that is unpacked.
-// `mini-launch --check` tells all there is to tell; PCLoader.swift lays it into memory.
+// `mini-launch --check` tells all there is to tell; PCLoader.swift lays it into memory. The file may be a unified kernel image,
+// of which it is a part (UnifiedImage.swift).
 // Source: docs/abi/pc.md §1 to §4.
 
 struct StockKernel {
@@ -12,6 +13,9 @@ struct StockKernel {
         let unpackedSize: UInt32
     }
 
+    /// What it is a part of; nil for a file of its own.
+    let unified: UnifiedImage?
+    /// In bytes, without what it is a part of.
     let size: Int
     /// nil for an ELF file.
     let header: SetupHeader?
@@ -34,6 +38,9 @@ struct StockKernel {
     /// Looks at a file; nil for one that is neither a bzImage nor an ELF kernel for this kind of processor.
     /// - Throws: the kernel's errno where there is no memory to unpack to.
     init?(_ file: ByteView) throws(Errno) {
+        let unified = try? UnifiedImage(file)
+        self.unified = unified
+        let file = Self.kernel(of: unified, file)
         size = file.count
         header = SetupHeader(file)
         if let header {
@@ -47,6 +54,13 @@ struct StockKernel {
             return nil
         }
     }
+
+    private static func kernel(of image: UnifiedImage?, _ file: ByteView) -> ByteView {
+        image.flatMap { $0.kernel.bytes(of: file) } ?? file
+    }
+
+    /// The kernel's own bytes in the file that it was made of.
+    func bytes(of file: ByteView) -> ByteView { Self.kernel(of: unified, file) }
 
     private mutating func unpack(_ file: ByteView, _ header: SetupHeader) throws(Errno) {
         guard header.holdsLinux else { return }
@@ -178,10 +192,10 @@ struct StockKernel {
         return max(end, start + UInt64(self.size), run.overflow ? .max : run.partialValue)
     }
 
-    /// The least guest memory in MiB that it can do with, without an initrd; nil where nothing tells.
+    /// The least guest memory in MiB that it can do with, without any initrd but the image's own; nil where nothing tells.
     var leastMebibytes: UInt64? {
         guard vmlinux != nil || header?.initSize != nil else { return nil }
-        return PCLayout.least(end, 0)
+        return PCLayout.least(end, UInt64(unified?.initrd?.count ?? 0))
     }
 }
 

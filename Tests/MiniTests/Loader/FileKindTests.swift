@@ -17,26 +17,26 @@ import Testing
         ByteView.of(file) { #expect(FileKind.describe($0) == Text(stringLiteral: kind)) }
     }
 
-    @Test("a program for EFI firmware is told from one that holds a kernel")
-    func unified() {
+    @Test("a program for EFI firmware is told from one for DOS")
+    func programs() {
         var file = [UInt8](repeating: 0, count: 0x400)
+        func said() -> Text { ByteView.of(file) { FileKind.refusal($0).text } }
         file.put(Array("MZ".utf8), at: 0)
+        #expect(said() == "not a kernel: a DOS or Windows program")
         file.put(UInt32(0x80), at: 0x3C)
         file.put(Array("PE\0\0".utf8), at: 0x80)
         file.put(UInt16(2), at: 0x86)
         file.put(UInt16(0x70), at: 0x94)
         file.put(Array(".osrel".utf8), at: 0x108)
-        ByteView.of(file) { #expect(FileKind.describe($0) == "a DOS, Windows or EFI program") }
-        file.put(Array(".linux".utf8), at: 0x108 + 40)
-        let unified: Text =
-            "a unified kernel image (objcopy -O binary -j .linux takes the kernel out of it)"
-        ByteView.of(file) { #expect(FileKind.describe($0) == unified) }
-        // Behind the sections that are there, and where the file ends.
-        file.put(UInt16(1), at: 0x86)
-        ByteView.of(file) { #expect(FileKind.describe($0) == "a DOS, Windows or EFI program") }
+        #expect(said() == "not a kernel: a DOS, Windows or EFI program")
+        file.put(Array(".linuxes".utf8), at: 0x108 + 40)
+        #expect(said() == "not a kernel: a DOS, Windows or EFI program")
+        // Sections that are not there.
         file.put(UInt16.max, at: 0x86)
         file.put(UInt16.max, at: 0x94)
-        ByteView.of(file) { #expect(FileKind.describe($0) == "a DOS, Windows or EFI program") }
+        #expect(said() == "not a kernel: a DOS, Windows or EFI program")
+        file.put(UInt32.max, at: 0x3C)
+        #expect(said() == "not a kernel: a DOS or Windows program")
     }
 
     @Test("no length of any beginning is too short to look at")
