@@ -33,12 +33,14 @@ struct FuzzKernel {
 
 enum FuzzKernels {
     nonisolated(unsafe) private static var memory: GuestMemory?
+    nonisolated(unsafe) private static var farMemory: GuestMemory?
 
     /// - Parameters:
+    ///   - high: bytes of memory from 4 GiB on.
     ///   - lay: puts the usual tables into empty memory.
     ///   - make: a processor, with an arena of so many bytes more than the smallest.
     static func take(
-        _ input: FuzzInput, lay: (GuestMemory) -> Void,
+        _ input: FuzzInput, high: UInt64 = 0, lay: (GuestMemory) -> Void,
         make: (GuestMemory, _ more: UInt32, _ time: @escaping () -> UInt64) -> FuzzKernel?
     ) {
         var reader = FuzzReader(input)
@@ -50,10 +52,9 @@ enum FuzzKernels {
         let words = Int(reader.byte())
         var outside = FuzzRandom(seed: UInt64(reader.word()), number: 0)
         for _ in 9..<KernelPlace.header { _ = reader.byte() }
-        guard let memory = usualMemory() else { return }
-        unsafe memory.base.initializeMemory(
-            as: UInt8.self, repeating: 0, count: Int(KernelPlace.size))
-        for page in 0..<Int(KernelPlace.size >> 12) { unsafe memory.watchedLines[page] = 0 }
+        guard let memory = usualMemory(high) else { return }
+        clear(memory, 0, KernelPlace.size)
+        clear(memory, MemoryExtent.highStart, UInt32(high))
         lay(memory)
         for _ in 0..<words {
             let address = reader.word()
@@ -100,6 +101,11 @@ enum FuzzKernels {
                 outside.once(in: 2)
                     ? 0x1000 + UInt32(outside.below(0x8000))
                     : KernelPlace.code + UInt32(outside.below(0x400)), outside.hurtful())
+            if let range = memory.range(
+                far: MemoryExtent.highStart + UInt64(outside.below(0x4000)), 4)
+            {
+                unsafe memory.writable(range).storeBytes(of: outside.hurtful(), as: UInt32.self)
+            }
         }
     }
 
@@ -130,11 +136,18 @@ enum FuzzKernels {
         return true
     }
 
-    private static func usualMemory() -> GuestMemory? {
-        if let known = unsafe memory { return known }
-        let made = try? GuestMemory(count: KernelPlace.size)
-        unsafe memory = made
+    private static func usualMemory(_ high: UInt64) -> GuestMemory? {
+        if let known = unsafe high > 0 ? farMemory : memory { return known }
+        let made = try? GuestMemory(MemoryExtent(low: KernelPlace.size, high: high))
+        if high > 0 { unsafe farMemory = made } else { unsafe memory = made }
         return made
+    }
+
+    private static func clear(_ memory: GuestMemory, _ start: UInt64, _ count: UInt32) {
+        guard count > 0, let range = memory.range(far: start, count) else { return }
+        let first = Int(start >> 12)
+        for page in first..<first + Int(count >> 12) { unsafe memory.watchedLines[page] = 0 }
+        unsafe memory.writable(range).initializeMemory(as: UInt8.self, repeating: 0)
     }
 }
 

@@ -28,7 +28,9 @@ enum FuzzLongs {
         FuzzLongCode.make(&random, input)
     }
 
-    static func take(_ input: FuzzInput) { FuzzKernels.take(input, lay: lay, make: processor) }
+    static func take(_ input: FuzzInput) {
+        FuzzKernels.take(input, high: 16 << 12, lay: lay, make: processor)
+    }
 
     private static func processor(
         _ memory: GuestMemory, _ more: UInt32, _ time: @escaping () -> UInt64
@@ -94,6 +96,10 @@ enum FuzzLongs {
             memory.store32(
                 Layout.levels[3] + page * 8, (page & 63) << 12 | (page & 64 == 0 ? 7 : 0x107))
             if page & 128 != 0 { memory.store32(Layout.levels[3] + page * 8 + 4, 1 << 31) }
+            // From 4 GiB on, and what lies behind the end of that.
+            if page & 256 != 0 {
+                memory.store32(Layout.levels[3] + page * 8 + 4, (page & 128) << 24 | page >> 3 & 1)
+            }
         }
     }
 }

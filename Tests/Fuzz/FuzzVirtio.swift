@@ -6,12 +6,22 @@
 #endif
 
 enum FuzzVirtio {
-    /// 64 KiB; made once, as most cases are over in a microsecond.
+    /// 64 KiB, and as much again from 4 GiB on where addresses reach that; made once, as most cases are over in a microsecond.
     nonisolated(unsafe) private static var room: GuestMemory?
     private static let size: UInt32 = 1 << 16
 
+    #if arch(i386)
+    private static let high: UInt64 = 0
+    #else
+    private static let high = UInt64(size)
+    #endif
+    /// Of a descriptor's flags, none of virtio's: its buffer lies in the second part.
+    private static let isHigh: UInt32 = 0x40
+
     private static var memory: GuestMemory? {
-        if unsafe room == nil { unsafe room = try? GuestMemory(count: size) }
+        if unsafe room == nil {
+            unsafe room = try? GuestMemory(MemoryExtent(low: size, high: high))
+        }
         return unsafe room
     }
 
@@ -36,7 +46,9 @@ enum FuzzVirtio {
             let isLast = random.once(in: 3)
             input.append(
                 random.once(in: 16)
-                    ? random.byte() : (isLast ? 0 : 1) | (random.once(in: 3) ? 2 : 0))
+                    ? random.byte()
+                    : (isLast ? 0 : 1) | (random.once(in: 3) ? 2 : 0)
+                        | (random.once(in: 4) ? UInt8(isHigh) : 0))
             input.append(
                 random.once(in: 16)
                     ? random.byte() : UInt8(truncatingIfNeeded: (index + 1) % count))
@@ -64,7 +76,8 @@ enum FuzzVirtio {
             memory.store32(place, script.word())
             memory.store32(place &+ 8, script.word())
             let flags = UInt32(script.byte())
-            memory.store32(place &+ 4, flags & 0x80 == 0 ? 0 : flags)
+            let above: UInt32 = high > 0 && flags & isHigh != 0 ? 1 : 0
+            memory.store32(place &+ 4, flags & 0x80 == 0 ? above : flags)
             memory.store32(place &+ 12, flags | UInt32(script.byte()) << 16)
         }
         var queue = Virtqueue(size: count)
@@ -88,11 +101,11 @@ enum FuzzVirtio {
     private static func look(_ chain: VirtqueueChain, _ size: UInt16, _ memory: GuestMemory) {
         var sums: (UInt64, UInt64) = (0, 0)
         for range in chain.readable {
-            Fuzz.require(memory.range(range.start, range.count) == range, "a range outside memory")
+            check(range, memory)
             sums.0 += UInt64(range.count)
         }
         for range in chain.writable {
-            Fuzz.require(memory.range(range.start, range.count) == range, "a range outside memory")
+            check(range, memory)
             sums.1 += UInt64(range.count)
         }
         Fuzz.require(
@@ -101,6 +114,15 @@ enum FuzzVirtio {
         let buffers = chain.readable.count + chain.writable.count
         Fuzz.require(
             chain.head < size && buffers > 0 && buffers <= Int(size), "a chain of another length")
+    }
+
+    private static func check(_ range: GuestRange, _ memory: GuestMemory) {
+        Fuzz.require(
+            memory.range(far: UInt64(range.place), range.count) == range, "a range outside memory")
+        let end = UInt64(range.place) + UInt64(range.count)
+        Fuzz.require(
+            end <= UInt64(size) || UInt64(range.place) >= 1 << 32 && end <= 1 << 32 + high,
+            "a range in no part of memory")
     }
 
     // MARK: Devices

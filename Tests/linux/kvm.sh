@@ -54,7 +54,7 @@ mini-launch --engine kvm --guest-exit --initrd /narrow /686 quiet
 echo "[686: $?]"
 mini-launch --check /cloud
 if [ -s /unified.efi ]; then
-    mini-launch --engine kvm --guest-exit /unified.efi
+    mini-launch --engine kvm --guest-exit --memory 4G /unified.efi
     echo "[unified: $?]"
 fi
 mini-launch --engine kvm --initrd /again /686 quiet </dev/null >/again.log 2>&1 &
@@ -72,7 +72,7 @@ EOF
     said "the i386 build starts it, too" '^\[/i386/mini-launch cloud: 42\]'
     said "the sandbox has the calls that KVM needs, and is entered" 'mini-launch: sandbox: [0-9]* system calls'
     said "a 32-bit kernel runs on KVM" '^\[686: 43\]'
-    [[ ! -s $work/unified.efi ]] || said "a unified kernel image is started on KVM" '^\[unified: 42\]'
+    [[ ! -s $work/unified.efi ]] || said "a unified kernel image is started on KVM, with memory from 4 GiB on" '^\[unified: 42\]'
     said "a guest on KVM that reboots starts again, inside the sandbox, and ends when told" '^\[restart: 143, [2-9]\]'
     said "--check says that KVM would run it" '^engine  *KVM\|^engine  */dev/kvm$'
     said "a panic on KVM ends with code 4" '^\[panic: 4\]'

@@ -48,6 +48,7 @@ wide() {
     thirty_two
     own_programs
     unified
+    far_memory
     launch i386 --engine builtin --initrd "$work/initrd" "$kernel" quiet
     expect "the i386 build says that it runs 32-bit guests" 3 "" \
         "mini-launch: cannot start *: a 64-bit kernel needs /dev/kvm: this build runs 32-bit guests"
@@ -117,7 +118,33 @@ unified() {
     expect "--check tells its parts" 0 "format       unified kernel image for x86-64, *.linux       $(stat -L -c %s "$kernel") bytes at byte *.initrd      $(stat -c %s "$work/initrd-in") bytes at byte *.cmdline     quiet from=image*format       bzImage, *, with its initrd*" ""
 }
 
-# The same of 32 bits, in both programs.
+# Memory beyond 3 GiB, which lies from 4 GiB on: kernels take from there first what programs, page tables and drivers ask for.
+far_memory() {
+    local module modules=(drivers/virtio/virtio{_ring,,_pci_legacy_dev,_pci_modern_dev,_pci} drivers/block/virtio_blk) packed=() sum
+    debian_kernel amd64 cloud-amd64 "$folder/cloud-disks" "${modules[@]/%/.ko}" ||
+        { skip "a guest with 5 GiB" "$debian_missing" && return; }
+    {
+        for module in "${modules[@]}"; do echo "busybox insmod /modules/${module##*/}.ko"; done
+        cat <<'END'
+busybox grep MemTotal /proc/meminfo
+busybox grep 'System RAM' /proc/iomem
+busybox awk '$3 == "zone" { on = $4 == "Normal" } on && $1 == "managed" { all = $2 } on && $2 == "free" { free = $3 } END { print (all - free > 1000 ? "used" : "unused") }' /proc/zoneinfo
+busybox dd if=/dev/vda bs=64k 2>/dev/null | busybox md5sum
+END
+    } >"$work/far.sh"
+    for module in "${modules[@]}"; do packed+=("$folder/cloud-disks/modules/kernel/$module.ko=/modules/${module##*/}.ko"); done
+    initrd x86_64 "$busybox" "$work/initrd" $'run /bin/busybox sh /far.sh\nexit 47' "$work/far.sh=/far.sh" "${packed[@]}"
+    head -c 5000192 /dev/urandom >"$work/a.img"
+    sum=$(md5sum <"$work/a.img")
+    launch x86_64 --engine builtin --guest-exit --initrd "$work/initrd" --block "$work/a.img,ro" 5120 "$folder/cloud-disks/vmlinuz" quiet
+    expect "a 64-bit guest with 5 GiB uses what lies from 4 GiB on, for programs and for its disk" 47 \
+        "*MemTotal: *[45]??????\ kB*00100000-bfffffff : System RAM*100000000-17fffffff : System RAM*used*$sum*" ""
+    launch x86_64 --engine builtin 4096 "$root/out/debian/686/vmlinuz"
+    [[ ! -e $root/out/debian/686/vmlinuz ]] ||
+        expect "a 32-bit one cannot have it" 2 "" "mini-launch: memory of 4096 MiB is too large: a guest can have at most 3072 MiB"
+}
+
+# A unified kernel image of 32 bits, in both programs.
 unified_narrow() {
     initrd i386 "$busybox" "$work/initrd" 'exit 46'
     unified_image i386 "$work/unified.efi" ".initrd=$work/initrd" ".linux=$kernel" ||

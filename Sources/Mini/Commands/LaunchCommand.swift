@@ -408,10 +408,12 @@ enum LaunchCommand {
     }
 
     private static func describe(_ plan: LaunchPlan) throws(LoaderError) -> Text {
-        let memory = try GuestLayout.makeMemory(mebibytes: plan.mebibytes)
+        // Nothing is started: it need not be the guest's.
+        let mebibytes = min(plan.mebibytes, GuestLayout.mostMebibytes)
+        let memory = try GuestLayout.makeMemory(mebibytes: mebibytes)
         let file = try FileSource.open(plan.kernel, .readOnly, "open")
         let kernel = try KernelImage.examine(file.number, name: plan.kernel)
-            .load(into: memory, mebibytes: plan.mebibytes)
+            .load(into: memory, mebibytes: mebibytes)
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         var text = Text()
         for line in kernel.description { text += "\(line)\n" }

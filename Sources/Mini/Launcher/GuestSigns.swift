@@ -73,15 +73,16 @@ struct Silence {
     private static let growth: UInt64 = 4
 
     /// - Parameters:
-    ///   - memory, kernelEnd, initrd: bytes of the guest's memory, where its kernel ends in that, and how long the initrd is.
+    ///   - mebibytes: the guest's memory.
+    ///   - kernelEnd, initrd: in bytes, where its kernel ends in that, and how long the initrd is.
     ///   - words: the kernel's.
     ///   - console: what keeps the kernel from saying anything, if it was not told so.
     @inline(never)
     init(
-        memory: UInt32, kernelEnd: UInt64, initrd: UInt32, words: [Text], console: StaticString
+        mebibytes: UInt32, kernelEnd: UInt64, initrd: UInt32, words: [Text], console: StaticString
     ) {
-        mebibytes = memory >> 20
-        isTight = UInt64(memory) < kernelEnd + Self.growth * UInt64(initrd)
+        self.mebibytes = mebibytes
+        isTight = UInt64(mebibytes) << 20 < kernelEnd + Self.growth * UInt64(initrd)
         isQuiet = words.contains("quiet")
         self.console = console
     }

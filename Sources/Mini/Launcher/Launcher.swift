@@ -19,8 +19,14 @@ struct LaunchPlan {
 
     /// Looks at what can be known of it before anything is opened.
     func check() throws(LauncherError) {
-        _ = try loading { () throws(LoaderError) in
-            try GuestLayout.memorySize(mebibytes: mebibytes)
+        // What it is for, the kernel tells.
+        let most = max(GuestLayout.mostMebibytes, PCLayout.mostMebibytes(isWide: true))
+        if mebibytes < GuestLayout.leastMebibytes || mebibytes > most {
+            throw .loader(
+                mebibytes > most
+                    ? .memoryTooLarge(mebibytes: mebibytes, most: most)
+                    : .memoryTooSmall(
+                        mebibytes: mebibytes, least: GuestLayout.leastMebibytes))
         }
         try checkDevices()
     }

@@ -174,7 +174,7 @@ final class LguestLauncher: Launcher {
         return GuestSigns(
             asksForRestart: engine == .builtIn || abi.calls.hasShutdown,
             Silence(
-                memory: guest.layout.memory, kernelEnd: UInt64(guest.kernel.end),
+                mebibytes: guest.layout.memory >> 20, kernelEnd: UInt64(guest.kernel.end),
                 initrd: guest.layout.initrdSize, words: plan.arguments,
                 console: abi.dma == nil
                     ? "its kernel may have no driver of the console hvc0 (CONFIG_VIRTIO_CONSOLE)"

@@ -147,10 +147,11 @@ final class PCLauncher: Launcher {
         return try loading { () throws(LoaderError) in
             let demand = try PCLoader.demand(image.kernel, initrd: initrd)
             let mebibytes = plan.isMemoryGiven ? plan.mebibytes : demand.usualMebibytes
-            try PCLayout.check(mebibytes: mebibytes)
+            let extent = try PCLayout.extent(
+                mebibytes: mebibytes, isWide: image.kernel.mode != .protected32)
             do throws(Errno) {
                 return PCMemory(
-                    memory: try GuestMemory(count: mebibytes << 20), kernel: image,
+                    memory: try GuestMemory(extent), kernel: image,
                     demand: demand, initrd: initrd)
             } catch { throw .guestMemory(mebibytes: mebibytes, error) }
         }
@@ -248,7 +249,7 @@ final class PCLauncher: Launcher {
     private func signs(of guest: LoadedPC) -> GuestSigns {
         GuestSigns(
             Silence(
-                memory: guest.layout.memory, kernelEnd: guest.kernelEnd,
+                mebibytes: guest.layout.extent.mebibytes, kernelEnd: guest.kernelEnd,
                 initrd: guest.layout.initrdSize, words: arguments,
                 console: defaults
                     ? "its kernel may have no serial console; \"--console screen\" shows its screen"

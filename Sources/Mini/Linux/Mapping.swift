@@ -17,7 +17,7 @@
 
     deinit {
         #if MINI_FUZZ
-        if unsafe front > 0 && Self.spare.count < 16 {
+        if unsafe front > 0 && count < 1 << 22 && Self.spare.count < 16 {
             unsafe Self.spare.append((start, count))
             return
         }
@@ -85,6 +85,30 @@
         try SystemCall.make(
             .map, Int(bitPattern: unsafe start), count, Self.readable | Self.writable,
             Self.isPrivate | Self.isAnonymous | Self.withoutReserve | Self.isFixed, -1, 0)
+    }
+
+    /// The same with a hole that nobody may touch, either; all in bytes, multiples of 4096.
+    static func guarded(count: Int, hole: Range<Int>) throws(Errno) -> Mapping {
+        precondition(hole.lowerBound > 0 && hole.upperBound < count)
+        let all = guardCount + count + guardCount
+        let flags = isPrivate | isAnonymous | withoutReserve
+        let address = try SystemCall.make(.map, 0, all, untouchable, flags, -1, 0)
+        do throws(Errno) {
+            let start = address &+ guardCount
+            try SystemCall.make(
+                .map, start, hole.lowerBound, readable | writable, flags | isFixed, -1, 0)
+            try SystemCall.make(
+                .map, start &+ hole.upperBound, count - hole.upperBound, readable | writable,
+                flags | isFixed, -1, 0)
+            guard let start = unsafe UnsafeMutableRawPointer(bitPattern: start) else {
+                throw .invalid
+            }
+            return unsafe Mapping(
+                start: start, count: count, front: guardCount, back: guardCount)
+        } catch {
+            _ = try? SystemCall.make(.unmap, address, all)
+            throw error
+        }
     }
 
     #if MINI_FUZZ

@@ -10,6 +10,7 @@
 //     0x100000   free; the kernel where its segments or its header say
 //       …        free
 //     initrd     its pages, up to the end of memory or of what the kernel can reach
+//     0xc0000000 nothing, up to 4 GiB; from there on what memory there is beyond 3 GiB
 //
 // Source: docs/abi/pc.md §2.2.
 
@@ -30,11 +31,20 @@ struct PCLayout: Equatable {
 
     static let leastMebibytes: UInt32 = 8
     /// Below the addresses that a PC keeps for devices; a 32-bit process of ours can map less in one piece.
-    static var mostMebibytes: UInt32 {
+    static var mostLowMebibytes: UInt32 {
         #if arch(i386)
         2046
         #else
         3072
+        #endif
+    }
+    /// What a kernel can be given. One that starts in 64-bit mode, or goes there, finds the rest from 4 GiB on, up to where
+    /// the software processor's physical addresses end.
+    static func mostMebibytes(isWide: Bool) -> UInt32 {
+        #if arch(i386)
+        mostLowMebibytes
+        #else
+        isWide ? mostLowMebibytes + 60 * 1024 : mostLowMebibytes
         #endif
     }
     /// What a kernel is given by itself, at least.
@@ -42,22 +52,28 @@ struct PCLayout: Equatable {
     /// Beside the kernel, so that it gets somewhere.
     static let workingMebibytes: UInt64 = 16
 
-    /// Bytes of RAM, a multiple of 1 MiB.
-    let memory: UInt32
+    /// RAM, a whole number of MiB.
+    let extent: MemoryExtent
+    /// Bytes of it from address 0 on.
+    var memory: UInt32 { extent.low }
     let initrd: UInt32
     let initrdSize: UInt32
 
     /// - Parameters:
-    ///   - mebibytes: RAM.
+    ///   - extent: RAM.
     ///   - name: the kernel's, for messages.
     ///   - kernelEnd: the first byte that the kernel does not need while it starts.
     ///   - initrdLimit: the last byte that an initrd may have.
     init(
-        mebibytes: UInt32, name: Text, kernelEnd: UInt64, initrdLimit: UInt32,
+        _ extent: MemoryExtent, name: Text, kernelEnd: UInt64, initrdLimit: UInt32,
         initrd file: (name: Text, size: UInt64)?
     ) throws(LoaderError) {
-        try Self.check(mebibytes: mebibytes)
-        memory = mebibytes << 20
+        self.extent = extent
+        let memory = extent.low
+        let mebibytes = extent.mebibytes
+        if mebibytes < Self.leastMebibytes {
+            throw .memoryTooSmall(mebibytes: mebibytes, least: Self.leastMebibytes)
+        }
         guard kernelEnd <= UInt64(memory) else {
             throw .image(
                 name: name,
@@ -81,13 +97,17 @@ struct PCLayout: Equatable {
         initrd = (end - initrdSize) & Page.number
     }
 
-    static func check(mebibytes: UInt32) throws(LoaderError) {
+    /// Where so much memory is.
+    /// - Parameter isWide: whether the kernel can find memory from 4 GiB on.
+    /// - Throws: an error of use if no such guest can have that much or that little.
+    static func extent(mebibytes: UInt32, isWide: Bool) throws(LoaderError) -> MemoryExtent {
         if mebibytes < leastMebibytes {
             throw .memoryTooSmall(mebibytes: mebibytes, least: leastMebibytes)
         }
-        if mebibytes > mostMebibytes {
-            throw .memoryTooLarge(mebibytes: mebibytes, most: mostMebibytes)
-        }
+        let most = mostMebibytes(isWide: isWide)
+        if mebibytes > most { throw .memoryTooLarge(mebibytes: mebibytes, most: most) }
+        let low = min(mebibytes, mostLowMebibytes)
+        return MemoryExtent(low: low << 20, high: UInt64(mebibytes - low) << 20)
     }
 
     /// The least memory in MiB for a kernel that ends there, with an initrd of so many bytes.
@@ -98,7 +118,7 @@ struct PCLayout: Equatable {
     /// What it is given if nobody says: an initrd of today unpacks to several times its size.
     static func usual(_ kernelEnd: UInt64, _ initrd: UInt64) -> UInt32 {
         let wanted = mebibytes(kernelEnd) + 2 * workingMebibytes + 6 * mebibytes(initrd)
-        return min(max(UInt32(clamping: wanted), usualMebibytes), mostMebibytes)
+        return min(max(UInt32(clamping: wanted), usualMebibytes), mostLowMebibytes)
     }
 
     private static func mebibytes(_ count: UInt64) -> UInt64 {

@@ -66,7 +66,7 @@ enum PCLoader {
                 length: commandLine.bytes.count + 1, limit: Int(limit) + 1)
         }
         let layout = try PCLayout(
-            mebibytes: memory.count >> 20, name: name, kernelEnd: demand.kernelEnd,
+            memory.extent, name: name, kernelEnd: demand.kernelEnd,
             initrdLimit: kernel.header?.initrdLimit ?? 0x7FFF_FFFF, initrd: demand.initrd)
         let entry: Entry
         let image = kernel.bytes(of: file)
@@ -196,7 +196,7 @@ enum PCLoader {
     ) -> [Text] {
         var lines: [Text] = [
             "\(quoted: name) is \(visible: kernel.banner ?? "a kernel that does not tell its version")",
-            "entry \(hex: entry.address, width: 8) \(entry.words), memory of \(layout.memory >> 20) MiB",
+            "entry \(hex: entry.address, width: 8) \(entry.words), memory of \(layout.extent.mebibytes) MiB",
         ]
         if layout.initrdSize > 0 {
             lines.append("initrd at \(hex: layout.initrd, width: 8), \(layout.initrdSize) bytes")

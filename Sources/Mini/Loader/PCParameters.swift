@@ -35,20 +35,26 @@ enum PCParameters {
     private static let startMagic: UInt32 = 0x336E_C578
 
     private struct MapEntry {
-        let start: UInt32
-        let size: UInt32
+        let start: UInt64
+        let size: UInt64
         /// 1 for RAM, 2 for reserved.
         let kind: UInt32
     }
 
     private static func map(_ layout: PCLayout) -> [MapEntry] {
-        [
-            MapEntry(start: 0, size: PCLayout.lowEnd, kind: 1),
-            MapEntry(
-                start: PCLayout.lowEnd, size: PCLayout.highStart - PCLayout.lowEnd, kind: 2),
-            MapEntry(
-                start: PCLayout.highStart, size: layout.memory - PCLayout.highStart, kind: 1),
+        var entries = [
+            entry(0, to: UInt64(PCLayout.lowEnd), kind: 1),
+            entry(UInt64(PCLayout.lowEnd), to: UInt64(PCLayout.highStart), kind: 2),
+            entry(UInt64(PCLayout.highStart), to: UInt64(layout.memory), kind: 1),
         ]
+        if layout.extent.high > 0 {
+            entries.append(entry(MemoryExtent.highStart, to: layout.extent.end, kind: 1))
+        }
+        return entries
+    }
+
+    private static func entry(_ start: UInt64, to end: UInt64, kind: UInt32) -> MapEntry {
+        MapEntry(start: start, size: end - start, kind: kind)
     }
 
     /// Writes the boot parameters.
@@ -93,8 +99,8 @@ enum PCParameters {
         byte(Field.mapEntries, UInt8(entries.count))
         for (index, entry) in entries.enumerated() {
             let at = zero + Field.map + UInt32(index) * 20
-            memory.store32(at, entry.start)
-            memory.store32(at + 8, entry.size)
+            store64(entry.start, at: at, memory)
+            store64(entry.size, at: at + 8, memory)
             memory.store32(at + 16, entry.kind)
         }
     }
@@ -125,8 +131,8 @@ enum PCParameters {
         memory.store32(zero + 48, UInt32(entries.count))
         for (index, entry) in entries.enumerated() {
             let at = PCLayout.pvhMap + UInt32(index) * 24
-            memory.store32(at, entry.start)
-            memory.store32(at + 8, entry.size)
+            store64(entry.start, at: at, memory)
+            store64(entry.size, at: at + 8, memory)
             memory.store32(at + 16, entry.kind)
         }
     }

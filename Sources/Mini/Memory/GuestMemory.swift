@@ -1,5 +1,6 @@
 // The guest's physical memory: one private anonymous mapping of ours, guest-physical 0 at its
-// start, between pages that nobody may touch. Every address and length that comes from outside
+// start, between pages that nobody may touch; nobody may touch what lies between its two parts, either, if
+// there are two. Every address and length that comes from outside
 // becomes a `GuestRange` here, once, and is then used without further doubt. Whoever keeps something that
 // it made of the guest's bytes, as a processor keeps code that it decoded, watches them: every write by
 // others (loaders, devices, the host) goes through `writable`, which tells the observer before.
@@ -7,23 +8,25 @@
 /// A range of bytes that lies wholly inside guest memory. Only `GuestMemory` makes one.
 struct GuestRange: Equatable {
     /// Guest-physical address of the first byte.
-    let start: UInt32
+    let place: UInt
+    /// The same, of a range below 4 GiB: all are that of guests that speak lguest.
+    var start: UInt32 { UInt32(truncatingIfNeeded: place) }
     /// Length in bytes; 0 is allowed anywhere up to the end of memory.
     let count: UInt32
-    fileprivate init(start: UInt32, count: UInt32) {
-        self.start = start
+    fileprivate init(place: UInt, count: UInt32) {
+        self.place = place
         self.count = count
     }
 
     /// The first bytes of it, at most so many.
     func prefix(_ count: UInt32) -> GuestRange {
-        GuestRange(start: start, count: min(count, self.count))
+        GuestRange(place: place, count: min(count, self.count))
     }
 
     /// All but the first bytes of it.
     func dropping(_ count: UInt32) -> GuestRange {
         let gone = min(count, self.count)
-        return GuestRange(start: start + gone, count: self.count - gone)
+        return GuestRange(place: place + UInt(gone), count: self.count - gone)
     }
 }
 
@@ -48,9 +51,10 @@ struct SharedPage: Equatable {
     private let lines: Mapping
     /// The observer: called with an address and a count before bytes of a page change of which some line is
     /// watched; they do not go past the page's end. It knows of its own writes.
-    var watchedWillChange: ((UInt32, UInt32) -> Void)?
-    /// Size in bytes, a multiple of 4096.
-    let count: UInt32
+    var watchedWillChange: ((UInt, UInt32) -> Void)?
+    let extent: MemoryExtent
+    /// Bytes from address 0 on, a multiple of 4096.
+    var count: UInt32 { extent.low }
     /// The first byte that a range can have: 1 for memory at our address 0, of which no pointer
     /// can be told from nil. (In a guest's first byte are boot parameters that nobody uses.)
     private let first: UInt32
@@ -60,15 +64,26 @@ struct SharedPage: Equatable {
 
     /// - Parameter count: bytes, a multiple of 4096; at address 0 more than 64 KiB.
     /// - Throws: ENOMEM where the machine has no room for it; see `Mapping.lowest`.
-    init(count: UInt32, at place: Place = .anywhere) throws(Errno) {
+    convenience init(count: UInt32, at place: Place = .anywhere) throws(Errno) {
+        try self.init(MemoryExtent(low: count), at: place)
+    }
+
+    /// The same for memory that may have a second part; not at address 0.
+    init(_ extent: MemoryExtent, at place: Place = .anywhere) throws(Errno) {
+        let count = extent.low
         precondition(count & Page.offset == 0 && count > 0)
+        precondition(extent.high & UInt64(Page.offset) == 0)
         switch place {
+        case .anywhere where extent.high > 0:
+            guard let end = Int(exactly: extent.end) else { throw .noMemory }
+            mapping = try Mapping.guarded(
+                count: end, hole: Int(count)..<Int(MemoryExtent.highStart))
         case .anywhere: mapping = try Mapping.guarded(count: Int(count))
         case .zero: mapping = try Mapping.lowest(count: Int(count))
         }
         first = place == .zero ? 1 : 0
-        lines = try Mapping.guarded(count: Int(count / Page.size) * 8)
-        self.count = count
+        lines = try Mapping.guarded(count: Int(extent.end >> UInt64(Page.shift)) * 8)
+        self.extent = extent
     }
 
     /// Where guest-physical 0 is in our address space; not for memory at address 0.
@@ -78,8 +93,8 @@ struct SharedPage: Equatable {
     var address: UInt { UInt(bitPattern: unsafe mapping.start) }
 
     /// Adds numbers and not pointers: compilers take it that nothing lies behind a null pointer.
-    private func pointer(_ offset: UInt32) -> UnsafeMutableRawPointer? {
-        unsafe UnsafeMutableRawPointer(bitPattern: address &+ UInt(offset))
+    private func pointer(_ offset: UInt) -> UnsafeMutableRawPointer? {
+        unsafe UnsafeMutableRawPointer(bitPattern: address &+ offset)
     }
 
     /// The map of watched lines, which the observer keeps: bit n of a page's word is its n-th line.
@@ -87,29 +102,37 @@ struct SharedPage: Equatable {
         unsafe lines.start.assumingMemoryBound(to: UInt64.self)
     }
 
-    /// The range, if all of it is guest memory.
+    /// The range, if all of it is guest memory below 4 GiB.
     func range(_ start: UInt32, _ count: UInt32) -> GuestRange? {
         guard start >= first && start <= self.count && count <= self.count - start else {
             return nil
         }
-        return GuestRange(start: start, count: count)
+        return GuestRange(place: UInt(start), count: count)
+    }
+
+    /// The range, if all of it is guest memory, wherever.
+    func range(far start: UInt64, _ count: UInt32) -> GuestRange? {
+        guard start >= UInt64(first), extent.contains(start, UInt64(count)),
+            let place = UInt(exactly: start)
+        else { return nil }
+        return GuestRange(place: place, count: count)
     }
 
     /// The bytes of a range, to read.
     func readable(_ range: GuestRange) -> UnsafeRawBufferPointer {
-        unsafe UnsafeRawBufferPointer(start: pointer(range.start), count: Int(range.count))
+        unsafe UnsafeRawBufferPointer(start: pointer(range.place), count: Int(range.count))
     }
 
     /// The bytes of a range, to write now.
     func writable(_ range: GuestRange) -> UnsafeMutableRawBufferPointer {
         willWrite(range)
         return unsafe UnsafeMutableRawBufferPointer(
-            start: pointer(range.start), count: Int(range.count))
+            start: pointer(range.place), count: Int(range.count))
     }
 
     /// The 32-bit word at an address, little-endian, unaligned allowed; nil outside memory.
     func load32(_ address: UInt32) -> UInt32? {
-        guard range(address, 4) != nil, let word = unsafe pointer(address) else { return nil }
+        guard range(address, 4) != nil, let word = unsafe pointer(UInt(address)) else { return nil }
         return unsafe word.loadUnaligned(as: UInt32.self)
     }
 
@@ -129,7 +152,7 @@ struct SharedPage: Equatable {
     ) throws(Errno) {
         willWrite(range)
         try mapping.overlay(
-            at: Int(range.start), count: Int(range.count), file: descriptor,
+            at: Int(range.place), count: Int(range.count), file: descriptor,
             fileOffset: fileOffset)
     }
 
@@ -150,7 +173,7 @@ struct SharedPage: Equatable {
         if let known { identity = known } else { identity = try FileStatus.of(descriptor).identity }
         willWrite(range)
         try mapping.overlay(
-            at: Int(range.start), count: Int(range.count), file: descriptor, fileOffset: 0,
+            at: Int(range.place), count: Int(range.count), file: descriptor, fileOffset: 0,
             shared: true)
         sharedPages.append(
             SharedPage(start: range.start, file: identity, descriptor: descriptor, slot: slot))
@@ -164,11 +187,13 @@ struct SharedPage: Equatable {
     /// Tells the observer that these bytes are about to change.
     func willWrite(_ range: GuestRange) {
         guard let watchedWillChange, range.count > 0 else { return }
-        let last = range.start + (range.count - 1)
-        for page in range.start >> Page.shift...last >> Page.shift
+        let shift = UInt(Page.shift)
+        let last = range.place + UInt(range.count - 1)
+        for page in range.place >> shift...last >> shift
         where unsafe watchedLines[Int(page)] != 0 {
-            let first = max(range.start, page << Page.shift)
-            watchedWillChange(first, min(last, page << Page.shift | Page.offset) - first + 1)
+            let first = max(range.place, page << shift)
+            let end = min(last, page << shift | UInt(Page.offset))
+            watchedWillChange(first, UInt32(truncatingIfNeeded: end - first) + 1)
         }
     }
 }

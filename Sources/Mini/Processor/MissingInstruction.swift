@@ -11,11 +11,11 @@ struct MissingInstruction {
 
     /// - Parameter place: where it lies in guest memory.
     /// - Returns: nil for UD0 to UD2, which are there to be undefined.
-    init?(at address: UInt64, isKernel: Bool, _ memory: UnsafeMutableRawPointer, _ place: UInt32) {
+    init?(at address: UInt64, isKernel: Bool, _ memory: UnsafeMutableRawPointer, _ place: UInt) {
         var bytes: UInt64 = 0
-        for index in 0..<min(Page.rest(place), 8) {
+        for index in 0..<min(Page.rest(UInt32(truncatingIfNeeded: place)), 8) {
             let byte = unsafe memory.load(
-                fromByteOffset: Int(place &+ index), as: UInt8.self)
+                fromByteOffset: Int(place &+ UInt(index)), as: UInt8.self)
             bytes |= UInt64(byte) &<< UInt64(index &* 8)
         }
         let opcode = bytes & 0xFFFF

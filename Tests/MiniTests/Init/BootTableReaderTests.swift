@@ -89,8 +89,8 @@ private let grantUsage =
                 "mini-launch: memory of 1 MiB is too small: a guest needs at least 2 MiB"
             ),
             (
-                "launch 9999 /k", 1,
-                "mini-launch: memory of 9999 MiB is too large: a guest can have at most 2046 MiB"
+                "launch 99999 /k", 1,
+                "mini-launch: memory of 99999 MiB is too large: a guest can have at most 64512 MiB"
             ),
             (
                 "run mini-launch \(disks) /k", 1,

@@ -8,7 +8,7 @@ private func told(
     seconds: Int = 60
 ) -> [String] {
     var silence = Silence(
-        memory: 8 << 20, kernelEnd: 4 << 20, initrd: initrd, words: words, console: "no driver")
+        mebibytes: 8, kernelEnd: 4 << 20, initrd: initrd, words: words, console: "no driver")
     var lines: [String] = []
     for second in 0...seconds {
         for (when, text) in says where when == second {

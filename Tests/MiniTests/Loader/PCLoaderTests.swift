@@ -115,6 +115,44 @@ import Testing
         #expect(bytes(of: loaded.memory, 0x71EF, 1) == [0])
     }
 
+    @Test("what memory there is beyond 3 GiB lies from 4 GiB on, and the map says so")
+    func highMemory() throws {
+        let extent = try PCLayout.extent(mebibytes: 4096, isWide: true)
+        #expect(extent == MemoryExtent(low: 3 << 30, high: 1 << 30))
+        let memory = try GuestMemory(extent)
+        let loaded = try ByteView.of(StockSpec(.zstd).bytes()) { view in
+            let kernel = try #require(try StockKernel(view))
+            return try PCLoader.load(
+                kernel, name: "vmlinuz", view, into: memory,
+                demand: PCLoader.demand(kernel, initrd: nil), initrd: nil, commandLine: "")
+        }
+        #expect(bytes(of: memory, 0x71E8, 1) == [4])
+        let words = (10..<20).map { word(loaded, 0x72D0 + 4 * UInt32($0)) }
+        #expect(words == [0x10_0000, 0, (3 << 30) - 0x10_0000, 0, 1, 0, 1, 1 << 30, 0, 1])
+        // The unpackers of 2.4 count what they can reach.
+        #expect(word(loaded, 0x71E0) == (3 << 20) - 1024)
+        #expect(
+            loaded.description.contains {
+                $0.bytes.reversed().starts(with: "BiM 6904 fo yromem".utf8)
+            })
+    }
+
+    @Test("a 32-bit kernel gets no more than what lies below a PC's devices, a 64-bit one 63 GiB")
+    func most() throws {
+        #expect(
+            try PCLayout.extent(mebibytes: 3072, isWide: false) == MemoryExtent(low: 3072 << 20))
+        #expect(throws: LoaderError.memoryTooLarge(mebibytes: 3073, most: 3072)) {
+            try PCLayout.extent(mebibytes: 3073, isWide: false)
+        }
+        #expect(try PCLayout.extent(mebibytes: 64512, isWide: true).end == 1 << 36)
+        #expect(throws: LoaderError.memoryTooLarge(mebibytes: 64513, most: 64512)) {
+            try PCLayout.extent(mebibytes: 64513, isWide: true)
+        }
+        #expect(throws: LoaderError.memoryTooSmall(mebibytes: 7, least: 8)) {
+            try PCLayout.extent(mebibytes: 7, isWide: true)
+        }
+    }
+
     @Test("a kernel that is to have a screen finds one of 80 columns and 25 rows, another none")
     func screen() throws {
         func parameters(_ hasScreen: Bool) throws -> [UInt8] {
@@ -284,6 +322,6 @@ import Testing
         #expect(PCLayout.usual(20 << 20, 0) == 64)
         #expect(PCLayout.usual(70 << 20, 0) == 102)
         #expect(PCLayout.usual(70 << 20, 17 << 20) == 204)
-        #expect(PCLayout.usual(.max, .max / 2) == PCLayout.mostMebibytes)
+        #expect(PCLayout.usual(.max, .max / 2) == PCLayout.mostLowMebibytes)
     }
 }

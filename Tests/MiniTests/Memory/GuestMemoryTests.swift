@@ -17,6 +17,70 @@ import Testing
         #expect(memory.range(1, 0xFFFF_FFFF) == nil)
     }
 
+    @Test("memory of two parts has nothing between them, and ranges lie in one of them")
+    func parts() throws {
+        let memory = try GuestMemory(MemoryExtent(low: 0x2000, high: 0x3000))
+        let start = MemoryExtent.highStart
+        #expect(memory.count == 0x2000 && memory.extent.end == start + 0x3000)
+        let ranges: [(UInt64, UInt32, Bool)] = [
+            (0, 0x2000, true), (0x1FFF, 2, false), (0x2000, 0, true), (0x2000, 1, false),
+            (0x2001, 0, false), (start - 1, 1, false), (start - 1, 2, false), (start, 0x3000, true),
+            (start, 0x3001, false), (start + 0x2FFF, 1, true), (start + 0x3000, 0, true),
+            (start + 0x3000, 1, false), (start + 0x3001, 0, false), (1 << 40, 0, false),
+            (.max, 1, false), (.max, .max, false), (0, .max, false),
+        ]
+        for (address, count, isThere) in ranges {
+            let range = memory.range(far: address, count)
+            #expect((range != nil) == isThere, "\(address) \(count)")
+            #expect(memory.extent.contains(address, UInt64(count)) == isThere)
+            if count == 1 { #expect(memory.extent.contains(address) == isThere) }
+        }
+        #expect(memory.range(0x1000, 0x1001) == nil)
+        // Each part's last bytes are memory, and are told apart.
+        for (address, byte) in [(0x1FFF, 1), (start, 2), (start + 0x2FFF, 3)] as [(UInt64, UInt8)] {
+            memory.writable(memory.range(far: address, 1)!)[0] = byte
+        }
+        #expect(
+            memory.readable(memory.range(far: start, 0x3000)!).map { $0 } == [2]
+                + [UInt8](repeating: 0, count: 0x2FFE) + [3])
+        #expect(memory.readable(memory.range(0x1FFF, 1)!)[0] == 1)
+        let last = memory.range(far: start + 0x1000, 0x2000)!.dropping(0x1FFF)
+        #expect(last.count == 1 && memory.readable(last)[0] == 3)
+    }
+
+    @Test("who watches a page of the second part hears of writes there, by its address")
+    func watched() throws {
+        let memory = try GuestMemory(MemoryExtent(low: 0x1000, high: 0x3000))
+        let start = UInt(MemoryExtent.highStart)
+        memory.watchedLines[Int(start >> 12) + 1] = 1
+        var heard: [(UInt, UInt32)] = []
+        memory.watchedWillChange = { heard.append(($0, $1)) }
+        _ = memory.writable(memory.range(far: UInt64(start) + 0xFF0, 0x1020)!)
+        #expect(heard.map { $0.0 } == [start + 0x1000] && heard.map { $0.1 } == [0x1000])
+        memory.watchedWillChange = nil
+    }
+
+    @Test("a second part that the machine does not have is an error, and nothing is kept")
+    func noSecondPart() {
+        // 1: all of it, untouchable; 2: the first part; 3: the second one.
+        for failing in 1...3 {
+            let calls = Mutex((maps: 0, unmaps: 0))
+            SystemCall.hooked({ call in
+                calls.withLock { calls in
+                    if call.number == .unmap { calls.unmaps += 1 }
+                    guard call.number == .map else { return nil }
+                    calls.maps += 1
+                    return calls.maps == failing ? -12 : nil
+                }
+            }) {
+                #expect(throws: Errno.noMemory) {
+                    try GuestMemory(MemoryExtent(low: 0x1000, high: 0x1000))
+                }
+            }
+            #expect(calls.withLock { $0.unmaps } == (failing == 1 ? 0 : 1))
+        }
+    }
+
     @Test("words are little-endian, unaligned and never cross the end")
     func words() throws {
         let memory = try GuestMemory(count: 0x1000)

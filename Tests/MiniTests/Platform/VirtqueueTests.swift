@@ -183,6 +183,54 @@ private let place: UInt64 = 0x40000
         #expect(isTaken && chain.readableCount == 3 << 30)
     }
 
+    @Test("rings and buffers may lie from 4 GiB on, in all or in none of their bytes")
+    func high() throws {
+        let memory = try GuestMemory(MemoryExtent(low: 0x4000, high: 0x4000))
+        let start = MemoryExtent.highStart
+        func store(_ place: UInt64, _ word: UInt32) {
+            memory.writable(memory.range(far: place, 4)!).storeBytes(of: word, as: UInt32.self)
+        }
+        func taken(_ address: UInt64, _ count: UInt32) -> VirtqueueChain? {
+            var queue = Virtqueue(size: 8)
+            queue.place(UInt32(start >> 12), in: memory)
+            store(start, UInt32(truncatingIfNeeded: address))
+            store(start + 4, UInt32(address >> 32))
+            store(start + 8, count)
+            store(start + 12, 2)
+            store(start + 0x80, 1 << 16)
+            var chain = VirtqueueChain()
+            guard queue.next(&chain, in: memory) else {
+                #expect(queue.lie == .buffer)
+                return nil
+            }
+            queue.give(chain, written: 4, in: memory)
+            #expect(
+                memory.readable(memory.range(far: start + 0x1000, 12)!).load(
+                    fromByteOffset: 8, as: UInt32.self) == 4)
+            return chain
+        }
+        var chain = try #require(taken(start + 0x3FFC, 4))
+        let bytes: [UInt8] = [1, 2, 3, 4]
+        let count = bytes.withUnsafeBytes { chain.put($0, into: memory) }
+        #expect(count == 4)
+        #expect(Array(memory.readable(memory.range(far: start + 0x3FFC, 4)!)) == bytes)
+        #expect(taken(0x3000, 4) != nil)
+        for (address, count) in [(start + 0x3FFC, 5), (start - 4, 8), (0x3FFC, 5), (1 << 63, 1)]
+            as [(UInt64, UInt32)]
+        {
+            #expect(taken(address, count) == nil)
+        }
+        var queue = Virtqueue(size: 8)
+        for page in [3, start >> 12 + 3, start >> 12 - 1] as [UInt64] {
+            queue.place(UInt32(page), in: memory)
+            #expect(queue.lie == .place)
+        }
+        queue.place(descriptors: start, available: 0x1000, used: start + 0x3FBC, in: memory)
+        #expect(queue.isReady)
+        queue.place(descriptors: start, available: 0x1000, used: start + 0x3FC0, in: memory)
+        #expect(queue.lie == .place)
+    }
+
     @Test("bytes are taken from and put into the parts of a chain, wherever they are cut")
     func parts() {
         for cut in 1...15 as ClosedRange<UInt32> {

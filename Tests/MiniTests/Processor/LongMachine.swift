@@ -42,8 +42,8 @@ final class LongMachine {
     let memory: GuestMemory
     let processor: LongProcessor
 
-    init(arenaCount: UInt32 = LongProcessor.usualArenaCount) throws {
-        memory = try GuestMemory(count: 0x20_0000)
+    init(arenaCount: UInt32 = LongProcessor.usualArenaCount, high: UInt64 = 0) throws {
+        memory = try GuestMemory(MemoryExtent(low: 0x20_0000, high: high))
         processor = try LongProcessor(
             memory: memory,
             start: ProcessorStart(

@@ -18,6 +18,96 @@ import Testing
     }
     private let userCode = LongPlace.code + 0x800
 
+    // MARK: Memory from 4 GiB on
+
+    private static let high = MemoryExtent.highStart
+    /// Linear; the page behind it is at the next place.
+    private static let first = LongPlace.data + 0x2000
+
+    /// A machine with data pages 2 and 3 at these places.
+    private func machine(_ places: [UInt64]) throws -> LongMachine {
+        let machine = try LongMachine(high: 0x20_0000)
+        for (index, place) in places.enumerated() {
+            machine.store(0x4010 + 8 * UInt32(index), place | 7)
+        }
+        return machine
+    }
+
+    private func far(_ machine: LongMachine, _ place: UInt64, _ bytes: [UInt8]) {
+        machine.memory.writable(machine.memory.range(far: place, UInt32(bytes.count))!)
+            .copyBytes(from: bytes)
+    }
+
+    @Test("memory from 4 GiB on is read and written, across pages as well; behind its end is none")
+    func highMemory() throws {
+        let end = Self.high + 0x20_0000
+        let machine = try machine([Self.high, end - 0x1000, end])
+        let value: UInt64 = 0x1122_3344_5566_7788
+        let core = machine.processor.core
+        // mov [rcx], rax; mov rbx, [rcx]
+        let there: [UInt8] = [0x48, 0x89, 0x01, 0x48, 0x8B, 0x19]
+        machine.kernel(rax(value) + rcx(Self.first) + there + rcx(Self.first + 0xFFC) + there)
+        #expect(core.rbx == value)
+        let memory = machine.memory
+        #expect(memory.readable(memory.range(far: Self.high, 8)!).load(as: UInt64.self) == value)
+        #expect(
+            memory.readable(memory.range(far: end - 0x1000, 4)!).load(as: UInt32.self)
+                == UInt32(value >> 32))
+        machine.kernel(rax(value) + rcx(Self.first + 0x1FFC) + there)
+        #expect(core.rbx == 0xFFFF_FFFF_5566_7788)
+        #expect(machine.bytes(0, 0x10) == [UInt8](repeating: 0, count: 0x10))
+    }
+
+    @Test("code runs there, is not taken for that 4 GiB below, and may change, whoever writes it")
+    func highCode() throws {
+        let place: UInt64 = 0x12_0000
+        let machine = try machine([place, Self.high + place])
+        let core = machine.processor.core
+        // mov eax, number; ret
+        func code(_ number: UInt8) -> [UInt8] { [0xB8, number, 0, 0, 0, 0xC3] }
+        far(machine, place, code(1))
+        far(machine, Self.high + place, code(2))
+        /// Calls both.
+        func both() -> [UInt64] {
+            [Self.first, Self.first + 0x1000].map { linear in
+                machine.kernel(rax(linear) + [0xFF, 0xD0])
+                return core.rax
+            }
+        }
+        #expect(both() == [1, 2])
+        far(machine, Self.high + place, code(3))
+        #expect(both() == [1, 3])
+        far(machine, place, code(4))
+        #expect(both() == [4, 3])
+        // mov byte [rcx], 5
+        machine.kernel(rcx(Self.first + 0x1001) + [0xC6, 0x01, 5])
+        #expect(both() == [4, 5])
+        // An instruction that begins on one page and ends on another.
+        machine.store(0x4018, Self.high | 7)
+        machine.store(0x4020, (Self.high + 0x1000) | 7)
+        core.flushTLB()
+        far(machine, Self.high + 0xFFE, code(6))
+        let across = rax(Self.first + 0x1FFE) + [0xFF, 0xD0]
+        machine.kernel(across)
+        #expect(core.rax == 6)
+        far(machine, Self.high + 0x1000, [7])
+        machine.kernel(across)
+        #expect(core.rax == 0x706)
+    }
+
+    @Test("KVM's clock is written there, too, and nowhere if it does not fit")
+    func highClock() throws {
+        let machine = try machine([])
+        let end = Self.high + 0x20_0000
+        machine.kernel(set(0x4B56_4D01, Self.high | 1))
+        let memory = machine.memory
+        #expect(
+            memory.readable(memory.range(far: Self.high, 32)!).load(
+                fromByteOffset: 28, as: UInt32.self) == 0x101)
+        machine.kernel(set(0x4B56_4D01, (end - 16) | 1))
+        #expect(memory.readable(memory.range(far: end - 16, 16)!).allSatisfy { $0 == 0 })
+    }
+
     // MARK: Entry and identity
 
     @Test("a 32-bit start is refused")

@@ -189,10 +189,9 @@ struct Virtqueue {
         let available = start + 16 * count
         // Behind each ring are two bytes that are used only if that was agreed on.
         let used = (available + 4 + 2 * count + 2 + 4095) & ~4095
-        guard let end = UInt32(exactly: used + 4 + 8 * count),
-            let descriptors = memory.range(UInt32(start), UInt32(16 * count)),
-            let availableRing = memory.range(UInt32(available), UInt32(4 + 2 * count)),
-            let usedRing = memory.range(UInt32(used), end - UInt32(used))
+        guard let descriptors = memory.range(far: start, UInt32(16 * count)),
+            let availableRing = memory.range(far: available, UInt32(4 + 2 * count)),
+            let usedRing = memory.range(far: used, UInt32(4 + 8 * count))
         else {
             state = .broken(.place)
             return
@@ -205,12 +204,10 @@ struct Virtqueue {
         descriptors: UInt64, available: UInt64, used: UInt64, in memory: GuestMemory
     ) {
         page = 0
-        func part(_ start: UInt64, _ count: UInt32) -> GuestRange? {
-            UInt32(exactly: start).flatMap { memory.range($0, count) }
-        }
         let count = UInt32(size)
-        guard let table = part(descriptors, 16 * count), let offer = part(available, 4 + 2 * count),
-            let answer = part(used, 4 + 8 * count)
+        guard let table = memory.range(far: descriptors, 16 * count),
+            let offer = memory.range(far: available, 4 + 2 * count),
+            let answer = memory.range(far: used, 4 + 8 * count)
         else {
             state = .broken(.place)
             return
@@ -263,7 +260,7 @@ struct Virtqueue {
             guard flags & Flags.indirect == 0 else { throw .indirect }
             let isWritable = flags & Flags.writable != 0
             guard isWritable || chain.writable.isEmpty else { throw .order }
-            guard let start = UInt32(exactly: address), let range = memory.range(start, count),
+            guard let range = memory.range(far: address, count),
                 chain.append(range, isWritable: isWritable)
             else { throw .buffer }
             guard flags & Flags.next != 0 else {

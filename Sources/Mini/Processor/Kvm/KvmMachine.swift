@@ -153,8 +153,8 @@ struct KvmDescriptors {
 
     /// Makes it anew: this memory and nothing in its registers but how a kernel is entered.
     func reset(_ memory: GuestMemory, _ start: ProcessorStart) throws(KvmError) {
-        if self.memory != nil { try setMemory(address: 0, count: 0) }
-        try setMemory(address: UInt64(memory.address), count: UInt64(memory.count))
+        if let old = self.memory { try setMemory(old, isThere: false) }
+        try setMemory(memory, isThere: true)
         self.memory = memory
         try resetModelRegisters()
         try resetSystemRegisters(start)
@@ -177,11 +177,23 @@ struct KvmDescriptors {
         run.store(UInt8(0), at: KvmRun.wantsWindow)
     }
 
+    /// A slot for each part.
+    private func setMemory(_ memory: GuestMemory, isThere: Bool) throws(KvmError) {
+        let extent = memory.extent
+        try setSlot(0, at: 0, isThere ? UInt64(extent.low) : 0, memory)
+        guard extent.high > 0 else { return }
+        try setSlot(1, at: MemoryExtent.highStart, isThere ? extent.high : 0, memory)
+    }
+
     /// struct kvm_userspace_memory_region.
-    private func setMemory(address: UInt64, count: UInt64) throws(KvmError) {
+    private func setSlot(
+        _ slot: UInt32, at address: UInt64, _ count: UInt64, _ memory: GuestMemory
+    ) throws(KvmError) {
         scratch.clear(32)
+        scratch.store(slot, at: 0)
+        scratch.store(address, at: 8)
         scratch.store(count, at: 16)
-        scratch.store(address, at: 24)
+        scratch.store(UInt64(memory.address) + address, at: 24)
         _ = try Self.ask(
             "take the memory", machine.number, KvmRequest.setMemory, scratch.address)
     }

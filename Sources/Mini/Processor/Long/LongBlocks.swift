@@ -115,25 +115,30 @@ extension LongCore {
             unsafe decodeCrossing(
                 into: made, physical, try fetchable((linear | Self.pageOffset) &+ 1))
         }
-        unsafe markCode(physical, min(made.pointee.bytes, Page.rest(physical)))
+        unsafe markCode(physical, min(made.pointee.bytes, Self.rest(physical)))
         return unsafe made
     }
 
+    /// Bytes from an address to the end of its page.
+    private static func rest(_ physical: UInt) -> UInt32 {
+        Page.rest(UInt32(truncatingIfNeeded: physical))
+    }
+
     /// Marks lines of one page as decoded.
-    private func markCode(_ physical: UInt32, _ count: UInt32) {
-        if state.blocks.mark(physical, count) { forbidFastWrites(physical &>> Page.shift) }
+    private func markCode(_ physical: UInt, _ count: UInt32) {
+        if state.blocks.mark(physical, count) { forbidFastWrites(physical) }
     }
 
     // MARK: Forgetting
 
     /// To be called before `count` bytes of one physical page are written.
-    @inline(__always) func noteWrite(_ physical: UInt32, _ count: UInt32) {
-        if state.blocks.isWatched(physical &>> Page.shift) { codeWrite(physical, count) }
+    @inline(__always) func noteWrite(_ physical: UInt, _ count: UInt32) {
+        if state.blocks.isWatched(physical) { codeWrite(physical, count) }
     }
 
-    @inline(never) private func codeWrite(_ physical: UInt32, _ count: UInt32) {
+    @inline(never) private func codeWrite(_ physical: UInt, _ count: UInt32) {
         guard state.blocks.isDecoded(physical, count) else { return }
-        state.blocks.forget(page: physical &>> Page.shift)
+        state.blocks.forget(pageOf: physical)
         state.codeChanged = true
         nextGeneration()
     }
@@ -150,18 +155,18 @@ extension LongCore {
 
     /// - Returns: false if not one instruction lies wholly on the page.
     private func decode(
-        into made: UnsafeMutablePointer<Block>, _ physical: UInt32, limit: Int
+        into made: UnsafeMutablePointer<Block>, _ physical: UInt, limit: Int
     ) -> Bool {
         unsafe decode(
             into: made, physical, limit: limit,
             from: (state.memory + Int(physical)).assumingMemoryBound(to: UInt8.self),
-            available: Int(Page.rest(physical)))
+            available: Int(Self.rest(physical)))
     }
 
     private func decodeCrossing(
-        into made: UnsafeMutablePointer<Block>, _ physical: UInt32, _ second: UInt32
+        into made: UnsafeMutablePointer<Block>, _ physical: UInt, _ second: UInt
     ) {
-        let inFirst = Int(Page.rest(physical))
+        let inFirst = Int(Self.rest(physical))
         let bytes = unsafe state.scratch + Self.crossingOffset
         unsafe bytes.copyMemory(from: state.memory + Int(physical), byteCount: inFirst)
         unsafe (bytes + inFirst).copyMemory(from: state.memory + Int(second), byteCount: 16)
@@ -175,7 +180,7 @@ extension LongCore {
     static let crossingOffset = 192
 
     private func decode(
-        into made: UnsafeMutablePointer<Block>, _ physical: UInt32, limit: Int,
+        into made: UnsafeMutablePointer<Block>, _ physical: UInt, limit: Int,
         from bytes: UnsafePointer<UInt8>, available: Int
     ) -> Bool {
         var decoder = unsafe LongDecoder(

@@ -6,11 +6,11 @@ extension LongCore {
     }
 
     @inline(__always) func checkPhysical(_ physical: UInt64, _ count: UInt64) {
-        Checks.physical(physical, count, of: state.memoryCount)
+        Checks.physical(physical, count, of: state.extent)
     }
 
     @inline(__always) func checkHost(_ address: UInt, _ count: UInt) {
-        unsafe Checks.host(address, count, state.memory, state.memoryCount)
+        unsafe Checks.host(address, count, state.memory, state.extent)
     }
 
     /// A block that is about to run.

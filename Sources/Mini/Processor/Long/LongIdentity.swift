@@ -169,11 +169,9 @@ extension LongCore {
 
     /// Stores words in guest memory; none if they are not wholly there.
     private func storeWords(_ place: UInt64, _ words: InlineArray<8, UInt32>, _ count: Int) {
-        guard place & 3 == 0, place < UInt64(state.memoryCount),
-            UInt64(state.memoryCount) - place >= UInt64(count * 4)
-        else { return }
+        guard place & 3 == 0, state.extent.contains(place, UInt64(count * 4)) else { return }
         for index in 0..<count {
-            let address = UInt32(truncatingIfNeeded: place) + UInt32(index) * 4
+            let address = UInt(place) + UInt(index) * 4
             noteWrite(address, 4)
             unsafe state.memory.storeBytes(
                 of: words[index], toByteOffset: Int(address), as: UInt32.self)

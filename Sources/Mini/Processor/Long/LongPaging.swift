@@ -1,6 +1,6 @@
 // Address translation of long mode: four levels, pages of 4 KiB and 2 MiB, NX, global pages, canonical addresses; and the
-// TLB in front of the walk, as in Paging.swift. Protected mode without paging goes through the TLB as well. Checks come in the manual's order: canonical, present, reserved bits, rights.
-// Accessed and dirty bits are set only when the access is allowed.
+// TLB in front of the walk, as in Paging.swift. Protected mode without paging goes through the TLB as well. Checks come in the
+// manual's order: canonical, present, reserved bits, rights. Accessed and dirty bits are set only when the access is allowed.
 //
 // Physical addresses have 36 bits. What lies outside guest memory is read as all ones and written nowhere; no entry of the
 // TLB leads there. What is forgotten when: as in SystemPaging.swift.
@@ -167,7 +167,7 @@ extension LongCore {
 
     /// Bytes of one page.
     private func physicalRead(_ address: UInt64, _ count: UInt64) -> UInt64 {
-        guard address < UInt64(state.memoryCount) else { return ~0 &>> (64 &- 8 &* count) }
+        guard state.extent.contains(address) else { return ~0 &>> (64 &- 8 &* count) }
         checkPhysical(address, count)
         let from = unsafe state.memory + Int(truncatingIfNeeded: address)
         switch count {
@@ -185,9 +185,9 @@ extension LongCore {
     }
 
     private func physicalWrite(_ address: UInt64, _ value: UInt64, _ count: UInt64) {
-        guard address < UInt64(state.memoryCount) else { return }
+        guard state.extent.contains(address) else { return }
         checkPhysical(address, count)
-        noteWrite(UInt32(truncatingIfNeeded: address), UInt32(truncatingIfNeeded: count))
+        noteWrite(UInt(address), UInt32(truncatingIfNeeded: count))
         let to = unsafe state.memory + Int(truncatingIfNeeded: address)
         if count == 8 { return unsafe to.storeBytes(of: value, as: UInt64.self) }
         for index in 0..<count {
@@ -269,7 +269,7 @@ extension LongCore {
     }
 
     /// Address of code: faults if it may not be executed; #UD where there is no memory.
-    func fetchable(_ linear: UInt64) throws(Fault) -> UInt32 {
+    func fetchable(_ linear: UInt64) throws(Fault) -> UInt {
         let linear = linear & state.linearMask
         let entry = unsafe tlbEntry(linear)
         var address: UInt64
@@ -281,11 +281,11 @@ extension LongCore {
         } else {
             address = try fill(linear, write: false, fetch: true)
         }
-        guard address < UInt64(state.memoryCount) else { throw .undefined }
+        guard state.extent.contains(address) else { throw .undefined }
         if unsafe entry.pointee.facts & UInt64(SlotFact.global) == 0 && state.privilege != 3 {
             state.hasFetchedLocally = true
         }
-        return UInt32(truncatingIfNeeded: address)
+        return UInt(address)
     }
 
     /// Walks and fills the TLB.
@@ -294,11 +294,10 @@ extension LongCore {
     {
         let found = try walk(
             LongAccess(linear: linear, write: write, user: state.privilege == 3, fetch: fetch))
-        guard found.address < UInt64(state.memoryCount) else { return found.address }
+        guard state.extent.contains(found.address) else { return found.address }
         let page = linear & ~Self.pageOffset
         let frame = found.address & ~Self.pageOffset
-        let isWritable =
-            found.canWrite && !state.blocks.isWatched(UInt32(truncatingIfNeeded: frame &>> 12))
+        let isWritable = found.canWrite && !state.blocks.isWatched(UInt(frame))
         unsafe tlbEntry(linear).pointee = LongTLBEntry(
             readTag: page, writeTag: isWritable ? page : page ^ Self.pageSize,
             addend: UInt(bitPattern: state.memory) &+ UInt(frame) &- UInt(page),
@@ -389,13 +388,13 @@ extension LongCore {
     }
 
     private func entry(_ place: UInt64) -> UInt64 {
-        guard place < UInt64(state.memoryCount) else { return ~0 }
+        guard state.extent.contains(place) else { return ~0 }
         return unsafe state.memory.load(
             fromByteOffset: Int(truncatingIfNeeded: place), as: UInt64.self)
     }
 
     private func mark(_ place: UInt64, _ old: UInt64, _ bits: UInt64) {
-        guard old & bits != bits && place < UInt64(state.memoryCount) else { return }
+        guard old & bits != bits && state.extent.contains(place) else { return }
         physicalWrite(place, old | bits, 8)
     }
 
@@ -464,9 +463,9 @@ extension LongCore {
         nextGeneration()
     }
 
-    /// Makes writes to a physical page come the slow way: code is about to be decoded there.
-    func forbidFastWrites(_ page: UInt32) {
-        let host = UInt(bitPattern: unsafe state.memory) &+ UInt(page) &<< 12
+    /// Makes writes to the physical page that a byte is on come the slow way: code is about to be decoded there.
+    func forbidFastWrites(_ physical: UInt) {
+        let host = UInt(bitPattern: unsafe state.memory) &+ physical & ~UInt(Self.pageOffset)
         for slot in 0..<Self.tlbCount {
             let none = UInt64(slot ^ 1) &<< 12
             let user = unsafe state.userTLB + slot

@@ -61,7 +61,7 @@
                     arenaCount: arenaCount),
                 filled: (place + filled).bindMemory(
                     to: UInt16.self, capacity: LongCore.filledCapacity),
-                memory: memory.base, memoryCount: memory.count,
+                memory: memory.base, extent: memory.extent,
                 scratch: place + scratch, owner: self))
         core.flushTLB()
         enter(start)

@@ -76,8 +76,10 @@
     /// Code of the inner rings was fetched through a page that is not global.
     var hasFetchedLocally = false
 
+    /// Guest-physical 0.
     var memory: UnsafeMutableRawPointer
-    var memoryCount: UInt32
+    /// What of the addresses from there on is memory.
+    var extent: MemoryExtent
 
     // Control registers; CR2 is `faultAddress`.
     var control0: UInt64 = 0x8000_0033

@@ -24,7 +24,7 @@ struct Generation {
 /// Head of a decoded block; its records follow in memory.
 @safe struct Block {
     /// Guest-physical address of the first instruction.
-    var physical: UInt32
+    var physical: UInt
     var mode: UInt32
     /// Number of instructions, of their bytes and of records.
     var count: UInt32
@@ -35,7 +35,7 @@ struct Generation {
     var nextOnPage: UInt32 = 0
     /// Of an instruction that ends on another page: where that is, and the next block that ends on it. All ones
     /// for none: no page is there.
-    var second: UInt32 = .max
+    var second: UInt = .max
     var nextOnSecond: UInt32 = 0
     /// Not in the cache: decoded for one use.
     var isTemporary: Bool
@@ -109,11 +109,15 @@ struct BlockShape {
         let crossingBlocks: Int
 
         init(_ layout: inout TableLayout, _ shape: BlockShape, _ memory: GuestMemory) {
-            let pages = Int(memory.count / Page.size)
+            let pages = Self.pages(of: memory)
             jumps = layout.take(BlockCache.jumpCount, JumpEntry.self)
             hash = layout.take(shape.hashCount, UInt32.self)
             pageBlocks = layout.take(pages, UInt32.self)
             crossingBlocks = layout.take(pages, UInt32.self)
+        }
+
+        fileprivate static func pages(of memory: GuestMemory) -> Int {
+            Int(memory.extent.end >> UInt64(Page.shift))
         }
     }
 
@@ -121,7 +125,7 @@ struct BlockShape {
         _ shape: BlockShape, _ places: Places, at start: UnsafeMutableRawPointer,
         _ memory: GuestMemory, arena: UnsafeMutableRawPointer, arenaCount: UInt32
     ) {
-        let pages = Int(memory.count / Page.size)
+        let pages = Places.pages(of: memory)
         self.shape = shape
         unsafe self.arena = unsafe arena
         self.arenaCount = arenaCount
@@ -178,8 +182,8 @@ struct BlockShape {
 
     // MARK: Finding
 
-    private func bucket(_ physical: UInt32, _ mode: UInt32) -> Int {
-        let mixed = (physical ^ mode &<< 14) &* 0x9E37_79B1
+    private func bucket(_ physical: UInt, _ mode: UInt32) -> Int {
+        let mixed = (UInt32(truncatingIfNeeded: physical) ^ mode &<< 14) &* 0x9E37_79B1
         return Int(mixed &>> hashShift)
     }
 
@@ -199,7 +203,7 @@ struct BlockShape {
 
     /// The first block that was decoded there for this mode, or the first behind another.
     func found(
-        _ physical: UInt32, _ mode: UInt32, behind other: UnsafeMutablePointer<Block>? = nil
+        _ physical: UInt, _ mode: UInt32, behind other: UnsafeMutablePointer<Block>? = nil
     ) -> UnsafeMutablePointer<Block>? {
         var offset =
             unsafe other.map { unsafe $0.pointee.nextInHash } ?? hash[bucket(physical, mode)]
@@ -213,6 +217,10 @@ struct BlockShape {
         return nil
     }
 
+    @inline(__always) private static func page(_ physical: UInt) -> Int {
+        Int(physical &>> UInt(Page.shift))
+    }
+
     /// Puts the decoded `next` into hash and page lists. Its lines are to be marked.
     mutating func enter() {
         let block = unsafe next
@@ -221,12 +229,12 @@ struct BlockShape {
         let bucket = unsafe bucket(block.pointee.physical, block.pointee.mode)
         unsafe block.pointee.nextInHash = hash[bucket]
         unsafe hash[bucket] = offset
-        let page = unsafe Int(block.pointee.physical &>> Page.shift)
+        let page = unsafe Self.page(block.pointee.physical)
         unsafe block.pointee.nextOnPage = pageBlocks[page]
         unsafe pageBlocks[page] = offset
         let second = unsafe block.pointee.second
         if second != .max {
-            let page = Int(second &>> Page.shift)
+            let page = Self.page(second)
             unsafe block.pointee.nextOnSecond = crossingBlocks[page]
             unsafe crossingBlocks[page] = offset
         }
@@ -244,25 +252,27 @@ struct BlockShape {
 
     /// Marks lines of one page as decoded.
     /// - Returns: whether the page had none: it must not be written through a TLB any longer.
-    func mark(_ physical: UInt32, _ count: UInt32) -> Bool {
-        let page = Int(physical &>> Page.shift)
+    func mark(_ physical: UInt, _ count: UInt32) -> Bool {
+        let page = Self.page(physical)
         let isFirst = unsafe watchedLines[page] == 0
         unsafe watchedLines[page] |= Self.lines(physical, count)
         return isFirst
     }
 
-    @inline(__always) func isWatched(_ page: UInt32) -> Bool {
-        unsafe watchedLines[Int(page)] != 0
+    /// Whether something was decoded of the page that a byte is on.
+    @inline(__always) func isWatched(_ physical: UInt) -> Bool {
+        unsafe watchedLines[Self.page(physical)] != 0
     }
 
     /// Whether something of these bytes of one page was decoded.
-    func isDecoded(_ physical: UInt32, _ count: UInt32) -> Bool {
-        unsafe watchedLines[Int(physical &>> Page.shift)] & Self.lines(physical, count) != 0
+    func isDecoded(_ physical: UInt, _ count: UInt32) -> Bool {
+        unsafe watchedLines[Self.page(physical)] & Self.lines(physical, count) != 0
     }
 
-    private static func lines(_ physical: UInt32, _ count: UInt32) -> UInt64 {
-        let first = (physical & Page.offset) &>> 6
-        let last = min((physical & Page.offset + max(count, 1) - 1) &>> 6, 63)
+    private static func lines(_ physical: UInt, _ count: UInt32) -> UInt64 {
+        let offset = UInt32(truncatingIfNeeded: physical) & Page.offset
+        let first = offset &>> 6
+        let last = min((offset + max(count, 1) - 1) &>> 6, 63)
         return (~0 &<< UInt64(first)) & (~0 &>> UInt64(63 - last))
     }
 
@@ -273,24 +283,25 @@ struct BlockShape {
     /// Bytes.
     static let small: UInt32 = 384 << 10
 
-    /// Forgets what was decoded from a physical page, but for the keys.
-    func forget(page: UInt32) {
-        var offset = unsafe pageBlocks[Int(page)]
+    /// Forgets what was decoded from the physical page that a byte is on, but for the keys.
+    func forget(pageOf physical: UInt) {
+        let page = Self.page(physical)
+        var offset = unsafe pageBlocks[page]
         while offset != 0 {
             let block = unsafe block(at: offset)
             unsafe removeFromHash(block, offset)
             offset = unsafe block.pointee.nextOnPage
         }
-        offset = unsafe crossingBlocks[Int(page)]
+        offset = unsafe crossingBlocks[page]
         while offset != 0 {
             // It may have gone already, with its first page.
             let block = unsafe block(at: offset)
             unsafe removeFromHash(block, offset)
             offset = unsafe block.pointee.nextOnSecond
         }
-        unsafe pageBlocks[Int(page)] = 0
-        unsafe crossingBlocks[Int(page)] = 0
-        unsafe watchedLines[Int(page)] = 0
+        unsafe pageBlocks[page] = 0
+        unsafe crossingBlocks[page] = 0
+        unsafe watchedLines[page] = 0
     }
 
     private func removeFromHash(_ removed: UnsafeMutablePointer<Block>, _ offset: UInt32) {
@@ -320,13 +331,13 @@ struct BlockShape {
         var offset = arenaStart
         while offset < used {
             let block = unsafe block(at: offset)
-            let page = unsafe Int(block.pointee.physical &>> Page.shift)
+            let page = unsafe Self.page(block.pointee.physical)
             unsafe pageBlocks[page] = 0
             unsafe watchedLines[page] = 0
             let second = unsafe block.pointee.second
             if second != .max {
-                unsafe crossingBlocks[Int(second &>> Page.shift)] = 0
-                unsafe watchedLines[Int(second &>> Page.shift)] = 0
+                unsafe crossingBlocks[Self.page(second)] = 0
+                unsafe watchedLines[Self.page(second)] = 0
             }
             offset += unsafe room(of: block)
         }
@@ -392,7 +403,9 @@ struct BlockShape {
     /// A sum of all that must not change in a block, once decoded.
     private func seal(of block: UnsafeMutablePointer<Block>) -> UInt32 {
         let head = unsafe block.pointee
-        var sum = head.physical ^ head.mode &* 31 ^ head.count &* 17 ^ head.bytes &* 13
+        var sum =
+            UInt32(truncatingIfNeeded: head.physical) ^ head.mode &* 31 ^ head.count &* 17 ^ head
+            .bytes &* 13
         let words = unsafe UnsafeRawPointer(block + 1)
         let count = min(Int(head.operationCount), shape.recordMaximum)
         for index in 0..<count * BlockShape.recordSize / 4 {

@@ -86,7 +86,7 @@ extension Core {
             return unsafe try decodeTemporary(linear, limit: isStepping ? 1 : limit)
         }
         let physical = try fetchable(linear)
-        var candidate = unsafe state.blocks.found(physical, state.mode)
+        var candidate = unsafe state.blocks.found(UInt(physical), state.mode)
         while let block = unsafe candidate {
             if unsafe try endsWhereItDid(block, linear) {
                 if !isOpen { return unsafe try withinLimit(block, linear) }
@@ -94,7 +94,8 @@ extension Core {
                     key: state.key | UInt64(eip), block: block)
                 return unsafe block
             }
-            unsafe candidate = unsafe state.blocks.found(physical, state.mode, behind: block)
+            unsafe candidate = unsafe state.blocks.found(
+                UInt(physical), state.mode, behind: block)
         }
         if state.blocks.isFull { forgetBlocks() }
         let made = unsafe state.blocks.next
@@ -104,7 +105,7 @@ extension Core {
             guard isOpen else { return unsafe try decodeTemporary(linear, limit: 1) }
             let second = try fetchable((linear | Page.offset) &+ 1)
             unsafe decodeCrossing(into: made, physical, second)
-            unsafe made.pointee.second = second
+            unsafe made.pointee.second = UInt(second)
         }
         state.blocks.enter()
         unsafe markCode(physical, made.pointee.bytes)
@@ -119,7 +120,7 @@ extension Core {
     {
         let second = unsafe block.pointee.second
         if second == .max { return true }
-        return try fetchable((linear | Page.offset) &+ 1) == second
+        return try UInt(fetchable((linear | Page.offset) &+ 1)) == second
     }
 
     /// A block of a code segment with a limit: one instruction at a time near its end.
@@ -156,7 +157,7 @@ extension Core {
     /// Marks lines of one page as decoded.
     func markCode(_ physical: UInt32, _ count: UInt32) {
         checkPhysical(physical, 1)
-        if state.blocks.mark(physical, count) { forbidFastWrites(physical &>> Page.shift) }
+        if state.blocks.mark(UInt(physical), count) { forbidFastWrites(physical &>> Page.shift) }
     }
 
     // MARK: Forgetting
@@ -164,16 +165,16 @@ extension Core {
     /// To be called before `count` bytes of one physical page are written.
     @inline(__always) func noteWrite(_ physical: UInt32, _ count: UInt32) {
         checkPhysical(physical, count)
-        if state.blocks.isWatched(physical &>> Page.shift) { codeWrite(physical, count) }
+        if state.blocks.isWatched(UInt(physical)) { codeWrite(physical, count) }
     }
 
     @inline(never) private func codeWrite(_ physical: UInt32, _ count: UInt32) {
-        if state.blocks.isDecoded(physical, count) { forgetPage(physical &>> Page.shift) }
+        if state.blocks.isDecoded(UInt(physical), count) { forgetPage(physical &>> Page.shift) }
     }
 
     /// Forgets what was decoded from a physical page.
     func forgetPage(_ page: UInt32) {
-        state.blocks.forget(page: page)
+        state.blocks.forget(pageOf: UInt(page) &<< UInt(Page.shift))
         state.codeChanged = true
         nextGeneration()
     }

@@ -15,20 +15,22 @@ enum Checks {
 
     /// Guest-physical bytes that are about to be used.
     @inline(__always) static func physical(
-        _ address: UInt64, _ count: UInt64, of memoryCount: UInt32
+        _ address: UInt64, _ count: UInt64, of memory: MemoryExtent
     ) {
         require(
-            count <= UInt64(memoryCount) && address <= UInt64(memoryCount) - count,
+            memory.contains(address, count),
             "a guest-physical address is in guest memory")
     }
 
     /// Our own address of guest memory.
     @inline(__always) static func host(
-        _ address: UInt, _ count: UInt, _ memory: UnsafeMutableRawPointer, _ memoryCount: UInt32
+        _ address: UInt, _ count: UInt, _ memory: UnsafeMutableRawPointer, _ extent: MemoryExtent
     ) {
         #if MINI_CHECKED
         let offset = address &- UInt(bitPattern: memory)
-        require(offset <= UInt(memoryCount) - count, "a translated address is in guest memory")
+        require(
+            extent.contains(UInt64(offset), UInt64(count)),
+            "a translated address is in guest memory")
         #endif
     }
 
@@ -51,18 +53,19 @@ extension Core {
     }
 
     @inline(__always) func checkPhysical(_ physical: UInt32, _ count: UInt32) {
-        Checks.physical(UInt64(physical), UInt64(count), of: state.memoryCount)
+        Checks.physical(
+            UInt64(physical), UInt64(count), of: MemoryExtent(low: state.memoryCount))
     }
 
     @inline(__always) func checkHost(_ address: UInt, _ count: UInt) {
-        unsafe Checks.host(address, count, state.memory, state.memoryCount)
+        unsafe Checks.host(address, count, state.memory, MemoryExtent(low: state.memoryCount))
     }
 
     /// A block that is about to run.
     @inline(__always) func checkBlock(_ block: UnsafeMutablePointer<Block>) {
         #if MINI_CHECKED
         unsafe state.blocks.check(block, mode: state.mode)
-        checkPhysical(unsafe block.pointee.physical, 1)
+        checkPhysical(UInt32(truncatingIfNeeded: unsafe block.pointee.physical), 1)
         #endif
     }
 

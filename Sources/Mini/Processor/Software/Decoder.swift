@@ -407,7 +407,7 @@ extension Core {
         guard decoder.block(limit: limit) else { return false }
         unsafe made.initialize(
             to: Block(
-                physical: physical, mode: state.mode, count: UInt32(decoder.instructionCount),
+                physical: UInt(physical), mode: state.mode, count: UInt32(decoder.instructionCount),
                 bytes: UInt32(decoder.position), operationCount: UInt32(decoder.recordCount),
                 isTemporary: unsafe made == state.blocks.temporary))
         unsafe state.blocks.close(made)

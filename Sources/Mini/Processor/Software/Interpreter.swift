@@ -72,7 +72,9 @@
         core.flushTLB()
         core.updateMode()
         let core = core
-        memory.watchedWillChange = { address, count in core.noteWrite(address, count) }
+        memory.watchedWillChange = { address, count in
+            core.noteWrite(UInt32(truncatingIfNeeded: address), count)
+        }
     }
 
     deinit {

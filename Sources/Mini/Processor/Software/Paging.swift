@@ -242,7 +242,7 @@ extension Core {
         let page = linear & Page.number
         unsafe entry.pointee = TLBEntry(
             readTag: page,
-            writeTag: canWrite && !state.blocks.isWatched(address &>> Page.shift)
+            writeTag: canWrite && !state.blocks.isWatched(UInt(address))
                 ? page : page ^ Page.size,
             addend: UInt(bitPattern: state.memory) &+ UInt(address & Page.number) &- UInt(page))
         return address

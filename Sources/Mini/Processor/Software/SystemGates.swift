@@ -49,7 +49,8 @@ extension Core {
         defer { state.faultAddress = faultAddress }
         guard let place = try? fetchable(linear) else { return }
         let missing = unsafe MissingInstruction(
-            at: UInt64(linear), isKernel: state.privilege == 0, state.memory, place)
+            at: UInt64(linear), isKernel: state.privilege == 0, state.memory,
+            UInt(place))
         if let missing { system.missing = missing }
     }
 

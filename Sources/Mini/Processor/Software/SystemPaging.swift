@@ -100,7 +100,7 @@ extension Core {
         let page = linear & Page.number
         unsafe state.tlb[slot] = TLBEntry(
             readTag: page,
-            writeTag: found.canWrite && !state.blocks.isWatched(address &>> Page.shift)
+            writeTag: found.canWrite && !state.blocks.isWatched(UInt(address))
                 ? page : page ^ Page.size,
             addend: UInt(bitPattern: state.memory) &+ UInt(address & Page.number) &- UInt(page))
         note(found, slotPlace(slot), linear)
