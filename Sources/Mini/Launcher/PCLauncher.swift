@@ -268,9 +268,7 @@ final class PCLauncher: Launcher {
         note(guest.uses)
         if let outcome = guest.loop.outcome { return .left(outcome) }
         if let missing = guest.made.pc.missing {
-            // A kernel that got no farther than that has not powered itself off.
-            let isOver = end == .poweredOff || end == .reset
-            if isOver && missing.isKernel && !guest.hasSent {
+            if Self.isDeath(end, missing, hasSent: guest.hasSent) {
                 return .reason("it wanted \(missing.text)")
             }
             report?("the guest wanted \(missing.text)")
@@ -289,6 +287,14 @@ final class PCLauncher: Launcher {
             return .restart
         case .failed(let code): return .reason("the processor cannot go on (\(hex: code))")
         }
+    }
+}
+
+extension PCLauncher {
+    /// Whether a guest has died for want of an instruction: a kernel that got no farther than that has not powered itself
+    /// off. One that told its exit code has run a program.
+    static func isDeath(_ end: PC.End, _ missing: MissingInstruction, hasSent: Bool) -> Bool {
+        (end == .poweredOff || end == .reset) && missing.isKernel && !hasSent
     }
 }
 

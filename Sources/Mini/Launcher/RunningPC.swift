@@ -49,10 +49,7 @@ final class RunningPC: ConsoleGuest {
     private var panicWatch = PanicWatch()
     private(set) var hasSent = false
     private var hasTaken = false
-    private var takesKeys = false
-    /// A moment, and the processor's time that we had used by then.
-    private var quietSince = Nanoseconds(count: 0)
-    private var spentBefore = Nanoseconds(count: 0)
+    private var hearing = KeyHearing()
     /// The guest does nothing, until this moment or for ever; `serve` waits for it.
     private var isIdle = false
     private var idleUntil: Nanoseconds?
@@ -100,7 +97,7 @@ final class RunningPC: ConsoleGuest {
             output.removeAll(keepingCapacity: true)
             pc.platform.look(into: &output)
             if !output.isEmpty {
-                beginQuiet()
+                if !hearing.isHearing { hearing.hear(Self.now) }
                 try writeOutput()
                 if loop.outcome != nil { return nil }
             }
@@ -176,26 +173,16 @@ final class RunningPC: ConsoleGuest {
         return pc.platform.serial.hasRoom ? Self.mostInput : nil
     }
 
-    /// Kernels throw away what is typed before a program has their screen. From its first program on there is one: the
-    /// screen is open before it is started. Where that is not seen, a guest waits for keys that says nothing for a second
-    /// and needs next to no processor for it: on a busy machine a kernel that starts can be silent for as long.
     private var hearsKeys: Bool {
-        guard !takesKeys && !pc.isInProgram else {
-            takesKeys = true
-            return true
+        if !hearing.isHearing {
+            if pc.isInProgram { hearing.run() } else { hearing.look(Self.now, isIdle: isIdle) }
         }
-        guard quietSince + Self.pause < Clock.monotonic() else { return false }
-        takesKeys = isIdle && Clock.spent() < spentBefore + Self.wait
-        beginQuiet()
-        return takesKeys
+        return hearing.isHearing
     }
 
-    private func beginQuiet() {
-        quietSince = Clock.monotonic()
-        spentBefore = Clock.spent()
+    private static var now: KeyHearing.Look {
+        KeyHearing.Look(time: Clock.monotonic(), spent: Clock.spent())
     }
-    private static let pause = Nanoseconds.milliseconds(1000)
-    private static let wait = Nanoseconds.milliseconds(100)
 
     /// What is read at once: the rest waits until the guest has room.
     private static let mostInput = 16

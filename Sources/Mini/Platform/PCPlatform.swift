@@ -25,8 +25,12 @@ final class PCPlatform {
     private var clock = RealTimeClock()
     private var bus: PCIBus
     private let wallClock: () -> UInt64
-    private var screen: TextScreen?
-    private var keyboard: Keyboard?
+    /// What somebody sits in front of, if there is one.
+    private struct Desk {
+        var screen = TextScreen()
+        var keyboard = Keyboard()
+    }
+    private var desk: Desk?
     /// Set once; the first end counts.
     private(set) var end: End?
 
@@ -49,10 +53,7 @@ final class PCPlatform {
         wallClock: @escaping () -> UInt64
     ) {
         self.memory = memory
-        if screen {
-            self.screen = TextScreen()
-            keyboard = Keyboard()
-        }
+        desk = screen ? Desk() : nil
         bus = PCIBus(functions)
         self.wallClock = wallClock
     }
@@ -79,20 +80,20 @@ final class PCPlatform {
     }
 
     /// Appends what is new on the screen.
-    func look(into output: inout [UInt8]) { screen?.look(memory, into: &output) }
+    func look(into output: inout [UInt8]) { desk?.screen.look(memory, into: &output) }
 
     /// Whether keys are taken now; nil without a keyboard.
-    var hasKeyRoom: Bool? { keyboard?.hasRoom }
+    var hasKeyRoom: Bool? { desk?.keyboard.hasRoom }
 
     func type(_ byte: UInt8) {
-        keyboard?.type(byte)
+        desk?.keyboard.type(byte)
         raiseKeyboard()
     }
 
     /// Each byte that waits is an edge of its own.
     private func raiseKeyboard() {
         interrupts.setLine(Line.keyboard, false)
-        interrupts.setLine(Line.keyboard, keyboard?.isInterruptRequested ?? false)
+        interrupts.setLine(Line.keyboard, desk?.keyboard.isInterruptRequested ?? false)
     }
 
     // MARK: Ports
@@ -141,26 +142,26 @@ final class PCPlatform {
         case 0x20, 0x21, 0xA0, 0xA1, 0x4D0, 0x4D1: interrupts.read(port)
         case 0x40...0x42, 0x61: timer.read(port, now)
         // A keyboard controller that is none, to a driver that empties it first, and yet is ready for the word that resets.
-        case 0x64: keyboard?.status ?? 0xFD
+        case 0x64: desk?.keyboard.status ?? 0xFD
         case 0x60: readKey()
         case 0x71: clock.read(wallClock())
         // A20 is on.
         case 0x92: 0x02
-        case 0x3D4, 0x3D5, 0x3DA: screen?.read(port)
+        case 0x3D4, 0x3D5, 0x3DA: desk?.screen.read(port)
         default: nil
         }
     }
 
     private func readKey() -> UInt8? {
-        guard let byte = keyboard?.read() else { return nil }
+        guard let byte = desk?.keyboard.read() else { return nil }
         raiseKeyboard()
         return byte
     }
 
     /// - Returns: false for a port without a keyboard.
     private func writeKey(_ port: UInt16, _ byte: UInt8) -> Bool {
-        guard keyboard != nil else { return false }
-        if port == 0x64 { keyboard?.writeCommand(byte) } else { keyboard?.write(byte) }
+        guard desk != nil else { return false }
+        if port == 0x64 { desk?.keyboard.writeCommand(byte) } else { desk?.keyboard.write(byte) }
         raiseKeyboard()
         return port == 0x60
     }
@@ -176,7 +177,7 @@ final class PCPlatform {
         case 0x71: clock.write(byte)
         // Kernels write there to let time pass.
         case 0x80: break
-        case 0x3D4, 0x3D5: return screen?.write(port, byte) ?? false
+        case 0x3D4, 0x3D5: return desk?.screen.write(port, byte) ?? false
         default: return false
         }
         return true

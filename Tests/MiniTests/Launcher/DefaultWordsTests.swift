@@ -4,6 +4,26 @@ import Testing
 
 @Suite struct DefaultWordsTests {
     @Test(
+        "a kernel that ends without a word, for want of an instruction, has died; one that told a code has not"
+    )
+    func deaths() throws {
+        let code: [UInt8] = [0xC4, 0xE2, 0x71, 0xF7, 0xD2, 0, 0, 0]
+        func died(_ end: PC.End, isKernel: Bool = true, hasSent: Bool = false) throws -> Bool {
+            let missing = try code.withUnsafeBytes { bytes in
+                let start = UnsafeMutableRawPointer(mutating: bytes.baseAddress!)
+                return try #require(
+                    MissingInstruction(at: 0, isKernel: isKernel, start, 0))
+            }
+            return PCLauncher.isDeath(end, missing, hasSent: hasSent)
+        }
+        for end in [PC.End.poweredOff, .reset] {
+            #expect(try died(end))
+            #expect(try !died(end, isKernel: false) && !died(end, hasSent: true))
+        }
+        for end in [PC.End.exit(0), .exit(3), .failed(1)] { #expect(try !died(end)) }
+    }
+
+    @Test(
         "a panic ends the guest: at once from 3.1 on, before that after a second, as it would wait for ever",
         arguments: [
             ("2.4.3 (root@rescue-cd) #6", "panic=1"), ("2.6.32-642.el6.i686 (x) #1", "panic=1"),

@@ -42,6 +42,26 @@ import Testing
         #expect(machine.processor.missing?.isKernel == true)
     }
 
+    @Test("to look at it changes nothing that the guest can see, where its page has gone by now")
+    func unseen() throws {
+        let machine = try LongMachine()
+        machine.kernel(Self.newer)
+        #expect(machine.vector == 6)
+        // What was decoded runs on without its page, until the guest says that this has changed.
+        machine.store(0x5000, 0)
+        let core = machine.processor.core
+        core.clearCurrentTLB()
+        core.state.faultAddress = 0x1234
+        core.state.missing = nil
+        core.state.rip = LongPlace.code
+        core.rsp = UInt64(LongPlace.kernelStack)
+        core.flags = 2
+        core.updateMode()
+        _ = machine.processor.run(instructions: 100)
+        #expect(machine.vector == 6 && machine.processor.missing == nil)
+        #expect(core.state.faultAddress == 0x1234)
+    }
+
     @Test("UD0, UD1 and UD2 are there to be undefined; nothing is known of them")
     func bugs() throws {
         for opcode in [0x0B, 0xB9, 0xFF] as [UInt8] {

@@ -1,0 +1,56 @@
+// Says when a guest whose console is a screen hears its keys. Kernels throw away what is typed before a program has their
+// screen. From its first program on there is one: the screen is open before it is started. Where that is not seen, a guest
+// waits for keys that says nothing for a second and needs next to no processor for it: on a busy machine a kernel that
+// starts can be silent for as long.
+//
+//   starting -- a program runs, it rests for a second --> hearing
+//
+// Whatever it says, and every second in which it does not rest, begin that second anew.
+// The same as a page: docs/key-hearing-machine.md.
+
+struct KeyHearing {
+    /// A moment, and the processor time that had been spent on the guest.
+    typealias Look = LastWords.Look
+
+    private enum State {
+        /// The beginning of its rest, if it is one.
+        case starting(since: Look)
+        case hearing
+    }
+    private var state = State.starting(
+        since: Look(time: Nanoseconds(count: 0), spent: Nanoseconds(count: 0)))
+
+    private static let rest = Nanoseconds.milliseconds(1000)
+    /// One that rests takes less of the processor in that time.
+    private static let work = Nanoseconds.milliseconds(100)
+
+    /// True for good once it hears them.
+    var isHearing: Bool {
+        if case .hearing = state { return true }
+        return false
+    }
+
+    /// The guest wrote to its screen.
+    mutating func hear(_ now: Look) {
+        if !isHearing { state = .starting(since: now) }
+    }
+
+    /// It runs a program.
+    mutating func run() { state = .hearing }
+
+    /// Somebody has keys for it, and looks at what it does.
+    /// - Parameter isIdle: whether it does nothing now.
+    mutating func look(_ now: Look, isIdle: Bool) {
+        guard case .starting(let since) = state, since.time + Self.rest < now.time else { return }
+        state =
+            isIdle && now.spent < since.spent + Self.work ? .hearing : .starting(since: now)
+    }
+
+    /// The state's name in the diagram.
+    var stateName: StaticString {
+        switch state {
+        case .starting: "starting"
+        case .hearing: "hearing"
+        }
+    }
+}
