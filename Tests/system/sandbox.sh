@@ -129,11 +129,14 @@ raw() { stty -a <\$tty | grep -q -- -icanon; }
 stopped() { grep -q '^State:.[Tt]' /proc/\$(<"$work/pid")/status; }
 launch() { $work/calls $log bash -c 'echo \$\$ >$work/pid; exec $root/out/x86_64/mini-launch $root/out/guests/echo'; }
 EOF
+        # An input without an end: at the end of its input script(1) types ^D, which can end the guest before anybody has looked.
+        mkfifo "$work/silence"
+        exec 8<>"$work/silence"
         on_terminal() {
             rm -f "$work/pid"
             : >"$work/screen"
             { cat "$work/at-terminal" && echo "$1"; } >"$work/on-terminal"
-            timeout 900 script -qefc "bash $work/on-terminal" /dev/null <"${2:-/dev/null}" >"$work/screen" 2>&1
+            timeout 900 script -qefc "bash $work/on-terminal" /dev/null <"${2:-$work/silence}" >"$work/screen" 2>&1 8>&-
         }
         for signal in SEGV ILL BUS FPE; do
             on_terminal "(until_true started; until_true raw; kill -$signal \$(<$work/pid)) & launch; wait"
@@ -148,6 +151,7 @@ EOF
         on_terminal "(until_true started; until_true raw; echo raw >$work/ready) & launch; : >$work/left; wait" "$work/keys"
         : >"$work/left"
         wait
+        exec 8>&-
     fi
 
     # rows FEATURE...: the page's calls of these.

@@ -175,9 +175,27 @@ xen_boot() {
     shift
     # A comma in -initrd parts the files, so no name of a folder may stand there.
     (cd "$xen" && exec timeout --foreground "$seconds" qemu-system-x86_64 -machine pc,accel=tcg \
-        -cpu qemu64,+svm,+npt -m 1024 -smp 1 -nodefaults -display none -serial stdio -no-reboot -kernel hypervisor \
+        -cpu qemu64,+svm,+npt -m 1024 -smp 1 -nodefaults -display none -serial stdio -no-reboot -pidfile qemu.pid -kernel hypervisor \
         -append "console=com1 com1=115200,8n1 dom0_mem=512M,max:512M loglvl=error guest_loglvl=error" \
         -initrd "vmlinux console=hvc0 panic=-1 quiet $*,dom0.cpio")
+}
+
+# xen_boot_watched SECONDS WORDS...: the same, but for a machine that hangs: its last line is HANGS. Seen: QEMU at rest for ever, its
+# processor halted and no timer set. Xen looks at its clocks every second, so one that lives uses some of our processor's time.
+xen_boot_watched() {
+    local boot before now still=0
+    rm -f "$xen/qemu.pid"
+    xen_boot "$@" &
+    boot=$!
+    while kill -0 $boot 2>/dev/null; do
+        before=${now-}
+        now=$(awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$(<"$xen/qemu.pid")/stat")
+        if [[ -n $now && $now == "$before" ]]; then still=$((still + 1)); else still=0; fi
+        ((still < 60)) || kill -KILL "$(<"$xen/qemu.pid")"
+        sleep 2
+    done 2>/dev/null
+    wait $boot
+    ((still < 60)) || echo HANGS
 }
 
 # --- the peers: C programs on Debian's Xen libraries, static so that the second domain needs no library ------
