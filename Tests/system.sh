@@ -5,7 +5,8 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 root=$PWD
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# Not by a child that is ended before it has become its program: bash runs this there, too.
+trap '[[ $BASHPID != "$$" ]] || rm -rf "$work"' EXIT
 
 # shellcheck source=Tests/results.sh
 source Tests/results.sh

@@ -160,6 +160,8 @@ memory_test() {
     debian_alone "$folder/memtest" memory_test_files || { skip "a memory test as a guest" "$debian_missing" && return; }
     local kind guest
     for kind in ia32 x64; do
+        # What an earlier guest has said is not the next one's.
+        rm -f "$work/memtest"
         out/x86_64/mini-launch --engine builtin --memory 16 "$folder/memtest/memtest86+$kind.bin" console=ttyS0,115200 \
             </dev/null >"$work/memtest" 2>&1 &
         guest=$!
@@ -198,6 +200,7 @@ own_memory() {
 # idle NAME ARCH: a guest that sleeps, of this $kernel, takes little memory and ends when it is told to.
 idle() {
     initrd "$2" "$busybox" "$work/initrd" $'run /bin/busybox echo now idle\nrun /bin/busybox sleep 1000'
+    rm -f "$work/idle"
     out/x86_64/mini-launch --engine builtin --initrd "$work/initrd" "$kernel" quiet </dev/null >"$work/idle" 2>&1 &
     local guest=$!
     until grep -qs 'now idle' "$work/idle"; do kill -0 $guest 2>/dev/null || break; sleep 0.1; done
