@@ -32,13 +32,17 @@ check_lint() {
     if said=$("$@" 2>&1); then ok "$sentence"; else not_ok "$sentence" "$said"; fi
 }
 
-# The debug build: it takes a third of the time that the optimised one takes to compile, and a minute to run.
+# The debug build: it takes a third of the time that the optimised one takes to compile, and some minutes to run. One test
+# after the other: who closes a descriptor twice is seen to do so, as nobody else opens one in between, and the other
+# lanes have use for the second processor.
 build_unit() { swift build --build-tests; }
 unit() {
     local words=("$@")
     ((${#words[@]})) || words=(--skip-build)
     [[ " ${words[*]} " != *" release "* ]] || words+=(-Xswiftc -enable-testing)
-    MINI_XEN_HEADERS=$(xen_headers) MINI_OUT=$root/out MINI_ORACLE=$root/out/oracle swift test "${words[@]}"
+    MINI_XEN_HEADERS=$(xen_headers) MINI_OUT=$root/out MINI_ORACLE=$root/out/oracle \
+        SWIFT_BACKTRACE=enable=yes,color=no,interactive=no,threads=crashed,registers=none,images=none,limit=64,top=0 \
+        swift test --no-parallel "${words[@]}"
 }
 
 run_test_part() {
@@ -121,6 +125,14 @@ slowest() {
     } | sort -rn | head -n 10 | awk '{ seconds = $1; $1 = ""; printf "  %6.1f s %s\n", seconds, substr($0, 1, 150) }'
 }
 
+# Why the unit tests did not come to their end, and where.
+unit_trouble() {
+    local log=$logs/unit.log
+    [[ -e $log ]] && ! grep -qaE '^(✔|✘) Test run with ' "$log" || return 0
+    grep -aE 'Fatal error|Program crashed|unexpected signal|(^|: )error: |^ *[0-9]+ .* in miniPackageTests' "$log" | head -n 20 |
+        cut -c1-300 | sed 's/^/unit: /'
+}
+
 summary() {
     local part passed failed skipped part_seconds all=(0 0 0)
     printf '\n== summary ==\n%-12s %7s %7s %7s %8s\n' part passed failed skipped seconds
@@ -138,6 +150,7 @@ summary() {
                 sed "s/^/$part: /"
         fi
     done || true
+    unit_trouble
     echo "${all[0]} passed, ${all[1]} failed, ${all[2]} skipped"
     ((all[1] == 0))
 }

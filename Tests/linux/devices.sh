@@ -45,7 +45,8 @@ END
         "$folder/vmlinuz" quiet
     expect "a virtio console's text comes out beside the serial port's" 0 "*by the virtio console*" ""
 
-    # Two guests on one Ethernet: one answers until it has heard the other's word, which the other sends when it was answered.
+    # Two guests on one Ethernet: one answers, and stays until the other has gone. (A guest that is gone sends nothing anew,
+    # and what it has sent last may have been lost: the other would wait for it for ever.)
     {
         printf '%s\n' "export PATH=/bin" "${loads[@]}"
         cat <<'END'
@@ -55,6 +56,7 @@ until busybox ping -c 1 -W 1 10.9.0.$other >/dev/null; do :; done
 echo "10.9.0.$other answers, my address is $(busybox cat /sys/class/net/eth0/address)"
 if [ $number = 1 ]; then
     busybox nc -l -p 7 -e busybox cat
+    while busybox ping -c 3 -W 5 10.9.0.$other >/dev/null; do :; done
 else
     busybox dd if=/dev/urandom of=/bytes bs=1k count=300 2>/dev/null
     until busybox nc 10.9.0.$other 7 </bytes >/back && [ -s /back ]; do busybox sleep 0.1; done

@@ -3,7 +3,7 @@
 # slow_disk: a launch with a disk that takes for ever to have everything; sets $child and $assistant.
 slow_disk() {
     for _ in {1..20}; do
-        rm -f "$disk-slow"
+        rm -f "$disk-slow" "$work/out" "$work/err"
         truncate -s 256M "$disk-slow"
         "out/$arch/mini-launch" --block "$disk-slow" $guest write </dev/null >"$work/out" 2>"$work/err" &
         child=$!

@@ -14,6 +14,8 @@ for arch in x86_64 i386; do
     # The guest goes on in its own pages, which are the file's, when a key arrives.
     mkfifo "$work/keys-$arch"
     cp out/guests/echo "$work/cut-$arch"
+    # What an earlier one has said is not this one's.
+    rm -f "$work/out" "$work/err"
     "out/$arch/mini-launch" --engine builtin "$work/cut-$arch" <"$work/keys-$arch" >"$work/out" 2>"$work/err" &
     pid=$!
     exec 7>"$work/keys-$arch"
@@ -30,6 +32,7 @@ for arch in x86_64 i386; do
 
     # The launcher itself takes the guest's name off the network at the end.
     : >"$work/net-$arch"
+    rm -f "$work/out" "$work/err"
     "out/$arch/mini-launch" --engine builtin --sharenet "$work/net-$arch" out/guests/echo \
         <"$work/keys-$arch" >"$work/out" 2>"$work/err" &
     pid=$!

@@ -5,7 +5,7 @@
 # at_terminal KEYS SCRIPT: runs SCRIPT (bash) at a terminal of its own. KEYS is a shell command whose output is
 # typed; in it, `noted NAME` waits until SCRIPT has written NAME down. In SCRIPT, `note NAME` writes the terminal's
 # settings down, `start WORDS...` is mini-launch with its process number in the file pid, `started` waits until its guest
-# has said something, `taken` until the terminal is not as it was before.
+# has said something, `taken` until the terminal is not as it was before; `pends` is true while it has yet to hear a signal.
 at_terminal() {
     rm -rf "$work/at"
     mkdir "$work/at"
@@ -15,6 +15,7 @@ note() { stty -g <\$tty >\$1; }
 until_true() { for _ in {1..2400}; do eval "\$1" 2>/dev/null && return; sleep 0.05; done; }
 started() { until_true 'grep -q . screen && [[ -s pid ]]'; }
 taken() { until_true '[[ \$(stty -g <\$tty) != "\$(<before)" ]]'; }
+pends() { grep -q '^S[hi][dg]Pnd:.*[1-9a-f]' /proc/\$(<pid)/status; }
 start() { bash -c 'echo \$\$ >pid; exec "\$0" "\$@"' $root/out/x86_64/mini-launch "\$@"; }
 tty=\$(tty)
 note before
@@ -62,7 +63,7 @@ else
         at_terminal true "$meanwhile; kill -${signal%:*} \$(<pid)) & start $echo_guest; echo \$? >code; wait"
         after_all "at a terminal: SIG${signal%:*} ends it" "${signal#*:}"
     done
-    at_terminal true "$meanwhile; stty cols 90 rows 30 <\$tty; kill -WINCH \$(<pid); sleep 0.2; kill -TERM \$(<pid)) &
+    at_terminal true "$meanwhile; stty cols 90 rows 30 <\$tty; kill -WINCH \$(<pid); until_true '! pends'; kill -TERM \$(<pid)) &
         start $echo_guest; echo \$? >code; wait; stty \$(<before) <\$tty"
     after_all "at a terminal: a change of its size does no harm" 143
 

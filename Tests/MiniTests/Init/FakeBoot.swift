@@ -55,7 +55,7 @@ final class FakeBoot: Sendable {
         var deeds: [String] = []
         var calls: [Int] = []
         var open: [Int: (path: String, at: Int)] = [:]
-        var nextDescriptor = 500
+        var nextDescriptor = 1_000_500
         var children: [Int: Life] = [:]
         var made: [Int] = []
         var zombies: [(id: Int, status: Int32)] = []
@@ -84,7 +84,7 @@ final class FakeBoot: Sendable {
     var console: String { string(now.console) }
 
     static let firstChild = 100
-    private static let signalDescriptor = 400
+    private static let signalDescriptor = 1_000_400
 
     /// Process 1 from its start to its end, or until it has taken very many steps.
     @discardableResult
@@ -225,7 +225,7 @@ extension FakeBoot.State {
 
     fileprivate mutating func read(_ descriptor: Int, _ address: Int, _ count: Int) -> Int {
         let target = UnsafeMutableRawPointer(bitPattern: address)!
-        if descriptor == 400 {
+        if descriptor == FakeBoot.signalDescriptor {
             guard !signals.isEmpty else { return -11 }
             target.storeBytes(of: UInt32(signals.removeFirst()), as: UInt32.self)
             return count

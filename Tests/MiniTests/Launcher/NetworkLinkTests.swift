@@ -16,7 +16,7 @@ private final class TapKernel: Sendable {
         /// Requests that fail with this.
         var refused: (name: String, errno: Errno)?
         var open: Set<Int> = []
-        var next = 500
+        var next = 1_000_500
     }
     private let state = Mutex(State())
     var now: State { state.withLock { $0 } }

@@ -60,16 +60,17 @@ import Testing
         /// What each read gives: a record or text, or an errno.
         var reads: [Result<[UInt8], Errno>] = []
         var closed = 0
-        var opening = 40
+        static let number = 1_000_040
+        var opening = number
 
         func answer(_ call: SystemCall) -> Int? {
             let arguments = call.arguments
             switch call.number {
             case .open: return opening
-            case .close where arguments.0 == 40:
+            case .close where arguments.0 == Self.number:
                 closed += 1
                 return 0
-            case .write where arguments.0 == 40:
+            case .write where arguments.0 == Self.number:
                 let words = UnsafeRawBufferPointer(
                     start: UnsafeRawPointer(bitPattern: arguments.1), count: arguments.2)
                 writes.append(
@@ -77,7 +78,7 @@ import Testing
                         words.load(fromByteOffset: $0, as: UInt32.self)
                     })
                 return answers.isEmpty ? 0 : answers.removeFirst()
-            case .read where arguments.0 == 40:
+            case .read where arguments.0 == Self.number:
                 guard arguments.2 >= 1024 else { return -22 }
                 switch reads.removeFirst() {
                 case .failure(let errno): return -Int(errno.rawValue)
@@ -350,7 +351,7 @@ import Testing
         let kernel = Kernel()
         kernel.opening = -2
         #expect(throws: Errno.noSuchFile) { try with(kernel) { _ in } }
-        kernel.opening = 40
+        kernel.opening = Kernel.number
         try with(kernel) { device throws in
             device.close()
             #expect(throws: Errno.badDescriptor) { try device.run() }

@@ -40,7 +40,7 @@ final class PlayedLguest: Sendable {
         var memory: Int?
         var memorySize = 0
         var guests: [Int: Guest] = [:]
-        var nextDescriptor = 500
+        var nextDescriptor = 1_000_500
         /// Words of each request that was accepted.
         var requests: [[UInt32]] = []
         var refusals: [(request: UInt32, errno: Errno)] = []

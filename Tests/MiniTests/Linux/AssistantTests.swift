@@ -20,7 +20,7 @@ final class PlayedAssistant: Sendable {
         var open: Set<Int> = []
     }
     private let state = Mutex(State())
-    static let numbers = 900...920
+    static let numbers = 1_000_900...1_000_920
 
     var now: State { state.withLock { $0 } }
     func change(_ body: (inout State) -> Void) { state.withLock { body(&$0) } }
@@ -38,8 +38,8 @@ final class PlayedAssistant: Sendable {
         case .fork: return 4242
         case .pipeWithFlags:
             let ends = UnsafeMutablePointer<Int32>(bitPattern: first)!
-            (ends[0], ends[1]) = (Int32(900 + 2 * state.pipes), Int32(901 + 2 * state.pipes))
-            state.open.formUnion([900 + 2 * state.pipes, 901 + 2 * state.pipes])
+            (ends[0], ends[1]) = (Int32(1_000_900 + 2 * state.pipes), Int32(1_000_901 + 2 * state.pipes))
+            state.open.formUnion([1_000_900 + 2 * state.pipes, 1_000_901 + 2 * state.pipes])
             state.pipes += 1
             return 0
         case .poll:

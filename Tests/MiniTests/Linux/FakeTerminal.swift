@@ -56,9 +56,9 @@ final class FakeTerminal: Sendable {
 
     static let cooked: UInt32 = 0x8A3B
     static let raw: UInt32 = 0x8A3B & ~0xB
-    static let signalDescriptor = 1000
+    static let signalDescriptor = 1_001_000
     /// What standard input, output and error are when they are opened once more.
-    private static let ownDescriptors = 1100...1102
+    private static let ownDescriptors = 1_001_100...1_001_102
     private static func standard(_ number: Int) -> Int {
         ownDescriptors.contains(number) ? number - ownDescriptors.lowerBound : number
     }

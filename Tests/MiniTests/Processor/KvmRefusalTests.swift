@@ -24,7 +24,7 @@ private final class FakeKvm: Sendable {
         var firstFailure = Int.max
 
         var calls = 0
-        var next = 900
+        var next = 1_000_900
         var open: Set<Int> = []
         var everOpen = 0
         var runPage = 0
@@ -57,15 +57,15 @@ private final class FakeKvm: Sendable {
             if let error = state.openError { return -Int(error.rawValue) }
             return state.failed ?? state.opened()
         case .close:
-            guard first >= 900 && first < 1000 else { return nil }
+            guard first >= 1_000_900 && first < 1_001_000 else { return nil }
             return state.open.remove(first) == nil ? -9 : 0
-        case .map where fifth >= 900 && fifth < 1000:
+        case .map where fifth >= 1_000_900 && fifth < 1_001_000:
             if let failure = state.failed { return failure }
             let page = mmap(
                 nil, second, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)!
             state.runPage = Int(bitPattern: page)
             return state.runPage
-        case .ioctl where first >= 900 && first < 1000:
+        case .ioctl where first >= 1_000_900 && first < 1_001_000:
             return state.failed ?? ioctl(second, third, &state)
         default: return nil
         }

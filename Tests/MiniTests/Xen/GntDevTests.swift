@@ -40,7 +40,7 @@ private final class Played: Sendable {
             case .close: return 0
             default: return nil
             }
-        }) { () throws(Failure) in try body(GntDev(owning: Descriptor(owning: 900))) }
+        }) { () throws(Failure) in try body(GntDev(owning: Descriptor(owning: 1_000_900))) }
     }
 
     var request: (number: Int, words: [UInt32])? { state.withLock { $0.requests.first } }
