@@ -285,12 +285,14 @@ private func members(_ archive: [UInt8]) throws -> [String] {
             let isDue = played.now.asked == 1 && !hasCome.withLock { $0 }
             if isDue, call.number == .poll {
                 let records = UnsafeMutablePointer<mini_pollfd>(bitPattern: first)!
-                if records[0].descriptor == 1_001_000 {
+                if Int(records[0].descriptor) == FakeTerminal.signalDescriptor {
                     records[0].returned = records[0].events
                     return 1
                 }
             }
-            guard isDue, call.number == .read, first == 1_001_000 else { return played.answer(call) }
+            guard isDue, call.number == .read, first == FakeTerminal.signalDescriptor else {
+                return played.answer(call)
+            }
             hasCome.withLock { $0 = true }
             UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(of: 15, as: UInt32.self)
             return third

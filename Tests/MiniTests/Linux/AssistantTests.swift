@@ -38,8 +38,9 @@ final class PlayedAssistant: Sendable {
         case .fork: return 4242
         case .pipeWithFlags:
             let ends = UnsafeMutablePointer<Int32>(bitPattern: first)!
-            (ends[0], ends[1]) = (Int32(1_000_900 + 2 * state.pipes), Int32(1_000_901 + 2 * state.pipes))
-            state.open.formUnion([1_000_900 + 2 * state.pipes, 1_000_901 + 2 * state.pipes])
+            let first = Self.numbers.lowerBound + 2 * state.pipes
+            (ends[0], ends[1]) = (Int32(first), Int32(first + 1))
+            state.open.formUnion([first, first + 1])
             state.pipes += 1
             return 0
         case .poll:
