@@ -223,6 +223,76 @@ import Testing
         #expect(machine.run([0x0F, 0xAE, 0x15] + immediate(M.data)) == .event(13))
     }
 
+    @Test("unmasked overflow and underflow are told of the result that was rounded without bounds")
+    func unbounded() throws {
+        let machine = try M()
+        let tiny = 0x10 << 48 as UInt64
+        let half: UInt64 = 0x3FE << 52
+        let large: UInt64 = 0x7FE << 52
+        let two: UInt64 = 0x400 << 52
+        let single: UInt64 = 0x3F80_0000
+        let twice: UInt64 = 0x7F00_0000
+        // Instruction, its operands, and what it raises with all masked, with underflow and with overflow unmasked.
+        let cases: [([UInt8], UInt64, UInt64, UInt32, UInt32, UInt32)] = [
+            // mulsd: exact, exact but for the bounds, inexact, as a sum.
+            ([0xF2, 0x0F, 0x59], tiny, half, 0, 0x10, 0),
+            ([0xF2, 0x0F, 0x59], tiny | 1, half, 0x30, 0x10, 0x30),
+            ([0xF2, 0x0F, 0x59], tiny | 1, half | 1, 0x30, 0x30, 0x30),
+            ([0xF2, 0x0F, 0x59], large, two, 0x28, 0x28, 8),
+            ([0xF2, 0x0F, 0x59], large | 1, two | 1, 0x28, 0x28, 0x28),
+            ([0xF2, 0x0F, 0x5C], tiny | 1 << 51, tiny, 0, 0x10, 0),
+            ([0xF2, 0x0F, 0x58], large, large, 0x28, 0x28, 8),
+            ([0xF2, 0x0F, 0x5E], large, half, 0x28, 0x28, 8),
+            ([0xF2, 0x0F, 0x5E], tiny, two | 1, 0x30, 0x30, 0x30),
+            // Neither of the two; and what is wrong with an operand.
+            ([0xF2, 0x0F, 0x5E], two, two | 1, 0x20, 0x20, 0x20),
+            ([0xF2, 0x0F, 0x5E], two, 0, 4, 4, 4),
+            ([0xF2, 0x0F, 0x59], 1, two, 2, 0x12, 2),
+            // cvtsd2ss, cvtpd2ps
+            ([0xF2, 0x0F, 0x5A], 0, (1023 - 130) << 52, 0, 0x10, 0),
+            ([0xF2, 0x0F, 0x5A], 0, (1023 + 128) << 52, 0x28, 0x28, 8),
+            ([0xF2, 0x0F, 0x5A], 0, (1023 - 126) << 52 - 1, 0x20, 0x20, 0x20),
+            ([0x66, 0x0F, 0x5A], 0, (1023 - 130) << 52 | 1, 0x30, 0x30, 0x30),
+            // addps: one element too large, another inexact, or not.
+            ([0x0F, 0x58], twice | single << 32, twice | 0x3080_0000 << 32, 0x28, 0x28, 0x28),
+            ([0x0F, 0x58], twice | single << 32, twice | single << 32, 0x28, 0x28, 8),
+            ([0xF3, 0x0F, 0x59], 0x80_0000, 0x3F00_0000, 0, 0x10, 0),
+        ]
+        machine.run(usable() + [0xDB, 0xE3, 0xD9, 0xEB])
+        for (instruction, a, b, masked, underflow, overflow) in cases {
+            for (control, raised) in [
+                (0x1F80, masked), (0x1780, underflow), (0x9780, underflow), (0x1B80, overflow),
+            ] as [(UInt32, UInt32)] {
+                machine.memory.store32(M.data, control)
+                for (place, value) in [(16, a), (32, b)] as [(UInt32, UInt64)] {
+                    machine.memory.store32(M.data + place, UInt32(truncatingIfNeeded: value))
+                    machine.memory.store32(M.data + place + 4, UInt32(value >> 32))
+                }
+                let event = machine.run(
+                    code(
+                        ([0x0F, 0xAE, 0x15], M.data), ([0xF2, 0x0F, 0x10, 0x05], M.data + 16),
+                        ([0xF2, 0x0F, 0x10, 0x0D], M.data + 32)) + instruction + [0xC1])
+                machine.run([0x0F, 0xAE, 0x1D] + immediate(M.data + 4))
+                #expect(
+                    machine.word(M.data + 4) == control | raised,
+                    "\(instruction) \(a) \(b) \(control)")
+                #expect(event == (raised & ~(control >> 7) != 0 ? .event(19) : .halt(false)))
+            }
+        }
+        // Denormals are zeros: no underflow.
+        machine.memory.store32(M.data, 0x17C0)
+        machine.memory.store32(M.data + 16, 1)
+        machine.memory.store32(M.data + 20, 0)
+        #expect(
+            machine.run(
+                code(
+                    ([0x0F, 0xAE, 0x15], M.data), ([0xF2, 0x0F, 0x10, 0x05], M.data + 16),
+                    ([0xF2, 0x0F, 0x59, 0x05], M.data + 32))) == .halt(false))
+        // The x87 is as it was: pi.
+        machine.run([0xDD, 0x1D] + immediate(M.data))
+        #expect(machine.word(M.data + 4) == 0x4009_21FB)
+    }
+
     @Test("FXSAVE and FXRSTOR carry the registers and MXCSR")
     func fastSave() throws {
         let machine = try M()

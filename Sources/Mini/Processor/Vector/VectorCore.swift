@@ -1,6 +1,7 @@
 // SSE and SSE2 of both software processors, executed by the real unit: Sources/CShim/sse.S has a routine for each
 // instruction. What only moves and shuffles is done here. Arithmetic runs with all exceptions masked; one that the guest has
-// unmasked is raised from the flags that the instruction left, and then its result is not stored.
+// unmasked is raised from the flags that the instruction left, and then its result is not stored (UnboundedRounding.swift has
+// the two of which more is to be known).
 //
 //     decoder ── VectorRow: is it offered? ── record with a VectorCode ── slow path ── VectorCore.perform
 //
@@ -137,8 +138,14 @@ extension VectorCore {
         let value = unsafe mini_sse(form, result, from, general, &control)
         var raised = control & 0x3F
         let unmasked = ~(old &>> 7)
-        // What is wrong with an operand is seen before anything is computed.
-        if raised & unmasked & 7 != 0 { raised &= 7 }
+        if raised & unmasked & 7 != 0 {
+            // What is wrong with an operand is seen before anything is computed.
+            raised &= 7
+        } else if let unbounded = UnboundedRounding(form, control: old) {
+            floatingPoint.suspend()
+            raised &= 7
+            raised |= unsafe unbounded.flags(form, destination, from)
+        }
         vectorControl = old | raised
         if raised & unmasked != 0 {
             throw reportsVectorFaults ? .exception(vector: 19, code: 0) : .undefined
