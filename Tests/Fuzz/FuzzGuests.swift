@@ -270,7 +270,9 @@ private struct FuzzedGuest {
             if isNearEnd && turns & 7 == 0 {
                 processor.generation = Generation.last - UInt32(turns >> 3 & 7)
             }
-            if turns & 31 == 0 { host.lines.raise(UInt32(turns >> 5) & 31) }
+            if turns & 31 == 0 {
+                host.lines.raise(InterruptLine(rawValue: UInt32(turns >> 5) & 31))
+            }
             // So many instructions stand for a look that is due soon.
             let patience = host.deliverInterrupt() == nil ? Int.max : 1_000
             switch host.machine.beforeEntry() {
@@ -282,8 +284,9 @@ private struct FuzzedGuest {
                 }
                 left -= Int(truncatingIfNeeded: processor.instructionCount &- before)
             case .sleep:
-                if host.lines.isPending(3) { return }
-                host.lines.raise(3)
+                let line = InterruptLine(rawValue: 3)
+                if host.lines.isPending(line) { return }
+                host.lines.raise(line)
             default: return
             }
         }

@@ -11,7 +11,7 @@ struct DmaBindings {
         var buffers: UInt32
         var count: UInt16
         /// Interrupt line, 1…31.
-        var line: UInt32
+        var line: InterruptLine
     }
 
     static let limit = 32
@@ -35,12 +35,14 @@ struct DmaBindings {
         bindings.insert(
             Binding(
                 key: key, buffers: buffers, count: UInt16(truncatingIfNeeded: code >> 8),
-                line: line), at: 0)
+                line: InterruptLine(rawValue: line)), at: 0)
         return true
     }
 
     /// True if the line of a BIND_DMA code exists; asked before the key is looked at.
-    static func hasLine(_ code: UInt32) -> Bool { code & 0xFF < InterruptLines.count }
+    static func hasLine(_ code: UInt32) -> Bool {
+        InterruptLine(rawValue: code & 0xFF).exists
+    }
 
     /// The newest binding of a key.
     subscript(key: DMAKey) -> Binding? { bindings.first { $0.key == key } }

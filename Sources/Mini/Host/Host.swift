@@ -105,7 +105,7 @@ final class Host: LguestDevice {
                 throw .noSuchFile
             }
             var buffer = DmaBuffer(usedLength: memory.load32(record.start) ?? 0)
-            if case .setUsedLength(let length) = buffer.lend(line: binding.line) {
+            if let length = buffer.lend(line: binding.line) {
                 memory.store32(record.start, length)
                 return GuestAddress(rawValue: record.start)
             }
@@ -115,9 +115,9 @@ final class Host: LguestDevice {
 
     /// IRQ.
     /// - Throws: EINVAL from line 32 on. §1.5.
-    func interrupt(_ line: UInt32) throws(Errno) {
+    func interrupt(_ line: InterruptLine) throws(Errno) {
         if let errno = machine.request() { throw errno }
-        guard line < InterruptLines.count else { throw .invalid }
+        guard line.exists else { throw .invalid }
         lines.raise(line)
     }
 
@@ -190,7 +190,7 @@ final class Host: LguestDevice {
                 machine.pause()
                 throw .again
             }
-            if clock.takeEvent() { lines.raise(0) }
+            if clock.takeEvent() { lines.raise(.clock) }
             let stretch = deliverInterrupt()
             switch machine.beforeEntry() {
             case .execute: execute(atMost: stretch)

@@ -75,7 +75,7 @@ extension Host {
                 data.setInterruptsEnabled(true)
                 machine.wake()
             }
-            if let gate = gates[InterruptLines.firstVector + line] {
+            if let gate = gates[InterruptLines.firstVector + line.rawValue] {
                 lines.acknowledge(line)
                 enter(gate, errorCode: nil)
             }

@@ -4,17 +4,16 @@
 
 /// Pending interrupts and the rule of their delivery.
 struct InterruptLines {
-    static let count: UInt32 = 32
     /// Line n arrives as this vector plus n.
     static let firstVector: UInt32 = 0x20
 
     private var pending: UInt32 = 0
 
-    /// - Parameter line: below 32.
-    mutating func raise(_ line: UInt32) { pending |= 1 &<< line }
-    mutating func acknowledge(_ line: UInt32) { pending &= ~(1 &<< line) }
+    /// - Parameter line: one that exists.
+    mutating func raise(_ line: InterruptLine) { pending |= 1 &<< line.rawValue }
+    mutating func acknowledge(_ line: InterruptLine) { pending &= ~(1 &<< line.rawValue) }
     var isQuiet: Bool { pending == 0 }
-    func isPending(_ line: UInt32) -> Bool { pending & (1 &<< line) != 0 }
+    func isPending(_ line: InterruptLine) -> Bool { pending & (1 &<< line.rawValue) != 0 }
 
     /// What the guest's words and registers say.
     struct Conditions {
@@ -33,7 +32,7 @@ struct InterruptLines {
         case blocked
         /// A line is pending, but the guest has interrupts off or is inside its iret.
         case notNow
-        case deliver(line: UInt32)
+        case deliver(line: InterruptLine)
     }
 
     /// The lowest pending line that is not masked, if the guest can take it at this moment.
@@ -47,6 +46,6 @@ struct InterruptLines {
             return .notNow
         }
         guard conditions.asleep || conditions.enabled else { return .notNow }
-        return .deliver(line: UInt32(candidates.trailingZeroBitCount))
+        return .deliver(line: InterruptLine(rawValue: UInt32(candidates.trailingZeroBitCount)))
     }
 }

@@ -23,42 +23,47 @@ enum InitGrants {
     /// How long process 1 itself waits for pages that its child has just mapped.
     private static let patience = Nanoseconds.milliseconds(100)
 
+    /// What is done about an entry of the store that is not there.
+    private enum Absence {
+        case isWaitedOut, fails
+    }
+
     // MARK: In a child
 
     /// What the words of a request stand for. What the store has to say is waited for until the deadline.
     static func terms(
         _ request: GrantRequest, _ deadline: Deadline
     ) throws(GrantError) -> GrantTerms {
-        let domain = try domain(request.domain, deadline, waits: true)
+        let domain = try domain(request.domain, deadline, absence: .isWaitedOut)
         let references = try meaning(
-            request.references, deadline, waits: true, "list of grants", GrantList.references)
+            request.references, deadline, absence: .isWaitedOut, "list of grants",
+            GrantList.references)
         let port = try request.notifiedPort.map { (port) throws(GrantError) in
-            try Self.port(port, deadline, waits: true)
+            try Self.port(port, deadline, absence: .isWaitedOut)
         }
         return GrantTerms(grants: try GrantList(references, of: domain), port: port)
     }
 
     private static func domain(
-        _ word: ValueOrEntry<DomainID>, _ deadline: Deadline, waits: Bool
+        _ word: ValueOrEntry<DomainID>, _ deadline: Deadline, absence: Absence
     ) throws(GrantError) -> DomainID {
-        try meaning(word, deadline, waits: waits, "domain", DomainID.init(word:))
+        try meaning(word, deadline, absence: absence, "domain", DomainID.init(word:))
     }
 
     private static func port(
-        _ word: ValueOrEntry<EventPort>, _ deadline: Deadline, waits: Bool
+        _ word: ValueOrEntry<EventPort>, _ deadline: Deadline, absence: Absence
     ) throws(GrantError) -> EventPort {
-        try meaning(word, deadline, waits: waits, "event port", EventPort.init(word:))
+        try meaning(word, deadline, absence: absence, "event port", EventPort.init(word:))
     }
 
-    /// - Parameter waits: for the entry to be there.
     private static func meaning<Value>(
-        _ word: ValueOrEntry<Value>, _ deadline: Deadline, waits: Bool, _ what: StaticString,
+        _ word: ValueOrEntry<Value>, _ deadline: Deadline, absence: Absence, _ what: StaticString,
         _ read: (Text) -> Value?
     ) throws(GrantError) -> Value {
         switch word {
         case .value(let value): return value
         case .entry(let path):
-            let text = try entry(path, deadline, waits: waits)
+            let text = try entry(path, deadline, absence: absence)
             guard let value = read(text) else { throw .refused("\(quoted: text) is no \(what)") }
             return value
         }
@@ -66,9 +71,11 @@ enum InitGrants {
 
     /// What an entry has: a number, or several. (A long list stands in parts, which reading puts together.)
     private static func entry(
-        _ path: Text, _ deadline: Deadline, waits: Bool
+        _ path: Text, _ deadline: Deadline, absence: Absence
     ) throws(GrantError) -> Text {
-        if waits { _ = try XenStore(deadline: deadline).waitForEntry(try StorePath(named: path)) }
+        if absence == .isWaitedOut {
+            _ = try XenStore(deadline: deadline).waitForEntry(try StorePath(named: path))
+        }
         let value = try XenStore.read(path, deadline: deadline)
         if GrantList.references(value) != nil { return value }
         throw .refused("\(quoted: value), which the store has at \(quoted: path), is no number")
@@ -139,8 +146,8 @@ enum InitGrants {
     ) throws(GrantError) -> EventChannel {
         try EventChannel(
             .interdomain(
-                try Self.domain(domain, deadline, waits: false),
-                try Self.port(port, deadline, waits: false)))
+                try Self.domain(domain, deadline, absence: .fails),
+                try Self.port(port, deadline, absence: .fails)))
     }
 
     // MARK: In process 1

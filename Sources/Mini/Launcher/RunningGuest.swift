@@ -30,11 +30,15 @@ final class MadeGuest {
         self.loaded = loaded
         self.plugged = plugged
         for descriptor in plugged.descriptors {
-            descriptor.interruptLine = { line in try? device.interrupt(line) }
+            descriptor.interruptLine = { line in
+                try? device.interrupt(InterruptLine(rawValue: line))
+            }
         }
         guard let bus = plugged.bus else { return }
         for function in bus.functions {
-            function.interruptLine = { line in try? device.interrupt(line) }
+            function.interruptLine = { line in
+                try? device.interrupt(InterruptLine(rawValue: line))
+            }
         }
         device.connect(bus)
     }

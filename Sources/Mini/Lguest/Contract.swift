@@ -8,6 +8,18 @@ struct DMAKey: Equatable, Sendable {
     let rawValue: UInt32
 }
 
+/// One of a guest's interrupt lines, as a request or the guest says it.
+struct InterruptLine: Equatable, Sendable {
+    static let count: UInt32 = 32
+    /// The guest's clock.
+    static let clock = InterruptLine(rawValue: 0)
+
+    let rawValue: UInt32
+
+    /// A guest has lines 0 to 31.
+    var exists: Bool { rawValue < Self.count }
+}
+
 /// What SEND_DMA hands to the launcher; and NOTIFY, which has no record: its address is the key.
 struct DMANotification: Equatable, Sendable {
     /// Where the `lguest_dma` record is, unchecked; 0 for none.
@@ -74,7 +86,7 @@ protocol LguestDevice: AnyObject {
 
     /// Makes an interrupt pending.
     /// - Parameter line: 0…31; 0 is the timer's, device slot n has n + 1.
-    func interrupt(_ line: UInt32) throws(Errno)
+    func interrupt(_ line: InterruptLine) throws(Errno)
 
     /// Finds a buffer that the guest bound to `key`.
     /// - Returns: guest-physical address of its `lguest_dma`; its used_len holds the line to

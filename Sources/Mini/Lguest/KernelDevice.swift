@@ -45,9 +45,9 @@ final class KernelDevice: LguestDevice {
         return count
     }
 
-    func interrupt(_ line: UInt32) throws(Errno) {
+    func interrupt(_ line: InterruptLine) throws(Errno) {
         do throws(Errno) {
-            try write(LguestRequest.interrupt, line)
+            try write(LguestRequest.interrupt, line.rawValue)
         } catch {
             if error == .noSuchFile { isDead = true }
             throw error

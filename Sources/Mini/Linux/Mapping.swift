@@ -51,22 +51,30 @@
 
     /// The same between pages that nobody may touch: who leaves it faults, instead of reading or
     /// changing what happens to lie beside it.
-    static func guarded(count: Int) throws(Errno) -> Mapping {
+    /// - Parameters:
+    ///   - count: in bytes; is rounded up to pages.
+    ///   - hole: nobody may touch what is there, either: bytes within, multiples of 4096.
+    static func guarded(count: Int, hole: Range<Int>? = nil) throws(Errno) -> Mapping {
         let count = (count + 4095) & ~4095
         #if MINI_FUZZ
-        if let index = unsafe spare.firstIndex(where: { unsafe $0.count == count }) {
+        if hole == nil, let index = unsafe spare.firstIndex(where: { unsafe $0.count == count }) {
             let start = unsafe spare.remove(at: index).start
             unsafe start.initializeMemory(as: UInt8.self, repeating: 0, count: count)
             return unsafe Mapping(
                 start: start, count: count, front: guardCount, back: guardCount)
         }
         #endif
+        let hole = hole ?? count..<count
+        precondition(hole.lowerBound > 0 && hole.upperBound <= count)
         let all = guardCount + count + guardCount
-        let flags = isPrivate | isAnonymous | withoutReserve
-        let address = try SystemCall.make(.map, 0, all, untouchable, flags, -1, 0)
+        let address = try SystemCall.make(
+            .map, 0, all, untouchable, isPrivate | isAnonymous | withoutReserve, -1, 0)
         do throws(Errno) {
-            let start = try SystemCall.make(
-                .map, address &+ guardCount, count, readable | writable, flags | isFixed, -1, 0)
+            let start = address &+ guardCount
+            try renew(start, hole.lowerBound)
+            if hole.upperBound < count {
+                try renew(start &+ hole.upperBound, count - hole.upperBound)
+            }
             guard let start = unsafe UnsafeMutableRawPointer(bitPattern: start) else {
                 throw .invalid
             }
@@ -76,39 +84,20 @@
             _ = try? SystemCall.make(.unmap, address, all)
             throw error
         }
+    }
+
+    /// Puts fresh pages in the place of what is there.
+    private static func renew(_ start: Int, _ count: Int) throws(Errno) {
+        try SystemCall.make(
+            .map, start, count, readable | writable,
+            isPrivate | isAnonymous | withoutReserve | isFixed, -1, 0)
     }
 
     /// Gives all pages of a guarded mapping back to the kernel: it is zeros again, and takes pages as they are touched.
     /// - Throws: ENOMEM; nobody may touch it any more then.
     func empty() throws(Errno) {
         precondition(front == Self.guardCount && back == Self.guardCount)
-        try SystemCall.make(
-            .map, Int(bitPattern: unsafe start), count, Self.readable | Self.writable,
-            Self.isPrivate | Self.isAnonymous | Self.withoutReserve | Self.isFixed, -1, 0)
-    }
-
-    /// The same with a hole that nobody may touch, either; all in bytes, multiples of 4096.
-    static func guarded(count: Int, hole: Range<Int>) throws(Errno) -> Mapping {
-        precondition(hole.lowerBound > 0 && hole.upperBound < count)
-        let all = guardCount + count + guardCount
-        let flags = isPrivate | isAnonymous | withoutReserve
-        let address = try SystemCall.make(.map, 0, all, untouchable, flags, -1, 0)
-        do throws(Errno) {
-            let start = address &+ guardCount
-            try SystemCall.make(
-                .map, start, hole.lowerBound, readable | writable, flags | isFixed, -1, 0)
-            try SystemCall.make(
-                .map, start &+ hole.upperBound, count - hole.upperBound, readable | writable,
-                flags | isFixed, -1, 0)
-            guard let start = unsafe UnsafeMutableRawPointer(bitPattern: start) else {
-                throw .invalid
-            }
-            return unsafe Mapping(
-                start: start, count: count, front: guardCount, back: guardCount)
-        } catch {
-            _ = try? SystemCall.make(.unmap, address, all)
-            throw error
-        }
+        try Self.renew(Int(bitPattern: unsafe start), count)
     }
 
     #if MINI_FUZZ

@@ -12,7 +12,7 @@ private final class BoundDevice: LguestDevice {
     init(_ memory: GuestMemory) { self.memory = memory }
     func initialize(_ request: InitializeRequest) throws(Errno) -> Int { 20 }
     func run() throws(Errno) -> RunResult { throw .again }
-    func interrupt(_ line: UInt32) throws(Errno) { interrupts.append(line) }
+    func interrupt(_ line: InterruptLine) throws(Errno) { interrupts.append(line.rawValue) }
     func dmaBuffer(_ key: DMAKey) throws(Errno) -> GuestAddress {
         guard let bound, key.rawValue == BlockGuest.page else { throw .noSuchFile }
         memory.store32(bound, 9)

@@ -19,7 +19,7 @@ private final class RingDevice: LguestDevice {
     init(_ memory: GuestMemory) { self.memory = memory }
     func initialize(_ request: InitializeRequest) throws(Errno) -> Int { 20 }
     func run() throws(Errno) -> RunResult { throw .again }
-    func interrupt(_ line: UInt32) throws(Errno) { interrupts.append(line) }
+    func interrupt(_ line: InterruptLine) throws(Errno) { interrupts.append(line.rawValue) }
     func dmaBuffer(_ key: DMAKey) throws(Errno) -> GuestAddress {
         requests += 1
         let free = records.first { memory.load32($0) == 0 }

@@ -540,7 +540,7 @@ private let everyEra: [GuestABI.Era] = [.era0, .era0b, .era1a, .era1, .era1b, .e
                 if isDead { break }
                 let key = malice.below(20) == 0 ? malice.value() : malice.below(0x4000) * 4
                 _ = try? guest.host.dmaBuffer(DMAKey(rawValue: key))
-                _ = try? guest.host.interrupt(malice.below(40))
+                _ = try? guest.host.interrupt(InterruptLine(rawValue: malice.below(40)))
             }
             let beyond = guest.memory.readable(
                 guest.memory.range(granted << 12, TinyGuest.count - (granted << 12))!)

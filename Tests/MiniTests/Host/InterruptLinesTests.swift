@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct InterruptLinesTests {
     private struct Row {
-        let pending: [UInt32]
+        let pending: [InterruptLine]
         let blocked: UInt32
         let enabled, asleep: Bool
         let instruction: UInt32

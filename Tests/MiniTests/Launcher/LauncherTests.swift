@@ -78,7 +78,7 @@ final class ScriptedDevice: LguestDevice {
         return .reason("CRASH: Power down")
     }
 
-    func interrupt(_ line: UInt32) throws(Errno) { interrupts.append(line) }
+    func interrupt(_ line: InterruptLine) throws(Errno) { interrupts.append(line.rawValue) }
 
     func dmaBuffer(_ key: DMAKey) throws(Errno) -> GuestAddress {
         bufferRequests += 1

@@ -26,3 +26,7 @@ extension Host {
                 pageOffset: pageOffset))
     }
 }
+
+extension InterruptLine: ExpressibleByIntegerLiteral {
+    public init(integerLiteral value: UInt32) { self.init(rawValue: value) }
+}

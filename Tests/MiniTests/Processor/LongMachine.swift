@@ -126,8 +126,14 @@ final class LongMachine {
     /// Ring 0 runs code on the page of code, with a stack of its own, to its HLT or an exception.
     @discardableResult
     func kernel(_ code: [UInt8], atMost: Int = 10_000) -> ProcessorExit {
-        let core = processor.core
         write(LongPlace.codePhysical, code + [0xF4])
+        return kernel(atMost: atMost)
+    }
+
+    /// The same with the code that is there.
+    @discardableResult
+    func kernel(atMost: Int = 10_000) -> ProcessorExit {
+        let core = processor.core
         core.state.segments[1].selector = 8
         core.state.segments[2].selector = 0x10
         core.state.privilege = 0

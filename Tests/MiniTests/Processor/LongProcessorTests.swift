@@ -449,6 +449,20 @@ import Testing
         #expect(machine.frame(0) == LongPlace.code + 2)
     }
 
+    @Test("an interrupt whose gate cannot be used is a fault from outside, INT is not")
+    func outsideFault() throws {
+        let machine = try LongMachine()
+        // Not present.
+        machine.store(LongPlace.interrupts + 0x30 * 16, 0x0E00 << 32)
+        machine.kernel([0xFB, 0x90], atMost: 2)
+        #expect(machine.processor.canInject)
+        machine.processor.inject(0x30, errorCode: 0)
+        _ = machine.processor.run(instructions: 10)
+        #expect(machine.vector == 11 && machine.frame(0) == 0x30 * 8 + 3)
+        machine.kernel([0xCD, 0x30])
+        #expect(machine.vector == 11 && machine.frame(0) == 0x30 * 8 + 2)
+    }
+
     @Test("what does nothing has no record of its own, and is one step nevertheless")
     func nothing() throws {
         // nop; nop [rax]; inc rax; pause; nop; hlt

@@ -53,11 +53,7 @@ import Testing
         core.clearCurrentTLB()
         core.state.faultAddress = 0x1234
         core.state.missing = nil
-        core.state.rip = LongPlace.code
-        core.rsp = UInt64(LongPlace.kernelStack)
-        core.flags = 2
-        core.updateMode()
-        _ = machine.processor.run(instructions: 100)
+        machine.kernel()
         #expect(machine.vector == 6 && machine.processor.missing == nil)
         #expect(core.state.faultAddress == 0x1234)
     }

@@ -92,7 +92,7 @@ struct BlockDevice {
         memory.store32(page + Field.result, isDone ? Result.done : Result.failed)
         memory.store32(address.rawValue, 0)
         memory.store32(bound.rawValue, moved)
-        try? device.interrupt(line)
+        try? device.interrupt(InterruptLine(rawValue: line))
         return trouble
     }
 

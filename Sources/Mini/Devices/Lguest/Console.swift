@@ -32,13 +32,13 @@ struct Console {
     /// False as long as the guest has not read what it was given last.
     var canTakeInput: Bool {
         guard let last else { return true }
-        return DmaBuffer(usedLength: last.usedLength(in: memory)).phase == .free
+        return DmaBuffer(usedLength: last.usedLength(in: memory)).isFree
     }
 
     /// A buffer that the host took from the guest's binding for us.
     struct Loan {
         fileprivate let record: DmaRecord
-        fileprivate let line: UInt32
+        fileprivate let line: InterruptLine
         /// Its room in bytes.
         var count: Int { Int(record.count) }
     }
@@ -49,14 +49,16 @@ struct Console {
     func borrow(_ address: GuestAddress) -> Loan? {
         guard let record = DmaRecord(at: address, in: memory, layout: layout), record.count > 0
         else { return nil }
-        let line = record.usedLength(in: memory)
+        let line = InterruptLine(rawValue: record.usedLength(in: memory))
         record.setUsedLength(0, in: memory)
         return Loan(record: record, line: line)
     }
 
     /// Puts bytes into a lent buffer, from its start, and their number into its record.
     /// - Returns: how many there was room for, and the interrupt to raise.
-    mutating func fill(_ loan: Loan, with bytes: ArraySlice<UInt8>) -> (count: Int, line: UInt32) {
+    mutating func fill(_ loan: Loan, with bytes: ArraySlice<UInt8>) -> (
+        count: Int, line: InterruptLine
+    ) {
         var rest = bytes
         for section in loan.record.sections {
             let part = rest.prefix(Int(section.count))
@@ -65,8 +67,8 @@ struct Console {
             rest = rest.dropFirst(part.count)
         }
         let count = bytes.count - rest.count
-        var buffer = DmaBuffer(lentWith: loan.line)
-        if case .setUsedLength(let length) = buffer.fill(count: UInt32(count)) {
+        var buffer = DmaBuffer.lent
+        if let length = buffer.fill(count: UInt32(count)) {
             loan.record.setUsedLength(length, in: memory)
         }
         last = loan.record

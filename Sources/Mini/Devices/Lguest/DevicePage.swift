@@ -26,7 +26,7 @@ struct DeviceFeatures: OptionSet {
 /// Where a device is, for those who serve it.
 struct DeviceSlot: Equatable {
     /// Number of its interrupt, 1…16.
-    let line: UInt32
+    let line: InterruptLine
     /// Guest-physical address of its first page, which is also its DMA key; 0 without one.
     let page: UInt32
 }
@@ -66,6 +66,6 @@ struct DevicePage {
         memory.store32(descriptor + 8, page / Self.pageSize)
         used += 1
         end += size
-        return DeviceSlot(line: UInt32(used), page: page)
+        return DeviceSlot(line: InterruptLine(rawValue: UInt32(used)), page: page)
     }
 }

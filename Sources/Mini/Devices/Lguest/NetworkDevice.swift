@@ -122,7 +122,7 @@ final class NetworkDevice {
     func handle(_ event: NetworkInput.Event, on device: any LguestDevice) -> Nanoseconds? {
         var action = input.handle(event)
         var loan: Loan?
-        var raised: UInt32?
+        var raised: InterruptLine?
         var frames = 0
         var alarm: Nanoseconds?
         while action != .none && alarm == nil {
@@ -166,7 +166,7 @@ final class NetworkDevice {
     /// A buffer of the guest's, and the interrupt that tells it of the frame.
     private struct Loan {
         let record: DmaRecord
-        let line: UInt32
+        let line: InterruptLine
     }
 
     /// Asks for a free buffer. Without one, a kernel's lguest hands out one that the guest has
@@ -184,7 +184,8 @@ final class NetworkDevice {
         }
         guard let record = DmaRecord(at: address, in: memory, layout: layout), record.count > 0
         else { return nil }
-        let loan = Loan(record: record, line: record.usedLength(in: memory))
+        let loan = Loan(
+            record: record, line: InterruptLine(rawValue: record.usedLength(in: memory)))
         record.setUsedLength(0, in: memory)
         return loan
     }
@@ -202,8 +203,8 @@ final class NetworkDevice {
             }
             let count = UInt32(try pieces.transfer(.read, tap.descriptor))
             isUsed = true
-            var buffer = DmaBuffer(lentWith: loan.line)
-            if case .setUsedLength(let length) = buffer.fill(count: count) {
+            var buffer = DmaBuffer.lent
+            if let length = buffer.fill(count: count) {
                 loan.record.setUsedLength(length, in: memory)
             }
             if busy.count == Self.mostBusy { busy.removeFirst() }

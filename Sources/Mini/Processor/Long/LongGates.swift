@@ -128,7 +128,7 @@ extension LongCore {
                 switch source {
                 case .exception: fault = Core.combine(vector, error)
                 case .software: fault = error
-                case .external: fault = Core.combine(nil, error)
+                case .external: fault = Core.fromOutside(error)
                 }
                 source = .exception
                 rip = state.rip

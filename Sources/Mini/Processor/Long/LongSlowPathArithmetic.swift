@@ -38,18 +38,23 @@ extension LongCore {
     }
 
     func shift(_ i: LongOperation) throws(Fault) {
+        guard let (a, count) = try shiftOperand(i) else { return }
         let size = i.shape.size
         let bits = 8 &<< UInt64(size)
+        try setOperand(i, shifted(i.which, a, count, bits, size))
+    }
+
+    /// What is shifted, and by how much; nil for nothing, which changes no flag. With 32 bits the upper half of a register is
+    /// cleared in any case.
+    private func shiftOperand(_ i: LongOperation) throws(Fault) -> (value: UInt64, count: UInt64)? {
+        let size = i.shape.size
         let given =
             i.shape.isImmediate ? UInt64(truncatingIfNeeded: i.immediate) : part(8, 0)
         let count = given & (size == 3 ? 63 : 31)
-        let a = try modifiable(i)
-        // With 32 bits the upper half of a register is cleared in any case.
-        guard count != 0 else {
-            if !i.shape.isMemory { setPart(i.b, size, a) }
-            return
-        }
-        try setOperand(i, shifted(i.which, a, count, bits, size))
+        let value = try modifiable(i)
+        if count != 0 { return (value, count) }
+        if !i.shape.isMemory { setPart(i.b, size, value) }
+        return nil
     }
 
     private func shifted(
@@ -109,17 +114,10 @@ extension LongCore {
     }
 
     func doubleShift(_ i: LongOperation) throws(Fault) {
+        guard let (a, count) = try shiftOperand(i) else { return }
         let size = i.shape.size
         let bits = 8 &<< UInt64(size)
-        let given =
-            i.shape.isImmediate ? UInt64(truncatingIfNeeded: i.immediate) : part(8, 0)
-        let count = given & (size == 3 ? 63 : 31)
-        let a = try modifiable(i)
         let b = part(i.a, size)
-        guard count != 0 else {
-            if !i.shape.isMemory { setPart(i.b, size, a) }
-            return
-        }
         // Of 16 bits by more than 16 the manual leaves the result open: the bits come round.
         let isLeft = i.which == 0
         var result: UInt64

@@ -86,16 +86,21 @@ extension Core {
 
     /// The fault that results when delivering `first` (nil: INT n) raised `second`.
     static func combine(_ first: UInt8?, _ second: Fault) -> Fault {
-        guard let first, case .exception(let vector, let code) = second else { return second }
+        guard let first, case .exception(let vector, _) = second else { return second }
         if first == 8 { return .exception(vector: 8, code: 0) }
         let isDouble =
             first == 14
             ? isContributory(vector) || vector == 14
             : isContributory(first) && isContributory(vector)
-        if isDouble { return .exception(vector: 8, code: 0) }
-        // An event from outside the instruction: the EXT bit.
-        return .exception(
-            vector: vector, code: vector >= 10 && vector <= 13 ? code | 1 : code)
+        return isDouble ? .exception(vector: 8, code: 0) : fromOutside(second)
+    }
+
+    /// A fault of delivering what comes from outside the instruction: the EXT bit.
+    static func fromOutside(_ fault: Fault) -> Fault {
+        guard case .exception(let vector, let code) = fault, vector >= 10 && vector <= 13 else {
+            return fault
+        }
+        return .exception(vector: vector, code: code | 1)
     }
 
     /// INT n, INT3, INTO at `State.eip`, going on behind the instruction.

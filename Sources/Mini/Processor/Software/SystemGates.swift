@@ -54,14 +54,6 @@ extension Core {
         if let missing { system.missing = missing }
     }
 
-    /// With the EXT bit in the error code.
-    private static func fromOutside(_ fault: Fault) -> Fault {
-        guard case .exception(let vector, let code) = fault, vector >= 10 && vector <= 13 else {
-            return fault
-        }
-        return .exception(vector: vector, code: code | 1)
-    }
-
     private func shutDown() -> Bool {
         state.exit = .shutdown
         return false

@@ -27,7 +27,11 @@ struct VectorCode: Equatable {
     /// The byte behind the operands.
     var value: UInt32 { bits &>> 8 & 0xFF }
     /// The decoders store nothing else there.
-    var kind: Kind { Kind(rawValue: UInt8(truncatingIfNeeded: bits &>> 16)) ?? .plain }
+    var kind: Kind {
+        let kind = Kind(rawValue: UInt8(truncatingIfNeeded: bits &>> 16))
+        Checks.require(kind != nil, "a record's kind of vector instruction exists")
+        return kind ?? .plain
+    }
     var opcode: UInt8 { UInt8(truncatingIfNeeded: bits &>> 24) }
 }
 
