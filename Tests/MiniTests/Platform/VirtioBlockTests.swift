@@ -15,12 +15,13 @@ private final class BlockGuest {
     static let data: UInt32 = 0x41000
     static let status: UInt32 = 0x40800
 
-    init(sectors: Int = 16, isReadOnly: Bool = false) throws {
+    init(sectors: Int = 16, isReadOnly: Bool = false, contents: [UInt8]? = nil) throws {
         path =
             FileManager.default.temporaryDirectory.path
             + "/mini-virtio-\(UInt64.random(in: 0...(.max)))"
-        try Data((0..<sectors * 512).map { UInt8(truncatingIfNeeded: $0 / 512 + 1) }).write(
-            to: URL(filePath: path))
+        let bytes =
+            contents ?? (0..<sectors * 512).map { UInt8(truncatingIfNeeded: $0 / 512 + 1) }
+        try Data(bytes).write(to: URL(filePath: path))
         let file = try Descriptor.open(
             Text(stringLiteral: path), isReadOnly ? .readOnly : .readWrite)
         let collected = Collected()
@@ -276,6 +277,36 @@ private final class BlockGuest {
         #expect(guest.driver.bytes(BlockGuest.status, 1) == [0])
         guest.driver.start()
         #expect(guest.read(1, 512) == (0, 513))
+    }
+
+    @Test("reads that make one another available end with the ring's entries, until the next ring")
+    func endless() throws {
+        // Each sector has the index behind its own request, and the header of a request for the next sector.
+        let sectors = 300
+        var contents = [UInt8](repeating: 0, count: sectors * 512)
+        for sector in 0..<sectors {
+            let isLast = sector == sectors - 1
+            contents.put(UInt16(isLast ? sector + 1 : sector + 2), at: sector * 512)
+            contents.put(UInt64(sector + 1), at: sector * 512 + 10)
+        }
+        let guest = try BlockGuest(sectors: sectors, contents: contents)
+        let driver = guest.driver
+        let index = UInt64(driver.available(0) + 2)
+        // All entries of the ring are the same chain, number 0.
+        guest.add(
+            0, 0,
+            [
+                .init(address: index, count: 2, isWritable: true),
+                .init(address: UInt64(BlockGuest.header), count: 16, isWritable: true),
+                .init(address: UInt64(BlockGuest.data), count: 494, isWritable: true),
+            ])
+        var counts: [Int] = []
+        for _ in 0..<3 {
+            driver.ring(0)
+            let used = driver.load16(driver.used(0) + 2)
+            counts.append(Int(used))
+        }
+        #expect(counts == [128, 256, 300])
     }
 
     @Test("a file that has become shorter is told once a request, and grows by none")

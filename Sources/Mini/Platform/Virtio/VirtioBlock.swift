@@ -71,7 +71,8 @@ final class VirtioBlock: VirtioDevice {
 
     func serve(_ queue: Int, of function: VirtioTransport) {
         var isServed = false
-        while function.next(queue, &chain) {
+        for _ in 0..<Self.queueSize {
+            guard function.next(queue, &chain) else { break }
             function.give(queue, chain, written: answer(function))
             isServed = true
         }

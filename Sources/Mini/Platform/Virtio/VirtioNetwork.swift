@@ -12,6 +12,7 @@
 final class VirtioNetwork: VirtioDevice {
     private static let input = 0
     private static let output = 1
+    private static let queueSize: UInt16 = 256
     /// The most pieces of a frame; more than one call takes would be several frames.
     private static let mostPieces = 64
     /// The longest frame that can be one: a packet of 64 KiB behind Ethernet's header.
@@ -67,7 +68,7 @@ final class VirtioNetwork: VirtioDevice {
     var features: UInt32 {
         Feature.address | Feature.status | (backend.hasHeaders ? Feature.offloads : 0)
     }
-    var queueSizes: [UInt16] { [256, 256] }
+    var queueSizes: [UInt16] { [Self.queueSize, Self.queueSize] }
 
     var configurationCount: UInt16 { 8 }
     func configuration(_ offset: UInt16) -> UInt8 {
@@ -117,7 +118,8 @@ final class VirtioNetwork: VirtioDevice {
 
     private func send(_ function: VirtioTransport) {
         let before = untold
-        while function.next(Self.output, &chain) {
+        for _ in 0..<Self.queueSize {
+            guard function.next(Self.output, &chain) else { break }
             send(chain, function)
             function.give(Self.output, chain, written: 0)
             untold += 1

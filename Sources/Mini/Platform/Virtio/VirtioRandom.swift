@@ -4,6 +4,7 @@
 final class VirtioRandom: VirtioDevice {
     /// As much as one request gets; who wants more asks again.
     private static let mostBytes = 4096
+    private static let queueSize: UInt16 = 8
 
     /// Gives so many random bytes; nil if there are none now.
     private let source: (Int) -> [UInt8]?
@@ -13,12 +14,13 @@ final class VirtioRandom: VirtioDevice {
 
     var kind: VirtioKind { .random }
     var features: UInt32 { 0 }
-    var queueSizes: [UInt16] { [8] }
+    var queueSizes: [UInt16] { [Self.queueSize] }
     var configurationCount: UInt16 { 0 }
     func configuration(_ offset: UInt16) -> UInt8 { 0 }
     func serve(_ queue: Int, of function: VirtioTransport) {
         var isServed = false
-        while function.next(queue, &chain) {
+        for _ in 0..<Self.queueSize {
+            guard function.next(queue, &chain) else { break }
             let count = Int(min(chain.writableCount, UInt32(Self.mostBytes)))
             var written = 0
             if let bytes = source(count) {

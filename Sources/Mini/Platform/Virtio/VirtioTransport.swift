@@ -68,7 +68,9 @@ class VirtioTransport {
 
     func hasMore(_ queue: Int) -> Bool { isDriven && queues[queue].hasMore(in: memory) }
 
-    /// Takes the next chain of a queue.
+    /// Takes the next chain of a queue. What a chain is filled with may lie over the ring and make another one available:
+    /// nobody takes more in one turn than the ring has entries. No more can wait than that, so that nothing is left over
+    /// but what such a driver has added meanwhile, which waits for its next ring.
     /// - Returns: false if there is none.
     func next(_ queue: Int, _ chain: inout VirtqueueChain) -> Bool {
         isDriven && queues[queue].next(&chain, in: memory)
