@@ -84,8 +84,9 @@ enum PCLoader {
         } else {
             PCParameters.write(
                 layout, image: kernel.header == nil ? nil : image, start: entry.base, to: memory)
+            // A PVH entry's map of memory lies there, and it has no words for a screen.
+            if screen { PCParameters.writeScreen(to: memory) }
         }
-        if screen { PCParameters.writeScreen(to: memory) }
         let mode = PCParameters.writeTables(for: entry.mode, to: memory)
         let start = ProcessorStart(
             mode: mode, entry: entry.address, stack: UInt64(PCLayout.stack),

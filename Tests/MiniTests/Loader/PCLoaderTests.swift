@@ -6,7 +6,8 @@ import Testing
 @Suite struct PCLoaderTests {
     /// Loads a kernel's file.
     private func load(
-        _ file: [UInt8], mebibytes: UInt32 = 24, initrd: [UInt8]? = nil, words: Text = "quiet"
+        _ file: [UInt8], mebibytes: UInt32 = 24, initrd: [UInt8]? = nil, screen: Bool = false,
+        words: Text = "quiet"
     ) throws -> LoadedPC {
         let memory = try GuestMemory(count: mebibytes << 20)
         let initrdFile = try memoryFile(initrd ?? [])
@@ -15,7 +16,7 @@ import Testing
             let kernel = try #require(try StockKernel(view))
             return try PCLoader.load(
                 kernel, name: "vmlinuz", view, into: memory,
-                demand: PCLoader.demand(kernel, initrd: named), initrd: named,
+                demand: PCLoader.demand(kernel, initrd: named), initrd: named, screen: screen,
                 commandLine: words)
         }
     }
@@ -294,6 +295,9 @@ import Testing
         #expect(word(loaded, 0x6030) == 3)
         #expect(word(loaded, map + 8) == 0x9_FC00)
         #expect(word(loaded, map + 16) == 1)
+        // The map lies where other kernels read what screen there is.
+        let seen = try load(spec.bytes(), initrd: [1, 2, 3], screen: true)
+        #expect(bytes(of: seen.memory, map, 72) == bytes(of: loaded.memory, map, 72))
     }
 
     @Test("an entry outside of what is loaded is refused")
