@@ -36,7 +36,9 @@ enum FuzzScreens {
     static func take(_ input: FuzzInput) {
         guard let memory else { return }
         var script = FuzzReader(input)
-        let platform = PCPlatform(memory: memory, functions: [], screen: true) { 0 }
+        let platform = PCPlatform(memory: memory, functions: [], screen: true) {
+            Nanoseconds(count: 0)
+        }
         let now = Nanoseconds(count: 1)
         func write(_ port: UInt16, _ value: UInt32, size: UInt8 = 1) {
             platform.output(PortAccess(port: port, size: size), value, at: now)

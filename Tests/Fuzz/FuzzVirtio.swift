@@ -222,7 +222,7 @@ enum FuzzVirtio {
             default: VirtioRandom { [UInt8](repeating: 1, count: $0) }
             }
         let function = VirtioFunction(device, memory: memory)
-        let platform = PCPlatform(memory: memory, functions: [function]) { 0 }
+        let platform = PCPlatform(memory: memory, functions: [function]) { Nanoseconds(count: 0) }
         var text: [UInt8] = []
         let now = Nanoseconds(count: 1)
         while !script.isAtEnd {

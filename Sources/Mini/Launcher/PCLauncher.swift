@@ -203,7 +203,7 @@ final class PCLauncher: Launcher {
         let platform = PCPlatform(
             memory: loaded.memory, functions: plugged.compactMap { $0.function },
             screen: plan.console == .screen,
-            wallClock: { Clock.realTime().count / 1_000_000_000 })
+            wallClock: Clock.realTime)
         let processor = try makeProcessor(loaded)
         return MadePC(loaded, PC(processor, platform), devices: plugged, console: console)
     }

@@ -24,7 +24,7 @@ final class PCPlatform {
     private var timer = IntervalTimer()
     private var clock = RealTimeClock()
     private var bus: PCIBus
-    private let wallClock: () -> UInt64
+    private let wallClock: () -> Nanoseconds
     /// What somebody sits in front of, if there is one.
     private struct Desk {
         var screen = TextScreen()
@@ -47,10 +47,10 @@ final class PCPlatform {
     /// - Parameters:
     ///   - functions: behind the host bridge, in this order; at most `PCIBus.mostFunctions`.
     ///   - screen: true for a PC that has one.
-    ///   - wallClock: seconds since the start of 1970.
+    ///   - wallClock: the time since the start of 1970.
     init(
         memory: GuestMemory, functions: [any PCIFunction], screen: Bool = false,
-        wallClock: @escaping () -> UInt64
+        wallClock: @escaping () -> Nanoseconds
     ) {
         self.memory = memory
         desk = screen ? Desk() : nil

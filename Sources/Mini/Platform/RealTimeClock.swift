@@ -1,6 +1,7 @@
 // The clock with its battery and 128 bytes of memory (MC146818), at ports 70 and 71. It tells the host's time, in UTC;
-// a guest that sets it changes nothing. The time is taken anew for each byte and never being updated: register A's
-// bit 7 is 0. (A guest that sees a second pass while it reads looks again, as it must with any such clock.)
+// a guest that sets it changes nothing. The time is taken anew for each byte and steps at the
+// end of a second. Register A's bit 7 is 1 before that, as a clock of this kind has it while it is being updated: kernels up to 2.6.16
+// wait for it to rise and fall. (A guest that sees a second pass while it reads looks again, as it must with any such clock.)
 // Source: docs/abi/pc.md §3.4; the data sheet of Motorola's MC146818A.
 
 struct RealTimeClock {
@@ -17,6 +18,10 @@ struct RealTimeClock {
     /// Bits of register B: hours to 24, numbers in binary.
     private static let hours24: UInt8 = 0x02
     private static let binary: UInt8 = 0x04
+    /// Of register A, in the last 2.2 ms of a second.
+    private static let update: UInt8 = 0x80
+    private static let second: UInt64 = 1_000_000_000
+    private static let updateTime: UInt64 = 2_200_000
 
     init() {
         memory[Register.a] = 0x26
@@ -25,12 +30,15 @@ struct RealTimeClock {
 
     mutating func select(_ value: UInt8) { index = value & 0x7F }
 
-    /// - Parameter seconds: since the start of 1970.
-    func read(_ seconds: UInt64) -> UInt8 {
+    /// - Parameter time: since the start of 1970.
+    func read(_ time: Nanoseconds) -> UInt8 {
+        let (seconds, part) = time.count.quotientAndRemainder(dividingBy: Self.second)
         let register = Int(index)
         switch register {
         case 0x00, 0x02, 0x04, 0x06...0x09, Register.century: break
-        case Register.a: return memory[register] & 0x7F
+        case Register.a:
+            let isUpdating = part >= Self.second - Self.updateTime
+            return memory[register] & ~Self.update | (isUpdating ? Self.update : 0)
         case Register.c: return 0
         case Register.d: return 0x80
         default: return memory[register]
@@ -66,8 +74,6 @@ struct RealTimeClock {
         let second, minute, hour, weekday, day, month, yearOfCentury, century: UInt8
 
         init(_ seconds: UInt64) {
-            // No clock of this kind goes beyond the year 9999.
-            let seconds = min(seconds, 253_402_300_799)
             second = UInt8(seconds % 60)
             minute = UInt8(seconds / 60 % 60)
             hour = UInt8(seconds / 3600 % 24)

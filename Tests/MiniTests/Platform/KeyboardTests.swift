@@ -127,7 +127,9 @@ private final class Board {
     @Test("a platform with a screen has both, and each byte of a key is an interrupt")
     func platform() throws {
         let memory = try GuestMemory(count: 1 << 20)
-        let platform = PCPlatform(memory: memory, functions: [], screen: true) { 0 }
+        let platform = PCPlatform(memory: memory, functions: [], screen: true) {
+            Nanoseconds(count: 0)
+        }
         func write(_ port: UInt16, _ byte: UInt8) {
             platform.output(
                 PortAccess(port: port, size: 1), UInt32(byte), at: Nanoseconds(count: 0))
@@ -163,7 +165,7 @@ private final class Board {
     @Test("a platform without a screen has neither")
     func none() throws {
         let memory = try GuestMemory(count: 1 << 20)
-        let platform = PCPlatform(memory: memory, functions: []) { 0 }
+        let platform = PCPlatform(memory: memory, functions: []) { Nanoseconds(count: 0) }
         for (port, value) in [(0x60, 0xFF), (0x64, 0xFD), (0x3D4, 0xFF), (0x3DA, 0xFF)]
             as [(UInt16, UInt32)]
         {

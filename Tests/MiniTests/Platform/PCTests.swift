@@ -55,7 +55,8 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
         let processor = PlayedProcessor(exits)
         let time = time
         let platform = PCPlatform(
-            memory: try GuestMemory(count: 1 << 20), functions: [], wallClock: { 0 })
+            memory: try GuestMemory(count: 1 << 20), functions: [],
+            wallClock: { Nanoseconds(count: 0) })
         return (PC(processor, platform, clock: { time.now }), processor)
     }
 

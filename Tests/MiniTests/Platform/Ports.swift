@@ -9,7 +9,9 @@ final class PlayedPC {
 
     init(_ functions: [any PCIFunction] = [], memory: GuestMemory? = nil, time: UInt64 = 0) {
         self.memory = try! memory ?? GuestMemory(count: 1 << 20)
-        platform = PCPlatform(memory: self.memory, functions: functions) { time }
+        platform = PCPlatform(memory: self.memory, functions: functions) {
+            Nanoseconds(count: time &* 1_000_000_000)
+        }
     }
 
     func out(_ port: UInt16, _ value: UInt32, size: UInt8 = 1) {
