@@ -89,10 +89,14 @@ final class RunningPC: ConsoleGuest {
         let look = Clock.monotonic() + pace.pause
         while true {
             let stop = pc.run(until: look)
-            if let console = made.console, console.hasOutput {
+            // What had no room comes when the text before it was taken, and the driver hears of it; a guest with no end of
+            // text does not keep others from being served.
+            while let console = made.console, console.hasOutput {
                 console.takeOutput(into: &output)
                 try writeOutput()
                 if loop.outcome != nil { return nil }
+                pc.platform.raiseLines()
+                if Clock.monotonic() >= look { break }
             }
             output.removeAll(keepingCapacity: true)
             pc.platform.look(into: &output)
@@ -112,6 +116,10 @@ final class RunningPC: ConsoleGuest {
                 if isSettled {
                     pc.platform.raiseLines()
                     continue
+                }
+                // Its text, or a key, was taken meanwhile: it is served, and goes on.
+                if pc.platform.isInterruptRequested || made.console?.hasOutput ?? false {
+                    return nil
                 }
                 isIdle = true
                 idleUntil = until
