@@ -1,6 +1,7 @@
 // A serial port with FIFOs (16550A), at 3F8 and interrupt line 4. What the guest sends is sent at once: its bytes
 // wait in `output` for whoever takes them, and while too many wait there the transmitter is not empty. What comes
-// in waits in the receiver's FIFO; there is no timing, so a FIFO below its trigger level has "timed out" at once.
+// in waits in the receiver's FIFO; there is no timing, so a FIFO below its trigger level has "timed out" at once. Nothing comes in
+// before the guest listens: drivers throw away what the FIFO has when they start.
 //
 //   causes of an interrupt, by priority        IIR   goes by
 //   received bytes up to the trigger level     04    reading them
@@ -26,6 +27,10 @@ struct SerialPort {
     private var lineControl: UInt8 = 0
     private var modemControl: UInt8 = 0
     private var scratch: UInt8 = 0
+    /// Times that LSR was read since the last access to anything but it and RBR, up to `polling`.
+    private var looks = 0
+    /// So many are a guest that waits for bytes; one that sends looks once before each.
+    private static let polling = 3
     private var divisor: UInt16 = 12
     private var hasFifo = false
     /// Bytes at which the receiver interrupts.
@@ -60,7 +65,12 @@ struct SerialPort {
         if bytes.count >= Self.outputRoom { isEmptyTold = false }
     }
 
-    var hasRoom: Bool { count < (hasFifo ? Self.depth : 1) && !isLooped }
+    /// The guest waits for bytes, by interrupt or by looking.
+    private var isListening: Bool {
+        interruptEnable & Enable.received != 0 || looks == Self.polling
+    }
+
+    var hasRoom: Bool { isListening && count < (hasFifo ? Self.depth : 1) && !isLooped }
 
     /// A byte comes in.
     /// - Returns: false, with nothing taken, if there is no room.
@@ -121,6 +131,11 @@ struct SerialPort {
     /// - Parameter register: 0 to 7.
     mutating func read(_ register: UInt8) -> UInt8 {
         switch register & 7 {
+        case 0 where !isDivisorOpen: break
+        case 5: looks = min(looks + 1, Self.polling)
+        default: looks = 0
+        }
+        switch register & 7 {
         case 0:
             if isDivisorOpen { return UInt8(truncatingIfNeeded: divisor) }
             guard count > 0 else { return 0 }
@@ -147,6 +162,7 @@ struct SerialPort {
     }
 
     mutating func write(_ register: UInt8, _ value: UInt8) {
+        looks = 0
         switch register & 7 {
         case 0:
             if isDivisorOpen {

@@ -133,6 +133,44 @@ private func open(_ enable: UInt8 = 0x05) -> Port {
         #expect(port.read(5) & 2 == 0)
     }
 
+    @Test("nothing comes in while a driver starts, before it wants to be told of bytes")
+    func deaf() {
+        let port = Port()
+        #expect(!port.hasRoom && !port.feed(65))
+        for value in [7, 0, 1] as [UInt8] { port.write(2, value) }
+        for register in [5, 0, 2, 6, 5, 0, 2, 6] as [UInt8] { _ = port.read(register) }
+        #expect(!port.hasRoom && !port.feed(65))
+        port.write(1, 0x05)
+        #expect(port.feed(65) && port.read(0) == 65)
+        port.write(1, 0x02)
+        #expect(!port.hasRoom)
+    }
+
+    @Test("a guest that looks for bytes three times, and does nothing else, gets them")
+    func polled() {
+        let port = Port()
+        port.write(2, 0x81)
+        func poll() {
+            for _ in 0..<3 {
+                #expect(!port.hasRoom)
+                _ = port.read(5)
+            }
+            #expect(port.hasRoom)
+        }
+        poll()
+        #expect(port.feed(65) && port.feed(66))
+        #expect(port.read(5) & 1 == 1 && port.read(0) == 65)
+        #expect(port.hasRoom && port.read(0) == 66 && port.hasRoom)
+        for register in [1, 2, 3, 4, 6, 7] as [UInt8] {
+            _ = port.read(register)
+            poll()
+        }
+        for register in [0, 1, 7] as [UInt8] {
+            port.write(register, 0)
+            poll()
+        }
+    }
+
     @Test("a loop back gives the guest what it sends, and asks nobody for an interrupt")
     func loop() {
         let port = open(0x0F)
