@@ -178,10 +178,11 @@ final class PCLauncher: Launcher {
     /// What goes in front of the user's words: the console, no tables of a firmware's, the restart that is seen at once, an end
     /// for a panic; and what spares a kernel work that no guest wants: self-tests of ciphers, a search for ISA cards.
     static func defaultWords(for kernel: LinuxVersion?, on console: PCConsole) -> [Text] {
-        // Before 3.1 a panic waits for ever unless there is a time to wait.
+        // Before 3.1 a panic waits for ever unless there is a time to wait. Kernels take quotes round a word away; scripts of
+        // initial file systems that look for it, and reboot instead of opening a shell, do not.
         let isOld = kernel.map { !$0.isAtLeast(3, 1) } ?? false
         return console.words + [
-            "acpi=off", "reboot=t", isOld ? "panic=1" : "panic=-1", "cryptomgr.notests=1",
+            "acpi=off", "reboot=t", isOld ? "panic=1" : "\"panic=-1\"", "cryptomgr.notests=1",
             "noisapnp", "tsc=reliable",
         ]
     }
