@@ -97,6 +97,8 @@ final class Timeline {
     // For the lines.
     private var phases = Text()
     private var firstRun: Nanoseconds?
+    /// Launches that ended, from the first on in which something ran: an engine that takes no such kernel runs nothing.
+    private var ended: UInt64 = 0
     private var firstUses: [(name: Text, time: Nanoseconds)] = []
     private var last: (outcome: Text, time: Nanoseconds)?
 
@@ -146,7 +148,7 @@ final class Timeline {
         used |= 1 << UInt32(use.index)
         let track = use.index < 2 ? Track.console : Track.devices + use.index - 2
         add(Event(name: use.name, track: track, time: time, launch: launch))
-        guard launch == 1 else { return }
+        guard ended == 0 else { return }
         firstUses.append((use.index < 2 ? "\(use.name)" : name(of: use.index), time))
     }
 
@@ -159,6 +161,7 @@ final class Timeline {
                 name: ran == nil ? "no start" : "guest", track: Track.guest, time: begin,
                 length: time - begin, launch: launch, outcome: outcome))
         last = (outcome, time)
+        if firstRun != nil { ended &+= 1 }
         (began, ran, used) = (time, nil, 0)
         launch &+= 1
     }
@@ -235,9 +238,8 @@ final class Timeline {
                 "\(uses.bytes.isEmpty ? "" : ", ")\(visible: use.name) \(milliseconds: use.time - start)"
         }
         if uses.bytes.isEmpty { uses = "no device was used" }
-        let restarts = launch &- 2
         let again: Text =
-            restarts == 0 ? "" : restarts == 1 ? " after 1 restart" : " after \(restarts) restarts"
+            ended < 2 ? "" : ended == 2 ? " after 1 restart" : " after \(ended - 1) restarts"
         return [
             "timeline, in milliseconds since the start:",
             "ready: \(phases)",

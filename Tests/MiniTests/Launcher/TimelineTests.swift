@@ -144,6 +144,19 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
         #expect(refused.lines.isEmpty)
     }
 
+    @Test("an engine that took the kernel for none of its own before is no restart")
+    func secondEngine() {
+        let timeline = Timeline(start: moment(0))
+        timeline.note(.memory, at: moment(1))
+        timeline.end("no lguest guest support", at: moment(2))
+        #expect(timeline.lines.isEmpty)
+        launch(timeline, from: 2, to: 2_000, "the guest powered itself off")
+        #expect(
+            timeline.lines.suffix(2).map(string) == [
+                "first output 0.010", "end 2.000: the guest powered itself off",
+            ])
+    }
+
     // MARK: The file
 
     private func opened(_ name: Text, _ plan: LaunchPlan) -> LauncherError? {
