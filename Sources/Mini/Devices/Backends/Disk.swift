@@ -20,10 +20,13 @@ final class Disk {
     private var isChanged = false
     /// Puts what was written on the disk, where somebody waits for signals meanwhile.
     var assistant: Assistant?
-    /// Waits for what an assistant says: false when a signal or the like ends the launch before.
+    /// Waits for what an assistant says, or for the disk itself, which is always ready: false when a signal or the like ends the launch before.
     var wait: ((Poll.Interest) -> Bool)?
     /// The transfer's at hand.
     private var pieces = IOVector()
+    /// Bytes that were moved since somebody looked for signals, and how many may be.
+    private var moved: UInt64 = 0
+    private static let mostMoved: UInt64 = 64 << 20
 
     /// - Parameters:
     ///   - file: open for reading and, unless `isReadOnly`, writing.
@@ -114,6 +117,14 @@ final class Disk {
         isChanged = false
     }
 
+    /// To be asked between transfers, which can be many and large.
+    /// - Returns: false when something ends the launch.
+    func mayGoOn() -> Bool {
+        guard moved >= Self.mostMoved, let wait else { return true }
+        moved = 0
+        return wait(Poll.Interest(file.number))
+    }
+
     /// A write beyond the end of a file would make it grow, with a hole.
     private func checkSize(_ sector: UInt32, _ count: UInt32) throws(Failure) {
         guard let end = offset(sector, count).map({ $0 + UInt64(count) }) else {
@@ -143,6 +154,7 @@ final class Disk {
                 let count = try pieces.transfer(direction, file.number)
                 if count == 0 { break }
                 pieces.drop(UInt32(count))
+                moved &+= UInt64(count)
             }
         } catch { throw .host(error) }
         guard pieces.count == 0 else { throw direction == .read ? .shrunk : .host(.noSpace) }

@@ -72,7 +72,7 @@ final class VirtioBlock: VirtioDevice {
     func serve(_ queue: Int, of function: VirtioTransport) {
         var isServed = false
         for _ in 0..<Self.queueSize {
-            guard function.next(queue, &chain) else { break }
+            guard disk.mayGoOn(), function.next(queue, &chain) else { break }
             function.give(queue, chain, written: answer(function))
             isServed = true
         }
