@@ -1,7 +1,7 @@
 // The clock with its battery and 128 bytes of memory (MC146818), at ports 70 and 71. It tells the host's time, in UTC;
-// a guest that sets it changes nothing. The time is taken anew for each byte and steps at the
-// end of a second. Register A's bit 7 is 1 before that, as a clock of this kind has it while it is being updated: kernels up to 2.6.16
-// wait for it to rise and fall. (A guest that sees a second pass while it reads looks again, as it must with any such clock.)
+// a guest that sets it changes nothing. The time is taken anew for each byte. Register A's bit 7 is 1
+// at the end of each second, as a clock of this kind has it while it is being updated: kernels up to 2.6.16 wait for it
+// to rise and fall. (A guest that sees a second pass while it reads looks again, as it must with any such clock.)
 // Source: docs/abi/pc.md §3.4; the data sheet of Motorola's MC146818A.
 
 struct RealTimeClock {

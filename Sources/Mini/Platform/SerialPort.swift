@@ -1,7 +1,7 @@
 // A serial port with FIFOs (16550A), at 3F8 and interrupt line 4. What the guest sends is sent at once: its bytes
 // wait in `output` for whoever takes them, and while too many wait there the transmitter is not empty. What comes
-// in waits in the receiver's FIFO; there is no timing, so a FIFO below its trigger level has "timed out" at once. Nothing comes in
-// before the guest listens: drivers throw away what the FIFO has when they start.
+// in waits in the receiver's FIFO; there is no timing, so a FIFO below its trigger level has "timed out" at once. Nothing
+// comes in before the guest listens: drivers throw away what the FIFO has when they start.
 //
 //   causes of an interrupt, by priority        IIR   goes by
 //   received bytes up to the trigger level     04    reading them

@@ -20,7 +20,8 @@ final class Disk {
     private var isChanged = false
     /// Puts what was written on the disk, where somebody waits for signals meanwhile.
     var assistant: Assistant?
-    /// Waits for what an assistant says, or for the disk itself, which is always ready: false when a signal or the like ends the launch before.
+    /// Waits for what an assistant says, or for the disk itself, which is always ready: false when a signal or the like
+    /// ends the launch before.
     var wait: ((Poll.Interest) -> Bool)?
     /// The transfer's at hand.
     private var pieces = IOVector()
