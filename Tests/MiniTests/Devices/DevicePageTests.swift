@@ -9,7 +9,8 @@ import Testing
         var page = DevicePage(at: 0x1000)
         for slot in 0..<16 {
             #expect(
-                page.add(.console, in: memory) == DeviceSlot(line: UInt32(slot + 1), page: 0))
+                page.add(.console, in: memory)
+                    == DeviceSlot(line: InterruptLine(rawValue: UInt32(slot + 1)), page: 0))
             #expect(memory.load32(0x1000 + 12 * UInt32(slot)) == 1)
             #expect(memory.load32(0x1004 + 12 * UInt32(slot)) == 0)
         }

@@ -192,4 +192,34 @@ import Testing
         run([0x68, 2, 3, 0, 0, 0x9D])
         #expect(machine.vector == 3)
     }
+
+    @Test(
+        "code ends where its segment does, in the middle of a block and of an instruction as well")
+    func codeLimit() {
+        // Of bytes, based at the code: up to 0x7FF.
+        machine.store(LongPlace.global + 0x40, 0x2040_FB00_0000_07FF)
+        // inc eax; inc eax; then one of two bytes that ends at the limit, or behind it.
+        let inside = run([0x40, 0x40, 0x89, 0xC1], at: 0x7FC, cs: code16)
+        #expect(inside.trap == 13 && inside.rip == 0x800 && inside.registers[1] == 2)
+        let across = run([0x40, 0x40, 0x89, 0xC1], at: 0x7FD, cs: code16)
+        #expect(across.trap == 13 && across.rip == 0x7FF && across.registers[0] == 2)
+        #expect(across.error == 0)
+    }
+
+    @Test("FXSAVE and FXRSTOR of 32-bit code leave the upper eight vectors alone")
+    func upperVectors() {
+        core.state.control4 |= 0x600
+        for index in 0..<32 { core.state.vectors[index] = UInt64(index) + 1 }
+        machine.write(LongPlace.dataPhysical, [UInt8](repeating: 0xEE, count: 512))
+        // fxsave [eax]
+        #expect(run([0x0F, 0xAE, 0x00], [UInt32(LongPlace.data)]).trap == 3)
+        #expect(
+            machine.bytes(LongPlace.dataPhysical + 160 + 120, 16) == bytes(16, 8)
+                + [UInt8](repeating: 0xEE, count: 8))
+        machine.write(LongPlace.dataPhysical + 288, [UInt8](repeating: 0x11, count: 128))
+        core.state.vectors[0] = 0
+        // fxrstor [eax]
+        #expect(run([0x0F, 0xAE, 0x08], [UInt32(LongPlace.data)]).trap == 3)
+        #expect(core.state.vectors[0] == 1 && core.state.vectors[16] == 17)
+    }
 }

@@ -454,9 +454,10 @@ import Testing
         let machine = try LongMachine()
         // Not present.
         machine.store(LongPlace.interrupts + 0x30 * 16, 0x0E00 << 32)
-        machine.kernel([0xFB, 0x90], atMost: 2)
-        #expect(machine.processor.canInject)
+        machine.processor.awaitsInterruptWindow = true
+        #expect(machine.kernel([0xFB, 0x90]) == .interruptWindow)
         machine.processor.inject(0x30, errorCode: 0)
+        machine.processor.awaitsInterruptWindow = false
         _ = machine.processor.run(instructions: 10)
         #expect(machine.vector == 11 && machine.frame(0) == 0x30 * 8 + 3)
         machine.kernel([0xCD, 0x30])

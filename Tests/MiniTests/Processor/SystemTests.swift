@@ -231,6 +231,30 @@ import Testing
         #expect(machine.stacked(0) == 0x30 * 8 + 3)
     }
 
+    @Test("a step over an access to a port or over HLT is told behind it, and before an interrupt")
+    func stepOverExit() throws {
+        let machine = try M()
+        // mov eax, 0; push 0x102; popfd
+        let step = load(0, 0) + push(0x102) + [0x9D]
+        #expect(
+            machine.run(step + [0xE6, 0x80, 0x90])
+                == .exit(.portOutput(PortAccess(port: 0x80, size: 1), value: 0)))
+        machine.processor.eflags |= 0x200
+        #expect(!machine.processor.canInject)
+        #expect(machine.proceed() == .event(1))
+        #expect(machine.stacked(0) == M.code + UInt32(step.count) + 2)
+        #expect(machine.run(step + [0xF4, 0x90]) == .event(1))
+        #expect(machine.stacked(0) == M.code + UInt32(step.count) + 1)
+    }
+
+    @Test("INT1 asks for no privilege, and is told behind itself")
+    func softwareStep() throws {
+        let machine = try M()
+        #expect(machine.runUser([0xF1]) == .event(1))
+        #expect(machine.stacked(0) == M.data + 1)
+        #expect(machine.runUser([0xCD, 1]) == .event(13))
+    }
+
     // MARK: Gates and stacks
 
     @Test("INT n asks for the gate's privilege; a fault does not")

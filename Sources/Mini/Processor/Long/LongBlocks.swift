@@ -73,12 +73,13 @@ extension LongCore {
         let linear = rip &+ state.codeBase
         let isStepping = state.mode & LongMode.stepping != 0
         if isStepping || limit < BlockShape.maximumInstructions {
-            return unsafe try decodeTemporary(linear, limit: isStepping ? 1 : limit)
+            return unsafe try temporary(linear, limit: isStepping ? 1 : limit)
         }
         let physical = try fetchable(linear)
         var candidate = unsafe state.blocks.found(physical, state.mode)
         while let block = unsafe candidate {
             if unsafe try endsWhereItDid(block, linear) {
+                if unsafe !isWithinLimit(block) { return unsafe try temporary(linear, limit: 1) }
                 unsafe jumpEntry(rip).pointee = JumpEntry(key: state.key &+ rip, block: block)
                 return unsafe block
             }
@@ -93,8 +94,27 @@ extension LongCore {
         }
         state.blocks.enter()
         unsafe markCode(physical, made.pointee.bytes)
+        if unsafe !isWithinLimit(made) { return unsafe try temporary(linear, limit: 1) }
         unsafe jumpEntry(rip).pointee = JumpEntry(key: state.key &+ rip, block: made)
         return unsafe made
+    }
+
+    /// A block that is not kept. Of code that goes on behind its segment's end it is one instruction, up to the one that does.
+    private func temporary(_ linear: UInt64, limit: Int) throws(Fault)
+        -> UnsafeMutablePointer<Block>
+    {
+        let block = unsafe try decodeTemporary(linear, limit: limit)
+        if unsafe isWithinLimit(block) { return unsafe block }
+        let one = unsafe try decodeTemporary(linear, limit: 1)
+        guard unsafe isWithinLimit(one) else { throw .protection(0) }
+        return unsafe one
+    }
+
+    /// 64-bit code has no end.
+    private func isWithinLimit(_ block: UnsafeMutablePointer<Block>) -> Bool {
+        unsafe state.isLong
+            || UInt64(state.segments[1].limit) &- state.rip
+                >= UInt64(block.pointee.bytes) &- 1
     }
 
     /// Whether a block that goes on to a second page would be decoded from the same one now.

@@ -60,7 +60,7 @@ extension LongDecoder {
         case 0xE8: branch(.callNear, displacement())
         case 0xE9: branch(.jump, displacement())
         case 0xEB: branch(.jump, immediate8())
-        case 0xF1: interrupt(1)
+        case 0xF1: interrupt(0x100 + 1)
         case 0xF4: ending(.halt)
         case 0xF5: slow(.carryFlag, which: 2)
         case 0xF6, 0xF7: group3(opcode)

@@ -8,7 +8,8 @@ extension LongCore {
         defer { state.budget = budget }
         unsafe state.linkSource = nil
         // The block before was one step with the trap flag set.
-        var isStepping = false
+        var isStepping = state.owesStep
+        state.owesStep = false
 
         while true {
             // At an instruction boundary, at `LongState.rip`, with no block at hand.
@@ -282,6 +283,7 @@ extension LongCore {
                     if !deliver(state.fault) { return .exit }
                 case .exit:
                     budget &+= unsafe Self.instructions(after: record, in: block)
+                    if isStepping { oweStep() }
                     return .exit
                 }
                 break enter

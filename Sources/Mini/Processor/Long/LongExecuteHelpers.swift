@@ -366,7 +366,8 @@ extension LongCore {
         _ block: inout UnsafeMutablePointer<Block>, to target: UInt64
     ) -> Bool {
         let entry = unsafe jumpEntry(target)
-        if unsafe entry.pointee.key == state.key &+ target {
+        // What is not canonical could make the key of another generation or mode.
+        if unsafe entry.pointee.key == state.key &+ target && Self.isCanonical(target) {
             state.blockStart = target
             unsafe block = unsafe entry.pointee.block.unsafelyUnwrapped
             return true
@@ -379,7 +380,8 @@ extension LongCore {
     @inline(__always) func cachedBlock() -> UnsafeMutablePointer<Block>? {
         guard state.mode & LongMode.stepping == 0 else { return nil }
         let entry = unsafe jumpEntry(state.rip)
-        guard unsafe entry.pointee.key == state.key &+ state.rip else { return nil }
+        guard unsafe entry.pointee.key == state.key &+ state.rip, Self.isCanonical(state.rip)
+        else { return nil }
         return unsafe entry.pointee.block
     }
 
@@ -427,7 +429,17 @@ extension LongCore {
         let isStack =
             switch operation.code {
             case .push64r, .push64i, .pop64r, .leave64, .callNear, .callRegister, .returnNear: true
-            case .slowPath: operation.aux == LongSlow.returnPopping.rawValue
+            case .callMemory: unsafe Self.isCanonical(address(record))
+            case .slowPath:
+                switch LongSlow(rawValue: operation.aux) {
+                case .returnPopping, .pushFlags, .popFlags, .enter, .leave, .interruptReturn,
+                    .returnFar, .pushSegment, .popSegment:
+                    true
+                case .push, .callFar:
+                    unsafe !operation.shape.isMemory || Self.isCanonical(address(record))
+                case .pop: !Self.isCanonical(rsp)
+                default: false
+                }
             default: false
             }
         if isStack || base == 32 || base == 40 { state.fault = .stack(0) }

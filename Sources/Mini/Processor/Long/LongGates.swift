@@ -124,6 +124,7 @@ extension LongCore {
                 try enterThroughTable(vector, code, returnTo: rip, source)
                 return true
             } catch {
+                state.isOutside = false
                 if source == .exception && vector == 8 { return shutDown() }
                 switch source {
                 case .exception: fault = Core.combine(vector, error)
@@ -146,16 +147,25 @@ extension LongCore {
         if let missing { state.missing = missing }
     }
 
+    /// What an access to a port wants is done before its trap.
+    @inline(never) func oweStep() {
+        switch state.exit {
+        case .portInput, .portOutput: state.owesStep = true
+        default: break
+        }
+    }
+
     private func shutDown() -> Bool {
         state.exit = .shutdown
         return false
     }
 
-    /// INT n; INT3; INT1.
+    /// INT n; INT3; INT1, which asks for no privilege and has bit 8.
     func software(_ i: LongOperation) throws(Fault) -> Flow {
         state.rip = state.blockStart &+ i.first
         let vector = UInt8(truncatingIfNeeded: i.immediate)
-        guard raise(.exception(vector: vector, code: 0), returnTo: following(i), .software) else {
+        let source = i.immediate & 0x100 == 0 ? EventSource.software : .external
+        guard raise(.exception(vector: vector, code: 0), returnTo: following(i), source) else {
             return .exit
         }
         // The trap flag is cleared.
@@ -303,7 +313,7 @@ extension LongCore {
         guard Self.isCanonical(target) else { throw .protection(0) }
         var value = flagsWithin(old, frame[2])
         if size == 1 { value = value & 0xFFFF | flags & ~0xFFFF }
-        value &= ~UInt64(Flag.virtual8086)
+        value &= ~UInt64(Flag.virtual8086 | Flag.resume)
         if hasStack {
             rsp = frame[3]
             install(2, stack, outer)
@@ -314,7 +324,6 @@ extension LongCore {
         flags = value
         setCode(selector, code, privilege: new)
         if isOuter { nullInner() }
-        state.suppressesStep = true
         state.charge = 0
         return .jump
     }
@@ -414,8 +423,8 @@ extension LongCore {
         guard isActive, state.features & LongFeature.systemCall != 0 else { throw .undefined }
         guard state.privilege == 0 else { throw .protection(0) }
         let isLong = i.shape.size == 3
+        // One that is not canonical faults in ring 3, where an Intel's would here.
         let target = isLong ? rcx : rcx & 0xFFFF_FFFF
-        guard Self.isCanonical(target) else { throw .protection(0) }
         let selector = UInt16(truncatingIfNeeded: state.star &>> 48)
         install(2, (selector &+ 8) | 3, .flatData)
         let kept = ~UInt64(Flag.resume | Flag.virtual8086)

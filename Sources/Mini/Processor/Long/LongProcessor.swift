@@ -141,6 +141,7 @@
     override var canInject: Bool {
         core.state.otherFlags & UInt64(Flag.interrupt) != 0
             && core.state.attention & Attention.shadow == 0 && undelivered == nil
+            && !core.state.owesStep
     }
 
     override func execute(_ instructions: Int) -> (left: Int, exit: ProcessorExit?) {

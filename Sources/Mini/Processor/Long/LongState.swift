@@ -44,6 +44,7 @@
     var isTaken = false
     var codeChanged = false
     var suppressesStep = false
+    var owesStep = false
     var attention: UInt8 = 0
     /// Current privilege level.
     var privilege: UInt32 = 0

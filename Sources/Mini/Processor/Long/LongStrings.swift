@@ -13,13 +13,16 @@ extension LongCore {
             return .next
         }
         let isComparison = path == .compare || path == .scan
+        // Each round is a step.
+        let isStepping = state.mode & LongMode.stepping != 0
+        let most = isStepping ? 1 : Self.most
         var count = stringCount(i)
         var done: UInt64 = 0
         defer { state.charge = Int(truncatingIfNeeded: done &>> 2) }
         while count > 0 {
             // Goes on from here when it is executed again.
-            if done >= Self.most { return again(i) }
-            if !isComparison, let elements = bulk(i, path, count) {
+            if done >= most { return again(i) }
+            if !isComparison, !isStepping, let elements = bulk(i, path, count) {
                 advance(i, path, elements)
                 count &-= elements
                 setStringCount(i, count)

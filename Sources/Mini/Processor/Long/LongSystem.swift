@@ -80,6 +80,8 @@ extension LongCore {
             state.kernelBase = base
         case .halt:
             state.rip = following(i)
+            // The step's trap ends it.
+            if state.mode & LongMode.stepping != 0 { return .jump }
             state.exit = .halt(interruptsEnabled: state.otherFlags & UInt64(Flag.interrupt) != 0)
             return .exit
         case .flushCaches: break
@@ -87,12 +89,8 @@ extension LongCore {
         case .forgetPage: forgetPage(of: linear(i))
         case .readControl: setPart(i.b, i.shape.size, readControl(i.which))
         case .writeControl: try writeControl(i.which, get(i.b))
-        case .readDebug:
-            setPart(
-                i.b, i.shape.size,
-                state.debug[Int(i.which == 4 || i.which == 5 ? i.which + 2 : i.which)])
-        case .writeDebug:
-            state.debug[Int(i.which == 4 || i.which == 5 ? i.which + 2 : i.which)] = get(i.b)
+        case .readDebug: setPart(i.b, i.shape.size, state.debug[try debugNumber(i.which)])
+        case .writeDebug: try setDebug(try debugNumber(i.which), part(i.b, i.shape.size))
         case .readModelRegister:
             let value = try modelRegister(get(8))
             setPart(0, 2, value)
@@ -103,6 +101,22 @@ extension LongCore {
         default: throw .undefined
         }
         return .stop
+    }
+
+    private func debugNumber(_ number: UInt8) throws(Fault) -> Int {
+        guard number == 4 || number == 5 else { return Int(number) }
+        guard state.control4 & UInt64(Control4.debugging) == 0 else { throw .undefined }
+        return Int(number) + 2
+    }
+
+    private func setDebug(_ number: Int, _ value: UInt64) throws(Fault) {
+        if number >= 6 && value &>> 32 != 0 { throw .protection(0) }
+        state.debug[number] =
+            switch number {
+            case 6: value & 0xE00F | 0xFFFF_0FF0
+            case 7: value & 0xFFFF_2BFF | 0x400
+            default: value
+            }
     }
 
     private func loadSystemSegment(_ i: LongOperation) throws(Fault) {

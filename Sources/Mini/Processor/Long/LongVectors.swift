@@ -105,8 +105,8 @@ extension LongCore: VectorCore {
         unsafe image.storeBytes(of: state.vectorControl, toByteOffset: 24, as: UInt32.self)
         unsafe image.storeBytes(
             of: Self.controlStatusBits, toByteOffset: 28, as: UInt32.self)
-        unsafe (image + Self.vectorPlace).copyMemory(from: vector(0), byteCount: 256)
-        try unsafe copy(place, image, Self.vectorPlace + 256, write: true)
+        unsafe (image + Self.vectorPlace).copyMemory(from: vector(0), byteCount: vectorCount)
+        try unsafe copy(place, image, Self.vectorPlace + vectorCount, write: true)
     }
 
     func restoreState(_ i: LongOperation) throws(Fault) {
@@ -121,6 +121,9 @@ extension LongCore: VectorCore {
         }
         unsafe state.floatingPoint.restore(state.scratch, from: image)
         state.vectorControl = control
-        unsafe vector(0).copyMemory(from: image + Self.vectorPlace, byteCount: 256)
+        unsafe vector(0).copyMemory(from: image + Self.vectorPlace, byteCount: vectorCount)
     }
+
+    /// Bytes of the vectors that code can name; those of others are left alone.
+    private var vectorCount: Int { state.isLong ? 256 : 128 }
 }

@@ -13,7 +13,8 @@ extension Core {
         defer { state.budget = budget }
         unsafe state.linkSource = nil
         // The block before was one step with the trap flag set.
-        var isStepping = false
+        var isStepping = state.owesStep
+        state.owesStep = false
 
         while true {
             // At an instruction boundary, at `State.eip`, with no block at hand.
@@ -319,6 +320,7 @@ extension Core {
                     if !deliver(state.fault) { return .exit }
                 case .exit:
                     budget &+= unsafe Self.instructions(after: record, in: block)
+                    if isStepping && isSystem { oweStep() }
                     return .exit
                 }
                 break enter

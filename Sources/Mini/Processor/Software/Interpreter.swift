@@ -148,7 +148,7 @@
 
     override var canInject: Bool {
         core.flags & Flag.interrupt != 0 && core.state.attention & Attention.shadow == 0
-            && undelivered == nil
+            && undelivered == nil && !core.state.owesStep
     }
 
     override func execute(_ instructions: Int) -> (left: Int, exit: ProcessorExit?) {

@@ -66,7 +66,12 @@ extension Core {
     func interrupt(_ i: Instruction) throws(Fault) -> Flow {
         let vector = UInt8(truncatingIfNeeded: i.operation.immediate)
         state.eip = i.start
-        if i.operation.immediate & 0x100 != 0 { return software(vector, returnTo: i.next) }
+        if i.operation.immediate & 0x100 != 0 {
+            guard isSystem else { return software(vector, returnTo: i.next) }
+            state.suppressesStep = true
+            let fault = Fault.exception(vector: vector, code: 0)
+            return raise(fault, returnTo: i.next, .external) ? .jump : .exit
+        }
         return try interrupt(vector, returnTo: i.next)
     }
 }

@@ -57,6 +57,8 @@
     var codeChanged = false
     /// The instruction before loaded ss or entered a gate: no single-step trap after it.
     var suppressesStep = false
+    /// The instruction before left the loop: its single-step trap comes when it goes on.
+    var owesStep = false
     /// What the loop has to see to between two blocks: see `Attention`.
     var attention: UInt8 = 0
     /// What a guest with ring 0 has beside all this; nil for one without.

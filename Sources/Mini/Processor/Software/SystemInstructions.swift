@@ -65,6 +65,8 @@ extension Core {
 
     private func halt(_ i: Instruction) -> Flow {
         state.attention &= ~Attention.shadow
+        // The step's trap ends it.
+        if state.mode & BlockMode.stepping != 0 { return go(i.next) }
         state.exit = .halt(interruptsEnabled: state.otherFlags & Flag.interrupt != 0)
         state.eip = i.next
         return .exit

@@ -1,0 +1,181 @@
+// Exact tests of the 64-bit processor's traps: single steps, INT1, faults of stacks and of addresses that are not canonical,
+// debug registers.
+
+import Testing
+
+@testable import Mini
+
+@Suite struct LongEventTests {
+    private func bytes(_ value: UInt64) -> [UInt8] {
+        (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * UInt64($0))) }
+    }
+    private func rax(_ value: UInt64) -> [UInt8] { [0x48, 0xB8] + bytes(value) }
+    private func rcx(_ value: UInt64) -> [UInt8] { [0x48, 0xB9] + bytes(value) }
+    /// push 0x102; popfq: what follows is a step.
+    private let step: [UInt8] = [0x68, 0x02, 0x01, 0, 0, 0x9D]
+
+    private let image = [UInt8](repeating: 0, count: LongPlace.dataSize)
+    private func program(_ code: [UInt8], stack: UInt64 = LongPlace.data + 0x800) -> LongCase {
+        var test = LongCase(
+            registers: [UInt64](repeating: LongPlace.data, count: 16),
+            vectors: [UInt64](repeating: 0, count: 32), control: 0x1F80, rip: LongPlace.code,
+            flags: 0x202, code: code)
+        test.registers[4] = stack
+        return test
+    }
+
+    // MARK: Single steps
+
+    @Test("a step over an access to a port is told behind it, and before an interrupt")
+    func stepOverPort() throws {
+        let machine = try LongMachine()
+        // out 0x80, al; nop
+        let exit = machine.kernel(step + [0xE6, 0x80, 0x90])
+        guard case .portOutput = exit else {
+            Issue.record("\(exit)")
+            return
+        }
+        machine.processor.core.flags |= 0x200
+        #expect(!machine.processor.canInject)
+        _ = machine.processor.run(instructions: 10)
+        #expect(machine.vector == 1)
+        #expect(machine.frame(0) == LongPlace.code + UInt64(step.count) + 2)
+        #expect(machine.processor.core.state.debug[6] == 0xFFFF_4FF0)
+    }
+
+    @Test("a step over HLT does not halt")
+    func stepOverHalt() throws {
+        let machine = try LongMachine()
+        machine.kernel(step + [0xF4, 0x90])
+        #expect(machine.vector == 1)
+        #expect(machine.frame(0) == LongPlace.code + UInt64(step.count) + 1)
+    }
+
+    @Test("each round of a repeated string instruction is a step")
+    func stepOfString() throws {
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        // rcx = 3; rdi = rsi = data
+        let start =
+            rcx(3) + [0x48, 0xBF] + bytes(LongPlace.data) + [0x48, 0xBE] + bytes(LongPlace.data)
+        machine.kernel(start + step + [0xF3, 0xA4, 0x90])
+        #expect(machine.vector == 1)
+        #expect(core.rcx == 2)
+        #expect(machine.frame(0) == LongPlace.code + UInt64(start.count + step.count))
+    }
+
+    @Test("an IRETQ that is a step is told like any other")
+    func stepOverReturn() throws {
+        let machine = try LongMachine()
+        // push 0x10; push rax = rsp; push 2; push 8; push rax = target; iretq
+        let target = LongPlace.code + 0x800
+        machine.write(LongPlace.codePhysical + 0x800, [0x90, 0xF4])
+        let frame: [UInt8] =
+            [0x48, 0x89, 0xE0, 0x6A, 0x10, 0x50, 0x6A, 0x02, 0x6A, 0x08] + rax(target) + [0x50]
+        machine.kernel(frame + step + [0x48, 0xCF])
+        #expect(machine.vector == 1 && machine.frame(0) == target)
+    }
+
+    @Test("INT1 asks for no privilege, and is told behind itself")
+    func softwareStep() throws {
+        let machine = try LongMachine()
+        let ending = machine.run(program([0xF1]), image: image)
+        #expect(ending.trap == 1 && ending.rip == LongPlace.code + 1)
+        // INT 1 does ask.
+        #expect(machine.run(program([0xCD, 1]), image: image).trap == 13)
+    }
+
+    @Test("the resume flag does not live on behind IRETQ")
+    func resumeFlag() throws {
+        let machine = try LongMachine()
+        let target = LongPlace.code + 0x800
+        machine.write(LongPlace.codePhysical + 0x800, [0xCC])
+        // push 0x10; push rsp; push 0x10002; push 8; push target; iretq
+        machine.kernel(
+            [0x48, 0x89, 0xE0, 0x6A, 0x10, 0x50, 0x68, 0x02, 0, 1, 0, 0x6A, 0x08] + rax(target)
+                + [0x50, 0x48, 0xCF])
+        #expect(machine.vector == 3 && machine.frame(0) == target + 1)
+        #expect(machine.frame(2) & 0x1_0000 == 0)
+    }
+
+    // MARK: Addresses that are not canonical
+
+    @Test("SYSRET to an address that is not canonical faults in ring 3, as on an AMD")
+    func badReturn() throws {
+        let machine = try LongMachine()
+        // EFER.SCE, STAR
+        func set(_ register: UInt64, _ low: UInt64, _ high: UInt64) -> [UInt8] {
+            rcx(register) + rax(low) + [0x48, 0xBA] + bytes(high) + [0x0F, 0x30]
+        }
+        machine.kernel(
+            set(0xC000_0080, 0x501, 0) + set(0xC000_0081, 0, 0x0010_0008)
+                + [0x49, 0xBB] + bytes(2) + rcx(0x8000_0000_0000) + [0x48, 0x0F, 0x07])
+        #expect(machine.vector == 13)
+        #expect(machine.frame(0) == 0 && machine.frame(1) == 0x8000_0000_0000)
+        #expect(machine.frame(2) & 3 == 3)
+    }
+
+    @Test("a jump that is not canonical finds no block of an earlier generation")
+    func staleJump() throws {
+        let machine = try LongMachine()
+        let place = LongPlace.code + 0x800
+        // The jump cache gets what is there: mov ebx, 7; hlt.
+        machine.write(LongPlace.codePhysical + 0x800, [0xBB, 7, 0, 0, 0, 0xF4])
+        machine.kernel(rax(place) + [0xFF, 0xE0])
+        let core = machine.processor.core
+        #expect(core.rbx == 7)
+        core.rbx = 0
+        core.nextGeneration()
+        // In the upper half of the key generations are 4 apart, as modes take two bits.
+        machine.kernel(rax(place | 0xFFFC << 48) + [0xFF, 0xE0])
+        #expect(core.rbx == 0 && machine.vector == 13)
+    }
+
+    @Test(
+        "what goes by way of the stack to an address that is not canonical is a stack fault",
+        arguments: [
+            [0x9C], [0x9D], [0x50], [0x58], [0x66, 0x50], [0xFF, 0x37], [0x8F, 0x07], [0xC9],
+            [0x48, 0xCF], [0x48, 0xCB], [0x0F, 0xA0], [0xFF, 0x17], [0xC3], [0xC2, 8, 0],
+        ] as [[UInt8]])
+    func stackFault(_ instruction: [UInt8]) throws {
+        let machine = try LongMachine()
+        var test = program(instruction, stack: 1 << 63)
+        // LEAVE takes rbp for rsp.
+        test.registers[5] = 1 << 63
+        #expect(machine.run(test, image: image).trap == 12)
+    }
+
+    @Test("an operand that is not canonical is a stack fault by rsp and rbp alone")
+    func operandFault() throws {
+        let machine = try LongMachine()
+        var test = program([0xFF, 0x37])
+        test.registers[7] = 1 << 63
+        #expect(machine.run(test, image: image).trap == 13)
+        test = program([0xFF, 0x17])
+        test.registers[7] = 1 << 63
+        #expect(machine.run(test, image: image).trap == 13)
+        test = program([0x8B, 0x45, 0])
+        test.registers[5] = 1 << 63
+        #expect(machine.run(test, image: image).trap == 12)
+    }
+
+    // MARK: Debug registers
+
+    @Test("DR6 and DR7 have bits that are always set, and none above 31; DR4 and DR5 are theirs")
+    func debugRegisters() throws {
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        // mov dr6, rax; mov rbx, dr6; mov dr7, rax; mov rdx, dr7; mov rsi, dr4
+        machine.kernel(
+            rax(0) + [0x0F, 0x23, 0xF0, 0x0F, 0x21, 0xF3, 0x0F, 0x23, 0xF8, 0x0F, 0x21, 0xFA]
+                + [0x0F, 0x21, 0xE6])
+        #expect(core.rbx == 0xFFFF_0FF0 && core.rdx == 0x400 && core.rsi == 0xFFFF_0FF0)
+        machine.kernel(rax(1 << 32) + [0x0F, 0x23, 0xF0])
+        #expect(machine.vector == 13)
+        machine.kernel(rax(1 << 32) + [0x0F, 0x23, 0xC0, 0x0F, 0x21, 0xC3])
+        #expect(core.rbx == 1 << 32)
+        core.state.control4 |= 8
+        machine.kernel([0x0F, 0x21, 0xE6])
+        #expect(machine.vector == 6)
+    }
+}
