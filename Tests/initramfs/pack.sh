@@ -113,8 +113,11 @@ for arch in x86_64 i386; do
         --node dev/x=d:1:2 "$work/made/a"
     refused "a link without a target" 2 "--link of \"sh=\" is not PATH=TARGET" --link sh= "$work/made/a"
     long=$(head -c 4096 /dev/zero | tr '\0' x)
-    refused "a path that the kernel would not read" 2 "a path of 4096 bytes is too long: at most 4095 fit" \
-        "$work/made/a" "$tree/large=$long"
+    ends=${long:0:40}...${long:0:37}
+    refused "a path that the kernel would not read" 2 \
+        "cannot pack to \"$ends\": a path of 4096 bytes is too long: at most 4095 fit" "$work/made/a" "$tree/large=$long"
+    refused "a name that no file system takes" 2 \
+        "cannot pack to \"$ends\": a name of 256 bytes is too long: at most 255 fit" --dir "${long:0:256}" "$work/made/a"
     truncate -s 4G "$work/huge"
     refused "a file that the format cannot hold" 3 \
         "cannot pack \"$work/huge\": its 4294967296 bytes are too many, the format ends at 4 GiB" "$work/made/a" "$work/huge"

@@ -14,8 +14,8 @@ indirect enum ArchiveError: Error, Equatable {
     case slashBehind(Text)
     /// Something else than a directory for the root.
     case isRoot(Text)
-    /// Bytes, at most so many.
-    case pathTooLong(length: Int, limit: Int)
+    /// A path, or a name in one: bytes, at most so many.
+    case tooLong(StaticString, Text, length: Int, limit: Int)
     /// The name that ends an archive.
     case reservedName(Text)
     /// Two members for one place.
@@ -39,7 +39,7 @@ indirect enum ArchiveError: Error, Equatable {
     var exitCode: Int32 {
         switch self {
         case .host: 1
-        case .outside, .noFile, .noPlace, .slashBehind, .severalNames, .isRoot, .pathTooLong,
+        case .outside, .noFile, .noPlace, .slashBehind, .severalNames, .isRoot, .tooLong,
             .reservedName, .exists, .notADirectory:
             2
         case .tooLarge, .changed, .withoutSize, .isArchive: 3
@@ -57,8 +57,8 @@ indirect enum ArchiveError: Error, Equatable {
         case .slashBehind(let path):
             "cannot pack to \(quoted: path): only a directory's path ends in a slash"
         case .isRoot(let name): "cannot pack \(quoted: name) as the root: it is no directory"
-        case .pathTooLong(let length, let limit):
-            "a path of \(length) bytes is too long: at most \(limit) fit"
+        case .tooLong(let what, let path, let length, let limit):
+            "cannot pack to \(quoted: Self.short(path)): a \(what) of \(length) bytes is too long: at most \(limit) fit"
         case .reservedName(let path): "cannot pack to \(quoted: path): that name ends an archive"
         case .exists(let path): "the archive has two members \(quoted: path)"
         case .notADirectory(let path):
@@ -73,5 +73,11 @@ indirect enum ArchiveError: Error, Equatable {
         case .isArchive(let name): "cannot pack \(quoted: name): it is the archive"
         case .interrupted: ""
         }
+    }
+
+    /// A path's beginning and end: more than a line is not read.
+    private static func short(_ path: Text) -> Text {
+        let count = path.bytes.count
+        return count <= 80 ? path : "\(path.prefix(40))...\(path.dropping(count - 37))"
     }
 }

@@ -8,6 +8,8 @@ struct ArchivePath: Equatable {
     private static let slash = UInt8(ascii: "/")
     /// What the kernel reads, which counts the NUL at the end.
     static let longest = Files.longestPath - 1
+    /// Of what stands between slashes. Source: linux/limits.h, NAME_MAX.
+    private static let longestName = 255
 
     var isRoot: Bool { text.bytes.isEmpty }
 
@@ -46,7 +48,10 @@ struct ArchivePath: Equatable {
 
     private init(checked path: Text) throws(ArchiveError) {
         guard path.bytes.count <= Self.longest else {
-            throw .pathTooLong(length: path.bytes.count, limit: Self.longest)
+            throw .tooLong("path", path, length: path.bytes.count, limit: Self.longest)
+        }
+        for name in path.bytes.split(separator: Self.slash) where name.count > Self.longestName {
+            throw .tooLong("name", path, length: name.count, limit: Self.longestName)
         }
         guard !(path == Cpio.trailer) else { throw .reservedName(path) }
         text = path

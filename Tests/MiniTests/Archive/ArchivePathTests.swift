@@ -34,14 +34,33 @@ import Testing
 
     @Test("the longest path is the kernel's")
     func length() throws {
-        let long = Text(bytes: [UInt8](repeating: 0x78, count: 4095))
+        var bytes = [UInt8](repeating: 0x78, count: 4095)
+        for place in stride(from: 255, to: bytes.count, by: 256) { bytes[place] = 0x2F }
+        bytes[bytes.count - 1] = 0x7A
+        let long = Text(bytes: bytes)
         #expect(try ArchivePath(long).text == long)
-        #expect(throws: ArchiveError.pathTooLong(length: 4096, limit: 4095)) {
+        #expect(throws: ArchiveError.tooLong("path", "\(long)x", length: 4096, limit: 4095)) {
             try ArchivePath("\(long)x")
         }
-        #expect(throws: ArchiveError.pathTooLong(length: 4097, limit: 4095)) {
+        #expect(throws: ArchiveError.tooLong("path", "\(long)/y", length: 4097, limit: 4095)) {
             try ArchivePath(long).appending("y")
         }
+    }
+
+    @Test("a name that no file system would take is refused, and told by its path's two ends")
+    func longName() throws {
+        let name = Text(bytes: [UInt8](repeating: 0x78, count: 255))
+        #expect(try ArchivePath("a/\(name)/b").text == "a/\(name)/b")
+        let refused = ArchiveError.tooLong("name", "a/\(name)y/b", length: 256, limit: 255)
+        #expect(throws: refused) { try ArchivePath("/a/\(name)y/b") }
+        #expect(refused.exitCode == 2)
+        let (front, back) = (
+            String(repeating: "x", count: 38), String(repeating: "x", count: 34)
+        )
+        #expect(
+            string(refused.text)
+                == "cannot pack to \"a/\(front)...\(back)y/b\": a name of 256 bytes is too long: at most 255 fit"
+        )
     }
 
     @Test("the name that ends an archive is no path, but may stand in one")
