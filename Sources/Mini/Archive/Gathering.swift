@@ -34,6 +34,7 @@ struct Gathering {
                 isNamed: isNamed)
         }
         if path.isRoot && status.kind != .directory { throw .isRoot(name) }
+        if path.isRoot && permissions != nil { throw .modeOfRoot }
         if status.identity == archive && status.kind == .regular && !isNamed {
             leftOut.append(name)
             return

@@ -71,6 +71,9 @@ struct PackSettings {
 
     private mutating func addDirectory(_ word: Text) throws(CommandError) {
         let (path, permissions) = Self.withoutMode(word)
+        if permissions != nil, let place = try? ArchivePath(path), place.isRoot {
+            throw .archive(.modeOfRoot)
+        }
         try make(path, mode: FileMode.directory | (permissions ?? 0o755))
     }
 

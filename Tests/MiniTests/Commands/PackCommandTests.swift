@@ -117,6 +117,21 @@ private func members(_ archive: [UInt8]) throws -> [String] {
         #expect(folder.pack("- @/tree=").code == 2)
     }
 
+    @Test("permissions for the root are refused: the archive would not have them")
+    func modeOfRoot() throws {
+        let folder = try Folder()
+        for words in ["@/a @/tree=/,700", "--dir /,700 @/a", "@/a @/tree --dir ./,0755"] {
+            let result = folder.pack(words)
+            #expect(result.code == 2)
+            #expect(
+                result.errors
+                    == "mini-pack: the root gets no permissions: / is no member of the archive\n")
+        }
+        #expect(try folder.names == ["tree"])
+        // They are a file's that is put there.
+        #expect(try members(folder.pack("- --dir / @/tree/file=/,600").output) == ["file 100600 5"])
+    }
+
     @Test("options count behind the archive and the files, up to two dashes")
     func optionsBehind() throws {
         let folder = try Folder()
