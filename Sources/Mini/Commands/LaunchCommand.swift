@@ -325,7 +325,11 @@ enum LaunchCommand {
             if file.hasParent {
                 return "\(quoted: file) is not \(StaticText.pathWithoutParents.text)"
             }
-            do throws(GrantError) { _ = try FileSource(file) } catch { return error.text }
+            do throws(GrantError) {
+                if case .file(let name) = try FileSource(file), !name.isFileName {
+                    return "\(quoted: name) is not \(StaticText.fileName.text)"
+                }
+            } catch { return error.text }
         }
         return nil
     }

@@ -155,6 +155,12 @@ private let grantUsage =
                 #expect(said.allSatisfy { $0.hasSuffix("is not \(noParents)") }, "\(said)")
             }
         }
+        for words in ["''", long, "--initrd '' k", "--block \(long),ro k", "--timeline \(long) k"] {
+            let said = errors("launch " + words)
+            #expect(said.count == 1, "\(words)")
+            #expect(said.allSatisfy { $0.hasPrefix("t:1:1: mini-launch: ") }, "\(said)")
+            if words != "''" { #expect(said.allSatisfy { $0.hasSuffix("is not \(fileName)") }) }
+        }
         let character =
             "has a character in it that no store takes: names are letters, digits, -, _ and @"
         for word in ["'@a b'", "grant:0:'@a b'", "grant:'@a b':8"] {
