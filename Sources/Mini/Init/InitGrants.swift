@@ -116,6 +116,20 @@ enum InitGrants {
         try mapping.unmap()
     }
 
+    /// What is wrong with a request whatever the other domain does, as far as its words tell it.
+    static func complaint(_ request: GrantRequest) -> Text? {
+        guard case .value(let references) = request.references else { return nil }
+        do throws(GrantError) {
+            try GrantList.check(references)
+            let pages = PageCount(references.count)
+            _ = try range(of: request, in: pages)
+            if let byte = request.notifiedByte, byte >= pages.bytes {
+                throw .use("the pages have \(pages.bytes) bytes: there is no notify-byte \(byte)")
+            }
+            return nil
+        } catch { return error.text }
+    }
+
     /// The bytes that the request means.
     private static func range(
         of request: GrantRequest, in pages: PageCount

@@ -83,6 +83,21 @@ private let grantUsage =
                 "route 10.0.0.0/8 via=fd00::1", 18,
                 "\"fd00::1\" is not an address of the network's kind"
             ),
+            ("grant n 3 8,9,8", 1, "grant reference 8 is named twice"),
+            ("grant n 3 8 length=0", 13, "\"0\" is not a length: at least one byte"),
+            ("grant n 3 @r length=0", 14, "\"0\" is not a length: at least one byte"),
+            (
+                "grant n 3 8 offset=4096", 1,
+                "the pages have 4096 bytes: there are not 1 at offset 4096"
+            ),
+            (
+                "grant n 3 8,9 offset=8000 length=193", 1,
+                "the pages have 8192 bytes: there are not 193 at offset 8000"
+            ),
+            (
+                "grant n 3 8 hold notify-byte=4096", 1,
+                "the pages have 4096 bytes: there is no notify-byte 4096"
+            ),
             ("switch-root / /x", 13, "\"/\" is not a new root: it is the one that there is"),
             (
                 "launch --memory 1 /k", 1,
@@ -181,6 +196,9 @@ private let grantUsage =
             "link e mac=fe:ff:ff:ff:ff:ff", "wait store /a/b", "wait store a", "switch-root /a /x",
             "run /a/..b", "run /bin/a b/../c", "run <socket:/a..b c", "mount a..b /m nfs",
             "wait store @releaseDomain", "wait store a-b/c_d@e/0", "grant n @a @b/c",
+            "grant n 3 8,9 offset=8000 length=192 hold notify-byte=8191",
+            "grant n 3 @r offset=4096", "grant n 3 8 offset=4095 length=@{l}",
+            "grant n 3 8 offset=@{o} length=4096",
             "run mini-grant store get ..",
             "launch 2 /k", "run mini-grant store wait a",
         ] {

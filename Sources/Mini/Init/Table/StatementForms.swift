@@ -116,7 +116,10 @@ struct StatementForm {
         do throws(TableError) {
             request = try self.request(known, at: place, programs)
         } catch {
-            if case .applet = error.reason { return .lookup }
+            switch error.reason {
+            case .applet, .misfit: return .lookup
+            default: break
+            }
             let isKnown = words.contains { $0.column == error.position.column && $0.marks.isEmpty }
             if isKnown { throw error }
             return .lookup
@@ -204,7 +207,9 @@ struct StatementForm {
             case "to": request.output = try option.path()
             case "from": request.input = try option.path()
             case "offset": request.offset = try option.count()
-            case "length": request.length = try option.count()
+            case "length":
+                request.length = try option.count()
+                if request.length == 0 { throw option.error("a length: at least one byte") }
             case "notify-byte": request.notifiedByte = try option.count()
             case "notify-port": request.notifiedPort = try option.port()
             case "deadline": request.patience = try option.time()
@@ -215,6 +220,7 @@ struct StatementForm {
         if !request.isHeld && (request.notifiedByte != nil || request.notifiedPort != nil) {
             throw words.error(.missing("hold", usage: words.usage))
         }
+        if let complaint = InitGrants.complaint(request) { throw words.error(.misfit(complaint)) }
         return .grant(request)
     }
 

@@ -11,17 +11,22 @@ struct GrantList {
 
     /// - Throws: an error of use.
     init(_ references: [GrantReference], of domain: DomainID) throws(GrantError) {
-        if references.isEmpty { throw .use("no grant reference is named") }
-        if references.count > Self.most.count {
-            throw .limit(
-                "\(references.count) grants are too many: gntdev maps at most \(Self.most.count) at once"
-            )
-        }
-        if let twice = Self.repetition(references) {
-            throw .use("grant reference \(twice.rawValue) is named twice")
-        }
+        try Self.check(references)
         self.domain = domain
         self.references = references
+    }
+
+    /// - Throws: an error of use for what is no list, whoever has granted it.
+    static func check(_ references: [GrantReference]) throws(GrantError) {
+        if references.isEmpty { throw .use("no grant reference is named") }
+        if references.count > most.count {
+            throw .limit(
+                "\(references.count) grants are too many: gntdev maps at most \(most.count) at once"
+            )
+        }
+        if let twice = repetition(references) {
+            throw .use("grant reference \(twice.rawValue) is named twice")
+        }
     }
 
     var pages: PageCount { PageCount(references.count) }
