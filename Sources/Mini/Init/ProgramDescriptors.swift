@@ -30,6 +30,9 @@ struct ProgramDescriptor: Equatable {
             switch self {
             case .file(let path), .console(let path), .socket(let path):
                 if path.hasParent { return .notA(.pathWithoutParents, path) }
+                if case .socket = self, path.bytes.count > StreamSocket.longestName {
+                    return .notA(.socketName, path)
+                }
                 return path.isFileName ? nil : .notA(.fileName, path)
             case .vchan(_, _, let path): return TableLookup.flaw(of: path, .store)
             case .same, .pipe: return nil

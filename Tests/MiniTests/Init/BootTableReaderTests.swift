@@ -45,6 +45,9 @@ private let tag = "UUID= with hexadecimal digits, or LABEL= with a label"
 private let station = "the Ethernet address of one station"
 private let long = "/" + String(repeating: "a", count: 256)
 private let deep = String(repeating: "/a", count: 2048)
+private let socket = "/" + String(repeating: "s", count: 106)
+private let socketName = "a socket's name: at most 107 bytes"
+private let before = "0, 1, 2 or a descriptor that stands before it"
 private let disks = String(repeating: "--block d ", count: 16)
 
 private let grantUsage =
@@ -66,6 +69,14 @@ private let grantUsage =
             ("mount UUID= /mnt ext4", 7, "\"UUID=\" is not \(tag)"),
             ("mount UUID=12-zz /mnt ext4", 7, "\"UUID=12-zz\" is not \(tag)"),
             ("mount LABEL= /mnt ext4", 7, "\"LABEL=\" is not \(tag)"),
+            ("wait socket \(socket)x", 13, "\"\(socket)x\" is not \(socketName)"),
+            ("send \(socket)x hello", 6, "\"\(socket)x\" is not \(socketName)"),
+            ("send /s <socket:\(socket)x m", 9, "\"\(socket)x\" is not \(socketName)"),
+            ("run 3<>socket:\(socket)x p", 5, "\"\(socket)x\" is not \(socketName)"),
+            ("run 4<&3 p", 5, "\"3\" is not \(before)"),
+            ("run 4<&3 3</f p", 5, "\"3\" is not \(before)"),
+            ("run 3</f >&4 p", 10, "\"4\" is not \(before)"),
+            ("run 3<&3 p", 5, "\"3\" is not \(before)"),
             ("wait store /a//b", 12, "\"/a//b\" is not \(storePath)"),
             ("if exists a/\nend", 11, "\"a/\" is not \(storePath)"),
             ("if store '' = x\nend", 10, "\"\" is not \(storePath)"),
@@ -196,6 +207,7 @@ private let grantUsage =
             "link e mac=fe:ff:ff:ff:ff:ff", "wait store /a/b", "wait store a", "switch-root /a /x",
             "run /a/..b", "run /bin/a b/../c", "run <socket:/a..b c", "mount a..b /m nfs",
             "wait store @releaseDomain", "wait store a-b/c_d@e/0", "grant n @a @b/c",
+            "wait socket \(socket)", "send \(socket) m", "run 3<>socket:\(socket) 4<&3 5>&0 p",
             "grant n 3 8,9 offset=8000 length=192 hold notify-byte=8191",
             "grant n 3 @r offset=4096", "grant n 3 8 offset=4095 length=@{l}",
             "grant n 3 8 offset=@{o} length=4096",

@@ -241,7 +241,7 @@ struct StatementForm {
             request.subject = try words.entry("the path")
         case "socket":
             request.kind = .socket
-            request.subject = try words.path("the socket's file")
+            request.subject = try words.socket()
         case "line":
             request.kind = .line
             request.subject = try words.next("the pipe")
@@ -345,7 +345,7 @@ struct StatementForm {
     }
 
     private static func send(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        var request = SendRequest(socket: try words.path("the socket's file"), message: Text())
+        var request = SendRequest(socket: try words.socket(), message: Text())
         request.files = try words.descriptors(areNumbered: false)
         request.message = try words.next("the message")
         try words.options { (option) throws(TableError) in

@@ -40,6 +40,16 @@ struct StatementWords {
         return word
     }
 
+    /// The file of a socket.
+    mutating func socket() throws(TableError) -> Text {
+        let first = rest.first
+        let name = try path("the socket's file")
+        if name.bytes.count > StreamSocket.longestName {
+            throw error(.notA(.socketName, name), at: first)
+        }
+        return name
+    }
+
     /// A path in the store.
     mutating func entry(_ what: StaticText) throws(TableError) -> Text {
         let first = rest.first
@@ -128,6 +138,15 @@ struct StatementWords {
             if areNumbered {
                 if descriptors.contains(where: { $0.number == next.number }) {
                     throw error(.descriptorTwice(next.number), at: word)
+                }
+                // Others that are open there are process 1's own.
+                if case .same(let other) = next.target, other > 2,
+                    !descriptors.contains(where: { $0.number == other })
+                {
+                    throw error(
+                        .notA(
+                            "0, 1, 2 or a descriptor that stands before it",
+                            "\(other)"), at: word)
                 }
             } else if descriptors.count == Self.mostSent {
                 throw error(.unexpectedWord(word.text), at: word)

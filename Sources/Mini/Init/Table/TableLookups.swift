@@ -139,6 +139,7 @@ extension StaticText {
     static var storePath: StaticText {
         "a path in the store: names of letters, digits, -, _ and @ with a / between them"
     }
+    static var socketName: StaticText { "a socket's name: at most 107 bytes" }
     static var fileName: StaticText {
         "a file's name that the kernel takes: some bytes, 255 between slashes and 4095 in all at most"
     }
