@@ -98,7 +98,10 @@ enum FileSystemTag: Equatable {
         }
     }
 
-    /// False for what no file system is called.
+    static let wanted: StaticText =
+        "a name that is looked for: UUID= with hexadecimal digits, LABEL= or PARTLABEL= with a label"
+
+    /// False for what no file system is called, and for what is not looked for here.
     var isPossible: Bool {
         switch self {
         case .identifier(let digits):
@@ -107,7 +110,7 @@ enum FileSystemTag: Equatable {
                     $0 >= 48 && $0 <= 57 || $0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "f")
                 }
         case .label(let label), .partitionLabel(let label): return !label.bytes.isEmpty
-        case .foreign: return true
+        case .foreign: return false
         }
     }
 

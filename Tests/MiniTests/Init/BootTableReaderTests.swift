@@ -41,7 +41,8 @@ private let fileName =
 private let storePath =
     "a path in the store: names of letters, digits, -, _ and @ with a / between them"
 private let noParents = "a path without .. in it"
-private let tag = "UUID= with hexadecimal digits, or LABEL= with a label"
+private let tag =
+    "a name that is looked for: UUID= with hexadecimal digits, LABEL= or PARTLABEL= with a label"
 private let station = "the Ethernet address of one station"
 private let long = "/" + String(repeating: "a", count: 256)
 private let deep = String(repeating: "/a", count: 2048)
@@ -69,6 +70,12 @@ private let grantUsage =
             ("mount UUID= /mnt ext4", 7, "\"UUID=\" is not \(tag)"),
             ("mount UUID=12-zz /mnt ext4", 7, "\"UUID=12-zz\" is not \(tag)"),
             ("mount LABEL= /mnt ext4", 7, "\"LABEL=\" is not \(tag)"),
+            ("mount PARTUUID=1-2 /mnt ext4", 7, "\"PARTUUID=1-2\" is not \(tag)"),
+            ("mount ID=a /mnt ext4 ro,nofail", 7, "\"ID=a\" is not \(tag)"),
+            ("wait file PARTUUID=1-2", 11, "\"PARTUUID=1-2\" is not \(tag)"),
+            ("wait file UUID=", 11, "\"UUID=\" is not \(tag)"),
+            ("wait file UUID=x", 11, "\"UUID=x\" is not \(tag)"),
+            ("wait file PARTLABEL=", 11, "\"PARTLABEL=\" is not \(tag)"),
             ("wait socket \(socket)x", 13, "\"\(socket)x\" is not \(socketName)"),
             ("send \(socket)x hello", 6, "\"\(socket)x\" is not \(socketName)"),
             ("send /s <socket:\(socket)x m", 9, "\"\(socket)x\" is not \(socketName)"),
@@ -202,6 +209,9 @@ private let grantUsage =
     func takenAll() {
         for line in [
             "run /\(String(repeating: "a", count: 255))", "mount UUID=0000-0000 /mnt ext4",
+            "mount PARTLABEL=a /mnt ext4", "mount PARTUUID=1 /mnt ext4 noauto 0 0",
+            "wait file UUID=12AB-cd", "wait file LABEL=a", "wait file PARTLABEL=a",
+            "wait file /dev/UUID=", "mount LABEL=@{l} /mnt ext4",
             "mount none /mnt tmpfs", "route 10.0.0.0/8 via=10.0.0.1", "route 10.2.0.0/15 dev=e",
             "route fd00::/8 via=fe80::1", "route 0.0.0.0/0 dev=e", "link e up up",
             "link e mac=fe:ff:ff:ff:ff:ff", "wait store /a/b", "wait store a", "switch-root /a /x",

@@ -176,14 +176,12 @@ struct StatementForm {
         var request = MountRequest(
             source: try words.some("the source"), target: try words.path("the folder"),
             type: try words.some("the type"))
-        if let tag = FileSystemTag(request.source), !tag.isPossible {
-            throw words.error(
-                .notA("UUID= with hexadecimal digits, or LABEL= with a label", request.source),
-                at: source)
-        }
         if let options = words.rest.first {
             _ = try words.next("the options")
             request.take(options.text)
+        }
+        if !request.isLeftOut, let tag = FileSystemTag(request.source), !tag.isPossible {
+            throw words.error(.notA(FileSystemTag.wanted, request.source), at: source)
         }
         // fstab's last two columns, which are about dump and fsck.
         for _ in 0..<2 where words.rest.first?.text.number != nil {
@@ -235,7 +233,12 @@ struct StatementForm {
         let kind = words.rest.first
         var request = WaitRequest(kind: .file, subject: Text())
         switch try words.next("what to wait for") {
-        case "file": request.subject = try words.path("the file's name")
+        case "file":
+            let word = words.rest.first
+            request.subject = try words.path("the file's name")
+            if let tag = FileSystemTag(request.subject), !tag.isPossible {
+                throw words.error(.notA(FileSystemTag.wanted, request.subject), at: word)
+            }
         case "store":
             request.kind = .store
             request.subject = try words.entry("the path")
