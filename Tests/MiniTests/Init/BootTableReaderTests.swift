@@ -228,6 +228,14 @@ private let grantUsage =
         }
     }
 
+    @Test("a table without a statement is told where its last source begins")
+    func nothing() {
+        var reader = BootTableReader(programs)
+        reader.read(file: "# none\n", name: "/t")
+        reader.finish()
+        #expect(reader.errors.map { string($0.text) } == ["/t:1:1: the table has no statement"])
+    }
+
     // MARK: Words
 
     @Test("blanks part words, quotation marks keep them, # begins a comment only at a word")

@@ -7,6 +7,8 @@ struct BootTableReader {
     private(set) var table = BootTable()
     /// In the order of the sources; only the first ones.
     private(set) var errors: [TableError] = []
+    /// What was read last.
+    private var last = TablePosition.Source.commandLine
 
     /// More errors than a console shows are not kept.
     private static let mostErrors = 16
@@ -32,6 +34,7 @@ struct BootTableReader {
 
     mutating func read(file text: Text, name: Text) {
         let source = TablePosition.Source.file(name)
+        last = source
         if text.bytes.count > Self.limit {
             note(
                 TableError(
@@ -61,7 +64,8 @@ struct BootTableReader {
     }
 
     mutating func read(commandLine: Text) {
-        let place = TablePosition(source: .commandLine, line: 1, column: 1)
+        last = .commandLine
+        let place = TablePosition(source: last, line: 1, column: 1)
         for parameter in TableWords.parameters(of: commandLine.bytes) {
             let text = Text(bytes: parameter.map { $0.byte })
             guard text.dropping(prefix: Self.prefix) != nil else { continue }
@@ -98,8 +102,7 @@ struct BootTableReader {
         if errors.isEmpty && table.statements.isEmpty {
             note(
                 TableError(
-                    position: TablePosition(source: .commandLine, line: 1, column: 1),
-                    reason: .empty))
+                    position: TablePosition(source: last, line: 1, column: 1), reason: .empty))
         }
         let last = table.statements.firstIndex {
             switch $0.request {
@@ -198,12 +201,12 @@ struct BootTableReader {
         _ words: [TableWord], at place: TablePosition, isTried: Bool
     ) throws(TableError) {
         let isCondition = words.first?.text == "if"
-        if isTried && isCondition {
-            throw TableError(position: place, reason: .unknownStatement("try if"))
-        }
         var failure: TableError?
         var request = BootRequest.lookup
         do throws(TableError) {
+            if isTried && isCondition {
+                throw TableError(position: place, reason: .unknownStatement("try if"))
+            }
             request = try StatementForm.request(words, at: place, programs)
         } catch { failure = error }
         // A wrong `if` opens as well: its `end` is not wrong.
