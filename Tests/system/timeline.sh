@@ -51,6 +51,11 @@ mini-launch: end T: the guest powered itself off"
     expect "$arch: so is a file that cannot be made" 1 "" "mini-launch: cannot write timeline *: no such file (ENOENT)"
     launch $arch --timeline "$work/out" out/guests/hello
     expect "$arch: and the guest's own output" 2 "" "mini-launch: timeline * is the launcher's output itself"
+    said=$( (ulimit -f 0 && exec "out/$arch/mini-launch" --timeline "$trace" out/guests/hello) 2>&1 </dev/null |
+        cat && echo "${PIPESTATUS[0]}")
+    check "$arch: a timeline that may not grow is told, and the launch has failed" "$said" = "hello from ring 1
+mini-launch: cannot write timeline \"$trace\": file too large (EFBIG)
+1"
     # A file system that is full.
     if mkdir -p "$work/full" && mount -t tmpfs -o size=4k none "$work/full" 2>/dev/null; then
         head -c 4096 /dev/zero >"$work/full/zeros"

@@ -16,6 +16,8 @@ struct Packer: ~Copyable {
     static func write(
         _ contents: ArchiveContents, time: UInt32, to destination: ArchiveDestination, _ name: Text
     ) throws(ArchiveError) {
+        // A file that may not grow is told as every other failure.
+        Signal.fileSize.quiet()
         switch destination {
         case .file(let path, let old): try replace(path, old, name, contents, time: time)
         case .existing:

@@ -35,6 +35,9 @@ final class TimelineFile {
         do throws(Errno) { try file.truncate() } catch {
             throw .host("write timeline", name: name, error)
         }
+        // Once the guest has ended, a file that may not grow fails to be written, and is told. Where the
+        // signal is ignored, that is so anyway, and the guest goes on when it comes.
+        if !Signal.fileSize.isIgnored { Signal.fileSize.quiet() }
     }
 
     /// Never waits, so that a pipe without a reader is refused and not waited for.

@@ -67,6 +67,15 @@ extension Signal {
         }
         return actions.old
     }
+
+    /// From then on it only ends calls. A process in a sandbox cannot say that.
+    func quiet() {
+        var quiet = mini_sigaction()
+        quiet.handler = mini_ignore_signal
+        quiet.flags = Self.returnsByItself
+        quiet.restorer = mini_signal_return
+        _ = try? set(quiet)
+    }
 }
 
 /// A set of signals, as the kernel's 64-bit mask.
@@ -197,13 +206,7 @@ enum Alarm {
     }
 
     /// Once, before `limiting`: from then on the signal only ends calls. A process in a sandbox cannot say that.
-    static func prepare() {
-        var quiet = mini_sigaction()
-        quiet.handler = mini_ignore_signal
-        quiet.flags = Signal.returnsByItself
-        quiet.restorer = mini_signal_return
-        _ = try? Signal.alarm.set(quiet)
-    }
+    static func prepare() { Signal.alarm.quiet() }
     private static let moment = Nanoseconds.milliseconds(10)
 
     private static func set(
