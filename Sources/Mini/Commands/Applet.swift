@@ -69,9 +69,9 @@ struct Applet {
         if isBoot(called, rest) { return InitCommand.run(rest) }
         #endif
         guard let first = rest.first, !(first == "--help" || first == "-h") else {
-            return Message.print(help)
+            return Message.print("mini", help)
         }
-        if first == "--version" || first == "-V" { return Message.print(versionLine) }
+        if first == "--version" || first == "-V" { return Message.print("mini", versionLine) }
         if let code = run(first, rest.dropFirst()) { return code }
         let isOption = first.bytes.first == UInt8(ascii: "-")
         let error: CommandError = isOption ? .unknownOption(first) : .unknownApplet(first)
@@ -127,10 +127,15 @@ enum Message {
     }
 
     /// A text on standard output.
+    /// - Parameter name: the command's, for what keeps it from being written.
     /// - Returns: the exit code.
-    static func print(_ text: Text) -> Int32 {
+    @inline(never)
+    static func print(_ name: StaticString, _ text: Text) -> Int32 {
         do throws(Errno) { try Transfer.write(1, text) } catch {
-            return error == .brokenPipe ? ExitCode.signal(.brokenPipe) : ExitCode.hostFailure
+            // Who does not read any more does not want to hear of it.
+            if error == .brokenPipe { return ExitCode.signal(.brokenPipe) }
+            Self.error(name, "cannot write to standard output: \(error)")
+            return ExitCode.hostFailure
         }
         return ExitCode.success
     }

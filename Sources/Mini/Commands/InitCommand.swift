@@ -10,12 +10,12 @@ enum InitCommand {
     /// - Returns: the exit code; process 1 does not return.
     static func run(_ words: ArraySlice<Text>) -> Int32 {
         if Process.id == 1 { Init(programs).run() }
-        guard let first = words.first else { return Message.print(help) }
+        guard let first = words.first else { return Message.print(name, help) }
         // Behind `poweroff` and the like, too: who asks for help there does not want to end the machine.
         for word in words {
-            if word == "--help" || word == "-h" { return Message.print(help) }
+            if word == "--help" || word == "-h" { return Message.print(name, help) }
             if word == "--version" || word == "-V" {
-                return Message.print("\(name) \(Applet.version)\n")
+                return Message.print(name, "\(name) \(Applet.version)\n")
             }
         }
         do throws(CommandError) {

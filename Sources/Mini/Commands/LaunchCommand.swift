@@ -179,8 +179,8 @@ enum LaunchCommand {
             Message.error(name, error.text)
             return ExitCode.wrongUse
         }
-        if settings.wantsHelp { return Message.print(help) }
-        if settings.wantsVersion { return Message.print("\(name) \(Applet.version)\n") }
+        if settings.wantsHelp { return Message.print(name, help) }
+        if settings.wantsVersion { return Message.print(name, "\(name) \(Applet.version)\n") }
         FileFaults.install()
         let messages = MessageOutput()
         for word in settings.handedOver {
@@ -385,12 +385,12 @@ enum LaunchCommand {
         var text = Text()
         for line in kernel.description { text += "\(line)\n" }
         if let damage = kernel.damage, !damage.isForTheGuest {
-            _ = Message.print(text)
+            _ = Message.print(name, text)
             throw .image(name: path, damage)
         }
         let (engine, failure) = PCEngine.choice(for: kernel, name: path)
         text += "engine       \(engine)\n"
-        let code = Message.print(text)
+        let code = Message.print(name, text)
         guard let failure else { return code }
         Message.error(name, failure.text)
         return failure.exitCode
@@ -398,7 +398,7 @@ enum LaunchCommand {
 
     private static func check(_ plan: LaunchPlan) -> Int32 {
         do throws(LoaderError) {
-            return Message.print(try describe(plan))
+            return Message.print(name, try describe(plan))
         } catch {
             var error = error
             if case .image(_, let why) = error, why.mayBePC {

@@ -164,8 +164,8 @@ enum PackCommand {
     static func run(_ words: ArraySlice<Text>) -> Int32 {
         do throws(CommandError) {
             let settings = try PackSettings(words)
-            if settings.wantsHelp { return Message.print(help) }
-            if settings.wantsVersion { return Message.print("\(name) \(Applet.version)\n") }
+            if settings.wantsHelp { return Message.print(name, help) }
+            if settings.wantsVersion { return Message.print(name, "\(name) \(Applet.version)\n") }
             try pack(settings, time: try time(Process.environment("SOURCE_DATE_EPOCH")))
             return ExitCode.success
         } catch {

@@ -29,6 +29,27 @@ private func manual(_ page: String) throws -> String {
         #expect(run("/opt/mini.new mini-launch --version").output == "mini-launch 0.1\n")
     }
 
+    @Test(
+        "help and versions that cannot be written are told and fail; a reader that has gone is not",
+        arguments: [
+            "mini", "mini --version", "mini-launch --help", "mini-launch --version",
+            "mini-pack --help", "mini-pack -V", "mini-init --help", "mini-grant --help",
+            "mini-grant map --help", "mini-grant event wait --help", "mini-grant store --help",
+            "mini-grant store get --help", "mini-grant store set a b --and get --help",
+        ])
+    func unwritten(line: String) {
+        let words = line.split(separator: " ").map { Text(stringLiteral: String($0)) }
+        let full = FakeTerminal { $0.outputErrno = .noSpace }
+        #expect(full.play { Applet.run(words) } == 1)
+        let name = string(words[0])
+        #expect(
+            string(full.now.errors)
+                == "\(name): cannot write to standard output: no space left on device (ENOSPC)\n")
+        let gone = FakeTerminal { $0.outputErrno = .brokenPipe }
+        #expect(gone.play { Applet.run(words) } == 141)
+        #expect(gone.now.errors.isEmpty)
+    }
+
     @Test("alone or with --help it lists its applets")
     func list() {
         for line in ["mini", "mini --help"] {

@@ -63,16 +63,16 @@ enum GrantCommand {
 
     private static func pick(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         guard let first = words.first else { throw .noSubcommand }
-        if first == "--help" || first == "-h" { return Message.print(help) }
+        if first == "--help" || first == "-h" { return Message.print(name, help) }
         if first == "--version" || first == "-V" {
-            return Message.print("\(name) \(Applet.version)\n")
+            return Message.print(name, "\(name) \(Applet.version)\n")
         }
         if let command = table.first(where: { first == $0.name }) {
             // Of a verb as well, where one follows.
             let hasVerbs = first == "store" || first == "event"
             let places = words.dropFirst().prefix(hasVerbs ? 2 : 1)
             if places.contains(where: { $0 == "--version" || $0 == "-V" }) {
-                return Message.print("\(name) \(Applet.version)\n")
+                return Message.print(name, "\(name) \(Applet.version)\n")
             }
             return try command.run(words.dropFirst())
         }

@@ -15,7 +15,7 @@ enum GrantCopyCommand {
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         var settings = GrantSettings()
         try GrantCommand.read(words, table, into: &settings)
-        if settings.wantsHelp { return Message.print(help) }
+        if settings.wantsHelp { return Message.print(GrantCommand.name, help) }
         if settings.input != nil && settings.output != nil { throw .conflict("--out", "--in") }
         if settings.input == nil {
             try GrantCommand.onXen { () throws(GrantError) in

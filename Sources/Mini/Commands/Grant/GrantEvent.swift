@@ -50,7 +50,7 @@ enum GrantEvent {
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         guard let first = words.first else { throw .noSubcommand }
-        if first == "--help" || first == "-h" { return Message.print(help) }
+        if first == "--help" || first == "-h" { return Message.print(GrantCommand.name, help) }
         guard let verb = verbs.first(where: { first == description($0).name }) else {
             throw .unknownSubcommand("event \(first)")
         }
@@ -62,7 +62,7 @@ enum GrantEvent {
             var text: Text = "Usage: \(GrantCommand.name) event \(name) --domain D [OPTIONS]\n"
             text += "To \(meaning).\nOptions:\n"
             text += Options.help(table)
-            return Message.print(text)
+            return Message.print(GrantCommand.name, text)
         }
         let domain = try settings.namedDomain()
         switch verb {

@@ -14,7 +14,7 @@ enum GrantMap {
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         var settings = GrantSettings()
         let program = try Options.read(words, table, into: &settings)
-        if settings.wantsHelp { return Message.print(help) }
+        if settings.wantsHelp { return Message.print(GrantCommand.name, help) }
         try check(settings, program)
         let grants = try settings.grants()
         let range = try settings.range(of: grants.pages)

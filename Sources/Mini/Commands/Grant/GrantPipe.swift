@@ -88,7 +88,7 @@ enum GrantPipe {
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         var settings = GrantSettings()
         try GrantCommand.read(words, table, into: &settings)
-        if settings.wantsHelp { return Message.print(help) }
+        if settings.wantsHelp { return Message.print(GrantCommand.name, help) }
         // Nobody is waited for with what is said: a signal could not end that.
         let messages = MessageOutput()
         let plan = try plan(settings, messages)

@@ -23,6 +23,7 @@ enum GrantProbe {
         try GrantCommand.read(words, table, into: &settings)
         if settings.wantsHelp {
             return Message.print(
+                GrantCommand.name,
                 GrantCommand.help(
                     """
                     probe [--json]

@@ -14,7 +14,7 @@ enum GrantShare {
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         var settings = GrantSettings()
         try GrantCommand.read(words, table, into: &settings)
-        if settings.wantsHelp { return Message.print(help) }
+        if settings.wantsHelp { return Message.print(GrantCommand.name, help) }
         guard settings.isHolding else { throw .missingOption("--hold") }
         let domain = try settings.namedDomain()
         let input = try settings.input.map { (name) throws(CommandError) in

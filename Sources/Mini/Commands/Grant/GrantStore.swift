@@ -169,13 +169,15 @@ enum GrantStore {
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
         guard let first = words.first else { throw .noSubcommand }
-        if first == "--help" || first == "-h" { return Message.print(help) }
+        if first == "--help" || first == "-h" { return Message.print(GrantCommand.name, help) }
         var operations: [Operation] = []
         var rest = words
         while true {
             let end = rest.firstIndex { $0 == conjunction } ?? rest.endIndex
-            guard let operation = try read(rest[..<end]) else { return ExitCode.success }
-            operations.append(operation)
+            switch try read(rest[..<end]) {
+            case .help(let text): return Message.print(GrantCommand.name, text)
+            case .operation(let operation): operations.append(operation)
+            }
             if end == rest.endIndex { break }
             rest = rest[(end + 1)...]
         }
@@ -203,8 +205,12 @@ enum GrantStore {
         return apart[...]
     }
 
-    /// - Returns: nil after help.
-    private static func read(_ words: ArraySlice<Text>) throws(CommandError) -> Operation? {
+    private enum Request {
+        case help(Text)
+        case operation(Operation)
+    }
+
+    private static func read(_ words: ArraySlice<Text>) throws(CommandError) -> Request {
         guard let first = words.first else { throw .noSubcommand }
         guard
             let verb = verbs.first(where: {
@@ -234,8 +240,7 @@ enum GrantStore {
             var text: Text = "Usage: \(GrantCommand.name) store \(name) [OPTIONS] \(needs)\n"
             text += "To \(meaning).\nOptions:\n"
             text += Options.help(table)
-            _ = Message.print(text)
-            return nil
+            return .help(text)
         }
         if dashes == nil {
             // A value may begin with a dash. A path that does, stands behind `--`.
@@ -245,7 +250,7 @@ enum GrantStore {
             }
         }
         guard rest.count >= needed else { throw .missingWords("store \(name)", "\(needs)") }
-        return Operation(verb: verb, choices: settings.store, words: rest)
+        return .operation(Operation(verb: verb, choices: settings.store, words: rest))
     }
 
     private static func run(_ operations: [Operation]) throws(CommandError) -> Int32 {
