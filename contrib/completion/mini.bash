@@ -12,21 +12,21 @@ _mini_words() {
 _mini() {
     local word=${COMP_WORDS[COMP_CWORD]} words=("${COMP_WORDS[@]:0:COMP_CWORD}") choices=
     local options='s/^  (-[A-Za-z], )?(--[a-z-]+).*/\2/p' verbs='s/^  ([a-z][a-z-]*) .*/\1/p'
-    # The words that choose: an applet, a subcommand, a verb of the store.
+    # The words that choose: an applet, a subcommand, a verb of events or of the store.
     local chosen=("${words[0]}") next
     [[ ${chosen[0]##*/} == mini && ${words[1]-} == mini-* ]] && chosen+=("${words[1]}")
     next=${words[${#chosen[@]}]-}
     if [[ ${chosen[-1]##*/} == mini-grant && $next == [a-z]* ]]; then
         chosen+=("$next")
         next=${words[${#chosen[@]}]-}
-        [[ ${chosen[-1]} == store && $next == [a-z]* ]] && chosen+=("$next")
+        [[ ${chosen[-1]} == @(event|store) && $next == [a-z]* ]] && chosen+=("$next")
     fi
     if [[ $word == -* ]]; then
         choices=$(_mini_words "$options" "${chosen[@]}")
         [[ ${chosen[-1]##*/} == mini-init ]] && choices='--check --help --version'
     elif ((COMP_CWORD == ${#chosen[@]})); then
         case ${chosen[-1]##*/} in
-        mini | mini-grant | store) choices=$(_mini_words "$verbs" "${chosen[@]}") ;;
+        mini | mini-grant | event | store) choices=$(_mini_words "$verbs" "${chosen[@]}") ;;
         mini-init) choices='poweroff reboot halt' ;;
         esac
     elif [[ ${words[-1]} == --engine ]]; then

@@ -12,7 +12,7 @@ function __mini_chosen
     if string match -q '*mini-grant' -- $chosen[-1]; and string match -qr '^[a-z]' -- $words[1]
         set -a chosen $words[1]
         set -e words[1]
-        if test "$chosen[-1]" = store; and string match -qr '^[a-z]' -- $words[1]
+        if contains -- "$chosen[-1]" event store; and string match -qr '^[a-z]' -- $words[1]
             set -a chosen $words[1]
         end
     end
@@ -24,7 +24,7 @@ function __mini_options
     if string match -q '*mini-init' -- $chosen[-1]
         printf '%s\n' --check --help --version
     else
-        $chosen --help 2>/dev/null | string replace -rf '^  (?:-[A-Za-z], )?(--[a-z-]+)(?: \S+)*? {2,}(.*)$' '$1\t$2'
+        $chosen --help 2>/dev/null | string replace -rf '^  (?:-[A-Za-z], )?(--[a-z-]+)(?: [A-Z]\S*)? +(.*)$' '$1\t$2'
     end
 end
 
@@ -34,7 +34,7 @@ function __mini_commands
     switch $chosen[-1]
         case '*mini-init'
             printf '%s\n' poweroff reboot halt
-        case '*mini' '*mini-grant' store
+        case '*mini' '*mini-grant' event store
             $chosen --help 2>/dev/null | string replace -rf '^  ([a-z][a-z-]*)(?: [A-Z\[]\S*)* +(.*)$' '$1\t$2'
     end
 end
