@@ -11,7 +11,7 @@ func measure(
         for _ in 0..<cycles { try cycle() }
         least = min(least, (Clock.monotonic() - start).count / cycles)
     }
-    _ = Message.print("\(name) \(least)\n")
+    _ = Message.print("grantbench", "\(name) \(least)\n")
 }
 
 /// - Returns: what the touching read, so that it is not left out.
@@ -62,7 +62,7 @@ do throws(GrantError) {
     try measureAll(
         GrantList([references[0]], of: domain), GrantList(references, of: domain))
 } catch {
-    _ = Message.print("\(error.text)\n")
+    _ = Message.print("grantbench", "\(error.text)\n")
     Process.exit(error.exitCode)
 }
 Process.exit(ExitCode.success)
