@@ -46,7 +46,7 @@ private let tag =
 private let station = "the Ethernet address of one station"
 private let long = "/" + String(repeating: "a", count: 256)
 private let deep = String(repeating: "/a", count: 2048)
-private let socket = "/" + String(repeating: "s", count: 106)
+private let deepSocket = "/" + String(repeating: "s", count: 106)
 private let socketName = "a socket's name: at most 107 bytes"
 private let before = "0, 1, 2 or a descriptor that stands before it"
 private let disks = String(repeating: "--block d ", count: 16)
@@ -76,10 +76,10 @@ private let grantUsage =
             ("wait file UUID=", 11, "\"UUID=\" is not \(tag)"),
             ("wait file UUID=x", 11, "\"UUID=x\" is not \(tag)"),
             ("wait file PARTLABEL=", 11, "\"PARTLABEL=\" is not \(tag)"),
-            ("wait socket \(socket)x", 13, "\"\(socket)x\" is not \(socketName)"),
-            ("send \(socket)x hello", 6, "\"\(socket)x\" is not \(socketName)"),
-            ("send /s <socket:\(socket)x m", 9, "\"\(socket)x\" is not \(socketName)"),
-            ("run 3<>socket:\(socket)x p", 5, "\"\(socket)x\" is not \(socketName)"),
+            ("wait socket \(deepSocket)x", 13, "\"\(deepSocket)x\" is not \(socketName)"),
+            ("send \(deepSocket)x hello", 6, "\"\(deepSocket)x\" is not \(socketName)"),
+            ("send /s <socket:\(deepSocket)x m", 9, "\"\(deepSocket)x\" is not \(socketName)"),
+            ("run 3<>socket:\(deepSocket)x p", 5, "\"\(deepSocket)x\" is not \(socketName)"),
             ("run 4<&3 p", 5, "\"3\" is not \(before)"),
             ("run 4<&3 3</f p", 5, "\"3\" is not \(before)"),
             ("run 3</f >&4 p", 10, "\"4\" is not \(before)"),
@@ -217,7 +217,8 @@ private let grantUsage =
             "link e mac=fe:ff:ff:ff:ff:ff", "wait store /a/b", "wait store a", "switch-root /a /x",
             "run /a/..b", "run /bin/a b/../c", "run <socket:/a..b c", "mount a..b /m nfs",
             "wait store @releaseDomain", "wait store a-b/c_d@e/0", "grant n @a @b/c",
-            "wait socket \(socket)", "send \(socket) m", "run 3<>socket:\(socket) 4<&3 5>&0 p",
+            "wait socket \(deepSocket)", "send \(deepSocket) m",
+            "run 3<>socket:\(deepSocket) 4<&3 5>&0 p",
             "grant n 3 8,9 offset=8000 length=192 hold notify-byte=8191",
             "grant n 3 @r offset=4096", "grant n 3 8 offset=4095 length=@{l}",
             "grant n 3 8 offset=@{o} length=4096",
