@@ -27,7 +27,7 @@ final class Disk {
     private var pieces = IOVector()
     /// Bytes that were moved since somebody looked for signals, and how many may be.
     private var moved: UInt64 = 0
-    private static let mostMoved: UInt64 = 64 << 20
+    var mostMoved: UInt64 = 64 << 20
 
     /// - Parameters:
     ///   - file: open for reading and, unless `isReadOnly`, writing.
@@ -121,7 +121,7 @@ final class Disk {
     /// To be asked between transfers, which can be many and large.
     /// - Returns: false when something ends the launch.
     func mayGoOn() -> Bool {
-        guard moved >= Self.mostMoved, let wait else { return true }
+        guard moved >= mostMoved, let wait else { return true }
         moved = 0
         return wait(Poll.Interest(file.number))
     }
