@@ -52,7 +52,7 @@ mini-launch: end T: the guest powered itself off"
     launch $arch --timeline "$work/out" out/guests/hello
     expect "$arch: and the guest's own output" 2 "" "mini-launch: timeline * is the launcher's output itself"
     said=$( (ulimit -f 0 && exec "out/$arch/mini-launch" --timeline "$trace" out/guests/hello) 2>&1 </dev/null |
-        cat && echo "${PIPESTATUS[0]}")
+        cat; echo "${PIPESTATUS[0]}")
     check "$arch: a timeline that may not grow is told, and the launch has failed" "$said" = "hello from ring 1
 mini-launch: cannot write timeline \"$trace\": file too large (EFBIG)
 1"
