@@ -130,7 +130,7 @@ unit_trouble() {
     local log=$logs/unit.log
     [[ -e $log ]] && ! grep -qaE '^(✔|✘) Test run with ' "$log" || return 0
     grep -aE 'Fatal error|Program crashed|unexpected signal|(^|: )error: |^ *[0-9]+ .* in miniPackageTests' "$log" | head -n 20 |
-        cut -c1-300 | sed 's/^/unit: /'
+        cut -c1-300 | sed 's/^/unit: /' || true
 }
 
 summary() {
