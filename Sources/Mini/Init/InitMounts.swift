@@ -67,7 +67,7 @@ enum InitMounts {
         throw .cause(
             "mount \(quoted: request.source) on", name: request.target,
             tag == .foreign
-                ? "UUID=, LABEL= and PARTLABEL= are looked for, this is not"
+                ? "UUID=, LABEL=, PARTUUID= and PARTLABEL= are looked for, this is not"
                 : "no block device has it")
     }
 

@@ -41,8 +41,11 @@ private let fileName =
 private let storePath =
     "a path in the store: names of letters, digits, -, _ and @ with a / between them"
 private let noParents = "a path without .. in it"
-private let tag =
-    "a name that is looked for: UUID= with hexadecimal digits, LABEL= or PARTLABEL= with a label"
+private let tag = """
+    a name that is looked for: UUID= with hexadecimal digits, LABEL= or PARTLABEL= with a label, \
+    PARTUUID= with 8-4-4-4-12 or 8-2 hexadecimal digits
+    """
+private let long36 = "12345678-9abc-DEF0-1234-56789abcdef0"
 private let station = "the Ethernet address of one station"
 private let long = "/" + String(repeating: "a", count: 256)
 private let deep = String(repeating: "/a", count: 2048)
@@ -71,6 +74,18 @@ private let grantUsage =
             ("mount UUID=12-zz /mnt ext4", 7, "\"UUID=12-zz\" is not \(tag)"),
             ("mount LABEL= /mnt ext4", 7, "\"LABEL=\" is not \(tag)"),
             ("mount PARTUUID=1-2 /mnt ext4", 7, "\"PARTUUID=1-2\" is not \(tag)"),
+            ("mount PARTUUID= /mnt ext4", 7, "\"PARTUUID=\" is not \(tag)"),
+            ("mount PARTUUID=\(long36)0 /m ext4", 7, "\"PARTUUID=\(long36)0\" is not \(tag)"),
+            (
+                "try mount PARTUUID=12345678-0g /m vfat", 11,
+                "\"PARTUUID=12345678-0g\" is not \(tag)"
+            ),
+            (
+                "mount PARTUUID=12345678a9abc-def0-1234-56789abcdef0 /m ext4", 7,
+                "\"PARTUUID=12345678a9abc-def0-1234-56789abcdef0\" is not \(tag)"
+            ),
+            ("mount UUID=x /mnt ext4 noauto", 7, "\"UUID=x\" is not \(tag)"),
+            ("mount PARTUUID=1 /mnt ext4 noauto 0 0", 7, "\"PARTUUID=1\" is not \(tag)"),
             ("mount ID=a /mnt ext4 ro,nofail", 7, "\"ID=a\" is not \(tag)"),
             ("wait file PARTUUID=1-2", 11, "\"PARTUUID=1-2\" is not \(tag)"),
             ("wait file UUID=", 11, "\"UUID=\" is not \(tag)"),
@@ -209,7 +224,9 @@ private let grantUsage =
     func takenAll() {
         for line in [
             "run /\(String(repeating: "a", count: 255))", "mount UUID=0000-0000 /mnt ext4",
-            "mount PARTLABEL=a /mnt ext4", "mount PARTUUID=1 /mnt ext4 noauto 0 0",
+            "mount PARTLABEL=a /mnt ext4", "mount ID=a /mnt ext4 noauto 0 0",
+            "mount PARTUUID=\(long36) /mnt ext4", "wait file PARTUUID=12aB34cd-0F",
+            "mount PARTUUID=@{p} /mnt ext4",
             "wait file UUID=12AB-cd", "wait file LABEL=a", "wait file PARTLABEL=a",
             "wait file /dev/UUID=", "mount LABEL=@{l} /mnt ext4",
             "mount none /mnt tmpfs", "route 10.0.0.0/8 via=10.0.0.1", "route 10.2.0.0/15 dev=e",

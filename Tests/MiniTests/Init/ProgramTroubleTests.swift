@@ -186,12 +186,13 @@ private func program(loader: String, is64Bit: Bool, machine: UInt16) -> [UInt8] 
         }
     }
 
-    @Test("UUID=, LABEL= and PARTLABEL= are names; others are known not to be looked for")
+    @Test("UUID=, LABEL=, PARTUUID= and PARTLABEL= are names; ID= is known not to be looked for")
     func tags() {
         #expect(FileSystemTag("UUID=12AB-cd") == .identifier("12abcd"))
         #expect(FileSystemTag("LABEL=a b") == .label("a b"))
         #expect(FileSystemTag("PARTLABEL=x") == .partitionLabel("x"))
-        #expect(FileSystemTag("PARTUUID=x") == .foreign)
+        #expect(FileSystemTag("PARTUUID=0AB1-0c") == .partitionIdentifier("0ab1-0c"))
+        #expect(FileSystemTag("ID=x") == .foreign)
         #expect(FileSystemTag("/dev/sda1") == nil && FileSystemTag("tmpfs") == nil)
         #expect(FileSystemTag.label("mini-no-such-label").device() == nil)
     }
@@ -200,7 +201,8 @@ private func program(loader: String, is64Bit: Bool, machine: UInt16) -> [UInt8] 
     func message() {
         for (source, why) in [
             ("UUID=0000-0000", "no block device has it"),
-            ("PARTUUID=1", "UUID=, LABEL= and PARTLABEL= are looked for, this is not"),
+            ("PARTUUID=00000000-00", "no block device has it"),
+            ("ID=1", "UUID=, LABEL=, PARTUUID= and PARTLABEL= are looked for, this is not"),
         ] {
             let boot = FakeBoot()
             let line = boot.play { () -> String in

@@ -180,7 +180,10 @@ struct StatementForm {
             _ = try words.next("the options")
             request.take(options.text)
         }
-        if !request.isLeftOut, let tag = FileSystemTag(request.source), !tag.isPossible {
+        // What people mount may have a name that only their mount(8) looks for.
+        if let tag = FileSystemTag(request.source), !tag.isPossible,
+            !request.isLeftOut || tag != .foreign
+        {
             throw words.error(.notA(FileSystemTag.wanted, request.source), at: source)
         }
         // fstab's last two columns, which are about dump and fsck.
