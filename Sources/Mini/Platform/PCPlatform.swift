@@ -3,8 +3,9 @@
 //
 //     20 21 A0 A1 4D0 4D1   InterruptController <-- 0 -- IntervalTimer    40-43 61
 //                                   |           <-- 4 -- SerialPort       3F8-3FF
-//                             INTR, INTA        <- 5 9 10 11 -- PCIBus    CF8 CFC-CFF, BARs from 1000 on
-//     70 71   RealTimeClock       64, 92, CF9   the end: a reset          501   the end: the guest's own code
+//                             INTR, INTA        <-- 8 -- RealTimeClock    70 71
+//                                               <- 5 9 10 11 -- PCIBus    CF8 CFC-CFF, BARs from 1000 on
+//     64, 92, CF9   the end: a reset          501   the end: the guest's own code
 //     3D4 3D5 3DA   TextScreen    60 64 -- 1 --> InterruptController   Keyboard: both, if there is a screen
 //
 // Who uses it calls `advance` when `nextEvent` has come, and looks at INTR before the guest goes on. It makes no call of its
@@ -42,6 +43,7 @@ final class PCPlatform {
         static let timer: UInt8 = 0
         static let keyboard: UInt8 = 1
         static let serial: UInt8 = 4
+        static let clock: UInt8 = 8
     }
 
     /// - Parameters:
@@ -61,12 +63,18 @@ final class PCPlatform {
     // MARK: Time and interrupts
 
     /// When `advance` has something to do at the latest; nil for never.
-    var nextEvent: Nanoseconds? { timer.nextEvent }
+    var nextEvent: Nanoseconds? {
+        guard let alarm = clock.nextEvent else { return timer.nextEvent }
+        return timer.nextEvent.map { min($0, alarm) } ?? alarm
+    }
 
     /// Timers that are due raise their line.
     func advance(to now: Nanoseconds) {
         if timer.advance(to: now) { interrupts.pulse(Line.timer) }
+        if clock.advance(to: now, wallClock) { raiseClock() }
     }
+
+    private func raiseClock() { interrupts.setLine(Line.clock, clock.isInterruptRequested) }
 
     /// INTR.
     var isInterruptRequested: Bool { interrupts.isRequested }
@@ -144,12 +152,18 @@ final class PCPlatform {
         // A keyboard controller that is none, to a driver that empties it first, and yet is ready for the word that resets.
         case 0x64: desk?.keyboard.status ?? 0xFD
         case 0x60: readKey()
-        case 0x71: clock.read(wallClock())
+        case 0x71: readClock(now)
         // A20 is on.
         case 0x92: 0x02
         case 0x3D4, 0x3D5, 0x3DA: desk?.screen.read(port)
         default: nil
         }
+    }
+
+    private func readClock(_ now: Nanoseconds) -> UInt8 {
+        let byte = clock.read(wallClock(), now)
+        raiseClock()
+        return byte
     }
 
     private func readKey() -> UInt8? {
@@ -174,7 +188,9 @@ final class PCPlatform {
         case 0x40...0x43, 0x61: timer.write(port, byte, now)
         case 0x60, 0x64: return writeKey(port, byte)
         case 0x70: clock.select(byte)
-        case 0x71: clock.write(byte)
+        case 0x71:
+            clock.write(byte, wallClock, now)
+            raiseClock()
         // Kernels write there to let time pass.
         case 0x80: break
         case 0x3D4, 0x3D5: return desk?.screen.write(port, byte) ?? false

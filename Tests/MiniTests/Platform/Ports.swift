@@ -5,12 +5,21 @@
 final class PlayedPC {
     let platform: PCPlatform
     let memory: GuestMemory
-    var now = Nanoseconds.milliseconds(1000)
+    /// Both clocks go together; they have begun elsewhere.
+    private final class Moment { var now = Nanoseconds.milliseconds(1000) }
+    private let moment = Moment()
+    var now: Nanoseconds {
+        get { moment.now }
+        set { moment.now = newValue }
+    }
 
+    /// - Parameter time: in seconds since the start of 1970, at first.
     init(_ functions: [any PCIFunction] = [], memory: GuestMemory? = nil, time: UInt64 = 0) {
         self.memory = try! memory ?? GuestMemory(count: 1 << 20)
+        let moment = self.moment
+        let start = moment.now
         platform = PCPlatform(memory: self.memory, functions: functions) {
-            Nanoseconds(count: time &* 1_000_000_000)
+            Nanoseconds(count: time &* 1_000_000_000) + (moment.now - start)
         }
     }
 
