@@ -60,4 +60,51 @@ import Testing
         #expect(taken().utf8.count == 4096 && taken() == "")
         #expect(driver.takeUsed(1).isEmpty)
     }
+
+    @Test(
+        "a used ring over the available ring, and chains without a byte, end with the ring's entries"
+    )
+    func overlaid() throws {
+        let memory = try GuestMemory(count: 1 << 20)
+        let (table, offer) = (UInt64(0x10000), UInt64(0x11000))
+        for distance in -540...140 {
+            for queue in 0..<2 {
+                let console = VirtioConsole()
+                let transport = VirtioTransport(console, memory: memory)
+                // Each number is a buffer of its own, without a byte in it.
+                for number in 0..<64 as Range<UInt32> {
+                    let place = UInt32(table) + 16 * number
+                    for word in 0..<4 as Range<UInt32> { memory.store32(place + 4 * word, 0) }
+                    memory.store32(place, 0x40000)
+                    memory.store32(place + 12, queue == 0 ? 2 : 0)
+                }
+                for word in 0..<40 as Range<UInt32> {
+                    memory.store32(UInt32(offer) + 4 * word, 0x0101_0101 &* (word & 63))
+                }
+                memory.store32(UInt32(offer), 64 << 16)
+                transport.queues[queue].place(
+                    descriptors: table, available: offer,
+                    used: UInt64(Int64(offer) + Int64(distance)), in: memory)
+                #expect(transport.isReady(queue))
+                if queue == 0 {
+                    #expect(console.feed([1], to: transport) == 0)
+                } else {
+                    transport.device.serve(queue, of: transport)
+                }
+                #expect(console.output.isEmpty)
+            }
+        }
+    }
+
+    @Test("more than the ring has waits for the next time, what is left of a chain counted")
+    func turns() {
+        driver.put([UInt8](repeating: 65, count: 5000), at: 0x40000)
+        driver.add(1, [.init(address: 0x40000, count: 5000)])
+        for _ in 0..<63 { driver.add(1, [.init(address: 0x40000, count: 1)]) }
+        driver.ring(1)
+        #expect(driver.takeUsed(1).isEmpty)
+        #expect(taken().utf8.count == 4096)
+        #expect(driver.takeUsed(1).count == 64)
+        #expect(taken().utf8.count == 5000 - 4096 + 63)
+    }
 }

@@ -5,6 +5,7 @@
 final class VirtioConsole: VirtioDevice {
     private static let input = 0
     private static let text = 1
+    private static let queueSize: UInt16 = 64
 
     /// What the guest sent and nobody has taken yet.
     private(set) var output: [UInt8] = []
@@ -21,7 +22,7 @@ final class VirtioConsole: VirtioDevice {
 
     var kind: VirtioKind { .console }
     var features: UInt32 { 0 }
-    var queueSizes: [UInt16] { [64, 64] }
+    var queueSizes: [UInt16] { [Self.queueSize, Self.queueSize] }
     var configurationCount: UInt16 { 0 }
     func configuration(_ offset: UInt16) -> UInt8 { 0 }
 
@@ -38,10 +39,11 @@ final class VirtioConsole: VirtioDevice {
         if queue == Self.text { collect(function) } else { hasNewRoom = true }
     }
 
-    /// Takes text as far as there is room for it.
+    /// Takes text as far as there is room for it. What is left of a chain is one of those that the ring has.
     private func collect(_ function: VirtioTransport) {
         var isServed = false
-        while output.count < Self.outputRoom {
+        for _ in 0..<Self.queueSize {
+            guard output.count < Self.outputRoom else { break }
             if !hasRest { hasRest = function.next(Self.text, &rest) }
             guard hasRest else { break }
             append(function.memory)
@@ -79,7 +81,8 @@ final class VirtioConsole: VirtioDevice {
     func feed(_ keys: ArraySlice<UInt8>, to function: VirtioTransport) -> Int {
         var left = keys
         var isServed = false
-        while !left.isEmpty, function.next(Self.input, &chain) {
+        for _ in 0..<Self.queueSize {
+            guard !left.isEmpty, function.next(Self.input, &chain) else { break }
             let count = unsafe left.withUnsafeBytes { unsafe chain.put($0, into: function.memory) }
             function.give(Self.input, chain, written: UInt32(count))
             left = left.dropFirst(count)
