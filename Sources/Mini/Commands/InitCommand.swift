@@ -49,6 +49,9 @@ enum InitCommand {
                 #if !MINI_WITHOUT_GRANT
                 if word == GrantCommand.name { return GrantCommand.complaint(words.dropFirst()) }
                 #endif
+                #if !MINI_WITHOUT_PACK
+                if word == PackCommand.name { return PackCommand.complaint(words.dropFirst()) }
+                #endif
                 return nil
             })
     }

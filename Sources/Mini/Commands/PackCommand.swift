@@ -175,6 +175,14 @@ enum PackCommand {
         }
     }
 
+    #if !MINI_WITHOUT_INIT
+    /// What is wrong with words that somebody else will run, as far as that can be known without the files.
+    static func complaint(_ words: ArraySlice<Text>) -> Text? {
+        do throws(CommandError) { _ = try PackSettings(words) } catch { return error.text }
+        return nil
+    }
+    #endif
+
     /// The time that members get. Source: reproducible-builds.org, SOURCE_DATE_EPOCH.
     static func time(_ epoch: Text?) throws(CommandError) -> UInt32 {
         guard let epoch else { return 0 }

@@ -148,6 +148,71 @@ private let grantUsage =
                 "run mini-grant share3", 1,
                 "mini-grant: there is no subcommand \"share3\"; --help lists them"
             ),
+            (
+                "run mini-grant --verison", 1,
+                "mini-grant: unknown option \"--verison\"; --help lists them"
+            ),
+            ("run mini-grant map --ref 8", 1, "mini-grant: option --domain is missing"),
+            ("try run mini-grant map --domain 3", 5, "mini-grant: option --ref is missing"),
+            (
+                "run mini-grant map --domian 3 --ref 8", 1,
+                "mini-grant: unknown option \"--domian\"; --domain may be meant, --help lists them"
+            ),
+            (
+                "start mini-grant map --domain 3 --ref 8 --offset 4096", 1,
+                "mini-grant: --offset of \"4096\" lies outside the pages: they have 4096 bytes"
+            ),
+            (
+                "run mini-grant map --domain 3 --ref 8,8", 1,
+                "mini-grant: grant reference 8 is named twice"
+            ),
+            (
+                "run mini-grant map --domain 3 --ref 8 --exec", 1,
+                "mini-grant: option --exec needs an argument"
+            ),
+            (
+                "run mini-grant map --domain x --ref @data/r", 1,
+                "mini-grant: --domain of \"x\" is no domain: 0 to 32751"
+            ),
+            (
+                "run mini-grant copy --domain 3 --ref 8 --in a --out b", 1,
+                "mini-grant: --out does not go with --in"
+            ),
+            ("vital mini-grant share --domain 3", 1, "mini-grant: option --hold is missing"),
+            (
+                "start mini-grant share --domain 3 --hold --publish /", 1,
+                "mini-grant: \"/\" is the whole store: name an entry in it"
+            ),
+            ("run mini-grant probe x", 1, "mini-grant: unexpected word \"x\""),
+            (
+                "start mini-grant pipe --domain 3 --path a", 1,
+                "mini-grant: option --server or --client is missing"
+            ),
+            (
+                "respawn mini-grant pipe --server --domain 3", 1,
+                "mini-grant: option --path is missing"
+            ),
+            (
+                "start mini-grant pipe --client --domain @d --path a --listen", 1,
+                "mini-grant: option --socket is missing"
+            ),
+            ("run mini-grant event notify --domain 3", 1, "mini-grant: option --port is missing"),
+            (
+                "run mini-grant event wait --domain 3 --port x", 1,
+                "mini-grant: --port of \"x\" is no event port"
+            ),
+            (
+                "run mini-grant store write /a 1 /b", 1,
+                "mini-grant: store set needs a VALUE for each PATH"
+            ),
+            (
+                "run mini-grant store rm /a --and wait /b", 1,
+                "mini-grant: watch and wait do not go with --and"
+            ),
+            (
+                "run mini-pack /a", 1,
+                "mini-pack: nothing to pack is named; --help tells how to use this"
+            ),
         ] as [(String, Int, String)])
     func refusedLater(_ line: String, _ column: Int, _ words: String) {
         #expect(errors(line) == ["t:1:\(column): \(words)"])
@@ -240,7 +305,18 @@ private let grantUsage =
             "grant n 3 @r offset=4096", "grant n 3 8 offset=4095 length=@{l}",
             "grant n 3 8 offset=@{o} length=4096",
             "run mini-grant store get ..",
-            "launch 2 /k", "run mini-grant store wait a",
+            "launch 2 /k", "run mini-grant store wait a", "run mini-grant -V",
+            "run mini-grant map --version", "run mini-grant map --ref 8 --help",
+            "run mini-grant store get --version", "run mini-grant event -h",
+            "start mini-grant map --domain 3 --ref 8 --exec /bin/x --domian",
+            "run mini-grant map --domain @d --ref 8,8", "run mini-grant map --domain @{d} --ref 8",
+            "run mini-grant map --domian @{d} --ref 8", "run mini-grant copy --domain 3 --ref @r",
+            "vital mini-grant share --domain 3 --hold --pages 2 --publish data/s",
+            "run mini-grant probe --json", "run mini-grant event wait --domain 3 --port @data/p",
+            "run mini-grant event bind --domain @d --publish data/p",
+            "start mini-grant pipe --server --domain 0 --path data/qmp --socket /tmp/qmp",
+            "run mini-grant store set data/state taken", "run mini-grant store rm /a --and rm /b",
+            "run mini-pack /a /b", "run /bin/mini-grant map --ref 8",
         ] {
             #expect(errors(line) == [], "\(line)")
         }

@@ -8,6 +8,8 @@ struct GrantSubcommand {
     let summary: StaticString
     /// - Parameter: the words behind the name; the result is the exit code.
     let run: (ArraySlice<Text>) throws(CommandError) -> Int32
+    /// Reads the same words and does nothing: what is wrong with them wherever they are run.
+    let check: (ArraySlice<Text>) throws(CommandError) -> Void
 }
 
 enum GrantCommand {
@@ -17,25 +19,32 @@ enum GrantCommand {
         [
             GrantSubcommand(
                 name: "map", summary: "map pages of another domain",
-                run: { (words) throws(CommandError) in try GrantMap.run(words) }),
+                run: { (words) throws(CommandError) in try GrantMap.run(words) },
+                check: { (words) throws(CommandError) in try GrantMap.check(words) }),
             GrantSubcommand(
                 name: "copy", summary: "copy to or from them without mapping",
-                run: { (words) throws(CommandError) in try GrantCopyCommand.run(words) }),
+                run: { (words) throws(CommandError) in try GrantCopyCommand.run(words) },
+                check: { (words) throws(CommandError) in try GrantCopyCommand.check(words) }),
             GrantSubcommand(
                 name: "share", summary: "grant pages of this domain to another one",
-                run: { (words) throws(CommandError) in try GrantShare.run(words) }),
+                run: { (words) throws(CommandError) in try GrantShare.run(words) },
+                check: { (words) throws(CommandError) in try GrantShare.check(words) }),
             GrantSubcommand(
                 name: "probe", summary: "say what this machine has of Xen",
-                run: { (words) throws(CommandError) in try GrantProbe.run(words) }),
+                run: { (words) throws(CommandError) in try GrantProbe.run(words) },
+                check: { (words) throws(CommandError) in try GrantProbe.check(words) }),
             GrantSubcommand(
                 name: "pipe", summary: "carry bytes to and from another domain",
-                run: { (words) throws(CommandError) in try GrantPipe.run(words) }),
+                run: { (words) throws(CommandError) in try GrantPipe.run(words) },
+                check: { (words) throws(CommandError) in try GrantPipe.check(words) }),
             GrantSubcommand(
                 name: "event", summary: "send an event to another domain, or wait for one",
-                run: { (words) throws(CommandError) in try GrantEvent.run(words) }),
+                run: { (words) throws(CommandError) in try GrantEvent.run(words) },
+                check: { (words) throws(CommandError) in try GrantEvent.check(words) }),
             GrantSubcommand(
                 name: "store", summary: "read, change, watch XenStore",
-                run: { (words) throws(CommandError) in try GrantStore.run(words) }),
+                run: { (words) throws(CommandError) in try GrantStore.run(words) },
+                check: { (words) throws(CommandError) in try GrantStore.check(words) }),
         ]
     }
 
@@ -68,24 +77,34 @@ enum GrantCommand {
             return Message.print(name, "\(name) \(Applet.version)\n")
         }
         if let command = table.first(where: { first == $0.name }) {
-            // Of a verb as well, where one follows.
-            let hasVerbs = first == "store" || first == "event"
-            let places = words.dropFirst().prefix(hasVerbs ? 2 : 1)
-            if places.contains(where: { $0 == "--version" || $0 == "-V" }) {
-                return Message.print(name, "\(name) \(Applet.version)\n")
-            }
+            if wantsVersion(words) { return Message.print(name, "\(name) \(Applet.version)\n") }
             return try command.run(words.dropFirst())
         }
         if first.bytes.first == UInt8(ascii: "-") { throw .unknownOption(first) }
         throw .unknownSubcommand(first)
     }
 
+    /// True if a subcommand is asked for the version, or one of its verbs, where it has some.
+    private static func wantsVersion(_ words: ArraySlice<Text>) -> Bool {
+        let hasVerbs = words.first.map { $0 == "store" || $0 == "event" } ?? false
+        return words.dropFirst().prefix(hasVerbs ? 2 : 1).contains {
+            $0 == "--version" || $0 == "-V"
+        }
+    }
+
     /// What is wrong with words that somebody else will run, as far as that can be known before.
     static func complaint(_ words: ArraySlice<Text>) -> Text? {
         guard let first = words.first else { return CommandError.noSubcommand.text }
-        let isKnown =
-            first.bytes.first == UInt8(ascii: "-") || table.contains { first == $0.name }
-        return isKnown ? nil : CommandError.unknownSubcommand(first).text
+        if first.bytes.first == UInt8(ascii: "-") {
+            let isKnown = ["--help", "-h", "--version", "-V"].contains { first == $0 }
+            return isKnown ? nil : CommandError.unknownOption(first).text
+        }
+        guard let command = table.first(where: { first == $0.name }) else {
+            return CommandError.unknownSubcommand(first).text
+        }
+        if wantsVersion(words) { return nil }
+        do throws(CommandError) { try command.check(words.dropFirst()) } catch { return error.text }
+        return nil
     }
 
     // MARK: What the subcommands share

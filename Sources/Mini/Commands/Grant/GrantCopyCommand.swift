@@ -13,10 +13,8 @@ enum GrantCopyCommand {
     private static let most = GntDev.mostAtOnce * PageCount.pageSize
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
-        var settings = GrantSettings()
-        try GrantCommand.read(words, table, into: &settings)
+        let settings = try read(words)
         if settings.wantsHelp { return Message.print(GrantCommand.name, help) }
-        if settings.input != nil && settings.output != nil { throw .conflict("--out", "--in") }
         if settings.input == nil {
             try GrantCommand.onXen { () throws(GrantError) in
                 try GrantFiles.checkOutput(settings.output)
@@ -34,6 +32,20 @@ enum GrantCopyCommand {
             }
         }
         return ExitCode.success
+    }
+
+    static func check(_ words: ArraySlice<Text>) throws(CommandError) {
+        let settings = try read(words)
+        if !settings.wantsHelp { try settings.checkGrants() }
+    }
+
+    private static func read(_ words: ArraySlice<Text>) throws(CommandError) -> GrantSettings {
+        var settings = GrantSettings()
+        try GrantCommand.read(words, table, into: &settings)
+        if !settings.wantsHelp && settings.input != nil && settings.output != nil {
+            throw .conflict("--out", "--in")
+        }
+        return settings
     }
 
     static func write(

@@ -49,19 +49,14 @@ enum GrantEvent {
     }
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
-        guard let first = words.first else { throw .noSubcommand }
-        if first == "--help" || first == "-h" { return Message.print(GrantCommand.name, help) }
-        guard let verb = verbs.first(where: { first == description($0).name }) else {
-            throw .unknownSubcommand("event \(first)")
+        guard let (verb, settings) = try read(words) else {
+            return Message.print(GrantCommand.name, help)
         }
-        var settings = GrantSettings()
-        let table = table(verb)
-        try GrantCommand.read(words.dropFirst(), table, into: &settings)
         if settings.wantsHelp {
             let (name, meaning) = description(verb)
             var text: Text = "Usage: \(GrantCommand.name) event \(name) --domain D [OPTIONS]\n"
             text += "To \(meaning).\nOptions:\n"
-            text += Options.help(table)
+            text += Options.help(table(verb))
             return Message.print(GrantCommand.name, text)
         }
         let domain = try settings.namedDomain()
@@ -84,6 +79,30 @@ enum GrantEvent {
                 try wait(domain, port, settings.event)
             }
         }
+    }
+
+    static func check(_ words: ArraySlice<Text>) throws(CommandError) {
+        guard let (verb, settings) = try read(words), !settings.wantsHelp else { return }
+        try settings.checkDomain()
+        if case .bind = verb {
+            _ = try settings.published()
+        } else if !(settings.event.port?.isStorePath ?? false) {
+            _ = try port(settings.event)
+        }
+    }
+
+    /// - Returns: nil if help of all verbs is wanted.
+    private static func read(
+        _ words: ArraySlice<Text>
+    ) throws(CommandError) -> (Verb, GrantSettings)? {
+        guard let first = words.first else { throw .noSubcommand }
+        if first == "--help" || first == "-h" { return nil }
+        guard let verb = verbs.first(where: { first == description($0).name }) else {
+            throw .unknownSubcommand("event \(first)")
+        }
+        var settings = GrantSettings()
+        try GrantCommand.read(words.dropFirst(), table(verb), into: &settings)
+        return (verb, settings)
     }
 
     private static func port(_ choices: EventChoices) throws(CommandError) -> EventPort {

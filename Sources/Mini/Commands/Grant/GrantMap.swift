@@ -12,10 +12,14 @@ enum GrantMap {
     }
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
-        var settings = GrantSettings()
-        let program = try Options.read(words, table, into: &settings)
+        let (settings, program) = try read(words)
         if settings.wantsHelp { return Message.print(GrantCommand.name, help) }
-        try check(settings, program)
+        if !settings.executes && settings.input == nil && !settings.isHexdump && !settings.isHolding
+        {
+            try GrantCommand.onXen { () throws(GrantError) in
+                try GrantFiles.checkOutput(settings.output)
+            }
+        }
         let grants = try settings.grants()
         let range = try settings.range(of: grants.pages)
         let notification = try settings.notification(in: grants.pages)
@@ -35,15 +39,25 @@ enum GrantMap {
         }
     }
 
+    static func check(_ words: ArraySlice<Text>) throws(CommandError) {
+        let settings = try read(words).settings
+        if !settings.wantsHelp { try settings.checkGrants() }
+    }
+
+    /// - Returns: the program as well that --exec is for.
+    private static func read(
+        _ words: ArraySlice<Text>
+    ) throws(CommandError) -> (settings: GrantSettings, program: ArraySlice<Text>) {
+        var settings = GrantSettings()
+        let program = try Options.read(words, table, into: &settings)
+        if !settings.wantsHelp { try check(settings, program) }
+        return (settings, program)
+    }
+
     private static func check(
         _ settings: GrantSettings, _ program: ArraySlice<Text>
     ) throws(CommandError) {
         guard settings.executes else {
-            if settings.input == nil && !settings.isHexdump && !settings.isHolding {
-                try GrantCommand.onXen { () throws(GrantError) in
-                    try GrantFiles.checkOutput(settings.output)
-                }
-            }
             if let word = program.first { throw .unwantedWord(word) }
             if !settings.isHolding {
                 if settings.notifiedByte != nil { throw .missingOption("--hold") }

@@ -106,12 +106,21 @@ enum GrantPipe {
         }
     }
 
-    private static func plan(
-        _ settings: GrantSettings, _ messages: MessageOutput
-    ) throws(CommandError) -> PipePlan {
+    static func check(_ words: ArraySlice<Text>) throws(CommandError) {
+        var settings = GrantSettings()
+        try GrantCommand.read(words, table, into: &settings)
+        if !settings.wantsHelp { _ = try ends(settings) }
+    }
+
+    /// The two ends, and the paths in the store.
+    private static func ends(
+        _ settings: GrantSettings
+    ) throws(CommandError) -> (
+        role: VchanRole, local: PipePlan.Local, path: StorePath, statePath: StorePath?
+    ) {
         let pipe = settings.pipe
         guard let role = pipe.role else { throw .missingOption("--server or --client") }
-        let domain = try settings.namedDomain()
+        try settings.checkDomain()
         guard let path = pipe.path else { throw .missingOption("--path") }
         var local = PipePlan.Local.standard
         if let socket = pipe.socket {
@@ -121,15 +130,22 @@ enum GrantPipe {
             throw .missingOption("--socket")
         }
         if pipe.expected != nil && pipe.reconnects { throw .conflict("--expect", "--reconnect") }
-        let statePath = try pipe.statePath.map { (path) throws(CommandError) in
-            try GrantCommand.onXen { () throws(GrantError) in try PublishedEntry.path(path) }
-        }
-        var plan = PipePlan(
-            role: role, domain: domain,
-            path: try GrantCommand.onXen { () throws(GrantError) in
+        return try GrantCommand.onXen { () throws(GrantError) in
+            let statePath = try pipe.statePath.map { (path) throws(GrantError) in
                 try PublishedEntry.path(path)
-            },
-            local: local, ringBytes: pipe.ringBytes,
+            }
+            return (role, local, try PublishedEntry.path(path), statePath)
+        }
+    }
+
+    private static func plan(
+        _ settings: GrantSettings, _ messages: MessageOutput
+    ) throws(CommandError) -> PipePlan {
+        let pipe = settings.pipe
+        let (role, local, path, statePath) = try ends(settings)
+        let domain = try settings.namedDomain()
+        var plan = PipePlan(
+            role: role, domain: domain, path: path, local: local, ringBytes: pipe.ringBytes,
             patience: pipe.patience, linger: pipe.linger, expected: pipe.expected,
             reconnects: pipe.reconnects, marker: pipe.marker, statePath: statePath,
             progress: progress(local, messages))

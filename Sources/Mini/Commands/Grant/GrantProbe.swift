@@ -39,6 +39,11 @@ enum GrantProbe {
         return report.code
     }
 
+    static func check(_ words: ArraySlice<Text>) throws(CommandError) {
+        var settings = Settings()
+        try GrantCommand.read(words, table, into: &settings)
+    }
+
     // MARK: What is looked at
 
     private static func describeXen(_ report: inout Report) {

@@ -230,6 +230,21 @@ struct GrantSettings {
         return domain
     }
 
+    /// What is wrong with the words for the domain, for whoever looks nothing up in the store.
+    func checkDomain() throws(CommandError) {
+        if !(domain?.isStorePath ?? false) { _ = try namedDomain() }
+    }
+
+    /// The same of those for its grants, and for bytes of their pages.
+    func checkGrants() throws(CommandError) {
+        try checkDomain()
+        guard let references else { throw .missingOption("--ref") }
+        if references.isStorePath || domain?.isStorePath ?? false { return }
+        let pages = try grants().pages
+        _ = try range(of: pages)
+        _ = try notification(in: pages)
+    }
+
     /// What the other side is to see at the end, without the port, which is yet to be bound.
     func notification(in pages: PageCount) throws(CommandError) -> UnmapNotification {
         guard let byte = notifiedByte else { return UnmapNotification() }
@@ -239,6 +254,13 @@ struct GrantSettings {
                 why: "lies outside the pages: they have \(pages.bytes) bytes")
         }
         return UnmapNotification(clearedByte: byte)
+    }
+
+    /// The path that --publish names.
+    func published() throws(CommandError) -> StorePath? {
+        try publication.map { (path) throws(CommandError) in
+            try GrantCommand.onXen { () throws(GrantError) in try PublishedEntry.path(path) }
+        }
     }
 
     /// The channel for --notify-port.

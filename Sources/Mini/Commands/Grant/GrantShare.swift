@@ -12,10 +12,8 @@ enum GrantShare {
     }
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
-        var settings = GrantSettings()
-        try GrantCommand.read(words, table, into: &settings)
+        let settings = try read(words)
         if settings.wantsHelp { return Message.print(GrantCommand.name, help) }
-        guard settings.isHolding else { throw .missingOption("--hold") }
         let domain = try settings.namedDomain()
         let input = try settings.input.map { (name) throws(CommandError) in
             try GrantCommand.onXen { () throws(GrantError) in try GrantFiles.Source(name) }
@@ -35,11 +33,7 @@ enum GrantShare {
         var plan = SharingPlan(domain: domain, pages: pages)
         plan.isWritable = settings.isWritable
         plan.notification = try settings.notification(in: pages)
-        let publication = try settings.publication.map { (path) throws(CommandError) in
-            try GrantCommand.onXen { () throws(GrantError) in
-                try PublishedEntry.path(path)
-            }
-        }
+        let publication = try settings.published()
         return try GrantCommand.onXen { () throws(GrantError) in
             let sandbox = settings.sandboxChoice
             let hold = try Hold()
@@ -47,6 +41,21 @@ enum GrantShare {
                 try share(plan, input, size, settings, sandbox, publication, hold)
             }
         }
+    }
+
+    static func check(_ words: ArraySlice<Text>) throws(CommandError) {
+        let settings = try read(words)
+        if settings.wantsHelp { return }
+        try settings.checkDomain()
+        if let pages = settings.pages { _ = try settings.notification(in: pages) }
+        _ = try settings.published()
+    }
+
+    private static func read(_ words: ArraySlice<Text>) throws(CommandError) -> GrantSettings {
+        var settings = GrantSettings()
+        try GrantCommand.read(words, table, into: &settings)
+        guard settings.isHolding || settings.wantsHelp else { throw .missingOption("--hold") }
+        return settings
     }
 
     private static func share(

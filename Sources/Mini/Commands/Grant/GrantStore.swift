@@ -168,20 +168,30 @@ enum GrantStore {
     }
 
     static func run(_ words: ArraySlice<Text>) throws(CommandError) -> Int32 {
+        switch try readAll(words) {
+        case .help(let text): return Message.print(GrantCommand.name, text)
+        case .operations(let operations): return try run(operations)
+        }
+    }
+
+    static func check(_ words: ArraySlice<Text>) throws(CommandError) { _ = try readAll(words) }
+
+    private static func readAll(_ words: ArraySlice<Text>) throws(CommandError) -> Request {
         guard let first = words.first else { throw .noSubcommand }
-        if first == "--help" || first == "-h" { return Message.print(GrantCommand.name, help) }
+        if first == "--help" || first == "-h" { return .help(help) }
         var operations: [Operation] = []
         var rest = words
         while true {
             let end = rest.firstIndex { $0 == conjunction } ?? rest.endIndex
             switch try read(rest[..<end]) {
-            case .help(let text): return Message.print(GrantCommand.name, text)
-            case .operation(let operation): operations.append(operation)
+            case .help(let text): return .help(text)
+            case .operations(let more): operations += more
             }
             if end == rest.endIndex { break }
             rest = rest[(end + 1)...]
         }
-        return try run(operations)
+        try GrantCommand.onXen { () throws(GrantError) in try StoreOperations.check(operations) }
+        return .operations(operations)
     }
 
     /// Letters that are options stand for themselves when they stand together: `-fp` is `-f -p`.
@@ -207,7 +217,7 @@ enum GrantStore {
 
     private enum Request {
         case help(Text)
-        case operation(Operation)
+        case operations([Operation])
     }
 
     private static func read(_ words: ArraySlice<Text>) throws(CommandError) -> Request {
@@ -250,7 +260,7 @@ enum GrantStore {
             }
         }
         guard rest.count >= needed else { throw .missingWords("store \(name)", "\(needs)") }
-        return .operation(Operation(verb: verb, choices: settings.store, words: rest))
+        return .operations([Operation(verb: verb, choices: settings.store, words: rest)])
     }
 
     private static func run(_ operations: [Operation]) throws(CommandError) -> Int32 {
@@ -259,7 +269,6 @@ enum GrantStore {
         let waits = first.verb == .watch || first.verb == .wait
         if !waits { patience = patience ?? XenStore.patience }
         do throws(GrantError) {
-            if operations.count > 1 { try StoreOperations.checkTogether(operations) }
             let store = try XenStore(deadline: patience.map { Deadline.after($0) } ?? .never)
             let work = StoreOperations(store)
             if waits { return try work.wait(first) }

@@ -11,10 +11,16 @@ final class StoreOperations {
 
     init(_ store: XenStore) { self.store = store }
 
-    /// - Throws: an error of use for what cannot be a part of one transaction.
-    static func checkTogether(_ operations: [Operation]) throws(GrantError) {
-        for operation in operations where operation.verb == .watch || operation.verb == .wait {
-            throw .use("watch and wait do not go with --and")
+    /// - Throws: an error of use for what cannot be a part of one transaction, or lacks a word.
+    static func check(_ operations: [Operation]) throws(GrantError) {
+        for operation in operations {
+            let waits = operation.verb == .watch || operation.verb == .wait
+            if waits && operations.count > 1 {
+                throw .use("watch and wait do not go with --and")
+            }
+            if operation.verb == .set && operation.words.count % 2 == 1 {
+                throw .use("store set needs a VALUE for each PATH")
+            }
         }
     }
 
@@ -22,11 +28,6 @@ final class StoreOperations {
     /// entry to write, are one transaction.
     /// - Returns: the exit code.
     func perform(_ operations: [Operation]) throws(GrantError) -> Int32 {
-        for operation in operations where operation.verb == .set {
-            if operation.words.count % 2 == 1 {
-                throw .use("store set needs a VALUE for each PATH")
-            }
-        }
         if operations.count == 1 && operations[0].verb != .set {
             guard try perform(operations[0]) else { return Self.isAbsent }
             return try Self.write(output)
