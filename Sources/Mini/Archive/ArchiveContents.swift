@@ -54,11 +54,15 @@ struct ArchiveContents {
     private(set) var members: [ArchiveMember] = []
 
     /// Puts in a member, and the directories above it that are missing.
+    /// - Parameter hasOwnMode: true if somebody asked for its permissions. The root, which is no member, gets none.
     /// - Throws: if its place is taken, or lies in something that is no directory. A directory
     ///   may be named twice: the first one counts.
-    mutating func add(_ member: ArchiveMember) throws(ArchiveError) {
+    mutating func add(
+        _ member: ArchiveMember, hasOwnMode: Bool = false
+    ) throws(ArchiveError) {
         guard !member.path.isRoot else {
             guard member.isDirectory else { throw .isRoot("/") }
+            if hasOwnMode { throw .modeOfRoot }
             return
         }
         for index in member.path.text.bytes.indices {

@@ -34,7 +34,6 @@ struct Gathering {
                 isNamed: isNamed)
         }
         if path.isRoot && status.kind != .directory { throw .isRoot(name) }
-        if path.isRoot && permissions != nil { throw .modeOfRoot }
         if status.identity == archive && status.kind == .regular && !isNamed {
             leftOut.append(name)
             return
@@ -74,6 +73,7 @@ struct Gathering {
             ArchiveMember(
                 path: path, mode: type | (permissions ?? status.mode & FileMode.permissions),
                 number: status.number, body: body,
-                identity: type == FileMode.regular && status.links > 1 ? status.identity : nil))
+                identity: type == FileMode.regular && status.links > 1 ? status.identity : nil),
+            hasOwnMode: permissions != nil)
     }
 }

@@ -58,23 +58,23 @@ struct PackSettings {
     @inline(never)
     private mutating func make(
         _ path: Text, mode: UInt32, _ number: DeviceNumber = DeviceNumber(),
-        _ body: ArchiveMember.Body = .none
+        _ body: ArchiveMember.Body = .none, hasOwnMode: Bool = false
     ) throws(CommandError) {
         do throws(ArchiveError) {
             if mode & FileMode.type != FileMode.directory && ArchivePath.isFolder(path) {
                 throw .slashBehind(path)
             }
             try contents.add(
-                ArchiveMember(path: try ArchivePath(path), mode: mode, number: number, body: body))
+                ArchiveMember(path: try ArchivePath(path), mode: mode, number: number, body: body),
+                hasOwnMode: hasOwnMode)
         } catch { throw .archive(error) }
     }
 
     private mutating func addDirectory(_ word: Text) throws(CommandError) {
         let (path, permissions) = Self.withoutMode(word)
-        if permissions != nil, let place = try? ArchivePath(path), place.isRoot {
-            throw .archive(.modeOfRoot)
-        }
-        try make(path, mode: FileMode.directory | (permissions ?? 0o755))
+        try make(
+            path, mode: FileMode.directory | (permissions ?? 0o755),
+            hasOwnMode: permissions != nil)
     }
 
     /// The first `=` counts: a target may have one.

@@ -58,5 +58,8 @@ private func lines(_ contents: ArchiveContents) -> [String] {
         try contents.add(directory("/", 0o700))
         #expect(contents.members.isEmpty)
         #expect(throws: ArchiveError.isRoot("/")) { try contents.add(file("/")) }
+        #expect(throws: ArchiveError.modeOfRoot) {
+            try contents.add(directory("/", 0o700), hasOwnMode: true)
+        }
     }
 }
