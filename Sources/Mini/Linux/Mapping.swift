@@ -54,7 +54,9 @@
     /// - Parameters:
     ///   - count: in bytes; is rounded up to pages.
     ///   - hole: nobody may touch what is there, either: bytes within, multiples of 4096.
+    /// - Throws: as the kernel, EINVAL for no bytes.
     static func guarded(count: Int, hole: Range<Int>? = nil) throws(Errno) -> Mapping {
+        guard count > 0 else { throw .invalid }
         let count = (count + 4095) & ~4095
         #if MINI_FUZZ
         if hole == nil, let index = unsafe spare.firstIndex(where: { unsafe $0.count == count }) {

@@ -99,6 +99,12 @@ import Testing
         }
     }
 
+    @Test("a mapping of no bytes is an error, as the kernel has it")
+    func noBytes() {
+        #expect(throws: Errno.invalid) { _ = try Mapping.guarded(count: 0) }
+        #expect(throws: Errno.invalid) { _ = try Mapping.anonymous(count: 0) }
+    }
+
     @Test("a file's pages laid over guest memory are private")
     func overlay() throws {
         let memory = try GuestMemory(count: 0x4000)
