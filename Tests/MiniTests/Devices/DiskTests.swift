@@ -310,9 +310,9 @@ private func failureOfSynchronizing(_ disk: Disk, failing: Bool) -> Errno? {
                 #expect(throws: Errno.inputOutput) { try disk.synchronize() }
                 #expect(played.now.asked == 2)
                 played.change { $0.answer = 0 }
-                disk.wait = { _ in false }
+                disk.waitUnlessEnded = { _ in false }
                 try disk.synchronize()
-                disk.wait = { _ in true }
+                disk.waitUnlessEnded = { _ in true }
                 try disk.synchronize()
                 #expect(played.now.asked == 4)
                 // All of it is there.

@@ -317,7 +317,7 @@ private final class BlockGuest {
         disk.mostMoved = 1024
         var asked = 0
         var goesOn = true
-        disk.wait = { _ in
+        disk.waitUnlessEnded = { _ in
             asked += 1
             return goesOn
         }

@@ -60,7 +60,9 @@ private final class OpenDisk: OpenDevice {
         return PluggedDisk(block, self, index)
     }
 
-    func attend(_ signals: Int32, _ wait: @escaping (Poll.Interest) -> Bool) { disk.wait = wait }
+    func attend(_ signals: Int32, _ wait: @escaping (Poll.Interest) -> Bool) {
+        disk.waitUnlessEnded = wait
+    }
 
     func finish() throws(LauncherError) {
         do throws(Errno) { try disk.synchronize() } catch {
