@@ -159,6 +159,29 @@ import Testing
         #expect(machine.run(test, image: image).trap == 12)
     }
 
+    @Test(
+        "by fs and gs no operand is on the stack, whatever its base; other prefixes are ignored",
+        arguments: [
+            // mov eax, [rbp]; [rsp]; [rbp + rax]; push [rbp]; inc dword [rsp]
+            [0x8B, 0x45, 0], [0x8B, 0x04, 0x24], [0x8B, 0x44, 0x05, 0], [0xFF, 0x75, 0],
+            [0xFF, 0x04, 0x24],
+        ] as [[UInt8]])
+    func operandOfSegment(_ instruction: [UInt8]) throws {
+        let machine = try LongMachine()
+        for (prefix, trap) in [(0x64, 13), (0x65, 13), (0x3E, 12), (0x26, 12)]
+            as [(UInt8, UInt32)]
+        {
+            var test = program([prefix] + instruction, stack: 1 << 63)
+            test.registers[5] = 1 << 63
+            // What PUSH has read would go to the stack.
+            if instruction[0] == 0xFF && instruction[1] == 0x75 {
+                test.registers[4] = LongPlace.data + 0x800
+            }
+            let ending = machine.run(test, image: image)
+            #expect(ending.trap == trap && ending.error == 0)
+        }
+    }
+
     // MARK: Debug registers
 
     @Test("DR6 and DR7 have bits that are always set, and none above 31; DR4 and DR5 are theirs")

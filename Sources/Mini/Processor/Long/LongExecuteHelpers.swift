@@ -420,12 +420,16 @@ extension LongCore {
         return count
     }
 
-    /// An address that is not canonical: by way of rsp or rbp it is a stack fault.
+    /// An address that is not canonical: by way of rsp or rbp it is a stack fault, unless a prefix says fs or gs.
     @inline(never) func outside(_ record: LongRecord) {
         state.isOutside = false
         let operation = unsafe record.pointee
         var base = operation.base
-        if base == LongSlot.temporary { base = unsafe (record - 1).pointee.base }
+        var segment = operation.index
+        if base == LongSlot.temporary {
+            base = unsafe (record - 1).pointee.base
+            segment = unsafe (record - 1).pointee.b
+        }
         let isStack =
             switch operation.code {
             case .push64r, .push64i, .pop64r, .leave64, .callNear, .callRegister, .returnNear: true
@@ -442,7 +446,8 @@ extension LongCore {
                 }
             default: false
             }
-        if isStack || base == 32 || base == 40 { state.fault = .stack(0) }
+        let isByStack = (base == 32 || base == 40) && segment < LongSlot.bases
+        if isStack || isByStack { state.fault = .stack(0) }
     }
 
     /// To be called at an instruction boundary where `LongState.attention` is not 0.
