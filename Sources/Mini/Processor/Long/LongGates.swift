@@ -44,7 +44,17 @@ extension LongCore {
         return SegmentDescriptor(isActive ? value : value & ~SegmentDescriptor.long)
     }
 
-    /// The same of a system segment, with the upper half of its base.
+    /// Sets the accessed bit of a segment that is about to be loaded, before anything changes. Kernels have it set, as a table
+    /// that may not be written has to be.
+    private func markAccessed(_ selector: UInt16, _ descriptor: SegmentDescriptor) throws(Fault) {
+        guard descriptor.value & SegmentDescriptor.accessedBit == 0,
+            let place = descriptorPlace(selector)
+        else { return }
+        let marked = (descriptor.value | SegmentDescriptor.accessedBit) &>> 40
+        try asSupervisor { () throws(Fault) in try write(place &+ 5, marked, 1) }
+    }
+
+    /// A system segment's entry, with the upper half of its base, and where it is.
     func systemEntry(_ selector: UInt16) throws(Fault) -> (SegmentDescriptor, UInt64, UInt64) {
         guard selector & 4 == 0, let place = descriptorPlace(selector),
             UInt64(state.globalTable.limit) >= UInt64(selector & 0xFFF8) &+ 15
@@ -79,6 +89,7 @@ extension LongCore {
                 else { throw .protection(selector) }
                 guard descriptor.isPresent else { throw .notPresent(selector) }
             }
+            try markAccessed(selector, descriptor)
             hidden = descriptor
         }
         install(segment, selector, hidden)
@@ -213,6 +224,7 @@ extension LongCore {
             stack = try taskStack(4 &+ UInt64(new) &* 8)
         }
         guard Self.isCanonical(stack) else { throw .stack(0) }
+        try markAccessed(selector, code64)
         stack &= ~15
         let frame: InlineArray<6, UInt64> = [
             UInt64(code), state.isLong ? rip : rip & 0xFFFF_FFFF,
@@ -311,6 +323,8 @@ extension LongCore {
         let outer = hasStack ? try stackDescriptor(stack, privilege: new, long: code.isLong) : nil
         let target = code.isLong ? frame[0] : frame[0] & 0xFFFF_FFFF
         guard Self.isCanonical(target) else { throw .protection(0) }
+        try markAccessed(selector, code)
+        if let outer { try markAccessed(stack, outer) }
         var value = flagsWithin(old, frame[2])
         if size == 1 { value = value & 0xFFFF | flags & ~0xFFFF }
         value &= ~UInt64(Flag.virtual8086 | Flag.resume)
@@ -353,11 +367,14 @@ extension LongCore {
             let pointer = try read(stackPlace(place), bytes)
             let stack = UInt16(truncatingIfNeeded: try read(stackPlace(place &+ bytes), bytes))
             let outer = try stackDescriptor(stack, privilege: new, long: code.isLong)
+            try markAccessed(selector, code)
+            if let outer { try markAccessed(stack, outer) }
             rsp = pointer &+ popped
             install(2, stack, outer)
             setCode(selector, code, privilege: new)
             nullInner()
         } else {
+            try markAccessed(selector, code)
             moveStack(to: rsp &+ 2 &* bytes &+ popped)
             setCode(selector, code, privilege: new)
         }
@@ -392,6 +409,9 @@ extension LongCore {
         if call {
             try checkWrite(stackPlace(rsp &- bytes), bytes)
             try checkWrite(stackPlace(rsp &- 2 &* bytes), bytes)
+        }
+        try markAccessed(selector, code)
+        if call {
             try push(UInt64(state.segments[1].selector), i.shape.size)
             try push(following(i), i.shape.size)
         }

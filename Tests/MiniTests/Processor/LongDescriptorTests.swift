@@ -1,0 +1,114 @@
+// Exact tests of the 64-bit processor's descriptors: what a load of one leaves in its table.
+
+import Testing
+
+@testable import Mini
+
+@Suite struct LongDescriptorTests {
+    private func bytes(_ value: UInt64) -> [UInt8] {
+        (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+    }
+    private func rax(_ value: UInt64) -> [UInt8] { [0x48, 0xB8] + bytes(value) }
+    private let target = LongPlace.code + 0x800
+
+    // MARK: Accessed bits
+
+    /// Ring 0's code and data, ring 3's data and code, none of them accessed yet; the target has an INT3.
+    private func machine() throws -> LongMachine {
+        let machine = try LongMachine()
+        for (selector, value) in [
+            (8, 0x00AF_9A00_0000_FFFF), (0x10, 0x00CF_9200_0000_FFFF),
+            (0x18, 0x00CF_F200_0000_FFFF), (0x20, 0x00AF_FA00_0000_FFFF),
+        ] as [(UInt32, UInt64)] {
+            machine.store(LongPlace.global + selector, value)
+        }
+        machine.write(LongPlace.codePhysical + 0x800, [0xCC])
+        return machine
+    }
+
+    /// The selectors of those that are accessed.
+    private func accessed(_ machine: LongMachine) -> [UInt32] {
+        [8, 0x10, 0x18, 0x20].filter { (selector: UInt32) in
+            machine.bytes(LongPlace.global + selector + 5, 1)[0] & 1 != 0
+        }
+    }
+
+    @Test("a load of a segment marks its descriptor, and a gate that of its code")
+    func loads() throws {
+        // mov ds, eax; mov ss, eax; mov fs, eax
+        for code in [[0x8E, 0xD8], [0x8E, 0xD0], [0x8E, 0xE0]] as [[UInt8]] {
+            let machine = try self.machine()
+            machine.kernel(rax(0x10) + code)
+            #expect(machine.vector == nil && accessed(machine) == [0x10])
+        }
+        let machine = try self.machine()
+        machine.kernel([0xCD, 0x30])
+        #expect(machine.vector == 0x30 && accessed(machine) == [8])
+    }
+
+    @Test("far jumps, calls and returns mark where they go, and what refuses to marks nothing")
+    func transfers() throws {
+        // jmp far [rax] and call far [rax], of 32 bits.
+        for code in [[0xFF, 0x28], [0xFF, 0x18]] as [[UInt8]] {
+            for selector in [8, 0x10] as [UInt64] {
+                let machine = try self.machine()
+                machine.write(LongPlace.codePhysical + 0x800, [0xF4])
+                machine.store(LongPlace.dataPhysical, selector << 32 | target)
+                machine.kernel(rax(LongPlace.data) + code)
+                #expect(machine.vector == (selector == 8 ? nil : 13))
+                // The fault's gate has marked the code as well.
+                #expect(accessed(machine) == [8])
+            }
+        }
+        // push 8; push rax; retfq
+        let machine = try self.machine()
+        machine.write(LongPlace.codePhysical + 0x800, [0xF4])
+        machine.kernel([0x6A, 8] + rax(target) + [0x50, 0x48, 0xCB])
+        #expect(machine.vector == nil && accessed(machine) == [8])
+    }
+
+    @Test("IRETQ and a far return to ring 3 mark its code and its stack")
+    func outward() throws {
+        // push 1B; push rsp; push 2; push 23; push rax; iretq, and the same without flags and with retfq.
+        let flags: [UInt8] = [0x6A, 2]
+        for (middle, last) in [(flags, 0xCF), ([], 0xCB)] as [([UInt8], UInt8)] {
+            let machine = try self.machine()
+            let frame: [UInt8] = [0x6A, 0x1B, 0x54] + middle + [0x6A, 0x23]
+            machine.kernel(frame + rax(target) + [0x50, 0x48, last])
+            #expect(machine.vector == 3 && machine.frame(1) == 0x23)
+            // And INT3's gate the kernel's code.
+            #expect(accessed(machine) == [8, 0x18, 0x20])
+        }
+    }
+
+    @Test("the mark is a write of ring 0's, a fault where there is none, and no write if it is set")
+    func readOnly() throws {
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        // The table on a page of data that may not be written; the data of ring 3 is not accessed.
+        for index in 0..<6 as Range<UInt32> {
+            let place = machine.memory.range(LongPlace.global + index * 8, 8)!
+            machine.store(
+                LongPlace.dataPhysical + index * 8,
+                machine.memory.readable(place).load(as: UInt64.self))
+        }
+        machine.store(LongPlace.dataPhysical + 0x18, 0x00CF_F200_0000_FFFF)
+        machine.store(0x4000, UInt64(LongPlace.dataPhysical) | 5)
+        core.state.globalTable.base = LongPlace.data
+        core.state.control0 |= UInt64(Control0.writeProtect)
+        // mov ds, eax
+        var test = LongCase(
+            registers: [UInt64](repeating: 0x1B, count: 16),
+            vectors: [UInt64](repeating: 0, count: 32), control: 0x1F80, rip: LongPlace.code,
+            flags: 0x202, code: [0x8E, 0xD8])
+        let selector = core.state.segments[3].selector
+        let ending = machine.run(test, image: [])
+        #expect(ending.trap == 14 && ending.error == 3)
+        #expect(ending.address == LongPlace.data + 0x1D)
+        #expect(core.state.segments[3].selector == selector)
+        machine.store(LongPlace.dataPhysical + 0x18, 0x00CF_F300_0000_FFFF)
+        test.code = [0x8E, 0xD8, 0xCC]
+        #expect(machine.run(test, image: []).trap == 3)
+        #expect(core.state.segments[3].selector == 0x1B)
+    }
+}
