@@ -111,4 +111,30 @@ import Testing
         #expect(machine.run(test, image: []).trap == 3)
         #expect(core.state.segments[3].selector == 0x1B)
     }
+
+    // MARK: System segments
+
+    @Test("LTR marks a task as busy where it lies, from 32-bit code and beyond 4 GiB as well")
+    func farTask() throws {
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        // The first 2 MiB once more, behind 4 GiB, where the lower 32 bits name nothing; 32-bit code of ring 0.
+        machine.store(0x2020, 0xD007)
+        machine.store(0xD008, 0x83)
+        machine.store(LongPlace.global + 0x28, 0x0000_8900_9800_0067)
+        core.state.globalTable.base = 1 << 32 | 0x20_0000 | UInt64(LongPlace.global)
+        core.install(1, 8, SegmentDescriptor(0x00CF_9B00_0000_FFFF))
+        // mov eax, 28; ltr ax; hlt
+        machine.write(LongPlace.codePhysical, [0xB8, 0x28, 0, 0, 0, 0x0F, 0x00, 0xD8, 0xF4])
+        core.state.privilege = 0
+        core.state.isLong = false
+        core.state.rip = LongPlace.code
+        core.rsp = UInt64(LongPlace.kernelStack)
+        core.flags = 2
+        core.updateMode()
+        let exit = machine.processor.run(instructions: 10)
+        #expect(exit == .halt(interruptsEnabled: false) && machine.vector == nil)
+        #expect(machine.bytes(LongPlace.global + 0x2D, 1) == [0x8B])
+        #expect(core.state.task.base == UInt64(LongPlace.task))
+    }
 }

@@ -134,6 +134,28 @@ import Testing
         #expect(guest.processor.register(.eax) == 0xF434)
     }
 
+    @Test("outside long mode the descriptors of LDT and task have 8 bytes, and a base of 32 bits")
+    func systemSegments() throws {
+        let guest = try Guest()
+        func store(_ value: UInt64) {
+            let last = guest.memory.range(Self.table + UInt32(Self.long), 8)!
+            guest.memory.writable(last).storeBytes(of: value, as: UInt64.self)
+        }
+        let core = guest.processor.core
+        // What lies behind the table.
+        guest.memory.store32(Self.table + 0x30, ~0)
+        // mov eax, 28; ltr ax, then lldt ax
+        let selector: [UInt8] = [0xB8, Self.long, 0, 0, 0]
+        store(0x0000_8900_1234_0067)
+        #expect(guest.run(selector + [0x0F, 0x00, 0xD8, 0xF4]) == .halt(interruptsEnabled: false))
+        #expect(core.state.task.base == 0x1234 && core.state.task.limit == 0x67)
+        #expect(guest.word(Self.table + 0x2C) == 0x8B00)
+        store(0x0000_8200_5678_000F)
+        core.state.rip = UInt64(Self.code)
+        #expect(guest.run(selector + [0x0F, 0x00, 0xD0, 0xF4]) == .halt(interruptsEnabled: false))
+        #expect(core.state.localTable.base == 0x5678 && core.state.localTable.limit == 15)
+    }
+
     @Test(
         "paging without long mode, long mode without PAE, and leaving protection end it",
         arguments: [

@@ -54,14 +54,15 @@ extension LongCore {
         try asSupervisor { () throws(Fault) in try write(place &+ 5, marked, 1) }
     }
 
-    /// A system segment's entry, with the upper half of its base, and where it is.
+    /// A system segment's entry, its base, in long mode with an upper half, and where it is.
     func systemEntry(_ selector: UInt16) throws(Fault) -> (SegmentDescriptor, UInt64, UInt64) {
+        let last: UInt64 = isActive ? 15 : 7
         guard selector & 4 == 0, let place = descriptorPlace(selector),
-            UInt64(state.globalTable.limit) >= UInt64(selector & 0xFFF8) &+ 15
+            UInt64(state.globalTable.limit) >= UInt64(selector & 0xFFF8) &+ last
         else { throw .protection(selector) }
         return try asSupervisor { () throws(Fault) in
             let descriptor = SegmentDescriptor(try read(place, 8))
-            let upper = try read(place &+ 8, 8)
+            let upper = isActive ? try read(place &+ 8, 8) : 0
             return (descriptor, UInt64(descriptor.base) | upper &<< 32, place)
         }
     }

@@ -136,7 +136,8 @@ extension LongCore {
         if i.which == 0 {
             state.localTable = segment
         } else {
-            try write(place &+ 5, (descriptor.value | 1 &<< 41) &>> 40, 1)
+            let busy = (descriptor.value | 1 &<< 41) &>> 40
+            try asSupervisor { () throws(Fault) in try write(place &+ 5, busy, 1) }
             state.task = segment
         }
     }
