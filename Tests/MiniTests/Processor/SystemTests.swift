@@ -400,6 +400,45 @@ import Testing
         #expect(machine.word(M.globalTable + 0x24) & 0xF00 == 0xB00)
     }
 
+    @Test(
+        "a task with an LDT that is none, or that is not present, is #TS with the LDT's selector",
+        arguments: [
+            0x0000_9200_0000_0067, 0x0000_0200_0000_0067, 0x0000_8900_0000_0067,
+        ] as [UInt64])
+    func taskWithoutLocalTable(_ descriptor: UInt64) throws {
+        let machine = try M()
+        let other: UInt32 = 0xC00
+        for offset in stride(from: 0, to: 0x68, by: 4) as StrideTo<UInt32> {
+            machine.memory.store32(other + offset, 0)
+        }
+        for (offset, value) in [
+            (0x20, M.data), (0x24, 2), (0x38, 0xD000), (0x48, 0x18), (0x4C, 0x10), (0x50, 0x18),
+            (0x54, 0x18), (0x60, 0x48), (0x64, 0x68 << 16),
+        ] as [(UInt32, UInt32)] {
+            machine.memory.store32(other + offset, value)
+        }
+        machine.store64(M.globalTable + 0x40, 0x0000_8900_0000_0067 | UInt64(other) << 16)
+        machine.store64(M.globalTable + 0x48, descriptor)
+        machine.memory.store32(M.interruptTable + 0x80 * 8, 0x40 << 16)
+        machine.memory.store32(M.interruptTable + 0x80 * 8 + 4, 0x8500)
+        // The new task has no segments yet: #TS is for a task of its own, as is customary.
+        let third: UInt32 = 0xC80
+        for offset in stride(from: 0, to: 0x68, by: 4) as StrideTo<UInt32> {
+            machine.memory.store32(third + offset, 0)
+        }
+        for (offset, value) in [
+            (0x20, M.handlers + 10 * 16), (0x24, 2), (0x38, 0xE000), (0x48, 0x18), (0x4C, 0x10),
+            (0x50, 0x18), (0x54, 0x18), (0x64, 0x68 << 16),
+        ] as [(UInt32, UInt32)] {
+            machine.memory.store32(third + offset, value)
+        }
+        machine.store64(M.globalTable + 0x50, 0x0000_8900_0000_0067 | UInt64(third) << 16)
+        machine.memory.store32(M.interruptTable + 10 * 8, 0x50 << 16)
+        machine.memory.store32(M.interruptTable + 10 * 8 + 4, 0x8500)
+        #expect(machine.run([0xCD, 0x80]) == .event(10))
+        #expect(machine.stacked(0) == 0x48)
+    }
+
     @Test("the single step sets its bit in DR6")
     func singleStep() throws {
         let machine = try M()

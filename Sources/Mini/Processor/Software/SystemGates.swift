@@ -175,7 +175,10 @@ extension Core {
         for segment in 0..<6 {
             installNull(segment, UInt16(truncatingIfNeeded: words[18 + segment]))
         }
-        try loadLocalTable(UInt16(truncatingIfNeeded: words[24]))
+        // An LDT that is not present is #TS as well.
+        try taskFault(11) { () throws(Fault) in
+            try loadLocalTable(UInt16(truncatingIfNeeded: words[24]))
+        }
 
         let codeSelector = UInt16(truncatingIfNeeded: words[19])
         let ring = UInt32(codeSelector & 3)
@@ -185,22 +188,20 @@ extension Core {
         installCode(codeSelector, code, privilege: ring)
         for segment in [2, 0, 3, 4, 5] {
             let selector = UInt16(truncatingIfNeeded: words[18 + segment])
-            _ = try taskFault { () throws(Fault) in
-                try loadSegment(segment, selector)
-                return code
-            }
+            try taskFault { () throws(Fault) in try loadSegment(segment, selector) }
         }
         guard state.eip <= code.limit else { throw .protection(0) }
     }
 
-    /// What is wrong with a selector in a TSS is #TS.
-    private func taskFault(_ body: () throws(Fault) -> SegmentDescriptor) throws(Fault)
-        -> SegmentDescriptor
+    /// What is wrong with a selector in a TSS is #TS, and so may another vector be.
+    private func taskFault<Value>(_ other: UInt8 = 13, _ body: () throws(Fault) -> Value)
+        throws(Fault) -> Value
     {
         do throws(Fault) {
             return try body()
         } catch {
-            guard case .exception(13, let code) = error else { throw error }
+            guard case .exception(let vector, let code) = error, vector == 13 || vector == other
+            else { throw error }
             throw .exception(vector: 10, code: code)
         }
     }
