@@ -298,6 +298,27 @@ import Testing
         #expect(machine.vector == 14 && machine.frame(0) == 9)
     }
 
+    @Test(
+        "bits 7 and 8 of the first level are reserved, of the second bit 7 alone, of the third none"
+    )
+    func reservedBits() throws {
+        // The data's place once more, from 512 GiB on: 0x1008 and 0xD000 are of that way alone.
+        let far: UInt64 = 1 << 39
+        for (entry, bit, isReserved) in [
+            (0x1008, 7, true), (0x1008, 8, true), (0xD000, 7, true), (0xD000, 8, false),
+            (0x3400, 8, false),
+        ] as [(UInt32, UInt64, Bool)] {
+            let machine = try LongMachine()
+            machine.store(0x1008, 0xD007)
+            machine.store(0xD000, 0x3007)
+            let old = machine.memory.readable(machine.memory.range(entry, 8)!).load(as: UInt64.self)
+            machine.store(entry, old | 1 << bit)
+            machine.kernel(rdx(far | LongPlace.data) + [0x48, 0x8B, 0x02])
+            #expect(machine.vector == (isReserved ? 14 : nil))
+            if isReserved { #expect(machine.frame(0) == 9) }
+        }
+    }
+
     @Test("accessed and dirty bits are set by what is done")
     func usedBits() throws {
         let machine = try LongMachine()

@@ -342,9 +342,10 @@ extension LongCore {
             entries[level] = entry
             guard entry & LongEntry.present != 0 else { throw fault(access, 0) }
             let isLarge = entry & LongEntry.large != 0 && level < 3
-            // Bit 7 of the first two levels, and the lower address bits of a large page, are reserved.
+            // Bit 7 of the first two levels, bit 8 of the first, as on every AMD, and the lower address bits of a large page
+            // are reserved.
             if isLarge { reserved |= level == 2 ? 0x1F_E000 : LongEntry.large }
-            guard entry & reserved == 0 else {
+            guard entry & reserved == 0, level != 0 || entry & LongEntry.global == 0 else {
                 throw fault(access, PageError.present | PageError.reserved)
             }
             rights &= entry
