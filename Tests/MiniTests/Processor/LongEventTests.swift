@@ -76,6 +76,33 @@ import Testing
         #expect(machine.vector == 1 && machine.frame(0) == target)
     }
 
+    @Test("a SYSCALL that is a step of ring 3's is told behind SYSRET, and none of ring 0's there")
+    func stepOverSystemCall() throws {
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        core.state.features |= LongFeature.systemCall
+        core.state.star = 0x0010_0008 << 32
+        core.state.longEntry = UInt64(LongPlace.handlers) + 0x808
+        core.state.entryMask = 0x300
+        machine.write(LongPlace.handlers + 0x808, [0x48, 0x0F, 0x07])
+        // syscall; nop
+        var test = program([0x0F, 0x05, 0x90])
+        test.flags = 0x302
+        let ending = machine.run(test, image: image)
+        #expect(ending.trap == 1 && ending.rip == LongPlace.code + 2)
+        #expect(ending.flags & 0x300 == 0x300 && machine.frame(1) == 0x23)
+        #expect(core.state.debug[6] == 0xFFFF_4FF0)
+        // The kernel's own trap flag: mov rcx, target; mov r11, flags; sysret as the step, then nop; nop.
+        let target = LongPlace.code + 0x800
+        machine.write(LongPlace.codePhysical + 0x800, [0x90, 0xCC])
+        for (flags, trap, place) in [(0x302, 1, target), (2, 3, target + 2)]
+            as [(UInt64, UInt32, UInt64)]
+        {
+            machine.kernel(rcx(target) + [0x49, 0xBB] + bytes(flags) + step + [0x48, 0x0F, 0x07])
+            #expect(machine.vector == trap && machine.frame(0) == place)
+        }
+    }
+
     @Test("INT1 asks for no privilege, and is told behind itself")
     func softwareStep() throws {
         let machine = try LongMachine()

@@ -453,6 +453,10 @@ extension LongCore {
         setCode(
             isLong ? selector &+ 16 : selector, isLong ? .flatLongCode : .flatCode, privilege: 3)
         state.rip = target
+        // A step is told by the trap flag as it is now: the SYSCALL of a program that is stepped ends here.
+        let isStep = state.mode & LongMode.stepping != 0
+        state.suppressesStep = true
+        if isStep && !deliver(.exception(vector: 1, code: 0)) { return .exit }
         state.charge = 0
         return .jump
     }
