@@ -13,6 +13,8 @@ struct UnboundedRounding {
     private let control: UInt32
     private let operation: Operation
     private let isDouble: Bool
+    /// Rows of sse.S: packed single and double, then one single and one double.
+    private let isScalar: Bool
 
     /// By the low bits of their opcodes.
     private enum Operation: UInt32 {
@@ -31,15 +33,13 @@ struct UnboundedRounding {
         self.control = control
         self.operation = operation
         isDouble = form & 16 != 0
+        isScalar = form & 32 != 0
         if operation == .round && !isDouble { return nil }
     }
 
     /// - Parameters: the operands, of 16 bytes each.
-    func flags(_ form: UInt32, _ a: UnsafeMutableRawPointer, _ b: UnsafeMutableRawPointer) -> UInt32
-    {
+    func flags(_ a: UnsafeMutableRawPointer, _ b: UnsafeMutableRawPointer) -> UInt32 {
         let step = isDouble ? 8 : 4
-        // Rows of sse.S: packed single and double, then one single and one double.
-        let isScalar = form & 32 != 0
         var flags: UInt32 = 0
         for place in stride(from: 0, to: isScalar ? step : 16, by: step) {
             flags |= unsafe lane(a + place, b + place)

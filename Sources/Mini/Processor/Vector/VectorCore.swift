@@ -144,7 +144,7 @@ extension VectorCore {
         } else if let unbounded = UnboundedRounding(form, control: old) {
             floatingPoint.suspend()
             raised &= 7
-            raised |= unsafe unbounded.flags(form, destination, from)
+            raised |= unsafe unbounded.flags(destination, from)
         }
         vectorControl = old | raised
         if raised & unmasked != 0 {
