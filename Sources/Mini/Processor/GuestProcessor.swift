@@ -82,6 +82,16 @@ enum ProcessorExit: Equatable {
     case failed(UInt32)
 }
 
+extension ProcessorExit? {
+    /// An access to a port: what it wants is done before the trap of its step.
+    @inline(never) var isOfPort: Bool {
+        switch self {
+        case .portInput, .portOutput: true
+        default: false
+        }
+    }
+}
+
 /// A processor. Not for several threads at once.
 protocol GuestProcessor: AnyObject {
     func register(_ register: ProcessorRegister) -> UInt64

@@ -283,7 +283,7 @@ extension LongCore {
                     if !deliver(state.fault) { return .exit }
                 case .exit:
                     budget &+= unsafe Self.instructions(after: record, in: block)
-                    if isStepping { oweStep() }
+                    if isStepping { state.owesStep = state.exit.isOfPort }
                     return .exit
                 }
                 break enter

@@ -159,14 +159,6 @@ extension LongCore {
         if let missing { state.missing = missing }
     }
 
-    /// What an access to a port wants is done before its trap.
-    @inline(never) func oweStep() {
-        switch state.exit {
-        case .portInput, .portOutput: state.owesStep = true
-        default: break
-        }
-    }
-
     private func shutDown() -> Bool {
         state.exit = .shutdown
         return false

@@ -90,7 +90,11 @@ extension LongCore {
         case .readControl: setPart(i.b, i.shape.size, readControl(i.which))
         case .writeControl: try writeControl(i.which, get(i.b))
         case .readDebug: setPart(i.b, i.shape.size, state.debug[try debugNumber(i.which)])
-        case .writeDebug: try setDebug(try debugNumber(i.which), part(i.b, i.shape.size))
+        case .writeDebug:
+            let number = try debugNumber(i.which)
+            let value = part(i.b, i.shape.size)
+            if number >= 6 && value &>> 32 != 0 { throw .protection(0) }
+            state.debug[number] = DebugRegister.kept(number, value)
         case .readModelRegister:
             let value = try modelRegister(get(8))
             setPart(0, 2, value)
@@ -104,19 +108,7 @@ extension LongCore {
     }
 
     private func debugNumber(_ number: UInt8) throws(Fault) -> Int {
-        guard number == 4 || number == 5 else { return Int(number) }
-        guard state.control4 & UInt64(Control4.debugging) == 0 else { throw .undefined }
-        return Int(number) + 2
-    }
-
-    private func setDebug(_ number: Int, _ value: UInt64) throws(Fault) {
-        if number >= 6 && value &>> 32 != 0 { throw .protection(0) }
-        state.debug[number] =
-            switch number {
-            case 6: value & 0xE00F | 0xFFFF_0FF0
-            case 7: value & 0xFFFF_2BFF | 0x400
-            default: value
-            }
+        try DebugRegister.number(number, UInt32(truncatingIfNeeded: state.control4))
     }
 
     private func loadSystemSegment(_ i: LongOperation) throws(Fault) {

@@ -320,7 +320,7 @@ extension Core {
                     if !deliver(state.fault) { return .exit }
                 case .exit:
                     budget &+= unsafe Self.instructions(after: record, in: block)
-                    if isStepping && isSystem { oweStep() }
+                    if isStepping && isSystem { state.owesStep = state.exit.isOfPort }
                     return .exit
                 }
                 break enter

@@ -54,14 +54,6 @@ extension Core {
         if let missing { system.missing = missing }
     }
 
-    /// What an access to a port wants is done before its trap.
-    @inline(never) func oweStep() {
-        switch state.exit {
-        case .portInput, .portOutput: state.owesStep = true
-        default: break
-        }
-    }
-
     private func shutDown() -> Bool {
         state.exit = .shutdown
         return false

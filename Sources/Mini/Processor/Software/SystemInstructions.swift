@@ -2,6 +2,25 @@
 // interrupt flag, HLT, ports and strings of ports, FXSAVE. A line an instruction in the table below.
 // Source: Intel SDM volume 2; volume 3, chapters 2.5 (control registers) and 17.2 (debug registers).
 
+/// What both widths have in common of the debug registers.
+enum DebugRegister {
+    /// DR4 and DR5 are other names of DR6 and DR7, unless CR4.DE is set.
+    static func number(_ number: UInt8, _ control4: UInt32) throws(Fault) -> Int {
+        guard number == 4 || number == 5 else { return Int(number) }
+        guard control4 & Control4.debugging == 0 else { throw .undefined }
+        return Int(number) + 2
+    }
+
+    /// What becomes of a value: DR6 and DR7 have bits that are always the same.
+    static func kept(_ number: Int, _ value: UInt64) -> UInt64 {
+        switch number {
+        case 6: value & 0xE00F | 0xFFFF_0FF0
+        case 7: value & 0xFFFF_2BFF | 0x400
+        default: value
+        }
+    }
+}
+
 extension Core {
     func system(_ i: Instruction) throws(Fault) -> Flow {
         guard
@@ -35,9 +54,15 @@ extension Core {
             return .next
         case .writeControl: try setControl(i.operation.a, get(i.operation.b))
         case .readDebug:
-            set(i.operation.b, system.debug[try debugNumber(i.operation.a)])
+            set(
+                i.operation.b,
+                system.debug[try DebugRegister.number(i.operation.a, system.control4)])
             return .next
-        case .writeDebug: setDebug(try debugNumber(i.operation.a), get(i.operation.b))
+        case .writeDebug:
+            let number = try DebugRegister.number(i.operation.a, system.control4)
+            let value: UInt32 = get(i.operation.b)
+            system.debug[number] = UInt32(
+                truncatingIfNeeded: DebugRegister.kept(number, UInt64(value)))
         case .saveFloatingPoint: return try saveFloatingPoint(i)
         case .restoreFloatingPoint: return try restoreFloatingPoint(i)
         case .loadControlStatus:
@@ -141,24 +166,6 @@ extension Core {
     private func floatingPointMayBeTrapped() {
         state.taskSwitched =
             system.control0 & (Control0.taskSwitched | Control0.emulation) != 0
-    }
-
-    // MARK: Debug registers
-
-    /// DR4 and DR5 are other names of DR6 and DR7, unless CR4.DE is set.
-    private func debugNumber(_ number: UInt8) throws(Fault) -> Int {
-        guard number == 4 || number == 5 else { return Int(number) }
-        guard system.control4 & Control4.debugging == 0 else { throw .undefined }
-        return Int(number) + 2
-    }
-
-    private func setDebug(_ number: Int, _ value: UInt32) {
-        system.debug[number] =
-            switch number {
-            case 6: value & 0xE00F | 0xFFFF_0FF0
-            case 7: value & 0xFFFF_2BFF | 0x400
-            default: value
-            }
     }
 
     // MARK: Tables
