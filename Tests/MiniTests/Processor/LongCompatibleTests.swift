@@ -206,6 +206,24 @@ import Testing
         #expect(across.error == 0)
     }
 
+    @Test("a far transfer behind the end of the segment that it goes to faults where it is")
+    func farLimit() {
+        // 43:10000
+        let place = bytes(0x1_0000)
+        let jump: [UInt8] = [0xEA] + place + [0x43, 0]
+        let call: [UInt8] = [0x9A] + place + [0x43, 0]
+        // push 43; push 10000; retf, and with flags in front iret.
+        let far: [UInt8] = [0x6A, 0x43, 0x68] + place + [0xCB]
+        let interrupt: [UInt8] = [0x68] + bytes(0x202) + [0x6A, 0x43, 0x68] + place + [0xCF]
+        for (code, start) in [(jump, 0), (call, 0), (far, 7), (interrupt, 12)]
+            as [([UInt8], UInt64)]
+        {
+            let ending = run(code)
+            #expect(ending.trap == 13 && ending.error == 0)
+            #expect(ending.rip == LongPlace.code + start && machine.frame(2) == 0x33)
+        }
+    }
+
     @Test("FXSAVE and FXRSTOR of 32-bit code leave the upper eight vectors alone")
     func upperVectors() {
         core.state.control4 |= 0x600

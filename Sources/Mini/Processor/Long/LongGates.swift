@@ -275,6 +275,14 @@ extension LongCore {
         return code
     }
 
+    /// Where a far transfer goes on: within the segment that it goes to, or it has not begun.
+    private func target(_ offset: UInt64, in code: SegmentDescriptor) throws(Fault) -> UInt64 {
+        let target = code.isLong ? offset : offset & 0xFFFF_FFFF
+        let isInside = code.isLong ? Self.isCanonical(target) : target <= UInt64(code.limit)
+        guard isInside else { throw .protection(0) }
+        return target
+    }
+
     /// The stack segment of a return to a privilege: null is one, but not for ring 3 or 32-bit code.
     private func stackDescriptor(_ selector: UInt16, privilege: UInt32, long: Bool) throws(Fault)
         -> SegmentDescriptor?
@@ -314,8 +322,7 @@ extension LongCore {
         let hasStack = state.isLong || isOuter
         let stack = UInt16(truncatingIfNeeded: frame[4])
         let outer = hasStack ? try stackDescriptor(stack, privilege: new, long: code.isLong) : nil
-        let target = code.isLong ? frame[0] : frame[0] & 0xFFFF_FFFF
-        guard Self.isCanonical(target) else { throw .protection(0) }
+        let target = try target(frame[0], in: code)
         try markAccessed(selector, code)
         if let outer { try markAccessed(stack, outer) }
         var value = flagsWithin(old, frame[2])
@@ -352,8 +359,7 @@ extension LongCore {
         let offset = try read(stackPlace(rsp), bytes)
         let selector = UInt16(truncatingIfNeeded: try read(stackPlace(rsp &+ bytes), bytes))
         let code = try returnCode(selector)
-        let target = code.isLong ? offset : offset & 0xFFFF_FFFF
-        guard Self.isCanonical(target) else { throw .protection(0) }
+        let target = try target(offset, in: code)
         let new = UInt32(selector & 3)
         if new != state.privilege {
             let place = rsp &+ 2 &* bytes &+ popped
@@ -397,8 +403,7 @@ extension LongCore {
             throw .protection(selector)
         }
         guard code.isPresent else { throw .notPresent(selector) }
-        let target = code.isLong ? offset : offset & 0xFFFF_FFFF
-        guard Self.isCanonical(target) else { throw .protection(0) }
+        let target = try target(offset, in: code)
         if call {
             try checkWrite(stackPlace(rsp &- bytes), bytes)
             try checkWrite(stackPlace(rsp &- 2 &* bytes), bytes)
