@@ -134,6 +134,20 @@ import Testing
         #expect(guest.processor.register(.eax) == 0xF434)
     }
 
+    @Test("LGDT and LIDT with an operand of 16 bits take 24 bits of the base")
+    func shortTables() throws {
+        let guest = try Guest()
+        guest.memory.store32(0x3_0000, UInt32(0x500) << 16 | 47)
+        guest.memory.store32(0x3_0004, 0x1100)
+        let core = guest.processor.core
+        // lgdt and lidt of the same, without and with the prefix.
+        let place: [UInt8] = [0, 0, 3, 0]
+        let tables = [0x0F, 0x01, 0x15] + place + [0x66, 0x0F, 0x01, 0x1D] + place
+        #expect(guest.run(tables + [0xF4]) == .halt(interruptsEnabled: false))
+        #expect(core.state.globalTable.base == 0x1100_0500)
+        #expect(core.state.interruptTable.base == 0x500 && core.state.interruptTable.limit == 47)
+    }
+
     @Test("outside long mode the descriptors of LDT and task have 8 bytes, and a base of 32 bits")
     func systemSegments() throws {
         let guest = try Guest()

@@ -83,7 +83,11 @@ extension LongDecoder {
         }
         switch group {
         case 0, 1: slow(.storeTable, size: isLong ? 3 : 2, which: group)
-        case 2, 3: slow(.loadTable, size: isLong ? 3 : 2, which: group & 1)
+        case 2, 3:
+            // Of 16 bits the base has 24.
+            slow(
+                .loadTable, size: isLong ? 3 : 2,
+                which: group & 1 | (operand16 && !isLong ? 2 : 0))
         case 4: slow(.storeMachineStatus, size: 1)
         case 6: slow(.loadMachineStatus, size: 1)
         case 7: slow(.forgetPage)

@@ -67,8 +67,8 @@ extension LongCore {
             let limit = UInt16(truncatingIfNeeded: try read(linear(i), 2))
             let base = try read(linear(i) &+ 2, Self.bytes(i.shape.size))
             guard Self.isCanonical(base) else { throw .protection(0) }
-            let table = LongTable(base: base, limit: limit)
-            if i.which == 0 { state.globalTable = table } else { state.interruptTable = table }
+            let table = LongTable(base: i.which & 2 == 0 ? base : base & 0xFF_FFFF, limit: limit)
+            if i.which & 1 == 0 { state.globalTable = table } else { state.interruptTable = table }
         case .loadSegment: try loadSystemSegment(i)
         case .loadMachineStatus:
             let value = try operand(i, 1)
