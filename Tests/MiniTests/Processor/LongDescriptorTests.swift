@@ -114,27 +114,42 @@ import Testing
 
     // MARK: System segments
 
-    @Test("LTR marks a task as busy where it lies, from 32-bit code and beyond 4 GiB as well")
-    func farTask() throws {
+    /// 32-bit code of ring 0, with the first 2 MiB and thus the table once more behind 4 GiB, where the lower 32 bits name
+    /// nothing.
+    private func far(_ code: [UInt8]) throws -> (LongMachine, ProcessorExit) {
         let machine = try LongMachine()
         let core = machine.processor.core
-        // The first 2 MiB once more, behind 4 GiB, where the lower 32 bits name nothing; 32-bit code of ring 0.
         machine.store(0x2020, 0xD007)
         machine.store(0xD008, 0x83)
         machine.store(LongPlace.global + 0x28, 0x0000_8900_9800_0067)
         core.state.globalTable.base = 1 << 32 | 0x20_0000 | UInt64(LongPlace.global)
         core.install(1, 8, SegmentDescriptor(0x00CF_9B00_0000_FFFF))
-        // mov eax, 28; ltr ax; hlt
-        machine.write(LongPlace.codePhysical, [0xB8, 0x28, 0, 0, 0, 0x0F, 0x00, 0xD8, 0xF4])
+        machine.write(LongPlace.codePhysical, code + [0xF4])
         core.state.privilege = 0
         core.state.isLong = false
         core.state.rip = LongPlace.code
         core.rsp = UInt64(LongPlace.kernelStack)
         core.flags = 2
         core.updateMode()
-        let exit = machine.processor.run(instructions: 10)
+        return (machine, machine.processor.run(instructions: 10))
+    }
+
+    @Test("LTR marks a task as busy where it lies, from 32-bit code and beyond 4 GiB as well")
+    func farTask() throws {
+        // mov eax, 28; ltr ax
+        let (machine, exit) = try far([0xB8, 0x28, 0, 0, 0, 0x0F, 0x00, 0xD8])
         #expect(exit == .halt(interruptsEnabled: false) && machine.vector == nil)
         #expect(machine.bytes(LongPlace.global + 0x2D, 1) == [0x8B])
-        #expect(core.state.task.base == UInt64(LongPlace.task))
+        #expect(machine.processor.core.state.task.base == UInt64(LongPlace.task))
+    }
+
+    @Test("32-bit code does not find by a sum beyond 4 GiB what the processor has read there")
+    func farTable() throws {
+        // mov eax, 10; mov ds, eax; mov ecx, half of the table's place; mov eax, [ecx + ecx]
+        let half: [UInt8] = [0x00, 0x30, 0x10, 0x80]
+        let (machine, _) = try far(
+            [0xB8, 0x10, 0, 0, 0, 0x8E, 0xD8, 0xB9] + half + [0x8B, 0x04, 0x09])
+        #expect(machine.vector == 14)
+        #expect(machine.processor.core.state.faultAddress == 0x20_6000)
     }
 }

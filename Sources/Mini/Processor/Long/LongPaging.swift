@@ -244,7 +244,11 @@ extension LongCore {
         let mask = state.linearMask
         state.linearMask = ~0
         defer { state.linearMask = mask }
-        guard privilege == 3 else { return try body() }
+        guard privilege == 3 else {
+            // The table of 32-bit code is not to know what lies beyond 4 GiB.
+            defer { if mask != ~0 { clearCurrentTLB() } }
+            return try body()
+        }
         state.privilege = 0
         unsafe state.tlb = state.supervisorTLB
         defer {
