@@ -209,6 +209,26 @@ import Testing
         }
     }
 
+    @Test("a store of the x87 that its own exception keeps from memory leaves nothing of its fault")
+    func withheldStore() throws {
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        let absent = LongPlace.data + 0x2000
+        // Invalid operations are unmasked.
+        machine.store(LongPlace.dataPhysical, 0x037E)
+        // fninit; fldcw [rcx]; mov rdx, place; fstp qword [rdx], of an empty register
+        func store(_ place: UInt64) -> [UInt8] {
+            rcx(LongPlace.data) + [0xDB, 0xE3, 0xD9, 0x29, 0x48, 0xBA] + bytes(place) + [
+                0xDD, 0x1A,
+            ]
+        }
+        machine.kernel(store(absent))
+        #expect(machine.vector == nil && core.state.faultAddress == 0)
+        // mov rbp, ...; mov eax, [rbp], which is a page fault and none of the stack.
+        machine.kernel(store(1 << 63) + [0x48, 0xBD] + bytes(absent) + [0x8B, 0x45, 0])
+        #expect(machine.vector == 14 && core.state.faultAddress == absent)
+    }
+
     // MARK: Debug registers
 
     @Test("DR6 and DR7 have bits that are always set, and none above 31; DR4 and DR5 are theirs")

@@ -448,6 +448,21 @@ import Testing
         #expect((machine.processor[.eax] as UInt32) & 0x4000 != 0)
     }
 
+    @Test("a store of the x87 that its own exception keeps from memory leaves CR2 alone")
+    func withheldStore() throws {
+        let machine = try M()
+        machine.makeTables()
+        machine.setEntry(0x5_0000, 0)
+        machine.enablePaging()
+        machine.memory.store32(M.data + 0x800, 0x037E)
+        // fninit; fldcw [data + 800]; fstp qword [50000], of an empty register; mov eax, cr2
+        let store = [0xDB, 0xE3, 0xD9, 0x2D] + immediate(M.data + 0x800)
+        #expect(
+            machine.run(store + [0xDD, 0x1D] + immediate(0x5_0000) + [0x0F, 0x20, 0xD0])
+                == .halt(false))
+        #expect(machine.processor[.eax] == 0 as UInt32)
+    }
+
     // MARK: SYSENTER
 
     @Test("SYSENTER goes to ring 0 with interrupts off, SYSEXIT back to ring 3")

@@ -26,10 +26,14 @@ extension LongCore {
         let size = FloatingPointUnit.operandSize(opcode: opcode, modrm: i.b, short: isShort)
         if size.read > 0 { try unsafe copy(place, state.scratch, size.read, write: false) }
         if size.written > 0 {
+            let faultAddress = state.faultAddress
             do throws(Fault) { try check(place, UInt64(size.written), write: true) } catch {
                 if unsafe state.floatingPoint.withholds(
                     opcode: opcode, modrm: i.b, scratch: state.scratch, site: site)
                 {
+                    // The store's fault never was.
+                    state.faultAddress = faultAddress
+                    state.isOutside = false
                     return
                 }
                 throw error

@@ -399,6 +399,7 @@ extension Core {
         site.operand = offset(i)
         site.dataSelector = unsafe state.segments[i.operation.segmentNumber].selector
         let linear: UInt32
+        let faultAddress = state.faultAddress
         do throws(Fault) {
             linear = try self.linear(i, bytes, write: sizes.written > 0)
             // It pops its stack before we can store: all of the store must be possible.
@@ -411,6 +412,7 @@ extension Core {
                 unsafe state.floatingPoint.withholds(
                     opcode: opcode, modrm: modrm, scratch: state.scratch, site: site)
             {
+                state.faultAddress = faultAddress
                 return .next
             }
             throw error
