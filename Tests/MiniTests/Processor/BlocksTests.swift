@@ -31,6 +31,39 @@ import Testing
         #expect(Generation(number: .max).number == Generation.last)
     }
 
+    @Test("a cache is full before the way to a block gets long, wherever a guest puts blocks")
+    func chains() throws {
+        let memory = try GuestMemory(count: 4 << 20)
+        var layout = TableLayout()
+        let places = BlockCache.Places(&layout, Core.blockShape, memory)
+        let tables = try Mapping.guarded(count: layout.count)
+        let arena = try Mapping.guarded(count: 1 << 20)
+        var cache = unsafe BlockCache(
+            Core.blockShape, places, at: tables.start, memory, arena: arena.start,
+            arenaCount: 1 << 20)
+        func enter(_ physical: UInt) {
+            unsafe cache.next.initialize(
+                to: Block(
+                    physical: physical, mode: 0, count: 1, bytes: 1, operationCount: 1,
+                    isTemporary: false))
+            cache.enter()
+        }
+        for number in 0..<1000 as Range<UInt> { enter(number * 4096 % 4_000_000 + number) }
+        #expect(!cache.isFull)
+        // As blocks of one address are that go on to other pages each time.
+        var count = 0
+        while !cache.isFull && count < 1000 {
+            enter(0x1234)
+            count += 1
+        }
+        // Others may have the same place in the hash.
+        #expect((BlockCache.longestChain - 4...BlockCache.longestChain).contains(count))
+        cache.forgetAll()
+        #expect(!cache.isFull)
+        enter(0x1234)
+        #expect(!cache.isFull)
+    }
+
     /// Code whose blocks fill the smallest arena a few times over: stretches of 64 instructions,
     /// then ud2.
     private func fill(_ guest: Guest) {

@@ -87,6 +87,11 @@ struct BlockShape {
     private let arenaCount: UInt32
     private let arenaStart: UInt32
     private var used: UInt32
+    /// A chain of the hash is as long as it may get.
+    private var isCrowded = false
+    /// A guest can choose addresses that all have one place in the hash, and each block that is looked for costs the way
+    /// through its chain. Chains that nobody chose are hardly longer than ten.
+    static let longestChain = 24
     /// Arena offsets of first blocks: by physical address and mode, of each physical page, and of those that end on it but
     /// begin on another.
     private let hash: UnsafeMutablePointer<UInt32>
@@ -199,7 +204,7 @@ struct BlockShape {
     var next: UnsafeMutablePointer<Block> { unsafe block(at: used) }
 
     /// Everything must be forgotten before a block is decoded.
-    var isFull: Bool { used + shape.blockMaximum > arenaCount }
+    var isFull: Bool { isCrowded || used + shape.blockMaximum > arenaCount }
 
     /// The first block that was decoded there for this mode, or the first behind another.
     func found(
@@ -229,6 +234,7 @@ struct BlockShape {
         let bucket = unsafe bucket(block.pointee.physical, block.pointee.mode)
         unsafe block.pointee.nextInHash = hash[bucket]
         unsafe hash[bucket] = offset
+        isCrowded = unsafe length(ofChainFrom: block) >= Self.longestChain
         let page = unsafe Self.page(block.pointee.physical)
         unsafe block.pointee.nextOnPage = pageBlocks[page]
         unsafe pageBlocks[page] = offset
@@ -238,6 +244,16 @@ struct BlockShape {
             unsafe block.pointee.nextOnSecond = crossingBlocks[page]
             unsafe crossingBlocks[page] = offset
         }
+    }
+
+    private func length(ofChainFrom block: UnsafeMutablePointer<Block>) -> Int {
+        var length = 1
+        var offset = unsafe block.pointee.nextInHash
+        while offset != 0 {
+            length += 1
+            offset = unsafe self.block(at: offset).pointee.nextInHash
+        }
+        return length
     }
 
     /// Bytes of the arena that a block takes.
@@ -342,6 +358,7 @@ struct BlockShape {
             offset += unsafe room(of: block)
         }
         used = arenaStart
+        isCrowded = false
         nextGeneration()
     }
 
