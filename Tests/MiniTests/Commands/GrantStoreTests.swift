@@ -174,6 +174,8 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
                 == done("/t/a/one = \"1\"  (n0,r3)\n/t/a/two = \"2\"  (n0,r3)\n"))
         #expect(run("store chmod /t/a/one r5 --upto", on: store) == done(""))
         #expect(store.now.store!.entries["/t"]!.permissions == ["r5"])
+        // The root is everybody's.
+        #expect(store.now.store!.entries[""]!.permissions == ["n0"])
         #expect(store.now.store!.entries["/t/a/two"]!.permissions == ["n0", "r3"])
         #expect(run("store list -p /t", on: store) == done("/t/a\n/t/b\n"))
     }

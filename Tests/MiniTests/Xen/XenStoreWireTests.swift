@@ -112,6 +112,13 @@ import Testing
         #expect(try StorePath("data").child("b").text == "data/b")
     }
 
+    @Test("above an entry is another one, but not the root")
+    func parents() throws {
+        #expect(try StorePath("/a/b/c").parent?.text == "/a/b")
+        #expect(try StorePath("data/b").parent?.text == "data")
+        for top: Text in ["/a", "/", "data"] { #expect(try StorePath(top).parent == nil) }
+    }
+
     @Test("permissions are words of a letter and a number")
     func permissions() {
         #expect(StorePermissions(["n0", "r3", "w4", "b32752"])?.words.count == 4)

@@ -60,11 +60,11 @@ struct StorePath: Equatable {
         try StorePath(text == "/" ? "/\(name)" : "\(text)/\(name)")
     }
 
-    /// The path of the entry above this one; nil for the root, and for what is right below a
-    /// domain's own folder.
+    /// The path of the entry above this one; nil for what is right below the root, which is everybody's, or
+    /// right below a domain's own folder.
     var parent: StorePath? {
-        guard let slash = text.lastIndex(of: Self.slash), text.bytes.count > 1 else { return nil }
-        return try? StorePath(slash == 0 ? "/" : text.prefix(slash))
+        guard let slash = text.lastIndex(of: Self.slash), slash > 0 else { return nil }
+        return try? StorePath(text.prefix(slash))
     }
 }
 
