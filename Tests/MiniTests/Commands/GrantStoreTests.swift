@@ -126,6 +126,44 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
                 == failed(2, "the modes are not n, r, w or b with the number of a domain"))
     }
 
+    @Test("a verb changes all that it names, or nothing")
+    func wholeVerbs() throws {
+        let none = "cannot remove \"/none\": no such entry (ENOENT)"
+        let permissions = "cannot set the permissions of \"/t/b\": permission denied (EACCES)"
+        for (line, ended) in [
+            ("rm /t/a /none", failed(4, none)),
+            ("mkdir /k /k//2", failed(2, "\"/k//2\" has an empty name in it")),
+            ("chmod -r /t n0 r3", failed(4, permissions)),
+            ("exists /none --and set /k//2 1", failed(2, "\"/k//2\" has an empty name in it")),
+        ] {
+            let store = try xen(["/t/a": "1", "/t/b": "2"]) { $0.store!.secrets = ["/t/b"] }
+            let before = store.now.store!.entries
+            #expect(run("store \(line)", on: store) == ended)
+            #expect(store.now.store!.entries == before)
+        }
+        let several = try xen(["/a": "1", "/b": "1"]) {
+            $0.store!.intrusions = [
+                (behind: "/a", path: "/a", value: "2"), (behind: "/a", path: "/b", value: "2"),
+            ]
+        }
+        #expect(run("store get /a /b", on: several) == done("2\n2\n"))
+    }
+
+    @Test("--tidy stops at what is somebody's, what nobody sees, and the root")
+    func tidy() throws {
+        let shared = try xen(["/a/b/c": "1"]) {
+            $0.store!.intrusions = [(behind: "/a/b", path: "/a/b/new", value: "precious")]
+        }
+        #expect(run("store rm -t /a/b/c", on: shared) == done(""))
+        #expect(shared.now.store!.entries.keys.sorted() == ["", "/a", "/a/b", "/a/b/new"])
+        let alone = try xen(["/x/y": "1"])
+        #expect(run("store rm -t /x/y", on: alone) == done(""))
+        #expect(alone.now.store!.entries.keys.sorted() == [""])
+        let secret = try xen(["/x/s/3": "1"]) { $0.store!.secrets = ["/x/s"] }
+        #expect(run("store rm -t /x/s/3", on: secret) == done(""))
+        #expect(secret.now.store!.entries.keys.sorted() == ["", "/x", "/x/s"])
+    }
+
     @Test("a quota is called by its name, whichever store it is")
     func quota() throws {
         for (word, line) in [

@@ -46,6 +46,8 @@ struct FakeStore {
     var listChanges = 0
     /// Replies that are sent as they are.
     var forged: [StoreMessage] = []
+    /// What others write as soon as an entry was read, in this order. A transaction that is open then conflicts.
+    var intrusions: [(behind: String, path: String, value: String)] = []
 
     static func with(_ values: [String: String]) -> FakeStore {
         var store = FakeStore()
@@ -76,6 +78,26 @@ struct FakeStore {
                 connections[id]!.output += event(path, watch.token).bytes
             }
         }
+    }
+
+    /// Somebody else is there between two requests.
+    private mutating func intrude(behind path: String) {
+        guard let next = intrusions.first, next.behind == path else { return }
+        intrusions.removeFirst()
+        let value = Array(next.value.utf8)
+        var isOpen = false
+        for (id, connection) in connections {
+            for (number, entries) in connection.transactions {
+                isOpen = true
+                // What is there when that is undone has it.
+                var before = FakeStore()
+                before.entries = entries
+                before.set(next.path, value)
+                connections[id]!.transactions[number] = before.entries
+            }
+        }
+        if isOpen { conflicts += 1 }
+        set(next.path, value)
     }
 
     private func isAt(_ path: String, _ top: String) -> Bool {
@@ -151,6 +173,7 @@ struct FakeStore {
         case 2:
             guard let entry else { return "ENOENT" }
             payload = entry.value
+            intrude(behind: path)
         case 3:
             guard let entry else { return "ENOENT" }
             payload = Array(entry.permissions.map { $0 + "\0" }.joined().utf8)

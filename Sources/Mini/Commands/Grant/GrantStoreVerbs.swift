@@ -11,24 +11,22 @@ final class StoreOperations {
 
     init(_ store: XenStore) { self.store = store }
 
-    /// - Throws: an error of use for what cannot be a part of one transaction, or lacks a word.
+    /// - Throws: an error of use for what cannot be a part of one transaction, lacks a word, or is no path.
     static func check(_ operations: [Operation]) throws(GrantError) {
         for operation in operations {
             let waits = operation.verb == .watch || operation.verb == .wait
             if waits && operations.count > 1 {
                 throw .use("watch and wait do not go with --and")
             }
-            if operation.verb == .set && operation.words.count % 2 == 1 {
-                throw .use("store set needs a VALUE for each PATH")
-            }
+            try check(operation)
         }
     }
 
-    /// Does everything, and prints what is to be printed. More than one operation, and more than one
-    /// entry to write, are one transaction.
+    /// Does everything, and prints what is to be printed. What changes something, and more than one entry
+    /// or operation, is one transaction.
     /// - Returns: the exit code.
     func perform(_ operations: [Operation]) throws(GrantError) -> Int32 {
-        if operations.count == 1 && operations[0].verb != .set {
+        if operations.count == 1 && !Self.isTransaction(operations[0]) {
             guard try perform(operations[0]) else { return Self.isAbsent }
             return try Self.write(output)
         }
@@ -42,6 +40,32 @@ final class StoreOperations {
             }
         } while try !transaction.commit()
         return try Self.write(output)
+    }
+
+    /// Whether an operation by itself is to happen as a whole, or to see one state of the store.
+    private static func isTransaction(_ operation: Operation) -> Bool {
+        switch operation.verb {
+        case .set, .mkdir, .rm: true
+        case .chmod, .get, .exists: operation.words.count > 1
+        // A whole store changes all the time: nobody could read it in a transaction.
+        case .list, .ls, .watch, .wait: false
+        }
+    }
+
+    private static func check(_ operation: Operation) throws(GrantError) {
+        var step = 1
+        switch operation.verb {
+        case .set:
+            step = 2
+            guard operation.words.count % 2 == 0 else {
+                throw .use("store set needs a VALUE for each PATH")
+            }
+        case .chmod: step = operation.words.count
+        default: break
+        }
+        for index in stride(from: 0, to: operation.words.count, by: step) {
+            _ = try named(operation.words[index])
+        }
     }
 
     /// What `exists` ends with for an entry that is not there, as xenstore-exists does.
@@ -71,11 +95,14 @@ final class StoreOperations {
 
     /// The path that a word names. This domain's own folder, which has no relative path, is `.`.
     private func path(_ word: Text) throws(GrantError) -> StorePath {
-        if word == "." {
-            let number = Text(bytes: try store.read(StorePath(named: "domid"), in: transaction))
-            return try StorePath(named: "/local/domain/\(number)")
-        }
-        return try StorePath(named: word.dropping(prefix: "./") ?? word)
+        if let path = try Self.named(word) { return path }
+        let number = Text(bytes: try store.read(StorePath(named: "domid"), in: transaction))
+        return try StorePath(named: "/local/domain/\(number)")
+    }
+
+    /// The same without the store; nil for this domain's own folder.
+    private static func named(_ word: Text) throws(GrantError) -> StorePath? {
+        word == "." ? nil : try StorePath(named: word.dropping(prefix: "./") ?? word)
     }
 
     /// Writes to standard output.
@@ -131,13 +158,22 @@ final class StoreOperations {
 
     private func remove(_ path: StorePath, _ choices: StoreChoices) throws(GrantError) {
         try store.remove(path, in: transaction)
-        guard choices.isTidy else { return }
-        var above = path.parent
-        while let path = above, try store.list(path, in: transaction).isEmpty,
-            try store.read(path, in: transaction).isEmpty
-        {
+        var above = choices.isTidy ? path.parent : nil
+        while let path = above, try removeEmpty(path) { above = path.parent }
+    }
+
+    /// Removes an entry that has neither a value nor anything below it.
+    /// - Returns: false if it stays: it has, or is not for us to see or to remove.
+    private func removeEmpty(_ path: StorePath) throws(GrantError) -> Bool {
+        do throws(GrantError) {
+            guard try store.list(path, in: transaction).isEmpty,
+                try store.read(path, in: transaction).isEmpty
+            else { return false }
             try store.remove(path, in: transaction)
-            above = path.parent
+            return true
+        } catch {
+            guard case .store = error else { throw error }
+            return false
         }
     }
 
