@@ -419,6 +419,39 @@ final class Local: @unchecked Sendable {
                     output: "half"))
     }
 
+    @Test("input that trickles does not hide that this domain was restored")
+    func restoredWithInput() throws {
+        let peer = try Peer {
+            $0.store = FakeStore.with(["/local/domain/0/domid": "0"])
+            $0.isInputIdle = true
+        }
+        peer.offer()
+        let second = FakeXen.Happening.act {
+            $0.clock += 1_000_000_000
+            $0.input = [7]
+        }
+        let ended = peer.run(
+            "--client",
+            [.act { $0.store!.set("/local/domain/0/domid", Array("5".utf8)) }]
+                + Array(repeating: second, count: 20) + [.signal(15)])
+        #expect(ended.code == 4)
+        #expect(ended.errors.hasPrefix("mini-grant: this domain was restored as domain 5: "))
+    }
+
+    @Test("changes in the folder of a server do not hide that its domain has ended")
+    func endedWithChanges() throws {
+        let peer = try Peer()
+        let second = FakeXen.Happening.act {
+            $0.clock += 1_000_000_000
+            $0.store!.set("/v/other", [1])
+        }
+        let ended = peer.run(
+            "--client",
+            [.act { $0.store!.ended = ["3"] }] + Array(repeating: second, count: 20) + [.signal(15)]
+        )
+        #expect(ended == failed(4, "domain 3 has ended"))
+    }
+
     @Test("bytes that the peer did not take are an error")
     func untaken() throws {
         let peer = try Peer { $0.input = Array("hello".utf8) }

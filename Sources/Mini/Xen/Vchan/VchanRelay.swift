@@ -158,6 +158,9 @@ struct VchanRelay {
     /// How often bytes were moved since the last wait: signals want to be seen, too.
     private var moves = 0
     private static let mostMoves = 16
+    /// When the other domain is looked after, whatever comes from our input: unless it was heard meanwhile.
+    private var nextLook = Deadline.after(PeerDomain.pause)
+    private var isHeard = false
     /// An event, a signal, input, output.
     private var awaited: PollSet
 
@@ -290,15 +293,18 @@ struct VchanRelay {
         awaited.change(
             3, to: Poll.Interest(discards ? -1 : local.output, receives ? .writable : .closed))
         let isBusy = canReceive || canSend
-        let idle = min(PeerDomain.pause, silence?.remaining ?? PeerDomain.pause)
-        do throws(Errno) {
-            let looksOnly = isBusy || moves == Self.mostMoves
-            try awaited.wait(timeout: looksOnly ? Nanoseconds(count: 0) : idle)
-        } catch { throw .system("wait", error) }
-        let isSilent = moves < Self.mostMoves && !isBusy && !awaited.isAnyReady
+        var idle = Nanoseconds(count: 0)
+        if !isBusy && moves < Self.mostMoves {
+            idle = nextLook.remaining ?? PeerDomain.pause
+            if idle.count == 0 { return lookAfterPeer() }
+            idle = min(idle, silence?.remaining ?? idle)
+        }
+        do throws(Errno) { try awaited.wait(timeout: idle) } catch { throw .system("wait", error) }
         moves = 0
-        if isSilent { breach = peer.look() }
-        if awaited.isReady(0) { try vchan.takeEvent() }
+        if awaited.isReady(0) {
+            isHeard = true
+            try vchan.takeEvent()
+        }
         if awaited.isReady(1), let signal = try signals.next() {
             return try handle(.stopped(signal))
         }
@@ -308,6 +314,13 @@ struct VchanRelay {
             guard receives else { return try outputClosed() }
             isOutputReady = true
         }
+    }
+
+    /// Nothing came from the other domain for a while. Its kernel, and ours, may have been able to say nothing.
+    private mutating func lookAfterPeer() {
+        if !isHeard { breach = peer.look() }
+        isHeard = false
+        nextLook = .after(PeerDomain.pause)
     }
 
     /// Who reads a socket no more may have written to it before: that is still read.

@@ -57,6 +57,8 @@ final class VchanSession {
     /// Set when a signal ended a wait, which throws then.
     private var stopped: Signal?
     private var hasToldState = false
+    /// When the other domain is looked after, whatever else happens.
+    private var nextLook = Deadline.after(PeerDomain.pause)
 
     init(
         _ plan: PipePlan, report: ((Text) -> Void)?, complain: @escaping (Text) -> Void
@@ -359,16 +361,20 @@ final class VchanSession {
     /// - Throws: `.refused` when the other domain has ended; anything, with `stopped` set, when a signal came.
     private func wait(for descriptor: Int32, until deadline: Deadline) throws(GrantError) -> Bool {
         while true {
+            let pause = nextLook.remaining ?? PeerDomain.pause
             let isReady = try PipeSignals.wait(
                 [Poll.Interest(descriptor), Poll.Interest(signals.descriptor)],
-                min(PeerDomain.pause, deadline.remaining ?? PeerDomain.pause))
+                min(pause, deadline.remaining ?? pause))
             if isReady[1], let signal = try signals.next() {
                 stopped = signal
                 throw .system("wait", .interrupted)
             }
+            if !isReady[0] && deadline.isOver { return false }
+            if nextLook.isOver {
+                nextLook = .after(PeerDomain.pause)
+                if let breach = peer.look() { throw .refused(breach.words) }
+            }
             if isReady[0] { return true }
-            if deadline.isOver { return false }
-            if let breach = peer.look() { throw .refused(breach.words) }
         }
     }
 }
