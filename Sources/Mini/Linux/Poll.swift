@@ -71,7 +71,6 @@ struct PollSet {
     mutating func look() throws(Errno) { try wait(timeout: .milliseconds(0)) }
 
     func isReady(_ index: Int) -> Bool { records[index].returned != 0 }
-    var isAnyReady: Bool { records.contains { $0.returned != 0 } }
 
     /// True if it is one of them, and was ready.
     func isReady(descriptor: Int32) -> Bool {

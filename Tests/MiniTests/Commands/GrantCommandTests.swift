@@ -849,6 +849,36 @@ func failEveryCall(
         #expect(try share([:]) { $0.set("/a/b", nil) } == ["": "", "/a": ""])
     }
 
+    @Test("a list in parts is taken back as a whole, and another one in its place stays")
+    func withdrawnParts() throws {
+        func share(
+            _ change: @escaping @Sendable (inout FakeStore) -> Void
+        ) throws -> [String: String] {
+            let xen = try FakeXen {
+                $0.store = FakeStore()
+                $0.referenceStep = 2
+                $0.nextReference = 10001
+                $0.happenings = [
+                    .act {
+                        #expect($0.store!.value("/a") == "parts 4")
+                        change(&$0.store!)
+                    }, .signal(15),
+                ]
+            }
+            let ended = grant("share --domain 3 --pages 1000 --publish /a --hold", on: xen)
+            #expect(ended.code == 0)
+            return xen.now.store!.entries.mapValues { string($0.value) }
+        }
+        let another = try share { store in
+            for part in 1..<4 { store.set("/a/\(part)", Array("9".utf8)) }
+        }
+        #expect(another.count == 6 && another["/a"] == "parts 4" && another["/a/3"] == "9")
+        let longer = try share { $0.set("/a", Array("parts 5".utf8)) }
+        #expect(longer.count == 6 && longer["/a"] == "parts 5")
+        #expect(try share { $0.set("/a/2", nil) } == ["": ""])
+        #expect(try share { $0.set("/a", Array("9".utf8)) } == ["": "", "/a": "9"])
+    }
+
     @Test("a share ends by itself: with 0 when its domain has ended, with 4 when it is another one")
     func domainEnds() throws {
         func share(

@@ -120,21 +120,28 @@ final class PublishedEntry {
     }
 
     private func withdraw(in transaction: UInt32) throws(GrantError) {
+        let heading = try text(path, in: transaction)
+        var ours: [StorePath] = []
+        var hasOthers = false
         for (index, part) in parts.enumerated() {
             let path = try child(index)
-            guard let now = try store.valueIfAny(path, in: transaction),
-                Text(bytes: now) == part
-            else { continue }
-            try store.remove(path, in: transaction)
+            guard let now = try text(path, in: transaction) else { continue }
+            if now == part { ours.append(path) } else { hasOthers = true }
         }
-        guard let now = try store.valueIfAny(path, in: transaction), Text(bytes: now) == value
-        else { return }
+        // Another list in as many parts has the same heading.
+        if let heading, Self.count(heading) != nil, hasOthers || heading != value { return }
+        for path in ours { try store.remove(path, in: transaction) }
+        guard heading == value else { return }
         let others = try store.list(path, in: transaction)
         if wasFolder || !others.isEmpty {
             try store.write(path, [], in: transaction)
         } else {
             try store.remove(path, in: transaction)
         }
+    }
+
+    private func text(_ path: StorePath, in transaction: UInt32) throws(GrantError) -> Text? {
+        try store.valueIfAny(path, in: transaction).map { Text(bytes: $0) }
     }
 
     deinit { try? withdraw() }
