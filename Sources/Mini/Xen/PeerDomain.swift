@@ -28,6 +28,7 @@ final class PeerDomain {
     static let pause = Nanoseconds.milliseconds(3000)
     /// How long the store may take each time: who looks has signals to wait for, and looks again.
     private static let patience = Nanoseconds.milliseconds(1000)
+    private static let mostEvents = 1 << 16
 
     /// Why nobody reaches the other side any more.
     enum Breach: Equatable {
@@ -183,15 +184,16 @@ final class PeerDomain {
         if !isWatching {
             guard try watch(path, store) else { return }
             isWatching = true
+            store.lastingEvent = path.text
             // When a domain goes down, and when it has ended.
             _ = try watch(try StorePath(named: "@releaseDomain"), store)
         }
         var isTold = false
-        // One event for each change; a flood of them is looked at in the next pause.
-        for _ in 0..<16 {
-            guard let event = try store.nextEvent(until: .after(Nanoseconds(count: 0))) else {
-                break
-            }
+        // One event for each change, and for each that the domain makes below. What is left is an event at once.
+        for _ in 0..<Self.mostEvents {
+            guard !store.deadline.isOver,
+                let event = try store.nextEvent(until: .after(Nanoseconds(count: 0)))
+            else { break }
             if event == path.text { isTold = true }
         }
         if case .down(let reason)? = state {

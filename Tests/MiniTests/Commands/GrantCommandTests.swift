@@ -976,6 +976,17 @@ func failEveryCall(
         // Where the hypervisor does not answer, nobody knows.
         #expect(try breach(told, gone, asks: false) == .endedAsTold(domain))
         #expect(try breach(gone, asks: false) == .ended(domain))
+        // Nor does a domain hide it that writes a lot of its own.
+        let flood: Change = {
+            $0.change { state in
+                for name in 0..<3000 { state.store!.set("\(shutdown)/\(name)", []) }
+            }
+        }
+        let floodAndTold: Change = {
+            flood($0)
+            told($0)
+        }
+        #expect(try breach(floodAndTold, gone, asks: false) == .endedAsTold(domain))
         #expect(try breach(told, down(2)) == nil)
         #expect(try breach(told, down(2), gone) == .suspended(domain))
         #expect(try breach(down(2), gone) == .suspended(domain))

@@ -188,6 +188,32 @@ private func path(_ text: Text) throws(GrantError) -> StorePath { try StorePath(
         }
     }
 
+    @Test(
+        "a flood of events ends nothing: of so many some are dropped, but not the one that matters")
+    func flood() throws {
+        let store = FakeStore.with(["/a": "1"])
+        try with(store) { (store, xen) throws(GrantError) in
+            store.lastingEvent = "/last"
+            let names = (0..<5000).map { "/f/\($0)" } + ["/last"]
+            let events = names.flatMap {
+                StoreMessage(type: 15, payload: Array("\($0)\0t\0".utf8)).bytes
+            }
+            xen.change { state in
+                for file in state.store!.connections.keys {
+                    state.store!.connections[file]!.output += events
+                }
+            }
+            #expect(try store.read(try path("/a")) == [49])
+            #expect(store.hasDroppedEvents && store.isUsable)
+            var kept: [Text] = []
+            while let event = try store.nextEvent(until: .after(.milliseconds(1))) {
+                kept.append(event)
+            }
+            #expect(kept.count == XenStore.mostEvents + 1)
+            #expect(kept.first == "/f/0" && kept.last == "/last")
+        }
+    }
+
     @Test("waiting ends when the entry is as wanted")
     func waiting() throws {
         try with(FakeStore()) { (store, xen) throws(GrantError) in

@@ -281,6 +281,7 @@ final class StoreOperations {
 
     private func watch(_ choices: StoreChoices, _ words: [Text]) throws(GrantError) -> Int32 {
         for word in words { try store.watch(try path(word), token: word) }
+        if store.hasDroppedEvents { throw .refused("more changes came than there is room for") }
         for _ in 0..<choices.count {
             guard let path = try store.nextEvent(until: store.deadline), !store.deadline.isOver
             else { throw .deadline("no more changes came in time") }

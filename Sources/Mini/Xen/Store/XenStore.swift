@@ -19,6 +19,10 @@ final class XenStore {
     private var assembler = StoreAssembler()
     /// Paths of watch events that came between a request and its reply.
     private var events: [Text] = []
+    /// An event of this path is kept however many of others wait.
+    var lastingEvent: Text?
+    /// So many waited that some were dropped.
+    private(set) var hasDroppedEvents = false
 
     /// How long the store may take for what is asked from now on.
     var deadline: Deadline
@@ -105,7 +109,7 @@ final class XenStore {
             case .refuse(let refusal):
                 let isOfEntry = request.type != .startTransaction && request.type != .endTransaction
                 throw .store(request.verb, path: isOfEntry ? request.path : Text(), refusal)
-            case .note(let path): try note(path)
+            case .note(let path): note(path)
             case .giveUp, .send, .remember, .forget: throw Self.broken
             }
             // There may be an event in front of every reply, or no reply behind the events.
@@ -120,7 +124,7 @@ final class XenStore {
         while machine.isOverdue, let action = try receive(until: deadline) {
             switch action {
             case .forget: return
-            case .note(let path): try note(path)
+            case .note(let path): note(path)
             case .giveUp, .send, .remember, .deliver, .refuse: throw Self.broken
             }
             if deadline.isOver { break }
@@ -131,15 +135,18 @@ final class XenStore {
     /// False once nobody could tell any more what a message belongs to.
     var isUsable: Bool { !machine.isLost }
 
-    /// Keeps the path of an event until somebody asks. Of many, none is kept twice: whoever is told looks at
-    /// what is there then.
-    private func note(_ path: Text) throws(GrantError) {
+    /// Keeps the path of an event until somebody asks. Of many, none is kept twice, and of a flood not all:
+    /// whoever is told of any looks at what is there then.
+    private func note(_ path: Text) {
         if events.count >= Self.fewEvents && events.contains(path) { return }
-        guard events.count < Self.mostEvents else { throw Self.broken }
-        events.append(path)
+        if events.count >= Self.mostEvents && path != lastingEvent {
+            hasDroppedEvents = true
+        } else {
+            events.append(path)
+        }
     }
     private static let fewEvents = 64
-    private static let mostEvents = 4096
+    static let mostEvents = 1024
 
     /// The path that a watch tells of, in the order in which it came.
     /// - Returns: nil if nothing came until the moment.
