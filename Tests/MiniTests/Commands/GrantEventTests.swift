@@ -64,6 +64,36 @@ private func failed(_ code: Int32, _ line: String, output: String = "") -> Ended
                 == failed(5, "no event of domain 3 came in time"))
     }
 
+    @Test("the deadline ends it while events come, and counts from the beginning")
+    func deadlines() throws {
+        let second = FakeXen.Happening.act {
+            $0.clock += 1_000_000_000
+            $0.deliver(1)
+        }
+        let seconds = Array(repeating: second, count: 20)
+        for words in ["--count 0", "--count 9"] {
+            let flooded = try xen { $0.happenings = seconds + [.signal(15)] }
+            #expect(
+                run("bind --domain 3 \(words) --deadline 4.5", on: flooded)
+                    == failed(5, "only 5 events of domain 3 came in time", output: "1\n"))
+        }
+        // Without a ring of Xen's there is nothing to take first.
+        let quiet = try xen { $0.ringsWhenBound = false }
+        let before = quiet.now.clock
+        #expect(
+            run("wait --domain 3 --port 7 --deadline 0.5", on: quiet)
+                == failed(5, "no event of domain 3 came in time"))
+        #expect(quiet.now.clock - before < 700_000_000)
+        // One that comes with the last moment is one.
+        let last = try xen { $0.happenings = Array(repeating: second, count: 5) }
+        #expect(run("bind --domain 3 --count 5 --deadline 4.5", on: last) == done("1\n"))
+        let stopped = try xen {
+            $0.ringsWhenBound = false
+            $0.happenings = [.signal(15)]
+        }
+        #expect(run("wait --domain 3 --port 7", on: stopped).code == 143)
+    }
+
     @Test("a signal, the end of the domain, and a port that is not there end it")
     func ends() throws {
         let stopped = try xen { $0.happenings = [.signal(15)] }

@@ -131,13 +131,14 @@ enum GrantEvent {
     private static func bind(
         _ domain: DomainID, _ choices: EventChoices, _ path: StorePath?, _ hold: Hold
     ) throws(GrantError) -> Int32 {
+        let deadline = deadline(choices, hold)
         let channel = try EventChannel(.unbound(for: domain))
         let published = try path.map { (path) throws(GrantError) in
             try PublishedEntry(
-                ["\(channel.port.rawValue)"], at: path, for: domain, hold.deadline)
+                ["\(channel.port.rawValue)"], at: path, for: domain, deadline)
         }
         try GrantFiles.say("\(channel.port.rawValue)\n", hold.deadline)
-        let code = try awaitEvents(channel, of: domain, hold, choices)
+        let code = try awaitEvents(channel, of: domain, hold, choices.count, deadline)
         try published?.withdraw()
         try channel.unbind()
         return code
@@ -147,35 +148,48 @@ enum GrantEvent {
         _ domain: DomainID, _ port: EventPort, _ choices: EventChoices
     ) throws(GrantError) -> Int32 {
         let hold = try Hold()
-        let channel = try EventChannel(.interdomain(domain, port))
-        // Xen rings a port as soon as it is bound to another domain's: that is nobody's event.
-        _ = try channel.wait(hold.deadline.within(.milliseconds(1000)))
-        let code = try awaitEvents(channel, of: domain, hold, choices)
-        try channel.unbind()
-        return code
+        return try hold.answering { () throws(GrantError) in
+            let deadline = deadline(choices, hold)
+            let channel = try EventChannel(.interdomain(domain, port))
+            // Xen rings a port as soon as it is bound to another domain's: that is nobody's event.
+            _ = try channel.wait(deadline.within(.milliseconds(1000)))
+            let code = try awaitEvents(channel, of: domain, hold, choices.count, deadline)
+            try channel.unbind()
+            return code
+        }
     }
 
+    /// For all that comes before the last event, and over when a signal has come.
+    private static func deadline(_ choices: EventChoices, _ hold: Hold) -> Deadline {
+        choices.patience.map { hold.deadline.within($0) } ?? hold.deadline
+    }
+
+    /// - Parameter wanted: how many; 0 for no end.
     private static func awaitEvents(
-        _ channel: EventChannel, of domain: DomainID, _ hold: Hold, _ choices: EventChoices
+        _ channel: EventChannel, of domain: DomainID, _ hold: Hold, _ wanted: Int,
+        _ deadline: Deadline
     ) throws(GrantError) -> Int32 {
-        let deadline = choices.patience.map { Deadline.after($0) } ?? .never
-        let peer = PeerDomain(domain)
-        var count = 0
-        while choices.count == 0 || count < choices.count {
+        let peer = PeerDomain(domain, deadline)
+        let wanted = UInt64(wanted)
+        var count: UInt64 = 0
+        while true {
             let pause = min(PeerDomain.pause, deadline.remaining ?? PeerDomain.pause)
             switch try hold.wait(for: channel.descriptor, atMost: pause) {
             case .ready:
                 try channel.take()
                 count += 1
+                if count == wanted { return ExitCode.success }
             case .signal(let signal): return ExitCode.signal(signal)
             case .nothing:
-                if deadline.isOver {
-                    throw .deadline("no event of domain \(domain.rawValue) came in time")
-                }
-                if let breach = peer.look() { throw .refused(breach.words) }
+                if let breach = deadline.isOver ? nil : peer.look() { throw .refused(breach.words) }
+            }
+            // The other domain may ring all the time.
+            if deadline.isOver {
+                let events: Text =
+                    count == 0 ? "no event" : "only \(count) event\(count == 1 ? "" : "s")"
+                throw .deadline("\(events) of domain \(domain.rawValue) came in time")
             }
         }
-        return ExitCode.success
     }
 
     private static var help: Text {
