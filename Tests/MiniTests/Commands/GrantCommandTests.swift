@@ -816,6 +816,15 @@ func failEveryCall(
         }
         xen.grant([17, 18, 19], of: 3) { UInt8(ascii: "a") + UInt8($0) }
         #expect(grant("map --domain 3 --ref @/a", on: xen).output == pages("cab"))
+        // Another list that comes in between is read as a whole, too.
+        xen.change {
+            $0.output = []
+            $0.store!.intrusions = [
+                (behind: "/a/0", path: "/a/0", value: "18"),
+                (behind: "/a/0", path: "/a/1", value: "17,19"),
+            ]
+        }
+        #expect(grant("map --domain 3 --ref @/a", on: xen).output == pages("bac"))
         xen.change { $0.store!.set("/a/1", nil) }
         #expect(
             grant("map --domain 3 --ref @/a", on: xen).errors

@@ -82,22 +82,21 @@ struct FakeStore {
 
     /// Somebody else is there between two requests.
     private mutating func intrude(behind path: String) {
-        guard let next = intrusions.first, next.behind == path else { return }
-        intrusions.removeFirst()
-        let value = Array(next.value.utf8)
-        var isOpen = false
-        for (id, connection) in connections {
-            for (number, entries) in connection.transactions {
-                isOpen = true
-                // What is there when that is undone has it.
-                var before = FakeStore()
-                before.entries = entries
-                before.set(next.path, value)
-                connections[id]!.transactions[number] = before.entries
+        while let next = intrusions.first, next.behind == path {
+            intrusions.removeFirst()
+            let value = Array(next.value.utf8)
+            set(next.path, value)
+            for (id, connection) in connections {
+                for (number, entries) in connection.transactions {
+                    conflicts += 1
+                    // What is there when that is undone has it.
+                    var before = FakeStore()
+                    before.entries = entries
+                    before.set(next.path, value)
+                    connections[id]!.transactions[number] = before.entries
+                }
             }
         }
-        if isOpen { conflicts += 1 }
-        set(next.path, value)
     }
 
     private func isAt(_ path: String, _ top: String) -> Bool {

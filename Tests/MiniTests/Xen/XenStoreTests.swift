@@ -282,6 +282,34 @@ private func path(_ text: Text) throws(GrantError) -> StorePath { try StorePath(
         }
     }
 
+    @Test("a vchan's entries are taken back as a whole, and nothing of others with them")
+    func vchanEntries() throws {
+        func left(
+            _ change: (inout FakeStore) -> Void
+        ) throws -> [String: String] {
+            try with(FakeStore()) { (store, xen) throws(GrantError) in
+                let address = VchanAddress(
+                    page: GrantReference(rawValue: 8), port: EventPort(7)!)
+                let isNew = try store.publish(address, at: try path("/v"), for: DomainID(3)!)
+                #expect(isNew)
+                xen.change { change(&$0.store!) }
+                try store.withdraw(address, at: try path("/v"), isNew: isNew)
+                return xen.now.store!.entries.mapValues { string($0.value) }
+            }
+        }
+        #expect(try left { _ in } == ["": ""])
+        #expect(try left { $0.set("/v", [49]) } == ["": "", "/v": "1"])
+        #expect(try left { $0.set("/v/x", [49]) } == ["": "", "/v": "", "/v/x": "1"])
+        // Another server is there just now.
+        let both = try left {
+            $0.intrusions = [
+                (behind: "/v/event-channel", path: "/v/ring-ref", value: "9"),
+                (behind: "/v/event-channel", path: "/v/event-channel", value: "6"),
+            ]
+        }
+        #expect(both == ["": "", "/v": "", "/v/ring-ref": "9", "/v/event-channel": "6"])
+    }
+
     @Test("when a request fails, nothing of it happens and the transaction is ended")
     func abandons() throws {
         try with(FakeStore()) { (store, xen) throws(GrantError) in

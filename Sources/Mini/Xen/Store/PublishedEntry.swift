@@ -151,11 +151,24 @@ extension XenStore {
     /// Reads an entry, or the parts of a list of which the entry says that it is in parts.
     func readWhole(_ path: StorePath) throws(GrantError) -> Text {
         let value = Text(bytes: try read(path))
+        guard PublishedEntry.count(value) != nil else { return value }
+        // Another list may take its place in between.
+        let transaction = try StoreTransaction(self)
+        var whole = Text()
+        repeat {
+            whole = try readWhole(path, in: transaction.number)
+        } while try !transaction.commit()
+        return whole
+    }
+
+    private func readWhole(_ path: StorePath, in transaction: UInt32) throws(GrantError) -> Text {
+        let value = Text(bytes: try read(path, in: transaction))
         guard let count = PublishedEntry.count(value) else { return value }
         var whole = Text()
         for index in 0..<count {
             if index > 0 { whole += "," }
-            whole += Text(bytes: try read(try StorePath(named: "\(path.text)/\(index)")))
+            let part = try StorePath(named: "\(path.text)/\(index)")
+            whole += Text(bytes: try read(part, in: transaction))
         }
         return whole
     }

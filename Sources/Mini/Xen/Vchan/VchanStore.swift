@@ -20,9 +20,10 @@ extension XenStore {
     func publish(
         _ address: VchanAddress, at path: StorePath, for domain: DomainID
     ) throws(GrantError) -> Bool {
-        let isNew = try valueIfAny(path) == nil
+        var isNew = false
         let transaction = try StoreTransaction(self)
         repeat {
+            isNew = try valueIfAny(path, in: transaction.number) == nil
             for (entry, value) in try Self.entries(of: address, at: path) {
                 try publish(value, at: entry, for: domain, in: transaction.number)
             }
@@ -31,31 +32,44 @@ extension XenStore {
     }
 
     /// Takes back what was published, unless somebody has published something else there since.
-    /// - Parameter isNew: the path was made for it, and goes as well.
+    /// - Parameter isNew: the path was made for it, and goes as well if nobody has put anything there.
     func withdraw(_ address: VchanAddress, at path: StorePath, isNew: Bool) throws(GrantError) {
-        guard try find(path) == address else { return }
-        for name in [Self.page, Self.port] {
-            try remove(try StorePath(named: "\(path.text)/\(name)"))
-        }
-        if isNew, try list(path).isEmpty { try remove(path) }
+        let transaction = try StoreTransaction(self)
+        repeat {
+            let number = transaction.number
+            guard try find(path, in: number) == address else { return }
+            for (entry, _) in try Self.entries(of: address, at: path) {
+                try remove(entry, in: number)
+            }
+            if isNew, try list(path, in: number).isEmpty, try read(path, in: number).isEmpty {
+                try remove(path, in: number)
+            }
+        } while try !transaction.commit()
     }
 
     /// Where a vchan is that somebody has published.
     /// - Returns: nil if there is none, or not for us.
     @inline(never)
-    func find(_ path: StorePath) throws(GrantError) -> VchanAddress? {
-        guard let page = try number(Self.page, at: path).flatMap({ GrantReference($0) }),
+    func find(
+        _ path: StorePath, in transaction: UInt32 = 0
+    ) throws(GrantError) -> VchanAddress? {
+        guard
+            let page = try number(Self.page, at: path, transaction).flatMap({ GrantReference($0) }),
             // libxenvchan takes reference 0 for none.
             page.rawValue != 0,
-            let port = try number(Self.port, at: path).flatMap({ EventPort($0) })
+            let port = try number(Self.port, at: path, transaction).flatMap({ EventPort($0) })
         else { return nil }
         return VchanAddress(page: page, port: port)
     }
 
     @inline(never)
-    private func number(_ name: Text, at path: StorePath) throws(GrantError) -> UInt64? {
+    private func number(
+        _ name: Text, at path: StorePath, _ transaction: UInt32
+    ) throws(GrantError) -> UInt64? {
         let entry = try StorePath(named: "\(path.text)/\(name)")
-        do throws(GrantError) { return Text(bytes: try read(entry)).number } catch {
+        do throws(GrantError) {
+            return Text(bytes: try read(entry, in: transaction)).number
+        } catch {
             switch error {
             case .store(_, _, .noSuchFile), .store(_, _, .accessDenied): return nil
             default: throw error
