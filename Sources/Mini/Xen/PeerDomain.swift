@@ -126,7 +126,7 @@ final class PeerDomain {
         } else if isConfined {
             return nil
         } else {
-            store = try XenStore(deadline: deadline)
+            store = try XenStore(deadline: deadline.within(Self.patience))
         }
         self.store = store
         store.deadline = deadline.within(Self.patience)

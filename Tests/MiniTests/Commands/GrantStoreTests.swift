@@ -305,6 +305,18 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
             ).code == 3)
     }
 
+    @Test("a store at which too many wait is tried again, until the deadline")
+    func fullSocket() throws {
+        let busy = try xen(["/a": "1"]) { $0.fullStore = 3 }
+        #expect(run("store get /a", on: busy) == done("1\n"))
+        let full = try xen(["/a": "1"]) { $0.fullStore = .max }
+        let before = full.now.clock
+        #expect(
+            run("store get --deadline 2 /a", on: full)
+                == failed(5, "the store took no more connections in time"))
+        #expect(full.now.clock - before >= 2_000_000_000)
+    }
+
     @Test(
         "every call that fails gives one line and leaves nothing",
         arguments: [

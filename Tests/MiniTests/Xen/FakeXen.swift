@@ -90,6 +90,8 @@ final class FakeXen: Sendable {
 
         /// Without one there is no device for it.
         var store: FakeStore?
+        /// The store is at a socket in the device's place, at which too many wait: so many times it takes nobody.
+        var fullStore: Int?
         /// What the hypervisor says of domains, and which version of the question it knows; without it there is no
         /// device to ask with.
         var domainFlags: [UInt16: UInt32]?
@@ -262,6 +264,8 @@ final class FakeXen: Sendable {
             UnsafeMutableRawPointer(bitPattern: second)!
                 .storeBytes(of: status, as: mini_stat.self)
             return 0
+        case SystemCall.Number(rawValue: SocketCall.connect.direct) where state.fullStore != nil:
+            return state.connect(first)
         case .open: return open(call, &state)
         case .close: return close(call, &state)
         case .ioctl where second == 0x5450:  // FIONCLEX
@@ -375,6 +379,8 @@ final class FakeXen: Sendable {
             case "gntdev": return state.open(.gntdev)
             case "gntalloc": return state.open(.gntalloc)
             case "evtchn": return state.open(.evtchn)
+            // As a socket answers whoever opens it.
+            case "xenbus" where state.fullStore != nil: return -6
             case "xenbus" where state.store != nil: return state.open(.store)
             default: break
             }
@@ -562,12 +568,27 @@ extension FakeXen.State {
         let number = mini_syscall(
             SystemCall.Number.open.rawValue, Int(bitPattern: path.utf8Start), 0o2000002, 0, 0, 0, 0)
         guard number >= 0 else { return number }
+        add(device, number)
+        return number
+    }
+
+    private mutating func add(_ device: FakeXen.Device, _ number: Int) {
         opened[nextFile] = FakeXen.File(device: device)
         openedInOrder.append(device)
         if device == .store { store!.connections[nextFile] = FakeStore.Connection() }
         descriptors[number] = nextFile
         nextFile += 1
-        return number
+    }
+
+    /// Connects a socket to the store.
+    mutating func connect(_ socket: Int) -> Int {
+        if fullStore! > 0 {
+            fullStore! -= 1
+            return -11
+        }
+        realDescriptors.remove(socket)
+        add(.store, socket)
+        return 0
     }
 
     /// privcmd's one request, for Xen's XEN_DOMCTL_getdomaininfo alone.

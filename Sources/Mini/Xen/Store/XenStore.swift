@@ -42,34 +42,42 @@ final class XenStore {
     /// Connects to the store of this machine.
     init(deadline: Deadline) throws(GrantError) {
         self.deadline = deadline
-        if let path = Process.environment(Self.variable) {
-            connection = try Self.host("open", path) { () throws(Errno) in
-                try Self.connect(path)
-            }
-            return
-        }
-        for path in Self.usual {
+        let named = Process.environment(Self.variable)
+        for path in named.map({ [$0] }) ?? Self.usual {
             do throws(Errno) {
-                connection = try Self.connect(path)
+                connection = try Self.connect(path, deadline)
                 return
             } catch {
                 switch error {
-                case .noSuchFile, .noSuchDevice, .noDevice, .refused: continue
-                default: throw .host("open", name: path, error)
+                case .noSuchFile, .noSuchDevice, .noDevice, .refused:
+                    if named == nil { continue }
+                case .timedOut: throw .deadline("the store took no more connections in time")
+                default: break
                 }
+                throw .host("open", name: path, error)
             }
         }
         // Says why there is none. Should it have come up meanwhile, so much the better.
         connection = .device(try XenDevice.xenbus.open())
     }
 
-    private static func connect(_ path: Text) throws(Errno) -> Connection {
+    /// - Throws: ETIMEDOUT if too many wait at a socket until the deadline.
+    private static func connect(_ path: Text, _ deadline: Deadline) throws(Errno) -> Connection {
         do throws(Errno) { return .device(try Descriptor.open(path, .readWrite)) } catch {
             // This is what opening a socket as a file gives.
             guard error == .noSuchDevice else { throw error }
-            return .socket(try StreamSocket.connected(to: path))
+        }
+        while true {
+            do throws(Errno) { return .socket(try StreamSocket.connected(to: path)) } catch {
+                guard error == .again else { throw error }
+            }
+            if deadline.isOver { throw .timedOut }
+            deadline.sleep(atMost: pause)
         }
     }
+
+    /// How often a socket is tried at which too many wait.
+    private static let pause = Nanoseconds.milliseconds(50)
 
     // MARK: Requests
 
