@@ -46,6 +46,9 @@ struct FakeStore {
     var listChanges = 0
     /// Replies that are sent as they are.
     var forged: [StoreMessage] = []
+    /// What reading from it and writing to it ends with.
+    var readErrno: Errno?
+    var writeErrno: Errno?
     /// What others write as soon as an entry was read, in this order. A transaction that is open then conflicts.
     var intrusions: [(behind: String, path: String, value: String)] = []
 
@@ -230,12 +233,14 @@ struct FakeStore {
 
 extension FakeXen.State {
     mutating func writeStore(_ file: Int, _ address: Int, _ count: Int) -> Int {
-        store!.take(
+        if let errno = store!.writeErrno { return -Int(errno.rawValue) }
+        return store!.take(
             file,
             UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: address), count: count))
     }
 
     mutating func readStore(_ file: Int, _ address: Int, _ count: Int) -> Int {
+        if let errno = store!.readErrno { return -Int(errno.rawValue) }
         let output = store!.connections[file]!.output
         let taken = min(count, min(store!.most, output.count))
         guard taken > 0 else { return -35 }  // would sleep for ever

@@ -172,6 +172,37 @@ private func path(_ text: Text) throws(GrantError) -> StorePath { try StorePath(
         }
     }
 
+    @Test("a store that has closed the connection is gone, however its socket says so")
+    func closed() throws {
+        for errno in [Errno.connectionReset, .brokenPipe] {
+            for isWriting in [true, false] {
+                var fake = FakeStore.with(["/a": "1"])
+                if isWriting { fake.writeErrno = errno } else { fake.readErrno = errno }
+                try with(fake) { (store, _) throws(GrantError) in
+                    #expect(throws: XenStore.broken) { try store.read(try path("/a")) }
+                    #expect(!store.isUsable)
+                }
+            }
+        }
+    }
+
+    @Test("an error that passes leaves the connection, and another one ends it")
+    func readErrors() throws {
+        for (errno, passes) in [(Errno.noMemory, true), (.inputOutput, false)] {
+            var fake = FakeStore.with(["/a": "1", "/b": "2"])
+            fake.readErrno = errno
+            try with(fake) { (store, xen) throws(GrantError) in
+                #expect(throws: GrantError.host("read from", name: "the store", errno)) {
+                    try store.read(try path("/a"))
+                }
+                #expect(store.isUsable == passes)
+                xen.change { $0.store!.readErrno = nil }
+                // The answer to the first question is none to this one.
+                if passes { #expect(try store.read(try path("/b")) == [50]) }
+            }
+        }
+    }
+
     @Test("a watch tells of itself and of changes, on old kernels too", arguments: [false, true])
     func watch(isOld: Bool) throws {
         var store = FakeStore.with(["/a/b": "1"])

@@ -268,6 +268,8 @@ enum GrantStore {
         let first = operations[0]
         let waits = first.verb == .watch || first.verb == .wait
         if !waits { patience = patience ?? XenStore.patience }
+        // A store that ends is told in a line. Of standard output we say the same as the signal.
+        Signal.brokenPipe.quiet()
         do throws(GrantError) {
             let store = try XenStore(deadline: patience.map { Deadline.after($0) } ?? .never)
             let work = StoreOperations(store)

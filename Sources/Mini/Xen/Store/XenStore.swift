@@ -181,16 +181,23 @@ final class XenStore {
         var done = 0
         while done < bytes.count {
             // In one piece if it can be: the device takes what one write brings as one message.
-            let count = try Self.host("write to", "the store") { () throws(Errno) -> Int? in
-                do throws(Errno) { return try write(bytes[done...]) } catch {
+            do throws(Errno) {
+                do throws(Errno) { done += try write(bytes[done...]) } catch {
                     guard error == .again else { throw error }
                     let room = Poll.Interest(connection.number, .writable)
-                    return try deadline.wait(for: room) ? 0 : nil
+                    if try !deadline.wait(for: room) { break }
                 }
+            } catch {
+                if Self.isEnd(error) { throw Self.broken }
+                throw .host("write to", name: "the store", error)
             }
-            guard let count else { throw .deadline("the store did not take a request in time") }
-            done += count
         }
+        if done < bytes.count { throw .deadline("the store did not take a request in time") }
+    }
+
+    /// Whether it says that a socket's other end is gone, perhaps with what we have sent unread.
+    private static func isEnd(_ errno: Errno) -> Bool {
+        errno == .connectionReset || errno == .brokenPipe
     }
 
     /// - Returns: how many bytes the store takes now.
@@ -216,8 +223,14 @@ final class XenStore {
             } catch { return machine.handle(.ended) }
             // What came was not a whole message: a store may send it byte by byte.
             if hasRead && moment.isOver { return nil }
-            let count = try Self.host("read from", "the store") { () throws(Errno) -> Int? in
-                try read(into: &piece, until: moment)
+            var count: Int? = 0
+            do throws(Errno) { count = try read(into: &piece, until: moment) } catch {
+                guard Self.isEnd(error) else {
+                    // What may come still is not waited for now.
+                    let isPassing = error == .interrupted || error == .noMemory
+                    _ = machine.handle(isPassing ? .late : .ended)
+                    throw .host("read from", name: "the store", error)
+                }
             }
             guard let count else { return nil }
             if count == 0 { return machine.handle(.ended) }
@@ -235,13 +248,5 @@ final class XenStore {
             if moment.isOver { break }
         }
         return nil
-    }
-
-    private static func host<Value: ~Copyable>(
-        _ action: Text, _ name: Text, _ body: () throws(Errno) -> Value
-    ) throws(GrantError) -> Value {
-        do throws(Errno) { return try body() } catch {
-            throw .host(action, name: name, error)
-        }
     }
 }
