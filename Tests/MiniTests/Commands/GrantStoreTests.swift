@@ -218,6 +218,25 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
         #expect(run("store list -p /t", on: store) == done("/t/a\n/t/b\n"))
     }
 
+    @Test("what a list may not show is a name and a colon, and the end is a refusal")
+    func hidden() throws {
+        let values = ["/x/a": "1", "/x/s/t": "2", "/x/z": "3"]
+        func ended(_ line: String) throws -> Ended {
+            run("store \(line)", on: try xen(values) { $0.store!.secrets = ["/x/s"] })
+        }
+        let error = "mini-grant: cannot read \"/x/s\": permission denied (EACCES)\n"
+        #expect(
+            try ended("ls /x")
+                == Ended(code: 4, output: "a = \"1\"\ns:\nz = \"3\"\n", errors: error))
+        #expect(
+            try ended("list --full /x")
+                == Ended(
+                    code: 4, output: "/x/a = \"1\"\n/x/s:\n/x/z = \"3\"\n", errors: error))
+        #expect(
+            try ended("set /x/a 2 --and ls /x")
+                == Ended(code: 4, output: "", errors: error))
+    }
+
     @Test("a domain's own folder is a dot, and what list shows where the root is a secret")
     func ownFolder() throws {
         let values = ["/local/domain/0/domid": "0", "/local/domain/0/data/x": "1"]

@@ -6,6 +6,8 @@ final class StoreOperations {
     /// The transaction that requests belong to; 0 for none.
     private var transaction: UInt32 = 0
     private var output = Text()
+    /// The first entry of a list that is not for us to see.
+    private var hidden: GrantError?
 
     typealias Operation = GrantStore.Operation
 
@@ -28,7 +30,9 @@ final class StoreOperations {
     func perform(_ operations: [Operation]) throws(GrantError) -> Int32 {
         if operations.count == 1 && !Self.isTransaction(operations[0]) {
             guard try perform(operations[0]) else { return Self.isAbsent }
-            return try Self.write(output)
+            let code = try Self.write(output)
+            if let hidden, code == ExitCode.success { throw hidden }
+            return code
         }
         let transaction = try StoreTransaction(store)
         repeat {
@@ -37,6 +41,7 @@ final class StoreOperations {
             for operation in operations {
                 // Nothing happens then: the transaction is abandoned.
                 guard try perform(operation) else { return Self.isAbsent }
+                if let hidden { throw hidden }
             }
         } while try !transaction.commit()
         return try Self.write(output)
@@ -227,9 +232,18 @@ final class StoreOperations {
         }
         for name in names {
             guard let child = try? top.child(name) else { throw XenStore.broken }
-            output += "\(visible: choices.showsPaths ? child.text : name)"
-            if choices.showsPermissions { try addPermissions(child) }
-            output += "\n"
+            var line: Text = "\(visible: choices.showsPaths ? child.text : name)"
+            try unlessGone { () throws(GrantError) in
+                if choices.showsPermissions { line += try permissions(child) }
+                output += "\(line)\n"
+            }
+        }
+    }
+
+    /// Does something with an entry of a list, which may have gone since its name was read.
+    private func unlessGone(_ body: () throws(GrantError) -> Void) throws(GrantError) {
+        do throws(GrantError) { try body() } catch {
+            guard case .store(_, _, .noSuchFile) = error else { throw error }
         }
     }
 
@@ -242,32 +256,40 @@ final class StoreOperations {
             guard let child = try? path.child(name) else { throw XenStore.broken }
             // A store can have more than anybody waits for.
             if store.deadline.isOver { throw .deadline("the store did not tell all in time") }
-            do throws(GrantError) {
-                let value = try store.read(child, in: transaction)
-                for _ in 0..<(depth ?? 0) { output.append(0x20) }
-                output += "\(visible: depth == nil ? child.text : name) = "
-                output += "\"\(StoreValue.printable(value))\""
-                if choices.showsPermissions { try addPermissions(child) }
-                output += "\n"
-                let below = try store.list(child, in: transaction)
-                try addTree(child, below, choices, depth.map { $0 + 1 })
-            } catch {
-                // Gone since its name was read, or not for us to see.
-                switch error {
-                case .store(_, _, .noSuchFile), .store(_, _, .accessDenied): continue
-                default: throw error
-                }
-            }
+            var line = Text()
+            for _ in 0..<(depth ?? 0) { line.append(0x20) }
+            line += "\(visible: depth == nil ? child.text : name)"
+            try unlessGone { () throws(GrantError) in try addEntry(child, line, choices, depth) }
         }
     }
 
-    private func addPermissions(_ path: StorePath) throws(GrantError) {
+    /// An entry and all that is below it; of one that is not for us to see, the name alone, as xenstore-ls has it.
+    private func addEntry(
+        _ path: StorePath, _ line: Text, _ choices: StoreChoices, _ depth: Int?
+    ) throws(GrantError) {
+        let below: [Text]
+        do throws(GrantError) {
+            var value: Text = "\"\(StoreValue.printable(try store.read(path, in: transaction)))\""
+            if choices.showsPermissions { value += try permissions(path) }
+            below = try store.list(path, in: transaction)
+            output += "\(line) = \(value)\n"
+        } catch {
+            guard case .store(_, _, .accessDenied) = error else { throw error }
+            if hidden == nil { hidden = error }
+            output += "\(line):\n"
+            return
+        }
+        try addTree(path, below, choices, depth.map { $0 + 1 })
+    }
+
+    /// Who may use an entry, as it stands behind its value.
+    private func permissions(_ path: StorePath) throws(GrantError) -> Text {
         var list = Text()
         for word in try store.permissions(of: path, in: transaction).words {
             if !list.bytes.isEmpty { list += "," }
             list += word
         }
-        output += "  (\(visible: list))"
+        return "  (\(visible: list))"
     }
 
     // MARK: Waiting
