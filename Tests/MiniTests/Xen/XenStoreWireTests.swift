@@ -171,11 +171,17 @@ import Testing
     func values() {
         let all = (0...255).map { UInt8($0) }
         #expect(StoreValue.bytes(StoreValue.printable(all)) == all)
-        #expect(StoreValue.printable([0x41, 0, 10, 9, 13, 0x5C, 0x80]) == #"A\x00\n\t\r\\\x80"#)
+        #expect(
+            StoreValue.printable([0x41, 0, 10, 9, 13, 0x5C, 0x80]) == #"A\000\n\t\r\\\x80"#)
+        #expect(StoreValue.printable([7, 8, 0x31, 1, 0x37]) == #"\007\x081\0017"#)
         #expect(StoreValue.printable(all).bytes.allSatisfy { $0 >= 0x20 && $0 < 0x7F })
         #expect(StoreValue.bytes(#"\x4A\x4b"#) == [0x4A, 0x4B])
-        for word: Text in [#"\"#, #"\q"#, #"\x"#, #"\x4"#, #"\xg0"#] {
-            #expect(StoreValue.bytes(word) == nil)
-        }
+        #expect(StoreValue.bytes(#"a\"#) == nil)
+        // As xenstore-write reads them.
+        for (word, value): (Text, String) in [
+            (#"\001"#, "\u{1}"), (#"a\101b"#, "aAb"), (#"\1"#, "\u{1}"), (#"\18"#, "\u{1}8"),
+            (#"\1011"#, "A1"), (#"\x1"#, "\u{1}"), (#"\x4g"#, "\u{4}g"), (#"\x411"#, "A1"),
+            (#"a\qb"#, "aqb"), (#"\x"#, "x"), (#"\xg0"#, "xg0"), (#"\8"#, "8"), (#"\501"#, "A"),
+        ] { #expect(StoreValue.bytes(word) == Array(value.utf8), "\(word)") }
     }
 }

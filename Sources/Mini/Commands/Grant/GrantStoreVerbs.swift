@@ -130,7 +130,7 @@ final class StoreOperations {
     ) throws(GrantError) -> [UInt8] {
         if choices.isRaw { return word.bytes }
         guard let bytes = StoreValue.bytes(word) else {
-            throw .use("value \(quoted: word) has a \\ that is not of \\n \\r \\t \\\\ \\xNN")
+            throw .use("value \(quoted: word) ends with a \\ that stands for nothing: write \\\\")
         }
         return bytes
     }

@@ -149,8 +149,8 @@ extension Text {
     }
 }
 
-/// Values as a terminal may see them: what does not print becomes `\n`, `\t`, `\r`, `\\`
-/// or `\xNN`; and back. So a value of any bytes survives the way through a shell.
+/// Values as a terminal may see them: what does not print becomes `\n`, `\t`, `\r`, `\\`, `\00N`
+/// or `\xNN`, as xenstore-* write it; and back. So a value of any bytes survives the way through a shell.
 enum StoreValue {
     private static let backslash = UInt8(ascii: "\\")
     /// The letter behind the backslash, and what it stands for.
@@ -165,6 +165,8 @@ enum StoreValue {
             if let known = letters.first(where: { $0.byte == byte }) {
                 text.append(backslash)
                 text.append(known.letter)
+            } else if byte < 8 {
+                text += "\\00\(byte)"
             } else if byte < 0x20 || byte > 0x7E {
                 text += "\\x\(bareHex: byte, width: 2)"
             } else {
@@ -174,7 +176,8 @@ enum StoreValue {
         return text
     }
 
-    /// - Returns: nil if a backslash is followed by nothing that is known here.
+    /// What xenstore-write takes: digits may be fewer, and of what is unknown the backslash is dropped.
+    /// - Returns: nil if nothing follows a backslash.
     static func bytes(_ text: Text) -> [UInt8]? {
         var bytes: [UInt8] = []
         var rest = text.bytes[...]
@@ -183,18 +186,34 @@ enum StoreValue {
                 bytes.append(byte)
                 continue
             }
+            if let octal = number(&rest, bits: 3, most: 3) {
+                bytes.append(octal)
+                continue
+            }
             guard let letter = rest.popFirst() else { return nil }
             if let known = letters.first(where: { $0.letter == letter }) {
                 bytes.append(known.byte)
-            } else if letter == UInt8(ascii: "x"), let high = rest.popFirst().flatMap(digit),
-                let low = rest.popFirst().flatMap(digit)
-            {
-                bytes.append(high << 4 | low)
+            } else if letter == UInt8(ascii: "x"), let number = number(&rest, bits: 4, most: 2) {
+                bytes.append(number)
             } else {
-                return nil
+                bytes.append(letter)
             }
         }
         return bytes
+    }
+
+    /// Takes a number off the front, of digits with so many bits each; what is more than a byte is lost.
+    /// - Returns: nil if no such digit is there.
+    private static func number(
+        _ rest: inout ArraySlice<UInt8>, bits: UInt8, most: Int
+    ) -> UInt8? {
+        var number: UInt8?
+        for _ in 0..<most {
+            guard let digit = rest.first.flatMap(digit), digit >> bits == 0 else { break }
+            number = (number ?? 0) << bits | digit
+            rest = rest.dropFirst()
+        }
+        return number
     }
 
     private static func digit(_ byte: UInt8) -> UInt8? {
