@@ -79,8 +79,13 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
                 == done(
                     "/a = \"\"\n/a/one = \"1\"\n/a/two = \"\"\n/a/two/deep = \"2\\n\"\n/b = \"\"\n"
                 ))
+        #expect(try run("store list /a /b /a/two", on: xen(values)) == done("one\ntwo\ndeep\n"))
         #expect(
-            try run("store list /a /b", on: xen(values)) == failed(2, "unexpected word \"/b\""))
+            try run("store ls /a/two /a", on: xen(values))
+                == done("deep = \"2\\n\"\none = \"1\"\ntwo = \"\"\n deep = \"2\\n\"\n"))
+        #expect(
+            try run("store list /a /none", on: xen(values))
+                == failed(4, "cannot list \"/none\": no such entry (ENOENT)"))
     }
 
     @Test("watch prints paths as they change, from the watch itself on")
@@ -257,7 +262,20 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
         #expect(try run("store read /a -R", on: xen(values)) == done("x\n"))
         #expect(
             try run("store ls -s /t -f", on: xen(values)) == done("/t/u = \"\"\n/t/u/v = \"\"\n"))
+        #expect(try run("store read --prefix /a", on: xen(values)) == done("/a: x\\n\n"))
+        #expect(try run("store list --prefix /t", on: xen(values)) == done("/t/u\n"))
+        #expect(
+            try run("store ls --flat /t", on: xen(values))
+                == done("/t/u = \"\"\n/t/u/v = \"\"\n"))
+        for words in ["--number 1", "--number=1", "-n1", "-n 1"] {
+            #expect(try run("store watch \(words) /a", on: xen(values)) == done("/a\n"))
+        }
+        #expect(try run("store watch -nx /a", on: xen(values)).code == 2)
+        #expect(try run("store read --number /a", on: xen(values)).code == 2)
+        #expect(try run("store read --prefixes /a", on: xen(values)).code == 2)
         let store = try xen(values)
+        #expect(run("store write /c --prefix", on: store) == done(""))
+        #expect(store.now.store!.value("/c") == "--prefix")
         #expect(run("store write /a -1 /b --", on: store).code == 2)
         #expect(run("store write /a -1", on: store) == done(""))
         #expect(store.now.store!.value("/a") == "-1")

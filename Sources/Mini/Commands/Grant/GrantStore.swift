@@ -121,8 +121,8 @@ enum GrantStore {
         switch verb {
         case .get: ("get", "read", "PATH...", "print the values of entries", 1)
         case .set: ("set", "write", "PATH VALUE...", "write entries, all or none", 2)
-        case .list: ("list", "list", "[PATH]", "print the names of what is below an entry", 0)
-        case .ls: ("ls", "ls", "[PATH]", "print all that is below an entry, with values", 0)
+        case .list: ("list", "list", "[PATH...]", "print the names of what is below an entry", 0)
+        case .ls: ("ls", "ls", "[PATH...]", "print all that is below an entry, with values", 0)
         case .watch:
             ("watch", "watch", "PATH...", "print the path of what changes, line by line", 1)
         case .wait: ("wait", "wait", "PATH", "wait until an entry is there, print its value", 1)
@@ -194,7 +194,25 @@ enum GrantStore {
         return .operations(operations)
     }
 
-    /// Letters that are options stand for themselves when they stand together: `-fp` is `-f -p`.
+    /// Long names of options that xenstore-* have, and ours.
+    private static var otherNames: [(theirs: StaticString, ours: StaticString)] {
+        [("--prefix", "--paths"), ("--flat", "--full"), ("--number", "--count")]
+    }
+
+    /// Our name of an option in place of that of xenstore-*, with what stands behind a `=`.
+    private static func renamed(_ word: Text, _ table: [GrantSettings.Choice]) -> Text {
+        for (theirs, ours) in otherNames {
+            guard let rest = word.dropping(prefix: theirs),
+                rest.bytes.first ?? equals == equals,
+                table.contains(where: { "\(ours)" as Text == $0.name })
+            else { continue }
+            return "\(ours)\(rest)"
+        }
+        return word
+    }
+    private static let equals = UInt8(ascii: "=")
+
+    /// Letters that are options stand for themselves when they stand together: `-fp` is `-f -p`, `-n2` is `-n 2`.
     private static func apart(
         _ words: ArraySlice<Text>, _ table: [GrantSettings.Choice]
     ) -> ArraySlice<Text> {
@@ -202,6 +220,15 @@ enum GrantStore {
         var isBehindDashes = false
         for word in words {
             isBehindDashes = isBehindDashes || word == "--"
+            if !isBehindDashes, word.bytes.count > 2,
+                table.contains(where: { option in
+                    option.argument != nil
+                        && (option.shortName.map { word.prefix(2) == $0 } ?? false)
+                })
+            {
+                apart += [word.prefix(2), word.dropping(2)]
+                continue
+            }
             let letters = word.bytes.dropFirst().map { letter -> Text in "-\(letter, character: ())"
             }
             let areOptions = letters.allSatisfy { letter in
@@ -210,7 +237,11 @@ enum GrantStore {
                 }
             }
             let isBundle = word.bytes.first == UInt8(ascii: "-") && letters.count > 1
-            apart += isBundle && areOptions && !isBehindDashes ? letters : [word]
+            if isBehindDashes {
+                apart.append(word)
+            } else {
+                apart += isBundle && areOptions ? letters : [renamed(word, table)]
+            }
         }
         return apart[...]
     }

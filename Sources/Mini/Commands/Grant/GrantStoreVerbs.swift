@@ -208,28 +208,40 @@ final class StoreOperations {
     ) throws(GrantError) {
         for name in try store.list(path, in: transaction) {
             guard let child = try? path.child(name) else { throw XenStore.broken }
+            if store.deadline.isOver { throw Self.late }
             try store.setPermissions(of: child, permissions, in: transaction)
             try setBelow(child, permissions)
         }
     }
+
+    private static let late = GrantError.deadline("the store did not tell all in time")
 
     // MARK: Lists
 
     private func list(
         _ isTree: Bool, _ choices: StoreChoices, _ words: [Text]
     ) throws(GrantError) {
-        try Self.refuseMore(words)
-        var top = try path(words.first ?? "/")
+        let isTree = isTree || choices.isTree || choices.isFull
+        for word in words {
+            let top = try path(word)
+            try list(isTree, choices, top, store.list(top, in: transaction))
+        }
+        guard words.isEmpty else { return }
+        var top = try path("/")
         let names: [Text]
         do throws(GrantError) { names = try store.list(top, in: transaction) } catch {
             // A domain may not see the root, so it means its own folder.
-            guard case .store(_, _, .accessDenied) = error, words.isEmpty else { throw error }
+            guard case .store(_, _, .accessDenied) = error else { throw error }
             top = try path(".")
             names = try store.list(top, in: transaction)
         }
-        if isTree || choices.isTree || choices.isFull {
-            return try addTree(top, names, choices, choices.isFull ? nil : 0)
-        }
+        try list(isTree, choices, top, names)
+    }
+
+    private func list(
+        _ isTree: Bool, _ choices: StoreChoices, _ top: StorePath, _ names: [Text]
+    ) throws(GrantError) {
+        if isTree { return try addTree(top, names, choices, choices.isFull ? nil : 0) }
         for name in names {
             guard let child = try? top.child(name) else { throw XenStore.broken }
             var line: Text = "\(visible: choices.showsPaths ? child.text : name)"
@@ -255,7 +267,7 @@ final class StoreOperations {
         for name in names {
             guard let child = try? path.child(name) else { throw XenStore.broken }
             // A store can have more than anybody waits for.
-            if store.deadline.isOver { throw .deadline("the store did not tell all in time") }
+            if store.deadline.isOver { throw Self.late }
             var line = Text()
             for _ in 0..<(depth ?? 0) { line.append(0x20) }
             line += "\(visible: depth == nil ? child.text : name)"
