@@ -51,7 +51,7 @@ final class Hypervisor {
     private static let domainControl: UInt64 = 36
     private static let getInformation: UInt32 = 5
     /// Versions of the interface, from 4.11's on, in which number and flags are where they are here.
-    private static let versions: ClosedRange<UInt32> = 0x10...0x17
+    private static let versions: ClosedRange<UInt32> = 0x10...0x18
 
     /// Nil where there is no such device: whoever may not ask, does not.
     init?() {

@@ -1021,7 +1021,7 @@ func failEveryCall(
         "a hypervisor of another version is asked in its own words, and an unknown one is not believed"
     )
     func hypervisors() throws {
-        for (version, state) in [(0x10, DomainState.up), (0x17, .up), (0x18, nil), (1, nil)]
+        for (version, state) in [(0x10, DomainState.up), (0x18, .up), (0x19, nil), (1, nil)]
             as [(UInt32, DomainState?)]
         {
             let xen = try FakeXen {
