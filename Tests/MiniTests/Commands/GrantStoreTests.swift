@@ -359,7 +359,8 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
         arguments: [
             "store set --mode n0 /a 1 /b 2", "store get /x", "store list --tree /",
             "store watch --count 2 /x", "store wait --value 2 /x", "store chmod /x",
-            "store set /x 2 --and rm /x", "store chmod -r /x n0", "store ls -p",
+            "store set /x 2 --and rm /x", "store chmod -r /x n0", "store ls -p", "store rm -t /x",
+            "store mkdir /m/n /x", "store exists /x /x",
         ])
     func everyCall(line: String) throws {
         func model(_ failing: (Int, Errno)?) throws -> FakeXen {

@@ -23,6 +23,7 @@ run mini-grant store set /test/bytes 'a\x01\n\xffz'
 check "store set of bytes that are no text" "$(xenstore-read -R /test/bytes | hexdump -ve '1/1 "%02x "')" = "61 01 0a ff 7a "
 run mini-grant store get /test/bytes
 expect "store get of bytes that are no text" 0 'a\\001\\n\\xffz' ""
+check "  as xenstore-read writes them" "$(mini-grant store get /test/bytes)" = "$(xenstore-read /test/bytes)"
 run mini-grant store mkdir /test/folder
 expect "store mkdir" 0 "" ""
 run mini-grant store chmod /test/folder n0 r3
