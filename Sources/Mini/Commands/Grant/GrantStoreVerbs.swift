@@ -20,7 +20,7 @@ final class StoreOperations {
             if waits && operations.count > 1 {
                 throw .use("watch and wait do not go with --and")
             }
-            try check(operation)
+            if !waits { try check(operation) }
         }
     }
 
