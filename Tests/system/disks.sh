@@ -113,6 +113,22 @@ disk 1 of 195 sectors
     if loop=$(losetup --find --show "$disk" 2>/dev/null); then
         launch $arch --block "$loop" $guest check
         expect "$arch: a block device is a disk" 0 "disk 0 of 6144 sectors*words that differ: 0" ""
+        launch $arch --block "$loop" --block "$loop" $guest
+        expect "$arch: one block device twice" 2 "" "mini-launch: disk \"$loop\" is the same as disk \"$loop\": *"
+        if mkfs.ext4 -q "$loop" 2>/dev/null && mkdir -p "$work/mounted" && mount "$loop" "$work/mounted" 2>/dev/null; then
+            launch $arch --block "$loop" $guest write
+            expect "$arch: a block device that is mounted is refused" 1 "" \
+                "mini-launch: disk \"$loop\" is in use: it is mounted, or a part of another device, or another process has it"
+            launch $arch --block "$loop,ro" $guest write
+            expect "$arch: but not for reading" 0 "*writes that failed: 96*" "*the disk is read-only"
+            errors=$("out/$arch/mini-pack" "$loop" --dir x 2>&1)
+            code=$? output=
+            expect "$arch: nor is it written as an archive" 1 "" \
+                "mini-pack: cannot open \"$loop\": device or resource busy (EBUSY)"
+            umount "$work/mounted"
+        else
+            skip "$arch: a block device that is mounted" "ext4 cannot be made or mounted here"
+        fi
         losetup --detach "$loop"
     else
         skip "$arch: a block device" "no loop device can be made here"

@@ -21,7 +21,7 @@ struct Packer: ~Copyable {
         switch destination {
         case .file(let path, let old): try replace(path, old, name, contents, time: time)
         case .existing:
-            let file = try open(name, .writeOnly, "open", for: name)
+            let file = try open(name, .writeOnly.ofDevice, "open", for: name)
             try write(contents, time: time, into: file.number, name)
         case .descriptor(let number): try write(contents, time: time, into: number, name)
         }

@@ -84,6 +84,13 @@ struct Descriptor: ~Copyable {
             OpenMode(rawValue: rawValue | 0o4000, permissions: permissions)
         }
 
+        /// The same for a block device: for writing, only while no file system and no other device has it: O_EXCL,
+        /// of which pipes and the like take no notice.
+        var ofDevice: OpenMode {
+            let access = rawValue & 3 == 0 ? 0 : 0o200
+            return OpenMode(rawValue: rawValue | access, permissions: permissions)
+        }
+
         /// What may be done with a file that is made here, as far as the user's mask lets.
         private(set) var permissions = 0o666
         private init(rawValue: Int, permissions: Int) {

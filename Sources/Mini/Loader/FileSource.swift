@@ -120,7 +120,8 @@ enum FileSource: Equatable {
         _ path: Text, _ mode: Descriptor.OpenMode
     ) throws(Errno) -> Descriptor {
         switch try FileStatus.of(path, followsLink: true).kind {
-        case .regular, .block, .directory: try Descriptor.open(path, mode.withoutWaiting)
+        case .regular, .directory: try Descriptor.open(path, mode.withoutWaiting)
+        case .block: try Descriptor.open(path, mode.withoutWaiting.ofDevice)
         case .pipe, .socket, .other: try Descriptor.open(path, .path)
         }
     }

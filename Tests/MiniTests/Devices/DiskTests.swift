@@ -1,5 +1,6 @@
 // Disks on real files, and what becomes of them when the host fails.
 
+import CShim
 import Foundation
 import Testing
 
@@ -32,6 +33,65 @@ private func failureOfSynchronizing(_ disk: Disk, failing: Bool) -> Errno? {
         return nil
     }
     return failure
+}
+
+/// A kernel for which a file of this machine's is a block device.
+private struct PlayedDevice: Sendable {
+    let path: String
+    let identity: FileIdentity
+    /// A file system has it.
+    var isMounted = false
+
+    init(_ path: String) throws {
+        self.path = path
+        identity = try FileStatus.of(Text(stringLiteral: path), followsLink: true).identity
+    }
+
+    func play<Value>(_ body: () throws(LauncherError) -> Value) throws(LauncherError) -> Value {
+        try SystemCall.hooked({ answer($0) }, body)
+    }
+
+    private func answer(_ call: SystemCall) -> Int? {
+        let (first, second, third, fourth, _, _) = call.arguments
+        switch call.number {
+        case .open:
+            let isAlone = second & 0o200 != 0
+            guard isAlone, isMounted, name(at: first) == path else { return nil }
+            return -16
+        case .fileStatus: return status(call, at: second, isAsked: true)
+        case .fileStatusAt where fourth & 0x100 == 0:
+            return status(call, at: third, isAsked: name(at: second) == path)
+        case .ioctl: return control(second, third)
+        default: return nil
+        }
+    }
+
+    private func name(at address: Int) -> String {
+        String(cString: UnsafePointer<CChar>(bitPattern: address)!)
+    }
+
+    private func status(_ call: SystemCall, at address: Int, isAsked: Bool) -> Int? {
+        let (first, second, third, fourth, _, _) = call.arguments
+        guard isAsked,
+            mini_syscall(call.number.rawValue, first, second, third, fourth, 0, 0) == 0
+        else { return nil }
+        let status = UnsafeMutablePointer<mini_stat>(bitPattern: address)!
+        guard UInt64(status.pointee.device) == identity.device,
+            UInt64(status.pointee.inode) == identity.inode
+        else { return 0 }
+        status.pointee.mode = 0o060600
+        status.pointee.special = 0x700
+        return 0
+    }
+
+    private func control(_ request: Int, _ address: Int) -> Int? {
+        let place = UnsafeMutableRawPointer(bitPattern: address)!
+        switch request {
+        case 0x8008_1272: place.storeBytes(of: 2048, as: UInt64.self)
+        default: return -25
+        }
+        return 0
+    }
 }
 
 @Suite struct DiskTests {
@@ -204,6 +264,38 @@ private func failureOfSynchronizing(_ disk: Disk, failing: Bool) -> Errno? {
             #expect(disk.isReadOnly)
             #expect(
                 notices == ["disk \"\(path)\" cannot be written: the guest's writes will fail"])
+        }
+    }
+
+    @Test("a block device that a file system has is no disk, but for reading")
+    func mounted() throws {
+        try withFile(2048) { path in
+            let name = Text(stringLiteral: path)
+            var device = try PlayedDevice(path)
+            try {
+                let (disk, notices) = try device.play { () throws(LauncherError) in try open(name) }
+                #expect(disk.sectorCount == 4 && !disk.isReadOnly && !disk.isFile)
+                #expect(notices.isEmpty)
+            }()
+            device.isMounted = true
+            let error = LauncherError.disk(name: name, .claimed)
+            #expect(throws: error) {
+                try device.play { () throws(LauncherError) in try open(name) }
+            }
+            #expect(
+                string(error.text)
+                    == "disk \"\(path)\" is in use: it is mounted, or a part of another device, or another process has it"
+            )
+            #expect(error.exitCode == 1)
+            let (disk, _) = try device.play { () throws(LauncherError) in try open("\(name),ro") }
+            #expect(disk.isReadOnly)
+            // That one has it, and it is no other's.
+            let other = LauncherError.disk(name: name, .twice(other: name))
+            #expect(throws: other) {
+                try device.play { () throws(LauncherError) in
+                    try DiskRequest(name).open(beside: [disk.claim]) { _ in }
+                }
+            }
         }
     }
 

@@ -40,14 +40,23 @@ extension DiskRequest {
         do throws(LoaderError) {
             file = try FileSource.open(name, isReadOnly ? .readOnly : .readWrite, "open disk")
         } catch {
-            guard !isReadOnly, case .host(_, _, let errno) = error,
-                [.accessDenied, .readOnlySystem, .notPermitted].contains(errno)
-            else { throw .loader(error) }
+            guard !isReadOnly, case .host(_, _, let errno) = error else { throw .loader(error) }
+            if errno == .busy { throw claimed(beside: others) }
+            guard [.accessDenied, .readOnlySystem, .notPermitted].contains(errno) else {
+                throw .loader(error)
+            }
             file = try openForReading(errno)
             isReadOnly = true
             notice("disk \(quoted: name) cannot be written: the guest's writes will fail")
         }
         return try examine(file, isReadOnly: isReadOnly, beside: others, notice: notice)
+    }
+
+    /// Who has a block device that cannot be had alone: a disk that was named before, or somebody else.
+    private func claimed(beside others: [DeviceClaim]) -> LauncherError {
+        let identity = (try? FileStatus.of(name, followsLink: true)).map { DiskIdentity($0) }
+        let other = others.first { $0.isDisk && $0.file != nil && $0.file == identity }
+        return .disk(name: name, other.map { .twice(other: $0.name) } ?? .claimed)
     }
 
     private func openForReading(_ first: Errno) throws(LauncherError) -> Descriptor {
@@ -177,6 +186,8 @@ enum DiskError: Equatable {
     case tooLarge(size: UInt64)
     /// The same as one that was named before.
     case twice(other: Text)
+    /// A block device that a file system, another device or another process has.
+    case claimed
     /// The launch has it as something else, as "the kernel".
     case inUse(as: Text)
     /// As "a qcow2".
@@ -190,6 +201,8 @@ enum DiskError: Equatable {
         case .tooLarge(let size): "has \(size) bytes: a guest's disk can have at most 2 TiB"
         case .twice(let other):
             "is the same as disk \(quoted: other): a disk can be given twice only if both are read-only (,ro)"
+        case .claimed:
+            "is in use: it is mounted, or a part of another device, or another process has it"
         case .inUse(let use): "is \(use), too: as a disk it must be read-only (,ro)"
         case .format(let format):
             "is \(format) image: convert it to raw (qemu-img convert -O raw), or add ,raw to have its bytes as they are"
