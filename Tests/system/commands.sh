@@ -122,6 +122,16 @@ for arch in x86_64 i386; do
     check "$arch: no line of a help is wider than 80 columns" "$(<"$work/wide")" = ""
     check "$arch: mini lists its applets" "$(out/$arch/mini | grep -c '^  mini-')" = 4
 
+    errors=$("out/$arch/mini-pack" "$work/piped.cpio" "$guest=init" <(echo table)=etc/mini.table 2>&1)
+    code=$? output=
+    expect "$arch: what a shell has open is not packed without its bytes" 3 "" \
+        "mini-pack: cannot pack \"/dev/fd/*\": it is an open pipe or device, not a file; copy it first"
+    errors=$(echo table | "out/$arch/mini-pack" "$work/piped.cpio" /dev/stdin=etc/mini.table 2>&1)
+    check "$arch: nor is a pipe as standard input" "$?$errors" = \
+        "3mini-pack: cannot pack \"/dev/stdin\": it is an open pipe or device, not a file; copy it first"
+    "out/$arch/mini-pack" - /dev/stdin=etc/mini.table <"$work/script" | grep -ca "echo hello" >/dev/null
+    check "$arch: a file as standard input is packed" "${PIPESTATUS[*]}" = "0 0"
+
     # Standard descriptors that whoever started it left closed.
     output=$(timeout 600 out/$arch/mini-launch "$guest" <&- 2>&1)
     check "$arch: a closed standard input is an input that ends" "$output" = "hello from ring 1"

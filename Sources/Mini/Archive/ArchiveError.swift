@@ -29,6 +29,8 @@ indirect enum ArchiveError: Error, Equatable {
     case changed(name: Text)
     /// Reading gives other than the size says, and that did not change.
     case withoutSize(name: Text)
+    /// A pipe or a device that some descriptor has open, named by that.
+    case isOpen(Text)
     /// The archive was to be put into itself.
     case isArchive(Text)
     /// The file that the archive would replace has so many names.
@@ -45,7 +47,7 @@ indirect enum ArchiveError: Error, Equatable {
             .tooLong,
             .reservedName, .exists, .notADirectory:
             2
-        case .tooLarge, .changed, .withoutSize, .isArchive: 3
+        case .tooLarge, .changed, .withoutSize, .isOpen, .isArchive: 3
         case .interrupted(let signal): 128 + signal.rawValue
         }
     }
@@ -72,6 +74,8 @@ indirect enum ArchiveError: Error, Equatable {
         case .changed(let name): "cannot pack \(quoted: name): its size changed meanwhile"
         case .withoutSize(let name):
             "cannot pack \(quoted: name): it does not have the bytes that its size says, as files of /proc and /sys; copy it first"
+        case .isOpen(let name):
+            "cannot pack \(quoted: name): it is an open pipe or device, not a file; copy it first"
         case .severalNames(let name, let count):
             "cannot replace \(quoted: name): it is one of \(count) names of a file, the others would keep the old archive; remove it first"
         case .isArchive(let name): "cannot pack \(quoted: name): it is the archive"

@@ -38,6 +38,9 @@ struct Gathering {
             leftOut.append(name)
             return
         }
+        if isNamed && status.kind != .directory && status.kind != .regular {
+            try Self.refuseOpen(name)
+        }
         try addAlone(name, status, at: path, permissions: permissions)
         guard status.kind == .directory else { return }
         let entries: [Text]
@@ -47,6 +50,19 @@ struct Gathering {
         let folder: Text = name.bytes.last == UInt8(ascii: "/") ? name : "\(name)/"
         for entry in entries {
             try add("\(folder)\(entry)", at: try path.appending(entry), isNamed: false)
+        }
+    }
+
+    /// What a descriptor has open, as `<(...)` of a shell, is meant for its bytes, and would be a node without them.
+    /// A link leads to it, or to what has no name.
+    @inline(never)
+    private static func refuseOpen(_ name: Text) throws(ArchiveError) {
+        guard let status = try? FileStatus.of(name, followsLink: false),
+            status.mode & FileMode.type == FileMode.link
+        else { return }
+        switch try ArchiveDestination(name) {
+        case .descriptor, .file(_, nil): throw .isOpen(name)
+        default: return
         }
     }
 

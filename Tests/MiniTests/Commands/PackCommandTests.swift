@@ -182,6 +182,34 @@ private func members(_ archive: [UInt8]) throws -> [String] {
         #expect(try folder.names == ["tree"])
     }
 
+    @Test(
+        "an open pipe is refused, as its bytes would be lost; one with a name is packed as a pipe")
+    func openPipe() throws {
+        let folder = try Folder()
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        defer { for end in ends { close(end) } }
+        let link = folder.path + "/link"
+        try FileManager.default.createSymbolicLink(
+            atPath: link, withDestinationPath: "/proc/self/fd/\(ends[0])")
+        for name in ["/proc/self/fd/\(ends[0])", "/proc/\(getpid())/fd/\(ends[0])", "@/link"] {
+            let result = folder.pack("@/a \(name)=etc/mini.table")
+            #expect(result.code == 3)
+            #expect(
+                result.errors
+                    == "mini-pack: cannot pack \"\(name)\": it is an open pipe or device, not a file; copy it first\n"
+            )
+        }
+        try FileManager.default.removeItem(atPath: link)
+        #expect(try folder.names == ["tree"])
+        try #require(mkfifo(folder.path + "/tree/pipe", 0o600) == 0)
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "tree/pipe")
+        #expect(
+            try members(folder.pack("- @/link=p @/tree/pipe=q").output) == [
+                "p 10600 0", "q 10600 0",
+            ])
+    }
+
     @Test("the archive in a directory that is packed is left out: a second run gives the same")
     func inItself() throws {
         let folder = try Folder()
