@@ -119,7 +119,8 @@ struct LaunchSettings {
         var rest = words
         try Options.readFront(&rest, Self.table, into: &self)
         let memoryIsKnown = hasMemory
-        if !Options.takeDashes(&rest) {
+        let isEnded = Options.takeDashes(&rest)
+        if !isEnded {
             var unknown: [Text] = []
             rest = try Options.readBehind(rest, Self.table, into: &self, unknown: &unknown)
             handedOver = unknown
@@ -132,6 +133,8 @@ struct LaunchSettings {
             plan.isMemoryGiven = true
             if !hasMemory { plan.mebibytes = mebibytes }
             rest = rest.dropFirst()
+            // In front of the kernel two dashes end the options, not the kernel's arguments.
+            if !isEnded { _ = Options.takeDashes(&rest) }
         }
         guard let kernel = rest.first, !kernel.bytes.isEmpty else { throw .noKernel }
         plan.kernel = kernel

@@ -103,6 +103,13 @@ private func error(_ line: String) -> String {
     func dashes() throws {
         #expect(try settings("-- --help").plan.kernel == "--help")
         #expect(try settings("-- 32 -k").plan.mebibytes == 32)
+        for line in ["32 -- -k -- -v", "32 --check -- -k -- -v"] {
+            let behind = try settings(line)
+            #expect(behind.plan.mebibytes == 32 && behind.plan.kernel == "-k")
+            #expect(behind.plan.arguments.map(string) == ["--", "-v"])
+        }
+        #expect(error("32 --") == "no kernel is named; --help tells how to use this")
+        #expect(try settings("-- 32 -- x").plan.kernel == "--")
     }
 
     @Test("a lone dash is a file name")
