@@ -22,6 +22,11 @@ software() {
     launch x86_64 --engine builtin --guest-exit --initrd "$work/initrd" "$kernel" quiet
     expect "with --guest-exit that is a guest that told no code: 125" 125 "*" \
         "mini-launch: the guest powered itself off and told no exit code"
+    initrd i386 "$busybox" "$work/initrd" $'run /bin/busybox true\nexit'
+    (ulimit -f 0 && exec "$root/out/x86_64/mini-launch" --engine builtin --guest-exit --timeline "$work/trace" \
+        --initrd "$work/initrd" "$kernel" quiet) 2>&1 </dev/null | cat >"$work/said"
+    check "and so is one whose timeline cannot be written, if its own code is 0" \
+        "${PIPESTATUS[0]} $(grep -c 'cannot write timeline' "$work/said")" = "125 1"
     initrd i386 "$busybox" "$work/initrd" $'at-end reboot\nrun /bin/busybox true'
     launch x86_64 --engine builtin --no-reboot --initrd "$work/initrd" "$kernel" quiet
     expect "a guest that reboots: code 5" 5 "*rebooting*" "mini-launch: the guest asked for a reboot"

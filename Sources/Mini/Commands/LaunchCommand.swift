@@ -180,7 +180,9 @@ enum LaunchCommand {
         let settings: LaunchSettings
         do throws(CommandError) { settings = try LaunchSettings(words) } catch {
             Message.error(name, error.text)
-            return ExitCode.wrongUse
+            // What was read before the mistake does not tell: the option may stand behind it.
+            let options = words.prefix { !($0 == "--") }
+            return failure(ExitCode.wrongUse, options.contains { $0 == "--guest-exit" })
         }
         if settings.wantsHelp { return Message.print(name, help) }
         if settings.wantsVersion { return Message.print(name, "\(name) \(Applet.version)\n") }
@@ -203,18 +205,23 @@ enum LaunchCommand {
             }
         } catch {
             Message.error(name, error.text)
-            return error.exitCode
+            return failure(error.exitCode, settings.isGuestExit)
         }
         let outcome = launch.run()
         if case .failed(.engine) = outcome { timeline.end(outcome.text, at: Clock.monotonic()) }
         var code = finish(outcome, settings, messages)
         do throws(LauncherError) { try launch.timelineFile?.write(timeline.trace) } catch {
             Message.error(name, error.text)
-            if code == ExitCode.success { code = error.exitCode }
+            if code == ExitCode.success { code = failure(error.exitCode, settings.isGuestExit) }
         }
         guard settings.isVerbose else { return code }
         for line in timeline.lines { messages.write("\(name): \(line)\n") }
         return code
+    }
+
+    /// A failure's code, which must not be taken for a guest's.
+    private static func failure(_ code: Int32, _ isGuestExit: Bool) -> Int32 {
+        isGuestExit ? ExitCode.noGuestExit : code
     }
 
     // MARK: Launching

@@ -62,6 +62,23 @@ private func launch(_ words: [Text], _ file: borrowing Descriptor, on terminal: 
         #expect(!output.contains("hello\n"))
     }
 
+    @Test(
+        "with --guest-exit no failure of ours has a code that a guest could have told",
+        arguments: [
+            (["--guest-exit", "--memory", "0x"], 125), (["--memory", "0x"], 2),
+            (["--console", "foo", "--guest-exit"], 125), (["--console", "foo"], 2),
+            (["--console", "foo", "--", "k", "--guest-exit"], 2),
+            (["--guest-exit", "--timeline", "/dev/null"], 125), (["--timeline", "/dev/null"], 1),
+            (["--guest-exit", "--memory", "0"], 125), (["--memory", "0"], 2),
+        ] as [([Text], Int32)])
+    func guestExit(words: [Text], code: Int32) throws {
+        let file = try memoryFile(hello())
+        let terminal = FakeTerminal()
+        #expect(launch(words, file, on: terminal) == code)
+        #expect(terminal.now.errors.filter { $0 == 10 }.count == 1)
+        #expect(terminal.now.output.isEmpty)
+    }
+
     @Test("--verbose tells on standard error what is done, each line with the name in front")
     func verbose() throws {
         let file = try memoryFile(hello())
