@@ -130,6 +130,12 @@ disk 1 of 195 sectors
             skip "$arch: a block device that is mounted" "ext4 cannot be made or mounted here"
         fi
         losetup --detach "$loop"
+        if loop=$(losetup --read-only --find --show "$disk" 2>/dev/null); then
+            launch $arch --block "$loop" $guest write
+            expect "$arch: a block device that takes no writes is a read-only disk" 0 "*writes that failed: 96*" \
+                "mini-launch: disk \"$loop\" cannot be written: the guest's writes will fail*the disk is read-only"
+            losetup --detach "$loop"
+        fi
     else
         skip "$arch: a block device" "no loop device can be made here"
     fi

@@ -174,6 +174,16 @@ struct Descriptor: ~Copyable {
         try SystemCall.retrying(.lock, Int(number), (shared ? 1 : 2) | 4)
     }
 
+    /// True for a block device that takes no writes. Source: linux/fs.h, BLKROGET.
+    var isReadOnlyDevice: Bool {
+        guard (try? status())?.kind == .block else { return false }
+        var isReadOnly: Int32 = 0
+        let asked: Int? = try? withKernel(&isReadOnly) { (address) throws(Errno) in
+            try SystemCall.make(.ioctl, Int(number), 0x125E, address)
+        }
+        return asked != nil && isReadOnly != 0
+    }
+
     /// Size in bytes of a block device. Source: linux/fs.h, BLKGETSIZE64.
     func deviceSize() throws(Errno) -> UInt64 {
         var size: UInt64 = 0

@@ -41,6 +41,8 @@ private struct PlayedDevice: Sendable {
     let identity: FileIdentity
     /// A file system has it.
     var isMounted = false
+    /// It can be opened for writing, and takes none.
+    var isReadOnly = false
 
     init(_ path: String) throws {
         self.path = path
@@ -88,6 +90,7 @@ private struct PlayedDevice: Sendable {
         let place = UnsafeMutableRawPointer(bitPattern: address)!
         switch request {
         case 0x8008_1272: place.storeBytes(of: 2048, as: UInt64.self)
+        case 0x125E: place.storeBytes(of: isReadOnly ? 1 : 0, as: Int32.self)
         default: return -25
         }
         return 0
@@ -296,6 +299,23 @@ private struct PlayedDevice: Sendable {
                     try DiskRequest(name).open(beside: [disk.claim]) { _ in }
                 }
             }
+        }
+    }
+
+    @Test("a block device that takes no writes is read-only, and a person is told")
+    func readOnlyDevice() throws {
+        try withFile(2048) { path in
+            let name = Text(stringLiteral: path)
+            var device = try PlayedDevice(path)
+            device.isReadOnly = true
+            let (disk, notices) = try device.play { () throws(LauncherError) in try open(name) }
+            #expect(disk.isReadOnly)
+            #expect(
+                notices == ["disk \"\(path)\" cannot be written: the guest's writes will fail"])
+            // F_GETFL: O_RDONLY.
+            #expect(try SystemCall.make(.fileControl, Int(disk.descriptor), 3) & 3 == 0)
+            let second = try device.play { () throws(LauncherError) in try open("\(name),ro") }
+            #expect(second.notices.isEmpty)
         }
     }
 

@@ -36,7 +36,7 @@ extension DiskRequest {
         beside others: [DeviceClaim] = [], notice: (Text) -> Void
     ) throws(LauncherError) -> Disk {
         var isReadOnly = isReadOnly
-        let file: Descriptor
+        var file: Descriptor
         do throws(LoaderError) {
             file = try FileSource.open(name, isReadOnly ? .readOnly : .readWrite, "open disk")
         } catch {
@@ -47,6 +47,13 @@ extension DiskRequest {
             }
             file = try openForReading(errno)
             isReadOnly = true
+        }
+        // There are block devices that can be opened for writing, and take none.
+        if !isReadOnly && file.isReadOnlyDevice {
+            file = try openForReading(.readOnlySystem)
+            isReadOnly = true
+        }
+        if isReadOnly != self.isReadOnly {
             notice("disk \(quoted: name) cannot be written: the guest's writes will fail")
         }
         return try examine(file, isReadOnly: isReadOnly, beside: others, notice: notice)
