@@ -115,6 +115,12 @@ disk 1 of 195 sectors
         expect "$arch: a block device is a disk" 0 "disk 0 of 6144 sectors*words that differ: 0" ""
         launch $arch --block "$loop" --block "$loop" $guest
         expect "$arch: one block device twice" 2 "" "mini-launch: disk \"$loop\" is the same as disk \"$loop\": *"
+        launch $arch --block "$disk" --block "$loop" $guest
+        expect "$arch: nor are a file and its loop device two disks" 2 "" "mini-launch: disk \"$loop\" is the same as disk \"$disk\": *"
+        launch $arch --block "$loop" --initrd "$disk" out/guests/hello
+        expect "$arch: nor is it a disk whose file is the initrd" 2 "" "mini-launch: disk \"$loop\" is the initrd, too: *"
+        launch $arch --block "$loop" --timeline "$disk" $guest
+        expect "$arch: nor one whose file gets the timeline" 2 "" "mini-launch: timeline \"$disk\" is a disk itself"
         if mkfs.ext4 -q "$loop" 2>/dev/null && mkdir -p "$work/mounted" && mount "$loop" "$work/mounted" 2>/dev/null; then
             launch $arch --block "$loop" $guest write
             expect "$arch: a block device that is mounted is refused" 1 "" \

@@ -27,8 +27,8 @@ final class TimelineFile {
         }
         for (other, use) in plan.files {
             guard case .file(let path)? = try? FileSource(other) else { continue }
-            let known = try? FileStatus.of(path, followsLink: true)
-            if known?.identity == status.identity {
+            guard let known = try? FileStatus.of(path, followsLink: true) else { continue }
+            if DiskIdentity(known, loop: LoopStatus.of(path)) == DiskIdentity(status) {
                 throw .timeline(name: name, .inUse(as: use))
             }
         }

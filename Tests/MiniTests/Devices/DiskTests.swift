@@ -43,6 +43,8 @@ private struct PlayedDevice: Sendable {
     var isMounted = false
     /// It can be opened for writing, and takes none.
     var isReadOnly = false
+    /// A loop device shows this.
+    var loop: (device: UInt64, inode: UInt64, ofDevice: UInt64, offset: UInt64)?
 
     init(_ path: String) throws {
         self.path = path
@@ -90,6 +92,12 @@ private struct PlayedDevice: Sendable {
         let place = UnsafeMutableRawPointer(bitPattern: address)!
         switch request {
         case 0x8008_1272: place.storeBytes(of: 2048, as: UInt64.self)
+        case 0x4C05:
+            guard let loop else { return -6 }
+            place.storeBytes(of: loop.device, as: UInt64.self)
+            place.storeBytes(of: loop.inode, toByteOffset: 8, as: UInt64.self)
+            place.storeBytes(of: loop.ofDevice, toByteOffset: 16, as: UInt64.self)
+            place.storeBytes(of: loop.offset, toByteOffset: 24, as: UInt64.self)
         case 0x125E: place.storeBytes(of: isReadOnly ? 1 : 0, as: Int32.self)
         default: return -25
         }
@@ -317,6 +325,52 @@ private struct PlayedDevice: Sendable {
             let second = try device.play { () throws(LauncherError) in try open("\(name),ro") }
             #expect(second.notices.isEmpty)
         }
+    }
+
+    @Test("a loop device and its file are one disk, and so are two that show the same of it")
+    func loopDevice() throws {
+        try withFile(2048) { path in
+            try withFile(2048) { other in
+                let (file, loop) = (Text(stringLiteral: path), Text(stringLiteral: other))
+                let status = try FileStatus.of(file, followsLink: true)
+                var device = try PlayedDevice(other)
+                let behind = (status.identity.device, status.identity.inode)
+                device.loop = (behind.0, behind.1, 0, 0)
+                let (disk, _) = try open(file)
+                let error = LauncherError.disk(name: loop, .twice(other: file))
+                #expect(throws: error) {
+                    try device.play { () throws(LauncherError) in
+                        try DiskRequest(loop).open(beside: [disk.claim]) { _ in }
+                    }
+                }
+                let (first, _) = try device.play { () throws(LauncherError) in try open(loop) }
+                #expect(first.identity == disk.identity && disk.identity == first.identity)
+                #expect(first.identity != DiskIdentity(FileIdentity(device: 1, inode: 1)))
+            }
+        }
+    }
+
+    @Test("loop devices of one file that begin elsewhere are two disks")
+    func loopOffsets() throws {
+        // Two nodes, whichever.
+        let (one, other) = try (
+            FileStatus.of("/", followsLink: true), FileStatus.of("/proc", followsLink: true)
+        )
+        func loop(
+            _ status: FileStatus, _ inode: UInt64, _ device: DeviceNumber?, from offset: UInt64
+        ) -> DiskIdentity {
+            let file = FileIdentity(device: 1, inode: inode)
+            return DiskIdentity(
+                status, loop: LoopStatus(file: file, device: device, offset: offset))
+        }
+        #expect(loop(one, 2, nil, from: 512) == loop(other, 2, nil, from: 512))
+        #expect(loop(one, 2, nil, from: 512) != loop(other, 2, nil, from: 1024))
+        #expect(loop(one, 2, nil, from: 512) != loop(other, 3, nil, from: 512))
+        // Of a device's node the device counts.
+        let device = DeviceNumber(major: 8, minor: 1)
+        #expect(loop(one, 2, device, from: 0) == loop(other, 3, device, from: 0))
+        #expect(loop(one, 2, device, from: 0) != loop(other, 2, nil, from: 0))
+        #expect(loop(one, 2, nil, from: 0) == loop(one, 3, nil, from: 512))
     }
 
     @Test("a file that has become shorter fails reads and writes, and does not grow again")

@@ -193,14 +193,35 @@ extension Disk.Failure {
     }
 }
 
-/// Which disk it is, whatever its name and its node.
+/// Which disk it is, whatever its name and its node. Two are the same if what is written to the one is seen in the
+/// other: a loop device is the same as its file.
 struct DiskIdentity: Equatable {
-    private var file: FileIdentity?
-    private var device: DeviceNumber?
+    private enum Node: Equatable {
+        case file(FileIdentity)
+        case device(DeviceNumber)
+    }
+    private let node: Node
+    /// Of a loop device: what it shows, from which byte on.
+    private var shown: (node: Node, offset: UInt64)?
 
-    init(_ file: FileIdentity) { self.file = file }
+    init(_ file: FileIdentity) { node = .file(file) }
 
-    init(_ status: FileStatus) {
-        if status.kind == .block { device = status.number } else { file = status.identity }
+    /// - Parameter loop: what it is if it is a loop device.
+    init(_ status: FileStatus, loop: LoopStatus? = nil) {
+        node = status.kind == .block ? .device(status.number) : .file(status.identity)
+        guard let loop else { return }
+        shown = (loop.device.map { .device($0) } ?? .file(loop.file), loop.offset)
+    }
+
+    /// Loop devices show other parts of one file if they begin elsewhere.
+    static func == (left: Self, right: Self) -> Bool {
+        if left.node == right.node { return true }
+        switch (left.shown, right.shown) {
+        case (nil, nil): return false
+        case (let shown?, nil): return shown.node == right.node
+        case (nil, let shown?): return shown.node == left.node
+        case (let one?, let other?):
+            return one == other || one.node == right.node || other.node == left.node
+        }
     }
 }

@@ -82,7 +82,7 @@ extension DiskRequest {
         do throws(Errno) {
             let status = try file.status()
             kind = status.kind
-            identity = DiskIdentity(status)
+            identity = DiskIdentity(status, loop: LoopStatus.of(file.number))
             size = kind == .block ? try file.deviceSize() : status.size
         } catch { throw .host("examine disk", name: name, error) }
         guard kind == .regular || kind == .block else {
