@@ -27,16 +27,20 @@ final class EventLoop {
     /// How the guest ends because of what happened.
     private(set) var outcome: LaunchOutcome?
 
-    /// Ends the guest: the ones that would end us.
-    private static let ending: [Signal] = [
-        .hangUp, .interrupt, .quit, .user1, .user2, .brokenPipe, .terminate, .processorTime,
-        .fileSize, .virtualAlarm, .profiling,
+    /// These end nobody, or are a fault's, or of use here or to a C library. All others would end us, and end the guest.
+    private static let spared: SignalSet = [
+        .illegalInstruction, .busError, .arithmetic, .kill, .segmentationFault, .alarm,
+        .childEnded, .proceed, .halt, .stop, .backgroundRead, .backgroundWrite, .urgent,
+        .windowSize, Signal(rawValue: 32), Signal(rawValue: 33), DeadlineTimer.signal,
     ]
 
     init() throws(LauncherError) {
-        var awaited: SignalSet = [.alarm, .stop, .proceed]
-        for signal in Self.ending where !signal.isIgnored { awaited.insert(signal) }
-        if Signal.stop.isIgnored { awaited.remove(.stop) }
+        var awaited: SignalSet = [.alarm, .proceed]
+        for number in 1...64 as ClosedRange<Int32> {
+            let signal = Signal(rawValue: number)
+            guard !Self.spared.contains(signal) || signal == .stop else { continue }
+            if !signal.isIgnored { awaited.insert(signal) }
+        }
         do throws(Errno) {
             signals = try SignalQueue(
                 awaited: awaited,

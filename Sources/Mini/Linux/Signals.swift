@@ -24,6 +24,7 @@ struct Signal: RawRepresentable, Equatable {
     static let terminate = Signal(rawValue: 15)
     static let childEnded = Signal(rawValue: 17)  // SIGCHLD
     static let proceed = Signal(rawValue: 18)  // SIGCONT
+    static let halt = Signal(rawValue: 19)  // SIGSTOP
     static let stop = Signal(rawValue: 20)  // SIGTSTP
     static let backgroundRead = Signal(rawValue: 21)  // SIGTTIN
     static let backgroundWrite = Signal(rawValue: 22)  // SIGTTOU
@@ -32,6 +33,7 @@ struct Signal: RawRepresentable, Equatable {
     static let fileSize = Signal(rawValue: 25)  // SIGXFSZ
     static let virtualAlarm = Signal(rawValue: 26)
     static let profiling = Signal(rawValue: 27)
+    static let windowSize = Signal(rawValue: 28)  // SIGWINCH
     static let powerFailure = Signal(rawValue: 30)  // SIGPWR
 
     /// Sends the signal to this process.

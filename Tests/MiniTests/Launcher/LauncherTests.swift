@@ -357,7 +357,8 @@ func playLaunch(
 
     @Test(
         "a signal that ends us ends the guest, with the terminal as before",
-        arguments: [1, 2, 3, 10, 12, 13, 15, 24, 25, 26, 27] as [Int32])
+        arguments: [1, 2, 3, 5, 6, 10, 12, 13, 15, 16, 24, 25, 26, 27, 29, 30, 31, 34, 64]
+            as [Int32])
     func endingSignals(number: Int32) throws {
         let played = try playLaunch([[attention]], on: FakeTerminal { $0.signals = [number] })
         #expect(played.outcome == .signal(Signal(rawValue: number)))
