@@ -78,6 +78,12 @@ else
     check "at a terminal: stopping gives it back" "$(was while-stopped)" = "$(was before)"
     check "at a terminal: going on takes it again" "$(was again)" = "$(was during)"
     after_all "at a terminal: stopped, continued and ended" 143
+    # Another of its job sets the terminal in the background, as a pager does: all of them are stopped, and go on.
+    at_terminal true "set -m
+        start $echo_guest | (until_true '[[ -s pid ]]'; sleep 0.5; stty echo <\$tty; exec cat) &
+        for _ in {1..200}; do grep '^State:.T' /proc/\$(<pid)/status >stopped 2>/dev/null && break; sleep 0.05; done
+        (sleep 0.5; grep '^State:.[RS]' /proc/\$(<pid)/status >goes-on; kill -TERM \$(<pid)) & fg %1; wait"
+    check "at a terminal: it is stopped with another of its job, and goes on with it" -s "$work/at/stopped" -a -s "$work/at/goes-on"
     at_terminal true "set -m
         start $echo_guest & started; note background
         (taken; note during; kill -TERM \$(<pid)) & fg %1; echo \$? >code; wait"

@@ -27,24 +27,27 @@ final class EventLoop {
     /// How the guest ends because of what happened.
     private(set) var outcome: LaunchOutcome?
 
-    /// These end nobody, or are a fault's, or of use here or to a C library. All others would end us, and end the guest.
+    /// These end nobody, or are a fault's, or of use here or to a C library. All others would
+    /// stop us, or end us, and end the guest.
     private static let spared: SignalSet = [
         .illegalInstruction, .busError, .arithmetic, .kill, .segmentationFault, .alarm,
-        .childEnded, .proceed, .halt, .stop, .backgroundRead, .backgroundWrite, .urgent,
-        .windowSize, Signal(rawValue: 32), Signal(rawValue: 33), DeadlineTimer.signal,
+        .childEnded, .proceed, .halt, .urgent, .windowSize, Signal(rawValue: 32),
+        Signal(rawValue: 33), DeadlineTimer.signal,
     ]
+
+    /// The last two come to a whole job when one of it touches the terminal in the background. Our own calls raise
+    /// none while they are held back: one that comes is another's, who is stopped by it, and waits for us to be.
+    private static let stopping: [Signal] = [.stop, .backgroundRead, .backgroundWrite]
 
     init() throws(LauncherError) {
         var awaited: SignalSet = [.alarm, .proceed]
         for number in 1...64 as ClosedRange<Int32> {
             let signal = Signal(rawValue: number)
-            guard !Self.spared.contains(signal) || signal == .stop else { continue }
-            if !signal.isIgnored { awaited.insert(signal) }
+            if !Self.spared.contains(signal) && !signal.isIgnored { awaited.insert(signal) }
         }
         do throws(Errno) {
             signals = try SignalQueue(
-                awaited: awaited,
-                silenced: [.brokenPipe, .backgroundRead, .backgroundWrite])
+                awaited: awaited, silenced: [.brokenPipe])
         } catch { throw .system("wait for signals", error) }
         self.awaited = PollSet([
             Poll.Interest(signals.descriptor), Poll.Interest(-1), Poll.Interest(-1),
@@ -125,7 +128,7 @@ final class EventLoop {
                 alarmTime = nil
                 rings &+= 1
             case .proceed?: try holder.lookAgain()
-            case .stop?:
+            case let signal? where Self.stopping.contains(signal):
                 holder.letGo()
                 do throws(Errno) { try signals.stop() } catch { throw .system("stop", error) }
                 try holder.lookAgain()
@@ -134,12 +137,13 @@ final class EventLoop {
         }
     }
 
-    /// The next signal within this time, when the guest has ended; stops with the process if it is that one.
+    /// The next signal within this time, when the guest has ended; stops with the process if it is such a one.
     func lastSignal(within time: Nanoseconds) throws(Errno) -> Signal? {
         _ = try Poll.wait([Poll.Interest(signals.descriptor)], timeout: time)
         let signal = try signals.next()
-        if signal == .stop { try signals.stop() }
-        return signal
+        guard let signal, Self.stopping.contains(signal) else { return signal }
+        try signals.stop()
+        return .stop
     }
 
     // MARK: The alarm

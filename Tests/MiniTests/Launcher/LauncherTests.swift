@@ -442,9 +442,11 @@ func playLaunch(
         #expect(played.reports.filter { $0.hasPrefix("the guest restarts") }.count == 5)
     }
 
-    @Test("stopping gives the terminal back, going on takes it again")
-    func stop() throws {
-        let terminal = FakeTerminal { $0.signals = [20, 18] }
+    @Test(
+        "stopping gives the terminal back, going on takes it again; who stops us may be another of our job",
+        arguments: [20, 21, 22] as [Int32])
+    func stop(number: Int32) throws {
+        let terminal = FakeTerminal { $0.signals = [number, 18] }
         var during: UInt32 = 0
         let played = try playLaunch(
             [[attention, .look { _ in during = terminal.now.terminal }]], on: terminal)

@@ -84,7 +84,7 @@ struct KvmDescriptors {
 
     /// While the guest runs everything is let through but what nobody looks at: a signal that waits ends the run.
     private func setSignalMask() throws(KvmError) {
-        let mask: SignalSet = [.brokenPipe, .backgroundRead, .backgroundWrite]
+        let mask: SignalSet = [.brokenPipe]
         // struct kvm_signal_mask: a length, and a set without padding.
         scratch.store(UInt32(SignalSet.size), at: 0)
         scratch.store(mask.mask, at: 4)
