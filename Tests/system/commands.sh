@@ -132,6 +132,21 @@ for arch in x86_64 i386; do
     "out/$arch/mini-pack" - /dev/stdin=etc/mini.table <"$work/script" | grep -ca "echo hello" >/dev/null
     check "$arch: a file as standard input is packed" "${PIPESTATUS[*]}" = "0 0"
 
+    # Stopped while it writes, and told to end.
+    truncate -s 1G "$work/large-member"
+    for signal in USR1:138 XCPU:152 ALRM:142 PIPE:141; do
+        mkdir "$work/packed"
+        "out/$arch/mini-pack" "$work/packed/a.cpio" "$work/large-member=x" &
+        child=$!
+        until [[ -n $(ls -A "$work/packed") ]] || ! kill -0 $child 2>/dev/null; do sleep 0.01; done
+        kill -STOP $child
+        kill -"${signal%:*}" $child
+        kill -CONT $child
+        wait $child 2>/dev/null
+        check "$arch: an archive that SIG${signal%:*} ends leaves nothing" "$? $(ls -A "$work/packed")" = "${signal#*:} "
+        rm -r "$work/packed"
+    done
+
     # Standard descriptors that whoever started it left closed.
     output=$(timeout 600 out/$arch/mini-launch "$guest" <&- 2>&1)
     check "$arch: a closed standard input is an input that ends" "$output" = "hello from ring 1"

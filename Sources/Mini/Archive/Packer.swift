@@ -43,9 +43,8 @@ struct Packer: ~Copyable {
         let signals = try holdSignals(name)
         let awaited = Poll.Interest(signals.descriptor)
         // Not the archive's name with something behind it: that may be too long.
-        let temporary: Text = "\(Files.folder(of: path)).mini-pack.\(Process.identifier)"
-        let file = try open(
-            temporary, old == nil ? .createNew : .createOwn, "create", for: name)
+        var temporary: Text = "\(Files.folder(of: path)).mini-pack.\(Process.identifier)"
+        let file = try create(&temporary, old == nil ? .createNew : .createOwn, for: name)
         do throws(ArchiveError) {
             var packer = try Packer(name: name, file.number, signals: signals)
             try packer.write(contents, time: time)
@@ -60,6 +59,25 @@ struct Packer: ~Copyable {
         }
     }
 
+    /// Makes a file that is not there. A process of our number may have left one, or have one now where processes are
+    /// counted anew: then the name gets a number behind it.
+    private static func create(
+        _ path: inout Text, _ mode: Descriptor.OpenMode, for name: Text
+    ) throws(ArchiveError) -> Descriptor {
+        let first = path
+        var others = 0
+        while true {
+            do throws(Errno) { return try Descriptor.open(path, mode) } catch {
+                guard error == .exists, others < mostLeft else {
+                    throw .host("create", name: name, error)
+                }
+            }
+            others += 1
+            path = "\(first).\(others)"
+        }
+    }
+    private static let mostLeft = 1000
+
     @inline(never)
     private init(
         name: Text, _ descriptor: Int32, signals: consuming SignalQueue?
@@ -71,12 +89,10 @@ struct Packer: ~Copyable {
         }
     }
 
-    /// Those that end a program, as far as they would end this one.
+    /// Those that would end us; that a file may not grow is told by the call that wants it to.
     private static func holdSignals(_ name: Text) throws(ArchiveError) -> SignalQueue {
-        var signals = SignalSet()
-        for signal in [Signal.hangUp, .interrupt, .quit, .terminate] where !signal.isIgnored {
-            signals.insert(signal)
-        }
+        var signals = SignalSet.ending
+        signals.remove(.fileSize)
         do throws(Errno) { return try SignalQueue(awaited: signals, silenced: []) } catch {
             throw .host("hold signals to write", name: name, error)
         }

@@ -27,27 +27,17 @@ final class EventLoop {
     /// How the guest ends because of what happened.
     private(set) var outcome: LaunchOutcome?
 
-    /// These end nobody, or are a fault's, or of use here or to a C library. All others would
-    /// stop us, or end us, and end the guest.
-    private static let spared: SignalSet = [
-        .illegalInstruction, .busError, .arithmetic, .kill, .segmentationFault, .alarm,
-        .childEnded, .proceed, .halt, .urgent, .windowSize, Signal(rawValue: 32),
-        Signal(rawValue: 33), DeadlineTimer.signal,
-    ]
-
     /// The last two come to a whole job when one of it touches the terminal in the background. Our own calls raise
     /// none while they are held back: one that comes is another's, who is stopped by it, and waits for us to be.
     private static let stopping: [Signal] = [.stop, .backgroundRead, .backgroundWrite]
 
     init() throws(LauncherError) {
-        var awaited: SignalSet = [.alarm, .proceed]
-        for number in 1...64 as ClosedRange<Int32> {
-            let signal = Signal(rawValue: number)
-            if !Self.spared.contains(signal) && !signal.isIgnored { awaited.insert(signal) }
+        var awaited = SignalSet.ending
+        for signal in [.alarm, .proceed] + Self.stopping.filter({ !$0.isIgnored }) {
+            awaited.insert(signal)
         }
         do throws(Errno) {
-            signals = try SignalQueue(
-                awaited: awaited, silenced: [.brokenPipe])
+            signals = try SignalQueue(awaited: awaited, silenced: [.brokenPipe])
         } catch { throw .system("wait for signals", error) }
         self.awaited = PollSet([
             Poll.Interest(signals.descriptor), Poll.Interest(-1), Poll.Interest(-1),

@@ -89,6 +89,22 @@ struct SignalSet: Equatable, ExpressibleByArrayLiteral {
 
     init(arrayLiteral signals: Signal...) { for signal in signals { insert(signal) } }
 
+    /// All that would end us: not those of faults, nor what C libraries and this program use, nor what whoever
+    /// started us wants ignored.
+    static var ending: SignalSet {
+        let others: SignalSet = [
+            .illegalInstruction, .busError, .arithmetic, .kill, .segmentationFault, .childEnded,
+            .proceed, .halt, .stop, .backgroundRead, .backgroundWrite, .urgent, .windowSize,
+            Signal(rawValue: 32), Signal(rawValue: 33), DeadlineTimer.signal,
+        ]
+        var ending = SignalSet()
+        for number in 1...64 as ClosedRange<Int32> {
+            let signal = Signal(rawValue: number)
+            if !others.contains(signal) && !signal.isIgnored { ending.insert(signal) }
+        }
+        return ending
+    }
+
     func contains(_ signal: Signal) -> Bool { mask & Self.bit(signal) != 0 }
     mutating func insert(_ signal: Signal) { mask |= Self.bit(signal) }
     mutating func remove(_ signal: Signal) { mask &= ~Self.bit(signal) }

@@ -316,6 +316,22 @@ private func members(_ archive: [UInt8]) throws -> [String] {
         #expect(try folder.names == ["tree"])
     }
 
+    @Test(
+        "what another process of the same number has left or is writing is kept, and in nobody's way"
+    )
+    func leftBehind() throws {
+        let folder = try Folder()
+        let left = [".mini-pack.\(getpid())", ".mini-pack.\(getpid()).1"]
+        for name in left {
+            try Data("left".utf8).write(to: URL(filePath: folder.path + "/" + name))
+        }
+        let result = folder.pack("@/a @/tree/file=f")
+        #expect(result.code == 0 && result.errors.isEmpty)
+        #expect(try members(folder.contents("a")) == ["f 100644 5"])
+        #expect(try folder.names == left + ["a", "tree"])
+        for name in left { #expect(try folder.contents(name) == Array("left".utf8)) }
+    }
+
     @Test("a signal while the disk is waited for leaves what was there, and nothing else")
     func slowDisk() throws {
         let folder = try Folder()

@@ -91,6 +91,25 @@ private struct PseudoTerminal: ~Copyable {
         #expect(try SignalSet().apply(.block) == before)
     }
 
+    @Test("those that end us are all but faults, what ends nobody, and what is used here")
+    func ending() {
+        // No signal is ignored.
+        let ending = SystemCall.hooked({ $0.number == .signalAction ? 0 : nil }) {
+            SignalSet.ending
+        }
+        let others: [Int32] = [4, 7, 8, 9, 11, 17, 18, 19, 20, 21, 22, 23, 28, 32, 33, 40]
+        for number in 1...64 as ClosedRange<Int32> {
+            #expect(ending.contains(Signal(rawValue: number)) == !others.contains(number))
+        }
+        // Whoever started us wants all of them ignored.
+        let none = SystemCall.hooked({ call in
+            guard call.number == .signalAction else { return nil }
+            UnsafeMutableRawPointer(bitPattern: call.arguments.2)!.storeBytes(of: 1, as: Int.self)
+            return 0
+        }) { SignalSet.ending }
+        #expect(none == SignalSet())
+    }
+
     @Test("a set holds what was put into it")
     func sets() {
         var set: SignalSet = [.hangUp, .profiling]
