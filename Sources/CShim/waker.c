@@ -31,8 +31,10 @@ static void wake(struct mini_waker *waker) {
             if (result == -interrupted) continue;
             if (result != sizeof watch || watch.count > MINI_WAKER_LIMIT) break;
             for (count = 1; count <= watch.count; count++) {
-                polled[count].descriptor = watch.descriptors[count - 1];
-                polled[count].events = readable;
+                int number = watch.descriptors[count - 1];
+                // A complement: nothing but an error, or that the other end was closed.
+                polled[count].descriptor = number < 0 ? ~number : number;
+                polled[count].events = number < 0 ? 0 : readable;
             }
             continue;
         }

@@ -129,7 +129,9 @@ final class Host: LguestDevice {
 
     /// Descriptors whose readability ends run() with EAGAIN: with those of the launcher's
     /// here, no other process has to send BREAK. Replaces the earlier ones.
-    func watch(_ descriptors: [Int32]) { watched = descriptors.map { Poll.Interest($0) } }
+    func watch(_ descriptors: [Int32]) {
+        watched = descriptors.map { Poll.Interest(watching: $0) }
+    }
 
     /// Keys for which a free buffer ends run() with EAGAIN. Replaces the earlier ones.
     func awaitBuffers(_ keys: [DMAKey]) -> Bool {

@@ -65,13 +65,13 @@ final class EventLoop {
     /// Another guest's host knows nothing of what is watched.
     func forget() { watched = nil }
 
-    /// Lets runs of the guest end when one of these is readable, or a signal came.
+    /// Lets runs of the guest end when one of these (see `Poll.Interest(watching:)`) is ready, or a signal came.
     /// - Returns: all that is watched, if that is something else than before.
     func watch(_ descriptors: [Int32]) -> [Int32]? {
         guard descriptors != watched else { return nil }
         watched = descriptors
         let all = [signals.descriptor] + descriptors
-        attention = PollSet(all.map { Poll.Interest($0) })
+        attention = PollSet(all.map { Poll.Interest(watching: $0) })
         return all
     }
 

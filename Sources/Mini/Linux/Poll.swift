@@ -18,6 +18,12 @@ enum Poll {
             self.descriptor = descriptor
             self.readiness = readiness
         }
+
+        /// What ends a run of the guest: a descriptor that is readable or, written as its complement, has nobody at its
+        /// other end any more. (The waker of /dev/lguest reads it so, too.)
+        init(watching number: Int32) {
+            self = number < 0 ? Self(~number, .closed) : Self(number)
+        }
     }
 
     /// Sleeps until something is ready, or the time is over, or a signal came.

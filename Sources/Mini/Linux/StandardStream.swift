@@ -20,6 +20,7 @@ final class StandardStream {
     let isTerminal: Bool
     /// A pipe that we can do nothing else with than write to it.
     let isPipe: Bool
+    let isSocket: Bool
     private let number: Int32
     /// What is read or written: the number itself, or what was opened.
     private let used: Int32
@@ -33,6 +34,7 @@ final class StandardStream {
         let status = try? FileStatus.of(number)
         let kind = status?.kind ?? .regular
         isTerminal = kind == .other && Terminal.isTerminal(number)
+        isSocket = kind == .socket
         isPipe = kind == .pipe && Descriptor.isWriteOnly(number)
         // Opening a terminal's other end once more would make another terminal.
         let canOpen = kind == .pipe || isTerminal && !Terminal.isController(number)

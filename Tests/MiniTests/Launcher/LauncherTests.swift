@@ -490,6 +490,18 @@ func playLaunch(
         #expect(played.terminal.terminal == FakeTerminal.cooked)
     }
 
+    @Test("a socket whose other end is closed ends a guest that says nothing, as a pipe does")
+    func closedSocket() throws {
+        for isGone in [true, false] {
+            let terminal = FakeTerminal { $0.isSocket = true }
+            let leave = ScriptedDevice.Step.look { _ in if isGone { terminal.leaveSocket() } }
+            let played = try playLaunch([[attention, leave, attention]], on: terminal)
+            #expect(played.outcome == (isGone ? .signal(.brokenPipe) : .poweredOff))
+            #expect(played.device.watched.contains(~1) && !played.device.watched.contains(1))
+            #expect(played.terminal.terminal == FakeTerminal.cooked)
+        }
+    }
+
     @Test("an output that fails ends the launch with its errno")
     func failedOutput() throws {
         let played = try playLaunch([[.send("x")]], on: FakeTerminal { $0.outputErrno = .noSpace })

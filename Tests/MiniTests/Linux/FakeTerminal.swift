@@ -19,6 +19,9 @@ final class FakeTerminal: Sendable {
         var outputErrno: Errno?
         /// Standard output is a pipe, at a terminal.
         var isPiped = false
+        /// Standard output is a socket, and nobody is at its other end any more.
+        var isSocket = false
+        var isPeerGone = false
         /// Whether standard output says that it takes something.
         var isOutputReady = true
         /// It takes something when all of the input was read.
@@ -78,6 +81,7 @@ final class FakeTerminal: Sendable {
     var now: State { state.withLock { $0 } }
 
     func add(signal: Int32) { state.withLock { $0.signals.append(signal) } }
+    func leaveSocket() { state.withLock { $0.isPeerGone = true } }
     func bringToForeground() { state.withLock { $0.isForeground = true } }
 
     /// Runs `body` with this terminal.
@@ -109,10 +113,12 @@ final class FakeTerminal: Sendable {
             }
             return real(call, fourth, &state)
         case .fileStatus where first <= 2:
-            // A terminal, a file, or a pipe.
+            // A terminal, a file, a pipe, or a socket.
             let isPipe = first == 1 && state.isPiped
+            let isSocket = first == 1 && state.isSocket
             UnsafeMutableRawPointer(bitPattern: second)!.assumingMemoryBound(to: mini_stat.self)
-                .pointee.mode = isPipe ? 0o010600 : state.isTerminal ? 0o020600 : 0o100600
+                .pointee.mode =
+                isSocket ? 0o140600 : isPipe ? 0o010600 : state.isTerminal ? 0o020600 : 0o100600
             return 0
         case .fileControl where first <= 2 && second == 3: return 1
         case .write where first == 1 || first == 2:
@@ -209,13 +215,16 @@ final class FakeTerminal: Sendable {
                 switch Int(records[index].descriptor) {
                 case 0: !state.isInputQuiet
                 case 1:
-                    (state.isOutputReady || state.outputFollowsInput && state.input.isEmpty)
-                        && records[index].events != 0
+                    state.isPeerGone
+                        || (state.isOutputReady || state.outputFollowsInput && state.input.isEmpty)
+                            && records[index].events != 0
                 case 2: true
                 case signalDescriptor: !state.signals.isEmpty
                 default: false
                 }
-            records[index].returned = isReady ? records[index].events : 0
+            // POLLHUP where nothing else was asked for.
+            let events = records[index].events == 0 ? 0x10 : records[index].events
+            records[index].returned = isReady ? events : 0
             ready += isReady ? 1 : 0
         }
         return ready

@@ -88,6 +88,19 @@ private func processorTime(of thread: String) throws -> Int {
         #expect(waker.failure == nil)
     }
 
+    @Test("of what is watched by its complement only the other side's end makes it write BREAK")
+    func wakesAtEnd() throws {
+        let device = try PipeDevice()
+        let bell = try Bell()
+        let waker = try WakerThread(device: device.writing, by: .request)
+        try waker.watch([~bell.descriptor])
+        try bell.ring()
+        #expect(try device.nextBreak(within: .milliseconds(50)) == nil)
+        bell.hangUp()
+        #expect(try device.nextBreak() == [3, 1])
+        #expect(waker.failure == nil)
+    }
+
     @Test("for a device without BREAK a signal ends a wait, again and again until the waker rests")
     func signals() throws {
         let empty = try Bell()

@@ -41,6 +41,8 @@ final class ConsoleSession: TerminalHolder {
     private let isTerminal: Bool
     /// The output is a pipe, so that others may use the terminal.
     private let isPiped: Bool
+    /// What to watch of the output, to hear that nobody is there any more; nil for a terminal, a file or a device.
+    private let outputEnd: Int32?
     private var machine = ConsoleInput()
     private var escape = ConsoleEscape()
     /// Read and not yet taken by the guest.
@@ -60,6 +62,9 @@ final class ConsoleSession: TerminalHolder {
         let output = StandardStream(Self.outputNumber, .writeOnlyNow)
         isTerminal = input.isTerminal
         isPiped = output.isPipe
+        // Of a pipe that is only written, nothing is ever ready but its end; a socket is read, too.
+        outputEnd =
+            output.isPipe ? Self.outputNumber : output.isSocket ? ~Self.outputNumber : nil
         self.input = input
         self.output = output
         if isTerminal {
@@ -116,11 +121,10 @@ final class ConsoleSession: TerminalHolder {
 
     deinit { close() }
 
-    /// Adds the descriptors whose readability must end a run of the guest.
+    /// Adds what must end a run of the guest.
     func watch(_ descriptors: inout [Int32]) {
         if isReadingInput { descriptors.append(Self.inputNumber) }
-        // Of a pipe that is only written, nothing is ever ready but its end.
-        if isPiped { descriptors.append(Self.outputNumber) }
+        if let outputEnd { descriptors.append(outputEnd) }
     }
 
     /// True while standard input is among them.
@@ -180,7 +184,7 @@ final class ConsoleSession: TerminalHolder {
     func pause(_ time: Nanoseconds) throws(LauncherError) -> LaunchOutcome? {
         let deadline = Deadline.after(time)
         while loop.outcome == nil && !deadline.isOver {
-            let output = Poll.Interest(isPiped ? Self.outputNumber : -1, .closed)
+            let output = Poll.Interest(outputEnd == nil ? -1 : Self.outputNumber, .closed)
             try wait(for: output, timeout: deadline.remaining)
             if loop.isFirstReady { loop.leave(.signal(.brokenPipe)) }
         }
@@ -233,7 +237,7 @@ final class ConsoleSession: TerminalHolder {
             try handle(.alarm, guest)
             if loop.outcome != nil { return }
         }
-        if isPiped && ready.isReady(descriptor: Self.outputNumber) {
+        if outputEnd != nil && ready.isReady(descriptor: Self.outputNumber) {
             return loop.leave(.signal(.brokenPipe))
         }
         // A signal can have taken the terminal away meanwhile.
