@@ -165,10 +165,13 @@ class Launcher {
         return result
     }
 
-    func openSession() throws(LauncherError) -> (EventLoop, ConsoleSession) {
+    /// - Parameter passesReturns: what Enter is for the guest; one that speaks lguest gets a newline, as of old.
+    func openSession(
+        passesReturns: Bool = false
+    ) throws(LauncherError) -> (EventLoop, ConsoleSession) {
         if let loop, let session { return (loop, session) }
         let loop = try EventLoop()
-        let session = try ConsoleSession(loop)
+        let session = try ConsoleSession(loop, passesReturns: passesReturns)
         self.loop = loop
         self.session = session
         for device in devices { device.attend(loop.descriptor) { session.wait(for: $0) } }

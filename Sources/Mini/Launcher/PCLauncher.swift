@@ -107,7 +107,7 @@ final class PCLauncher: Launcher {
             note(.guest)
             return .deviceInitialized(made)
         case .openSession(let made):
-            let (loop, session) = try openSession()
+            let (loop, session) = try openSession(passesReturns: true)
             try confine(
                 HostNeeds(processor: kvm?.descriptors, isPC: true), loop, session)
             note(.sandbox)

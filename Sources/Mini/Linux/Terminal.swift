@@ -90,6 +90,8 @@ struct RawMode: ~Copyable {
     private let descriptor: Int32
     /// Others that we were started with may use the terminal, too.
     private let isShared: Bool
+    /// Enter stays a carriage return, as on a serial line; else it is a newline.
+    private let passesReturns: Bool
     private var saved: mini_termios
     /// As the terminal has them since we set them.
     private var ours: mini_termios
@@ -98,6 +100,7 @@ struct RawMode: ~Copyable {
     private static let lines: UInt32 = 0x2  // ICANON
     private static let echo: UInt32 = 0x8  // ECHO
     private static let changed = signalKeys | lines | echo
+    private static let newlines: UInt32 = 0x1C0  // INLCR, IGNCR, ICRNL
 
     /// Who has set the terminal as it is.
     enum Holder: Equatable {
@@ -107,19 +110,24 @@ struct RawMode: ~Copyable {
         case others
     }
 
-    /// - Parameter isShared: see above.
+    /// - Parameters: see above.
     /// - Throws: ENOTTY if the descriptor is no terminal.
-    init(_ descriptor: Int32, isShared: Bool = false) throws(Errno) {
+    init(
+        _ descriptor: Int32, isShared: Bool = false, passesReturns: Bool = false
+    ) throws(Errno) {
         let saved = try Terminal.attributes(of: descriptor)
         try Rescue.install()
         unsafe Rescue.saved = saved
         unsafe Rescue.descriptor = descriptor
-        do throws(Errno) { ours = try Self.makeRaw(descriptor, from: saved) } catch {
+        do throws(Errno) {
+            ours = try Self.makeRaw(descriptor, from: saved, passesReturns)
+        } catch {
             unsafe Rescue.descriptor = -1
             throw error
         }
         self.descriptor = descriptor
         self.isShared = isShared
+        self.passesReturns = passesReturns
         self.saved = saved
     }
 
@@ -145,15 +153,16 @@ struct RawMode: ~Copyable {
             saved = now
             unsafe Rescue.saved = now
         }
-        ours = try Self.makeRaw(descriptor, from: saved)
+        ours = try Self.makeRaw(descriptor, from: saved, passesReturns)
     }
 
     /// - Returns: the settings as the terminal took them.
     private static func makeRaw(
-        _ descriptor: Int32, from saved: mini_termios
+        _ descriptor: Int32, from saved: mini_termios, _ passesReturns: Bool
     ) throws(Errno) -> mini_termios {
         var raw = saved
         raw.local &= ~changed
+        if passesReturns { raw.input &= ~newlines }
         raw.characters.6 = 1  // VMIN: one byte is enough to return from read()
         raw.characters.5 = 0  // VTIME
         try Terminal.setAttributes(of: descriptor, raw)
@@ -167,7 +176,6 @@ struct RawMode: ~Copyable {
             && (now.input ^ ours.input) & Self.newlines == 0
             && (now.output ^ ours.output) & Self.processing == 0
     }
-    private static let newlines: UInt32 = 0x100  // ICRNL
     private static let processing: UInt32 = 0x1  // OPOST
 
     /// Puts the old settings back, for the time that others have the terminal.
@@ -179,6 +187,7 @@ struct RawMode: ~Copyable {
         guard !isShared || areOurs(now) else { return }
         // What somebody has changed beside that stays.
         now.local |= saved.local & Self.changed
+        if passesReturns { now.input |= saved.input & Self.newlines }
         now.characters.6 = saved.characters.6
         now.characters.5 = saved.characters.5
         _ = try? Terminal.setAttributes(of: descriptor, now)

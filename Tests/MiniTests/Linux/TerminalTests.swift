@@ -49,6 +49,31 @@ private struct PseudoTerminal: ~Copyable {
         #expect(try Terminal.attributes(of: pair.terminal.number).local == before.local)
     }
 
+    @Test("Enter stays a carriage return where that is wanted, and is a newline again afterwards")
+    func returns() throws {
+        let pair = try PseudoTerminal()
+        let before = try Terminal.attributes(of: pair.terminal.number)
+        #expect(before.input & 0x1C0 == 0x100)
+        do {
+            var raw = try RawMode(pair.terminal.number, passesReturns: true)
+            let during = try Terminal.attributes(of: pair.terminal.number)
+            #expect(during.input == before.input & ~0x1C0)
+            var holder = raw.holder
+            #expect(holder == .us)
+            try Transfer.write(pair.keyboard.number, "\r\n")
+            var keys: [UInt8] = [0, 0]
+            #expect(try Transfer.read(pair.terminal.number, into: &keys) == 2)
+            #expect(keys == [13, 10])
+            raw.leave()
+            #expect(try Terminal.attributes(of: pair.terminal.number).input == before.input)
+            holder = raw.holder
+            #expect(holder == .nobody)
+            try raw.enter()
+            #expect(try Terminal.attributes(of: pair.terminal.number).input == during.input)
+        }
+        #expect(try Terminal.attributes(of: pair.terminal.number).input == before.input)
+    }
+
     @Test("what is no terminal is told from one")
     func isTerminal() throws {
         let pair = try PseudoTerminal()

@@ -55,9 +55,13 @@ final class ConsoleSession: TerminalHolder {
     /// What of the alarm was seen.
     private var rings: UInt64 = 0
 
+    /// Enter is a carriage return for the guest, as on a serial line.
+    private let passesReturns: Bool
+
     /// Takes the terminal, if standard input is one and it is ours to take.
-    init(_ loop: EventLoop) throws(LauncherError) {
+    init(_ loop: EventLoop, passesReturns: Bool) throws(LauncherError) {
         self.loop = loop
+        self.passesReturns = passesReturns
         let input = StandardStream(Self.inputNumber, .readOnlyNow)
         let output = StandardStream(Self.outputNumber, .writeOnlyNow)
         isTerminal = input.isTerminal
@@ -272,7 +276,8 @@ final class ConsoleSession: TerminalHolder {
         }
         do throws(Errno) {
             if rawMode == nil {
-                rawMode = try RawMode(Self.inputNumber, isShared: isPiped)
+                rawMode = try RawMode(
+                    Self.inputNumber, isShared: isPiped, passesReturns: passesReturns)
             } else {
                 try rawMode?.enter()
             }
