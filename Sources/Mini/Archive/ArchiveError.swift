@@ -14,6 +14,8 @@ indirect enum ArchiveError: Error, Equatable {
     case slashBehind(Text)
     /// Something else than a directory for the root.
     case isRoot(Text)
+    /// Permissions that are none, behind this word.
+    case badMode(Text)
     /// Permissions for the root, which an archive does not have.
     case modeOfRoot
     /// A path, or a name in one: bytes, at most so many.
@@ -44,7 +46,7 @@ indirect enum ArchiveError: Error, Equatable {
         switch self {
         case .host: 1
         case .outside, .noFile, .noPlace, .slashBehind, .severalNames, .isRoot, .modeOfRoot,
-            .tooLong,
+            .badMode, .tooLong,
             .reservedName, .exists, .notADirectory:
             2
         case .tooLarge, .changed, .withoutSize, .isOpen, .isArchive: 3
@@ -62,6 +64,7 @@ indirect enum ArchiveError: Error, Equatable {
         case .slashBehind(let path):
             "cannot pack to \(quoted: path): only a directory's path ends in a slash"
         case .isRoot(let name): "cannot pack \(quoted: name) as the root: it is no directory"
+        case .badMode(let word): "MODE of \(quoted: word) is not three or four octal digits"
         case .modeOfRoot: "the root gets no permissions: / is no member of the archive"
         case .tooLong(let what, let path, let length, let limit):
             "cannot pack to \(quoted: Self.short(path)): a \(what) of \(length) bytes is too long: at most \(limit) fit"

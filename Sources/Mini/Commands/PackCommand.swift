@@ -39,6 +39,7 @@ struct PackSettings {
         guard let first = rest.first, !first.bytes.isEmpty else { throw .noArchive }
         archive = first
         files = rest.dropFirst()
+        for word in files { try Self.checkMode(word) }
         if files.isEmpty && contents.members.isEmpty { throw .nothingToPack }
     }
 
@@ -71,6 +72,7 @@ struct PackSettings {
     }
 
     private mutating func addDirectory(_ word: Text) throws(CommandError) {
+        try Self.checkMode(word)
         let (path, permissions) = Self.withoutMode(word)
         try make(
             path, mode: FileMode.directory | (permissions ?? 0o755),
@@ -91,6 +93,7 @@ struct PackSettings {
         else {
             throw .badArgument(option: "--node", word, why: "is not PATH=c:MAJOR:MINOR, b:… or p")
         }
+        try Self.checkMode(place)
         let (path, permissions) = Self.withoutMode(place)
         try make(path, mode: type | (permissions ?? 0o600), number)
     }
@@ -111,6 +114,15 @@ struct PackSettings {
             let mode = octal(word.bytes[(comma + 1)...])
         else { return (word, nil) }
         return (word.prefix(comma), mode)
+    }
+
+    /// Digits behind the last comma are meant as permissions, and are no part of a name.
+    @inline(never)
+    private static func checkMode(_ word: Text) throws(CommandError) {
+        guard let comma = word.lastIndex(of: UInt8(ascii: ",")) else { return }
+        let mode = word.bytes[(comma + 1)...]
+        let isNumber = !mode.isEmpty && mode.allSatisfy { $0 &- UInt8(ascii: "0") < 10 }
+        if isNumber && octal(mode) == nil { throw .archive(.badMode(word)) }
     }
 
     /// `c:5:1`, `b:8:0` or `p`, with the kernel's limits.

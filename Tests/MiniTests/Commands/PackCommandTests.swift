@@ -290,12 +290,26 @@ private func members(_ archive: [UInt8]) throws -> [String] {
                 == "mini-pack: --node of \"\(word)\" is not PATH=c:MAJOR:MINOR, b:… or p\n")
     }
 
-    @Test("a comma with anything but three or four octal digits belongs to the name")
+    @Test(
+        "a comma with anything but digits behind it belongs to the name; digits have to be permissions"
+    )
     func commas() throws {
-        for name in ["a,b", "a,64", "a,648", "a,64444"] {
-            let result = try Folder().pack("- @/tree/file=\(name)")
-            #expect(try members(result.output) == ["\(name) 100644 5"])
+        let folder = try Folder()
+        for name in ["a,b", "a,", "a,+x", "a,64/b", "a,64x"] {
+            let result = folder.pack("- @/tree/file=\(name)")
+            #expect(try members(result.output).last == "\(name) 100644 5")
         }
+        #expect(try members(folder.pack("- @/tree/file=a,64,600").output) == ["a,64 100600 5"])
+        for mode in ["64", "648", "00755", "8", "77777777777777777777777"] {
+            for words in ["@/tree/file=a,M", "@/none,M", "--dir a,M", "--node a,M=p"] {
+                let words = words.replacingOccurrences(of: "M", with: mode)
+                let result = folder.pack("@/archive \(words)")
+                #expect(result.code == 2)
+                #expect(result.errors.hasPrefix("mini-pack: MODE of \""))
+                #expect(result.errors.hasSuffix(",\(mode)\" is not three or four octal digits\n"))
+            }
+        }
+        #expect(try folder.names == ["tree"])
     }
 
     @Test("the time is a number of seconds of 32 bits")
