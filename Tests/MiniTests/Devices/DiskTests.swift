@@ -114,6 +114,7 @@ private struct PlayedDevice: Sendable {
         #expect(DiskRequest("a,ro,rw") == DiskRequest(name: "a,ro"))
         #expect(DiskRequest("a,raw") == DiskRequest(name: "a", isRaw: true))
         #expect(DiskRequest("a,ro,raw") == DiskRequest(name: "a", isReadOnly: true, isRaw: true))
+        #expect(DiskRequest("a,raw,ro") == DiskRequest(name: "a", isReadOnly: true, isRaw: true))
         #expect(DiskRequest("a,raw,rw") == DiskRequest(name: "a,raw"))
     }
 

@@ -2,7 +2,7 @@
 // sectors it has. Everything that could make it unfit is told before the guest starts.
 // Source: docs/abi/lguest.md §5.2 (block).
 
-/// `--block FILE[,ro][,raw]`.
+/// `--block FILE[,ro][,raw]`, in either order.
 struct DiskRequest: Equatable {
     var name: Text
     var isReadOnly = false
@@ -15,6 +15,7 @@ extension DiskRequest {
     ///   writing ",ro" twice, or as "NAME,rw"; one whose name ends in ",raw" as "NAME,raw,rw".
     init(_ word: Text) {
         var word = word
+        if let rest = word.dropping(suffix: ",raw,ro") { word = "\(rest),ro,raw" }
         if let rest = word.dropping(suffix: ",raw") {
             word = rest
             isRaw = true
