@@ -227,7 +227,7 @@ private struct PlayedDevice: Sendable {
         }
     }
 
-    @Test("two terabytes are the most, and the last sector of them can be had")
+    @Test("a disk has less than two terabytes, and its last sector can be had")
     func large() throws {
         try withFile(0) { path in
             let name = Text(stringLiteral: path)
@@ -243,9 +243,12 @@ private struct PlayedDevice: Sendable {
                 #expect(memory.load32(512) == 0xFEED)
             }()
             try #require(truncate(path, Int(most) + 512) == 0)
-            #expect(throws: LauncherError.disk(name: name, .tooLarge(size: most + 512))) {
-                try open(name)
-            }
+            let error = LauncherError.disk(name: name, .tooLarge(size: most + 512))
+            #expect(throws: error) { try open(name) }
+            #expect(
+                string(error.text)
+                    == "disk \"\(path)\" has 2199023255552 bytes: a guest's disk has less than 2 TiB"
+            )
         }
     }
 

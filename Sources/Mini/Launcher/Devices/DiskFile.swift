@@ -206,7 +206,7 @@ enum DiskError: Equatable {
         case .directory: "is a directory"
         case .notAFile: "is neither a regular file nor a block device"
         case .tooSmall(let size): "has \(size) bytes, less than one 512-byte sector"
-        case .tooLarge(let size): "has \(size) bytes: a guest's disk can have at most 2 TiB"
+        case .tooLarge(let size): "has \(size) bytes: a guest's disk has less than 2 TiB"
         case .twice(let other):
             "is the same as disk \(quoted: other): a disk can be given twice only if both are read-only (,ro)"
         case .claimed:
