@@ -266,6 +266,7 @@ struct IntervalTimer {
         }
     }
 
+    /// To be called when `advance` has told what was due by then: what is written plans the next rise anew.
     mutating func write(_ port: UInt16, _ value: UInt8, _ now: Nanoseconds) {
         let ticks = TimerTicks.at(now)
         switch port {
@@ -293,7 +294,8 @@ struct IntervalTimer {
         switch value >> 6 {
         case 0:
             Self.control(&clock, value, ticks)
-            plan(now)
+            // A latch changes nothing, and what is due stays due.
+            if value & 0x30 != 0 { plan(now) }
         case 1: Self.control(&refresh, value, ticks)
         default: Self.control(&speaker, value, ticks)
         }

@@ -185,7 +185,10 @@ final class PCPlatform {
         switch port {
         case 0x3F8...0x3FF: serial.write(UInt8(port & 7), byte)
         case 0x20, 0x21, 0xA0, 0xA1, 0x4D0, 0x4D1: interrupts.write(port, byte)
-        case 0x40...0x43, 0x61: timer.write(port, byte, now)
+        case 0x40...0x43, 0x61:
+            // A rise since the guest went on counts still: what is written can take it back.
+            advance(to: now)
+            timer.write(port, byte, now)
         case 0x60, 0x64: return writeKey(port, byte)
         case 0x70: clock.select(byte)
         case 0x71:

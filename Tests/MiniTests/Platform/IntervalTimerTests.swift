@@ -99,6 +99,19 @@ private final class Bench {
         #expect(bench.count(0) == 0x12A5 - 0x205 - 100)
     }
 
+    @Test(
+        "a latch takes back no rise that is due, nor does a read-back",
+        arguments: [(0x30, 0x00), (0x34, 0x00), (0x38, 0x00), (0x30, 0xC2)] as [(UInt8, UInt8)])
+    func latchOfWhatIsDue(mode: UInt8, word: UInt8) {
+        let bench = Bench()
+        bench.out(0x43, mode)
+        bench.out(0x40, 0xA5, 0x12)
+        bench.tick += 4775
+        bench.out(0x43, word)
+        #expect(bench.advance())
+        #expect(!bench.advance())
+    }
+
     @Test("channel 2 counts while its gate is high, and port 61 shows when it is through")
     func calibration() {
         let bench = Bench()

@@ -34,6 +34,26 @@ import Testing
         #expect((249...250).contains(ticks))
     }
 
+    @Test(
+        "an interrupt that is due before the guest writes to the timer is not lost by that",
+        arguments: [0x30, 0x34, 0x38] as [UInt32])
+    func tickBeforeWrite(mode: UInt32) {
+        // A latch, the same count once more, and a control word: all come after the rise, and before anybody looks.
+        let words: [[(UInt16, UInt32)]] = [
+            [(0x43, 0x00)], [(0x40, 0xA5), (0x40, 0x12)], [(0x43, mode)],
+        ]
+        for written in words {
+            let pc = PlayedPC()
+            pc.setUpInterrupts()
+            pc.out(0x43, mode)
+            for value in [0xA5, 0x12] as [UInt32] { pc.out(0x40, value) }
+            pc.now = pc.now + .milliseconds(5)
+            for (port, value) in written { pc.out(port, value) }
+            #expect(pc.takeInterrupt() == 0, "mode \(mode), \(written)")
+            #expect(pc.takeInterrupt() == nil)
+        }
+    }
+
     @Test("a byte for the serial port comes as interrupt 4, which ends when it is read")
     func serial() {
         let pc = PlayedPC()

@@ -125,6 +125,19 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
         #expect(processor.notes.contains(.inject(0x30)))
     }
 
+    @Test("a guest that latches the count at its end still gets the interrupt")
+    func latchAtTheEnd() throws {
+        // The run that ends with the latch takes longer than the count.
+        let (pc, processor) = try make(controller + oneShot(100) + [byte(0x43, 0), .signal])
+        let start = controller.count + oneShot(100).count
+        let time = time
+        processor.didRun = { [unowned processor] in
+            if processor.notes.count == start + 1 { time.now = time.now + .milliseconds(1) }
+        }
+        #expect(pc.run(until: look) == .signal)
+        #expect(processor.notes.contains(.inject(0x30)))
+    }
+
     @Test("an interrupt waits for its window")
     func window() throws {
         let (pc, processor) = try make(controller + oneShot(100) + [.signal])
