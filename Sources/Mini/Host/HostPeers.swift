@@ -36,6 +36,7 @@ extension Host {
             outlet = PeerOutlet(key, of: page)
             outlets.append(outlet)
         }
+        guard !outlet.isResting(at: Clock.monotonic) else { return }
         // Only when there is a receiver the record is looked at.
         let taken = outlet.carry({ frame(record) }, watched: watched)
         if let taken { memory.store32(record, taken) }
@@ -67,7 +68,10 @@ extension Host {
     /// Looks at every inlet that may have something.
     func servePeers() {
         for inlet in inlets where inlet.isOpen {
-            inlet.accept()
+            inlet.accept { slot in
+                let key = DMAKey(rawValue: inlet.page.start + 4 * slot)
+                outlets.first { $0.key == key }?.wake()
+            }
             receive(inlet)
         }
     }

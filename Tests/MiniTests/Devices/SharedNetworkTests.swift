@@ -3,6 +3,7 @@
 
 import CShim
 import Foundation
+import Synchronization
 import Testing
 
 @testable import Mini
@@ -132,6 +133,83 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
             send(frame, from: left)
             #expect(receive(right) == frame)
         }
+    }
+
+    /// Counts the knocks at others' doors, at a moment of the clock's in milliseconds.
+    private func knocks(at moment: Int, _ body: () throws -> Void) rethrows -> Int {
+        let count = Mutex(0)
+        try SystemCall.hooked(
+            { call in
+                if call.number == .clockTime {
+                    UnsafeMutablePointer<mini_timespec>(bitPattern: call.arguments.1)!.pointee =
+                        mini_timespec(
+                            seconds: moment / 1000, nanoseconds: moment % 1000 * 1_000_000)
+                    return 0
+                }
+                if call.number == .fileControl, call.arguments.1 == FileLock.ask {
+                    let lock = UnsafeMutablePointer<flock>(bitPattern: call.arguments.2)!
+                    lock.pointee.l_type = Int16(F_WRLCK)
+                    lock.pointee.l_pid = getpid()
+                    return 0
+                }
+                if call.number.rawValue == SocketCall.connect.direct { count.withLock { $0 += 1 } }
+                return nil
+            }, body)
+        return count.withLock { $0 }
+    }
+
+    @Test("where a frame found nobody the next ones cost nothing for a while")
+    func rest() throws {
+        let file = try SharedFile()
+        let left = try file.member(0)
+        for slot in 1...300 { file.write([1, 1, 2, 3, 4, 5], slot) }
+        let frame = [UInt8](repeating: 0xFF, count: 60)
+        let counts = [1000, 1049, 1050].map { moment in
+            knocks(at: moment) { send(frame, from: left) }
+        }
+        #expect(counts == [300, 0, 300])
+    }
+
+    @Test("whoever comes to us is looked for at once")
+    func wake() throws {
+        let file = try SharedFile()
+        let left = try file.member(0)
+        left.setUp(true)
+        let frame = [UInt8](repeating: 0xFF, count: 60)
+        file.write([2, 1, 2, 3, 4, 5], 1)
+        #expect(knocks(at: 1000) { send(frame, from: left) } == 1)
+        let right = try file.member(1)
+        right.setUp(true)
+        #expect(knocks(at: 1010) { send(frame, from: left) } == 0)
+        #expect(receive(right) == nil)
+        let heard = file.play {
+            send(frame, from: right)
+            return receive(left)
+        }
+        #expect(heard == frame)
+        #expect(knocks(at: 1020) { send(frame, from: left) } == 1)
+        let heardBack = file.play { receive(right) }
+        #expect(heardBack == frame)
+    }
+
+    @Test("after so many tries signals are heard")
+    func heard() throws {
+        let file = try SharedFile()
+        let left = try file.member(0)
+        for slot in 1...200 { file.write([1, 1, 2, 3, 4, 5], slot) }
+        let frame = [UInt8](repeating: 0xFF, count: 60)
+        var asked = 0
+        left.wait = { _ in
+            asked += 1
+            return false
+        }
+        #expect(SharedNetwork.mostTries == 256)
+        _ = knocks(at: 1000) { send(frame, from: left) }
+        #expect(left.mayGoOn() && asked == 0)
+        _ = knocks(at: 2000) { send(frame, from: left) }
+        #expect(!left.mayGoOn() && asked == 1)
+        // From the beginning again.
+        #expect(left.mayGoOn() && asked == 1)
     }
 
     @Test("a receiver that does not read is waited for once, and a signal ends that")

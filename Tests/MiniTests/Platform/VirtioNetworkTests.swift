@@ -9,6 +9,17 @@ import Testing
 
 private final class Time { var count: UInt64 = 0 }
 
+/// A cable that takes frames until something ends the launch.
+private final class EndingCable: NetworkBackend {
+    var sent = 0
+    var mostSent = Int.max
+    func mayGoOn() -> Bool { sent < mostSent }
+    func send(_ frame: IOVector) { sent += 1 }
+    func receive(into room: IOVector) throws(Errno) -> UInt32 { throw .again }
+    func drop() throws(Errno) { throw .again }
+    var watched: [Int32] { [] }
+}
+
 private final class NetworkGuest {
     let driver: VirtioDriver
     let card: VirtioNetwork
@@ -96,6 +107,21 @@ private final class NetworkGuest {
             #expect(guest.sent == Array(1...60))
             #expect(guest.driver.takeUsed(1).count == 1)
         }
+    }
+
+    @Test("when something ends the launch no more frames are taken")
+    func ends() {
+        let cable = EndingCable()
+        let driver = VirtioDriver(
+            VirtioNetwork(cable, address: HardwareAddress(NetworkGuest.address)))
+        for mostSent in [3, 8] {
+            cable.mostSent = mostSent
+            for _ in 0..<5 { driver.add(1, [.init(address: 0x40000, count: 70)]) }
+            driver.ring(1)
+            #expect(cable.sent == mostSent)
+        }
+        // What was left behind comes first by then.
+        #expect(driver.takeUsed(1).count == 8)
     }
 
     @Test("that a frame has gone out is told when the guest waits for something")

@@ -1,6 +1,6 @@
 // What a network card's cable leads to: a tap, or the Ethernet of all guests that share a file.
 
-/// Takes frames from a card of ours, and has some for it. Nothing here waits.
+/// Takes frames from a card of ours, and has some for it. Nothing here waits for long.
 protocol NetworkBackend: AnyObject {
     /// In front of each frame is a header of virtio's, 10 bytes, each way.
     var hasHeaders: Bool { get }
@@ -8,6 +8,9 @@ protocol NetworkBackend: AnyObject {
     func setOffloads(_ offloads: Tap.Offloads)
     /// The guest's card has a driver that takes frames, or none any more.
     func setUp(_ isUp: Bool)
+    /// To be asked between frames, which can be many.
+    /// - Returns: false when something ends the launch.
+    func mayGoOn() -> Bool
     /// What nobody takes is lost, as on a cable.
     func send(_ frame: IOVector)
     /// Receives one frame; what has no room is lost.
@@ -29,6 +32,7 @@ extension NetworkBackend {
     var hasHeaders: Bool { false }
     func setOffloads(_ offloads: Tap.Offloads) {}
     func setUp(_ isUp: Bool) {}
+    func mayGoOn() -> Bool { true }
     var hasFrame: Bool { true }
     var pause: Nanoseconds? { nil }
 }

@@ -75,6 +75,10 @@ struct PeerLink {
         return action
     }
 
+    var isApart: Bool {
+        if case .apart = state { true } else { false }
+    }
+
     /// The state's name in the diagram.
     var stateName: StaticString {
         switch state {

@@ -14,6 +14,9 @@ final class PeerOutlet {
     var link = PeerLink()
     let page: SharedPage
     private var socket: Descriptor?
+    /// The last frame found nobody: until then no other is brought there.
+    private var rest: Nanoseconds?
+    static let pause = Nanoseconds.milliseconds(50)
 
     init(_ key: DMAKey, of page: SharedPage) {
         self.key = key
@@ -37,6 +40,13 @@ final class PeerOutlet {
         } catch { return .refused }
     }
 
+    /// Whether a frame is lost without a call: anybody on the network can write that he is in every slot, and looking
+    /// for one who is not there takes several.
+    func isResting(at now: () -> Nanoseconds) -> Bool { rest.map { now() < $0 } ?? false }
+
+    /// The slot's owner has come to us, so he is there.
+    func wake() { rest = nil }
+
     /// Brings one frame there, or loses it.
     /// - Parameters:
     ///   - frame: asked for when there is a receiver, once for each attempt; nil if there is none any more.
@@ -48,7 +58,9 @@ final class PeerOutlet {
         var taken: UInt32?
         while true {
             switch action {
-            case .none, .finish: return taken
+            case .none, .finish:
+                rest = link.isApart ? Clock.monotonic() + Self.pause : nil
+                return taken
             case .connect: action = link.handle(connect())
             case .send:
                 guard let frame = frame() else {
@@ -158,7 +170,8 @@ final class PeerInlet {
 
     /// Lets those in who are on the network. A slot has one connection: a second is in place of
     /// the first.
-    func accept() {
+    /// - Parameter entered: hears whose slot it is.
+    func accept(entered: (UInt32) -> Void) {
         guard isOpen, !isResting, let number = door?.number else { return }
         rest = nil
         var strangers = 0
@@ -174,6 +187,7 @@ final class PeerInlet {
                 }
                 peers.removeAll { $0.slot == slot }
                 peers.append(Peer(socket, slot: slot))
+                entered(slot)
             }
             if strangers == Self.knocks { rest = .after(Self.pause) }
         } catch { if error != .again { rest = .after(Self.pause) } }

@@ -29,10 +29,16 @@ final class SharedNetwork: NetworkBackend {
     private let page: SharedPage
     private let mapping: Mapping
     private let inlet: PeerInlet
-    private var outlets: [PeerOutlet] = []
+    /// By slots.
+    private var outlets = [PeerOutlet?](repeating: nil, count: SharedPage.slots)
     private var isUp = false
     /// What ends a wait for a receiver: the launch is perhaps to end.
     var signals: Poll.Interest?
+    /// Waits for a descriptor: false if something ends the launch before.
+    var wait: ((Poll.Interest) -> Bool)?
+    /// How often a frame was brought to a slot since anybody looked for signals, and how often it may be.
+    private var tries = 0
+    static let mostTries = 256
     /// The card's own.
     let address: HardwareAddress
 
@@ -76,9 +82,26 @@ final class SharedNetwork: NetworkBackend {
     func send(_ frame: IOVector) {
         guard frame.count >= UInt32(NetworkEntries.size) else { return }
         let destination = frame.start(of: NetworkEntries.size)
+        // Read once, and only if somebody was not there.
+        var moment: Nanoseconds?
         for slot in 0..<UInt32(SharedPage.slots) where slot != page.slot {
-            if NetworkEntries.wants(entry(slot), destination) { send(frame, to: slot) }
+            guard NetworkEntries.wants(entry(slot), destination) else { continue }
+            let outlet = outlet(slot)
+            let isResting = outlet.isResting {
+                let now = moment ?? Clock.monotonic()
+                moment = now
+                return now
+            }
+            guard !isResting else { continue }
+            tries += 1
+            outlet.carry({ frame }, watched: signals.map { [$0] } ?? [])
         }
+    }
+
+    func mayGoOn() -> Bool {
+        guard tries >= Self.mostTries, let wait else { return true }
+        tries = 0
+        return wait(Poll.Interest(page.descriptor))
     }
 
     /// What stands in a slot's entry now.
@@ -91,22 +114,17 @@ final class SharedNetwork: NetworkBackend {
         return entry
     }
 
-    private func send(_ frame: IOVector, to slot: UInt32) {
-        let key = DMAKey(rawValue: page.start + 4 * slot)
-        let outlet: PeerOutlet
-        if let known = outlets.first(where: { $0.key == key }) {
-            outlet = known
-        } else {
-            outlet = PeerOutlet(key, of: page)
-            outlets.append(outlet)
-        }
-        outlet.carry({ frame }, watched: signals.map { [$0] } ?? [])
+    private func outlet(_ slot: UInt32) -> PeerOutlet {
+        if let known = outlets[Int(slot)] { return known }
+        let outlet = PeerOutlet(DMAKey(rawValue: page.start + 4 * slot), of: page)
+        outlets[Int(slot)] = outlet
+        return outlet
     }
 
     // MARK: To the card
 
     func receive(into room: IOVector) throws(Errno) -> UInt32 {
-        inlet.accept()
+        inlet.accept { outlets[Int($0)]?.wake() }
         guard let count = inlet.receive(into: room) else { throw .again }
         return count
     }

@@ -200,6 +200,7 @@ private final class OpenSharedNetwork: OpenDevice {
 
     func attend(_ signals: Int32, _ wait: @escaping (Poll.Interest) -> Bool) {
         network?.signals = Poll.Interest(signals)
+        network?.wait = wait
     }
 
     func describe(to have: inout LaunchDescriptors) {

@@ -119,7 +119,7 @@ final class VirtioNetwork: VirtioDevice {
     private func send(_ function: VirtioTransport) {
         let before = untold
         for _ in 0..<Self.queueSize {
-            guard function.next(Self.output, &chain) else { break }
+            guard backend.mayGoOn(), function.next(Self.output, &chain) else { break }
             send(chain, function)
             function.give(Self.output, chain, written: 0)
             untold += 1
