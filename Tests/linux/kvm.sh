@@ -65,6 +65,13 @@ wait $guest
 echo "[restart: $?, $(busybox grep -c 'begins anew' /again.log)]"
 mini-launch /cloud quiet
 echo "[panic: $?]"
+busybox cp /wide /cut
+mini-launch --engine kvm --initrd /cut /cloud </dev/null >/cut.log 2>&1 &
+guest=$!
+until busybox grep -q 'Linux version' /cut.log; do kill -0 $guest 2>/dev/null || break; busybox sleep 0.1; done
+: >/cut
+wait $guest
+echo "[cut: $?, $(busybox grep -c 'mini-launch: "/cut" became shorter while it was in use' /cut.log)]"
 EOF
     kvm_machine "$work/console" "$work/script" "$folder/cloud/vmlinuz=/cloud" "$folder/686/vmlinuz=/686" \
         "$work/wide=/wide" "$work/narrow=/narrow" "$work/again=/again" "$work/unified.efi=/unified.efi"
@@ -77,6 +84,7 @@ EOF
     said "--check says that KVM would run it" '^engine  *KVM\|^engine  */dev/kvm$'
     said "a panic on KVM ends with code 4" '^\[panic: 4\]'
     said "and with its reason" '^mini-launch: the guest died: Kernel panic - not syncing: '
+    said "an initrd that becomes shorter before a kernel on KVM has unpacked it ends that with a line" '^\[cut: 1, 1\]'
 }
 
 kvm

@@ -145,6 +145,9 @@ struct SharedPage: Equatable {
         return true
     }
 
+    /// Pages that lie in files, as those of an initrd.
+    private var files: [GuestRange] = []
+
     /// Maps pages of a file over guest pages, private and writable, without copying.
     /// - Parameters: byte offsets and count, multiples of 4096.
     func map(
@@ -154,6 +157,17 @@ struct SharedPage: Equatable {
         try mapping.overlay(
             at: Int(range.place), count: Int(range.count), file: descriptor,
             fileOffset: fileOffset)
+        files.append(range)
+    }
+
+    /// Touches the pages that lie in files, after a call that found no access to some page.
+    /// - Returns: true if a file was cut short; see `FileFaults`.
+    func touchFiles() -> Bool {
+        var isChanged = false
+        for range in files where FileFaults.touch(address &+ range.place, Int(range.count)) {
+            isChanged = true
+        }
+        return isChanged
     }
 
     /// Pages that other guests have, too.

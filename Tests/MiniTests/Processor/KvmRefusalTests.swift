@@ -17,7 +17,8 @@ private final class FakeKvm: Sendable {
         var openError: Errno?
         var version = 12
         var extensions: Set<Int> = [3, 7]
-        /// What a run ends with, and what ECX is by then.
+        /// What the first runs end with, and all behind them, and what ECX is by then.
+        var firstExits: [UInt32] = []
         var exit: UInt32 = KvmExit.halt
         var countLeft: UInt32 = 0
         /// From this one on all of the calls that concern /dev/kvm fail.
@@ -81,7 +82,8 @@ private final class FakeKvm: Sendable {
         case KvmRequest.runSize.rawValue: return 0x3000
         case KvmRequest.run.rawValue:
             let page = UnsafeMutableRawPointer(bitPattern: state.runPage)!
-            page.storeBytes(of: state.exit, toByteOffset: KvmRun.exitReason, as: UInt32.self)
+            let exit = state.firstExits.isEmpty ? state.exit : state.firstExits.removeFirst()
+            page.storeBytes(of: exit, toByteOffset: KvmRun.exitReason, as: UInt32.self)
             return 0
         case KvmRequest.registers.rawValue:
             UnsafeMutableRawPointer(bitPattern: argument)!.storeBytes(
@@ -119,6 +121,13 @@ struct KvmRefusalTests {
         let kvm = FakeKvm()
         #expect(kvm.probe(Self.modes[mode]) == "")
         kvm.state.withLock { #expect($0.open.isEmpty && $0.everOpen == 3) }
+    }
+
+    @Test("a guest that lowers its priority in CR8 goes on")
+    func lowersPriority() {
+        let kvm = FakeKvm { $0.firstExits = [KvmExit.priority, KvmExit.priority] }
+        #expect(kvm.probe(.long64(pageTable: 0)) == "")
+        kvm.state.withLock { #expect($0.firstExits.isEmpty) }
     }
 
     @Test(
@@ -176,6 +185,9 @@ struct KvmRefusalTests {
         // An access to no memory of no length, and what it cannot emulate.
         let odd = FakeKvm { $0.exit = KvmExit.memory }
         #expect(odd.probe(.protected32) == "it cannot go on (0x20000)")
+        // A page that is not there, and no file that was cut short.
+        let lost = FakeKvm { $0.refused[KvmRequest.run.rawValue] = .badAddress }
+        #expect(lost.probe(.protected32) == "it cannot go on (0x1000e)")
         let stuck = FakeKvm { $0.exit = KvmExit.internalError }
         #expect(stuck.probe(.long64(pageTable: 0)) == "it cannot go on (0x0)")
     }

@@ -177,6 +177,9 @@ struct KvmDescriptors {
         run.store(UInt8(0), at: KvmRun.wantsWindow)
     }
 
+    /// Looks whether a file that lies in the guest's memory was cut short.
+    func touchFiles() -> Bool { memory?.touchFiles() ?? false }
+
     /// A slot for each part.
     private func setMemory(_ memory: GuestMemory, isThere: Bool) throws(KvmError) {
         let extent = memory.extent

@@ -106,6 +106,9 @@
                 isLoaded = false
                 try Ioctl.call(machine.processor.number, KvmRequest.run)
             } catch {
+                // The kernel found that a file was cut short, which is no signal then: whoever looks after those
+                // looks at the files.
+                if error == .badAddress, machine.touchFiles() { return .signal }
                 guard error == .interrupted || error == .again else {
                     return .failed(UInt32(bitPattern: error.rawValue) | Self.callFailed)
                 }
@@ -133,6 +136,8 @@
         case KvmExit.interruptWindow: .interruptWindow
         case KvmExit.shutdown: .shutdown
         case KvmExit.interrupted: .signal
+        // CR8 is lower now, of which an interrupt controller of ours knows nothing.
+        case KvmExit.priority: nil
         case KvmExit.internalError: .failed(run.load(KvmRun.subError, UInt32.self))
         case let reason: .failed(reason | Self.unknownExit)
         }

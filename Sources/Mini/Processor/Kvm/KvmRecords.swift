@@ -52,6 +52,7 @@ enum KvmExit {
     static let interruptWindow: UInt32 = 7
     static let shutdown: UInt32 = 8
     static let interrupted: UInt32 = 10
+    static let priority: UInt32 = 11
     static let internalError: UInt32 = 17
 }
 
