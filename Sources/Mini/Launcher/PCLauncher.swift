@@ -77,13 +77,15 @@ final class PCLauncher: Launcher {
     private var arguments: [Text] = []
     /// Lasts through restarts: opened before the sandbox.
     private var kvm: KvmMachine?
-    private var isEngineTold = false
+    /// So that it stays, once /dev/kvm could not be used: behind the sandbox nobody may open that again.
+    private var isInSoftware: Bool
 
     /// - Parameter defaults: whether words of ours go in front of the user's on the kernel's command line.
     init(
         _ plan: LaunchPlan, _ surroundings: LaunchSurroundings, on engine: PCEngine, defaults: Bool
     ) {
         self.engine = engine
+        isInSoftware = engine == .software
         self.defaults = defaults
         super.init(plan, surroundings)
     }
@@ -210,27 +212,28 @@ final class PCLauncher: Launcher {
     }
 
     private func makeProcessor(_ loaded: LoadedPC) throws(LauncherError) -> any GuestProcessor {
-        if engine != .software {
+        if !isInSoftware {
             do throws(KvmError) {
                 let machine: KvmMachine
                 if let kvm { machine = kvm } else { machine = try .probed(loaded.start.mode) }
                 let processor = try KvmProcessor(
                     machine, memory: loaded.memory, start: loaded.start)
                 kvm = machine
-                tellEngine("engine: /dev/kvm")
+                if isFirst { report?("engine: /dev/kvm") }
                 return processor
             } catch {
                 if engine == .kvm { throw .kvm(error) }
                 guard PCEngine.softwareRuns(loaded.start.mode) else {
                     throw .needsKvm(name: plan.kernel, error)
                 }
-                tellEngine("engine: the software processor (/dev/kvm: \(error.text))")
+                isInSoftware = true
+                report?("engine: the software processor (/dev/kvm: \(error.text))")
             }
         } else {
             guard PCEngine.softwareRuns(loaded.start.mode) else {
                 throw .needsKvm(name: plan.kernel, nil)
             }
-            tellEngine("engine: the software processor")
+            if isFirst { report?("engine: the software processor") }
         }
         do throws(Errno) {
             #if arch(x86_64) && !MINI_WITHOUT_LONG
@@ -240,11 +243,6 @@ final class PCLauncher: Launcher {
             #endif
             return try SystemProcessor(memory: loaded.memory, start: loaded.start)
         } catch { throw .system("make the processor", error) }
-    }
-
-    private func tellEngine(_ line: Text) {
-        if !isEngineTold { report?(line) }
-        isEngineTold = true
     }
 
     private func signs(of guest: LoadedPC) -> GuestSigns {

@@ -1,0 +1,56 @@
+// PCs that restart, as the launcher has them: on the software processor, at a pretended terminal.
+
+import Synchronization
+import Testing
+
+@testable import Mini
+
+@Suite struct PCLaunchTests {
+    /// Starts a guest again and again that has this code, on a machine without /dev/kvm.
+    /// - Returns: what was reported, and how often somebody tried to open /dev/kvm.
+    private func restart(
+        _ code: [UInt8], times: Int = 5
+    ) throws -> (outcome: LaunchOutcome, reports: [String], opens: Int) {
+        var spec = VmlinuxSpec(isWide: false)
+        spec.banner = "some other kernel"
+        spec.addNotes(VmlinuxSpec.note(18, [0x40, 0, 0, 1]))
+        var bytes = spec.bytes()
+        bytes.put(code, at: 0x1040)
+        let file = try memoryFile(bytes)
+        let opens = Mutex(0)
+        let terminal = FakeTerminal(device: { call in
+            guard call.number == .open,
+                String(cString: UnsafePointer<CChar>(bitPattern: call.arguments.0)!) == "/dev/kvm"
+            else { return nil }
+            opens.withLock { $0 += 1 }
+            return -2
+        })
+        var plan = LaunchPlan()
+        plan.kernel = "/proc/self/fd/\(file.number)"
+        var reports: [String] = []
+        var restarts = 0
+        let surroundings = LaunchSurroundings(
+            report: { line in
+                reports.append(string(line))
+                guard reports.last?.hasPrefix("the guest restarts") == true else { return }
+                restarts += 1
+                if restarts == times { terminal.add(signal: 15) }
+            }, notice: { _ in })
+        let launcher = PCLauncher(plan, surroundings, on: .automatic, defaults: true)
+        let outcome = terminal.play { launcher.run(restarts: true) }
+        _ = file.number
+        return (outcome, reports, opens.withLock { $0 })
+    }
+
+    @Test("where /dev/kvm cannot be used it is not tried again when the guest restarts")
+    func engine() throws {
+        // mov al, FE; out 64, al
+        let played = try restart([0xB0, 0xFE, 0xE6, 0x64])
+        #expect(played.outcome == .signal(.terminate))
+        #expect(played.opens == 1)
+        #expect(
+            played.reports.filter { $0.hasPrefix("engine: ") } == [
+                "engine: the software processor (/dev/kvm: there is none)"
+            ])
+    }
+}
