@@ -79,6 +79,8 @@ final class PCLauncher: Launcher {
     private var kvm: KvmMachine?
     /// So that it stays, once /dev/kvm could not be used: behind the sandbox nobody may open that again.
     private var isInSoftware: Bool
+    /// Says what guests wanted and did not get, to whoever wants to know everything.
+    private let wishes: Remarks?
 
     /// - Parameter defaults: whether words of ours go in front of the user's on the kernel's command line.
     init(
@@ -86,6 +88,7 @@ final class PCLauncher: Launcher {
     ) {
         self.engine = engine
         isInSoftware = engine == .software
+        wishes = surroundings.report.map { Remarks($0) }
         self.defaults = defaults
         super.init(plan, surroundings)
     }
@@ -270,7 +273,7 @@ final class PCLauncher: Launcher {
             if Self.isDeath(end, missing, hasSent: guest.hasSent) {
                 return .reason("it wanted \(missing.text)")
             }
-            report?("the guest wanted \(missing.text)")
+            wishes?.note("the guest wanted \(missing.text)")
         }
         let isSilent = !guest.hasSent && guest.panic == nil && !arguments.contains("quiet")
         if isSilent && plan.console == .serial && (end == .poweredOff || end == .reset) {

@@ -53,4 +53,15 @@ import Testing
                 "engine: the software processor (/dev/kvm: there is none)"
             ])
     }
+
+    @Test("an instruction that is missing at each start is told once")
+    func wish() throws {
+        // mov edx, 3F8; mov al, 78; out dx, al; shlx edx, edx, ecx. Without a table for interrupts that is a triple fault.
+        let played = try restart([
+            0xBA, 0xF8, 0x03, 0, 0, 0xB0, 0x78, 0xEE, 0xC4, 0xE2, 0x71, 0xF7, 0xD2,
+        ])
+        #expect(played.outcome == .signal(.terminate))
+        #expect(played.reports.filter { $0.hasPrefix("the guest wanted ") }.count == 1)
+        #expect(played.reports.filter { $0.hasPrefix("the guest restarts") }.count == 5)
+    }
 }
