@@ -24,6 +24,10 @@ private final class FakeKvm: Sendable {
         /// From this one on all of the calls that concern /dev/kvm fail.
         var firstFailure = Int.max
 
+        /// CPUID on offer, and as it is set: leaves with their ECX.
+        var offered: [(leaf: UInt32, value: UInt32)] = []
+        var identified: [UInt32: UInt32] = [:]
+
         var calls = 0
         var next = 1_000_900
         var open: Set<Int> = []
@@ -80,6 +84,22 @@ private final class FakeKvm: Sendable {
         case KvmRequest.makeMachine.rawValue, KvmRequest.makeProcessor.rawValue:
             return state.opened()
         case KvmRequest.runSize.rawValue: return 0x3000
+        case KvmRequest.supportedIdentification.rawValue:
+            let list = UnsafeMutableRawPointer(bitPattern: argument)!
+            list.storeBytes(of: UInt32(state.offered.count), as: UInt32.self)
+            for (index, entry) in state.offered.enumerated() {
+                list.storeBytes(of: entry.leaf, toByteOffset: 8 + 40 * index, as: UInt32.self)
+                list.storeBytes(of: entry.value, toByteOffset: 28 + 40 * index, as: UInt32.self)
+            }
+            return 0
+        case KvmRequest.setIdentification.rawValue:
+            let list = UnsafeRawPointer(bitPattern: argument)!
+            for index in 0..<Int(list.load(as: UInt32.self)) {
+                let leaf = list.load(fromByteOffset: 8 + 40 * index, as: UInt32.self)
+                state.identified[leaf] = list.load(
+                    fromByteOffset: 28 + 40 * index, as: UInt32.self)
+            }
+            return 0
         case KvmRequest.run.rawValue:
             let page = UnsafeMutableRawPointer(bitPattern: state.runPage)!
             let exit = state.firstExits.isEmpty ? state.exit : state.firstExits.removeFirst()
@@ -121,6 +141,18 @@ struct KvmRefusalTests {
         let kvm = FakeKvm()
         #expect(kvm.probe(Self.modes[mode]) == "")
         kvm.state.withLock { #expect($0.open.isEmpty && $0.everOpen == 3) }
+    }
+
+    @Test("guests of the guest's are not offered, nor what needs the kernel's interrupt controller")
+    func identification() {
+        let kvm = FakeKvm {
+            $0.offered = [(0, .max), (1, 0x7FFF_FFFF), (0x8000_0001, .max), (0x8000_0008, .max)]
+        }
+        #expect(kvm.probe(.protected32) == "")
+        let expected: [UInt32: UInt32] = [
+            0: 0xFFFF_FFFF, 1: 0xFEDF_FFDF, 0x8000_0001: 0xFFFF_FFFB, 0x8000_0008: 0xFFFF_FFFF,
+        ]
+        kvm.state.withLock { #expect($0.identified == expected) }
     }
 
     @Test("a guest that lowers its priority in CR8 goes on")

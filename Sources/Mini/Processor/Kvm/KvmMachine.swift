@@ -120,7 +120,8 @@ struct KvmDescriptors {
 
     private static let mostLeaves = 256
 
-    /// Tells the processor what CPUID answers: what the kernel offers, without what only its own interrupt controller could do.
+    /// Tells the processor what CPUID answers: what the kernel offers, without what only its own interrupt controller could do,
+    /// and without guests of the guest's: no registers of ours would undo that it has begun with those.
     private func identify() throws(KvmError) {
         scratch.clear(8)
         scratch.store(UInt32(Self.mostLeaves), at: 0)
@@ -136,10 +137,12 @@ struct KvmDescriptors {
             }
             switch scratch.load(leaf, UInt32.self) {
             case 1:
-                // EBX: the first processor of one. ECX: no x2APIC, no TSC deadline; a hypervisor. EDX: no APIC.
+                // EBX: the first processor of one. ECX: no VMX, no x2APIC, no TSC deadline; a hypervisor. EDX: no APIC.
                 change(16, clear: 0xFFFF_0000, set: 0x0001_0000)
-                change(20, clear: 1 << 21 | 1 << 24, set: 1 << 31)
+                change(20, clear: 1 << 5 | 1 << 21 | 1 << 24, set: 1 << 31)
                 change(24, clear: 1 << 9 | 1 << 28, set: 0)
+            // ECX: no SVM.
+            case 0x8000_0001: change(20, clear: 1 << 2, set: 0)
             case 0x4000_0001:
                 // Clocks, no delays for ports, a stable clock; what needs an APIC is not there.
                 change(12, clear: ~(1 | 1 << 1 | 1 << 3 | 1 << 24), set: 0)
