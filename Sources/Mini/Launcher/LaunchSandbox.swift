@@ -184,6 +184,7 @@ extension LaunchFeature {
                 ("KVM_SET_MSRS", KvmRequest.setModelRegisters),
                 ("KVM_SET_FPU", KvmRequest.setFloatingPoint),
                 ("KVM_SET_VCPU_EVENTS", KvmRequest.setEvents),
+                ("KVM_SET_DEBUGREGS", KvmRequest.setDebugRegisters),
             ]
             rules.append(
                 CallRule(

@@ -1,4 +1,5 @@
-// What is said of a /dev/kvm that cannot be used, whatever it is that fails, and that nothing stays open.
+// What is said of a /dev/kvm that cannot be used, whatever it is that fails, and that nothing stays open; and what is
+// done to one for a restart.
 
 import Synchronization
 import Testing
@@ -27,6 +28,10 @@ private final class FakeKvm: Sendable {
         /// CPUID on offer, and as it is set: leaves with their ECX.
         var offered: [(leaf: UInt32, value: UInt32)] = []
         var identified: [UInt32: UInt32] = [:]
+        /// The processor's requests in their order, its debug registers, and what a guest has left in CR8.
+        var requests: [Int] = []
+        var debugRegisters: [UInt64] = []
+        var priority: UInt64 = 0
 
         var calls = 0
         var next = 1_000_900
@@ -50,6 +55,10 @@ private final class FakeKvm: Sendable {
                 return ""
             } catch { return string(error.text.bytes) }
         }
+    }
+
+    func play<Value>(_ body: () throws -> Value) rethrows -> Value {
+        try SystemCall.hooked({ call in self.state.withLock { Self.answer(call, &$0) } }, body)
     }
 
     private static func answer(_ call: SystemCall, _ state: inout State) -> Int? {
@@ -78,6 +87,7 @@ private final class FakeKvm: Sendable {
 
     private static func ioctl(_ request: Int, _ argument: Int, _ state: inout State) -> Int {
         if let error = state.refused[request] { return -Int(error.rawValue) }
+        state.requests.append(request)
         switch request {
         case KvmRequest.version.rawValue: return state.version
         case KvmRequest.hasExtension.rawValue: return state.extensions.contains(argument) ? 1 : 0
@@ -104,6 +114,13 @@ private final class FakeKvm: Sendable {
             let page = UnsafeMutableRawPointer(bitPattern: state.runPage)!
             let exit = state.firstExits.isEmpty ? state.exit : state.firstExits.removeFirst()
             page.storeBytes(of: exit, toByteOffset: KvmRun.exitReason, as: UInt32.self)
+            page.storeBytes(of: state.priority, toByteOffset: KvmRun.priority, as: UInt64.self)
+            return 0
+        case KvmRequest.setDebugRegisters.rawValue:
+            let record = UnsafeRawPointer(bitPattern: argument)!
+            state.debugRegisters = (0..<16).map {
+                record.load(fromByteOffset: 8 * $0, as: UInt64.self)
+            }
             return 0
         case KvmRequest.registers.rawValue:
             UnsafeMutableRawPointer(bitPattern: argument)!.storeBytes(
@@ -236,5 +253,54 @@ struct KvmRefusalTests {
             #expect(!said.isEmpty && !said.contains("\n"), "call \(first): \(said)")
             kvm.state.withLock { #expect($0.open.isEmpty, "call \(first)") }
         }
+    }
+}
+
+@Suite("What a guest on /dev/kvm leaves to the next one")
+struct KvmRestartTests {
+    private static let start = ProcessorStart(
+        mode: .protected32, entry: 0x1000, stack: 0x1000, parameters: 0, globalTable: 0,
+        globalTableLimit: 0)
+
+    /// One guest runs to its first exit, and another begins.
+    /// - Returns: the processor's and its machine's requests for the second, and CR8 as the next run has it.
+    private func restart(_ kvm: FakeKvm) throws -> (requests: [Int], priority: UInt64) {
+        try kvm.play { () throws -> (requests: [Int], priority: UInt64) in
+            let machine = try KvmMachine()
+            let first = try KvmProcessor(
+                machine, memory: try GuestMemory(count: 0x2000), start: Self.start)
+            let exit = first.run(until: nil, atMost: nil)
+            #expect(exit == .shutdown)
+            kvm.state.withLock {
+                $0.requests = []
+                $0.debugRegisters = []
+            }
+            let second = try KvmProcessor(
+                machine, memory: try GuestMemory(count: 0x2000), start: Self.start)
+            defer { withExtendedLifetime(second) {} }
+            let requests = kvm.state.withLock { $0.requests }
+            return (requests, machine.run.load(KvmRun.priority, UInt64.self))
+        }
+    }
+
+    @Test("no breakpoints, and no priority")
+    func debugRegisters() throws {
+        let kvm = FakeKvm {
+            $0.exit = KvmExit.shutdown
+            $0.priority = 15
+        }
+        let (_, priority) = try restart(kvm)
+        #expect(priority == 0)
+        let registers = kvm.state.withLock { $0.debugRegisters }
+        #expect(registers == [0, 0, 0, 0, 0xFFFF_0FF0, 0x400] + [UInt64](repeating: 0, count: 10))
+    }
+
+    @Test("no addresses that would be written in the new memory")
+    func addresses() throws {
+        let kvm = FakeKvm { $0.exit = KvmExit.shutdown }
+        let requests = try restart(kvm).requests
+        let last = try #require(requests.lastIndex(of: KvmRequest.setModelRegisters.rawValue))
+        let memory = try #require(requests.firstIndex(of: KvmRequest.setMemory.rawValue))
+        #expect(last < memory)
     }
 }

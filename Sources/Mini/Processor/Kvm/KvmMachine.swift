@@ -156,10 +156,10 @@ struct KvmDescriptors {
 
     /// Makes it anew: this memory and nothing in its registers but how a kernel is entered.
     func reset(_ memory: GuestMemory, _ start: ProcessorStart) throws(KvmError) {
+        resetModelRegisters()
         if let old = self.memory { try setMemory(old, isThere: false) }
         try setMemory(memory, isThere: true)
         self.memory = memory
-        try resetModelRegisters()
         try resetSystemRegisters(start)
         scratch.clear(KvmRegisters.count)
         scratch.store(start.stack, at: KvmRegisters.offset(.esp))
@@ -177,7 +177,14 @@ struct KvmDescriptors {
         scratch.clear(64)
         _ = try? Ioctl.call(
             processor.number, KvmRequest.setEvents, argument: scratch.address)
+        // struct kvm_debugregs: no breakpoints, which would hit where the next kernel has its code.
+        scratch.clear(128)
+        scratch.store(UInt64(0xFFFF_0FF0), at: 0x20)
+        scratch.store(UInt64(0x400), at: 0x28)
+        _ = try? Ioctl.call(
+            processor.number, KvmRequest.setDebugRegisters, argument: scratch.address)
         run.store(UInt8(0), at: KvmRun.wantsWindow)
+        run.store(UInt64(0), at: KvmRun.priority)
     }
 
     /// Looks whether a file that lies in the guest's memory was cut short.
@@ -204,9 +211,12 @@ struct KvmDescriptors {
             "take the memory", machine.number, KvmRequest.setMemory, scratch.address)
     }
 
-    /// The clocks of a guest before would be written into the memory of this one.
-    private func resetModelRegisters() throws(KvmError) {
-        let numbers: [UInt32] = [0x4B56_4D00, 0x4B56_4D01, 0x174, 0x175, 0x176]
+    /// The clocks of a guest before would be written into the memory of this one, as would its asynchronous page faults and steal
+    /// time, which are not offered and yet not refused. The others are as a reset leaves them.
+    private func resetModelRegisters() {
+        let numbers: [UInt32] = [
+            0x4B56_4D00, 0x4B56_4D01, 0x4B56_4D02, 0x4B56_4D03, 0x174, 0x175, 0x176, 0x1D9, 0x2FF,
+        ]
         for number in numbers {
             scratch.clear(24)
             scratch.store(UInt32(1), at: 0)

@@ -25,6 +25,7 @@ enum KvmRequest {
     static let setIdentification = IoctlRequest(number: 0x4008_AE90)
     static let events = IoctlRequest(number: 0x8040_AE9F)
     static let setEvents = IoctlRequest(number: 0x4040_AEA0)
+    static let setDebugRegisters = IoctlRequest(number: 0x4080_AEA2)
 }
 
 /// Offsets in struct kvm_run, the page that is shared with the kernel.
@@ -33,6 +34,8 @@ enum KvmRun {
     static let exitReason = 8
     static let canInject = 0xC
     static let interruptFlag = 0xD
+    /// CR8, given to the next run.
+    static let priority = 0x10
     static let portDirection = 0x20
     static let portSize = 0x21
     static let port = 0x22
