@@ -32,6 +32,8 @@ private final class FakeKvm: Sendable {
         var requests: [Int] = []
         var debugRegisters: [UInt64] = []
         var priority: UInt64 = 0
+        /// What the kernel has not ended of an instruction, in runs.
+        var unfinished = 0
 
         var calls = 0
         var next = 1_000_900
@@ -112,6 +114,11 @@ private final class FakeKvm: Sendable {
             return 0
         case KvmRequest.run.rawValue:
             let page = UnsafeMutableRawPointer(bitPattern: state.runPage)!
+            if page.load(fromByteOffset: KvmRun.endsAtOnce, as: UInt8.self) != 0 {
+                guard state.unfinished > 0 else { return -4 }
+                state.unfinished -= 1
+                return 0
+            }
             let exit = state.firstExits.isEmpty ? state.exit : state.firstExits.removeFirst()
             page.storeBytes(of: exit, toByteOffset: KvmRun.exitReason, as: UInt32.self)
             page.storeBytes(of: state.priority, toByteOffset: KvmRun.priority, as: UInt64.self)
@@ -302,5 +309,25 @@ struct KvmRestartTests {
         let last = try #require(requests.lastIndex(of: KvmRequest.setModelRegisters.rawValue))
         let memory = try #require(requests.firstIndex(of: KvmRequest.setMemory.rawValue))
         #expect(last < memory)
+    }
+
+    @Test("nothing of an instruction, where the kernel can end that by itself")
+    func unfinished() throws {
+        for pieces in 0...2 {
+            let kvm = FakeKvm {
+                $0.extensions.insert(136)
+                $0.exit = KvmExit.shutdown
+                $0.unfinished = pieces
+            }
+            let requests = try restart(kvm).requests
+            let runs = requests.prefix { $0 == KvmRequest.run.rawValue }
+            // The last one says that there is no more, and none follows before the guest's own.
+            #expect(runs.count == pieces + 1)
+            #expect(!requests.dropFirst(runs.count).contains(KvmRequest.run.rawValue))
+            kvm.state.withLock { #expect($0.unfinished == 0) }
+        }
+        let old = FakeKvm { $0.exit = KvmExit.shutdown }
+        let requests = try restart(old).requests
+        #expect(!requests.contains(KvmRequest.run.rawValue))
     }
 }

@@ -41,6 +41,8 @@ struct KvmDescriptors {
     private let runPages: Mapping
     private let scratchPages: Mapping
     let timer: DeadlineTimer
+    /// KVM_CAP_IMMEDIATE_EXIT: from 4.11 on.
+    private let canEndAtOnce: Bool
     private var memory: GuestMemory?
     let run: RecordBytes
     let scratch: RecordBytes
@@ -60,6 +62,10 @@ struct KvmDescriptors {
                 "tell what it can do", system.number, KvmRequest.hasExtension, number)
             if has == 0 { throw .lacks(name) }
         }
+        let immediateExit = 136
+        canEndAtOnce =
+            try Self.ask(
+                "tell what it can do", system.number, KvmRequest.hasExtension, immediateExit) != 0
         machine = Descriptor(
             owning: Int32(
                 try Self.ask("make a machine", system.number, KvmRequest.makeMachine)))
@@ -156,6 +162,7 @@ struct KvmDescriptors {
 
     /// Makes it anew: this memory and nothing in its registers but how a kernel is entered.
     func reset(_ memory: GuestMemory, _ start: ProcessorStart) throws(KvmError) {
+        finishRun()
         resetModelRegisters()
         if let old = self.memory { try setMemory(old, isThere: false) }
         try setMemory(memory, isThere: true)
@@ -186,6 +193,21 @@ struct KvmDescriptors {
         run.store(UInt8(0), at: KvmRun.wantsWindow)
         run.store(UInt64(0), at: KvmRun.priority)
     }
+
+    /// Lets the kernel end the instruction of the last exit, as an OUTS whose byte has reset the guest: else the next run begins
+    /// with that, and can put old registers over the new ones. Older kernels have no run that does nothing else.
+    private func finishRun() {
+        guard canEndAtOnce, memory != nil else { return }
+        run.store(UInt8(1), at: KvmRun.endsAtOnce)
+        for _ in 0..<Self.mostPieces {
+            // EINTR, once there is nothing left.
+            guard (try? Ioctl.call(processor.number, KvmRequest.run)) != nil else { break }
+        }
+        run.store(UInt8(0), at: KvmRun.endsAtOnce)
+    }
+
+    /// An access comes in two pieces at the most.
+    private static let mostPieces = 4
 
     /// Looks whether a file that lies in the guest's memory was cut short.
     func touchFiles() -> Bool { memory?.touchFiles() ?? false }

@@ -31,6 +31,8 @@ enum KvmRequest {
 /// Offsets in struct kvm_run, the page that is shared with the kernel.
 enum KvmRun {
     static let wantsWindow = 0
+    /// The run ends before the guest does anything, and after the kernel has ended what the last one left.
+    static let endsAtOnce = 1
     static let exitReason = 8
     static let canInject = 0xC
     static let interruptFlag = 0xD
