@@ -1,4 +1,4 @@
-// PCs that restart, as the launcher has them: on the software processor, at a pretended terminal.
+// PCs that restart, as the launcher has them: on the software processor or a pretended /dev/kvm, at a pretended terminal.
 
 import Synchronization
 import Testing
@@ -6,10 +6,13 @@ import Testing
 @testable import Mini
 
 @Suite struct PCLaunchTests {
-    /// Starts a guest again and again that has this code, on a machine without /dev/kvm.
+    /// Starts a guest again and again that has this code.
+    /// - Parameters:
+    ///   - kvm: what answers for /dev/kvm; none is there without.
+    ///   - restarted: hears how often it has restarted.
     /// - Returns: what was reported, and how often somebody tried to open /dev/kvm.
     private func restart(
-        _ code: [UInt8], times: Int = 5
+        _ code: [UInt8], on kvm: FakeKvm? = nil, restarted: @escaping (Int) -> Void = { _ in }
     ) throws -> (outcome: LaunchOutcome, reports: [String], opens: Int) {
         var spec = VmlinuxSpec(isWide: false)
         spec.banner = "some other kernel"
@@ -19,11 +22,15 @@ import Testing
         let file = try memoryFile(bytes)
         let opens = Mutex(0)
         let terminal = FakeTerminal(device: { call in
-            guard call.number == .open,
-                String(cString: UnsafePointer<CChar>(bitPattern: call.arguments.0)!) == "/dev/kvm"
-            else { return nil }
-            opens.withLock { $0 += 1 }
-            return -2
+            // A timer of the machine's would end this process: nobody here holds its signal back.
+            if call.number == .makeTimer || call.number == .setTimer { return 0 }
+            let isOpen =
+                call.number == .open
+                && String(cString: UnsafePointer<CChar>(bitPattern: call.arguments.0)!)
+                    == "/dev/kvm"
+            if isOpen { opens.withLock { $0 += 1 } }
+            if let kvm { return kvm.answer(call) }
+            return isOpen ? -2 : nil
         })
         var plan = LaunchPlan()
         plan.kernel = "/proc/self/fd/\(file.number)"
@@ -34,7 +41,8 @@ import Testing
                 reports.append(string(line))
                 guard reports.last?.hasPrefix("the guest restarts") == true else { return }
                 restarts += 1
-                if restarts == times { terminal.add(signal: 15) }
+                restarted(restarts)
+                if restarts == 5 { terminal.add(signal: 15) }
             }, notice: { _ in })
         let launcher = PCLauncher(plan, surroundings, on: .automatic, defaults: true)
         let outcome = terminal.play { launcher.run(restarts: true) }
@@ -52,6 +60,28 @@ import Testing
             played.reports.filter { $0.hasPrefix("engine: ") } == [
                 "engine: the software processor (/dev/kvm: there is none)"
             ])
+    }
+
+    @Test(
+        "a guest that /dev/kvm does not start again goes to the software processor, which is told")
+    func change() throws {
+        // The probe halts, the guest resets itself.
+        let kvm = FakeKvm {
+            $0.firstExits = [KvmExit.halt]
+            $0.exit = KvmExit.shutdown
+        }
+        let played = try restart([0xB0, 0xFE, 0xE6, 0x64], on: kvm) { count in
+            guard count == 2 else { return }
+            kvm.state.withLock {
+                $0.refused[KvmRequest.setSystemRegisters.rawValue] = .invalid
+            }
+        }
+        #expect(played.outcome == .signal(.terminate))
+        #expect(played.opens == 1)
+        let engines = played.reports.filter { $0.hasPrefix("engine: ") }
+        #expect(engines.count == 2 && engines.first == "engine: /dev/kvm")
+        let reason = "engine: the software processor (/dev/kvm: it cannot set its registers: "
+        #expect(engines.last?.hasPrefix(reason) == true)
     }
 
     @Test("an instruction that is missing at each start is told once")

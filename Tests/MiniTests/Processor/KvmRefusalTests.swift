@@ -11,7 +11,7 @@ import Glibc
 #endif
 
 /// A kernel with a /dev/kvm that answers as it is told. Signals, timers and memory are the real kernel's.
-private final class FakeKvm: Sendable {
+final class FakeKvm: Sendable {
     struct State {
         /// What is refused: a request of /dev/kvm's, or opening it.
         var refused: [Int: Errno] = [:]
@@ -51,7 +51,7 @@ private final class FakeKvm: Sendable {
 
     /// What probing it says; empty where it can be used.
     func probe(_ mode: ProcessorStart.Mode) -> String {
-        SystemCall.hooked({ call in self.state.withLock { Self.answer(call, &$0) } }) {
+        SystemCall.hooked({ self.answer($0) }) {
             do throws(KvmError) {
                 _ = try KvmMachine.probed(mode)
                 return ""
@@ -60,8 +60,11 @@ private final class FakeKvm: Sendable {
     }
 
     func play<Value>(_ body: () throws -> Value) rethrows -> Value {
-        try SystemCall.hooked({ call in self.state.withLock { Self.answer(call, &$0) } }, body)
+        try SystemCall.hooked({ self.answer($0) }, body)
     }
+
+    /// Nil for what is another's.
+    func answer(_ call: SystemCall) -> Int? { state.withLock { Self.answer(call, &$0) } }
 
     private static func answer(_ call: SystemCall, _ state: inout State) -> Int? {
         let (first, second, third, _, fifth, _) = call.arguments
