@@ -118,6 +118,43 @@ private func numbers(_ path: String) throws -> [String: Int] {
                 == MemoryLayout<flock>.offset(of: \.l_pid))
     }
 
+    @Test("requests of /dev/kvm have the kernel's numbers and directions")
+    func kvmRequests() throws {
+        let text = try String(contentsOfFile: "/usr/include/linux/kvm.h", encoding: .utf8)
+        var requests: [String: Int] = [:]
+        for match in text.matches(
+            of: #/#define (KVM_\w+)\s+_IO(W?)(R?)\(KVMIO,\s*0x([0-9a-f]+)/#)
+        {
+            // _IO, _IOW, _IOR, _IOWR: bit 30 for what goes down, bit 31 for what comes up.
+            let direction = (match.2.isEmpty ? 0 : 1) | (match.3.isEmpty ? 0 : 2)
+            let number = try #require(Int(match.4, radix: 16))
+            requests[String(match.1)] = direction << 30 | 0xAE00 | number
+        }
+        let ours: [(IoctlRequest, String)] = [
+            (KvmRequest.version, "KVM_GET_API_VERSION"), (KvmRequest.makeMachine, "KVM_CREATE_VM"),
+            (KvmRequest.hasExtension, "KVM_CHECK_EXTENSION"),
+            (KvmRequest.runSize, "KVM_GET_VCPU_MMAP_SIZE"),
+            (KvmRequest.supportedIdentification, "KVM_GET_SUPPORTED_CPUID"),
+            (KvmRequest.makeProcessor, "KVM_CREATE_VCPU"),
+            (KvmRequest.setMemory, "KVM_SET_USER_MEMORY_REGION"),
+            (KvmRequest.setTaskAddress, "KVM_SET_TSS_ADDR"), (KvmRequest.run, "KVM_RUN"),
+            (KvmRequest.registers, "KVM_GET_REGS"), (KvmRequest.setRegisters, "KVM_SET_REGS"),
+            (KvmRequest.systemRegisters, "KVM_GET_SREGS"),
+            (KvmRequest.setSystemRegisters, "KVM_SET_SREGS"),
+            (KvmRequest.interrupt, "KVM_INTERRUPT"),
+            (KvmRequest.setModelRegisters, "KVM_SET_MSRS"),
+            (KvmRequest.setSignalMask, "KVM_SET_SIGNAL_MASK"),
+            (KvmRequest.setFloatingPoint, "KVM_SET_FPU"),
+            (KvmRequest.setIdentification, "KVM_SET_CPUID2"),
+            (KvmRequest.events, "KVM_GET_VCPU_EVENTS"),
+            (KvmRequest.setEvents, "KVM_SET_VCPU_EVENTS"),
+            (KvmRequest.setDebugRegisters, "KVM_SET_DEBUGREGS"),
+        ]
+        for (request, name) in ours {
+            #expect(request.rawValue & 0xC000_FFFF == requests[name], "\(name)")
+        }
+    }
+
     @Test("calls on sockets have the kernel's numbers, alone and inside socketcall")
     func socketCalls() throws {
         let wide = try numbers("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
