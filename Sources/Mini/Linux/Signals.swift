@@ -1,7 +1,7 @@
 // Signals as input. The ones that a program may receive are held back (blocked) and read
 // from a descriptor, so that nothing ever happens between two of our own steps and no handler
 // needs to be careful. Only a fault of our own has a handler: see Terminal.swift.
-// Sources: signal(7), signalfd(2), rt_sigaction(2), asm/signal.h.
+// Sources: signal(7), signalfd(2), fcntl(2), rt_sigaction(2), asm/signal.h.
 
 import CShim
 
@@ -156,6 +156,8 @@ struct SignalQueue: ~Copyable {
             throw error
         }
         source = Descriptor(owning: Int32(number))
+        // F_SETFL, O_NONBLOCK: a signal that the kernel takes back is readable, and then not there.
+        _ = try? SystemCall.make(.fileControl, number, 4, 0o4000)
         self.before = before
     }
 
@@ -174,9 +176,16 @@ struct SignalQueue: ~Copyable {
             return nil
         }
         var record = mini_signalfd_siginfo()
-        let count = try withKernel(&record) { (address) throws(Errno) in
-            try SystemCall.retrying(
-                .read, Int(descriptor), address, MemoryLayout<mini_signalfd_siginfo>.size)
+        let count: Int
+        do throws(Errno) {
+            count = try withKernel(&record) { (address) throws(Errno) in
+                try SystemCall.retrying(
+                    .read, Int(descriptor), address, MemoryLayout<mini_signalfd_siginfo>.size)
+            }
+        } catch {
+            // Kernels from 6.13 on take back a timer's signal when the timer is set again.
+            if error == .again { return nil }
+            throw error
         }
         return count == MemoryLayout<mini_signalfd_siginfo>.size
             ? Signal(rawValue: Int32(record.number)) : nil

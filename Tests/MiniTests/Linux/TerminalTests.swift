@@ -135,6 +135,42 @@ private struct PseudoTerminal: ~Copyable {
         #expect(none == SignalSet())
     }
 
+    @Test("a signal that is readable and then not there is none, and is not waited for")
+    func takenBack() throws {
+        let queue = try SignalQueue(awaited: [.user2], silenced: [])
+        // F_GETFL, O_NONBLOCK
+        let flags = try SystemCall.make(.fileControl, Int(queue.descriptor), 3)
+        #expect(flags & 0o4000 != 0)
+        let descriptor = Int(queue.descriptor)
+        let next: Signal? = try SystemCall.hooked({ call in
+            switch call.number {
+            case .poll:
+                UnsafeMutablePointer<mini_pollfd>(bitPattern: call.arguments.0)![0].returned = 1
+                return 1
+            case .read where call.arguments.0 == descriptor:
+                return -Int(Errno.again.rawValue)
+            default: return nil
+            }
+        }) { try queue.next() }
+        #expect(next == nil)
+    }
+
+    @Test("what else keeps a signal from being read is told")
+    func unreadable() throws {
+        let queue = try SignalQueue(awaited: [.user2], silenced: [])
+        let descriptor = Int(queue.descriptor)
+        signalThread(.user2)
+        let error: Errno? = SystemCall.hooked({ call in
+            call.number == .read && call.arguments.0 == descriptor
+                ? -Int(Errno.inputOutput.rawValue) : nil
+        }) {
+            do throws(Errno) { _ = try queue.next() } catch { return error }
+            return nil
+        }
+        #expect(error == .inputOutput)
+        #expect(try queue.next() == .user2)
+    }
+
     @Test("a set holds what was put into it")
     func sets() {
         var set: SignalSet = [.hangUp, .profiling]
