@@ -1,6 +1,7 @@
 // Looks into an unpacked kernel and says which Linux it is and which lguest it speaks.
 //
-// Kernels of eras 0 to 1c carry the text "GenuineLguest"; their entry is the byte after it.
+// Kernels of eras 0 to 1c carry the text "GenuineLguest"; their entry is the byte after it. Later ones may carry it too:
+// in a program that knows lguest, in an initial file system that is not packed.
 // The instruction there tells a start in the high mapping from one at physical addresses, and
 // the initialised `lguest_data` in the image tells the eras apart by its words. Later kernels
 // have no such mark, but their first hypercall is a fixed sequence of instructions, which names the structure. What the
@@ -79,7 +80,10 @@ struct Recognition: Equatable {
             LinuxVersion(Text(bytes: Array(banner.bytes.dropFirst(14))))
         }
         self.version = version
-        if let magic = image.find(Self.magic) {
+        let isEarly = version.map { !$0.isAtLeast(2, 6, 24) } ?? true
+        if let version, version.isAtLeast(4, 14) {
+            dialect = .none
+        } else if isEarly, let magic = image.find(Self.magic) {
             let entry = magic + Self.magic.utf8CodeUnitCount
             let data = Self.data(image, entry: entry, origin: origin)
             dialect = .dma(era: data.era, entry: entry, data: data.offset)

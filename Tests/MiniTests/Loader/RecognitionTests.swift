@@ -124,6 +124,48 @@ private func recognise(_ bytes: [UInt8]) -> Recognition {
         #expect(entry == 0x70D)
     }
 
+    @Test(
+        "a kernel of today with a program in it that knows lguest does not speak lguest",
+        arguments: ["4.14.0", "4.19.0-21-686", "6.1.0"], [GuestABI.Era.era1, .era1c, .era5])
+    func program(_ release: String, _ era: GuestABI.Era) {
+        var spec = KernelSpec()
+        spec.era = era
+        spec.banner = "Linux version \(release) (a@b)"
+        var bytes = spec.bytes()
+        bytes.put("GenuineLguest", at: 0x2C00)
+        #expect(recognise(bytes).dialect == .none)
+    }
+
+    @Test(
+        "a later kernel of lguest with a program in it that knows lguest keeps its era",
+        arguments: [
+            (GuestABI.Era.era2, "2.6.24-rc1"), (.era3a, "2.6.28.9"), (.era3c, "2.6.30"),
+            (.era4c, "3.4.113"), (.era5, "4.13.16"),
+        ])
+    func laterProgram(_ era: GuestABI.Era, _ release: String) {
+        var spec = KernelSpec()
+        spec.era = era
+        spec.banner = "Linux version \(release) (a@b)"
+        var bytes = spec.bytes()
+        // In front of the kernel's own first call, and behind it.
+        for place in [0x700, 0x2C00] {
+            bytes.put("GenuineLguest", at: place)
+            #expect(
+                recognise(bytes).dialect == .virtio(era: era, data: KernelSpec.dataOffset))
+        }
+    }
+
+    @Test("a kernel between the eras with such a program and no lguest of its own has none")
+    func offProgram() {
+        var spec = KernelSpec()
+        spec.banner = "Linux version 3.16.0-4-686-pae (a@b)"
+        #expect(recognise(spec.bytes()).dialect == .none)
+        spec.banner = "Linux version 2.6.23.17 (a@b)"
+        #expect(
+            recognise(spec.bytes()).dialect
+                == .dma(era: .era1, entry: spec.entryOffset, data: KernelSpec.dataOffset))
+    }
+
     @Test("the banner is the one with a release number, up to its end of line")
     func banner() {
         var bytes = KernelSpec().bytes()
