@@ -431,8 +431,8 @@ func failEveryCall(
             if ended.code == 0 {
                 let isHarmless = [
                     SystemCall.Number.close, .unmap, .clockTime, .signalAction, .signalMask,
-                    // A last look for signals that came too late.
-                    .poll,
+                    // A last look for signals that came too late, which does not wait where that can be said.
+                    .poll, .fileControl,
                     // Whether somebody watches, and what the streams are.
                     .ioctl, .fileStatus,
                     // A timer for a stream that may wait.
