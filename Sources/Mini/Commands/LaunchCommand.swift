@@ -423,7 +423,7 @@ enum LaunchCommand {
 
     private static func describe(_ plan: LaunchPlan) throws(LoaderError) -> Text {
         // Nothing is started: it need not be the guest's.
-        let mebibytes = min(plan.mebibytes, GuestLayout.mostMebibytes)
+        let mebibytes = GuestLayout.possible(plan.mebibytes)
         let memory = try GuestLayout.makeMemory(mebibytes: mebibytes)
         let file = try FileSource.open(plan.kernel, .readOnly, "open")
         let kernel = try KernelImage.examine(file.number, name: plan.kernel)

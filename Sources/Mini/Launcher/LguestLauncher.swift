@@ -29,7 +29,7 @@ final class LguestLauncher: Launcher {
     private func perform(_ action: Machine.Action) throws(LauncherError) -> Machine.Event {
         switch action {
         case .mapMemory:
-            let memory = try engine.makeMemory(mebibytes: plan.mebibytes)
+            let memory = try engine.makeMemory(mebibytes: GuestLayout.possible(plan.mebibytes))
             note(.memory)
             return .memoryMapped(memory)
         case .loadImage(let memory): return .imageLoaded(try load(into: memory))

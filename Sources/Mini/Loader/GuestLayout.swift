@@ -60,6 +60,9 @@ struct GuestLayout: Equatable {
         return mebibytes * mebibyte + devicePages * pageSize
     }
 
+    /// What of so much is made for a kernel before it is known: one that is not for lguest may have more.
+    static func possible(_ mebibytes: UInt32) -> UInt32 { min(mebibytes, mostMebibytes) }
+
     /// Fresh memory for a guest with this much RAM.
     static func makeMemory(mebibytes: UInt32) throws(LoaderError) -> GuestMemory {
         let size = try memorySize(mebibytes: mebibytes)

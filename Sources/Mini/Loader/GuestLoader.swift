@@ -40,12 +40,12 @@ enum GuestLoader {
             mebibytes: mebibytes, initrd: initrd, commandLine: commandLine)
     }
 
-    /// The same into memory that was made for so many MiB and is still zero.
+    /// The same into memory that was made for what is possible of so many MiB, and is still zero.
     static func load(
         _ kernel: borrowing KernelImage, into memory: GuestMemory, mebibytes: UInt32,
         initrd: NamedFile? = nil, commandLine: CommandLine
     ) throws(LoaderError) -> LoadedGuest {
-        let loaded = try kernel.load(into: memory, mebibytes: mebibytes)
+        let loaded = try kernel.load(into: memory, mebibytes: GuestLayout.possible(mebibytes))
         let layout = try GuestLayout(
             mebibytes: mebibytes, kernel: loaded,
             initrd: try size(initrd))

@@ -130,11 +130,7 @@ struct KernelImage: ~Copyable {
         switch kind {
         case .elf(let image):
             guard image.highest <= limit else {
-                throw .image(
-                    name: name,
-                    .needsMemory(
-                        needed: GuestLayout.mebibytes(UInt64(image.highest)),
-                        available: mebibytes))
+                throw .image(name: name, Self.tooLarge(image, file, limit: limit))
             }
             let segments: [ImageSegment]
             do throws(Errno) {
@@ -220,10 +216,7 @@ struct KernelImage: ~Copyable {
             if recognition.dialect == .none { throw Self.refusal(recognition) }
             throw error
         }
-        guard image.highest <= limit else {
-            throw .needsMemory(
-                needed: GuestLayout.mebibytes(UInt64(image.highest)), available: limit >> 20)
-        }
+        guard image.highest <= limit else { throw Self.tooLarge(image, bytes, limit: limit) }
         let segments = try image.copy(bytes, into: memory)
         return try describe(
             .bzImage(member: member), segments, memory,
@@ -276,6 +269,16 @@ struct KernelImage: ~Copyable {
             name: name, size: size, format: format, banner: recognition.banner, abi: abi,
             entry: abi.startsLow ? address : address &+ pageOffset, pageOffset: pageOffset,
             segments: segments, data: data.map { range.start + UInt32($0) }, end: end)
+    }
+
+    /// - Parameter bytes: what the image describes. A kernel that is not for lguest may be as large as it likes.
+    private static func tooLarge(
+        _ image: ElfImage, _ bytes: ByteView, limit: UInt32
+    ) -> ImageError {
+        let recognition = Recognition(image: bytes, origin: 0)
+        if recognition.dialect == .none { return refusal(recognition) }
+        return .needsMemory(
+            needed: GuestLayout.mebibytes(UInt64(image.highest)), available: limit >> 20)
     }
 
     private static func refusal(_ recognition: Recognition) -> ImageError {

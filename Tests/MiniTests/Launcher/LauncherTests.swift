@@ -502,6 +502,33 @@ func playLaunch(
         }
     }
 
+    @Test("a kernel that is not for lguest is told as that, however much memory it is to have")
+    func muchMemory() throws {
+        for (banner, error) in [
+            ("2.6.23", LoaderError.memoryTooLarge(mebibytes: 3000, most: 2046)),
+            ("6.1.0", nil),
+        ] as [(String, LoaderError?)] {
+            var spec = KernelSpec()
+            spec.banner = "Linux version \(banner) (a@b)"
+            let file = try memoryFile(ElfSpec.kernel(spec))
+            var plan = LaunchPlan()
+            plan.kernel = "/proc/self/fd/\(file.number)"
+            plan.mebibytes = 3000
+            plan.isMemoryGiven = true
+            let launcher = LguestLauncher(
+                plan, LaunchSurroundings(report: nil, notice: { _ in })
+            ) { (memory, abi) throws(LauncherError) -> any LguestDevice in
+                ScriptedDevice(memory, abi, [])
+            }
+            let outcome = FakeTerminal().play { launcher.run(restarts: false) }
+            _ = file.number
+            let expected =
+                error
+                ?? .image(name: plan.kernel, .withoutLguest(version: Text(stringLiteral: banner)))
+            #expect(outcome == .failed(.loader(expected)))
+        }
+    }
+
     @Test("an output that fails ends the launch with its errno")
     func failedOutput() throws {
         let played = try playLaunch([[.send("x")]], on: FakeTerminal { $0.outputErrno = .noSpace })

@@ -49,6 +49,26 @@ import Testing
         }
     }
 
+    @Test(
+        "more memory than a guest of lguest can have is refused once the kernel is known to be one")
+    func tooMuch() throws {
+        func load(_ change: (inout KernelSpec) -> Void) throws {
+            var spec = KernelSpec()
+            change(&spec)
+            let file = try memoryFile(ElfSpec.kernel(spec))
+            let image = try KernelImage.examine(file.number, name: "kernel")
+            let memory = try GuestLayout.makeMemory(mebibytes: GuestLayout.possible(3000))
+            _ = try GuestLoader.load(
+                image, into: memory, mebibytes: 3000, commandLine: try CommandLine([]))
+        }
+        #expect(throws: LoaderError.memoryTooLarge(mebibytes: 3000, most: 2046)) {
+            try load { _ in }
+        }
+        #expect(throws: LoaderError.image(name: "kernel", .withoutLguest(version: "6.1.0"))) {
+            try load { $0.banner = "Linux version 6.1.0 (a@b)" }
+        }
+    }
+
     @Test("the failure of each system call ends it with the host's errno and leaves nothing mapped")
     func faults() throws {
         let file = try memoryFile(ElfSpec.kernel())

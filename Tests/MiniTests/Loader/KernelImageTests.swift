@@ -144,6 +144,21 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
             $0.hasMagic = false
             $0.banner = "Linux version 4.19.0-21-686 (a@b)"
         },
+        large("4.19 beyond memory", "Linux 4.19.0-21-686, which no longer speaks lguest") {
+            $0.banner = "Linux version 4.19.0-21-686 (a@b)"
+        },
+        large(
+            "3.16 beyond memory",
+            "Linux 3.16.0 without lguest support (CONFIG_LGUEST_GUEST is off)"
+        ) { $0.banner = "Linux version 3.16.0 (a@b)" },
+        large(
+            "another system beyond memory",
+            "not a kernel for lguest: it has no lguest entry and no Linux banner"
+        ) {
+            $0.hasMagic = false
+            $0.banner = nil
+        },
+        large("lguest's beyond memory", "it needs 5 MiB of memory, the guest has 4 MiB") { _ in },
         .init(
             "mark at the end of a segment", markAtEnd(),
             "a damaged kernel: its entry 0x103000 is in no segment"),
@@ -227,6 +242,27 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
         },
     ]
 
+    /// The same in bzImages.
+    static let largeBzImages: [DamagedImage] = [
+        bzImage(
+            "3.16 beyond memory",
+            "Linux 3.16.0 without lguest support (CONFIG_LGUEST_GUEST is off)"
+        ) {
+            $0.protocolVersion = 0x20C
+            $0.version = "3.16.0 (x)"
+            $0.payload = Packer.gzip(largeElf { $0.banner = "Linux version 3.16.0 (a@b)" })
+        },
+        bzImage("lguest's beyond memory", "it needs 5 MiB of memory, the guest has 4 MiB") {
+            $0.protocolVersion = 0x20C
+            $0.version = "3.16.0 (x)"
+            $0.payload = Packer.gzip(
+                largeElf {
+                    $0.era = .era4d
+                    $0.banner = "Linux version 3.16.0 (a@b)"
+                })
+        },
+    ]
+
     static let strangers: [DamagedImage] = [
         .init("empty", [], "an empty file"),
         stranger("shell script", "#!/bin/sh\necho\n", "a shell script"),
@@ -243,7 +279,7 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
         .init("one byte", [0x7F], "not a kernel: data of an unknown kind"),
     ]
 
-    static let all = elf + segments + kernels + bzImages + strangers
+    static let all = elf + segments + kernels + bzImages + largeBzImages + strangers
 
     // MARK: How they are made
 
@@ -269,6 +305,21 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
         var spec = KernelSpec()
         damage(&spec)
         return .init(name, ElfSpec.kernel(spec), refusal)
+    }
+
+    /// A kernel that ends behind 4 MiB.
+    private static func large(
+        _ name: String, _ refusal: String, _ change: (inout KernelSpec) -> Void
+    ) -> DamagedImage {
+        .init(name, largeElf(change), refusal)
+    }
+
+    private static func largeElf(_ change: (inout KernelSpec) -> Void) -> [UInt8] {
+        var spec = KernelSpec()
+        change(&spec)
+        var elf = ElfSpec(spec)
+        elf.headers[1].memorySize = 0x30_0000
+        return elf.bytes()
     }
 
     private static func bzImage(
