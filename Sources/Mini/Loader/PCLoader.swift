@@ -118,11 +118,9 @@ enum PCLoader {
             } else {
                 try place(vmlinux, file, memory)
             }
-            if kernel.mode == .protected32, kernel.header == nil, kernel.banner == nil,
-                let entry = vmlinux.pvhEntry
-            {
+            if let entry = kernel.pvhEntry {
                 return Entry(
-                    address: UInt64(entry), mode: .protected32, isPVH: true,
+                    address: UInt64(entry), mode: kernel.mode, isPVH: true,
                     base: UInt32(truncatingIfNeeded: vmlinux.lowest), words: "by its PVH note")
             }
             let isInside = vmlinux.segments.contains {

@@ -159,11 +159,15 @@ struct StockKernel {
             ?? banner.flatMap { LinuxVersion(Text(bytes: Array($0.bytes.dropFirst(14)))) }
     }
 
+    /// Where it is entered by its PVH note; nil for Linux, which is entered as an ELF file.
+    var pvhEntry: UInt32? { header == nil && banner == nil ? vmlinux?.pvhEntry : nil }
+
     /// How it is entered; where its page table is, its loader says.
     var mode: ProcessorStart.Mode {
         if let vmlinux {
-            let isPVH = header == nil && banner == nil && vmlinux.pvhEntry != nil
-            return vmlinux.width == .bits64 && !isPVH ? .long64(pageTable: 0) : .protected32
+            guard vmlinux.width == .bits64 else { return .protected32 }
+            // By its note it is entered in 32-bit mode, and is a 64-bit kernel all the same.
+            return pvhEntry == nil ? .long64(pageTable: 0) : .protectedToLong
         }
         if header?.is64Bit ?? false { return .long64(pageTable: 0) }
         return goesLong ? .protectedToLong : .protected32

@@ -281,7 +281,8 @@ import Testing
         spec.banner = "some other kernel"
         spec.addNotes(VmlinuxSpec.note(18, [0x50, 0, 0, 1]))
         let loaded = try load(spec.bytes(), initrd: [1, 2, 3])
-        #expect(loaded.start.mode == .protected32)
+        #expect(loaded.start.mode == .protectedToLong)
+        #expect(word(loaded, 0x514) == 0x00CF_9B00)
         #expect(loaded.start.entry == 0x100_0050)
         #expect(loaded.start.startInfo == 0x6000)
         #expect(word(loaded, 0x6000) == 0x336E_C578)
@@ -298,6 +299,26 @@ import Testing
         // The map lies where other kernels read what screen there is.
         let seen = try load(spec.bytes(), initrd: [1, 2, 3], screen: true)
         #expect(bytes(of: seen.memory, map, 72) == bytes(of: loaded.memory, map, 72))
+    }
+
+    @Test("a 64-bit file's PVH entry may go on to 64-bit mode, a 32-bit file's not")
+    func wideNote() throws {
+        for isWide in [true, false] {
+            var spec = VmlinuxSpec(isWide: isWide)
+            spec.banner = "some other kernel"
+            spec.addNotes(VmlinuxSpec.note(18, [0x50, 0, 0, 1]))
+            let kernel = try #require(try ByteView.of(spec.bytes()) { try StockKernel($0) })
+            #expect(kernel.mode == (isWide ? .protectedToLong : .protected32))
+            #expect(kernel.pvhEntry == 0x100_0050)
+            let loaded = try load(spec.bytes())
+            #expect(loaded.start.mode == kernel.mode)
+            #expect(loaded.start.entry == 0x100_0050 && loaded.start.startInfo == 0x6000)
+            // Linux is entered at its own entry, note or not.
+            spec.banner = VmlinuxSpec().banner
+            let linux = try #require(try ByteView.of(spec.bytes()) { try StockKernel($0) })
+            #expect(linux.mode == (isWide ? .long64(pageTable: 0) : .protected32))
+            #expect(linux.pvhEntry == nil)
+        }
     }
 
     @Test("an entry outside of what is loaded is refused")
