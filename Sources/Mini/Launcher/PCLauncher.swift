@@ -317,9 +317,11 @@ final class StockImage {
             self.kernel = kernel
         } catch {
             if error == .notAProgram {
-                throw .image(
-                    name: name,
-                    FileKind.refusal(unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes))))
+                let file = unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes))
+                do throws(ImageError) {
+                    if ElfImage.isElf(file) { _ = try Vmlinux(file) }
+                } catch { throw .image(name: name, error) }
+                throw .image(name: name, FileKind.refusal(file))
             }
             throw .host("unpack", name: name, error)
         }

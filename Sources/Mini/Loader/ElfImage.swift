@@ -81,7 +81,7 @@ struct ElfImage: Equatable {
             throw .damagedElf("it has nothing to load")
         }
         try Self.checkOverlap(segments)
-        if offset == 0 { throw .userProgram(bits: 32) }
+        if offset == 0 { throw .otherLoader(bits: 32) }
         self.segments = segments
         entry = file.word(24) ?? 0
         pageOffset = offset
@@ -132,13 +132,14 @@ struct ElfImage: Equatable {
         else { return .damagedElf("its 64-bit header is cut off") }
         for index in 0..<Int(count) {
             let header = Int(start) + index * 56
+            if file.word(header) == interpreter { return .userProgram(bits: 64) }
             if file.word(header) == load, let address = file.double(header + 16), address >> 63 == 1
             {
                 let recognition = Recognition(image: file, origin: 0)
                 return .kernel64(version: recognition.version?.name)
             }
         }
-        return .userProgram(bits: 64)
+        return .otherLoader(bits: 64)
     }
 
     private static func segment(

@@ -107,7 +107,15 @@ struct KernelImage: ~Copyable {
     }
 
     private static func kind(of file: ByteView) throws(ImageError) -> Kind {
-        if ElfImage.isElf(file) { return .elf(try ElfImage(file)) }
+        if ElfImage.isElf(file) {
+            do throws(ImageError) { return .elf(try ElfImage(file)) } catch {
+                if case .kernel64 = error { throw error }
+                // One that is not for lguest may lie as it likes.
+                let recognition = Recognition(image: file, origin: 0)
+                guard recognition.dialect == .none, (try? Vmlinux(file)) != nil else { throw error }
+                throw Self.refusal(recognition)
+            }
+        }
         if let image = BzImage(file) {
             try image.check(file)
             return .bzImage(image)

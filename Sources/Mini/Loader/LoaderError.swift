@@ -31,6 +31,8 @@ enum ImageError: Error, Equatable {
     case coreDump
     case unknownElfType(UInt16)
     case userProgram(bits: Int)
+    /// Linked as a program is, without a word of who is to load it.
+    case otherLoader(bits: Int)
     /// What is wrong with the file's structure, as "program header 3 lies beyond the file".
     case damagedElf(Text)
     /// The file has `size` bytes, segment `segment` ends at byte `end`.
@@ -161,6 +163,7 @@ extension ImageError {
         case .coreDump: "an ELF core dump, not a kernel"
         case .unknownElfType(let type): "an ELF file of unknown type \(type)"
         case .userProgram(let bits): "not a kernel: a \(bits)-bit ELF program for user space"
+        case .otherLoader(let bits): "a \(bits)-bit ELF program, or a kernel for another loader"
         case .damagedElf(let what): "a damaged ELF file: \(what)"
         case .elfCutOff(let segment, let end, let size):
             "an ELF file cut off at byte \(size): segment \(segment) ends at byte \(end)"

@@ -160,7 +160,10 @@ struct StockKernel {
     }
 
     /// Where it is entered by its PVH note; nil for Linux, which is entered as an ELF file.
-    var pvhEntry: UInt32? { header == nil && banner == nil ? vmlinux?.pvhEntry : nil }
+    var pvhEntry: UInt32? {
+        guard header == nil, let vmlinux, banner == nil || !vmlinux.isHigh else { return nil }
+        return vmlinux.pvhEntry
+    }
 
     /// How it is entered; where its page table is, its loader says.
     var mode: ProcessorStart.Mode {

@@ -26,6 +26,8 @@ struct Vmlinux: Equatable {
     let pvhEntry: UInt32?
     /// The PT_LOAD segments, in the file's order, none of which overlaps another.
     let segments: [Segment]
+    /// Linked elsewhere than where it lies in memory, as Linux is.
+    let isHigh: Bool
 
     var lowest: UInt64 { segments.reduce(.max) { min($0, $1.address) } }
     var highest: UInt64 { segments.reduce(0) { max($0, $1.end) } }
@@ -75,10 +77,11 @@ struct Vmlinux: Equatable {
         var segments: [Segment] = []
         var pvhEntry: UInt32?
         var isHigh = false
+        var isProgram = false
         for index in 0..<Int(count) {
             let header = Int(start) + index * Int(size)
             let kind = file.word(header)
-            if kind == Self.interpreter { throw .userProgram(bits: isWide ? 64 : 32) }
+            if kind == Self.interpreter { isProgram = true }
             guard kind == Self.load || kind == Self.note else { continue }
             let segment = try Self.segment(file, header, layout, index, isNote: kind == Self.note)
             if kind == Self.note {
@@ -91,13 +94,18 @@ struct Vmlinux: Equatable {
             isHigh = isHigh || (isWide ? virtual >> 63 == 1 : virtual != segment.address)
             if segment.memorySize > 0 { segments.append(segment) }
         }
-        guard isHigh else { throw .userProgram(bits: isWide ? 64 : 32) }
+        // With the note it may be linked as a program is: whoever enters it there has no paging.
+        if pvhEntry == nil {
+            if isProgram { throw .userProgram(bits: isWide ? 64 : 32) }
+            if !isHigh { throw .otherLoader(bits: isWide ? 64 : 32) }
+        }
         guard segments.contains(where: { $0.fileSize > 0 }) else {
             throw .damagedElf("it has nothing to load")
         }
         try Self.checkOverlap(segments)
         self.segments = segments
         self.pvhEntry = pvhEntry
+        self.isHigh = isHigh
     }
 
     private static func segment(

@@ -69,7 +69,7 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
     ]
 
     static let segments: [DamagedImage] = [
-        segment("linked like a program", "not a kernel: a 32-bit ELF program for user space") {
+        segment("linked like a program", "a 32-bit ELF program, or a kernel for another loader") {
             $0[0].virtual = $0[0].physical
             $0[1].virtual = $0[1].physical
         },
@@ -167,6 +167,9 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
             "a 64-bit kernel (Linux 6.1.0-13-amd64)"),
         .init(
             "64-bit program", elf64(address: 0x40_0000),
+            "a 64-bit ELF program, or a kernel for another loader"),
+        .init(
+            "64-bit program with an interpreter", elf64(address: 0x40_0000, kind: 3),
             "not a kernel: a 64-bit ELF program for user space"),
         .init(
             "64-bit header cut off", Array(elf64(address: 0).prefix(60)),
@@ -359,7 +362,7 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
         return elf.bytes()
     }
 
-    private static func elf64(address: UInt64) -> [UInt8] {
+    private static func elf64(address: UInt64, kind: UInt32 = 1) -> [UInt8] {
         var file = [UInt8](repeating: 0, count: 512)
         file.put([0x7F, 0x45, 0x4C, 0x46, 2, 1, 1], at: 0)
         file.put(UInt16(2), at: 16)
@@ -367,7 +370,7 @@ struct DamagedImage: CustomTestStringConvertible, Sendable {
         file.put(UInt64(64), at: 32)
         file.put(UInt16(56), at: 54)
         file.put(UInt16(1), at: 56)
-        file.put(UInt32(1), at: 64)
+        file.put(kind, at: 64)
         file.put(address, at: 80)
         file.put("Linux version 6.1.0-13-amd64 (debian)\n", at: 200)
         return file

@@ -304,6 +304,78 @@ private func lines(_ file: [UInt8]) -> [String] {
         #expect(try entry(VmlinuxSpec.note(18, [1, 2])) == nil)
     }
 
+    /// Linked where it lies in memory.
+    private func low(isWide: Bool, note: Bool, interpreter: Bool = false) -> [UInt8] {
+        var spec = VmlinuxSpec(isWide: isWide)
+        spec.banner = "some other kernel"
+        for index in spec.parts.indices { spec.parts[index].virtual = spec.parts[index].address }
+        if interpreter {
+            spec.parts.append(
+                .init(
+                    kind: 3, address: 0, virtual: 0, offset: 0x1000, fileSize: 16, memorySize: 16))
+        }
+        if note { spec.addNotes(VmlinuxSpec.note(18, [0x50, 0, 0, 1])) }
+        return spec.bytes()
+    }
+
+    @Test(
+        "a kernel with a PVH note may be linked where it lies, and is nothing for lguest",
+        arguments: [true, false])
+    func lowPVH(_ isWide: Bool) throws {
+        for interpreter in [false, true] {
+            let file = low(isWide: isWide, note: true, interpreter: interpreter)
+            let found = try #require(kernel(file))
+            #expect(found.pvhEntry == 0x100_0050)
+            #expect(found.mode == (isWide ? .protectedToLong : .protected32))
+            #expect(found.vmlinux?.isHigh == false)
+            // The engines of lguest leave it to a PC.
+            let error = #expect(throws: LoaderError.self) { _ = try loadKernel(file) }
+            #expect(error == .image(name: "kernel", .noLguestEntry))
+        }
+        #expect(ImageError.noLguestEntry.mayBePC)
+    }
+
+    @Test("such a kernel is entered by its note whatever texts are in it")
+    func lowBanner() throws {
+        var spec = VmlinuxSpec()
+        for index in spec.parts.indices { spec.parts[index].virtual = spec.parts[index].address }
+        spec.addNotes(VmlinuxSpec.note(18, [0x50, 0, 0, 1]))
+        let found = try #require(kernel(spec.bytes()))
+        #expect(found.banner != nil && found.pvhEntry == 0x100_0050)
+    }
+
+    @Test(
+        "without the note it is a program, or a kernel for somebody else, whoever looks at it",
+        arguments: [true, false])
+    func lowWithout(_ isWide: Bool) throws {
+        let bits = isWide ? 64 : 32
+        for (interpreter, wanted) in [
+            (false, ImageError.otherLoader(bits: bits)), (true, .userProgram(bits: bits)),
+        ] {
+            let bytes = low(isWide: isWide, note: false, interpreter: interpreter)
+            #expect(kernel(bytes) == nil)
+            let file = try memoryFile(bytes)
+            let expected = LoaderError.image(name: "k", wanted)
+            #expect(throws: expected) {
+                _ = try StockImage(file.number, name: "k", status: nil)
+            }
+            #expect(throws: expected) { _ = try KernelImage.examine(file.number, name: "k") }
+            #expect(!wanted.mayBePC)
+        }
+    }
+
+    @Test("a 32-bit kernel that is not for lguest may lie as it likes")
+    func scattered() throws {
+        var spec = VmlinuxSpec(isWide: false)
+        spec.parts[1].virtual += 0x1000
+        let file = try memoryFile(spec.bytes())
+        #expect(kernel(spec.bytes()) != nil)
+        let error = #expect(throws: LoaderError.self) {
+            _ = try KernelImage.examine(file.number, name: "k")
+        }
+        #expect(error == .image(name: "k", .withoutLguest(version: "6.1.0")))
+    }
+
     /// A kernel with something wrong, and what is said of it.
     private static let damages: [(String, [UInt8], String)] = {
         func bzImage(_ change: (inout StockSpec) -> Void) -> [UInt8] {
@@ -378,7 +450,7 @@ private func lines(_ file: [UInt8]) -> [String] {
             ),
             (
                 "a program", inside { $0.parts[0].virtual = 0x40_0000 },
-                "not a kernel: a 64-bit ELF program for user space"
+                "a 64-bit ELF program, or a kernel for another loader"
             ),
             (
                 "nothing to load",

@@ -266,7 +266,7 @@ private func image(_ spec: UnifiedSpec) throws -> UnifiedImage? {
             { $0[".linux"].bytes = UnifiedSpec().bytes() }
         ),
         (
-            "around a program for user space", "not a kernel: a 64-bit ELF program for user space",
+            "around a program", "a 64-bit ELF program, or a kernel for another loader",
             {
                 var program = VmlinuxSpec()
                 program.parts[0].virtual = 0x40_0000
