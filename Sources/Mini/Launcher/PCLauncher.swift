@@ -164,10 +164,12 @@ final class PCLauncher: Launcher {
 
     private func load(_ made: PCMemory) throws(LauncherError) -> LoadedPC {
         let kernel = made.kernel.kernel
-        let words = defaults ? Self.defaultWords(for: kernel.version, on: plan.console) : []
+        let usual = defaults ? Self.defaultWords(for: kernel.version, on: plan.console) : []
         // Who says anything says all, as to the program in a unified kernel image.
         let own = kernel.unified?.commandLine ?? []
         arguments = plan.arguments.isEmpty ? own : plan.arguments
+        let room = PCLoader.commandLineLimit(kernel)
+        let words = Self.fitting(usual, before: arguments, room: room)
         let loaded = try loading { () throws(LoaderError) in
             try PCLoader.load(
                 kernel, name: plan.kernel, made.kernel.view, into: made.memory,
@@ -177,6 +179,12 @@ final class PCLauncher: Launcher {
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         try checkDevices()
         tell(loaded.description)
+        if words.count < usual.count {
+            let left = CommandLine.joined(Array(usual[words.count...]))
+            remarks.note(
+                "\(quoted: plan.kernel) takes a command line of \(room) bytes, and does not get \(left)"
+            )
+        }
         return loaded
     }
 
@@ -190,6 +198,15 @@ final class PCLauncher: Launcher {
             "acpi=off", "reboot=t", isOld ? "panic=1" : "\"panic=-1\"", "cryptomgr.notests=1",
             "noisapnp", "tsc=reliable",
         ]
+    }
+
+    /// Those of our words for which the kernel has room beside the user's. The console goes last.
+    static func fitting(_ words: [Text], before arguments: [Text], room: Int) -> [Text] {
+        var words = words
+        while !words.isEmpty, CommandLine.joined(words + arguments).bytes.count > room {
+            words.removeLast()
+        }
+        return words
     }
 
     private func make(_ loaded: LoadedPC) throws(LauncherError) -> MadePC {

@@ -49,6 +49,11 @@ enum PCLoader {
         return Demand(kernelEnd: kernel.end, initrd: try GuestLoader.size(initrd) ?? own)
     }
 
+    /// Bytes of a kernel's command line, without its end.
+    static func commandLineLimit(_ kernel: StockKernel) -> Int {
+        Int(min(kernel.header?.commandLineLimit ?? 2047, PCLayout.commandLineLimit - 1))
+    }
+
     /// - Parameters:
     ///   - file: what the kernel was made of.
     ///   - initrd: as for `demand`.
@@ -59,11 +64,9 @@ enum PCLoader {
         _ kernel: StockKernel, name: Text, _ file: ByteView, into memory: GuestMemory,
         demand: Demand, initrd: NamedFile?, screen: Bool = false, commandLine: Text
     ) throws(LoaderError) -> LoadedPC {
-        let limit = min(
-            kernel.header?.commandLineLimit ?? 2047, PCLayout.commandLineLimit - 1)
-        guard commandLine.bytes.count <= Int(limit) else {
-            throw .commandLineTooLong(
-                length: commandLine.bytes.count + 1, limit: Int(limit) + 1)
+        let limit = commandLineLimit(kernel)
+        guard commandLine.bytes.count <= limit else {
+            throw .commandLineTooLong(length: commandLine.bytes.count + 1, limit: limit + 1)
         }
         let layout = try PCLayout(
             memory.extent, name: name, kernelEnd: demand.kernelEnd,

@@ -41,6 +41,28 @@ import Testing
         }
     }
 
+    @Test("where a kernel has no room for all words, ours go from the end, the user's never")
+    func room() {
+        let words: [Text] = ["console=ttyS0", "acpi=off", "reboot=t"]
+        func fitting(_ arguments: [Text], _ room: Int) -> [Text] {
+            PCLauncher.fitting(words, before: arguments, room: room)
+        }
+        #expect(fitting([], 31) == words)
+        #expect(fitting([], 30) == ["console=ttyS0", "acpi=off"])
+        #expect(fitting([], 13) == ["console=ttyS0"])
+        #expect(fitting([], 12) == [] && fitting([], 0) == [])
+        #expect(fitting(["quiet"], 37) == words)
+        #expect(fitting(["quiet"], 36) == ["console=ttyS0", "acpi=off"])
+        #expect(fitting(["quiet"], 18) == [])
+        // They alone are too long: that is said of them.
+        #expect(fitting(["quiet"], 4) == [])
+        let usual = PCLauncher.defaultWords(for: nil, on: .virtio)
+        for room in 0..<120 {
+            let fitting = PCLauncher.fitting(usual, before: ["root=/dev/vda"], room: room)
+            #expect(usual.starts(with: fitting))
+        }
+    }
+
     @Test("a kernel's version is what its header says, or behind \"Linux version\" in an ELF file")
     func version() throws {
         let packed = try ByteView.of(StockSpec(.zstd).bytes()) { try StockKernel($0) }

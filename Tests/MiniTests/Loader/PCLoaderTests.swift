@@ -211,6 +211,27 @@ import Testing
                 == "the kernel's command line is too long: 2048 bytes, at most 2047 fit")
     }
 
+    @Test("how long a command line may be the header says, as far as there is room")
+    func commandLineRoom() throws {
+        func room(_ file: [UInt8]) throws -> Int {
+            PCLoader.commandLineLimit(
+                try #require(try ByteView.of(file) { try StockKernel($0) }))
+        }
+        var file = StockSpec(.zstd).bytes()
+        #expect(try room(file) == 2047)
+        for (header, wanted) in [(0, 0), (60, 60), (65535, 65535), (.max, 65535)]
+            as [(UInt32, Int)]
+        {
+            file.put(header, at: 0x238)
+            #expect(try room(file) == wanted)
+            let fits = Text(bytes: [UInt8](repeating: 0x61, count: wanted))
+            #expect(error { try load(file, words: fits) } == nil)
+            let long = Text(bytes: [UInt8](repeating: 0x61, count: wanted + 1))
+            #expect(error { try load(file, words: long) } != nil)
+        }
+        #expect(try room(VmlinuxSpec().bytes()) == 2047)
+    }
+
     @Test(
         "an image that is not unpacked here unpacks itself: it goes where its header wants it",
         arguments: [true, false])
