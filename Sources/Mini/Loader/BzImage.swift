@@ -125,13 +125,9 @@ struct BzImage: Equatable {
     }
 
     private func refusal(_ file: ByteView, _ furthest: Gzip.Outcome?, limit: UInt32) -> ImageError {
-        let isCutOff = header.isCutOff(file.count)
-        guard let furthest, let failure = furthest.failure, furthest.produced > 0 || !isCutOff
-        else {
-            return isCutOff
-                ? .bzImageCutOff(size: UInt64(file.count), expected: expectedSize)
-                : .noCompressedKernel(version: version?.name)
-        }
+        guard let furthest, let failure = furthest.failure,
+            furthest.produced > 0 || !header.isCutOff(file.count)
+        else { return header.lack(file.count) }
         switch failure {
         case .full:
             // How much more it is, the data do not say.

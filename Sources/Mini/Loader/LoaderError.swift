@@ -130,7 +130,14 @@ extension ImageError {
     }
 
     /// True for what may be started as a PC's kernel.
-    var mayBePC: Bool { isStock || self == .noLguestEntry || self == .pageOffsetUnknown }
+    var mayBePC: Bool {
+        switch self {
+        case .noLguestEntry, .pageOffsetUnknown: true
+        // It may unpack itself, if it is Linux by its own word: others that are packed so call a BIOS.
+        case .noCompressedKernel(.some): true
+        default: isStock
+        }
+    }
 
     /// True for a sound kernel, as far as was looked, that is not for lguest.
     var isStock: Bool {

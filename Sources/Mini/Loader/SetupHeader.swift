@@ -45,6 +45,22 @@ struct SetupHeader: Equatable {
     /// Where it runs: one that can be moved, where it is put.
     var place: UInt64 { preferredAddress ?? UInt64(codeStart) }
 
+    /// Where the protected-mode part goes if the image unpacks itself.
+    var imageStart: UInt32 {
+        guard isRelocatable, let place = preferredAddress, place < 1 << 31 else {
+            return codeStart
+        }
+        return UInt32(place)
+    }
+
+    /// What is said of an image of so many bytes in which no compressed kernel is found.
+    func lack(_ size: Int) -> ImageError {
+        if isCutOff(size) { return .bzImageCutOff(size: UInt64(size), expected: expectedSize) }
+        // A loader like iPXE, which has a header in front of code for the BIOS.
+        if isLoadedHigh && imageStart < PCLayout.highStart { return .realModeOnly }
+        return .noCompressedKernel(version: version?.name)
+    }
+
     /// True for a file of fewer bytes than the header says.
     func isCutOff(_ size: Int) -> Bool { UInt64(size) + 16 < expectedSize }
 

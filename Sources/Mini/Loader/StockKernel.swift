@@ -72,12 +72,12 @@ struct StockKernel {
                 ? .bzImageCutOff(
                     size: UInt64(file.count),
                     expected: max(UInt64(place.offset) + UInt64(place.length), header.expectedSize))
-                : .noCompressedKernel(version: header.version?.name)
+                : header.lack(file.count)
             return
         }
         let end = place.offset + place.length
         guard let compression = Compression(file, at: place.offset) else {
-            damage = .noCompressedKernel(version: header.version?.name)
+            damage = header.lack(file.count)
             return
         }
         // The last word is the size: of gzip's own trailer, or put behind the rest by the kernel's build.
@@ -125,7 +125,7 @@ struct StockKernel {
             wasted += outcome.produced + 4096 + (outcome.position - at)
             from = at + 1
         }
-        damage = .noCompressedKernel(version: header?.version?.name)
+        damage = header?.lack(file.count)
     }
 
     private mutating func lookInside(_ unpacked: UnpackedKernel) {
@@ -177,13 +177,7 @@ struct StockKernel {
     }
 
     /// Where the protected-mode part goes if the image unpacks itself.
-    var imageStart: UInt32 {
-        guard let header else { return 0 }
-        guard header.isRelocatable, let place = header.preferredAddress, place < 1 << 31 else {
-            return header.codeStart
-        }
-        return UInt32(place)
-    }
+    var imageStart: UInt32 { header?.imageStart ?? 0 }
 
     /// The first byte behind what it needs until it runs; 0 where nothing tells.
     var end: UInt64 {

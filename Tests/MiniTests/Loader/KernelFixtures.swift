@@ -216,6 +216,7 @@ struct BzImageSpec {
         setup.put(protocolVersion, at: 0x206)
         setup.put(UInt16(0x300), at: 0x20E)
         setup[0x211] = loadFlags
+        setup.put(UInt32(0x10_0000), at: 0x214)
         if protocolVersion >= 0x20C { setup.put(longFlags, at: 0x236) }
         if protocolVersion >= 0x208 {
             setup.put(UInt32(unpacker.count), at: 0x248)

@@ -478,6 +478,59 @@ private func lines(_ file: [UInt8]) -> [String] {
         #expect(damage == .noCompressedKernel(version: "6.1.0") && damage.isForTheGuest)
     }
 
+    @Test(
+        "what is packed in an unknown way unpacks itself, whatever its header's age",
+        arguments: [0x200, 0x203, 0x207, 0x208, 0x20B, 0x20F] as [UInt16])
+    func unknownPacker(_ version: UInt16) throws {
+        var spec = StockSpec(.zstd)
+        spec.protocolVersion = version
+        spec.longFlags = 0
+        spec.payload = Array("a packer of somebody's".utf8)
+        let bytes = spec.bytes()
+        #expect(kernel(bytes)?.damage == .noCompressedKernel(version: "6.1.0"))
+        // As old a kernel as the launcher of lguest's looks inside.
+        var old = bytes
+        old.put("3.16.0 ", at: 0x400)
+        let error = #expect(throws: LoaderError.self) { _ = try loadKernel(old) }
+        let why = ImageError.noCompressedKernel(version: "3.16.0")
+        #expect(error == .image(name: "kernel", why))
+        #expect(why.mayBePC && why.isForTheGuest)
+    }
+
+    @Test("what is packed so and is no Linux by its own word, or calls a BIOS, is no PC's kernel")
+    func realMode() throws {
+        var spec = StockSpec(.zstd)
+        spec.protocolVersion = 0x207
+        spec.longFlags = 0
+        spec.payload = Array("a loader of somebody's".utf8)
+        func refusal(_ change: (inout [UInt8]) -> Void) throws -> ImageError? {
+            var bytes = spec.bytes()
+            bytes.put("3.16.0 ", at: 0x400)
+            change(&bytes)
+            let error = #expect(throws: LoaderError.self) { _ = try loadKernel(bytes) }
+            guard case .image(_, let why)? = error else { return nil }
+            #expect(kernel(bytes)?.damage == why)
+            return why
+        }
+        // No text at all, and one that is not a release's number, as of memdisk.
+        let nameless = ImageError.noCompressedKernel(version: nil)
+        #expect(try refusal { $0.put(UInt16(0), at: 0x20E) } == nameless)
+        #expect(try refusal { $0.put("MEMDISK 6.04 20200816\0", at: 0x400) } == nameless)
+        #expect(!nameless.mayBePC && nameless.isForTheGuest)
+        // As of iPXE, which has a number.
+        let ipxe = try refusal {
+            $0.put("1.0.0+git-20190125", at: 0x400)
+            $0.put(UInt32(0), at: 0x214)
+        }
+        #expect(ipxe == .realModeOnly)
+        #expect(!ImageError.realModeOnly.mayBePC && !ImageError.realModeOnly.isForTheGuest)
+        let cut = Array(spec.bytes().dropLast(60))
+        #expect(
+            kernel(cut)?.damage
+                == .bzImageCutOff(
+                    size: UInt64(cut.count), expected: UInt64(spec.bytes().count + 15) / 16 * 16))
+    }
+
     @Test("kernels of other machines are told by name")
     func foreign() throws {
         func text(_ change: (inout [UInt8]) -> Void) throws -> String {
