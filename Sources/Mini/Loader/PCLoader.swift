@@ -70,7 +70,7 @@ enum PCLoader {
         }
         let layout = try PCLayout(
             memory.extent, name: name, kernelEnd: demand.kernelEnd,
-            initrdLimit: kernel.header?.initrdLimit ?? 0x7FFF_FFFF, initrd: demand.initrd)
+            initrdLimit: kernel.initrdLimit, initrd: demand.initrd)
         let entry: Entry
         let image = kernel.bytes(of: file)
         do throws(ImageError) { entry = try put(kernel, image, into: memory) } catch {

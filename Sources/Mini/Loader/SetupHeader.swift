@@ -65,7 +65,8 @@ struct SetupHeader: Equatable {
     func isCutOff(_ size: Int) -> Bool { UInt64(size) + 16 < expectedSize }
 
     private static let mostBanner = 256
-    private static let oldInitrdLimit: UInt32 = 0x37FF_FFFF
+    /// What 32-bit kernels map of memory for good.
+    static let oldInitrdLimit: UInt32 = 0x37FF_FFFF
     private static let oldCommandLineLimit: UInt32 = 255
 
     /// nil if the file does not begin with boot code and a setup header.

@@ -159,6 +159,12 @@ struct StockKernel {
             ?? banner.flatMap { LinuxVersion(Text(bytes: Array($0.bytes.dropFirst(14)))) }
     }
 
+    /// The last byte that an initrd may have; without a header nothing says how old a 32-bit kernel is.
+    var initrdLimit: UInt32 {
+        header?.initrdLimit
+            ?? (vmlinux?.width == .bits32 ? SetupHeader.oldInitrdLimit : 0x7FFF_FFFF)
+    }
+
     /// Where it is entered by its PVH note; nil for Linux, which is entered as an ELF file.
     var pvhEntry: UInt32? {
         guard header == nil, let vmlinux, banner == nil || !vmlinux.isHigh else { return nil }

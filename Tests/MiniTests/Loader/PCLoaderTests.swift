@@ -184,6 +184,18 @@ import Testing
         #expect(try load(file, initrd: content).layout.initrd == 0x157_E000)
     }
 
+    @Test("without a header an initrd lies where the oldest kernels of that width find it")
+    func initrdWithoutHeader() throws {
+        for (isWide, end) in [(false, 0x3800_0000), (true, 0x4000_0000)] as [(Bool, UInt32)] {
+            let file = VmlinuxSpec(isWide: isWide).bytes()
+            let loaded = try load(file, mebibytes: 1024, initrd: [1, 2, 3])
+            #expect(loaded.layout.initrd == end - 0x1000)
+            #expect(word(loaded, 0x7218) == end - 0x1000)
+            // With less memory that is no matter.
+            #expect(try load(file, initrd: [1, 2, 3]).layout.initrd == (24 << 20) - 0x1000)
+        }
+    }
+
     @Test("too little memory is told with the least that would do")
     func tooLittle() throws {
         let file = StockSpec(.zstd).bytes()
