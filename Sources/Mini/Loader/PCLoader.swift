@@ -51,7 +51,10 @@ enum PCLoader {
 
     /// Bytes of a kernel's command line, without its end.
     static func commandLineLimit(_ kernel: StockKernel) -> Int {
-        Int(min(kernel.header?.commandLineLimit ?? 2047, PCLayout.commandLineLimit - 1))
+        // Kernels from 2.6.21 on have more room for it; without a header only their release tells.
+        let isOld = kernel.version.map { !$0.isAtLeast(2, 6, 21) } ?? false
+        let usual = isOld ? SetupHeader.oldCommandLineLimit : 2047
+        return Int(min(kernel.header?.commandLineLimit ?? usual, PCLayout.commandLineLimit - 1))
     }
 
     /// - Parameters:

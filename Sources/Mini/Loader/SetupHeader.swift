@@ -67,7 +67,7 @@ struct SetupHeader: Equatable {
     private static let mostBanner = 256
     /// What 32-bit kernels map of memory for good.
     static let oldInitrdLimit: UInt32 = 0x37FF_FFFF
-    private static let oldCommandLineLimit: UInt32 = 255
+    static let oldCommandLineLimit: UInt32 = 255
 
     /// nil if the file does not begin with boot code and a setup header.
     init?(_ file: ByteView) {

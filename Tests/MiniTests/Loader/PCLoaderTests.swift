@@ -241,7 +241,15 @@ import Testing
             let long = Text(bytes: [UInt8](repeating: 0x61, count: wanted + 1))
             #expect(error { try load(file, words: long) } != nil)
         }
+        // Without a header the release says it.
         #expect(try room(VmlinuxSpec().bytes()) == 2047)
+        for (release, wanted) in [("2.6.18-6-686", 255), ("2.6.21", 2047)] {
+            for isWide in [true, false] {
+                var spec = VmlinuxSpec(isWide: isWide)
+                spec.banner = "Linux version \(release) (somebody@somewhere)"
+                #expect(try room(spec.bytes()) == wanted)
+            }
+        }
     }
 
     @Test(
