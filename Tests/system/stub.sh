@@ -46,6 +46,10 @@ run <$work/copy /bin/cat"
         "mini-init: $work/table:2:5: cannot open \"/nowhere/x\": no such file (ENOENT)*$off"
     boot "$arch" $'start >pipe:p 2>&1 /bin/sh -c "echo through; echo errors >&2"\nrun <pipe:p /bin/cat'
     booted "a pipe leads from one program to another and ends with it" $powered_off $'through\nerrors\n'"$off"
+    boot "$arch" "start 3<$work/value 4>$work/copy 5>>$work/copy >pipe:p 2>&1 /bin/sh -c 'cat <&3; echo state >&4; echo more >&5'
+run <pipe:p /bin/cat
+run <$work/copy /bin/cat"
+    booted "a program with a pipe has its other descriptors as well" $powered_off $'two  words\nstate\nmore\n'"$off"
     rm -f "$work/go"
     boot "$arch" "start >pipe:log /bin/sh -c 'echo not yet; echo I am ready now; until [ -e $work/go ]; do sleep 0.02; done; echo later'
 wait line log ready deadline=600

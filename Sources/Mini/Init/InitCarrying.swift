@@ -255,10 +255,8 @@ extension Init {
         defer { prepared.handOver(keepsPipes: keepsPipes) }
         let id = try launcher.start(
             words,
-            arrange: { () throws(InitError) in
-                try prepared.apply()
-                self.pipes.forget()
-            }, say: { self.say($0, at: position) })
+            arrange: { () throws(InitError) in try prepared.apply(&self.pipes) },
+            say: { self.say($0, at: position) })
         children.append(InitChild(id: id, name: words[0], position: position, role: role))
         for carrier in prepared.carriers {
             let id = try launcher.start(

@@ -258,7 +258,8 @@ struct PreparedDescriptors {
     }
 
     /// In the child: puts everything where the program expects it.
-    func apply() throws(InitError) {
+    /// - Parameter pipes: all that process 1 has; none of them stays open under its number there.
+    func apply(_ pipes: inout InitPipes) throws(InitError) {
         var numbers: [Int32] = []
         for entry in entries {
             do throws(InitError) {
@@ -289,6 +290,7 @@ struct PreparedDescriptors {
         }
         // Before the program's numbers are given out: some of ours may be the same.
         release()
+        pipes.forget()
         for (entry, number) in zip(entries, numbers) {
             do throws(Errno) { try Process.duplicate(number, as: entry.descriptor.number) } catch {
                 throw .system("give a program its files", error)

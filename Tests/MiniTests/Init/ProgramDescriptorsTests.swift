@@ -1,6 +1,7 @@
 // What a program of the boot table finds open: how that is written, and what process 1 does for it. With real programs:
 // Tests/system/init.sh.
 
+import Synchronization
 import Testing
 
 @testable import Mini
@@ -17,7 +18,77 @@ private func errors(_ file: String) -> [String] { read(file).errors.map { string
 private let targets =
     "a file, &NUMBER, console:NAME, socket:FILE, pipe:NAME, vchan:client:DOMAIN:PATH or vchan:server:DOMAIN:PATH"
 
+/// The descriptors of a process by their numbers, and no other part of a kernel.
+private final class FakeDescriptors: Sendable {
+    struct State {
+        var open = [0: "console", 1: "console", 2: "console"]
+
+        mutating func add(_ what: String, from lowest: Int = 0) -> Int {
+            var number = lowest
+            while open[number] != nil { number += 1 }
+            open[number] = what
+            return number
+        }
+
+        mutating func answer(_ call: SystemCall) -> Int? {
+            let (first, second, third, _, _, _) = call.arguments
+            switch call.number {
+            case .map, .unmap: return nil
+            case .open:
+                return add(String(cString: UnsafePointer<CChar>(bitPattern: first)!))
+            case .pipeWithFlags:
+                let ends = (Int32(add("reading end")), Int32(add("writing end")))
+                UnsafeMutableRawPointer(bitPattern: first)!.storeBytes(
+                    of: ends, as: (Int32, Int32).self)
+                return 0
+            case .fileControl:
+                // F_DUPFD_CLOEXEC
+                guard second == 1030, let what = open[first] else { return -22 }
+                return add(what, from: third)
+            case .duplicate:
+                guard let what = open[first] else { return -9 }
+                open[second] = what
+                return second
+            case .close: return open.removeValue(forKey: first) == nil ? -9 : 0
+            default: return -38
+            }
+        }
+    }
+    private let state = Mutex(State())
+
+    var open: [Int: String] { state.withLock { $0.open } }
+
+    func play<Value>(_ body: () -> Value) -> Value {
+        SystemCall.hooked({ call in self.state.withLock { $0.answer(call) } }, body)
+    }
+}
+
 @Suite struct ProgramDescriptorsTests {
+    @Test("a program has its numbers, whichever of them pipes have in process 1")
+    func numbersOfPipes() {
+        let statement = read("start 3</in 4>/out >pipe:log 2>&1 5>/more p\nrun <pipe:log q")
+        guard case .program(_, _, let descriptors) = statement.table.statements[0].request else {
+            Issue.record("no program")
+            return
+        }
+        let kernel = FakeDescriptors()
+        let isDone = kernel.play { () -> Bool in
+            var pipes = InitPipes()
+            do throws(InitError) {
+                // So that there are two pipes, with the numbers 3 to 6.
+                _ = try pipes.named("other")
+                let prepared = try PreparedDescriptors(descriptors, &pipes)
+                try prepared.apply(&pipes)
+                return true
+            } catch { return false }
+        }
+        #expect(isDone)
+        #expect(
+            kernel.open == [
+                0: "console", 1: "writing end", 2: "writing end", 3: "/in", 4: "/out", 5: "/more",
+            ])
+    }
+
     @Test("descriptors stand in front of the program, as a shell has them")
     func written() {
         let reader = read(
