@@ -87,6 +87,9 @@ run /bin/cat $work/passed"
     booted "a program that forks away is told of, once, and is not started again" $powered_off \
         "mini-init: $work/table:1:1: \"/bin/sh\" has forked away: process * (sleep) goes on without it; *"$'\n'"$off"
     check "$arch: process 1: that is one line" "$(grep -c 'forked away' "$work/out")" = 1
+    boot "$arch" $'respawn /bin/sh -c "echo again; sleep 0.2"\nrun /bin/sh -c "setsid sleep 100 & exit 0"\nrun /bin/sh -c "sleep 2; kill -USR2 1; sleep 10"'
+    check "$arch: process 1: a daemon that somebody else has left behind is not taken for the service's" \
+        "$(grep -c 'forked away' "$work/out") $(($(grep -c again "$work/out") > 2))" = "0 1"
 
     # --- the network --------------------------------------------------------------------------------
 

@@ -19,6 +19,8 @@ final class Init {
     var pipes = InitPipes()
     /// Processes that were told of as forked away.
     private var orphans: [ProcessID] = []
+    /// How many programs were started.
+    var programCount: UInt64 = 0
     /// How the last program ended that was awaited, as a shell has it.
     var lastCode: UInt8 = 0
     /// What `exit` wants whoever runs this machine as a guest to end with.
@@ -197,7 +199,11 @@ final class Init {
     }
 
     private func ended(_ id: ProcessID, _ end: ProcessEnd) -> BootMachine.Event? {
-        guard let index = children.firstIndex(where: { $0.id == id }) else { return nil }
+        guard let index = children.firstIndex(where: { $0.id == id }) else {
+            // Somebody else may get its number.
+            orphans.removeAll { $0 == id }
+            return nil
+        }
         let child = children.remove(at: index)
         if !isEnding && !child.hasSaid(end) { say(.program(child.name, end), at: child.position) }
         switch child.role {
@@ -235,7 +241,8 @@ final class Init {
     /// Looks whether a program that has ended goes on under another number, and says so.
     private func notices(_ child: InitChild) -> Bool {
         guard !isEnding, !child.isOwn,
-            let orphan = InitOrphans.find(of: child.id, besides: children.map { $0.id } + orphans)
+            let orphan = InitOrphans.find(
+                of: child.id, marked: child.mark, besides: children.map { $0.id } + orphans)
         else { return false }
         orphans.append(orphan.id)
         say(

@@ -253,11 +253,16 @@ extension Init {
         var keepsPipes = false
         if case .service = role { keepsPipes = true }
         defer { prepared.handOver(keepsPipes: keepsPipes) }
+        programCount += 1
+        let mark = InitOrphans.mark(programCount)
         let id = try launcher.start(
             words,
-            arrange: { () throws(InitError) in try prepared.apply(&self.pipes) },
-            say: { self.say($0, at: position) })
-        children.append(InitChild(id: id, name: words[0], position: position, role: role))
+            arrange: { () throws(InitError) in
+                Process.give([mark])
+                try prepared.apply(&self.pipes)
+            }, say: { self.say($0, at: position) })
+        children.append(
+            InitChild(id: id, name: words[0], position: position, role: role, mark: mark))
         for carrier in prepared.carriers {
             let id = try launcher.start(
                 carrier.words,

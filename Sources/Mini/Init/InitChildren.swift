@@ -24,6 +24,8 @@ struct InitChild {
     var isOwn = false
     /// What process 1 does when it has ended well.
     var promise: InitPromise?
+    /// The variable that only it and what comes from it have.
+    var mark: Text?
 
     /// True if there is nothing to say about an end.
     func hasSaid(_ end: ProcessEnd) -> Bool {

@@ -8,23 +8,44 @@ struct InitOrphan: Equatable {
 }
 
 enum InitOrphans {
+    /// Names the variable that tells whose a process is.
+    private static let variable: StaticString = "MINI_INIT_PROGRAM"
+    /// More than most environments have: what is behind that is not looked at.
+    private static let longestEnvironment = 1 << 17
+
+    /// - Parameter number: no two programs have the same.
+    static func mark(_ number: UInt64) -> Text { "\(variable)=\(number)" }
+
     /// Looks for one of a program that has ended just now.
-    /// - Parameter others: what process 1 has started and still knows.
-    static func find(of program: ProcessID, besides others: [ProcessID]) -> InitOrphan? {
+    /// - Parameters:
+    ///   - mark: what the program was given.
+    ///   - others: what process 1 has started and still knows.
+    static func find(
+        of program: ProcessID, marked mark: Text?, besides others: [ProcessID]
+    ) -> InitOrphan? {
         guard let names = try? Files.names(in: "/proc") else { return nil }
         for name in names where name.number != nil {
             guard let stat = try? SmallFile.read("/proc/\(name)/stat"),
-                let orphan = orphan(stat, of: program, besides: others)
+                let orphan = orphan(
+                    stat, of: program, besides: others,
+                    isMarked: { mark.map { has($0, name) } ?? false })
             else { continue }
             return orphan
         }
         return nil
     }
 
-    /// Judges by one process's line in /proc: a child of process 1 that has a session of the program's, or a
-    /// younger one. (A daemon begins a session of its own, and numbers grow.)
+    private static func has(_ mark: Text, _ process: Text) -> Bool {
+        let environment = try? SmallFile.read(
+            "/proc/\(process)/environ", limit: longestEnvironment)
+        return environment?.bytes.split(separator: 0).contains { $0.elementsEqual(mark.bytes) }
+            ?? false
+    }
+
+    /// Judges by one process's line in /proc: a child of process 1 that is in the program's session, or has begun one of
+    /// its own, as a daemon does, and has the program's mark. (Anything less can be somebody else's.)
     static func orphan(
-        _ stat: Text, of program: ProcessID, besides others: [ProcessID]
+        _ stat: Text, of program: ProcessID, besides others: [ProcessID], isMarked: () -> Bool
     ) -> InitOrphan? {
         // The name stands in brackets and can have anything in it.
         guard let start = stat.firstIndex(of: UInt8(ascii: "(")),
@@ -36,8 +57,9 @@ enum InitOrphans {
             .map { Text(bytes: Array($0)) }
         // State, parent, group, session.
         guard fields.count == 4, !(fields[0] == "Z"), fields[1] == "1",
-            let session = fields[3].signed, session >= program.rawValue, id != program.rawValue,
-            !others.contains(where: { $0.rawValue == id || $0.rawValue == session })
+            let session = fields[3].signed, id != program.rawValue,
+            !others.contains(where: { $0.rawValue == id || $0.rawValue == session }),
+            session == program.rawValue || isMarked()
         else { return nil }
         return InitOrphan(id: ProcessID(rawValue: id), name: stat.part(start + 1..<end))
     }

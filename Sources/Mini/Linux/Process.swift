@@ -32,6 +32,9 @@ enum Process {
 
     /// The value of a variable of the environment; nil without one.
     static func environment(_ name: StaticString) -> Text? {
+        if let variable = unsafe given.last(where: { nameOfVariable($0) == name }) {
+            return variable.dropping(name.utf8CodeUnitCount + 1)
+        }
         // The variables lie behind the arguments and the NULL that ends them.
         var index = mini_argument_count() + 1
         while let variable = word(index) {
@@ -43,6 +46,17 @@ enum Process {
             }
         }
         return nil
+    }
+
+    /// Variables that this process has got behind its start.
+    nonisolated(unsafe) private(set) static var given: [Text] = []
+
+    /// Adds words `NAME=VALUE` to the environment.
+    static func give(_ variables: [Text]) { unsafe given += variables }
+
+    /// What stands in front of a variable's equals sign.
+    static func nameOfVariable(_ variable: Text) -> Text {
+        variable.prefix(variable.firstIndex(of: UInt8(ascii: "=")) ?? variable.bytes.count)
     }
 
     private static func word(_ index: Int) -> Text? {

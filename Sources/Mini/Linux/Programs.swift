@@ -72,17 +72,24 @@ extension Process {
     }
 
     /// The words `NAME=VALUE` of the environment.
-    static func environment() -> [Text] {
+    /// - Parameter variables: further ones, in place of those that have their names.
+    static func environment(adding variables: [Text] = []) -> [Text] {
         var words: [Text] = []
-        guard var entry = unsafe mini_environment() else { return words }
-        while var byte = unsafe entry.pointee {
-            var word = Text()
-            while unsafe byte.pointee != 0 {
-                word.append(UInt8(bitPattern: unsafe byte.pointee))
-                unsafe byte += 1
+        if var entry = unsafe mini_environment() {
+            while var byte = unsafe entry.pointee {
+                var word = Text()
+                while unsafe byte.pointee != 0 {
+                    word.append(UInt8(bitPattern: unsafe byte.pointee))
+                    unsafe byte += 1
+                }
+                words.append(word)
+                unsafe entry += 1
             }
-            words.append(word)
-            unsafe entry += 1
+        }
+        for variable in unsafe given + variables {
+            let name = nameOfVariable(variable)
+            words.removeAll { nameOfVariable($0) == name }
+            words.append(variable)
         }
         return words
     }

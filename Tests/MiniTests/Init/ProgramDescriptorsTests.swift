@@ -213,21 +213,41 @@ private final class FakeDescriptors: Sendable {
 
     @Test("a program that forks away is known by a process of process 1's that nobody has started")
     func orphans() {
-        func orphan(_ stat: String, besides others: [Int32] = []) -> String? {
+        func orphan(
+            _ stat: String, besides others: [Int32] = [], isMarked: Bool = false
+        ) -> String? {
             InitOrphans.orphan(
                 Text(stringLiteral: stat), of: ProcessID(rawValue: 50),
-                besides: others.map { ProcessID(rawValue: $0) }
+                besides: others.map { ProcessID(rawValue: $0) }, isMarked: { isMarked }
             ).map { "\($0.id.rawValue) \(string($0.name))" }
         }
-        #expect(orphan("51 (a) b) S 1 51 51 0 -1") == "51 a) b")
-        #expect(orphan("51 (d) S 1 50 50 0") == "51 d")
-        #expect(orphan("51 (d) S 7 51 51 0") == nil)
-        #expect(orphan("51 (d) Z 1 51 51 0") == nil)
-        #expect(orphan("51 (d) S 1 49 49 0") == nil)
-        #expect(orphan("60 (d) S 1 60 60 0", besides: [60]) == nil)
-        #expect(orphan("61 (d) S 1 60 60 0", besides: [60]) == nil)
-        for torn in ["", "51", "(", ")(", "51 (d)", "51 (d) ", "x (d) S 1 51 51", "51 (d) S 1 51"] {
-            #expect(orphan(torn) == nil)
+        #expect(orphan("51 (a) b) S 1 50 50 0 -1") == "51 a) b")
+        #expect(orphan("49 (d) S 1 50 50 0") == "49 d")
+        // A younger session, or an older one where numbers have begun anew, can be anybody's.
+        for session in [49, 51, 60] {
+            #expect(orphan("51 (d) S 1 \(session) \(session) 0") == nil)
+            #expect(orphan("51 (d) S 1 \(session) \(session) 0", isMarked: true) == "51 d")
         }
+        for isMarked in [false, true] {
+            #expect(orphan("51 (d) S 7 50 50 0", isMarked: isMarked) == nil)
+            #expect(orphan("51 (d) Z 1 50 50 0", isMarked: isMarked) == nil)
+            #expect(orphan("50 (d) S 1 50 50 0", isMarked: isMarked) == nil)
+            #expect(orphan("60 (d) S 1 60 60 0", besides: [60], isMarked: isMarked) == nil)
+            #expect(orphan("61 (d) S 1 60 60 0", besides: [60], isMarked: isMarked) == nil)
+            for torn in [
+                "", "51", "(", ")(", "51 (d)", "51 (d) ", "x (d) S 1 50 50", "51 (d) S 1 50",
+            ] { #expect(orphan(torn, isMarked: isMarked) == nil) }
+        }
+    }
+
+    @Test("a variable stands in place of one of the same name, and of no other")
+    func variables() {
+        let names = ["MINI_A", "MINI_AB"]
+        let words = Process.environment(adding: ["MINI_A=1", "MINI_AB=2", "MINI_A=3=4"])
+        let own = words.map { string($0) }.filter { word in
+            names.contains { word.hasPrefix($0 + "=") }
+        }
+        #expect(own == ["MINI_AB=2", "MINI_A=3=4"])
+        #expect(words.count == Process.environment().count + 2)
     }
 }
