@@ -60,6 +60,19 @@ run /bin/touch $work/go"
     boot "$arch" $'on-error poweroff\nstart >pipe:log /bin/echo other\nwait line log ready deadline=600'
     booted "a program that ends without that line is told of" $powered_off \
         $'other\n'"mini-init: $work/table:3:1: the pipe \"log\" has ended before a line had \"ready\" in it"$'\n'"$off"
+    rm -f "$work/saved"
+    boot "$arch" "start >pipe:log /bin/sh -c 'trap \"sleep 0.3; echo last words; echo >$work/saved; exit\" TERM; echo ready; while :; do sleep 0.1; done'
+wait line log ready deadline=600
+run /bin/sh -c 'kill -USR2 1; sleep 10'"
+    booted "a program's last words go through its pipe" $powered_off "ready*last words"$'\n'"$off"
+    check "$arch: process 1: and it comes to its end" -e "$work/saved"
+    boot "$arch" $'grace 300s\nrespawn >pipe:log /bin/sh -c "echo ready; sleep 100"\nwait line log ready deadline=600
+run /bin/sh -c "kill -USR2 1; sleep 10"'
+    booted "a pipe of a program that would be started again ends with the machine" $powered_off $'ready\n'"$off"
+    boot "$arch" $'on-error poweroff\nvital >pipe:log 2>&1 /bin/sh -c "echo no disk; exit 1"\nwait socket /nowhere/s deadline=600
+wait line log ready'
+    booted "what a lost program has written is shown, though nobody has read it yet" $powered_off \
+        "*ended with code 1"$'\nno disk\n'"$off"
     boot "$arch" $'on-error poweroff\nwait socket /nowhere/s deadline=250ms'
     booted "a socket that nobody listens on: the deadline is in milliseconds" $powered_off \
         "*:2:1: nobody has listened on \"/nowhere/s\" in time"$'\n'"$off"

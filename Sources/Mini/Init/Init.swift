@@ -95,6 +95,8 @@ final class Init {
             signalAll(signal, patience)
             return nextEvent()
         case .leave:
+            pipes.showRests(isOver: true)
+            pipes.forget()
             for grant in held { grant.release() }
             held = []
             if !leave() { InitConsole.say("the disks stand still: they are not waited for") }
@@ -296,6 +298,8 @@ final class Init {
         if !isEnding {
             let now = Clock.monotonic()
             for index in services.indices { _ = services[index].machine.handle(.stop, at: now) }
+            pipes.endWriting()
+            pipes.showRests(isOver: false)
         }
         isEnding = true
         deadline = .after(patience)

@@ -326,6 +326,7 @@ extension Init {
     }
 
     func startShell() -> BootMachine.Event {
+        pipes.showRests(isOver: false)
         guard let words = InitLauncher.shell() else {
             InitConsole.say("there is no shell")
             return .noShell

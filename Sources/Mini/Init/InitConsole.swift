@@ -11,9 +11,23 @@ enum InitConsole {
 
     /// Writes one line, with the applet's name in front.
     static func say(_ text: Text) {
+        if isReady { try? Transfer.write(output, "mini-init: \(text)\n") }
+    }
+
+    /// Writes what a program has written, whole lines or not, for as long as the console takes it.
+    static func show(_ text: Text) {
+        var rest = text
+        if let last = rest.bytes.last, last != 10 { rest.append(10) }
+        while !rest.bytes.isEmpty, isReady {
+            let part = rest.prefix(min(rest.bytes.count, 256))
+            try? Transfer.write(output, part)
+            rest = rest.dropping(part.bytes.count)
+        }
+    }
+
+    private static var isReady: Bool {
         let ready = try? Poll.wait([Poll.Interest(output, .writable)], timeout: patience)
-        guard ready?.first ?? true else { return }
-        try? Transfer.write(output, "mini-init: \(text)\n")
+        return ready?.first ?? true
     }
 
     /// Gives the numbers 0 to 2 a console where they have none, and one with a name where theirs is

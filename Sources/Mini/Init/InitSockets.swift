@@ -102,7 +102,7 @@ enum InitSockets {
 
 extension Text {
     /// Its last bytes, so many at most.
-    fileprivate func end(_ count: Int) -> Text { dropping(max(0, bytes.count - count)) }
+    func end(_ count: Int) -> Text { dropping(max(0, bytes.count - count)) }
 
     /// True if these bytes stand in it somewhere.
     func contains(_ part: Text) -> Bool {
@@ -123,8 +123,11 @@ enum PipeCopy {
     /// Longer lines are looked at in pieces of this length.
     private static let longestLine = 4096
 
-    /// Copies to the end; tells when a line has the text in it, once.
+    /// Copies to the end; tells when a line has the text in it, once. Who writes has last words when the machine ends, so
+    /// that this does not end before.
     static func run(_ input: Int32, until text: Text, telling writer: Int32) {
+        let deaf: SignalSet = [.terminate]
+        _ = try? deaf.apply(.block)
         var line = Text()
         var hasTold = false
         var part = [UInt8](repeating: 0, count: 4096)

@@ -163,6 +163,12 @@ final class InitPipe {
     let name: Text
     private var reading: Descriptor?
     private var writing: Descriptor?
+    /// A program reads it, whose end is here as well so that it can be started again.
+    fileprivate var isShared = false
+    /// As much as a pipe can hold, where nobody has set its limit higher, in parts.
+    private static let mostParts = 256
+    /// The last of it says why a program has ended.
+    private static let mostShown = 4096
 
     init(_ name: Text) throws(InitError) {
         self.name = name
@@ -187,9 +193,36 @@ final class InitPipe {
     }
 }
 
+extension InitPipe {
+    /// Takes what is in it, if process 1 has the end that reads.
+    /// - Returns: the last of that.
+    fileprivate func rest() -> Text {
+        var rest = Text()
+        guard let number = reading?.number else { return rest }
+        var part = [UInt8](repeating: 0, count: 4096)
+        for _ in 0..<Self.mostParts {
+            guard let ready = try? Poll.wait([Poll.Interest(number)], timeout: .milliseconds(0)),
+                ready[0], let count = try? Transfer.read(number, into: &part), count > 0
+            else { break }
+            rest += Text(bytes: Array(part[..<count]))
+            if rest.bytes.count > 4 * Self.mostShown { rest = rest.end(Self.mostShown) }
+        }
+        return rest.end(Self.mostShown)
+    }
+}
+
 /// What the programs of the table share.
 struct InitPipes {
     private var pipes: [InitPipe] = []
+
+    /// Shows what nobody reads any more.
+    /// - Parameter isOver: true when no process is left; else somebody may still read what is shared.
+    func showRests(isOver: Bool) {
+        for pipe in pipes where isOver || !pipe.isShared { InitConsole.show(pipe.rest()) }
+    }
+
+    /// Closes the ends that write, as no program is started again, so that those who read find the end.
+    func endWriting() { for pipe in pipes { pipe.handOver(.output) } }
 
     mutating func named(_ name: Text) throws(InitError) -> InitPipe {
         if let pipe = pipes.first(where: { $0.name == name }) { return pipe }
@@ -302,7 +335,13 @@ struct PreparedDescriptors {
     /// In process 1, behind the start.
     /// - Parameter keepsPipes: for a program that is started again.
     func handOver(keepsPipes: Bool) {
-        if !keepsPipes { for entry in entries { entry.pipe?.handOver(entry.descriptor.direction) } }
+        for entry in entries {
+            if !keepsPipes {
+                entry.pipe?.handOver(entry.descriptor.direction)
+            } else if entry.descriptor.direction == .input {
+                entry.pipe?.isShared = true
+            }
+        }
         release()
     }
 

@@ -311,6 +311,12 @@ extension FakeBoot.State {
             records[0].returned = records[0].events
             return 1
         }
+        // What pipes hold stands among the files.
+        if let pipe = records.first.flatMap({ open[Int($0.descriptor)] }), pipe.path == "a pipe" {
+            let isFull = pipe.at < (files[pipe.path]?.utf8.count ?? 0)
+            records[0].returned = isFull ? 1 : 0
+            return isFull ? 1 : 0
+        }
         let length =
             limit == 0 ? nil : UnsafePointer<mini_timespec>(bitPattern: limit)!.pointee
         let isLooking = length.map { $0.seconds == 0 && $0.nanoseconds == 0 } ?? false

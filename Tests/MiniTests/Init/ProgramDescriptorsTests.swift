@@ -188,6 +188,50 @@ private final class FakeDescriptors: Sendable {
         #expect(late.console == "mini-init: halting\n" && late.now.made.count == 3)
     }
 
+    @Test("what a lost program wrote into a pipe that nobody reads is shown, the last of it")
+    func lastWords() {
+        let early = "on-error halt\nvital >pipe:log a\nwait socket /s\nrun <pipe:log b"
+        for (words, shown) in [
+            ("no disk", "no disk\n"), ("a\nb\n", "a\nb\n"), ("", ""),
+            (String(repeating: "x", count: 30_000), String(repeating: "x", count: 4096) + "\n"),
+        ] {
+            let boot = FakeBoot(early) {
+                $0.lives = [.idle, .untilTerminated]
+                $0.happenings = [.end(0, 9)]
+                $0.files["a pipe"] = words
+            }
+            boot.boot()
+            #expect(
+                boot.console
+                    == "mini-init: /etc/mini.table:2:1: \"a\" was ended by signal 9\n\(shown)mini-init: halting\n"
+            )
+            #expect(boot.now.open.values.filter { $0.path == "a pipe" }.isEmpty)
+        }
+        // Before the shell of whoever is to find out why.
+        let shell = FakeBoot("vital >pipe:log a\nrun b\nrun <pipe:log c") {
+            $0.lives = [.idle, .untilTerminated]
+            $0.happenings = [.end(0, 9)]
+            $0.files["a pipe"] = "no disk\n"
+        }
+        shell.boot()
+        #expect(shell.console.contains("by signal 9\nno disk\nmini-init: there is no shell\n"))
+    }
+
+    @Test("what a program reads is its own until none is left")
+    func readPipes() {
+        let read = FakeBoot("start >pipe:log a\nrun <pipe:log b") { $0.files["a pipe"] = "x\n" }
+        read.boot()
+        #expect(read.console == "mini-init: powering off\n")
+        let again = FakeBoot("grace 100ms\nrespawn <pipe:log b\nrespawn >pipe:log a\nrun c") {
+            $0.lives = [.deaf, .untilTerminated, .idle]
+            $0.happenings = [.signal(12)]
+            $0.files["a pipe"] = "x\n"
+        }
+        let actions = again.boot()
+        #expect(actions.last == .end(.powerOff))
+        #expect(again.console == "x\nmini-init: powering off\n")
+    }
+
     @Test(
         "the machine ends with a vital program: as at-end says, or as on-error if it did not end well"
     )
