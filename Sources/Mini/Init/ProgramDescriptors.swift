@@ -142,8 +142,14 @@ struct ProgramDescriptor: Equatable {
             }
         case .console(let name):
             let path: Text = "/dev/\(name)"
+            let mode: Descriptor.OpenMode =
+                switch direction {
+                case .input: .consoleInput
+                case .output, .append: .consoleOutput
+                case .both: .console
+                }
             do throws(Errno) {
-                let number = try Descriptor.openNumber(path, .console)
+                let number = try Descriptor.openNumber(path, mode)
                 try Terminal.makeRaw(number)
                 return number
             } catch { throw .host("take the console", name: path, error) }

@@ -70,6 +70,9 @@ struct Descriptor: ~Copyable {
         /// A console for this process and the programs that it executes, which does not become its
         /// controlling terminal: O_RDWR | O_NOCTTY, without O_CLOEXEC.
         static let console = OpenMode(rawValue: 0o0100402)
+        /// The same for reading alone, and for writing alone: some whom a file is passed to look at that.
+        static let consoleInput = OpenMode(rawValue: 0o0100400)
+        static let consoleOutput = OpenMode(rawValue: 0o0100401)
         /// Whatever it is, not for its bytes: O_PATH.
         static let path = OpenMode(rawValue: 0o12000000)
         /// A folder, never through a symbolic link: O_DIRECTORY | O_NOFOLLOW.

@@ -188,6 +188,28 @@ private final class FakeDescriptors: Sendable {
         #expect(late.console == "mini-init: halting\n" && late.now.made.count == 3)
     }
 
+    @Test("a console is opened for what its sign says, as whoever gets it may look at that")
+    func consoleModes() {
+        for (word, mode) in [("3<console:c", 0), ("3>console:c", 1), ("3<>console:c", 2)] {
+            let request = read("run \(word) p").table.statements[0].request
+            guard case .program(_, _, let descriptors) = request else {
+                Issue.record("no program")
+                continue
+            }
+            let modes = Mutex<[Int]>([])
+            let hook: @Sendable (SystemCall) -> Int? = { call in
+                if call.number == .map || call.number == .unmap { return nil }
+                if call.number == .open { modes.withLock { $0.append(call.arguments.1) } }
+                // There is no such file.
+                return -2
+            }
+            let number = SystemCall.hooked(hook) { () -> Int32? in try? descriptors[0].open() }
+            #expect(number == nil)
+            // O_ACCMODE, and O_NOCTTY.
+            #expect(modes.withLock { $0 }.map { $0 & 0o403 } == [mode | 0o400], "\(word)")
+        }
+    }
+
     @Test("what a lost program wrote into a pipe that nobody reads is shown, the last of it")
     func lastWords() {
         let early = "on-error halt\nvital >pipe:log a\nwait socket /s\nrun <pipe:log b"
