@@ -168,6 +168,49 @@ private final class FakeDescriptors: Sendable {
             errors("if file /x\nstart >pipe:p a\nend\nstart >pipe:p b\nwait line p t").count == 1)
     }
 
+    @Test("the ends of a pipe are on one way through a condition, and who waits has the second one")
+    func order() {
+        #expect(
+            errors("if file /x\nstart >pipe:p a\nelse\nwait line p t\nend") == [
+                "t:2:7: the pipe \"p\" is written, but never read",
+                "t:4:11: the pipe \"p\" is read, but never written",
+            ])
+        #expect(errors("if file /x\nstart >pipe:p a\nend\nif file /y\nwait line p t\nend") == [])
+        let early = "by a statement that waits, before anything can"
+        #expect(
+            errors("run <pipe:a p\nstart >pipe:a q")
+                == ["t:1:5: the pipe \"a\" is read \(early) write it"])
+        #expect(
+            errors("wait line a t\nvital >pipe:a q")
+                == ["t:1:11: the pipe \"a\" is read \(early) write it"])
+        #expect(
+            errors("run >pipe:a p\nrespawn <pipe:a q")
+                == ["t:1:5: the pipe \"a\" is written \(early) read it"])
+        #expect(errors("start <pipe:a p\nrun >pipe:a q") == [])
+        #expect(errors("start >pipe:a 3<pipe:b p\nstart <pipe:a >pipe:b q") == [])
+        // What is only behind it on another way does not help.
+        #expect(
+            errors("if file /x\nstart >pipe:a p\nelse\nrun <pipe:a p\nstart >pipe:a q\nend").count
+                == 2)
+    }
+
+    @Test("lookups keep no pipe from being looked at but those that they may bring")
+    func lookups() {
+        let open = "is written, but never read"
+        #expect(
+            errors("set /proc/x @{a}\nstart >pipe:log p") == ["t:2:7: the pipe \"log\" \(open)"])
+        #expect(
+            errors("start 3<@{a}/b >pipe:log p @{c}")
+                == ["t:1:16: the pipe \"log\" \(open)"])
+        #expect(
+            errors("wait line log @{a}") == ["t:1:11: the pipe \"log\" is read, but never written"])
+        for other in [
+            "run <pipe:@{a} q", "run <@{a} q", "run 4</x@{b} 3<@{a} q", "wait line @{a} t",
+            "run <pipe:log q @{a}", "wait line log @{a}",
+        ] { #expect(errors("start >pipe:log p @{b}\n\(other)") == [], "\(other)") }
+        #expect(errors("start >pipe:log p\nrun <x@{a} q") == ["t:1:7: the pipe \"log\" \(open)"])
+    }
+
     @Test("process 1 keeps no end of a pipe that a program has got, and no connection of a vchan")
     func ends() {
         let boot = FakeBoot("start >pipe:x a\nrun <pipe:x b")

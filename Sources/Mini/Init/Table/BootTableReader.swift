@@ -120,41 +120,82 @@ struct BootTableReader {
         }
     }
 
+    /// An end of a pipe that a statement has.
+    private struct PipeEnd {
+        /// Nil for one that is looked up.
+        var name: Text?
+        var isWriting: Bool
+        var statement: Int
+        var column: Int
+        /// Nothing behind the statement is started before it is over.
+        var waits: Bool
+    }
+
     /// Each pipe is read by one statement and written by one, on every way through the table.
     private mutating func checkPipes() {
-        var uses: [(name: Text, isWriting: Bool, statement: Int, column: Int)] = []
-        for (index, statement) in table.statements.enumerated() {
-            switch statement.request {
-            case .program(_, _, let descriptors):
-                for descriptor in descriptors {
-                    guard case .pipe(let name) = descriptor.target else { continue }
-                    uses.append((name, descriptor.direction == .output, index, descriptor.column))
-                }
-            case .wait(let request) where request.kind == .line:
-                uses.append((request.subject, false, index, statement.words[2].column))
-            // Its words are not known yet.
-            case .lookup: return
-            default: continue
-            }
-        }
-        for (index, use) in uses.enumerated() {
-            var place = table.statements[use.statement].position
-            place.column = use.column
-            let isTaken = uses[..<index].contains {
-                $0.name == use.name && $0.isWriting == use.isWriting
-                    && !excludes($0.statement, use.statement)
+        var ends: [PipeEnd] = []
+        for index in table.statements.indices { ends += pipeEnds(index) }
+        for (index, end) in ends.enumerated() {
+            guard let name = end.name else { continue }
+            var place = table.statements[end.statement].position
+            place.column = end.column
+            let isTaken = ends[..<index].contains {
+                $0.name == name && $0.isWriting == end.isWriting
+                    && !excludes($0.statement, end.statement)
             }
             if isTaken {
-                note(
-                    TableError(
-                        position: place, reason: .pipeTwice(use.name, writing: use.isWriting)))
+                note(TableError(position: place, reason: .pipeTwice(name, writing: end.isWriting)))
             }
-            if !uses.contains(where: { $0.name == use.name && $0.isWriting != use.isWriting }) {
-                note(
-                    TableError(position: place, reason: .openPipe(use.name, writing: use.isWriting))
-                )
+            let others = ends.filter {
+                $0.isWriting != end.isWriting && ($0.name == nil || $0.name == name)
+                    && !excludes($0.statement, end.statement)
+            }
+            if others.isEmpty {
+                note(TableError(position: place, reason: .openPipe(name, writing: end.isWriting)))
+            } else if end.waits, !others.contains(where: { $0.statement <= end.statement }) {
+                note(TableError(position: place, reason: .earlyPipe(name, writing: end.isWriting)))
             }
         }
+    }
+
+    /// What a statement's own words say of pipes; of those that are looked up, that it may be any.
+    private func pipeEnds(_ index: Int) -> [PipeEnd] {
+        let statement = table.statements[index]
+        let words = statement.words
+        var ends: [PipeEnd] = []
+        func add(_ name: Text, _ word: TableWord, isWriting: Bool, waits: Bool) {
+            ends.append(
+                PipeEnd(
+                    name: word.marks.isEmpty ? name : nil, isWriting: isWriting, statement: index,
+                    column: word.column, waits: waits))
+        }
+        switch words[0].text {
+        case "wait" where words.count > 2 && words[1].text == "line":
+            add(words[2].text, words[2], isWriting: false, waits: true)
+        case "run", "start", "respawn", "vital":
+            for word in words.dropFirst() {
+                let sketch = (try? TableTemplate(word))?.sketch ?? word.text
+                let descriptor: ProgramDescriptor?
+                do throws(TableError) {
+                    descriptor = try ProgramDescriptor(
+                        TableWord(text: sketch, column: word.column),
+                        of: StatementWords(words, at: statement.position, usage: ""))
+                } catch { continue }
+                guard let descriptor else { break }
+                let name: Text
+                switch descriptor.target {
+                case .pipe(let pipe): name = pipe
+                // Nothing but a lookup, which may bring a pipe.
+                case .file("1") where !word.marks.isEmpty: name = Text()
+                default: continue
+                }
+                add(
+                    name, word, isWriting: descriptor.direction == .output,
+                    waits: words[0].text == "run")
+            }
+        default: break
+        }
+        return ends
     }
 
     /// True if never both of two statements are carried out.

@@ -93,7 +93,7 @@ struct StatementForm {
     }
 
     /// Looks at a statement whose words are not all known yet: how its lookups are written, and what is wrong
-    /// with the words that stand for themselves. Where a lookup stands, a number would do for most.
+    /// with the words that stand for themselves.
     private func template(
         _ words: [TableWord], at place: TablePosition, _ programs: InnerPrograms
     ) throws(TableError) -> BootRequest {
@@ -106,11 +106,7 @@ struct StatementForm {
                 throw statement.error(error.reason, at: word)
             }
             hasList = hasList || template.list != nil
-            var text = Text()
-            for piece in template.pieces {
-                if case .plain(let part) = piece { text += part } else { text += "1" }
-            }
-            known[index] = TableWord(text: text, column: word.column)
+            known[index] = TableWord(text: template.sketch, column: word.column)
         }
         let request: BootRequest
         do throws(TableError) {
@@ -118,6 +114,10 @@ struct StatementForm {
         } catch {
             switch error.reason {
             case .applet, .misfit: return .lookup
+            // That is in a part of the word that stands for itself.
+            case .notA(let wanted, _) where wanted == .pathWithoutParents || wanted == .storePath:
+                let word = words.first { $0.column == error.position.column }
+                throw statement.error(.notA(wanted, word?.text ?? Text()), at: word)
             default: break
             }
             let isKnown = words.contains { $0.column == error.position.column && $0.marks.isEmpty }

@@ -75,6 +75,15 @@ struct TableTemplate: Equatable {
         return lookup
     }
 
+    /// The word with a number where a lookup stands, which would do for most.
+    var sketch: Text {
+        var text = Text()
+        for piece in pieces {
+            if case .plain(let part) = piece { text += part } else { text += "1" }
+        }
+        return text
+    }
+
     /// True if nothing is to be looked up.
     var isPlain: Bool {
         for case .lookup in pieces { return false }
