@@ -39,7 +39,6 @@ extension Init {
         }
         do throws(InitError) {
             switch statement.request {
-            case .set(let file, let value): try InitStatements.set(file, value)
             case .program(let words, let mode, let descriptors):
                 return try start(words, mode, descriptors, statement)
             case .wait(let request) where request.kind == .line:
@@ -60,7 +59,7 @@ extension Init {
             case .grant(let request) where request.isHeld:
                 return try beside(statement, then: .hold(try GrantPromise(request)))
             case .mount(let request) where request.isLeftOut: return .done
-            case .load, .mount, .grant, .notify, .wait, .send, .bridge, .route:
+            case .load, .set, .mount, .grant, .notify, .wait, .send, .bridge, .route:
                 return try beside(statement, then: nil)
             }
             return .done
@@ -145,6 +144,7 @@ extension Init {
     ) throws(InitError) {
         switch statement.request {
         case .load(let file, let parameters): try InitStatements.load(file, parameters)
+        case .set(let file, let value): try InitStatements.set(file, value)
         case .mount(let request): try InitMounts.mount(request)
         case .bridge(let name): try InitNetwork.makeBridge(name)
         case .link(let request): try InitNetwork.arrange(request)

@@ -1,5 +1,4 @@
-// Single statements of the table, each one function. What goes through process 1 itself is quick;
-// what may take its time runs in a child. Sources: finit_module(2), sysfs(5).
+// Single statements of the table, each one function, which a child carries out. Sources: finit_module(2), sysfs(5).
 
 enum InitStatements {
     /// Loads a module. One that is there already is as good.
@@ -23,7 +22,7 @@ enum InitStatements {
     }
 
     /// Writes a value into a file that is there, in one piece as sysfs wants it. A pipe that nobody reads
-    /// is no such file: process 1 waits for nobody.
+    /// is no such file. A driver may take its time all the same.
     static func set(_ name: Text, _ value: Text) throws(InitError) {
         do throws(Errno) {
             let file = try Descriptor.open(name, .writeOnlyNow)
