@@ -32,10 +32,7 @@ enum InitSockets {
                 throw .word(column: file.column, error.text)
             }
         }
-        let socket: StreamSocket
-        do throws(Errno) { socket = try StreamSocket.connected(to: request.socket) } catch {
-            throw .host("connect to", name: request.socket, error)
-        }
+        let socket = try connected(to: request.socket, deadline)
         do throws(Errno) {
             try send("\(request.message)\n", files, to: socket.number, deadline)
         } catch {
@@ -43,6 +40,20 @@ enum InitSockets {
         }
         if let expected = request.expected {
             try wait(for: expected, from: socket.number, request.socket, deadline)
+        }
+    }
+
+    /// Connects, and tries again where too many wait already.
+    private static func connected(
+        to name: Text, _ deadline: Deadline
+    ) throws(InitError) -> StreamSocket {
+        while true {
+            do throws(Errno) { return try StreamSocket.connected(to: name) } catch {
+                if error != .again || deadline.isOver {
+                    throw .host("connect to", name: name, error)
+                }
+            }
+            deadline.sleep(atMost: pause)
         }
     }
 

@@ -1,6 +1,7 @@
 // Process 1 on a kernel of the tests' own. Real namespaces: Tests/system/init.sh; real machines:
 // Tests/initramfs.
 
+import Synchronization
 import Testing
 
 @testable import Mini
@@ -185,6 +186,35 @@ private func deeds(_ boot: FakeBoot) -> [String] {
                 mini-init: halting
 
                 """)
+    }
+
+    @Test("a socket at which too many wait is tried again, until the deadline")
+    func busySocket() {
+        for (patience, tries) in [(60_000, 3), (0, 1)] as [(UInt64, Int)] {
+            let calls = Mutex(0)
+            let hook: @Sendable (SystemCall) -> Int? = { call in
+                if call.number == .poll { return 0 }
+                guard call.number.rawValue == SocketCall.connect.direct else { return nil }
+                let count = calls.withLock {
+                    $0 += 1
+                    return $0
+                }
+                // At the third time nobody listens any more.
+                return count < 3 ? -11 : -111
+            }
+            var request = SendRequest(socket: "/s", message: "m")
+            request.patience = .milliseconds(patience)
+            let sent = request
+            let said = SystemCall.hooked(hook) { () -> String in
+                do throws(InitError) { try InitSockets.send(sent) } catch {
+                    return string(error.text)
+                }
+                return ""
+            }
+            #expect(said.hasPrefix("cannot connect to \"/s\": "))
+            #expect(said.hasSuffix(tries == 1 ? "(EAGAIN)" : "(ECONNREFUSED)"), "\(said)")
+            #expect(calls.withLock { $0 } == tries)
+        }
     }
 
     @Test("what a child could map and process 1 cannot is told, and nothing is held")

@@ -115,6 +115,34 @@ private func expanded(_ line: String, _ entries: [String: String]) throws -> [St
                 == ["11: cannot read \"/none\": no such entry (ENOENT)"])
     }
 
+    @Test("a store that takes no further connection is asked by those that there are")
+    func fewConnections() throws {
+        let entries = ["/a": "1", "/b": "2", "/c": "3"]
+        let words = try words("run @{/a} x@{/b} @{/c}")
+        /// What comes of it, and by how many connections, when one call fails.
+        func look(_ failing: Int?) throws -> (words: [String], connections: Int, calls: [Int]) {
+            let xen = try FakeXen {
+                $0.store = FakeStore.with(entries)
+                $0.failing = failing.map { (call: $0, errno: .again) }
+            }
+            let said = xen.play { () -> [String] in
+                var lookups = TableLookups()
+                return (try? lookups.expand(words))?.map { string($0.text) } ?? []
+            }
+            #expect(xen.now.left == [])
+            return (said, xen.now.openedInOrder.count, xen.now.calls)
+        }
+        let whole = try look(nil)
+        let opens = whole.calls.indices.filter {
+            whole.calls[$0] == SystemCall.Number.open.rawValue
+        }
+        #expect(whole.connections == 3 && opens.count == 3)
+        for (index, open) in opens.enumerated() where index > 0 {
+            let few = try look(open + 1)
+            #expect(few.words == ["run", "1", "x2", "3"] && few.connections == index)
+        }
+    }
+
     @Test("a file's contents, without the ends of lines behind them")
     func files() throws {
         let file = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)

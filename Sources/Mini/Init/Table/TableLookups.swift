@@ -434,8 +434,15 @@ struct TableLookups {
         _ paths: [StorePath], _ column: Int
     ) throws(Complaint) -> [Result<[UInt8], GrantError>] {
         do throws(GrantError) {
-            while stores.count < min(paths.count, Self.mostConnections) {
-                stores.append(try XenStore(deadline: deadline))
+            if stores.isEmpty { stores = [try XenStore(deadline: deadline)] }
+            while stores.count < min(paths.count, mostConnections) {
+                // xenstored lets few wait at its socket: those that there are do as well.
+                guard let store = try? XenStore(deadline: .after(.milliseconds(0))) else {
+                    mostConnections = stores.count
+                    break
+                }
+                store.deadline = deadline
+                stores.append(store)
             }
             var values: [Result<[UInt8], GrantError>] = []
             var asked = 0
@@ -460,7 +467,7 @@ struct TableLookups {
             throw Complaint(column: column, words: error.text)
         }
     }
-    private static let mostConnections = 8
+    private var mostConnections = 8
 
     /// Asks the store, which is connected to once for a statement.
     private mutating func ask<Value>(
