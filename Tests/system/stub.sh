@@ -41,6 +41,11 @@ end"
     boot "$arch" "run 3<$work/value 4>$work/copy 5>>$work/copy /bin/sh -c 'cat <&3 >&4; echo more >&5'
 run <$work/copy /bin/cat"
     booted "a program finds open what stands in front of it" $powered_off $'two  words\nmore\n'"$off"
+    boot "$arch" "run A=one 3<$work/value B='two  words' C=3=3 A=1 /bin/sh -c 'echo \"\$A \$B \$C\"; cat <&3'
+try run XENSTORED_PATH=/nowhere/x mini-grant store get a
+exec A=b /bin/sh -c 'echo \$A \${B-none} \${MINI_INIT_PROGRAM-none}; exit 7'"
+    booted "variables are given to a program, an applet and what process 1 becomes, and to nobody else" 7 \
+        $'1 two  words 3=3\ntwo  words\n*"/nowhere/x"*\nb none none'
     boot "$arch" $'on-error poweroff\nrun 3</nowhere/x /bin/true'
     booted "what cannot be opened is told with its column" $powered_off \
         "mini-init: $work/table:2:5: cannot open \"/nowhere/x\": no such file (ENOENT)*$off"

@@ -282,7 +282,7 @@ final class Init {
             let service = services[index]
             do throws(InitError) {
                 try launch(
-                    service.words, service.descriptors, at: service.position,
+                    service.words, service.front, at: service.position,
                     as: .service(index))
                 _ = services[index].machine.handle(.started, at: now)
             } catch {

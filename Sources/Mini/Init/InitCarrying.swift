@@ -39,14 +39,15 @@ extension Init {
         }
         do throws(InitError) {
             switch statement.request {
-            case .program(let words, let mode, let descriptors):
-                return try start(words, mode, descriptors, statement)
+            case .program(let words, let mode, let front):
+                return try start(words, mode, front, statement)
             case .wait(let request) where request.kind == .line:
                 return try waitForLine(request, statement)
-            case .replace(let words, nil): try replace(words, nil)
-            case .replace(let words, let root?):
+            case .replace(let words, nil, let variables): try replace(words, nil, variables)
+            case .replace(let words, let root?, let variables):
                 try SwitchRoot.check(root)
-                return try beside(statement, then: .replace(words, root: root))
+                return try beside(
+                    statement, then: .replace(words, root: root, variables: variables))
             case .lookup:
                 return try beside(statement, then: .carryOut(statement, words: try InitLetter()))
             case .link(let request):
@@ -152,7 +153,7 @@ extension Init {
         case .send(let request): try InitSockets.send(request)
         case .wait(let request) where request.kind == .socket:
             try InitSockets.wait(for: request.subject, .after(request.patience))
-        case .replace(let words, let root?): try SwitchRoot.check(root, has: words[0])
+        case .replace(let words, let root?, _): try SwitchRoot.check(root, has: words[0])
         case .lookup:
             if case .carryOut(_, let letter)? = promise {
                 try letter.write(try lookedUp(statement))
@@ -197,7 +198,7 @@ extension Init {
                 } catch {
                     throw .grant(error)
                 }
-            case .replace(let words, let root): try replace(words, root)
+            case .replace(let words, let root, let variables): try replace(words, root, variables)
             case .carryOut(let statement, let letter):
                 switch carryOut(try known(statement, try letter.words())) {
                 case .started: return nil
@@ -215,7 +216,7 @@ extension Init {
     // MARK: Programs
 
     private func start(
-        _ words: [Text], _ mode: ProgramMode, _ descriptors: [ProgramDescriptor],
+        _ words: [Text], _ mode: ProgramMode, _ front: ProgramFront,
         _ statement: BootStatement
     ) throws(InitError) -> BootMachine.Event {
         switch mode {
@@ -223,22 +224,23 @@ extension Init {
             // Until it has ended by itself: a shell's code for what cannot be run.
             lastCode = 126
             try launch(
-                words, descriptors, at: statement.position,
+                words, front, at: statement.position,
                 as: .awaited(isTried: statement.isTried))
             return .started
         case .start:
-            try launch(words, descriptors, at: statement.position, as: .started)
+            try launch(words, front, at: statement.position, as: .started)
         case .vital:
-            try launch(words, descriptors, at: statement.position, as: .vital)
+            try launch(words, front, at: statement.position, as: .vital)
         case .interactive:
             return watch(
-                try launcher.start(words, isInteractive: true), words.first ?? "the shell",
+                try launcher.start(words, isInteractive: true, variables: front.variables),
+                words.first ?? "the shell",
                 statement,
                 isTried: true)
         case .respawn:
             services.append(
                 InitService(
-                    words: words, descriptors: descriptors, position: statement.position))
+                    words: words, front: front, position: statement.position))
             startServices()
         }
         return .done
@@ -246,10 +248,10 @@ extension Init {
 
     /// Starts a program, and carriers for its vchans.
     func launch(
-        _ words: [Text], _ descriptors: [ProgramDescriptor], at position: TablePosition,
+        _ words: [Text], _ front: ProgramFront, at position: TablePosition,
         as role: InitChild.Role
     ) throws(InitError) {
-        let prepared = try PreparedDescriptors(descriptors, &pipes)
+        let prepared = try PreparedDescriptors(front.descriptors, &pipes)
         var keepsPipes = false
         if case .service = role { keepsPipes = true }
         defer { prepared.handOver(keepsPipes: keepsPipes) }
@@ -258,7 +260,7 @@ extension Init {
         let id = try launcher.start(
             words,
             arrange: { () throws(InitError) in
-                Process.give([mark])
+                Process.give(front.variables + [mark])
                 try prepared.apply(&self.pipes)
             }, say: { self.say($0, at: position) })
         children.append(
@@ -344,13 +346,15 @@ extension Init {
         return nextEvent()
     }
 
-    private func replace(_ words: [Text], _ root: Text?) throws(InitError) {
+    private func replace(
+        _ words: [Text], _ root: Text?, _ variables: [Text]
+    ) throws(InitError) {
         if let root { try SwitchRoot.change(to: root) }
         // Lets the signals through before anything else is released.
         signals = nil
         launcher.signals = nil
         launcher.release()
-        let error = launcher.execute(words)
+        let error = launcher.execute(words, variables: variables)
         prepare()
         throw InitLauncher.failure(of: words[0], error)
     }

@@ -36,7 +36,7 @@ struct InitChild {
 /// What only process 1 can do, behind a child that found it possible.
 enum InitPromise {
     case hold(GrantPromise)
-    case replace([Text], root: Text)
+    case replace([Text], root: Text, variables: [Text])
     /// A statement whose words the child has looked up.
     case carryOut(BootStatement, words: InitLetter)
 }
@@ -44,7 +44,7 @@ enum InitPromise {
 /// A program that is to run for as long as the machine.
 struct InitService {
     let words: [Text]
-    let descriptors: [ProgramDescriptor]
+    let front: ProgramFront
     let position: TablePosition
     var machine = ServiceMachine()
 }
@@ -65,9 +65,12 @@ struct InitLauncher {
     /// - Parameter isInteractive: true to give it the console as its terminal, with ^C and job
     ///   control. When such a program ends, the kernel drops what the console has not shown yet.
     func start(
-        _ words: [Text], isInteractive: Bool = false
+        _ words: [Text], isInteractive: Bool = false, variables: [Text] = []
     ) throws(InitError) -> ProcessID {
-        try start(isInteractive: isInteractive) { become(words) }
+        try start(isInteractive: isInteractive) {
+            Process.give(variables)
+            return become(words)
+        }
     }
 
     /// Starts a program with what it is to find open.
@@ -123,12 +126,14 @@ struct InitLauncher {
     }
 
     /// Replaces this process by a program's file.
+    /// - Parameter variables: what its environment has besides this process's own.
     /// - Returns: why that cannot be.
-    func execute(_ words: [Text]) -> Errno {
+    func execute(_ words: [Text], variables: [Text] = []) -> Errno {
         var reason = Errno.noSuchFile
         for path in Self.paths(of: words[0]) {
             do throws(Errno) {
-                try Process.execute(path, words, environment: Process.environment())
+                try Process.execute(
+                    path, words, environment: Process.environment(adding: variables))
             } catch { if error != .noSuchFile { reason = error } }
         }
         return reason

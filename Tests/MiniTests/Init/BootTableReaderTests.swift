@@ -54,6 +54,7 @@ private let socketName = "a socket's name: at most 107 bytes"
 private let before = "0, 1, 2 or a descriptor that stands before it"
 private let disks = String(repeating: "--block d ", count: 16)
 
+private let runUsage = "run [NAME=VALUE...] [DESCRIPTOR...] PROGRAM [ARGUMENT...]"
 private let grantUsage =
     "grant NAME DOMAIN REFERENCES [write] [hold] [to=FILE] [from=FILE] [offset=N] [length=N] [notify-byte=N] [notify-port=PORT] [deadline=TIME]"
 
@@ -507,7 +508,7 @@ private let grantUsage =
             ("mount a /b c d e", "t:1:16: unexpected word \"e\""),
             (
                 "run",
-                "t:1:1: the program is missing; usage: run [DESCRIPTOR...] PROGRAM [ARGUMENT...]"
+                "t:1:1: the program is missing; usage: \(runUsage)"
             ),
             ("run 'a b", "t:1:5: this quotation mark is not closed"),
             ("run a\u{1}b", "t:1:6: byte 0x01 must not be in a table"),
@@ -558,7 +559,7 @@ private let grantUsage =
             ),
             (
                 "switch-root /r",
-                "t:1:1: the program is missing; usage: switch-root FOLDER PROGRAM [ARGUMENT...]"
+                "t:1:1: the program is missing; usage: switch-root FOLDER [NAME=VALUE...] PROGRAM [ARGUMENT...]"
             ),
             ("", "/proc/cmdline:1:1: the table has no statement"),
             ("verbose", "/proc/cmdline:1:1: the table has no statement"),

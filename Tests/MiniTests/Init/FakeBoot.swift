@@ -63,6 +63,8 @@ final class FakeBoot: Sendable {
         var clock: UInt64 = 1_000_000_000
         var forks: [UInt64] = []
         var sleeps = 0
+        /// What each program would have found that was to be executed.
+        var environments: [[String]] = []
         /// What process 1 wants its machine's launcher to end with.
         var exitCode: UInt8?
     }
@@ -177,7 +179,15 @@ final class FakeBoot: Sendable {
         case .kill:
             state.kill(first, Int32(second))
             return 0
-        case .execute: return -2
+        case .execute:
+            var environment: [String] = []
+            var entry = third
+            while let word = UnsafePointer<Int>(bitPattern: entry)?.pointee, word != 0 {
+                environment.append(text(word))
+                entry += MemoryLayout<Int>.size
+            }
+            state.environments.append(environment)
+            return -2
         case .reboot:
             let command = UInt32(truncatingIfNeeded: third)
             if command != 0 { state.deeds.append("end \(String(command, radix: 16))") }

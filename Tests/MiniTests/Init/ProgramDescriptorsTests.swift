@@ -67,7 +67,7 @@ private final class FakeDescriptors: Sendable {
     @Test("a program has its numbers, whichever of them pipes have in process 1")
     func numbersOfPipes() {
         let statement = read("start 3</in 4>/out >pipe:log 2>&1 5>/more p\nrun <pipe:log q")
-        guard case .program(_, _, let descriptors) = statement.table.statements[0].request else {
+        guard case .program(_, _, let front) = statement.table.statements[0].request else {
             Issue.record("no program")
             return
         }
@@ -77,7 +77,7 @@ private final class FakeDescriptors: Sendable {
             do throws(InitError) {
                 // So that there are two pipes, with the numbers 3 to 6.
                 _ = try pipes.named("other")
-                let prepared = try PreparedDescriptors(descriptors, &pipes)
+                let prepared = try PreparedDescriptors(front.descriptors, &pipes)
                 try prepared.apply(&pipes)
                 return true
             } catch { return false }
@@ -99,21 +99,78 @@ private final class FakeDescriptors: Sendable {
             _ number: Int32, _ direction: ProgramDescriptor.Direction,
             _ target: ProgramDescriptor.Target
         ) -> String { "\(number) \(direction) \(target)" }
-        guard case .program(let words, .start, let descriptors) = reader.table.statements[0].request
+        guard case .program(let words, .start, let front) = reader.table.statements[0].request
         else {
             Issue.record("no program")
             return
         }
         #expect(words == ["q", "6</x"])
         #expect(
-            descriptors.map { descriptor($0.number, $0.direction, $0.target) } == [
+            front.descriptors.map { descriptor($0.number, $0.direction, $0.target) } == [
                 descriptor(3, .input, .file("/dev/a")), descriptor(4, .both, .console("hvc1")),
                 descriptor(1, .append, .file("/log")), descriptor(2, .output, .same(1)),
                 descriptor(5, .both, .vchan(isServer: true, domain: "0", path: "data/v")),
             ])
-        #expect(descriptors.map { $0.column } == [7, 16, 32, 39, 44])
+        #expect(front.descriptors.map { $0.column } == [7, 16, 32, 39, 44])
         guard case .program(_, _, let input) = reader.table.statements[1].request else { return }
-        #expect(input[0].number == 0 && input[0].target == .socket("/s"))
+        #expect(input.descriptors[0].number == 0 && input.descriptors[0].target == .socket("/s"))
+    }
+
+    @Test("variables stand in front of a program as well, wherever one is named")
+    func variablesWritten() {
+        let many = (0..<64).map { "A\($0)=1" }.joined(separator: " ")
+        let table = """
+            run A=b 3</x _c1='d e' >y E= p Q=r
+            respawn 1A=b
+            vital ./A=b
+            start =b
+            shell A=b
+            shell A=b p c=d
+            launch A=b k
+            run U=@{u} p
+            run \(many) p
+            try switch-root /r A=b p c
+            exec A=b p c=d
+            """
+        let reader = read(table)
+        #expect(reader.errors == [])
+        let requests = reader.table.statements.map { $0.request }
+        guard case .program(let words, .run, let front) = requests[0] else {
+            Issue.record("no program")
+            return
+        }
+        #expect(words == ["p", "Q=r"] && front.variables == ["A=b", "_c1=d e", "E="])
+        #expect(front.descriptors.map { $0.number } == [3, 1])
+        let one = ProgramFront(variables: ["A=b"])
+        #expect(
+            requests[1...6] == [
+                .program(["1A=b"], .respawn), .program(["./A=b"], .vital),
+                .program(["=b"], .start), .program([], .interactive, one),
+                .program(["p", "c=d"], .interactive, one),
+                .program(["mini-launch", "k"], .run, one),
+            ])
+        #expect(
+            requests[9...] == [
+                .replace(["p", "c"], root: "/r", variables: ["A=b"]),
+                .replace(["p", "c=d"], root: nil, variables: ["A=b"]),
+            ])
+        #expect(
+            errors("run A=b")
+                == [
+                    "t:1:1: the program is missing; usage: run [NAME=VALUE...] [DESCRIPTOR...] PROGRAM [ARGUMENT...]"
+                ])
+        #expect(
+            errors("run B=1 \(many) p")
+                == ["t:1:\(9 + many.count - 5): \"A63=1\" is not one of at most 64 variables"])
+        #expect(errors("start A=b >pipe:x p\nrun A=@{b} <pipe:x A=b p") == [])
+    }
+
+    @Test("a program that process 1 becomes has its variables, and process 1 has them not")
+    func variablesOfExec() {
+        let boot = FakeBoot("try exec MINI_TEST_A=1 MINI_TEST_B=x=y MINI_TEST_A=2 /x\ntry exec /y")
+        boot.boot()
+        let own = boot.now.environments.map { $0.filter { $0.hasPrefix("MINI_TEST_") } }
+        #expect(own == [["MINI_TEST_B=x=y", "MINI_TEST_A=2"], []])
     }
 
     @Test(
@@ -138,7 +195,7 @@ private final class FakeDescriptors: Sendable {
             ("run 3<>pipe:x p", "t:1:5: \"3<>pipe:x\" is not < or > for such a target"),
             (
                 "run 3</a",
-                "t:1:1: the program is missing; usage: run [DESCRIPTOR...] PROGRAM [ARGUMENT...]"
+                "t:1:1: the program is missing; usage: run [NAME=VALUE...] [DESCRIPTOR...] PROGRAM [ARGUMENT...]"
             ),
             ("start >pipe:x p", "t:1:7: the pipe \"x\" is written, but never read"),
             ("wait line x y", "t:1:11: the pipe \"x\" is read, but never written"),
@@ -235,7 +292,7 @@ private final class FakeDescriptors: Sendable {
     func consoleModes() {
         for (word, mode) in [("3<console:c", 0), ("3>console:c", 1), ("3<>console:c", 2)] {
             let request = read("run \(word) p").table.statements[0].request
-            guard case .program(_, _, let descriptors) = request else {
+            guard case .program(_, _, let front) = request else {
                 Issue.record("no program")
                 continue
             }
@@ -246,7 +303,8 @@ private final class FakeDescriptors: Sendable {
                 // There is no such file.
                 return -2
             }
-            let number = SystemCall.hooked(hook) { () -> Int32? in try? descriptors[0].open() }
+            let number = SystemCall.hooked(hook) { () -> Int32? in try? front.descriptors[0].open()
+            }
             #expect(number == nil)
             // O_ACCMODE, and O_NOCTTY.
             #expect(modes.withLock { $0 }.map { $0 & 0o403 } == [mode | 0o400], "\(word)")

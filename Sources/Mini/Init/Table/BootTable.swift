@@ -89,15 +89,15 @@ indirect enum BootRequest: Equatable {
     /// Send an event on a channel of another domain.
     case notify(domain: ValueOrEntry<DomainID>, port: ValueOrEntry<EventPort>)
     case wait(WaitRequest)
-    /// Start a program: its words, its name first, and what it finds open.
-    case program([Text], ProgramMode, [ProgramDescriptor] = [])
+    /// Start a program: its words, its name first, and what stands in front of them.
+    case program([Text], ProgramMode, ProgramFront = ProgramFront())
     case bridge(InterfaceName)
     case link(LinkRequest)
     case route(RouteRequest)
     /// Send a message, and files with it, through a socket.
     case send(SendRequest)
     /// Become a program, on this root or on another.
-    case replace([Text], root: Text?)
+    case replace([Text], root: Text?, variables: [Text] = [])
     /// End the machine, with a code for whoever runs it as a guest; nil for that of the last `run`.
     case exit(UInt8?)
     /// Decide whether the statements up to `else` or `end` are carried out.
@@ -118,6 +118,14 @@ enum ProgramMode: Equatable {
     case respawn
     /// Beside the rest, and its end is the machine's.
     case vital
+}
+
+/// What stands in front of a program.
+struct ProgramFront: Equatable {
+    /// What it finds open.
+    var descriptors: [ProgramDescriptor] = []
+    /// Variables of its environment, `NAME=VALUE`.
+    var variables: [Text] = []
 }
 
 /// A message to whoever listens on a socket.

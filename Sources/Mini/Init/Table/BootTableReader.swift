@@ -175,6 +175,7 @@ struct BootTableReader {
         case "run", "start", "respawn", "vital":
             for word in words.dropFirst() {
                 let sketch = (try? TableTemplate(word))?.sketch ?? word.text
+                if sketch.isVariable { continue }
                 let descriptor: ProgramDescriptor?
                 do throws(TableError) {
                     descriptor = try ProgramDescriptor(

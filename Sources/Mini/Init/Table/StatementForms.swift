@@ -30,25 +30,32 @@ struct StatementForm {
                 name: "launch", usage: "launch [OPTIONS] [MEMORY] KERNEL [ARGUMENT...]",
                 read: launch),
             StatementForm(
-                name: "run", usage: "run [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
+                name: "run",
+                usage: "run [NAME=VALUE...] [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
                 read: { (words) throws(TableError) in try program(&words, .run) }),
             StatementForm(
-                name: "start", usage: "start [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
+                name: "start",
+                usage: "start [NAME=VALUE...] [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
                 read: { (words) throws(TableError) in try program(&words, .start) }),
             StatementForm(
-                name: "respawn", usage: "respawn [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
+                name: "respawn",
+                usage: "respawn [NAME=VALUE...] [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
                 read: { (words) throws(TableError) in try program(&words, .respawn) }),
             StatementForm(
-                name: "vital", usage: "vital [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
+                name: "vital",
+                usage: "vital [NAME=VALUE...] [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
                 read: { (words) throws(TableError) in try program(&words, .vital) }),
             StatementForm(
                 name: "send",
                 usage: "send SOCKET [DESCRIPTOR...] MESSAGE [expect=TEXT] [deadline=TIME]",
                 read: send),
-            StatementForm(name: "shell", usage: "shell [PROGRAM [ARGUMENT...]]", read: shell),
-            StatementForm(name: "exec", usage: "exec PROGRAM [ARGUMENT...]", read: exec),
             StatementForm(
-                name: "switch-root", usage: "switch-root FOLDER PROGRAM [ARGUMENT...]",
+                name: "shell", usage: "shell [NAME=VALUE...] [PROGRAM [ARGUMENT...]]", read: shell),
+            StatementForm(
+                name: "exec", usage: "exec [NAME=VALUE...] PROGRAM [ARGUMENT...]", read: exec),
+            StatementForm(
+                name: "switch-root",
+                usage: "switch-root FOLDER [NAME=VALUE...] PROGRAM [ARGUMENT...]",
                 read: switchRoot),
             StatementForm(name: "exit", usage: "exit [CODE]", read: exit),
             StatementForm(name: "bridge", usage: "bridge NAME", read: bridge),
@@ -340,19 +347,20 @@ struct StatementForm {
     // MARK: Programs
 
     private static func launch(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        .program(["mini-launch"] + (try words.all("the kernel")), .run)
+        let front = try words.front(opens: false)
+        return .program(["mini-launch"] + (try words.all("the kernel")), .run, front)
     }
 
     private static func program(
         _ words: inout StatementWords, _ mode: ProgramMode
     ) throws(TableError) -> BootRequest {
-        let descriptors = try words.descriptors()
-        return .program(try words.program(), mode, descriptors)
+        let front = try words.front()
+        return .program(try words.program(), mode, front)
     }
 
     private static func send(_ words: inout StatementWords) throws(TableError) -> BootRequest {
         var request = SendRequest(socket: try words.socket(), message: Text())
-        request.files = try words.descriptors(areNumbered: false)
+        request.files = try words.files()
         request.message = try words.next("the message")
         try words.options { (option) throws(TableError) in
             switch option.name {
@@ -366,12 +374,13 @@ struct StatementForm {
     }
 
     private static func shell(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        if words.rest.isEmpty { return .program([], .interactive) }
-        return .program(try words.program(), .interactive)
+        let front = try words.front(opens: false)
+        return .program(words.rest.isEmpty ? [] : try words.program(), .interactive, front)
     }
 
     private static func exec(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        .replace(try words.program(), root: nil)
+        let front = try words.front(opens: false)
+        return .replace(try words.program(), root: nil, variables: front.variables)
     }
 
     private static func exit(_ words: inout StatementWords) throws(TableError) -> BootRequest {
@@ -391,7 +400,8 @@ struct StatementForm {
         if root.bytes.allSatisfy({ $0 == UInt8(ascii: "/") }) {
             throw words.error(.notA("a new root: it is the one that there is", root), at: first)
         }
-        return .replace(try words.program(), root: root)
+        let front = try words.front(opens: false)
+        return .replace(try words.program(), root: root, variables: front.variables)
     }
 }
 

@@ -127,35 +127,58 @@ struct StatementWords {
         return port
     }
 
-    /// The words that say what is open, as `3</dev/x`.
-    /// - Parameter areNumbered: false for files that are only sent.
-    mutating func descriptors(
-        areNumbered: Bool = true
-    ) throws(TableError) -> [ProgramDescriptor] {
-        var descriptors: [ProgramDescriptor] = []
-        while let word = rest.first, let next = try ProgramDescriptor(word, of: self) {
-            rest = rest.dropFirst()
-            if areNumbered {
-                if descriptors.contains(where: { $0.number == next.number }) {
+    /// What stands in front of a program, as a shell has it: what is open, as `3</dev/x`, and variables, as `NAME=VALUE`.
+    /// - Parameter opens: false where process 1 opens nothing for the program.
+    mutating func front(opens: Bool = true) throws(TableError) -> ProgramFront {
+        var front = ProgramFront()
+        while let word = rest.first {
+            if word.text.isVariable {
+                if front.variables.count == Self.mostVariables {
+                    throw error(.notA("one of at most 64 variables", word.text), at: word)
+                }
+                front.variables.append(word.text)
+            } else if let next = try ProgramDescriptor(word, of: self) {
+                if !opens {
+                    throw error(
+                        .notA(
+                            "a program: only run, start, respawn and vital take descriptors",
+                            word.text), at: word)
+                }
+                if front.descriptors.contains(where: { $0.number == next.number }) {
                     throw error(.descriptorTwice(next.number), at: word)
                 }
                 // Others that are open there are process 1's own.
                 if case .same(let other) = next.target, other > 2,
-                    !descriptors.contains(where: { $0.number == other })
+                    !front.descriptors.contains(where: { $0.number == other })
                 {
                     throw error(
                         .notA(
                             "0, 1, 2 or a descriptor that stands before it",
                             "\(other)"), at: word)
                 }
-            } else if descriptors.count == Self.mostSent {
-                throw error(.unexpectedWord(word.text), at: word)
-            } else if !next.target.isSendable {
+                front.descriptors.append(next)
+            } else {
+                break
+            }
+            rest = rest.dropFirst()
+        }
+        return front
+    }
+    /// More are none that a person wrote.
+    private static let mostVariables = 64
+
+    /// Files that are sent, written as descriptors.
+    mutating func files() throws(TableError) -> [ProgramDescriptor] {
+        var files: [ProgramDescriptor] = []
+        while let word = rest.first, let next = try ProgramDescriptor(word, of: self) {
+            rest = rest.dropFirst()
+            if files.count == Self.mostSent { throw error(.unexpectedWord(word.text), at: word) }
+            if !next.target.isSendable {
                 throw error(.notA("a file, console:NAME or socket:FILE", word.text), at: word)
             }
-            descriptors.append(next)
+            files.append(next)
         }
-        return descriptors
+        return files
     }
     /// More go through no socket of programs that people have.
     private static let mostSent = 16
@@ -196,6 +219,23 @@ struct StatementWords {
             let option = TableOption(word, of: self)
             if try !take(option) { throw error(.unknownOption(option.name), at: word) }
         }
+    }
+}
+
+extension Text {
+    /// True for `NAME=VALUE` with a name as a shell's variables have it.
+    var isVariable: Bool {
+        guard let equals = firstIndex(of: UInt8(ascii: "=")), equals > 0 else { return false }
+        for (index, byte) in bytes[..<equals].enumerated() {
+            switch byte {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "_"):
+                continue
+            case UInt8(ascii: "0")...UInt8(ascii: "9") where index > 0: continue
+            default: return false
+            }
+        }
+        return true
     }
 }
 
