@@ -30,6 +30,8 @@ final class Init {
     /// When the patience with those who were signalled is over.
     private var deadline = Deadline.never
     private var isEnding = false
+    /// The table is done.
+    private var isReaping = false
     /// The kernel did not say which children have ended, or which signals have come.
     private var isBlind = false
     /// Not all of what has ended is reaped yet.
@@ -89,7 +91,10 @@ final class Init {
             return .mounted
         case .readTable: return readTable()
         case .carryOut(let index): return carryOut(index)
-        case .wait, .waitForAll, .sleepForever: return nextEvent()
+        case .waitForAll:
+            isReaping = true
+            return nextEvent()
+        case .wait, .sleepForever: return nextEvent()
         case .startShell: return startShell()
         case .signalAll(let signal, let patience):
             signalAll(signal, patience)
@@ -148,7 +153,9 @@ final class Init {
                 return .timeOver
             }
             if !isEnding { startServices() }
-            if !hasMore { sleep() }
+            if hasMore { continue }
+            if isReaping && !isEnding { dismissKeepers() }
+            sleep()
         }
     }
 
@@ -186,6 +193,16 @@ final class Init {
         return nil
     }
     private static let turn = 64
+
+    /// Ends those who look after devices when nobody else is left, for whom they do that.
+    private func dismissKeepers() {
+        guard !children.isEmpty, services.isEmpty, children.allSatisfy({ $0.role == .keeper }),
+            !InitOrphans.isAny(besides: children.map { $0.id })
+        else { return }
+        for child in children { try? Process.signal(child.id, .kill) }
+        // Nothing is to be said of how they end.
+        children = []
+    }
 
     /// There is no child at all.
     private func deserted() -> BootMachine.Event? {

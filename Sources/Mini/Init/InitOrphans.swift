@@ -47,24 +47,43 @@ enum InitOrphans {
     static func orphan(
         _ stat: Text, of program: ProcessID, besides others: [ProcessID], isMarked: () -> Bool
     ) -> InitOrphan? {
+        guard let (child, session) = child(stat), child.id != program, !others.contains(child.id),
+            !others.contains(session), session == program || isMarked()
+        else { return nil }
+        return child
+    }
+
+    /// True if process 1 has a child that lives besides these, or if that cannot be told.
+    static func isAny(besides others: [ProcessID]) -> Bool {
+        guard let names = try? Files.names(in: "/proc") else { return true }
+        return names.contains { name in
+            guard name.number != nil, let stat = try? SmallFile.read("/proc/\(name)/stat"),
+                let (child, _) = child(stat)
+            else { return false }
+            return !others.contains(child.id)
+        }
+    }
+
+    /// A child of process 1 that lives, and its session.
+    private static func child(_ stat: Text) -> (InitOrphan, session: ProcessID)? {
         // The name stands in brackets and can have anything in it.
         guard let start = stat.firstIndex(of: UInt8(ascii: "(")),
             let end = stat.lastIndex(of: UInt8(ascii: ")")), start < end,
             end + 2 <= stat.bytes.count,
-            start > 0, let id = stat.prefix(start - 1).signed
+            start > 0, let id = stat.prefix(start - 1).process
         else { return nil }
         let fields = stat.bytes[(end + 2)...].split(separator: UInt8(ascii: " ")).prefix(4)
             .map { Text(bytes: Array($0)) }
         // State, parent, group, session.
         guard fields.count == 4, !(fields[0] == "Z"), fields[1] == "1",
-            let session = fields[3].signed, id != program.rawValue,
-            !others.contains(where: { $0.rawValue == id || $0.rawValue == session }),
-            session == program.rawValue || isMarked()
+            let session = fields[3].process
         else { return nil }
-        return InitOrphan(id: ProcessID(rawValue: id), name: stat.part(start + 1..<end))
+        return (InitOrphan(id: id, name: stat.part(start + 1..<end)), session)
     }
 }
 
 extension Text {
-    fileprivate var signed: Int32? { number.flatMap { Int32(exactly: $0) } }
+    fileprivate var process: ProcessID? {
+        number.flatMap { Int32(exactly: $0) }.map { ProcessID(rawValue: $0) }
+    }
 }
