@@ -15,6 +15,7 @@ private func read(_ file: String) -> BootTableReader {
 
 private func errors(_ file: String) -> [String] { read(file).errors.map { string($0.text) } }
 
+private let noDescriptors = "a program: only run, start, respawn and vital take descriptors"
 private let targets =
     "a file, &NUMBER, console:NAME, socket:FILE, pipe:NAME, vchan:client:DOMAIN:PATH or vchan:server:DOMAIN:PATH"
 
@@ -213,6 +214,11 @@ private final class FakeDescriptors: Sendable {
                 "send /s",
                 "t:1:1: the message is missing; usage: send SOCKET [DESCRIPTOR...] MESSAGE [expect=TEXT] [deadline=TIME]"
             ),
+            ("exec >x y", "t:1:6: \">x\" is not \(noDescriptors)"),
+            ("exec A=b 3</x y", "t:1:10: \"3</x\" is not \(noDescriptors)"),
+            ("shell >x y", "t:1:7: \">x\" is not \(noDescriptors)"),
+            ("switch-root /r 2>&1 y", "t:1:16: \"2>&1\" is not \(noDescriptors)"),
+            ("launch >pipe:x k", "t:1:8: \">pipe:x\" is not \(noDescriptors)"),
             ("send /s m expect=", "t:1:11: \"\" is not an option with a value"),
         ])
     func wrong(table: String, wanted: String) { #expect(errors(table) == [wanted]) }
