@@ -154,7 +154,7 @@ final class Init {
             }
             if !isEnding { startServices() }
             if hasMore { continue }
-            if isReaping && !isEnding { dismissKeepers() }
+            if isReaping && !isEnding && isAlone { return .asked(table.settings.atEnd) }
             sleep()
         }
     }
@@ -194,14 +194,10 @@ final class Init {
     }
     private static let turn = 64
 
-    /// Ends those who look after devices when nobody else is left, for whom they do that.
-    private func dismissKeepers() {
-        guard !children.isEmpty, services.isEmpty, children.allSatisfy({ $0.role == .keeper }),
-            !InitOrphans.isAny(besides: children.map { $0.id })
-        else { return }
-        for child in children { try? Process.signal(child.id, .kill) }
-        // Nothing is to be said of how they end.
-        children = []
+    /// True if all that is left looks after something for others, and there are no others.
+    private var isAlone: Bool {
+        services.isEmpty && children.allSatisfy({ $0.role == .keeper })
+            && !InitOrphans.isAny(besides: children.map { $0.id })
     }
 
     /// There is no child at all.

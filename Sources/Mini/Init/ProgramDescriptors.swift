@@ -223,6 +223,7 @@ struct InitPipes {
 
     /// Shows what nobody reads any more.
     /// - Parameter isOver: true when no process is left; else somebody may still read what is shared.
+    @inline(never)
     func showRests(isOver: Bool) {
         for pipe in pipes where isOver || !pipe.isShared { InitConsole.show(pipe.rest()) }
     }

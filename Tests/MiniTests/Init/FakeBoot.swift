@@ -47,6 +47,8 @@ final class FakeBoot: Sendable {
         var signalAfter: (children: Int, signal: Int32)?
         var failing: (call: Int, errno: Errno)?
         var disksAnswer = true
+        /// True if it can be asked what is in a folder.
+        var listsFolders = false
         /// Calls that always fail.
         var refused: [Int: Errno] = [:]
 
@@ -212,6 +214,7 @@ final class FakeBoot: Sendable {
                 of: (state.openEnd(), state.openEnd()), as: (Int32, Int32).self)
             return 0
         case .memoryFile: return state.openFile("/")
+        case .directoryEntries where state.listsFolders: return state.list(first, second)
         default: return -38
         }
     }
@@ -225,6 +228,26 @@ extension FakeBoot.State {
         open[nextDescriptor] = (path, 0)
         nextDescriptor += 1
         return nextDescriptor - 1
+    }
+
+    /// What is in a folder, in one piece: records of getdents64.
+    fileprivate mutating func list(_ descriptor: Int, _ address: Int) -> Int {
+        guard let folder = open[descriptor] else { return -9 }
+        if folder.at > 0 { return 0 }
+        open[descriptor]?.at = 1
+        let names = Set(
+            files.keys.filter { $0.hasPrefix(folder.path + "/") }.map {
+                $0.dropFirst(folder.path.count + 1).prefix { $0 != "/" }
+            })
+        var records: [UInt8] = []
+        for name in names.sorted() {
+            let size = (19 + name.utf8.count + 8) / 8 * 8
+            let head = [UInt8](repeating: 0, count: 16) + [UInt8(size), 0, 0] + Array(name.utf8)
+            records += head + [UInt8](repeating: 0, count: size - head.count)
+        }
+        UnsafeMutableRawPointer(bitPattern: address)!.copyMemory(
+            from: records, byteCount: records.count)
+        return records.count
     }
 
     fileprivate mutating func openEnd() -> Int32 {

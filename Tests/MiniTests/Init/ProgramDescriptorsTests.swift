@@ -413,6 +413,42 @@ private final class FakeDescriptors: Sendable {
         }
     }
 
+    @Test(
+        "whose a process is that was left to process 1, as /proc shows it, and whether there is any"
+    )
+    func leftProcesses() {
+        func boot(_ name: String) -> FakeBoot {
+            FakeBoot {
+                $0.listsFolders = true
+                $0.files["/proc/51/stat"] = "51 (\(name)) S 1 51 51 0"
+                $0.files["/proc/51/environ"] = "A=b\0MINI_INIT_PROGRAM=7\0C=d\0"
+                $0.files["/proc/60/stat"] = "60 (mini) S 1 60 60 0"
+                $0.files["/proc/61/stat"] = "61 (sh) S 60 60 60 0"
+            }
+        }
+        let daemon = boot("d")
+        func find(_ number: UInt64?) -> Int32? {
+            daemon.play { () -> Int32? in
+                InitOrphans.find(
+                    of: ProcessID(rawValue: 50), marked: number.map { InitOrphans.mark($0) },
+                    besides: [])?.id.rawValue
+            }
+        }
+        #expect(find(7) == 51)
+        for other in [0, 1, 70, 77, nil] as [UInt64?] { #expect(find(other) == nil) }
+        func isAny(_ boot: FakeBoot, besides others: [Int32]) -> Bool {
+            boot.play { () -> Bool in
+                InitOrphans.isAny(besides: others.map { ProcessID(rawValue: $0) })
+            }
+        }
+        #expect(isAny(daemon, besides: [60]))
+        #expect(!isAny(daemon, besides: [51, 60]))
+        // It waits for the end of the machine itself.
+        #expect(!isAny(boot("mini-dead-ports"), besides: [60]))
+        // Nothing is guessed.
+        #expect(isAny(FakeBoot(), besides: []))
+    }
+
     @Test("a variable stands in place of one of the same name, and of no other")
     func variables() {
         let names = ["MINI_A", "MINI_AB"]

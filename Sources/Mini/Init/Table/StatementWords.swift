@@ -129,6 +129,7 @@ struct StatementWords {
 
     /// What stands in front of a program, as a shell has it: what is open, as `3</dev/x`, and variables, as `NAME=VALUE`.
     /// - Parameter opens: false where process 1 opens nothing for the program.
+    @inline(never)
     mutating func front(opens: Bool = true) throws(TableError) -> ProgramFront {
         var front = ProgramFront()
         while let word = rest.first {
