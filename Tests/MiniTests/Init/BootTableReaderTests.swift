@@ -588,6 +588,15 @@ private let grantUsage =
         #expect(errors("exit 256") == ["t:1:6: \"256\" is not a code from 0 to 255"])
         #expect(errors("exit 1 2") != [])
         #expect(errors("try exec a\nrun b") == [])
+        // However much of it is looked up.
+        for name in ["exec", "exit", "switch-root"] {
+            let words = name == "switch-root" ? "/r @{a}" : "@{a}"
+            #expect(
+                errors("\(name) \(words)\nrun b")
+                    == ["t:2:1: nothing after \(name) is carried out"])
+            #expect(errors("try \(name) \(words)\nrun b") == [])
+        }
+        #expect(errors("try exit 3\nrun b") == ["t:2:1: nothing after exit is carried out"])
     }
 
     @Test("a table that is too long is not read")

@@ -105,10 +105,12 @@ struct BootTableReader {
                     position: TablePosition(source: last, line: 1, column: 1), reason: .empty))
         }
         let last = table.statements.firstIndex {
-            switch $0.request {
-            case .exit: $0.guards.isEmpty
-            case .replace: !$0.isTried && $0.guards.isEmpty
-            default: false
+            guard $0.guards.isEmpty else { return false }
+            switch $0.words[0].text {
+            // What it looks up may not be there.
+            case "exit": return !$0.isTried || $0.request != .lookup
+            case "exec", "switch-root": return !$0.isTried
+            default: return false
             }
         }
         if let last, last + 1 < table.statements.count {
