@@ -59,7 +59,7 @@ else
         "$meanwhile) & start $echo_guest; echo \$? >code; wait"
     after_all "at a terminal: ^C with other keys in between are the guest's" 0
 
-    for signal in HUP:129 INT:130 QUIT:131 SEGV:139 BUS:135 USR1:138 PIPE:141 TERM:143 ABRT:134 TRAP:133 PWR:158 SYS:159 RTMAX:192; do
+    for signal in HUP:129 INT:130 QUIT:131 SEGV:139 BUS:135 USR1:138 PIPE:141 TERM:143 ABRT:134 TRAP:133 PWR:158 SYS:159 ALRM:142 RTMAX:192; do
         at_terminal true "$meanwhile; kill -${signal%:*} \$(<pid)) & start $echo_guest; echo \$? >code; wait"
         after_all "at a terminal: SIG${signal%:*} ends it" "${signal#*:}"
     done

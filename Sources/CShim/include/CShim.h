@@ -68,7 +68,10 @@ struct mini_sigaction {
 // The head of struct signalfd_siginfo (128 bytes in all).
 struct mini_signalfd_siginfo {
     mini_u32 number;
-    mini_u8 rest[124];
+    int failure;
+    int code;
+    mini_u32 process;
+    mini_u8 rest[112];
 };
 
 // The waker of a guest on /dev/lguest: a thread that does nothing but this. It has no run-time

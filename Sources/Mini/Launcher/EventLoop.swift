@@ -22,6 +22,8 @@ final class EventLoop {
     /// When the alarm goes off, if it is set.
     private var alarmTime: Nanoseconds?
     private var isAlarmUsed = false
+    /// Whoever started us wants that nobody is ended by one.
+    private let isAlarmIgnored: Bool
     /// How often it went off: whoever waits for it remembers what he saw last.
     private(set) var rings: UInt64 = 0
     /// How the guest ends because of what happened.
@@ -33,6 +35,7 @@ final class EventLoop {
 
     init() throws(LauncherError) {
         var awaited = SignalSet.ending
+        isAlarmIgnored = !awaited.contains(.alarm)
         for signal in [.alarm, .proceed] + Self.stopping.filter({ !$0.isIgnored }) {
             awaited.insert(signal)
         }
@@ -109,12 +112,13 @@ final class EventLoop {
     private func takeSignals(_ holder: any TerminalHolder) throws(LauncherError) {
         while outcome == nil {
             let signal: Signal?
-            do throws(Errno) { signal = try signals.next() } catch {
+            var sender: UInt32?
+            do throws(Errno) { signal = try signals.next(&sender) } catch {
                 throw .system("read signals", error)
             }
             switch signal {
             case nil: return
-            case .alarm?:
+            case .alarm? where isAlarmIgnored || isOurs(sender):
                 alarmTime = nil
                 rings &+= 1
             case .proceed?: try holder.lookAgain()
@@ -125,6 +129,11 @@ final class EventLoop {
             case let signal?: leave(.signal(signal))
             }
         }
+    }
+
+    /// The alarm is the kernel's, or ours for a file that was cut short; others mean us to end.
+    private func isOurs(_ sender: UInt32?) -> Bool {
+        sender.map { $0 == UInt32(truncatingIfNeeded: Process.identity) } ?? true
     }
 
     /// The next signal within this time, when the guest has ended; stops with the process if it is such a one.

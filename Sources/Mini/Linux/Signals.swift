@@ -172,6 +172,12 @@ struct SignalQueue: ~Copyable {
 
     /// The next signal that came, or nil.
     func next() throws(Errno) -> Signal? {
+        var sender: UInt32?
+        return try next(&sender)
+    }
+
+    /// - Parameter sender: gets the number of the process that has sent it; nil if the kernel has.
+    func next(_ sender: inout UInt32?) throws(Errno) -> Signal? {
         guard try Poll.wait([Poll.Interest(descriptor)], timeout: .milliseconds(0))[0] else {
             return nil
         }
@@ -187,6 +193,8 @@ struct SignalQueue: ~Copyable {
             if error == .again { return nil }
             throw error
         }
+        // SI_USER and the like are not above 0.
+        sender = record.code <= 0 ? record.process : nil
         return count == MemoryLayout<mini_signalfd_siginfo>.size
             ? Signal(rawValue: Int32(record.number)) : nil
     }

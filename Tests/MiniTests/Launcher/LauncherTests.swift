@@ -365,6 +365,20 @@ func playLaunch(
         #expect(played.terminal.terminal == FakeTerminal.cooked)
     }
 
+    @Test("so does an alarm that somebody else has sent, but not one of ours")
+    func alarm() throws {
+        // SI_KERNEL, SI_USER, SI_TKILL.
+        for (code, isOurs) in [(0x80, true), (0, false), (-6, false)] as [(Int32, Bool)] {
+            let played = try playLaunch(
+                [[attention]],
+                on: FakeTerminal {
+                    $0.signals = [14]
+                    $0.signalCode = code
+                })
+            #expect(played.outcome == (isOurs ? .poweredOff : .signal(.alarm)))
+        }
+    }
+
     @Test("a signal while the output is written ends the guest too")
     func signalWhileWriting() throws {
         let played = try playLaunch([[.send("x")]], on: FakeTerminal { $0.signals = [15] })

@@ -112,7 +112,10 @@ final class PlayedLguest: Sendable {
                 return Self.run(first, UnsafeMutableRawPointer(bitPattern: second)!, third, &state)
             case .read where first == FakeTerminal.signalDescriptor && state.isAlarmDue:
                 state.isAlarmDue = false
-                UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(of: 14, as: UInt32.self)
+                let record = UnsafeMutableRawPointer(bitPattern: second)!
+                record.storeBytes(of: 14, as: UInt32.self)
+                // SI_KERNEL
+                record.storeBytes(of: 0x80, toByteOffset: 8, as: Int32.self)
                 return third
             case .poll where state.isAlarmDue:
                 let records = UnsafeMutablePointer<mini_pollfd>(bitPattern: first)!

@@ -15,6 +15,8 @@ final class FakeTerminal: Sendable {
         var input: [[UInt8]] = []
         /// Signals that arrive one after the other, whenever somebody looks for them.
         var signals: [Int32] = []
+        /// Who sends them: the kernel (SI_KERNEL); 0 is another process (SI_USER).
+        var signalCode: Int32 = 0x80
         /// What a write to standard output fails with, if it does.
         var outputErrno: Errno?
         /// Standard output is a pipe, at a terminal.
@@ -134,7 +136,9 @@ final class FakeTerminal: Sendable {
         case .read where first == signalDescriptor:
             guard !state.signals.isEmpty else { return -11 }
             let number = UInt32(state.signals.removeFirst())
-            UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(of: number, as: UInt32.self)
+            let record = UnsafeMutableRawPointer(bitPattern: second)!
+            record.storeBytes(of: number, as: UInt32.self)
+            record.storeBytes(of: state.signalCode, toByteOffset: 8, as: Int32.self)
             return third
         case .poll: return poll(second, UnsafeMutableRawPointer(bitPattern: first)!, &state)
         case .signalDescriptor: return signalDescriptor

@@ -99,6 +99,9 @@ private func numbers(_ path: String) throws -> [String: Int] {
         // struct termios of asm-generic/termbits.h: four words, a line discipline, 19 characters.
         #expect(MemoryLayout<mini_termios>.size == 36)
         #expect(MemoryLayout<mini_signalfd_siginfo>.size == 128)
+        // ssi_signo, ssi_errno, ssi_code, ssi_pid.
+        #expect(MemoryLayout<mini_signalfd_siginfo>.offset(of: \.code) == 8)
+        #expect(MemoryLayout<mini_signalfd_siginfo>.offset(of: \.process) == 12)
         #expect(MemoryLayout<mini_sigaction>.size == 32)
         #expect(MemoryLayout<mini_ifreq>.size == MemoryLayout<ifreq>.size)
         #expect(MemoryLayout<mini_sockaddr_un>.size == MemoryLayout<sockaddr_un>.size)
