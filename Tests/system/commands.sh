@@ -147,6 +147,13 @@ for arch in x86_64 i386; do
         rm -r "$work/packed"
     done
 
+    if command -v perl >/dev/null; then
+        timeout 60 perl -e 'alarm 1; exec @ARGV' "out/$arch/mini-launch" out/guests/spinforever </dev/null >"$work/out" 2>&1
+        check "$arch: an alarm that whoever started it has set ends it" "$?" = 142
+    else
+        skip "$arch: an alarm from before" "needs perl"
+    fi
+
     # Standard descriptors that whoever started it left closed.
     output=$(timeout 600 out/$arch/mini-launch "$guest" <&- 2>&1)
     check "$arch: a closed standard input is an input that ends" "$output" = "hello from ring 1"

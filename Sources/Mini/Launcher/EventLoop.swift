@@ -24,6 +24,8 @@ final class EventLoop {
     private var isAlarmUsed = false
     /// Whoever started us wants that nobody is ended by one.
     private let isAlarmIgnored: Bool
+    /// When an alarm that he has set for us is to end us.
+    private let lastAlarm: Nanoseconds?
     /// How often it went off: whoever waits for it remembers what he saw last.
     private(set) var rings: UInt64 = 0
     /// How the guest ends because of what happened.
@@ -36,6 +38,8 @@ final class EventLoop {
     init() throws(LauncherError) {
         var awaited = SignalSet.ending
         isAlarmIgnored = !awaited.contains(.alarm)
+        lastAlarm = isAlarmIgnored ? nil : Alarm.left.map { Clock.monotonic() + $0 }
+        alarmTime = lastAlarm
         for signal in [.alarm, .proceed] + Self.stopping.filter({ !$0.isIgnored }) {
             awaited.insert(signal)
         }
@@ -121,6 +125,9 @@ final class EventLoop {
             case .alarm? where isAlarmIgnored || isOurs(sender):
                 alarmTime = nil
                 rings &+= 1
+                guard let lastAlarm else { continue }
+                let rest = lastAlarm - Clock.monotonic()
+                if rest.count == 0 { leave(.signal(.alarm)) } else { try setAlarm(rest) }
             case .proceed?: try holder.lookAgain()
             case let signal? where Self.stopping.contains(signal):
                 holder.letGo()
@@ -154,6 +161,7 @@ final class EventLoop {
         if let alarmTime, alarmTime <= wanted { return }
         alarmTime = wanted
         isAlarmUsed = true
+        let time = max(time, Nanoseconds(count: 1000))
         do throws(Errno) { try Alarm.set(after: time) } catch {
             throw .system("set an alarm", error)
         }
@@ -163,6 +171,6 @@ final class EventLoop {
     func renewAlarm() throws(LauncherError) {
         guard let time = alarmTime else { return }
         alarmTime = nil
-        try setAlarm(max(time - Clock.monotonic(), Nanoseconds(count: 1000)))
+        try setAlarm(time - Clock.monotonic())
     }
 }

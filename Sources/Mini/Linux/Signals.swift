@@ -257,6 +257,17 @@ enum Alarm {
         }
     }
 
+    /// How long until it goes off, if it is set: a program that executes another leaves its alarm to that.
+    static var left: Nanoseconds? {
+        var timer = (0, 0, 0, 0)
+        let asked: Int? = try? withKernel(&timer) { (address) throws(Errno) in
+            try SystemCall.make(.timeLeft, 0, address)
+        }
+        guard asked != nil, timer.2 != 0 || timer.3 != 0 else { return nil }
+        let seconds = UInt64(truncatingIfNeeded: timer.2) &* 1_000_000_000
+        return Nanoseconds(count: seconds &+ UInt64(truncatingIfNeeded: timer.3) &* 1000)
+    }
+
     /// Unsets it.
     static func cancel() { _ = try? set(after: Nanoseconds(count: 0)) }
 }

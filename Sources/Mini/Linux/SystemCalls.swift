@@ -158,6 +158,8 @@ extension SystemCall.Number {
     /// ftruncate, whose length is a word.
     static let truncate = Self(x86_64: 77, i386: 93)
     static let intervalTimer = Self(x86_64: 38, i386: 104)
+    /// getitimer.
+    static let timeLeft = Self(x86_64: 36, i386: 105)
     /// timer_create.
     static let makeTimer = Self(x86_64: 222, i386: 259)
     /// timer_settime with the native timespec.

@@ -379,6 +379,19 @@ func playLaunch(
         }
     }
 
+    @Test("an alarm that whoever started us has set ends it, when its time has come")
+    func alarmFromBefore() throws {
+        for seconds in [0, 1000] {
+            let played = try playLaunch(
+                [[attention]],
+                on: FakeTerminal {
+                    $0.signals = [14]
+                    $0.alarmLeft = (seconds, 1)
+                })
+            #expect(played.outcome == (seconds == 0 ? .signal(.alarm) : .poweredOff))
+        }
+    }
+
     @Test("a signal while the output is written ends the guest too")
     func signalWhileWriting() throws {
         let played = try playLaunch([[.send("x")]], on: FakeTerminal { $0.signals = [15] })

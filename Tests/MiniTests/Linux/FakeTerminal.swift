@@ -17,6 +17,8 @@ final class FakeTerminal: Sendable {
         var signals: [Int32] = []
         /// Who sends them: the kernel (SI_KERNEL); 0 is another process (SI_USER).
         var signalCode: Int32 = 0x80
+        /// What is left of an alarm from before, in seconds and microseconds.
+        var alarmLeft = (0, 0)
         /// What a write to standard output fails with, if it does.
         var outputErrno: Errno?
         /// Standard output is a pipe, at a terminal.
@@ -167,6 +169,10 @@ final class FakeTerminal: Sendable {
             return sandbox(call, &state)
         // Returns twice: not from here.
         case .clone: return nil
+        case .timeLeft:
+            let times = UnsafeMutablePointer<Int>(bitPattern: second)!
+            (times[2], times[3]) = state.alarmLeft
+            return 0
         case .intervalTimer:
             state.alarms += 1
             return 0

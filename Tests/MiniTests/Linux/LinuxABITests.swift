@@ -31,6 +31,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.processID, "getpid", "getpid"), (.kill, "kill", "kill"),
         (.clockTime, "clock_gettime", "clock_gettime"), (.exitGroup, "exit_group", "exit_group"),
         (.signalDescriptor, "signalfd", "signalfd"),
+        (.timeLeft, "getitimer", "getitimer"),
         (.intervalTimer, "setitimer", "setitimer"), (.processGroup, "getpgrp", "getpgrp"),
         (.signalStack, "sigaltstack", "sigaltstack"), (.seek, "lseek", "_llseek"),
         (.readVector, "readv", "readv"), (.writeVector, "writev", "writev"),
