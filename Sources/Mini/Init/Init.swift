@@ -232,16 +232,16 @@ final class Init {
             return .succeeded
         case .keeper: return nil
         case .started:
-            _ = notices(child)
+            _ = notices(child, end)
             return nil
         case .service(let index):
-            let isLost = notices(child)
+            let isLost = notices(child, end)
             // Otherwise there would be one more each time.
             _ = services[index].machine.handle(isLost ? .stop : .ended, at: Clock.monotonic())
             return nil
         case .vital:
             if isEnding { return nil }
-            if !notices(child) && end.isSuccess { return .asked(table.settings.atEnd) }
+            if !notices(child, end) && end.isSuccess { return .asked(table.settings.atEnd) }
             // The statement that is carried out now is not awaited any more.
             for index in children.indices {
                 switch children[index].role {
@@ -253,9 +253,10 @@ final class Init {
         }
     }
 
-    /// Looks whether a program that has ended goes on under another number, and says so.
-    private func notices(_ child: InitChild) -> Bool {
-        guard !isEnding, !child.isOwn,
+    /// Looks whether a program that has ended goes on under another number, and says so. One that has failed does not: what
+    /// is left of it was only to help it.
+    private func notices(_ child: InitChild, _ end: ProcessEnd) -> Bool {
+        guard !isEnding, !child.isOwn, end.isSuccess,
             let orphan = InitOrphans.find(
                 of: child.id, marked: child.mark, besides: children.map { $0.id } + orphans)
         else { return false }

@@ -449,6 +449,25 @@ private final class FakeDescriptors: Sendable {
         #expect(isAny(FakeBoot(), besides: []))
     }
 
+    @Test(
+        "a service that fails is started again, whatever it leaves behind; one that forks away is not"
+    )
+    func helpers() {
+        for (status, starts) in [(0, 2), (9, 3), (1 << 8, 3)] as [(Int32, Int)] {
+            let boot = FakeBoot("respawn a\nrun b") {
+                $0.lives = [.idle, .idle, .untilTerminated]
+                $0.happenings = [.end(0, status)]
+                $0.signalAfter = (starts, 12)
+                $0.listsFolders = true
+                $0.files["/proc/300/stat"] = "300 (h) S 1 100 100 0"
+            }
+            boot.boot()
+            #expect(boot.now.made.count == starts, "\(status)")
+            #expect(
+                boot.console.contains("\"a\" has forked away: process 300 (h)") == (starts == 2))
+        }
+    }
+
     @Test("a variable stands in place of one of the same name, and of no other")
     func variables() {
         let names = ["MINI_A", "MINI_AB"]
