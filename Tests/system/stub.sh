@@ -51,7 +51,7 @@ exec A=b /bin/sh -c 'echo \$A \${B-none} \${MINI_INIT_PROGRAM-none}; exit 7'"
         "mini-init: $work/table:2:5: cannot open \"/nowhere/x\": no such file (ENOENT)*$off"
     boot "$arch" $'start >pipe:p 2>&1 /bin/sh -c "echo through; echo errors >&2"\nrun <pipe:p /bin/cat'
     booted "a pipe leads from one program to another and ends with it" $powered_off $'through\nerrors\n'"$off"
-    boot "$arch" "start 3<$work/value 4>$work/copy 5>>$work/copy >pipe:p 2>&1 /bin/sh -c 'cat <&3; echo state >&4; echo more >&5'
+    boot "$arch" "start 3<$work/value 4>$work/copy 5>>$work/copy >pipe:p /bin/sh -c 'cat <&3; echo state >&4; echo more >&5'
 run <pipe:p /bin/cat
 run <$work/copy /bin/cat"
     booted "a program with a pipe has its other descriptors as well" $powered_off $'two  words\nstate\nmore\n'"$off"
@@ -66,7 +66,9 @@ run /bin/touch $work/go"
     booted "a program that ends without that line is told of" $powered_off \
         $'other\n'"mini-init: $work/table:3:1: the pipe \"log\" has ended before a line had \"ready\" in it"$'\n'"$off"
     rm -f "$work/saved"
-    boot "$arch" "start >pipe:log /bin/sh -c 'trap \"sleep 0.3; echo last words; echo >$work/saved; exit\" TERM; echo ready; while :; do sleep 0.1; done'
+    printf '%s\n' "trap 'sleep 0.3; echo last words; echo >$work/saved; exit' TERM" 'echo ready' \
+        'while :; do sleep 0.1; done' >"$work/script"
+    boot "$arch" "start >pipe:log /bin/sh $work/script
 wait line log ready deadline=600
 run /bin/sh -c 'kill -USR2 1; sleep 10'"
     booted "a program's last words go through its pipe" $powered_off "ready*last words"$'\n'"$off"
@@ -74,7 +76,8 @@ run /bin/sh -c 'kill -USR2 1; sleep 10'"
     boot "$arch" $'grace 300s\nrespawn >pipe:log /bin/sh -c "echo ready; sleep 100"\nwait line log ready deadline=600
 run /bin/sh -c "kill -USR2 1; sleep 10"'
     booted "a pipe of a program that would be started again ends with the machine" $powered_off $'ready\n'"$off"
-    boot "$arch" $'on-error poweroff\nvital >pipe:log 2>&1 /bin/sh -c "echo no disk; exit 1"\nwait socket /nowhere/s deadline=600
+    boot "$arch" $'on-error poweroff\nvital >pipe:log 2>&1 /bin/sh -c "echo no disk; exit 1"
+wait socket /nowhere/s deadline=600
 wait line log ready'
     booted "what a lost program has written is shown, though nobody has read it yet" $powered_off \
         "*ended with code 1"$'\nno disk\n'"$off"
@@ -105,7 +108,8 @@ run /bin/cat $work/passed"
     booted "a program that forks away is told of, once, and is not started again" $powered_off \
         "mini-init: $work/table:1:1: \"/bin/sh\" has forked away: process * (sleep) goes on without it; *"$'\n'"$off"
     check "$arch: process 1: that is one line" "$(grep -c 'forked away' "$work/out")" = 1
-    boot "$arch" $'respawn /bin/sh -c "echo again; sleep 0.2"\nrun /bin/sh -c "setsid sleep 100 & exit 0"\nrun /bin/sh -c "sleep 2; kill -USR2 1; sleep 10"'
+    boot "$arch" $'respawn /bin/sh -c "echo again; sleep 0.2"\nrun /bin/sh -c "setsid sleep 100 & exit 0"
+run /bin/sh -c "sleep 2; kill -USR2 1; sleep 10"'
     check "$arch: process 1: a daemon that somebody else has left behind is not taken for the service's" \
         "$(grep -c 'forked away' "$work/out") $(($(grep -c again "$work/out") > 2))" = "0 1"
 
