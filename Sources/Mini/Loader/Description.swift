@@ -118,11 +118,20 @@ extension SetupHeader {
     }
 }
 
+extension Text {
+    /// A segment's flags as in a list of files.
+    fileprivate mutating func appendInterpolation(access flags: UInt32) {
+        append(UInt8(ascii: flags & 4 != 0 ? "r" : "-"))
+        append(UInt8(ascii: flags & 2 != 0 ? "w" : "-"))
+        append(UInt8(ascii: flags & 1 != 0 ? "x" : "-"))
+    }
+}
+
 extension Vmlinux.Segment {
     fileprivate var description: Text {
         """
         \(hex: address, width: 8)-\(hex: end, width: 8) \
-        \(flags & 4 != 0 ? "r" : "-")\(flags & 2 != 0 ? "w" : "-")\(flags & 1 != 0 ? "x" : "-")\
+        \(access: flags)\
          \(memorySize) bytes, \(fileSize) of them at byte \(fileOffset)
         """
     }
@@ -133,7 +142,7 @@ extension ImageSegment {
     fileprivate var description: Text {
         """
         \(hex: address, width: 8)-\(hex: address &+ memorySize, width: 8) \
-        \(flags & 4 != 0 ? "r" : "-")\(flags & 2 != 0 ? "w" : "-")\(flags & 1 != 0 ? "x" : "-")\
+        \(access: flags)\
          \(memorySize) bytes, \(fileSize) of them at byte \(fileOffset) of the file
         """
     }

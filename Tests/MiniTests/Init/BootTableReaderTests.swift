@@ -305,7 +305,7 @@ private let grantUsage =
             "grant n 3 8,9 offset=8000 length=192 hold notify-byte=8191",
             "grant n 3 @r offset=4096", "grant n 3 8 offset=4095 length=@{l}",
             "grant n 3 8 offset=@{o} length=4096",
-            "run mini-grant store get ..",
+            "run mini-grant store get .",
             "launch 2 /k", "run mini-grant store wait a", "run mini-grant -V",
             "run mini-grant map --version", "run mini-grant map --ref 8 --help",
             "run mini-grant store get --version", "run mini-grant event -h",

@@ -44,8 +44,10 @@ import Testing
                 restarted(restarts)
                 if restarts == 5 { terminal.add(signal: 15) }
             }, notice: { _ in })
-        let launcher = PCLauncher(plan, surroundings, on: .automatic, defaults: true)
-        let outcome = terminal.play { launcher.run(restarts: true) }
+        // What is played is closed while it is played.
+        let outcome = terminal.play {
+            PCLauncher(plan, surroundings, on: .automatic, defaults: true).run(restarts: true)
+        }
         _ = file.number
         return (outcome, reports, opens.withLock { $0 })
     }

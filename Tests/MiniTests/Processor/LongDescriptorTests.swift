@@ -131,7 +131,7 @@ import Testing
         core.rsp = UInt64(LongPlace.kernelStack)
         core.flags = 2
         core.updateMode()
-        return (machine, machine.processor.run(instructions: 10))
+        return (machine, machine.processor.run(instructions: 10_000))
     }
 
     @Test("LTR marks a task as busy where it lies, from 32-bit code and beyond 4 GiB as well")

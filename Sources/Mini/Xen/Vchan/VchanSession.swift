@@ -223,7 +223,7 @@ final class VchanSession {
     private func tellState() throws(GrantError) {
         guard let path = plan.statePath, !hasToldState else { return }
         hasToldState = true
-        try openStore(deadline.within(XenStore.patience)).write(path, Array("running".utf8))
+        try openStore(deadline.within(XenStore.patience)).write(path, ("running" as Text).bytes)
     }
 
     private func openStore(_ deadline: Deadline) throws(GrantError) -> XenStore {
