@@ -50,7 +50,8 @@ struct ArchivePath: Equatable {
         guard path.bytes.count <= Self.longest else {
             throw .tooLong("path", path, length: path.bytes.count, limit: Self.longest)
         }
-        for name in path.bytes.split(separator: Self.slash) where name.count > Self.longestName {
+        for name in path.bytes[...].split(separator: Self.slash) where name.count > Self.longestName
+        {
             throw .tooLong("name", path, length: name.count, limit: Self.longestName)
         }
         guard !(path == Cpio.trailer) else { throw .reservedName(path) }

@@ -68,7 +68,7 @@ extension Host {
     /// Looks at every inlet that may have something.
     func servePeers() {
         for inlet in inlets where inlet.isOpen {
-            inlet.accept { slot in
+            for slot in inlet.accept() {
                 let key = DMAKey(rawValue: inlet.page.start + 4 * slot)
                 outlets.first { $0.key == key }?.wake()
             }

@@ -173,7 +173,7 @@ enum FileSystemTag: Equatable {
     /// What the kernel says of a device to those who hear of it.
     private static func event(_ word: StaticString, _ folder: Text) -> Text? {
         guard let text = try? SmallFile.read("\(folder)/uevent") else { return nil }
-        for line in text.bytes.split(separator: 10) {
+        for line in text.bytes[...].split(separator: 10) {
             if let value = Text(bytes: Array(line)).dropping(prefix: word) { return value }
         }
         return nil

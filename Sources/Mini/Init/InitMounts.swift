@@ -132,7 +132,7 @@ enum InitMounts {
 
     static func unwritten(_ meminfo: Text) -> UInt64? {
         var sum: UInt64?
-        for line in meminfo.bytes.split(separator: UInt8(ascii: "\n")) {
+        for line in meminfo.bytes[...].split(separator: UInt8(ascii: "\n")) {
             let words = line.split(separator: UInt8(ascii: " "))
             guard words.count >= 2 else { continue }
             let name = Text(bytes: Array(words[0]))

@@ -56,7 +56,7 @@ struct InternetNetwork: Equatable {
     var family: UInt8 { bytes.count == 4 ? 2 : 10 }
 
     private static func four(_ text: Text) -> [UInt8]? {
-        let parts = text.bytes.split(
+        let parts = text.bytes[...].split(
             separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard parts.count == 4 else { return nil }
         var bytes: [UInt8] = []
@@ -107,7 +107,8 @@ struct InternetNetwork: Equatable {
 extension HardwareAddress {
     /// Reads `02:00:00:00:00:01`.
     init?(_ word: Text) {
-        let parts = word.bytes.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+        let parts = word.bytes[...].split(
+            separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
         var bytes: [UInt8] = []
         for part in parts {
             guard part.count == 2, let value = Text(bytes: [48, 120] + Array(part)).number else {

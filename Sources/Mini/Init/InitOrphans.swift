@@ -38,7 +38,7 @@ enum InitOrphans {
     private static func has(_ mark: Text, _ process: Text) -> Bool {
         let environment = try? SmallFile.read(
             "/proc/\(process)/environ", limit: longestEnvironment)
-        return environment?.bytes.split(separator: 0).contains { $0.elementsEqual(mark.bytes) }
+        return environment?.bytes[...].split(separator: 0).contains { $0.elementsEqual(mark.bytes) }
             ?? false
     }
 

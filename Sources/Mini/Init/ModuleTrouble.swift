@@ -24,7 +24,7 @@ enum ModuleTrouble {
     private static func missing(_ file: ByteView) -> Text? {
         guard let value = value(of: "depends=", file) else { return nil }
         var names: Text?
-        for name in value.bytes.split(separator: UInt8(ascii: ",")) {
+        for name in value.bytes[...].split(separator: UInt8(ascii: ",")) {
             // The kernel's own names have no dashes.
             let known = Text(bytes: name.map { $0 == UInt8(ascii: "-") ? UInt8(ascii: "_") : $0 })
             let folder: Text = "/sys/module/\(known)"

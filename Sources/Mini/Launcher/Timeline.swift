@@ -195,7 +195,7 @@ final class Timeline {
             text += Self.label("thread_name", Track.devices + device.index - 2, device.name)
         }
         for event in front { text += line(event) }
-        let rest = Array(end[next...] + end[..<next])
+        let rest = end.indices.map { end[(next + $0) % end.count] }
         if leftOut > 0, let first = rest.first {
             text += """
                 {"name":"\(leftOut) events are left out","ph":"i","s":"g","pid":1,"tid":1,\

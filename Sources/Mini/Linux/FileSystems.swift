@@ -8,18 +8,19 @@ extension Text {
     /// Hands the kernel this as a C string.
     @inline(never)
     func withCString(_ call: (Int) throws(Errno) -> Int) throws(Errno) -> Int {
-        guard !bytes.contains(0) else { throw .noSuchFile }
-        var name = bytes
-        name.append(0)
-        var result: Result<Int, Errno> = .failure(.invalid)
-        unsafe name.withUnsafeBufferPointer { buffer in
-            do throws(Errno) {
-                result = .success(try call(Int(bitPattern: buffer.baseAddress)))
-            } catch {
-                result = .failure(error)
-            }
+        let name = try terminated
+        return unsafe try name.withUnsafeBufferPointer { (name) throws(Errno) in
+            try call(Int(bitPattern: name.baseAddress))
         }
-        return try result.get()
+    }
+
+    private var terminated: [UInt8] {
+        @inline(never) get throws(Errno) {
+            guard !bytes.contains(0) else { throw .noSuchFile }
+            var name = bytes
+            name.append(0)
+            return name
+        }
     }
 }
 

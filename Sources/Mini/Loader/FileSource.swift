@@ -54,7 +54,7 @@ enum FileSource: Equatable {
 
     /// Parts a word. No path of the store has a colon.
     private static func grants(_ word: Text) throws(GrantError) -> GrantSource {
-        let parts = word.bytes.split(separator: colon, omittingEmptySubsequences: false)
+        let parts = word.bytes[...].split(separator: colon, omittingEmptySubsequences: false)
             .map { Text(bytes: Array($0)) }
         guard parts.count == 2 || parts.count == 3 else { throw misshaped(word) }
         return GrantSource(

@@ -38,7 +38,7 @@ enum GrantExecution {
     private static func places(of name: Text) -> [Text] {
         if name.bytes.contains(UInt8(ascii: "/")) { return [name] }
         let path = Process.environment("PATH") ?? ""
-        return path.bytes.split(separator: UInt8(ascii: ":")).map {
+        return path.bytes[...].split(separator: UInt8(ascii: ":")).map {
             "\(Text(bytes: Array($0)))/\(name)"
         }
     }

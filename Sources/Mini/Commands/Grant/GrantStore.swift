@@ -74,7 +74,7 @@ extension GrantSettings {
                 help: "who may use them: owner and others, then domains (n0,r3)",
                 apply: { (settings, word) throws(CommandError) in
                     settings.store.permissions = try permissions(
-                        word.bytes.split(
+                        word.bytes[...].split(
                             separator: UInt8(ascii: ","), omittingEmptySubsequences: false
                         ).map { Text(bytes: Array($0)) })
                 }))

@@ -170,9 +170,10 @@ final class PeerInlet {
 
     /// Lets those in who are on the network. A slot has one connection: a second is in place of
     /// the first.
-    /// - Parameter entered: hears whose slot it is.
-    func accept(entered: (UInt32) -> Void) {
-        guard isOpen, !isResting, let number = door?.number else { return }
+    /// - Returns: whose slots they are.
+    func accept() -> [UInt32] {
+        var entered: [UInt32] = []
+        guard isOpen, !isResting, let number = door?.number else { return entered }
         rest = nil
         var strangers = 0
         do throws(Errno) {
@@ -187,10 +188,11 @@ final class PeerInlet {
                 }
                 peers.removeAll { $0.slot == slot }
                 peers.append(Peer(socket, slot: slot))
-                entered(slot)
+                entered.append(slot)
             }
             if strangers == Self.knocks { rest = .after(Self.pause) }
         } catch { if error != .again { rest = .after(Self.pause) } }
+        return entered
     }
 
     /// The most frames that are taken in one turn.

@@ -124,7 +124,7 @@ final class SharedNetwork: NetworkBackend {
     // MARK: To the card
 
     func receive(into room: IOVector) throws(Errno) -> UInt32 {
-        inlet.accept { outlets[Int($0)]?.wake() }
+        for slot in inlet.accept() { outlets[Int(slot)]?.wake() }
         guard let count = inlet.receive(into: room) else { throw .again }
         return count
     }

@@ -409,7 +409,7 @@ extension MountRequest {
     /// Sorts options into the kernel's flags, what the file system is told, and the words of fstab that
     /// mean neither. Source: mount(8), fstab(5).
     mutating func take(_ options: Text) {
-        for part in options.bytes.split(separator: UInt8(ascii: ",")) {
+        for part in options.bytes[...].split(separator: UInt8(ascii: ",")) {
             let option = Text(bytes: Array(part))
             if let flag = Self.flag(option) {
                 flags.formUnion(flag)

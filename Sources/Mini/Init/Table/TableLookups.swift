@@ -158,12 +158,13 @@ extension Text {
     /// True for what can be the name of a file. Source: linux/limits.h, NAME_MAX and PATH_MAX.
     var isFileName: Bool {
         guard !bytes.isEmpty, bytes.count < Files.longestPath else { return false }
-        return bytes.split(separator: UInt8(ascii: "/")).allSatisfy { $0.count <= 255 }
+        return bytes[...].split(separator: UInt8(ascii: "/")).allSatisfy { $0.count <= 255 }
     }
 
     /// True if a part of this path is `..`: whoever put that there leads elsewhere.
     var hasParent: Bool {
-        for part in bytes.split(separator: UInt8(ascii: "/")) where part.elementsEqual([46, 46]) {
+        for part in bytes[...].split(separator: UInt8(ascii: "/"))
+        where part.elementsEqual([46, 46]) {
             return true
         }
         return false
