@@ -11,6 +11,8 @@ kvm_machine() {
         for module in virt/lib/irqbypass arch/x86/kvm/kvm; do echo "insmod /modules/$(basename $module).ko"; done
         # QEMU's nested paging is wrong for a PAE guest.
         echo 'insmod /modules/kvm-amd.ko ${npt:+npt=$npt}'
+        # What KVM has to say of a guest would come between the letters of what is looked for.
+        echo 'echo 1 >/proc/sys/kernel/printk'
         cat "$script"
         echo 'echo; echo end of L1; poweroff -f'
     } >"$work/l1.sh"
@@ -27,7 +29,9 @@ kvm_machine() {
 
 # said SENTENCE PATTERN: is it on L1's console?
 said() {
-    if grep -q -- "$2" "$work/console"; then ok "$1"; else not_ok "$1" "$(tail -n 12 "$work/console" | cut -c1-200)"; fi
+    if grep -q -- "$2" "$work/console"; then ok "$1"; else
+        not_ok "$1" "$(grep '^\[.*[0-9]\]$' "$work/console")" "$(tail -n 12 "$work/console" | cut -c1-200)"
+    fi
 }
 
 kvm() {
