@@ -68,10 +68,7 @@ extension Host {
     /// Looks at every inlet that may have something.
     func servePeers() {
         for inlet in inlets where inlet.isOpen {
-            for slot in inlet.accept() {
-                let key = DMAKey(rawValue: inlet.page.start + 4 * slot)
-                outlets.first { $0.key == key }?.wake()
-            }
+            inlet.accept()
             receive(inlet)
         }
     }
@@ -105,6 +102,10 @@ extension Host {
                 memory.store32(record, count)
                 lines.raise(binding.line)
             })
+        for slot in inlet.takeHeard() {
+            let key = DMAKey(rawValue: inlet.page.start + 4 * slot)
+            outlets.first { $0.key == key }?.wake()
+        }
         // The guest is told even then: it may have forgotten to look.
         if inlet.isWaiting && !wasWaiting { lines.raise(binding.line) }
     }

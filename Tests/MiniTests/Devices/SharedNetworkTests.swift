@@ -136,7 +136,9 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
     }
 
     /// Counts the knocks at others' doors, at a moment of the clock's in milliseconds.
-    private func knocks(at moment: Int, _ body: () throws -> Void) rethrows -> Int {
+    private func knocks(
+        at moment: Int, isRefused: Bool = false, _ body: () throws -> Void
+    ) rethrows -> Int {
         let count = Mutex(0)
         try SystemCall.hooked(
             { call in
@@ -152,8 +154,9 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
                     lock.pointee.l_pid = getpid()
                     return 0
                 }
-                if call.number.rawValue == SocketCall.connect.direct { count.withLock { $0 += 1 } }
-                return nil
+                guard call.number.rawValue == SocketCall.connect.direct else { return nil }
+                count.withLock { $0 += 1 }
+                return isRefused ? -Int(ECONNREFUSED) : nil
             }, body)
         return count.withLock { $0 }
     }
@@ -188,6 +191,26 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
         }
         #expect(heard == frame)
         #expect(knocks(at: 1020) { send(frame, from: left) } == 1)
+        let heardBack = file.play { receive(right) }
+        #expect(heardBack == frame)
+    }
+
+    @Test("whoever sends us something on the connection that he has is looked for at once, too")
+    func wakeBySending() throws {
+        let file = try SharedFile()
+        let (left, right) = try (file.member(0), file.member(1))
+        left.setUp(true)
+        right.setUp(true)
+        let frame = [UInt8](repeating: 0xFF, count: 60)
+        #expect(receive(right) == nil)
+        for isRefused in [true, false] {
+            let heard = file.play {
+                send(frame, from: right)
+                return receive(left)
+            }
+            #expect(heard == frame)
+            #expect(knocks(at: 1000, isRefused: isRefused) { send(frame, from: left) } == 1)
+        }
         let heardBack = file.play { receive(right) }
         #expect(heardBack == frame)
     }

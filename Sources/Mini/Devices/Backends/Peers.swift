@@ -44,7 +44,7 @@ final class PeerOutlet {
     /// for one who is not there takes several.
     func isResting(at now: () -> Nanoseconds) -> Bool { rest.map { now() < $0 } ?? false }
 
-    /// The slot's owner has come to us, so he is there.
+    /// The slot's owner has come to us or sent something, so he is there.
     func wake() { rest = nil }
 
     /// Brings one frame there, or loses it.
@@ -106,6 +106,7 @@ final class PeerInlet {
     /// Until then nobody looks who is at the door: there were too many, or one could not be let in.
     private var rest: Deadline?
     private var peers: [Peer] = []
+    private var heard: [UInt32] = []
     /// Frames are there, the guest's buffers are all in use.
     private(set) var isWaiting = false
 
@@ -170,10 +171,8 @@ final class PeerInlet {
 
     /// Lets those in who are on the network. A slot has one connection: a second is in place of
     /// the first.
-    /// - Returns: whose slots they are.
-    func accept() -> [UInt32] {
-        var entered: [UInt32] = []
-        guard isOpen, !isResting, let number = door?.number else { return entered }
+    func accept() {
+        guard isOpen, !isResting, let number = door?.number else { return }
         rest = nil
         var strangers = 0
         do throws(Errno) {
@@ -187,12 +186,22 @@ final class PeerInlet {
                     continue
                 }
                 peers.removeAll { $0.slot == slot }
-                peers.append(Peer(socket, slot: slot))
-                entered.append(slot)
+                let peer = Peer(socket, slot: slot)
+                peers.append(peer)
+                hear(peer)
             }
             if strangers == Self.knocks { rest = .after(Self.pause) }
         } catch { if error != .again { rest = .after(Self.pause) } }
-        return entered
+    }
+
+    /// The slots whose owners came or sent something since this was last asked: they are there.
+    func takeHeard() -> [UInt32] {
+        defer { heard = [] }
+        return heard
+    }
+
+    private func hear(_ peer: Peer) {
+        if heard.last != peer.slot { heard.append(peer.slot) }
     }
 
     /// The most frames that are taken in one turn.
@@ -236,6 +245,7 @@ final class PeerInlet {
                     leave(peer)
                     break
                 }
+                hear(peer)
                 received(count)
                 frames += 1
             }
@@ -255,6 +265,7 @@ final class PeerInlet {
                 let count = try LocalSocket.receive(peer.socket.number, into: room)
                 if count == 0 && room.count > 0 { continue }
                 peers.append(peer)
+                hear(peer)
                 return count
             } catch { if error == .again || error == .badAddress { peers.append(peer) } }
         }

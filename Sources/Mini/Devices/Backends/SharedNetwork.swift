@@ -124,8 +124,10 @@ final class SharedNetwork: NetworkBackend {
     // MARK: To the card
 
     func receive(into room: IOVector) throws(Errno) -> UInt32 {
-        for slot in inlet.accept() { outlets[Int(slot)]?.wake() }
-        guard let count = inlet.receive(into: room) else { throw .again }
+        inlet.accept()
+        let count = inlet.receive(into: room)
+        for slot in inlet.takeHeard() { outlets[Int(slot)]?.wake() }
+        guard let count else { throw .again }
         return count
     }
 
