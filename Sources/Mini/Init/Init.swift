@@ -194,10 +194,11 @@ final class Init {
     }
     private static let turn = 64
 
-    /// True if all that is left looks after something for others, and there are no others.
+    /// True if all that is left looks after something for others, and the others have gone. (Where there never were any,
+    /// it is what the machine is for.)
     private var isAlone: Bool {
-        services.isEmpty && children.allSatisfy({ $0.role == .keeper })
-            && !InitOrphans.isAny(besides: children.map { $0.id })
+        programCount > 0 && services.isEmpty && children.allSatisfy({ $0.role == .keeper })
+            && InitOrphans.areAlone(children.map { $0.id })
     }
 
     /// There is no child at all.
@@ -313,13 +314,15 @@ final class Init {
             let now = Clock.monotonic()
             for index in services.indices { _ = services[index].machine.handle(.stop, at: now) }
             pipes.endWriting()
-            pipes.showRests(isOver: false)
         }
+        let isFirst = !isEnding
         isEnding = true
         deadline = .after(patience)
         Process.signalAll(signal)
         // Whoever is stopped cannot take it.
         if signal == .terminate { Process.signalAll(.proceed) }
+        // A slow console holds nobody up.
+        if isFirst { pipes.showRests(isOver: false) }
     }
 
     private func end(_ ending: Ending) -> BootMachine.Event {

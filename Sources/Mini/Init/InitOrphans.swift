@@ -47,28 +47,35 @@ enum InitOrphans {
     static func orphan(
         _ stat: Text, of program: ProcessID, besides others: [ProcessID], isMarked: () -> Bool
     ) -> InitOrphan? {
-        guard let (child, session) = child(stat), child.id != program, !others.contains(child.id),
-            !others.contains(session), session == program || isMarked()
+        guard let (child, session, isDead) = child(stat), !isDead, child.id != program,
+            !others.contains(child.id), !others.contains(session), session == program || isMarked()
         else { return nil }
         return child
     }
 
-    /// True if process 1 has a child that lives besides these and those that never end by themselves, or if that cannot
-    /// be told.
-    static func isAny(besides others: [ProcessID]) -> Bool {
-        guard let names = try? Files.names(in: "/proc") else { return true }
-        return names.contains { name in
-            guard name.number != nil, let stat = try? SmallFile.read("/proc/\(name)/stat"),
-                let (child, _) = child(stat)
-            else { return false }
+    /// True if process 1 has no children but these, of whom there is one, and those that wait for its own end. One that
+    /// is dead and not waited for counts: what it has left behind may not be in the list yet.
+    static func areAlone(_ keepers: [ProcessID]) -> Bool {
+        guard let names = try? Files.names(in: "/proc") else { return false }
+        var isAny = !keepers.isEmpty
+        for name in names where name.number != nil {
+            let stat: Text
+            do throws(Errno) { stat = try SmallFile.read("/proc/\(name)/stat") } catch {
+                // It has gone.
+                if error == .noSuchFile || error == .noProcess { continue }
+                return false
+            }
+            guard let (child, _, _) = child(stat), !keepers.contains(child.id) else { continue }
             // DeadPorts.swift.
-            return !others.contains(child.id) && !(child.name == "mini-dead-ports")
+            guard child.name == "mini-dead-ports" else { return false }
+            isAny = true
         }
+        return isAny
     }
 
-    /// A child of process 1 that lives, and its session.
+    /// A child of process 1, its session, and whether it has ended.
     @inline(never)
-    private static func child(_ stat: Text) -> (InitOrphan, session: ProcessID)? {
+    private static func child(_ stat: Text) -> (InitOrphan, session: ProcessID, isDead: Bool)? {
         // The name stands in brackets and can have anything in it.
         guard let start = stat.firstIndex(of: UInt8(ascii: "(")),
             let end = stat.lastIndex(of: UInt8(ascii: ")")), start < end,
@@ -78,10 +85,10 @@ enum InitOrphans {
         let fields = stat.bytes[(end + 2)...].split(separator: UInt8(ascii: " ")).prefix(4)
             .map { Text(bytes: Array($0)) }
         // State, parent, group, session.
-        guard fields.count == 4, !(fields[0] == "Z"), fields[1] == "1",
-            let session = fields[3].process
+        guard fields.count == 4, fields[1] == "1", let session = fields[3].process
         else { return nil }
-        return (InitOrphan(id: id, name: stat.part(start + 1..<end)), session)
+        let child = InitOrphan(id: id, name: stat.part(start + 1..<end))
+        return (child, session, isDead: fields[0] == "Z")
     }
 }
 

@@ -286,10 +286,12 @@ struct LoopStatus {
         guard let status = try? FileStatus.of(descriptor), status.kind == .block,
             status.number.major == 7
         else { return nil }
-        // struct loop_info64 of 232 bytes: device and inode of the file, which device that is, the offset.
+        // struct loop_info64 of 232 bytes: device and inode of the file, which device that is, the offset; at 40 its number.
         var words = [UInt32](repeating: 0, count: 58)
         let request = IoctlRequest(number: 0x4C05)
         guard (try? Ioctl.call(descriptor, request, words: &words)) != nil else { return nil }
+        // One of its partitions gets the answer for the whole.
+        guard words[10] == status.number.minor else { return nil }
         let fields = (0..<4).map { UInt64(words[2 * $0 + 1]) << 32 | UInt64(words[2 * $0]) }
         return LoopStatus(
             file: FileIdentity(device: fields[0], inode: fields[1]),

@@ -45,6 +45,8 @@ private struct PlayedDevice: Sendable {
     var isReadOnly = false
     /// A loop device shows this.
     var loop: (device: UInt64, inode: UInt64, ofDevice: UInt64, offset: UInt64)?
+    /// The loop device that answers; ours is the first one.
+    var loopNumber: UInt32 = 0
 
     init(_ path: String) throws {
         self.path = path
@@ -98,6 +100,7 @@ private struct PlayedDevice: Sendable {
             place.storeBytes(of: loop.inode, toByteOffset: 8, as: UInt64.self)
             place.storeBytes(of: loop.ofDevice, toByteOffset: 16, as: UInt64.self)
             place.storeBytes(of: loop.offset, toByteOffset: 24, as: UInt64.self)
+            place.storeBytes(of: loopNumber, toByteOffset: 40, as: UInt32.self)
         case 0x125E: place.storeBytes(of: isReadOnly ? 1 : 0, as: Int32.self)
         default: return -25
         }
@@ -328,6 +331,10 @@ private struct PlayedDevice: Sendable {
             #expect(try SystemCall.make(.fileControl, Int(disk.descriptor), 3) & 3 == 0)
             let second = try device.play { () throws(LauncherError) in try open("\(name),ro") }
             #expect(second.notices.isEmpty)
+            // As a CD that is mounted.
+            device.isMounted = true
+            let mounted = try device.play { () throws(LauncherError) in try open(name) }
+            #expect(mounted.disk.isReadOnly && mounted.notices == notices)
         }
     }
 
@@ -347,9 +354,15 @@ private struct PlayedDevice: Sendable {
                         try DiskRequest(loop).open(beside: [disk.claim]) { _ in }
                     }
                 }
-                let (first, _) = try device.play { () throws(LauncherError) in try open(loop) }
-                #expect(first.identity == disk.identity && disk.identity == first.identity)
-                #expect(first.identity != DiskIdentity(FileIdentity(device: 1, inode: 1)))
+                for number in [0, 1] as [UInt32] {
+                    // A partition gets the whole device's answer, and is not the whole.
+                    device.loopNumber = number
+                    let isSame = number == 0
+                    let (second, _) = try device.play { () throws(LauncherError) in try open(loop) }
+                    #expect((second.identity == disk.identity) == isSame)
+                    #expect((disk.identity == second.identity) == isSame)
+                    #expect(second.identity != DiskIdentity(FileIdentity(device: 1, inode: 1)))
+                }
             }
         }
     }

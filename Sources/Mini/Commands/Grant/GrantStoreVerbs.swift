@@ -50,8 +50,10 @@ final class StoreOperations {
     /// Whether an operation by itself is to happen as a whole, or to see one state of the store.
     private static func isTransaction(_ operation: Operation) -> Bool {
         switch operation.verb {
-        case .set, .mkdir, .rm: true
-        case .chmod, .get, .exists: operation.words.count > 1
+        case .set: true
+        // One request of the store's is a whole; and a transaction can touch less.
+        case .rm: operation.words.count > 1 || operation.choices.isTidy
+        case .mkdir, .chmod, .get, .exists: operation.words.count > 1
         // A whole store changes all the time: nobody could read it in a transaction.
         case .list, .ls, .watch, .wait: false
         }

@@ -155,7 +155,7 @@ struct BootTableReader {
             if others.isEmpty {
                 note(TableError(position: place, reason: .openPipe(name, writing: end.isWriting)))
             } else if end.waits, !others.contains(where: { $0.statement <= end.statement }) {
-                note(TableError(position: place, reason: .earlyPipe(name, writing: end.isWriting)))
+                note(TableError(position: place, reason: .earlyPipe(name)))
             }
         }
     }
@@ -184,7 +184,13 @@ struct BootTableReader {
                         TableWord(text: sketch, column: word.column),
                         of: StatementWords(words, at: statement.position, usage: ""))
                 } catch { continue }
-                guard let descriptor else { break }
+                guard let descriptor else {
+                    guard !word.marks.isEmpty else { break }
+                    // It may bring descriptors, variables or nothing, with others behind it.
+                    add(Text(), word, isWriting: true, waits: false)
+                    add(Text(), word, isWriting: false, waits: false)
+                    break
+                }
                 let name: Text
                 switch descriptor.target {
                 case .pipe(let pipe): name = pipe
@@ -192,9 +198,9 @@ struct BootTableReader {
                 case .file("1") where !word.marks.isEmpty: name = Text()
                 default: continue
                 }
-                add(
-                    name, word, isWriting: descriptor.direction == .output,
-                    waits: words[0].text == "run")
+                let isWriting = descriptor.direction == .output
+                // Who writes first goes on, if it is not more than a pipe holds.
+                add(name, word, isWriting: isWriting, waits: words[0].text == "run" && !isWriting)
             }
         default: break
         }

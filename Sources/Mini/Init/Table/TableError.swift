@@ -29,8 +29,8 @@ struct TableError: Error, Equatable {
         case pipeTwice(Text, writing: Bool)
         /// A pipe that has only one end.
         case openPipe(Text, writing: Bool)
-        /// An end of a pipe in a statement that waits, in front of the other end's.
-        case earlyPipe(Text, writing: Bool)
+        /// A pipe that is read by a statement that waits, in front of the one that writes.
+        case earlyPipe(Text)
         /// The file is UTF-16 or UTF-32.
         case wideText
         /// A blank or a mark that only looks like one, or like nothing.
@@ -77,8 +77,8 @@ extension TableError.Reason {
             "the pipe \(quoted: name) is \(isWriting ? "written" : "read") twice"
         case .openPipe(let name, let isWriting):
             "the pipe \(quoted: name) is \(isWriting ? "written, but never read" : "read, but never written")"
-        case .earlyPipe(let name, let isWriting):
-            "the pipe \(quoted: name) is \(isWriting ? "written" : "read") by a statement that waits, before anything can \(isWriting ? "read" : "write") it"
+        case .earlyPipe(let name):
+            "the pipe \(quoted: name) is read by a statement that waits, before anything can write it"
         case .wideText: "this is text of another encoding (UTF-16?): a table is UTF-8"
         case .invisible:
             "an invisible Unicode character is here, as a no-break space or a byte order mark"

@@ -42,11 +42,12 @@ extension DiskRequest {
             file = try FileSource.open(name, isReadOnly ? .readOnly : .readWrite, "open disk")
         } catch {
             guard !isReadOnly, case .host(_, _, let errno) = error else { throw .loader(error) }
-            if errno == .busy { throw claimed(beside: others) }
-            guard [.accessDenied, .readOnlySystem, .notPermitted].contains(errno) else {
+            guard [.accessDenied, .readOnlySystem, .notPermitted, .busy].contains(errno) else {
                 throw .loader(error)
             }
             file = try openForReading(errno)
+            // A medium that takes no writes is everybody's.
+            if errno == .busy && !file.isReadOnlyDevice { throw claimed(beside: others) }
             isReadOnly = true
         }
         // There are block devices that can be opened for writing, and take none.
