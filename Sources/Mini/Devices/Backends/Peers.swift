@@ -56,12 +56,16 @@ final class PeerOutlet {
     func carry(_ frame: () -> IOVector?, watched: @autoclosure () -> [Poll.Interest]) -> UInt32? {
         var action = link.handle(.frame)
         var taken: UInt32?
+        // Where a connection is found to be gone, nobody was looked for yet.
+        var hasLooked = false
         while true {
             switch action {
             case .none, .finish:
-                rest = link.isApart ? Clock.monotonic() + Self.pause : nil
+                rest = hasLooked && link.isApart ? Clock.monotonic() + Self.pause : nil
                 return taken
-            case .connect: action = link.handle(connect())
+            case .connect:
+                hasLooked = true
+                action = link.handle(connect())
             case .send:
                 guard let frame = frame() else {
                     _ = link.handle(.gone)
