@@ -86,11 +86,13 @@ private final class Session {
         try Transfer.write(keyboard.number, Text(stringLiteral: keys))
     }
 
-    /// Takes what the screen shows by now.
-    func look() {
+    /// Takes what the screen shows by now: all, or so many pieces. Whoever writes as fast as we read has no end.
+    func look(pieces: Int = .max) {
         var part = [UInt8](repeating: 0, count: 65536)
-        while let count = try? Transfer.read(keyboard.number, into: &part), count > 0 {
+        var rest = pieces
+        while rest > 0, let count = try? Transfer.read(keyboard.number, into: &part), count > 0 {
             screen += part[..<count]
+            rest -= 1
         }
     }
 
@@ -101,7 +103,7 @@ private final class Session {
     ) throws {
         let end = ContinuousClock.now + .seconds(60)
         while try !isSo(self) {
-            if isReading { look() }
+            if isReading { look(pieces: 8) }
             guard ContinuousClock.now < end else {
                 look()
                 Issue.record(
