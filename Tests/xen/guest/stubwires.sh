@@ -36,5 +36,6 @@ run mini-grant store wait --deadline 600 "$data/flushed"
 check "a network device is set up" "$(xenstore-read "$data/first")" = "10.0.0.1/24 mac up "
 check "  and again whenever it comes anew" "$(xenstore-read "$data/again")" = "10.0.0.1/24 mac up "
 check "  flush takes all of its addresses away" "$output" = "10.0.0.2/24 mac up "
-# Whoever looks after the device stays, and so does the domain.
-xl destroy "$name"
+xenstore-write "$data/over" 1
+gone
+check "  and who looks after it does not keep the domain from its end" "$reason" = 0
