@@ -68,13 +68,14 @@ run /bin/touch $work/go"
     rm -f "$work/saved"
     printf '%s\n' "trap 'sleep 0.3; echo last words; echo >$work/saved; exit' TERM" 'echo ready' \
         'while :; do sleep 0.1; done' >"$work/script"
-    boot "$arch" "start >pipe:log /bin/sh $work/script
+    boot "$arch" "grace 300s
+start >pipe:log /bin/sh $work/script
 wait line log ready deadline=600
-run /bin/sh -c 'kill -USR2 1; sleep 10'"
+run /bin/sh -c 'kill -USR2 1; sleep 1000'"
     booted "a program's last words go through its pipe" $powered_off "ready*last words"$'\n'"$off"
     check "$arch: process 1: and it comes to its end" -e "$work/saved"
     boot "$arch" $'grace 300s\nrespawn >pipe:log /bin/sh -c "echo ready; sleep 100"\nwait line log ready deadline=600
-run /bin/sh -c "kill -USR2 1; sleep 10"'
+run /bin/sh -c "kill -USR2 1; sleep 1000"'
     booted "a pipe of a program that would be started again ends with the machine" $powered_off $'ready\n'"$off"
     boot "$arch" $'on-error poweroff\nvital >pipe:log 2>&1 /bin/sh -c "echo no disk; exit 1"
 wait socket /nowhere/s deadline=600
@@ -104,7 +105,7 @@ run /bin/cat $work/passed"
     boot "$arch" $'on-error poweroff\nat-end reboot\nvital /bin/sh -c "exit 3"\nrun /bin/sleep 100'
     booted "and as on-error says if that did not end well" $powered_off \
         "*:3:1: \"/bin/sh\" ended with code 3"$'\n'"$off"
-    boot "$arch" $'respawn /bin/sh -c "setsid sleep 100 & sleep 0.2"\nstart /bin/sleep 1\nrun /bin/sleep 1.5\nrun /bin/sh -c "kill -USR2 1; sleep 10"'
+    boot "$arch" $'respawn /bin/sh -c "setsid sleep 100 & sleep 0.2"\nstart /bin/sleep 1\nrun /bin/sleep 1.5\nrun /bin/sh -c "kill -USR2 1; sleep 1000"'
     booted "a program that forks away is told of, once, and is not started again" $powered_off \
         "mini-init: $work/table:1:1: \"/bin/sh\" has forked away: process * (sleep) goes on without it; *"$'\n'"$off"
     check "$arch: process 1: that is one line" "$(grep -c 'forked away' "$work/out")" = 1
