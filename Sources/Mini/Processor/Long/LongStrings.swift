@@ -18,10 +18,15 @@ extension LongCore {
         let most = isStepping ? 1 : Self.most
         var count = stringCount(i)
         var done: UInt64 = 0
+        // Until the end the flags are those of before, also for a fault on the way.
+        let flags = (state.result, state.carries)
         defer { state.charge = Int(truncatingIfNeeded: done &>> 2) }
         while count > 0 {
             // Goes on from here when it is executed again.
-            if done >= most { return again(i) }
+            if done >= most {
+                (state.result, state.carries) = flags
+                return again(i)
+            }
             if !isComparison, !isStepping, let elements = bulk(i, path, count) {
                 advance(i, path, elements)
                 count &-= elements
@@ -29,7 +34,13 @@ extension LongCore {
                 done &+= elements
                 continue
             }
-            let isEqual = try element(i, path)
+            let isEqual: Bool
+            do throws(Fault) {
+                isEqual = try element(i, path)
+            } catch {
+                (state.result, state.carries) = flags
+                throw error
+            }
             count &-= 1
             setStringCount(i, count)
             done &+= 1
@@ -83,8 +94,9 @@ extension LongCore {
         case .store: try write(destination(i), part(0, size), bytes)
         case .load: setPart(0, size, try read(source(i), bytes))
         case .compare:
-            let a = try read(source(i), bytes)
+            // Processors read the second operand first.
             let b = try read(destination(i), bytes)
+            let a = try read(source(i), bytes)
             _ = compute(Arithmetic.cmp.rawValue, a, b, size)
         default:
             let b = try read(destination(i), bytes)
@@ -110,35 +122,14 @@ extension LongCore {
         let bytes = elements &<< shift
         guard let target = unsafe writable(to, bytes) else { return nil }
         guard path == .moves else {
-            unsafe fill(target, Int(truncatingIfNeeded: elements), i.shape.size)
+            unsafe StringRun.fill(
+                target, UInt(bytes), UInt(rax), size: i.shape.size)
             return elements
         }
-        guard let origin = unsafe readable(from, bytes) else { return nil }
-        // What is moved onto itself a little further repeats a pattern, which copying at once would not.
-        let distance = UInt(bitPattern: target) &- UInt(bitPattern: origin)
-        guard distance == 0 || distance >= UInt(bytes) else { return nil }
-        unsafe target.copyMemory(from: origin, byteCount: Int(truncatingIfNeeded: bytes))
+        guard let origin = unsafe readable(from, bytes),
+            unsafe StringRun.copy(target, origin, UInt(bytes), element: 1 &<< UInt(i.shape.size))
+        else { return nil }
         return elements
-    }
-
-    private func fill(_ target: UnsafeMutableRawPointer, _ count: Int, _ size: UInt8) {
-        switch size {
-        case 0:
-            unsafe target.initializeMemory(
-                as: UInt8.self, repeating: UInt8(truncatingIfNeeded: rax), count: count)
-        case 1: unsafe fill(target, count, UInt16(truncatingIfNeeded: rax))
-        case 2: unsafe fill(target, count, UInt32(truncatingIfNeeded: rax))
-        default: unsafe fill(target, count, rax)
-        }
-    }
-
-    private func fill<Width: LongOperand>(
-        _ target: UnsafeMutableRawPointer, _ count: Int, _ value: Width
-    ) {
-        for index in 0..<count {
-            unsafe target.storeBytes(
-                of: value, toByteOffset: index &* (Width.bitWidth / 8), as: Width.self)
-        }
     }
 
     // MARK: Ports

@@ -101,11 +101,6 @@ extension Core {
         case .compareExchange: try compareExchange(i, width)
         case .exchangeAdd: try exchangeAdd(i, width)
         case .moveIf: try moveIf(i, width)
-        case .moves: try moveString(i, width)
-        case .compare: try compareString(i, width)
-        case .store: try storeString(i, width)
-        case .load: try loadString(i, width)
-        case .scan: try scanString(i, width)
         default: try other(i)
         }
     }
@@ -207,6 +202,7 @@ extension Core {
         case .vector: try perform(i)
         case .system: return try system(i)
         case .portInputString, .portOutputString: return try portString(i)
+        case .moves, .compare, .store, .load, .scan: return try string(i)
         default: throw .undefined
         }
         return .next

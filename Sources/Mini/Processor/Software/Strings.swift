@@ -13,10 +13,14 @@ private struct StringOperation {
     let step: UInt32
     let sourceSegment: Int
 
+    /// Of an element.
+    var bytes: UInt32 { instruction.bytes }
+    /// Which bits of a register an element takes.
+    var elementMask: UInt32 { .max &>> (32 &- 8 &* bytes) }
     var isRepeated: Bool { instruction.operation.shape.repeating != 0 }
     /// Whether a comparison that came out so ends the repetition.
     func ends(isEqual: Bool) -> Bool {
-        isRepeated && isEqual != (instruction.operation.shape.repeating == 2)
+        isEqual != (instruction.operation.shape.repeating == 2)
     }
 }
 
@@ -24,21 +28,14 @@ extension Core {
     /// Elements done before the loop is let in between.
     private static let longestRun: UInt32 = 1024
 
-    private func string<Width: Operand>(_ i: Instruction, _: Width.Type) -> StringOperation {
-        let bytes = UInt32(Width.bitWidth / 8)
-        return StringOperation(
+    /// Any of the five.
+    func string(_ i: Instruction) throws(Fault) -> Flow {
+        let s = StringOperation(
             instruction: i, mask: i.operation.shape.isAddress16 ? 0xFFFF : 0xFFFF_FFFF,
-            step: state.otherFlags & Flag.direction == 0 ? bytes : 0 &- bytes,
+            step: state.otherFlags & Flag.direction == 0 ? i.bytes : 0 &- i.bytes,
             sourceSegment: i.operation.segmentNumber)
-    }
-
-    /// Repeats `body`, which does up to the given number of elements, returns how many it
-    /// did, and 0 for one after which the repetition ends.
-    private func repeated(
-        _ s: StringOperation, _ body: (UInt32) throws(Fault) -> UInt32
-    ) throws(Fault) -> Flow {
         guard s.isRepeated else {
-            _ = try body(1)
+            _ = try element(s)
             return .next
         }
         // Until the end the flags are those of before, also for a fault on the way.
@@ -48,164 +45,120 @@ extension Core {
             let count = state.ecx & s.mask
             if count == 0 { return .next }
             if left == 0 || state.codeChanged { break }
-            let done: UInt32
-            do throws(Fault) {
-                done = try body(min(count, left))
-            } catch {
-                (state.result, state.carries) = flags
-                throw error
+            var done: UInt32 = 1
+            var isLast = false
+            if let many = run(s, min(count, left)) {
+                done = many
+            } else {
+                do throws(Fault) {
+                    isLast = try element(s)
+                } catch {
+                    (state.result, state.carries) = flags
+                    throw error
+                }
             }
-            state.ecx = state.ecx & ~s.mask | (count &- max(done, 1)) & s.mask
-            if done == 0 { return .next }
+            state.ecx = state.ecx & ~s.mask | (count &- done) & s.mask
+            if isLast { return .next }
             left &-= done
         }
         (state.result, state.carries) = flags
         state.charge = Int(Self.longestRun / 4)
-        return go(s.instruction.start)
+        return go(i.start)
     }
 
-    private func source<Width: Operand>(_ s: StringOperation, _: Width.Type) throws(Fault)
-        -> Width
-    {
-        try read(
-            try linear(
-                s.sourceSegment, state.esi & s.mask, UInt32(Width.bitWidth / 8), write: false))
-    }
+    // MARK: One element
 
-    private func destination<Width: Operand>(
-        _ s: StringOperation, _: Width.Type, write: Bool
-    ) throws(Fault) -> UInt32 {
-        try linear(
-            SegmentRegister.extra, state.edi & s.mask, UInt32(Width.bitWidth / 8), write: write)
-    }
-
-    private func advanceSource(_ s: StringOperation, _ count: UInt32 = 1) {
-        state.esi = state.esi & ~s.mask | (state.esi &+ s.step &* count) & s.mask
-    }
-
-    private func advanceDestination(_ s: StringOperation, _ count: UInt32 = 1) {
-        state.edi = state.edi & ~s.mask | (state.edi &+ s.step &* count) & s.mask
-    }
-
-    // MARK: The five
-
-    func moveString<Width: Operand>(_ i: Instruction, _ width: Width.Type) throws(Fault) -> Flow {
-        let s = string(i, width)
-        return try repeated(s) { (most: UInt32) throws(Fault) in
-            if most > 1, let count = copyRun(s, most, width) { return count }
-            let value = try source(s, width)
-            try write(try destination(s, width, write: true), value)
-            advanceSource(s)
-            advanceDestination(s)
-            return 1
-        }
-    }
-
-    func storeString<Width: Operand>(_ i: Instruction, _ width: Width.Type) throws(Fault) -> Flow {
-        let s = string(i, width)
-        return try repeated(s) { (most: UInt32) throws(Fault) in
-            if most > 1, let count = fillRun(s, most, width) { return count }
-            try write(try destination(s, width, write: true), get(0, as: Width.self))
-            advanceDestination(s)
-            return 1
-        }
-    }
-
-    func loadString<Width: Operand>(_ i: Instruction, _ width: Width.Type) throws(Fault) -> Flow {
-        let s = string(i, width)
-        return try repeated(s) { (_: UInt32) throws(Fault) in
-            set(0, try source(s, width))
-            advanceSource(s)
-            return 1
-        }
-    }
-
-    func compareString<Width: Operand>(_ i: Instruction, _ width: Width.Type) throws(Fault)
-        -> Flow
-    {
-        let s = string(i, width)
-        return try repeated(s) { (_: UInt32) throws(Fault) in
+    /// - Returns: of a comparison, whether it ends a repetition.
+    private func element(_ s: StringOperation) throws(Fault) -> Bool {
+        var isLast = false
+        switch s.instruction.slowPath {
+        case .moves:
+            try store(s, try source(s))
+            advance(s, source: 1, destination: 1)
+        case .store:
+            try store(s, state.eax)
+            advance(s, source: 0, destination: 1)
+        case .load:
+            state.eax = state.eax & ~s.elementMask | (try source(s))
+            advance(s, source: 1, destination: 0)
+        case .compare:
             // Processors read the second operand first.
-            let b: Width = try read(try destination(s, width, write: false))
-            let a = try source(s, width)
-            _ = compute(.cmp, a, b)
-            advanceSource(s)
-            advanceDestination(s)
-            return s.ends(isEqual: a == b) ? 0 : 1
+            let b = try read(s, try destination(s, write: false))
+            let a = try source(s)
+            setFlags(comparing: a, b, bytes: s.bytes)
+            isLast = s.ends(isEqual: a == b)
+            advance(s, source: 1, destination: 1)
+        default:
+            let a = state.eax & s.elementMask
+            let b = try read(s, try destination(s, write: false))
+            setFlags(comparing: a, b, bytes: s.bytes)
+            isLast = s.ends(isEqual: a == b)
+            advance(s, source: 0, destination: 1)
+        }
+        return isLast
+    }
+
+    private func source(_ s: StringOperation) throws(Fault) -> UInt32 {
+        try read(s, try linear(s.sourceSegment, state.esi & s.mask, s.bytes, write: false))
+    }
+
+    private func destination(_ s: StringOperation, write: Bool) throws(Fault) -> UInt32 {
+        try linear(SegmentRegister.extra, state.edi & s.mask, s.bytes, write: write)
+    }
+
+    private func read(_ s: StringOperation, _ linear: UInt32) throws(Fault) -> UInt32 {
+        switch s.instruction.size {
+        case 0: UInt32(try read(linear, as: UInt8.self))
+        case 1: UInt32(try read(linear, as: UInt16.self))
+        default: try read(linear)
         }
     }
 
-    func scanString<Width: Operand>(_ i: Instruction, _ width: Width.Type) throws(Fault) -> Flow {
-        let s = string(i, width)
-        let a: Width = get(0)
-        return try repeated(s) { (_: UInt32) throws(Fault) in
-            let b: Width = try read(try destination(s, width, write: false))
-            _ = compute(.cmp, a, b)
-            advanceDestination(s)
-            return s.ends(isEqual: a == b) ? 0 : 1
+    private func store(_ s: StringOperation, _ value: UInt32) throws(Fault) {
+        let linear = try destination(s, write: true)
+        switch s.instruction.size {
+        case 0: try write(linear, UInt8(truncatingIfNeeded: value))
+        case 1: try write(linear, UInt16(truncatingIfNeeded: value))
+        default: try write(linear, value)
         }
+    }
+
+    /// Moves the index registers on by so many elements.
+    private func advance(_ s: StringOperation, source: UInt32, destination: UInt32) {
+        state.esi = state.esi & ~s.mask | (state.esi &+ s.step &* source) & s.mask
+        state.edi = state.edi & ~s.mask | (state.edi &+ s.step &* destination) & s.mask
     }
 
     // MARK: A page at a time
 
-    /// Whether elements may be handled many at once: upwards, whole registers, open segments.
-    private func isPlain(_ s: StringOperation, _ segments: UInt32) -> Bool {
-        s.mask == 0xFFFF_FFFF && state.otherFlags & Flag.direction == 0
-            && state.openSegments & segments == segments
-    }
-
-    /// How many whole elements lie between an address and the end of its page.
-    private func elements(_ linear: UInt32, _ bytes: UInt32) -> UInt32 {
-        (Page.rest(linear)) / bytes
-    }
-
-    /// Copies what lies within one page on either side; nil if the slow way must be gone.
-    private func copyRun<Width: Operand>(_ s: StringOperation, _ most: UInt32, _: Width.Type)
-        -> UInt32?
-    {
-        let bytes = UInt32(Width.bitWidth / 8)
-        guard isPlain(s, 1 | 1 &<< UInt32(s.sourceSegment)) else { return nil }
+    /// Moves or stores what lies within one page of each, at most so many elements: upwards, with whole
+    /// registers, in open segments.
+    /// - Returns: how many elements; nil if it has to be one by one.
+    private func run(_ s: StringOperation, _ most: UInt32) -> UInt32? {
+        let path = s.instruction.slowPath
+        let isMove = path == .moves
+        guard
+            most > 1 && (isMove || path == .store) && s.mask == 0xFFFF_FFFF
+                && state.otherFlags & Flag.direction == 0
+        else { return nil }
+        let segments: UInt32 = isMove ? 1 | 1 &<< UInt32(s.sourceSegment) : 1
+        guard state.openSegments & segments == segments else { return nil }
         let from = base(s.sourceSegment) &+ state.esi
         let to = state.esBase &+ state.edi
-        let count = min(most, elements(from, bytes), elements(to, bytes))
-        guard count > 0, let source = unsafe readable(from, UInt8.self),
-            let target = unsafe writable(to, UInt8.self)
+        let room = isMove ? min(Page.rest(from), Page.rest(to)) : Page.rest(to)
+        let count = min(most, room &>> UInt32(s.instruction.size))
+        let total = count &<< UInt32(s.instruction.size)
+        guard count > 0, let target = unsafe writable(to, total) else { return nil }
+        guard isMove else {
+            unsafe StringRun.fill(
+                target, UInt(total), UInt(state.eax), size: s.instruction.size)
+            advance(s, source: 0, destination: count)
+            return count
+        }
+        guard let source = unsafe readable(from, total),
+            unsafe StringRun.copy(target, source, UInt(total), element: UInt(s.bytes))
         else { return nil }
-        let total = Int(count * bytes)
-        checkHost(UInt(bitPattern: source), UInt(total))
-        checkHost(UInt(bitPattern: target), UInt(total))
-        let distance = UInt(bitPattern: target) &- UInt(bitPattern: source)
-        if distance >= UInt(total) || distance == 0 {
-            unsafe target.copyMemory(from: source, byteCount: total)
-        } else {
-            // The target overlaps what is still to be read: the elements' order shows.
-            for index in 0..<Int(count) {
-                let offset = index &* Int(bytes)
-                unsafe target.storeBytes(
-                    of: source.loadUnaligned(fromByteOffset: offset, as: Width.self),
-                    toByteOffset: offset, as: Width.self)
-            }
-        }
-        advanceSource(s, count)
-        advanceDestination(s, count)
-        return count
-    }
-
-    private func fillRun<Width: Operand>(_ s: StringOperation, _ most: UInt32, _: Width.Type)
-        -> UInt32?
-    {
-        let bytes = UInt32(Width.bitWidth / 8)
-        guard isPlain(s, 1) else { return nil }
-        let to = state.esBase &+ state.edi
-        let count = min(most, elements(to, bytes))
-        guard count > 0, let target = unsafe writable(to, UInt8.self) else { return nil }
-        let value: Width = get(0)
-        checkHost(UInt(bitPattern: target), UInt(count * bytes))
-        for index in 0..<Int(count) {
-            unsafe target.storeBytes(
-                of: value, toByteOffset: index &* Int(bytes), as: Width.self)
-        }
-        advanceDestination(s, count)
+        advance(s, source: count, destination: count)
         return count
     }
 }
