@@ -46,16 +46,6 @@ extension Core {
         store(result: difference, carries: (~a & b) | (~(a ^ b) & difference))
     }
 
-    /// Flags of `a - b` of so many bytes, with nothing above them.
-    func setFlags(comparing a: UInt32, _ b: UInt32, bytes: UInt32) {
-        let shift = 32 &- 8 &* bytes
-        let difference = a &- b
-        let carries = (~a & b) | (~(a ^ b) & difference)
-        state.result = UInt32(
-            bitPattern: Int32(bitPattern: difference &<< shift) &>> Int32(bitPattern: shift))
-        state.carries = carries &<< shift & 0xC000_0000 | carries & 8
-    }
-
     /// Flags of and, or, xor, test.
     @inline(__always) func setFlags<Width: Operand>(logic: Width) {
         state.result = logic.extended

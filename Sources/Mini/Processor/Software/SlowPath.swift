@@ -1,6 +1,7 @@
 // The operations that the execution loop leaves to functions out of line: every instruction
 // at 8 and 16 bits that has no code of its own, and the uncommon ones. The switch below is
 // the table; the functions are in SlowPathArithmetic, SlowPathMoves, SlowPathControl and Strings.
+// Operands are 32-bit numbers here, and an operand's size is known at run time: code for each size would be three times as much.
 
 /// An operation of the slow path under execution: the record and where its instruction lies.
 struct Instruction {
@@ -14,6 +15,8 @@ struct Instruction {
         @inline(__always) get { unsafe unsafeBitCast(operation.aux, to: SlowPath.self) }
     }
     var size: UInt8 { operation.shape.size }
+    /// Of the first sixteen of `SlowPath`.
+    var arithmetic: Arithmetic { unsafe unsafeBitCast(operation.aux & 7, to: Arithmetic.self) }
     /// Operand size in bytes.
     var bytes: UInt32 { 1 &<< UInt32(operation.shape.size) }
     /// A target of a near branch, cut to 16 bits if the operand size is.
@@ -39,75 +42,38 @@ extension Core {
     }
 
     private func slowPath(_ i: Instruction) throws(Fault) -> Flow {
-        switch i.size {
-        case 0: try sized(i, UInt8.self)
-        case 1: try sized(i, UInt16.self)
-        default: try sized(i, UInt32.self)
-        }
-    }
-
-    /// The operations that are the same for every operand size.
-    private func sized<Width: Operand>(_ i: Instruction, _ width: Width.Type) throws(Fault)
-        -> Flow
-    {
         switch i.slowPath {
-        case .addRegister: try arithmetic(i, .add, width)
-        case .orRegister: try arithmetic(i, .or, width)
-        case .adcRegister: try arithmetic(i, .adc, width)
-        case .sbbRegister: try arithmetic(i, .sbb, width)
-        case .andRegister: try arithmetic(i, .and, width)
-        case .subRegister: try arithmetic(i, .sub, width)
-        case .xorRegister: try arithmetic(i, .xor, width)
-        case .cmpRegister: try arithmetic(i, .cmp, width)
-        case .addImmediate: try arithmeticImmediate(i, .add, width)
-        case .orImmediate: try arithmeticImmediate(i, .or, width)
-        case .adcImmediate: try arithmeticImmediate(i, .adc, width)
-        case .sbbImmediate: try arithmeticImmediate(i, .sbb, width)
-        case .andImmediate: try arithmeticImmediate(i, .and, width)
-        case .subImmediate: try arithmeticImmediate(i, .sub, width)
-        case .xorImmediate: try arithmeticImmediate(i, .xor, width)
-        case .cmpImmediate: try arithmeticImmediate(i, .cmp, width)
-        case .rol: try shift(i, width, rotateLeft)
-        case .ror: try shift(i, width, rotateRight)
-        case .rcl: try shift(i, width, rotateLeftThroughCarry)
-        case .rcr: try shift(i, width, rotateRightThroughCarry)
-        case .shl, .sal: try shift(i, width, shiftLeft)
-        case .shr: try shift(i, width, shiftRight)
-        case .sar: try shift(i, width, shiftRightSigned)
-        case .testImmediate, .testImmediate2: try testImmediate(i, width)
-        case .testRegister: try testRegister(i, width)
-        case .not: try change(i) { (a: Width) in ~a }
-        case .neg: try change(i) { (a: Width) in negate(a) }
-        case .inc: try change(i) { (a: Width) in increment(a) }
-        case .dec: try change(i) { (a: Width) in decrement(a) }
-        case .multiply: try multiply(i, width)
-        case .multiplySigned: try multiplySigned(i, width)
-        case .divide: try divide(i, width)
-        case .divideSigned: try divideSigned(i, width)
-        case .multiplyRegister: try multiplyTwo(i, width, by: get(i.operation.a))
-        case .multiplyImmediate:
-            try multiplyTwo(i, width, by: Width(truncatingIfNeeded: i.operation.immediate))
-        case .shld: try doubleShift(i, width, isLeft: true)
-        case .shrd: try doubleShift(i, width, isLeft: false)
-        case .bt: try bitTest(i, width, nil)
-        case .bts: try bitTest(i, width, .or)
-        case .btr: try bitTest(i, width, .and)
-        case .btc: try bitTest(i, width, .xor)
-        case .bsf: try bitScan(i, width, isForward: true)
-        case .bsr: try bitScan(i, width, isForward: false)
-        case .moveImmediate:
-            try storeOperand(i, Width(truncatingIfNeeded: i.operation.immediate))
-        case .exchange: try exchange(i, width)
-        case .compareExchange: try compareExchange(i, width)
-        case .exchangeAdd: try exchangeAdd(i, width)
-        case .moveIf: try moveIf(i, width)
-        default: try other(i)
-        }
-    }
-
-    /// The operations that know their sizes.
-    private func other(_ i: Instruction) throws(Fault) -> Flow {
-        switch i.slowPath {
+        case .addRegister, .orRegister, .adcRegister, .sbbRegister, .andRegister, .subRegister,
+            .xorRegister, .cmpRegister:
+            try arithmetic(i)
+        case .addImmediate, .orImmediate, .adcImmediate, .sbbImmediate, .andImmediate,
+            .subImmediate, .xorImmediate, .cmpImmediate:
+            try arithmetic(i, by: i.operation.immediate & Self.mask(i.size))
+        case .rol, .ror, .rcl, .rcr, .shl, .shr, .sal, .sar: try shift(i)
+        case .testImmediate, .testImmediate2:
+            _ = compute(.and, try operand(i), i.operation.immediate & Self.mask(i.size), i.size)
+        case .testRegister:
+            _ = compute(.and, try operand(i), part(i.operation.a, i.size), i.size)
+        case .not: try setOperand(i, ~(try modifiable(i)))
+        case .neg: try setOperand(i, compute(.sub, 0, try modifiable(i), i.size))
+        case .inc: try step(i, .add)
+        case .dec: try step(i, .sub)
+        case .multiply: try multiply(i)
+        case .multiplySigned: try multiplySigned(i)
+        case .divide: try divide(i)
+        case .divideSigned: try divideSigned(i)
+        case .multiplyRegister: try multiply(i, by: part(i.operation.a, i.size))
+        case .multiplyImmediate: try multiply(i, by: i.operation.immediate)
+        case .shld: try doubleShift(i, isLeft: true)
+        case .shrd: try doubleShift(i, isLeft: false)
+        case .bt, .bts, .btr, .btc: try bitTest(i)
+        case .bsf: try bitScan(i, isForward: true)
+        case .bsr: try bitScan(i, isForward: false)
+        case .moveImmediate: try setOperand(i, i.operation.immediate)
+        case .exchange: try exchange(i)
+        case .compareExchange: try compareExchange(i)
+        case .exchangeAdd: try exchangeAdd(i)
+        case .moveIf: try moveIf(i)
         case .bswap: set(i.operation.b, UInt16(0))
         case .compareExchange8: try compareExchange8(i)
         case .setIf:
@@ -125,7 +91,7 @@ extension Core {
             set(8, UInt16(truncatingIfNeeded: Int16(truncatingIfNeeded: state.eax) &>> 15))
         case .pushRegister: try push(get(i.operation.b), size: i.size)
         case .pushImmediate: try push(i.operation.immediate, size: i.size)
-        case .pushMemory: try push(try wordOperand(i), size: i.size)
+        case .pushMemory: try push(try operand(i), size: i.size)
         case .popRegister: try popRegister(i)
         case .popMemory: return try popMemory(i)
         case .pushSegment: try pushSegment(i)
@@ -137,10 +103,10 @@ extension Core {
         case .enter: try enterFrame(i)
         case .leave: try leaveFrame(i)
         case .callNear: return try callNear(i, i.relativeTarget)
-        case .callIndirect: return try callNear(i, i.target(try wordOperand(i)))
+        case .callIndirect: return try callNear(i, i.target(try operand(i)))
         case .returnNear: return try returnNear(i)
         case .jumpNear: return try jumpNear(i.relativeTarget)
-        case .jumpIndirect: return try jumpNear(i.target(try wordOperand(i)))
+        case .jumpIndirect: return try jumpNear(i.target(try operand(i)))
         case .jumpIf:
             return try jumpNear(condition(i.operation.a) ? i.relativeTarget : i.next)
         case .loop, .loopIfZero, .loopIfNotZero, .jumpIfCountZero: return try loop(i)
@@ -203,7 +169,6 @@ extension Core {
         case .system: return try system(i)
         case .portInputString, .portOutputString: return try portString(i)
         case .moves, .compare, .store, .load, .scan: return try string(i)
-        default: throw .undefined
         }
         return .next
     }
@@ -228,9 +193,24 @@ extension Core {
         return try read(try linear(i, UInt32(Width.bitWidth / 8), write: false))
     }
 
-    /// The same of the instruction's size, as 32 bits.
-    func wordOperand(_ i: Instruction) throws(Fault) -> UInt32 {
-        i.size == 1 ? UInt32(try operand(i, UInt16.self)) : try operand(i, UInt32.self)
+    /// The same of the instruction's size.
+    func operand(_ i: Instruction) throws(Fault) -> UInt32 {
+        guard i.operation.shape.isMemory else { return part(i.operation.b, i.size) }
+        return try read(try linear(i, i.bytes, write: false), i.size)
+    }
+
+    /// The same of an instruction that will store it, too: faults as that would.
+    func modifiable(_ i: Instruction) throws(Fault) -> UInt32 {
+        guard i.operation.shape.isMemory else { return part(i.operation.b, i.size) }
+        let linear = try linear(i, i.bytes, write: true)
+        try checkWrite(linear, i.bytes)
+        return try read(linear, i.size)
+    }
+
+    /// Stores into it what fits of a value.
+    func setOperand(_ i: Instruction, _ value: UInt32) throws(Fault) {
+        guard i.operation.shape.isMemory else { return setPart(i.operation.b, i.size, value) }
+        try write(try linear(i, i.bytes, write: true), value, i.size)
     }
 
     /// Stores into the register-or-memory operand.
@@ -243,25 +223,81 @@ extension Core {
         return .next
     }
 
-    /// Reads, changes and writes the register-or-memory operand; `body` sets flags and is not
-    /// called if the write would fault.
-    func change<Width: Operand>(_ i: Instruction, _ body: (Width) throws(Fault) -> Width)
-        throws(Fault) -> Flow
-    {
-        guard i.operation.shape.isMemory else {
-            set(i.operation.b, try body(get(i.operation.b)))
-            return .next
-        }
-        let bytes = UInt32(Width.bitWidth / 8)
-        let linear = try linear(i, bytes, write: true)
-        try checkWrite(linear, bytes)
-        try write(linear, try body(try read(linear)))
-        return .next
-    }
-
     /// Ends the block and goes on at an address.
     func go(_ eip: UInt32) -> Flow {
         state.eip = eip
         return .jump
+    }
+
+    // MARK: Sizes known at run time: 0 to 2 for 8, 16 and 32 bits; nothing stands above the value
+
+    static func mask(_ size: UInt8) -> UInt32 { .max &>> unused(size) }
+
+    /// Bits of 32 that an operand does not have.
+    static func unused(_ size: UInt8) -> UInt32 { 32 &- 8 &<< UInt32(size) }
+
+    static func extend(_ value: UInt32, _ size: UInt8) -> Int32 {
+        let unused = Int32(bitPattern: unused(size))
+        return (Int32(bitPattern: value) &<< unused) &>> unused
+    }
+
+    /// What an operand's size takes of a register.
+    func part(_ register: UInt8, _ size: UInt8) -> UInt32 {
+        switch size {
+        case 0: UInt32(get(register, as: UInt8.self))
+        case 1: UInt32(get(register, as: UInt16.self))
+        default: get(register)
+        }
+    }
+
+    func setPart(_ register: UInt8, _ size: UInt8, _ value: UInt32) {
+        switch size {
+        case 0: set(register, UInt8(truncatingIfNeeded: value))
+        case 1: set(register, UInt16(truncatingIfNeeded: value))
+        default: set(register, value)
+        }
+    }
+
+    func read(_ linear: UInt32, _ size: UInt8) throws(Fault) -> UInt32 {
+        switch size {
+        case 0: UInt32(try read(linear, as: UInt8.self))
+        case 1: UInt32(try read(linear, as: UInt16.self))
+        default: try read(linear)
+        }
+    }
+
+    func write(_ linear: UInt32, _ value: UInt32, _ size: UInt8) throws(Fault) {
+        switch size {
+        case 0: try write(linear, UInt8(truncatingIfNeeded: value))
+        case 1: try write(linear, UInt16(truncatingIfNeeded: value))
+        default: try write(linear, value)
+        }
+    }
+
+    /// The result, with its flags.
+    func compute(_ operation: Arithmetic, _ a: UInt32, _ b: UInt32, _ size: UInt8) -> UInt32 {
+        let result: UInt32
+        var carries: UInt32 = 0
+        switch operation {
+        case .add, .adc:
+            result = a &+ b &+ (operation == .adc ? carryBit : 0)
+            carries = (a & b) | ((a | b) & ~result)
+        case .sub, .cmp, .sbb:
+            result = a &- b &- (operation == .sbb ? carryBit : 0)
+            carries = (~a & b) | (~(a ^ b) & result)
+        case .and: result = a & b
+        case .or: result = a | b
+        case .xor: result = a ^ b
+        }
+        state.result = UInt32(bitPattern: Self.extend(result, size))
+        state.carries = carries &<< Self.unused(size) & 0xC000_0000 | carries & 8
+        return result & Self.mask(size)
+    }
+
+    /// Flags of a result, but the auxiliary carry.
+    func setFlags(_ result: UInt32, _ size: UInt8, carry: Bool, overflow: Bool) {
+        setFlags(
+            result: UInt32(bitPattern: Self.extend(result, size)), carry: carry,
+            overflow: overflow)
     }
 }

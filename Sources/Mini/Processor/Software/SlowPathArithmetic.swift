@@ -3,274 +3,217 @@
 // Source: Intel SDM volume 2.
 
 extension Core {
-    func arithmetic<Width: Operand>(_ i: Instruction, _ operation: Arithmetic, _: Width.Type)
-        throws(Fault) -> Flow
-    {
-        let register: Width = get(i.operation.a)
-        if i.operation.shape.isToRegister {
-            let value = try operand(i, Width.self)
-            let result = compute(operation, register, value)
-            if operation != .cmp { set(i.operation.a, result) }
-            return .next
+    /// With a register, on either side.
+    func arithmetic(_ i: Instruction) throws(Fault) {
+        let register = part(i.operation.a, i.size)
+        guard i.operation.shape.isToRegister else { return try arithmetic(i, by: register) }
+        let result = compute(i.arithmetic, register, try operand(i), i.size)
+        if i.arithmetic != .cmp { setPart(i.operation.a, i.size, result) }
+    }
+
+    func arithmetic(_ i: Instruction, by b: UInt32) throws(Fault) {
+        if i.arithmetic == .cmp {
+            _ = compute(.cmp, try operand(i), b, i.size)
+        } else {
+            try setOperand(i, compute(i.arithmetic, try modifiable(i), b, i.size))
         }
-        return try arithmetic(i, operation, by: register)
     }
 
-    func arithmeticImmediate<Width: Operand>(
-        _ i: Instruction, _ operation: Arithmetic, _: Width.Type
-    ) throws(Fault) -> Flow {
-        try arithmetic(i, operation, by: Width(truncatingIfNeeded: i.operation.immediate))
-    }
-
-    private func arithmetic<Width: Operand>(
-        _ i: Instruction, _ operation: Arithmetic, by b: Width
-    ) throws(Fault) -> Flow {
-        if operation == .cmp {
-            _ = compute(.cmp, try operand(i, Width.self), b)
-            return .next
-        }
-        return try change(i) { (a: Width) in compute(operation, a, b) }
-    }
-
-    func testImmediate<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
-        setFlags(
-            logic: try operand(i, Width.self) & Width(truncatingIfNeeded: i.operation.immediate))
-        return .next
-    }
-
-    func testRegister<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
-        setFlags(logic: try operand(i, Width.self) & get(i.operation.a))
-        return .next
+    /// One more or less; the carry stays.
+    func step(_ i: Instruction, _ operation: Arithmetic) throws(Fault) {
+        let a = try modifiable(i)
+        let old = carry
+        let result = compute(operation, a, 1, i.size)
+        setCarry(old)
+        try setOperand(i, result)
     }
 
     // MARK: Shifts
 
-    /// Applies a shift by the instruction's count modulo 32; by 0 nothing changes.
-    func shift<Width: Operand>(
-        _ i: Instruction, _: Width.Type, _ body: (Width, UInt32) -> Width
-    ) throws(Fault) -> Flow {
+    /// By the instruction's count modulo 32; by 0 nothing changes.
+    func shift(_ i: Instruction) throws(Fault) {
+        let a = try modifiable(i)
         let count = shiftCount(i)
-        return try change(i) { (a: Width) in count == 0 ? a : body(a, count) }
+        try setOperand(i, count == 0 ? a : shifted(i, a, count))
     }
 
     private func shiftCount(_ i: Instruction) -> UInt32 {
         (i.operation.shape.isCountInRegister ? state.ecx : i.operation.immediate) & 31
     }
 
-    /// Carry and overflow of a rotate; the other flags stay.
-    private func setRotateFlags(carry: Bool, overflow: Bool) {
-        let kept = arithmeticFlags & ~(Flag.carry | Flag.overflow)
-        arithmeticFlags =
-            kept | (carry ? Flag.carry : 0) | (overflow ? Flag.overflow : 0)
-    }
-
-    private func top<Width: Operand>(_ a: Width) -> Bool {
-        a &>> Width(Width.bitWidth - 1) != 0
-    }
-
-    func rotateLeft<Width: Operand>(_ a: Width, _ count: UInt32) -> Width {
-        let bits = UInt32(Width.bitWidth)
-        let by = Width(count & (bits - 1))
-        let result = by == 0 ? a : a << by | a >> (Width(bits) - by)
-        let carry = result & 1 != 0
-        setRotateFlags(carry: carry, overflow: top(result) != carry)
-        return result
-    }
-
-    func rotateRight<Width: Operand>(_ a: Width, _ count: UInt32) -> Width {
-        let bits = UInt32(Width.bitWidth)
-        let by = Width(count & (bits - 1))
-        let result = by == 0 ? a : a >> by | a << (Width(bits) - by)
-        setRotateFlags(carry: top(result), overflow: top(result) != top(result &<< 1))
-        return result
-    }
-
-    func rotateLeftThroughCarry<Width: Operand>(_ a: Width, _ count: UInt32) -> Width {
-        var (result, carry) = (a, carry)
-        for _ in 0..<count % UInt32(Width.bitWidth + 1) {
-            let out = top(result)
-            result = result &<< 1 | (carry ? 1 : 0)
-            carry = out
-        }
-        setRotateFlags(carry: carry, overflow: top(result) != carry)
-        return result
-    }
-
-    func rotateRightThroughCarry<Width: Operand>(_ a: Width, _ count: UInt32) -> Width {
-        var (result, carry) = (a, carry)
-        for _ in 0..<count % UInt32(Width.bitWidth + 1) {
-            let out = result & 1 != 0
-            result = result &>> 1 | (carry ? 1 &<< Width(Width.bitWidth - 1) : 0)
-            carry = out
-        }
-        setRotateFlags(carry: carry, overflow: top(result) != top(result &<< 1))
-        return result
-    }
-
-    func shiftLeft<Width: Operand>(_ a: Width, _ count: UInt32) -> Width {
-        let wide = UInt64(a) &<< UInt64(count)
-        let result = Width(truncatingIfNeeded: wide)
-        let carry = wide &>> UInt64(Width.bitWidth) & 1 != 0
-        setFlags(result: result, carry: carry, overflow: top(result) != carry)
-        return result
-    }
-
-    func shiftRight<Width: Operand>(_ a: Width, _ count: UInt32) -> Width {
-        let result = Width(truncatingIfNeeded: UInt64(a) &>> UInt64(count))
-        let carry = UInt64(a) &>> UInt64(count - 1) & 1 != 0
-        setFlags(result: result, carry: carry, overflow: top(a))
-        return result
-    }
-
-    func shiftRightSigned<Width: Operand>(_ a: Width, _ count: UInt32) -> Width {
-        let signed = Int64(Int32(bitPattern: a.extended))
-        let result = Width(truncatingIfNeeded: signed &>> Int64(count))
-        let carry = signed &>> Int64(count - 1) & 1 != 0
-        setFlags(result: result, carry: carry, overflow: false)
-        return result
-    }
-
-    func doubleShift<Width: Operand>(_ i: Instruction, _: Width.Type, isLeft: Bool)
-        throws(Fault) -> Flow
-    {
-        let count = UInt64(shiftCount(i))
-        let bits = UInt64(Width.bitWidth)
-        let other = UInt64(get(i.operation.a, as: Width.self))
-        return try change(i) { (a: Width) in
-            if count == 0 { return a }
-            // For 16 bits and counts beyond, the register comes round again.
-            let carry: Bool
-            let result: Width
-            if isLeft {
-                let wide =
-                    bits == 32
-                    ? UInt64(a) &<< 32 | other
-                    : UInt64(a) &<< 32 | other &<< 16 | UInt64(a)
-                let top = bits == 32 ? UInt64(64) : 48
-                carry = wide &>> (top - count) & 1 != 0
-                result = Width(truncatingIfNeeded: wide &>> (top - bits - count))
-            } else {
-                let wide =
-                    bits == 32
-                    ? other &<< 32 | UInt64(a) : UInt64(a) &<< 32 | other &<< 16 | UInt64(a)
-                carry = wide &>> (count - 1) & 1 != 0
-                result = Width(truncatingIfNeeded: wide &>> count)
+    private func shifted(_ i: Instruction, _ a: UInt32, _ count: UInt32) -> UInt32 {
+        let bits: UInt32 = 8 &<< UInt32(i.size)
+        let top = bits &- 1
+        let mask = Self.mask(i.size)
+        var result = a
+        switch i.slowPath {
+        case .rol, .ror:
+            let by = (i.slowPath == .rol ? count : 0 &- count) & top
+            result = (a &<< by | a &>> (bits &- by)) & mask
+        case .rcl, .rcr:
+            var bit = carryBit
+            for _ in 0..<count % (bits &+ 1) {
+                if i.slowPath == .rcl {
+                    let out = result &>> top
+                    result = (result &<< 1 | bit) & mask
+                    bit = out
+                } else {
+                    let out = result & 1
+                    result = result &>> 1 | bit &<< top
+                    bit = out
+                }
             }
-            setFlags(result: result, carry: carry, overflow: top(result) != top(a))
+            setCarry(bit != 0)
+        case .shr:
+            result = a &>> count
+            setFlags(
+                result, i.size, carry: a &>> (count &- 1) & 1 != 0, overflow: a &>> top != 0)
+            return result
+        case .sar:
+            let signed = Self.extend(a, i.size)
+            result = UInt32(bitPattern: signed &>> Int32(bitPattern: count))
+            let carry = signed &>> Int32(bitPattern: count &- 1) & 1 != 0
+            setFlags(result, i.size, carry: carry, overflow: false)
+            return result
+        default:
+            let wide = UInt64(a) &<< UInt64(count)
+            result = UInt32(truncatingIfNeeded: wide) & mask
+            let carry = wide &>> UInt64(bits) & 1 != 0
+            setFlags(result, i.size, carry: carry, overflow: (result &>> top != 0) != carry)
             return result
         }
+        // Of rotates carry and overflow; the other flags stay.
+        let sign = result &>> top != 0
+        var carry = carry
+        if i.slowPath == .rol { carry = result & 1 != 0 }
+        if i.slowPath == .ror { carry = sign }
+        let isLeft = i.slowPath == .rol || i.slowPath == .rcl
+        let other = isLeft ? carry : result &>> (top &- 1) & 1 != 0
+        arithmeticFlags =
+            arithmeticFlags & ~(Flag.carry | Flag.overflow) | (carry ? Flag.carry : 0)
+            | (sign != other ? Flag.overflow : 0)
+        return result
+    }
+
+    func doubleShift(_ i: Instruction, isLeft: Bool) throws(Fault) {
+        let a = try modifiable(i)
+        let count = UInt64(shiftCount(i))
+        if count == 0 { return try setOperand(i, a) }
+        let other = UInt64(part(i.operation.a, i.size))
+        // For 16 bits and counts beyond, the register comes round again.
+        let isWord = i.size == 1
+        let carry: Bool
+        let result: UInt32
+        if isLeft {
+            let wide =
+                isWord ? UInt64(a) &<< 32 | other &<< 16 | UInt64(a) : UInt64(a) &<< 32 | other
+            let top: UInt64 = isWord ? 48 : 64
+            carry = wide &>> (top &- count) & 1 != 0
+            result = UInt32(truncatingIfNeeded: (wide &<< count) &>> 32) & Self.mask(i.size)
+        } else {
+            let wide =
+                isWord ? UInt64(a) &<< 32 | other &<< 16 | UInt64(a) : other &<< 32 | UInt64(a)
+            carry = wide &>> (count &- 1) & 1 != 0
+            result = UInt32(truncatingIfNeeded: wide &>> count) & Self.mask(i.size)
+        }
+        let top = 7 &+ 8 &* UInt32(i.size == 1 ? 1 : 3)
+        setFlags(result, i.size, carry: carry, overflow: (result ^ a) &>> top & 1 != 0)
+        try setOperand(i, result)
     }
 
     // MARK: Multiplication and division
 
-    func multiply<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
-        let product = UInt64(get(0, as: Width.self)) &* UInt64(try operand(i, Width.self))
-        let low = Width(truncatingIfNeeded: product)
-        let high = Width(truncatingIfNeeded: product &>> UInt64(Width.bitWidth))
-        setProduct(low, high, isWide: high != 0)
-        return .next
+    func multiply(_ i: Instruction) throws(Fault) {
+        let product = UInt64(part(0, i.size)) &* UInt64(try operand(i))
+        setProduct(i, product, isWide: product &>> (8 &<< UInt64(i.size)) != 0)
     }
 
-    func multiplySigned<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
-        let a = Int64(Int32(bitPattern: get(0, as: Width.self).extended))
-        let b = Int64(Int32(bitPattern: try operand(i, Width.self).extended))
-        let product = a &* b
-        let low = Width(truncatingIfNeeded: product)
-        let high = Width(truncatingIfNeeded: product &>> Int64(Width.bitWidth))
-        setProduct(low, high, isWide: Int64(Int32(bitPattern: low.extended)) != product)
-        return .next
+    func multiplySigned(_ i: Instruction) throws(Fault) {
+        let product =
+            Int64(Self.extend(part(0, i.size), i.size))
+            &* Int64(Self.extend(try operand(i), i.size))
+        setProduct(i, UInt64(bitPattern: product), isWide: isWide(product, i.size))
     }
 
-    private func setProduct<Width: Operand>(_ low: Width, _ high: Width, isWide: Bool) {
-        setFlags(result: low, carry: isWide, overflow: isWide)
-        set(0, low)
-        // The upper half of an 8-bit product is ah.
-        set(Width.bitWidth == 8 ? 1 : 8, high)
+    /// Whether a signed product does not fit its lower half.
+    private func isWide(_ product: Int64, _ size: UInt8) -> Bool {
+        Int64(Self.extend(UInt32(truncatingIfNeeded: product), size)) != product
     }
 
-    func multiplyTwo<Width: Operand>(_ i: Instruction, _: Width.Type, by b: Width)
-        throws(Fault) -> Flow
-    {
-        let a = Int64(Int32(bitPattern: try operand(i, Width.self).extended))
-        let product = a &* Int64(Int32(bitPattern: b.extended))
-        let low = Width(truncatingIfNeeded: product)
-        let isWide = Int64(Int32(bitPattern: low.extended)) != product
-        setFlags(result: low, carry: isWide, overflow: isWide)
-        set(i.operation.a, low)
-        return .next
+    private func setProduct(_ i: Instruction, _ product: UInt64, isWide: Bool) {
+        let low = UInt32(truncatingIfNeeded: product)
+        setFlags(low, i.size, carry: isWide, overflow: isWide)
+        setPart(0, i.size, low)
+        setUpper(i, UInt32(truncatingIfNeeded: product &>> (8 &<< UInt64(i.size))))
     }
 
-    func divide<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
-        let divisor = UInt64(try operand(i, Width.self))
+    /// The upper half of a product, the remainder of a division: of 8 bits it is ah.
+    private func setUpper(_ i: Instruction, _ value: UInt32) {
+        setPart(i.size == 0 ? 1 : 8, i.size, value)
+    }
+
+    func multiply(_ i: Instruction, by b: UInt32) throws(Fault) {
+        let product =
+            Int64(Self.extend(try operand(i), i.size)) &* Int64(Self.extend(b, i.size))
+        let low = UInt32(truncatingIfNeeded: product)
+        let isWide = isWide(product, i.size)
+        setFlags(low, i.size, carry: isWide, overflow: isWide)
+        setPart(i.operation.a, i.size, low)
+    }
+
+    func divide(_ i: Instruction) throws(Fault) {
+        let divisor = UInt64(try operand(i))
         guard divisor != 0 else { throw .divideError }
-        let dividend = dividend(Width.self)
-        let (quotient, remainder) = dividend.quotientAndRemainder(dividingBy: divisor)
-        guard quotient <= UInt64(Width.max) else { throw .divideError }
-        setQuotient(
-            Width(truncatingIfNeeded: quotient), Width(truncatingIfNeeded: remainder))
-        return .next
+        let (quotient, remainder) = dividend(i).quotientAndRemainder(dividingBy: divisor)
+        guard quotient <= UInt64(Self.mask(i.size)) else { throw .divideError }
+        setPart(0, i.size, UInt32(truncatingIfNeeded: quotient))
+        setUpper(i, UInt32(truncatingIfNeeded: remainder))
     }
 
-    func divideSigned<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
-        let divisor = Int64(Int32(bitPattern: try operand(i, Width.self).extended))
+    func divideSigned(_ i: Instruction) throws(Fault) {
+        let divisor = Int64(Self.extend(try operand(i), i.size))
         guard divisor != 0 else { throw .divideError }
-        let unused = Int64(64 - 2 * Width.bitWidth)
-        let dividend = (Int64(bitPattern: dividend(Width.self)) &<< unused) &>> unused
+        let unused = 64 &- 16 &<< Int64(i.size)
+        let dividend = (Int64(bitPattern: dividend(i)) &<< unused) &>> unused
         guard dividend != Int64.min || divisor != -1 else { throw .divideError }
         let (quotient, remainder) = dividend.quotientAndRemainder(dividingBy: divisor)
-        let low = Width(truncatingIfNeeded: quotient)
-        guard Int64(Int32(bitPattern: low.extended)) == quotient else { throw .divideError }
-        setQuotient(low, Width(truncatingIfNeeded: remainder))
-        return .next
+        guard !isWide(quotient, i.size) else { throw .divideError }
+        setPart(0, i.size, UInt32(truncatingIfNeeded: quotient))
+        setUpper(i, UInt32(truncatingIfNeeded: remainder))
     }
 
     /// ax, dx:ax or edx:eax.
-    private func dividend<Width: Operand>(_: Width.Type) -> UInt64 {
-        if Width.bitWidth == 8 { return UInt64(get(0, as: UInt16.self)) }
-        return UInt64(get(0, as: Width.self))
-            | UInt64(get(8, as: Width.self)) &<< UInt64(Width.bitWidth)
-    }
-
-    private func setQuotient<Width: Operand>(_ quotient: Width, _ remainder: Width) {
-        set(0, quotient)
-        set(Width.bitWidth == 8 ? 1 : 8, remainder)
+    private func dividend(_ i: Instruction) -> UInt64 {
+        if i.size == 0 { return UInt64(part(0, 1)) }
+        return UInt64(part(0, i.size)) | UInt64(part(8, i.size)) &<< (8 &<< UInt64(i.size))
     }
 
     // MARK: Bits
 
-    /// bt, and bts, btr, btc as an or, and, exclusive or with the bit's mask.
-    func bitTest<Width: Operand>(_ i: Instruction, _: Width.Type, _ operation: Arithmetic?)
-        throws(Fault) -> Flow
-    {
+    func bitTest(_ i: Instruction) throws(Fault) {
         let isInRegister = i.operation.shape.isCountInRegister
         let offset =
-            isInRegister ? get(i.operation.a, as: Width.self).extended : i.operation.immediate
-        let mask: Width = 1 &<< Width(truncatingIfNeeded: offset)
-        var moved = i
-        if isInRegister && i.operation.shape.isMemory {
-            // The bit may lie anywhere around the operand's address.
-            moved = displaced(i, by: offset, Width.self)
-        }
-        if operation == nil {
-            setCarry(try operand(moved, Width.self) & mask != 0)
-            return .next
-        }
-        return try change(moved) { (a: Width) in
-            setCarry(a & mask != 0)
-            return switch operation {
-            case .or: a | mask
-            case .and: a & ~mask
-            default: a ^ mask
-            }
+            isInRegister
+            ? UInt32(bitPattern: Self.extend(part(i.operation.a, i.size), i.size))
+            : i.operation.immediate
+        let bit: UInt32 = 1 &<< (offset & (i.size == 1 ? 15 : 31))
+        // The bit may lie anywhere around the operand's address.
+        let moved =
+            isInRegister && i.operation.shape.isMemory ? displaced(i, by: offset) : i
+        if i.slowPath == .bt { return setCarry(try operand(moved) & bit != 0) }
+        let a = try modifiable(moved)
+        setCarry(a & bit != 0)
+        switch i.slowPath {
+        case .bts: try setOperand(moved, a | bit)
+        case .btr: try setOperand(moved, a & ~bit)
+        default: try setOperand(moved, a ^ bit)
         }
     }
 
-    private func displaced<Width: Operand>(_ i: Instruction, by bits: UInt32, _: Width.Type)
-        -> Instruction
-    {
-        let words = Int32(bitPattern: bits) &>> (Width.bitWidth == 16 ? 4 : 5)
+    private func displaced(_ i: Instruction, by bits: UInt32) -> Instruction {
+        let words = Int32(bitPattern: bits) &>> (i.size == 1 ? 4 : 5)
         var operation = i.operation
-        operation.displacement &+= UInt32(bitPattern: words &* Int32(Width.bitWidth / 8))
+        operation.displacement &+= UInt32(bitPattern: words) &* i.bytes
         if operation.shape.isAddress16 {
             operation.displacement = (state.temporary &+ operation.displacement) & 0xFFFF
             operation.base = Slot.zero
@@ -279,18 +222,13 @@ extension Core {
     }
 
     /// Leaves the destination alone, as processors do, if there is no bit.
-    func bitScan<Width: Operand>(_ i: Instruction, _: Width.Type, isForward: Bool)
-        throws(Fault) -> Flow
-    {
-        let value = try operand(i, Width.self)
+    func bitScan(_ i: Instruction, isForward: Bool) throws(Fault) {
+        let value = try operand(i)
         if value != 0 {
-            let index =
-                isForward
-                ? value.trailingZeroBitCount : Width.bitWidth - 1 - value.leadingZeroBitCount
-            set(i.operation.a, Width(truncatingIfNeeded: index))
+            let index = isForward ? value.trailingZeroBitCount : 31 &- value.leadingZeroBitCount
+            setPart(i.operation.a, i.size, UInt32(truncatingIfNeeded: index))
         }
-        setFlags(logic: value)
-        return .next
+        _ = compute(.or, value, 0, i.size)
     }
 
     // MARK: Decimal

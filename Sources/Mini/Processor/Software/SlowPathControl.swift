@@ -54,7 +54,7 @@ extension Core {
 
     func farMemory(_ i: Instruction) throws(Fault) -> Flow {
         let linear = try linear(i, i.bytes &+ 2, write: false)
-        let offset = i.size == 1 ? UInt32(try read(linear, as: UInt16.self)) : try read(linear)
+        let offset = try read(linear, i.size)
         let selector = try read(linear &+ i.bytes, as: UInt16.self)
         try farTransfer(
             selector, offset, isCall: i.operation.aux == SlowPath.callFarMemory.rawValue,

@@ -4,46 +4,28 @@
 extension Core {
     // MARK: Exchanges
 
-    func exchange<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
-        let register: Width = get(i.operation.a)
-        var old: Width = 0
-        let flow = try change(i) { (a: Width) in
-            old = a
-            return register
-        }
-        set(i.operation.a, old)
-        return flow
+    func exchange(_ i: Instruction) throws(Fault) {
+        let old = try modifiable(i)
+        try setOperand(i, part(i.operation.a, i.size))
+        setPart(i.operation.a, i.size, old)
     }
 
     /// The destination is written in any case: back to itself if it differs.
-    func compareExchange<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
-        let register: Width = get(i.operation.a)
-        let accumulator: Width = get(0)
-        var old: Width = 0
-        let flow = try change(i) { (a: Width) in
-            old = a
-            _ = compute(.cmp, accumulator, a)
-            return a == accumulator ? register : a
-        }
-        if old != accumulator { set(0, old) }
-        return flow
+    func compareExchange(_ i: Instruction) throws(Fault) {
+        let old = try modifiable(i)
+        let accumulator = part(0, i.size)
+        _ = compute(.cmp, accumulator, old, i.size)
+        try setOperand(i, old == accumulator ? part(i.operation.a, i.size) : old)
+        if old != accumulator { setPart(0, i.size, old) }
     }
 
-    func exchangeAdd<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
-        let register: Width = get(i.operation.a)
-        if !i.operation.shape.isMemory {
-            let old: Width = get(i.operation.b)
-            set(i.operation.a, old)
-            set(i.operation.b, compute(.add, old, register))
-            return .next
-        }
-        var old: Width = 0
-        let flow = try change(i) { (a: Width) in
-            old = a
-            return compute(.add, a, register)
-        }
-        set(i.operation.a, old)
-        return flow
+    func exchangeAdd(_ i: Instruction) throws(Fault) {
+        let old = try modifiable(i)
+        let sum = compute(.add, old, part(i.operation.a, i.size), i.size)
+        // Of a register with itself the sum stays, of memory the address is of before.
+        if !i.operation.shape.isMemory { setPart(i.operation.a, i.size, old) }
+        try setOperand(i, sum)
+        if i.operation.shape.isMemory { setPart(i.operation.a, i.size, old) }
     }
 
     func compareExchange8(_ i: Instruction) throws(Fault) {
@@ -58,21 +40,15 @@ extension Core {
         setFlag(Flag.zero, isEqual)
     }
 
-    func moveIf<Width: Operand>(_ i: Instruction, _: Width.Type) throws(Fault) -> Flow {
-        let value = try operand(i, Width.self)
+    func moveIf(_ i: Instruction) throws(Fault) {
+        let value = try operand(i)
         if condition(UInt8(truncatingIfNeeded: i.operation.immediate)) {
-            set(i.operation.a, value)
+            setPart(i.operation.a, i.size, value)
         }
-        return .next
     }
 
     func loadAddress(_ i: Instruction) {
-        let offset = offset(i)
-        if i.size == 1 {
-            set(i.operation.a, UInt16(truncatingIfNeeded: offset))
-        } else {
-            set(i.operation.a, offset)
-        }
+        setPart(i.operation.a, i.size, offset(i))
     }
 
     func extendAccumulator(_ i: Instruction) {
@@ -95,15 +71,7 @@ extension Core {
     func popRegister(_ i: Instruction) throws(Fault) {
         let value = try peek(0, size: i.size)
         discard(i.bytes)
-        setWord(i.operation.b, value, i.size)
-    }
-
-    private func setWord(_ register: UInt8, _ value: UInt32, _ size: UInt8) {
-        if size == 1 {
-            set(register, UInt16(truncatingIfNeeded: value))
-        } else {
-            set(register, value)
-        }
+        setPart(i.operation.b, i.size, value)
     }
 
     /// The address of the destination counts esp as it is after the pop.
@@ -113,9 +81,8 @@ extension Core {
         let oldTemporary = state.temporary
         discard(i.bytes)
         do throws(Fault) {
-            return i.size == 1
-                ? try storeOperand(i, UInt16(truncatingIfNeeded: value))
-                : try storeOperand(i, value)
+            try setOperand(i, value)
+            return .next
         } catch {
             state.esp = old
             state.temporary = oldTemporary
@@ -162,7 +129,7 @@ extension Core {
         for index in 0..<8 { values[index] = try peek(UInt32(index), size: i.size) }
         // They lie in the order edi ... eax; esp's is skipped.
         for index in 0..<8 where index != 3 {
-            setWord(UInt8(7 - index) * 4, values[index], i.size)
+            setPart(UInt8(7 - index) * 4, i.size, values[index])
         }
         discard(8 &* i.bytes)
     }
@@ -192,7 +159,7 @@ extension Core {
         let end = (offset &- i.operation.immediate & 0xFFFF) & mask
         // The new top must be writable, though nothing is written there.
         try checkWrite(try linear(SegmentRegister.stack, end, i.bytes, write: true), i.bytes)
-        setWord(20, pointer, i.size)
+        setPart(20, i.size, pointer)
         setStackPointer(end)
     }
 
@@ -220,7 +187,7 @@ extension Core {
         let offset = state.ebp & mask
         let value = try readStack(offset, i)
         setStackPointer(offset &+ i.bytes)
-        setWord(20, value, i.size)
+        setPart(20, i.size, value)
     }
 
     // MARK: Segment registers
@@ -241,9 +208,9 @@ extension Core {
         let linear = try linear(i, i.bytes &+ 2, write: false)
         try checkRead(linear, i.bytes &+ 2)
         let selector = try read(linear &+ i.bytes, as: UInt16.self)
-        let offset = i.size == 1 ? UInt32(try read(linear, as: UInt16.self)) : try read(linear)
+        let offset = try read(linear, i.size)
         try loadSegment(Int(i.operation.b), selector)
-        setWord(i.operation.a, offset, i.size)
+        setPart(i.operation.a, i.size, offset)
         if Int(i.operation.b) == SegmentRegister.stack { state.suppressesStep = true }
         return go(i.next)
     }
@@ -252,22 +219,16 @@ extension Core {
 
     func checkBounds(_ i: Instruction) throws(Fault) {
         // The upper bound is not looked at when the lower one is missed.
-        if i.size == 1 {
-            let index = Int16(bitPattern: get(i.operation.a, as: UInt16.self))
-            guard index >= Int16(bitPattern: try bound(i, 0)),
-                index <= Int16(bitPattern: try bound(i, 2))
-            else { throw .bounds }
-        } else {
-            let index = Int32(bitPattern: get(i.operation.a, as: UInt32.self))
-            guard index >= Int32(bitPattern: try bound(i, 0)),
-                index <= Int32(bitPattern: try bound(i, 4))
-            else { throw .bounds }
-        }
+        let index = Self.extend(part(i.operation.a, i.size), i.size)
+        guard index >= (try bound(i, 0)), index <= (try bound(i, i.bytes)) else { throw .bounds }
     }
 
-    private func bound<Width: Operand>(_ i: Instruction, _ at: UInt32) throws(Fault) -> Width {
-        try read(
-            try linear(i.operation.segmentNumber, offset(i) &+ at, i.bytes, write: false))
+    private func bound(_ i: Instruction, _ at: UInt32) throws(Fault) -> Int32 {
+        Self.extend(
+            try read(
+                try linear(i.operation.segmentNumber, offset(i) &+ at, i.bytes, write: false),
+                i.size),
+            i.size)
     }
 
     func adjustPrivilege(_ i: Instruction) throws(Fault) -> Flow {
@@ -300,7 +261,7 @@ extension Core {
             descriptor.isSegment || 0x1A3E >> UInt32(descriptor.type) & 1 != 0
         else { return setFlag(Flag.zero, false) }
         let rights = UInt32(truncatingIfNeeded: descriptor.value &>> 32) & 0x00FF_FF00
-        setWord(i.operation.a, rights, i.size)
+        setPart(i.operation.a, i.size, rights)
         setFlag(Flag.zero, true)
     }
 
@@ -310,7 +271,7 @@ extension Core {
         guard let descriptor = try visible(selector),
             descriptor.isSegment || 0x0A0E >> UInt32(descriptor.type) & 1 != 0
         else { return setFlag(Flag.zero, false) }
-        setWord(i.operation.a, descriptor.limit, i.size)
+        setPart(i.operation.a, i.size, descriptor.limit)
         setFlag(Flag.zero, true)
     }
 

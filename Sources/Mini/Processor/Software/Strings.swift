@@ -15,8 +15,6 @@ private struct StringOperation {
 
     /// Of an element.
     var bytes: UInt32 { instruction.bytes }
-    /// Which bits of a register an element takes.
-    var elementMask: UInt32 { .max &>> (32 &- 8 &* bytes) }
     var isRepeated: Bool { instruction.operation.shape.repeating != 0 }
     /// Whether a comparison that came out so ends the repetition.
     func ends(isEqual: Bool) -> Bool {
@@ -70,57 +68,42 @@ extension Core {
 
     /// - Returns: of a comparison, whether it ends a repetition.
     private func element(_ s: StringOperation) throws(Fault) -> Bool {
+        let i = s.instruction
         var isLast = false
-        switch s.instruction.slowPath {
+        switch i.slowPath {
         case .moves:
-            try store(s, try source(s))
+            let value = try source(s)
+            try write(try destination(s, write: true), value, i.size)
             advance(s, source: 1, destination: 1)
         case .store:
-            try store(s, state.eax)
+            try write(try destination(s, write: true), state.eax, i.size)
             advance(s, source: 0, destination: 1)
         case .load:
-            state.eax = state.eax & ~s.elementMask | (try source(s))
+            setPart(0, i.size, try source(s))
             advance(s, source: 1, destination: 0)
         case .compare:
             // Processors read the second operand first.
-            let b = try read(s, try destination(s, write: false))
+            let b = try read(try destination(s, write: false), i.size)
             let a = try source(s)
-            setFlags(comparing: a, b, bytes: s.bytes)
-            isLast = s.ends(isEqual: a == b)
+            isLast = s.ends(isEqual: compute(.cmp, a, b, i.size) == 0)
             advance(s, source: 1, destination: 1)
         default:
-            let a = state.eax & s.elementMask
-            let b = try read(s, try destination(s, write: false))
-            setFlags(comparing: a, b, bytes: s.bytes)
-            isLast = s.ends(isEqual: a == b)
+            let a = part(0, i.size)
+            let b = try read(try destination(s, write: false), i.size)
+            isLast = s.ends(isEqual: compute(.cmp, a, b, i.size) == 0)
             advance(s, source: 0, destination: 1)
         }
         return isLast
     }
 
     private func source(_ s: StringOperation) throws(Fault) -> UInt32 {
-        try read(s, try linear(s.sourceSegment, state.esi & s.mask, s.bytes, write: false))
+        try read(
+            try linear(s.sourceSegment, state.esi & s.mask, s.bytes, write: false),
+            s.instruction.size)
     }
 
     private func destination(_ s: StringOperation, write: Bool) throws(Fault) -> UInt32 {
         try linear(SegmentRegister.extra, state.edi & s.mask, s.bytes, write: write)
-    }
-
-    private func read(_ s: StringOperation, _ linear: UInt32) throws(Fault) -> UInt32 {
-        switch s.instruction.size {
-        case 0: UInt32(try read(linear, as: UInt8.self))
-        case 1: UInt32(try read(linear, as: UInt16.self))
-        default: try read(linear)
-        }
-    }
-
-    private func store(_ s: StringOperation, _ value: UInt32) throws(Fault) {
-        let linear = try destination(s, write: true)
-        switch s.instruction.size {
-        case 0: try write(linear, UInt8(truncatingIfNeeded: value))
-        case 1: try write(linear, UInt16(truncatingIfNeeded: value))
-        default: try write(linear, value)
-        }
     }
 
     /// Moves the index registers on by so many elements.
