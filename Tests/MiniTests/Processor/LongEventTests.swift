@@ -64,6 +64,19 @@ import Testing
         #expect(machine.frame(0) == LongPlace.code + UInt64(start.count + step.count))
     }
 
+    @Test("a repeated comparison that faults leaves the flags of before")
+    func flagsOfComparison() throws {
+        let machine = try LongMachine()
+        // repe cmpsb: two equal elements, and the third lies on a page that is not there.
+        var test = program([0xF3, 0xA6])
+        test.registers[1] = 4
+        test.registers[7] = LongPlace.data + UInt64(LongPlace.dataSize) - 2
+        test.flags = 0x203
+        let ending = machine.run(test, image: image)
+        #expect(ending.trap == 14 && ending.registers[1] == 2)
+        #expect(ending.flags & 0x8D5 == 1)
+    }
+
     @Test("an IRETQ that is a step is told like any other")
     func stepOverReturn() throws {
         let machine = try LongMachine()
