@@ -138,6 +138,36 @@ import Testing
         #expect(machine.frame(2) & 0x1_0000 == 0)
     }
 
+    // MARK: Windows
+
+    @Test(
+        "an interrupt comes behind the instruction after STI also where that goes on to known code",
+        // ret; jmp rax; call rax; jmp [rcx]; call [rcx]
+        arguments: [[0xC3], [0xFF, 0xE0], [0xFF, 0xD0], [0xFF, 0x21], [0xFF, 0x11]] as [[UInt8]])
+    func shadowOfJump(_ bytes: [UInt8]) throws {
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        let target = LongPlace.code + 5
+        // call; inc ebx; cli; hlt, and what is called.
+        machine.write(
+            LongPlace.codePhysical, [0xE8, 0x0B, 0, 0, 0, 0xFF, 0xC3, 0xFA, 0xF4])
+        machine.write(LongPlace.codePhysical + 0x10, [0xFB] + bytes)
+        machine.store(LongPlace.dataPhysical, target)
+        var before: UInt64 = 0
+        for (awaits, exit) in [(false, .halt(interruptsEnabled: false)), (true, .interruptWindow)]
+            as [(Bool, ProcessorExit)]
+        {
+            machine.processor.awaitsInterruptWindow = awaits
+            core.rax = target
+            core.rcx = LongPlace.data
+            core.rbx = 0
+            before = machine.processor.instructionCount
+            #expect(machine.kernel() == exit)
+        }
+        #expect(core.state.rip == target && core.rbx == 0)
+        #expect(machine.processor.instructionCount - before == 3)
+    }
+
     // MARK: Addresses that are not canonical
 
     @Test("SYSRET to an address that is not canonical faults in ring 3, as on an AMD")

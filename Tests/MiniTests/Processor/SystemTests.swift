@@ -182,6 +182,51 @@ import Testing
         #expect(machine.processor.canInject)
     }
 
+    @Test(
+        "an interrupt comes behind the instruction after STI also where that goes on to known code",
+        // ret; ret 4; jmp eax; call eax; jmp [ecx]; call [ecx]
+        arguments: [
+            [0xC3], [0xC2, 4, 0], [0xFF, 0xE0], [0xFF, 0xD0], [0xFF, 0x21], [0xFF, 0x11],
+        ]
+            as [[UInt8]])
+    func shadowOfJump(_ bytes: [UInt8]) throws {
+        let machine = try M()
+        let target = M.code + 5
+        // call; inc ebx; cli; hlt, and what is called.
+        machine.put([0xE8, 0x0B, 0, 0, 0, 0x43, 0xFA, 0xF4])
+        machine.put([0xFB] + bytes, at: M.code + 0x10)
+        machine.memory.store32(M.data, target)
+        var before: UInt64 = 0
+        for (awaits, seen) in [(false, .halt(false)), (true, .exit(.interruptWindow))]
+            as [(Bool, M.Seen)]
+        {
+            machine.processor.awaitsInterruptWindow = awaits
+            machine.processor.eip = M.code
+            machine.processor[.eax] = target
+            machine.processor[.ecx] = M.data
+            machine.processor[.ebx] = 0 as UInt32
+            before = machine.processor.instructionCount
+            #expect(machine.proceed() == seen)
+        }
+        #expect(machine.processor.eip == target)
+        #expect(machine.processor[.ebx] == 0 as UInt32)
+        #expect(machine.processor.instructionCount - before == 3)
+    }
+
+    @Test("looks at the window cost no instructions, and end no run")
+    func windowAndCount() throws {
+        let machine = try M()
+        machine.processor.awaitsInterruptWindow = true
+        // sti; cli; jmp
+        machine.put([0xFB, 0xFA, 0xEB, 0xFC])
+        machine.processor.eip = M.code
+        let before = machine.processor.instructionCount
+        for count in [1, 2, 4, 100] {
+            #expect(machine.processor.run(instructions: count) == .stretchEnded)
+        }
+        #expect(machine.processor.instructionCount - before == 107)
+    }
+
     @Test("a load of ss holds interrupts off for one instruction")
     func stackShadow() throws {
         let machine = try M()

@@ -5,7 +5,9 @@ extension LongCore {
     /// `LongState.rip` is then at an instruction boundary. Optimised for speed, as Execute.swift's.
     @_optimize(speed) func execute() -> Flow {
         var budget = state.budget
-        defer { state.budget = budget }
+        // What `attend` holds back meanwhile.
+        state.budget = 0
+        defer { state.budget &+= budget }
         unsafe state.linkSource = nil
         // The block before was one step with the trap flag set.
         var isStepping = state.owesStep
@@ -20,16 +22,19 @@ extension LongCore {
                 }
                 unsafe state.linkSource = nil
             }
-            guard budget > 0 else { return .next }
-            var limit = budget
+            if budget <= 0 {
+                budget &+= state.budget
+                state.budget = 0
+                guard budget > 0 else { return .next }
+            }
             if state.attention != 0 {
-                guard let shorter = attend(limit) else { return .exit }
-                limit = shorter
+                guard let present = attend(budget) else { return .exit }
+                budget = present
             }
             state.suppressesStep = false
             state.codeChanged = false
             state.blockStart = state.rip
-            guard var block = unsafe nextBlock(limit: limit) else {
+            guard var block = unsafe nextBlock(limit: budget) else {
                 budget &-= 1
                 state.isOutside = false
                 if !deliver(state.fault) { return .exit }

@@ -451,14 +451,17 @@ extension LongCore {
     }
 
     /// To be called at an instruction boundary where `LongState.attention` is not 0.
-    /// - Returns: how many instructions may be run; nil where the loop is to be left.
-    @inline(never) func attend(_ limit: Int) -> Int? {
+    /// - Returns: how many instructions may be run until the next look, whatever they jump to; the rest of the budget is held
+    ///   back in the state. nil where the loop is to be left.
+    @inline(never) func attend(_ budget: Int) -> Int? {
         let attention = state.attention
         if attention & Attention.shadow != 0 {
             state.attention = attention & ~Attention.shadow
-            return attention & Attention.window != 0 ? 1 : limit
+            guard attention & Attention.window != 0 else { return budget }
+            state.budget &+= budget &- 1
+            return 1
         }
-        guard state.otherFlags & UInt64(Flag.interrupt) != 0 else { return limit }
+        guard state.otherFlags & UInt64(Flag.interrupt) != 0 else { return budget }
         state.exit = .interruptWindow
         return nil
     }

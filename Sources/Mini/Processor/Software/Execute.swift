@@ -10,7 +10,9 @@ extension Core {
     /// fault, a stop, a branch to an unlinked block) or falls through to the next record.
     @_optimize(speed) func execute() -> Flow {
         var budget = state.budget
-        defer { state.budget = budget }
+        // What `attend` holds back meanwhile.
+        state.budget = 0
+        defer { state.budget &+= budget }
         unsafe state.linkSource = nil
         // The block before was one step with the trap flag set.
         var isStepping = state.owesStep
@@ -25,16 +27,19 @@ extension Core {
                 }
                 unsafe state.linkSource = nil
             }
-            guard budget > 0 else { return .next }
-            var limit = budget
+            if budget <= 0 {
+                budget &+= state.budget
+                state.budget = 0
+                guard budget > 0 else { return .next }
+            }
             if state.attention != 0 {
-                guard let shorter = attend(limit) else { return .exit }
-                limit = shorter
+                guard let present = attend(budget) else { return .exit }
+                budget = present
             }
             state.suppressesStep = false
             state.codeChanged = false
             state.blockStart = state.eip
-            guard var block = unsafe nextBlock(limit: limit) else {
+            guard var block = unsafe nextBlock(limit: budget) else {
                 budget &-= 1
                 if !deliver(state.fault) { return .exit }
                 unsafe state.linkSource = nil
