@@ -379,7 +379,7 @@ import Testing
         #expect(machine.processor[.ebx] == M.pointers)
     }
 
-    @Test("the first level is read when CR3 is loaded, and not again")
+    @Test("the first level is read when CR3 is loaded, and not when it is used")
     func cachedPointers() throws {
         let machine = try M()
         machine.enableExtension(noExecute: true)
@@ -389,6 +389,37 @@ import Testing
             machine.run(setControl(3, M.pointers) + loadAccumulator(0x4002_0000)) == .halt(false))
         machine.store64(M.pointers + 8, 0)
         #expect(machine.run(loadAccumulator(0x4003_0000)) == .halt(false))
+    }
+
+    @Test("a change of CR4.PGE or PSE, or of CR0.CD, reads the first level again, or is refused")
+    func pointersAgain() throws {
+        for (number, usual, other) in [
+            (4, 0x20, 0xA0), (4, 0x20, 0x30), (0, 0x8001_0011, 0xC001_0011),
+        ] as [(UInt8, UInt32, UInt32)] {
+            let machine = try M()
+            machine.enableExtension(noExecute: true)
+            // A second directory, whose first large page is not where the first one's table leads.
+            let directory: UInt64 = 0x7000
+            machine.store64(0x7000, 0x20_0083)
+            machine.memory.store32(M.data, 1)
+            machine.memory.store32(0x20_0000 + M.data, 2)
+            let look = loadAccumulator(0x4000_0000 + M.data)
+            machine.store64(M.pointers + 8, UInt64(M.wideDirectory) | 1)
+            machine.run(setControl(3, M.pointers) + look)
+            #expect(machine.processor[.eax] == 1 as UInt32)
+            machine.store64(M.pointers + 8, directory | 1)
+            machine.run(setControl(number, other) + look)
+            #expect(machine.processor[.eax] == 2 as UInt32)
+            machine.store64(M.pointers + 8, UInt64(M.wideDirectory) | 1)
+            machine.run(setControl(number, usual) + look)
+            #expect(machine.processor[.eax] == 1 as UInt32)
+            // A reserved bit.
+            machine.store64(M.pointers + 8, directory | 3)
+            #expect(machine.run(setControl(number, other)) == .event(13))
+            #expect(machine.stacked(0) == 0)
+            machine.run([0x0F, 0x20, 0xC3 | number << 3])
+            #expect(machine.processor[.ebx] == usual)
+        }
     }
 
     @Test("PAE is turned on under paging as well, and its first level is looked at then")

@@ -156,7 +156,7 @@ extension Core {
     private func loadTaskState(_ words: InlineArray<26, UInt32>, nested: Bool, _ task: UInt16)
         throws(Fault)
     {
-        if system.isPaging && words[7] != state.pageDirectory {
+        if system.isPaging && (system.isExtended || words[7] != state.pageDirectory) {
             try loadPageDirectory(words[7])
         }
         for register in 0..<8 {

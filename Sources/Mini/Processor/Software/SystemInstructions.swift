@@ -130,25 +130,28 @@ extension Core {
             new & (Control0.notWriteThrough | Control0.cacheDisable) != Control0.notWriteThrough
         else { throw .protection(0) }
         let change = new ^ system.control0
-        if change & new & Control0.paging != 0 && system.isExtended {
+        var flushes = change & (Control0.paging | Control0.writeProtect) != 0
+        let pointing = Control0.paging | Control0.cacheDisable | Control0.notWriteThrough
+        if change & pointing != 0 && new & Control0.paging != 0 && system.isExtended {
             try loadDirectoryPointers(from: state.pageDirectory)
+            flushes = true
         }
         system.control0 = new
         floatingPointMayBeTrapped()
-        if change & (Control0.paging | Control0.writeProtect) != 0 { flushTLB() }
+        if flushes { flushTLB() }
     }
 
     private func setControl4(_ value: UInt32) throws(Fault) {
         let known = Control4.known | (system.hasVectors ? Control4.vectorFaults : 0)
         guard value & ~known == 0 else { throw .protection(0) }
-        let change = value ^ system.control4
-        if change & value & Control4.physicalExtension != 0 && system.isPaging {
+        let walks =
+            Control4.largePages | Control4.physicalExtension | Control4.globalPages
+        let changesWalks = (value ^ system.control4) & walks != 0
+        if changesWalks && value & Control4.physicalExtension != 0 && system.isPaging {
             try loadDirectoryPointers(from: state.pageDirectory)
         }
         system.control4 = value
-        let walks =
-            Control4.largePages | Control4.physicalExtension | Control4.globalPages
-        if change & walks != 0 { flushTLB() }
+        if changesWalks { flushTLB() }
     }
 
     /// LMSW sets PE, MP, EM, TS, and cannot clear PE.

@@ -70,7 +70,7 @@ enum SlotFact {
     /// CR2 is `State.faultAddress`, CR3 `State.pageDirectory`.
     var control0 = Control0.protection | Control0.extensionType
     var control4: UInt32 = 0
-    /// The four entries that PAE paging begins with, as they were when CR3 was loaded.
+    /// The four entries that PAE paging begins with, as they were when CR3 was loaded, or how pages are walked changed.
     var directoryPointers = InlineArray<4, UInt64>(repeating: 0)
     /// EFER.NXE.
     var noExecuteEnabled = false
