@@ -508,6 +508,51 @@ import Testing
         #expect(machine.processor[.eax] == 0 as UInt32)
     }
 
+    // MARK: The code segment's limit
+
+    /// Far to code of 0x38, whose last byte is a page's last.
+    private func limited(_ bytes: [UInt8], at address: UInt32, flags: UInt32 = 2) throws -> M {
+        let machine = try M()
+        machine.store64(M.globalTable + 0x38, 0x00C0_9B00_0000_0020)
+        machine.put(bytes + [0xF4], at: address)
+        machine.put(push(flags) + push(0x38) + push(address) + [0xCF])
+        machine.processor.eip = M.code
+        machine.processor[.eax] = 7 as UInt32
+        return machine
+    }
+
+    @Test(
+        "an instruction that goes over its segment's limit is not executed, nor its page asked for")
+    func crossesLimit() throws {
+        let end: UInt32 = 0x2_1000
+        // One that ends there is.
+        for (place, isExecuted) in [(end - 2, false), (end - 4, false), (end - 5, true)]
+            as [(UInt32, Bool)]
+        {
+            for (flags, count) in [(2, 10_000), (2, 5), (0x102, 10_000)] as [(UInt32, Int)] {
+                let machine = try limited(load(0, 0x1234_5678), at: place, flags: flags)
+                let isStep = isExecuted && flags != 2
+                let isLeft = isExecuted && count == 5
+                let exit = machine.processor.run(instructions: count)
+                #expect((exit == .stretchEnded) == (count == 5))
+                let eax: UInt32 = machine.processor[.eax]
+                #expect(eax == (isExecuted ? 0x1234_5678 : 7))
+                if isLeft { continue }
+                #expect(machine.processor.eip & ~1 == M.handlers + (isStep ? 1 : 13) * 16)
+                #expect(machine.stacked(isStep ? 0 : 1) == (isExecuted ? end : place))
+            }
+        }
+        let machine = try limited(load(0, 0x1234_5678), at: end - 2)
+        machine.makeTables()
+        machine.setEntry(end, 0)
+        machine.put(setControl(3, M.directory) + setControl(0, 0x8001_0011) + [0xF4], at: M.data)
+        machine.processor.eip = M.data
+        #expect(machine.proceed() == .halt(false))
+        machine.processor.eip = M.code
+        #expect(machine.proceed() == .event(13))
+        #expect(machine.stacked(0) == 0 && machine.stacked(1) == end - 2)
+    }
+
     // MARK: SYSENTER
 
     @Test("SYSENTER goes to ring 0 with interrupts off, SYSEXIT back to ring 3")

@@ -83,13 +83,13 @@ extension Core {
         if !isOpen { try checkCode(eip, 1) }
         let isStepping = state.mode & BlockMode.stepping != 0
         if isStepping || limit < BlockShape.maximumInstructions {
-            return unsafe try decodeTemporary(linear, limit: isStepping ? 1 : limit)
+            return unsafe try temporary(linear, limit: isStepping ? 1 : limit)
         }
         let physical = try fetchable(linear)
         var candidate = unsafe state.blocks.found(UInt(physical), state.mode)
         while let block = unsafe candidate {
             if unsafe try endsWhereItDid(block, linear) {
-                if !isOpen { return unsafe try withinLimit(block, linear) }
+                if !isOpen { return unsafe try withinLimit(block) }
                 unsafe jumpEntry(eip).pointee = JumpEntry(
                     key: state.key | UInt64(eip), block: block)
                 return unsafe block
@@ -102,14 +102,14 @@ extension Core {
         // Never by this call's limit: whoever finds the block later may have less left, and is
         // then given one of fewer than `maximumInstructions`.
         if unsafe try !decode(into: made, linear, physical, limit: BlockShape.maximumInstructions) {
-            guard isOpen else { return unsafe try decodeTemporary(linear, limit: 1) }
+            guard isOpen else { return unsafe try temporary(linear, limit: 1) }
             let second = try fetchable((linear | Page.offset) &+ 1)
             unsafe decodeCrossing(into: made, physical, second)
             unsafe made.pointee.second = UInt(second)
         }
         state.blocks.enter()
         unsafe markCode(physical, made.pointee.bytes)
-        if !isOpen { return unsafe try withinLimit(made, linear) }
+        if !isOpen { return unsafe try withinLimit(made) }
         unsafe jumpEntry(eip).pointee = JumpEntry(key: state.key | UInt64(eip), block: made)
         return unsafe made
     }
@@ -123,14 +123,23 @@ extension Core {
         return try UInt(fetchable((linear | Page.offset) &+ 1)) == second
     }
 
-    /// A block of a code segment with a limit: one instruction at a time near its end.
-    private func withinLimit(_ block: UnsafeMutablePointer<Block>, _ linear: UInt32)
-        throws(Fault) -> UnsafeMutablePointer<Block>
+    /// A block that is not kept.
+    private func temporary(_ linear: UInt32, limit: Int) throws(Fault)
+        -> UnsafeMutablePointer<Block>
     {
+        let block = unsafe try decodeTemporary(linear, limit: limit)
+        return unsafe state.mode & BlockMode.openCode != 0 ? block : try withinLimit(block)
+    }
+
+    /// A block of a code segment with a limit: one instruction at a time near its end.
+    private func withinLimit(_ block: UnsafeMutablePointer<Block>) throws(Fault)
+        -> UnsafeMutablePointer<Block>
+    {
+        let eip = state.eip
         let limit = unsafe state.segments[SegmentRegister.code].limit
-        if unsafe limit - state.eip >= block.pointee.bytes - 1 { return unsafe block }
-        let single = unsafe try decodeTemporary(linear, limit: 1)
-        try checkCode(state.eip, unsafe single.pointee.bytes)
+        if unsafe limit - eip >= block.pointee.bytes - 1 { return unsafe block }
+        let single = unsafe try decodeTemporary(state.csBase &+ eip, limit: 1)
+        try checkCode(eip, unsafe single.pointee.bytes)
         return unsafe single
     }
 
@@ -147,6 +156,10 @@ extension Core {
         let made = unsafe state.blocks.temporary
         let physical = try fetchable(linear)
         if unsafe try !decode(into: made, linear, physical, limit: limit) {
+            // It ends on the next page, and that need not be there where the segment has no more.
+            if state.mode & BlockMode.openCode == 0 {
+                try checkCode(state.eip, Page.rest(physical) + 1)
+            }
             unsafe decodeCrossing(
                 into: made, physical, try fetchable((linear | Page.offset) &+ 1))
         }
