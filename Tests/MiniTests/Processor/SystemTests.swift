@@ -553,6 +553,49 @@ import Testing
         #expect(machine.stacked(0) == 0 && machine.stacked(1) == end - 2)
     }
 
+    @Test(
+        "a near branch to behind its segment's limit faults itself, and has done nothing",
+        arguments: [
+            // call, jmp, je; cmp eax, eax and je; loop; mov ecx, 0 and jecxz
+            ([], [0xE8, 0x40, 0, 0, 0]), ([], [0xE9, 0x40, 0, 0, 0]), ([], [0xEB, 0x40]),
+            ([], [0x74, 0x40]), ([], [0x0F, 0x84, 0x40, 0, 0, 0]), ([0x39, 0xC0], [0x74, 0x40]),
+            ([], [0xE2, 0x40]), ([0xB9, 0, 0, 0, 0], [0xE3, 0x40]),
+            // push 21010 and ret; the same and ret 4; call ebx; jmp ebx; call [20000]; jmp [20000]
+            ([0x68, 0x10, 0x10, 2, 0], [0xC3]), ([0x68, 0x10, 0x10, 2, 0], [0xC2, 4, 0]),
+            ([], [0xFF, 0xD3]), ([], [0xFF, 0xE3]), ([], [0xFF, 0x15, 0, 0, 2, 0]),
+            ([], [0xFF, 0x25, 0, 0, 2, 0]),
+        ] as [([UInt8], [UInt8])])
+    func branchesOverLimit(_ first: [UInt8], _ branch: [UInt8]) throws {
+        let place: UInt32 = 0x2_0FE0
+        // ZF is set.
+        let machine = try limited(first + branch, at: place, flags: 0x42)
+        machine.memory.store32(M.data, 0x2_1010)
+        machine.processor[.ebx] = 0x2_1010 as UInt32
+        machine.processor[.ecx] = 5 as UInt32
+        let top: UInt32 = machine.processor[.esp]
+        #expect(machine.proceed() == .event(13))
+        #expect(machine.stacked(0) == 0)
+        #expect(machine.stacked(1) == place + UInt32(first.count))
+        let esp: UInt32 = machine.processor[.esp]
+        let ecx: UInt32 = machine.processor[.ecx]
+        #expect(top - esp == (first.first == 0x68 ? 20 : 16))
+        #expect(ecx == (first.first == 0xB9 ? 0 : 5))
+    }
+
+    @Test("a branch that is not taken at the segment's end is done, and the fault behind it")
+    func notTakenAtLimit() throws {
+        let end: UInt32 = 0x2_1000
+        // jne; loop
+        for branch in [[0x75, 0x10], [0xE2, 0x10]] as [[UInt8]] {
+            let machine = try limited(branch, at: end - 2, flags: 0x42)
+            machine.processor[.ecx] = 1 as UInt32
+            #expect(machine.proceed() == .event(13))
+            #expect(machine.stacked(1) == end)
+            let ecx: UInt32 = machine.processor[.ecx]
+            #expect(ecx == (branch[0] == 0xE2 ? 0 : 1))
+        }
+    }
+
     // MARK: SYSENTER
 
     @Test("SYSENTER goes to ring 0 with interrupts off, SYSEXIT back to ring 3")

@@ -484,10 +484,13 @@ extension Decoder {
 
     // MARK: Control
 
+    /// Near branches of 32 bits where no target is behind the code segment's limit.
+    private var hasPlainTarget: Bool { isOperand32 && mode & BlockMode.openCode != 0 }
+
     mutating func jump(if condition: UInt8, distance: UInt32) {
         defer { endBlock() }
-        guard isOperand32 else {
-            return laySlowPath(.jumpIf, size: 1, a: condition, immediate: distance)
+        guard hasPlainTarget else {
+            return laySlowPath(.jumpIf, size: wordSize, a: condition, immediate: distance)
         }
         let target = target(distance)
         if fuse(condition: condition, target: target) { return }
@@ -497,20 +500,22 @@ extension Decoder {
     }
 
     private mutating func countedJump(_ code: Code, _ slowPath: SlowPath, _ distance: UInt32) {
-        guard isOperand32 && isAddress32 else { return lastSlowPath(slowPath, distance) }
+        guard hasPlainTarget && isAddress32 else { return lastSlowPath(slowPath, distance) }
         lay(Operation(code: code, displacement: target(distance)))
         endBlock()
     }
 
     private mutating func jumpNear(_ distance: UInt32) {
         defer { endBlock() }
-        guard isOperand32 else { return laySlowPath(.jumpNear, size: 1, immediate: distance) }
+        guard hasPlainTarget else {
+            return laySlowPath(.jumpNear, size: wordSize, immediate: distance)
+        }
         lay(Operation(code: .jump, displacement: target(distance)))
     }
 
     private mutating func callNear(_ distance: UInt32) {
         defer { endBlock() }
-        guard isOperand32 && hasPlainStack else {
+        guard hasPlainTarget && hasPlainStack else {
             return laySlowPath(.callNear, size: wordSize, immediate: distance)
         }
         lay(Operation(code: .callNear, displacement: target(distance)))
@@ -518,7 +523,7 @@ extension Decoder {
 
     private mutating func returnNear(releasing count: UInt32) {
         defer { endBlock() }
-        guard isOperand32 && hasPlainStack else {
+        guard hasPlainTarget && hasPlainStack else {
             return laySlowPath(.returnNear, size: wordSize, immediate: count)
         }
         lay(Operation(code: count == 0 ? .returnNear : .returnPopping, immediate: count))
@@ -568,7 +573,7 @@ extension Decoder {
         plain: Bool, _ register: Code, _ memory: Code, _ slowPath: SlowPath
     ) {
         defer { endBlock() }
-        guard isOperand32 && plain else {
+        guard hasPlainTarget && plain else {
             return laySlowPath(slowPath, size: wordSize, b: rm(2), hasOperand: true)
         }
         if isRegisterForm { return lay(Operation(code: register, b: rm(2))) }

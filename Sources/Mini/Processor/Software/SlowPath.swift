@@ -108,7 +108,7 @@ extension Core {
         case .jumpNear: return try jumpNear(i.relativeTarget)
         case .jumpIndirect: return try jumpNear(i.target(try operand(i)))
         case .jumpIf:
-            return try jumpNear(condition(i.operation.a) ? i.relativeTarget : i.next)
+            return try condition(i.operation.a) ? jumpNear(i.relativeTarget) : go(i.next)
         case .loop, .loopIfZero, .loopIfNotZero, .jumpIfCountZero: return try loop(i)
         case .callFar, .jumpFar: return try farImmediate(i)
         case .callFarMemory, .jumpFarMemory: return try farMemory(i)

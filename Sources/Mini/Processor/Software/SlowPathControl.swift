@@ -1,4 +1,4 @@
-// Near branches at 16 bits or on unusual stacks, loops, far branches, INT n.
+// Near branches at 16 bits, on unusual stacks or in code with a limit, loops, far branches, INT n.
 // Source: Intel SDM volume 2.
 
 extension Core {
@@ -40,7 +40,7 @@ extension Core {
                 count != 0 && (kind == .loop || zero == (kind == .loopIfZero))
         }
         let target = isTaken ? i.relativeTarget : i.next
-        try checkTarget(target)
+        if isTaken { try checkTarget(target) }
         state.ecx = state.ecx & ~mask | count
         return go(target)
     }
