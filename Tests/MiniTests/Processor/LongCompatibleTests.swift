@@ -72,6 +72,44 @@ import Testing
         #expect(jump.trap == 14 && jump.address == 0xFFFF_FFF0 && jump.rip == 0xFFFF_FFF0)
     }
 
+    @Test(
+        "a near branch to behind its segment's limit faults itself, and has done nothing",
+        arguments: [
+            // call, jmp, je; cmp eax, eax and je; loop; mov ecx, 0 and jecxz
+            ([], [0xE8, 0x40, 0, 0, 0]), ([], [0xE9, 0x40, 0, 0, 0]), ([], [0xEB, 0x40]),
+            ([0x39, 0xC0], [0x74, 0x40]), ([0x39, 0xC0], [0x0F, 0x84, 0x40, 0, 0, 0]),
+            ([], [0xE2, 0x40]), ([0xB9, 0, 0, 0, 0], [0xE3, 0x40]),
+            // push 20001010 and ret; the same and ret 4; call ebx; jmp ebx; call [10000000]; jmp [10000000]
+            ([0x68, 0x10, 0x10, 0, 0x20], [0xC3]), ([0x68, 0x10, 0x10, 0, 0x20], [0xC2, 4, 0]),
+            ([], [0xFF, 0xD3]), ([], [0xFF, 0xE3]), ([], [0xFF, 0x15, 0, 0, 0, 0x10]),
+            ([], [0xFF, 0x25, 0, 0, 0, 0x10]),
+        ] as [([UInt8], [UInt8])])
+    func branchesOverLimit(_ first: [UInt8], _ branch: [UInt8]) {
+        // The code's page is the segment's last.
+        machine.store(LongPlace.global + 0x30, 0x00C2_FB00_0000_0000)
+        machine.write(LongPlace.dataPhysical, bytes(0x2000_1010))
+        let ending = run(first + branch, [0, 5, 0, 0x2000_1010], at: 0xFE0)
+        #expect(ending.trap == 13 && ending.error == 0)
+        #expect(ending.rip == LongPlace.code + 0xFE0 + UInt64(first.count))
+        let pushed: UInt64 = first.first == 0x68 ? 4 : 0
+        #expect(ending.registers[4] == LongPlace.data + 0x800 - pushed)
+        #expect(ending.registers[1] == (first.first == 0xB9 ? 0 : 5))
+    }
+
+    @Test("branches within a segment that ends before 4 GiB go where they say")
+    func branchesWithinLimit() {
+        machine.store(LongPlace.global + 0x30, 0x00C2_FB00_0000_0000)
+        // again: inc eax; call to ret; loop again; jecxz over INT3; jmp over INT3; cmp eax, 3; je over INT3; int3; ret
+        let code: [UInt8] = [
+            0x40, 0xE8, 0x0F, 0, 0, 0, 0xE2, 0xF8, 0xE3, 1, 0xCC, 0xEB, 1, 0xCC, 0x83, 0xF8, 3,
+            0x74, 1, 0xCC, 0xCC, 0xC3,
+        ]
+        let ending = run(code, [0, 3])
+        #expect(ending.trap == 3 && ending.rip == LongPlace.code + 21)
+        #expect(ending.registers[0] == 3 && ending.registers[1] == 0)
+        #expect(ending.registers[4] == LongPlace.data + 0x800)
+    }
+
     @Test("what 64-bit code left in the TLB above 4 GiB is not found by 32-bit code")
     func narrowTLB() {
         // The data's page once more, at 4 GiB.

@@ -13,6 +13,8 @@ enum LongMode {
     static let stepping: UInt32 = 4
     /// Code of 16 bits.
     static let short: UInt32 = 8
+    /// Code whose segment ends before 4 GiB: its near branches look where they go.
+    static let limited: UInt32 = 0x10
     /// From here on a bit for each segment: of an access through it there is something to check or to add.
     static let checkedShift: UInt32 = 8
 }

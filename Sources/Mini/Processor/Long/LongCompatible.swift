@@ -31,6 +31,7 @@ extension LongCore {
         var mode = LongMode.compatible
         let code = state.segments[1]
         if !code.is32 { mode |= LongMode.short }
+        if code.limit != .max { mode |= LongMode.limited }
         for number in 0..<6 where !isOpen(number) {
             mode |= 1 &<< (LongMode.checkedShift &+ UInt32(number))
         }
@@ -112,16 +113,25 @@ extension LongCore {
 
     func transfer(_ i: LongOperation) throws(Fault) -> Flow {
         let size = i.shape.size
-        var target = following(i) &+ UInt64(bitPattern: Int64(i.displacement))
-        if let kind = LongTransfer(rawValue: i.which) {
-            if kind == .jumpOperand || kind == .callOperand { target = try operand(i) }
-            if kind == .call || kind == .callOperand { try push(following(i), size) }
-        } else if !condition(i.which) {
+        let kind = LongTransfer(rawValue: i.which)
+        if kind == nil && !condition(i.which) {
             state.rip = following(i)
             return .jump
         }
-        state.rip = target & Self.mask(size)
+        var target = following(i) &+ UInt64(bitPattern: Int64(i.displacement))
+        if kind == .jumpOperand || kind == .callOperand { target = try operand(i) }
+        target &= Self.mask(size)
+        try checkTarget(target)
+        if kind == .call || kind == .callOperand { try push(following(i), size) }
+        state.rip = target
         return .jump
+    }
+
+    /// A near target must lie in the code segment; 64-bit code has no end.
+    func checkTarget(_ target: UInt64) throws(Fault) {
+        guard state.isLong || target <= UInt64(state.segments[1].limit) else {
+            throw .protection(0)
+        }
     }
 
     func compatibleInstruction(_ i: LongOperation) throws(Fault) {

@@ -431,7 +431,7 @@ extension LongDecoder {
 
     mutating func branch(_ code: LongCode, _ displacement: Int32) {
         operation.displacement = displacement
-        if !isLong && (operand16 || code == .callNear) {
+        if !isLong && (operand16 || code == .callNear || mode & LongMode.limited != 0) {
             switch code {
             case .callNear: nearTransfer(LongTransfer.call.rawValue)
             case .jump: nearTransfer(LongTransfer.jump.rawValue)

@@ -155,13 +155,15 @@ extension LongCore {
             moveStack(to: rbp &+ Self.bytes(size))
             setPart(40, size, value)
         case .returnPopping:
-            state.rip = try pop(size)
-            moveStack(to: rsp &+ UInt64(truncatingIfNeeded: i.immediate))
+            let target = try read(stackPlace(rsp), Self.bytes(size))
+            try checkTarget(target)
+            moveStack(to: rsp &+ Self.bytes(size) &+ UInt64(truncatingIfNeeded: i.immediate))
+            state.rip = target
             return .jump
         case .returnFar: return try returnFar(i)
         case .jumpFar: return try jumpFar(i, call: false)
         case .callFar: return try jumpFar(i, call: true)
-        case .loop: return loop(i)
+        case .loop: return try loop(i)
         case .interrupt: return try software(i)
         case .interruptReturn: return try interruptReturn(i)
         case .moves, .compare, .store, .load, .scan, .inputString, .outputString:

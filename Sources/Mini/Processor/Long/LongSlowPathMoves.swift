@@ -70,7 +70,7 @@ extension LongCore {
 
     // MARK: Branches
 
-    func loop(_ i: LongOperation) -> Flow {
+    func loop(_ i: LongOperation) throws(Fault) -> Flow {
         let size = i.scale
         var count = part(8, size)
         let isTaken: Bool
@@ -78,11 +78,16 @@ extension LongCore {
             isTaken = count == 0
         } else {
             count = (count &- 1) & Self.mask(size)
-            setPart(8, size, count)
             isTaken = count != 0 && (i.which == 2 || zero == (i.which == 1))
         }
-        state.rip = following(i) &+ (isTaken ? UInt64(bitPattern: Int64(i.displacement)) : 0)
-        if isTaken { state.rip &= Self.mask(i.shape.size) }
+        var target = following(i)
+        if isTaken {
+            target &+= UInt64(bitPattern: Int64(i.displacement))
+            target &= Self.mask(i.shape.size)
+            try checkTarget(target)
+        }
+        if i.which != 3 { setPart(8, size, count) }
+        state.rip = target
         state.isTaken = isTaken
         return .branch
     }
