@@ -141,6 +141,30 @@ final class SystemMachine {
 
     func wideEntry(_ linear: UInt32) -> UInt32 { Self.wideTable + (linear >> 12) * 8 }
 
+    // MARK: Tasks
+
+    /// A free task of 32 bits with flat segments of ring 0 and a stack, and its descriptor.
+    func makeTask(
+        at place: UInt32, selector: UInt32, eip: UInt32, directory: UInt32 = 0, ds: UInt32 = 0x18
+    ) {
+        for offset in stride(from: 0, to: 0x68, by: 4) as StrideTo<UInt32> {
+            memory.store32(place + offset, 0)
+        }
+        for (offset, value) in [
+            (0x1C, directory), (0x20, eip), (0x24, 2), (0x38, 0xD000), (0x48, 0x18), (0x4C, 0x10),
+            (0x50, 0x18), (0x54, ds), (0x64, 0x68 << 16),
+        ] as [(UInt32, UInt32)] {
+            memory.store32(place + offset, value)
+        }
+        store64(Self.globalTable + selector, 0x0000_8900_0000_0067 | UInt64(place) << 16)
+    }
+
+    /// A gate in the IDT to the task of a selector.
+    func setTaskGate(_ vector: UInt32, _ selector: UInt32) {
+        memory.store32(Self.interruptTable + vector * 8, selector << 16)
+        memory.store32(Self.interruptTable + vector * 8 + 4, 0x8500)
+    }
+
     // MARK: Rings
 
     /// Code that goes to ring 3 at an address.

@@ -230,14 +230,25 @@ extension Core {
         try push(frame)
     }
 
-    /// Through a call gate; what else a system descriptor may be there is refused.
+    /// Through a call gate or to another task; what else a system descriptor may be there is refused.
     private func gateTransfer(
         _ selector: UInt16, _ gate: SegmentDescriptor, isCall: Bool, returnTo next: UInt32
     ) throws(Fault) {
-        guard gate.type == 0xC || gate.type == 4,
-            gate.privilege >= max(state.privilege, UInt32(selector & 3))
-        else { throw .protection(selector) }
-        guard gate.isPresent else { throw .notPresent(selector) }
+        guard gate.privilege >= max(state.privilege, UInt32(selector & 3)) else {
+            throw .protection(selector)
+        }
+        // A TSS of 16 or 32 bits, free or busy, looks for itself whether it is present.
+        let isTask = isSystem && gate.type & 5 == 1
+        let isTaskGate = isSystem && gate.type == 5
+        guard gate.type == 0xC || gate.type == 4 || isTask || isTaskGate else {
+            throw .protection(selector)
+        }
+        guard gate.isPresent || isTask else { throw .notPresent(selector) }
+        if isTask || isTaskGate {
+            return try switchTask(
+                isTask ? selector : gate.gateSelector, isCall ? .nested : .jumping,
+                returnTo: next, flags: flags)
+        }
         let size: UInt8 = gate.type == 0xC ? 2 : 1
         let target = gate.gateSelector
         guard target & 0xFFFC != 0 else { throw .protection(0) }

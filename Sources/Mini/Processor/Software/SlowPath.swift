@@ -37,6 +37,8 @@ extension Core {
             return flow
         } catch {
             state.fault = error
+            // Of a task that was entered, the fault is at its first instruction.
+            state.blockStart = state.eip &- UInt32(operation.offset)
             return .fault
         }
     }

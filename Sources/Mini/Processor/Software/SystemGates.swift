@@ -1,7 +1,7 @@
 // Exceptions and interrupts of a guest with ring 0, through the IDT in its memory.
 //
 //     fault, INT n, interrupt ── IDT entry ──┬─ interrupt or trap gate ── frame on the ring's stack ── handler
-//          │                                 └─ task gate ── another task
+//          │                                 └─ task gate ── another task, of a TSS of 32 or 16 bits
 //          └── a fault on the way ──┬─ delivered in its place
 //                                   ├─ double fault (8)
 //                                   └─ on the way of a double fault: shutdown
@@ -90,96 +90,115 @@ extension Core {
 
     // MARK: Tasks
 
-    /// How another task is entered.
-    enum TaskSwitch { case nested, returning }
+    /// How another task is entered: by a gate or CALL, by JMP, or by IRET.
+    enum TaskSwitch { case nested, jumping, returning }
 
     /// IRET with NT set.
     func returnFromTask(leaving next: UInt32) throws(Fault) {
         let task = system.task
         let link = try supervisorRead(task.base, as: UInt16.self)
         guard link & 4 == 0, let descriptor = try tableEntry(link), !descriptor.isSegment,
-            descriptor.type == 0xB
+            descriptor.type | 8 == 0xB
         else { throw .invalidTask(link) }
-        try switchTask(
-            link, .returning, returnTo: next, flags: flags & ~Flag.nestedTask, errorCode: nil)
+        try switchTask(link, .returning, returnTo: next, flags: flags & ~Flag.nestedTask)
     }
 
-    /// Switches to the task of a TSS of 32 bits: by a task gate, or back from there.
-    private func switchTask(
+    /// Switches to the task of a TSS.
+    func switchTask(
         _ selector: UInt16, _ way: TaskSwitch, returnTo eip: UInt32, flags: UInt32,
-        errorCode: UInt32?
+        errorCode: UInt32? = nil
     ) throws(Fault) {
         guard selector & 0xFFFC != 0, selector & 4 == 0 else { throw .protection(selector) }
         let descriptor = try descriptor(selector)
-        guard !descriptor.isSegment, descriptor.type == (way == .nested ? 9 : 0xB) else {
+        guard !descriptor.isSegment, descriptor.type | 8 == (way == .returning ? 0xB : 9) else {
             throw .protection(selector)
         }
         guard descriptor.isPresent else { throw .notPresent(selector) }
         let old = system.task
-        guard descriptor.limit >= 0x67 else { throw .invalidTask(selector) }
-        guard old.is32, old.limit >= 0x67 else { throw .invalidTask(old.selector) }
+        let new = SystemSegment(
+            selector: selector, base: descriptor.base, limit: descriptor.limit,
+            is32: descriptor.type & 8 != 0)
+        guard new.isWholeTask else { throw .invalidTask(selector) }
+        guard old.isWholeTask else { throw .invalidTask(old.selector) }
 
-        // The new one's, before anything changes.
-        let base = descriptor.base
-        var words = InlineArray<26, UInt32>(repeating: 0)
-        for index in 0..<26 {
-            words[index] = try supervisorRead(base &+ UInt32(index) &* 4, as: UInt32.self)
-        }
-        try saveTask(old.base, eip, flags)
+        // The new one's, before anything changes. One of 16 bits has no CR3, fs and gs.
+        var words = InlineArray<16, UInt32>(repeating: 0)
+        let count = new.is32 ? 16 : 14
+        for index in 0..<count { words[index] = try taskWord(new, index) }
+        let localTable = UInt16(truncatingIfNeeded: try taskWord(new, count))
+        let directory = new.is32 ? try taskWord(new, -1) : state.pageDirectory
+        try saveTask(old, eip, flags)
         if way == .nested {
-            try supervisorWrite(base, old.selector)
-            setBusy(selector, true)
+            try supervisorWrite(new.base, old.selector)
         } else {
             setBusy(old.selector, false)
         }
-        system.task = SystemSegment(selector: selector, base: base, limit: descriptor.limit)
+        if way != .returning { setBusy(selector, true) }
+        system.task = new
         setTaskSwitched(true)
-        try loadTaskState(words, nested: way == .nested, selector)
-        if let errorCode { try push(errorCode, size: 2) }
+        try loadTaskState(words, nested: way == .nested, localTable, directory)
+        if let errorCode { try push(errorCode, size: new.is32 ? 2 : 1) }
     }
 
-    private func saveTask(_ base: UInt32, _ eip: UInt32, _ flags: UInt32) throws(Fault) {
-        try supervisorWrite(base &+ 0x20, eip)
-        try supervisorWrite(base &+ 0x24, flags)
-        for register in 0..<UInt32(8) {
-            try supervisorWrite(
-                base &+ 0x28 &+ register &* 4,
-                get(UInt8(truncatingIfNeeded: register &* 4), as: UInt32.self))
+    /// Where a task's words are from eip on: eflags, the general registers, the segments, the LDT. -1 is CR3.
+    private func taskPlace(_ task: SystemSegment, _ index: Int) -> UInt32 {
+        let index = UInt32(truncatingIfNeeded: index)
+        return task.base &+ (task.is32 ? 0x20 &+ index &* 4 : 0xE &+ index &* 2)
+    }
+
+    private func taskWord(_ task: SystemSegment, _ index: Int) throws(Fault) -> UInt32 {
+        let place = taskPlace(task, index)
+        if task.is32 { return try supervisorRead(place) }
+        return UInt32(try supervisorRead(place, as: UInt16.self))
+    }
+
+    private func saveTask(_ task: SystemSegment, _ eip: UInt32, _ flags: UInt32) throws(Fault) {
+        for index in 0..<10 {
+            let value: UInt32 =
+                switch index {
+                case 0: eip
+                case 1: flags
+                default: get(UInt8(truncatingIfNeeded: (index - 2) * 4))
+                }
+            let place = taskPlace(task, index)
+            if task.is32 {
+                try supervisorWrite(place, value)
+            } else {
+                try supervisorWrite(place, UInt16(truncatingIfNeeded: value))
+            }
         }
-        for segment in 0..<6 {
+        for segment in 0..<(task.is32 ? 6 : 4) {
             try supervisorWrite(
-                base &+ 0x48 &+ UInt32(segment) &* 4, unsafe state.segments[segment].selector)
+                taskPlace(task, 10 + segment), unsafe state.segments[segment].selector)
         }
     }
 
     /// Registers of a task. A fault in here is the new task's.
-    private func loadTaskState(_ words: InlineArray<26, UInt32>, nested: Bool, _ task: UInt16)
-        throws(Fault)
-    {
-        if system.isPaging && (system.isExtended || words[7] != state.pageDirectory) {
-            try loadPageDirectory(words[7])
+    private func loadTaskState(
+        _ words: InlineArray<16, UInt32>, nested: Bool, _ localTable: UInt16, _ directory: UInt32
+    ) throws(Fault) {
+        if system.isPaging && (system.isExtended || directory != state.pageDirectory) {
+            try loadPageDirectory(directory)
         }
+        state.eip = words[0]
+        flags = words[1] & ~Flag.virtual8086 | (nested ? Flag.nestedTask : 0)
         for register in 0..<8 {
-            set(UInt8(truncatingIfNeeded: register &* 4), words[10 + register])
+            set(UInt8(truncatingIfNeeded: register &* 4), words[2 + register])
         }
-        state.eip = words[8]
-        flags = words[9] & ~Flag.virtual8086 | (nested ? Flag.nestedTask : 0)
         for segment in 0..<6 {
-            installNull(segment, UInt16(truncatingIfNeeded: words[18 + segment]))
+            installNull(segment, UInt16(truncatingIfNeeded: words[10 + segment]))
         }
         // An LDT that is not present is #TS as well.
-        try taskFault(11) { () throws(Fault) in
-            try loadLocalTable(UInt16(truncatingIfNeeded: words[24]))
-        }
+        try taskFault(11) { () throws(Fault) in try loadLocalTable(localTable) }
 
-        let codeSelector = UInt16(truncatingIfNeeded: words[19])
+        let codeSelector = UInt16(truncatingIfNeeded: words[11])
         let ring = UInt32(codeSelector & 3)
         let code = try taskFault { () throws(Fault) in
             try codeDescriptor(codeSelector, privilege: ring)
         }
         installCode(codeSelector, code, privilege: ring)
         for segment in [2, 0, 3, 4, 5] {
-            let selector = UInt16(truncatingIfNeeded: words[18 + segment])
+            let selector = UInt16(truncatingIfNeeded: words[10 + segment])
             try taskFault { () throws(Fault) in try loadSegment(segment, selector) }
         }
         guard state.eip <= code.limit else { throw .protection(0) }

@@ -146,6 +146,9 @@ struct SystemSegment {
     var limit: UInt32 = 0
     /// The task's is a 32-bit one.
     var is32 = true
+
+    /// It holds all of a task's registers.
+    var isWholeTask: Bool { limit >= (is32 ? 0x67 : 0x2B) }
 }
 
 extension Core {
