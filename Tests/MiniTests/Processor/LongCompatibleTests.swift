@@ -110,6 +110,21 @@ import Testing
         #expect(ending.registers[4] == LongPlace.data + 0x800)
     }
 
+    @Test("a call gate takes 32-bit code to 64-bit code, with a frame of 8 bytes a word")
+    func callGate() {
+        core.state.globalTable.limit = 0x57
+        machine.store(LongPlace.global + 0x48, 0x2000_EC00_0023_0800)
+        machine.store(LongPlace.global + 0x50, 0)
+        machine.write(LongPlace.codePhysical + 0x800, [0xCC])
+        // call far 4B
+        let ending = run([0x9A, 0, 0, 0, 0, 0x4B, 0])
+        #expect(ending.trap == 3 && ending.rip == LongPlace.code + 0x801)
+        #expect(machine.frame(1) == UInt64(code64))
+        #expect(ending.registers[4] == LongPlace.data + 0x7F0)
+        #expect(Array(ending.data[0x7F0..<0x7F8]) == bytes(LongPlace.code + 7, 8))
+        #expect(Array(ending.data[0x7F8..<0x800]) == bytes(UInt64(code32), 8))
+    }
+
     @Test("what 64-bit code left in the TLB above 4 GiB is not found by 32-bit code")
     func narrowTLB() {
         // The data's page once more, at 4 GiB.

@@ -112,6 +112,103 @@ import Testing
         #expect(core.state.segments[3].selector == 0x1B)
     }
 
+    // MARK: Call gates
+
+    /// A gate at 0x30 to the target in ring 0's code, and a far pointer to it at the begin of the data.
+    private func gated(access: UInt64 = 0xEC, code: UInt64 = 8, upper: UInt64 = 0) throws
+        -> LongMachine
+    {
+        let machine = try LongMachine()
+        machine.processor.core.state.globalTable.limit = 0x3F
+        let offset = target & 0xFFFF | (target >> 16) << 48
+        machine.store(LongPlace.global + 0x30, offset | code << 16 | access << 40)
+        machine.store(LongPlace.global + 0x38, upper)
+        machine.store(LongPlace.dataPhysical, 0x30 << 32 | 0x1234)
+        machine.store(LongPlace.task + 4, UInt64(LongPlace.kernelStack))
+        return machine
+    }
+
+    /// The instruction in ring 3 with rax at that pointer.
+    private func runUser(_ code: [UInt8], on machine: LongMachine) -> LongEnding {
+        var test = LongCase(
+            registers: [UInt64](repeating: LongPlace.data, count: 16),
+            vectors: [UInt64](repeating: 0, count: 32), control: 0x1F80, rip: LongPlace.code,
+            flags: 0x202, code: code)
+        test.registers[4] = LongPlace.data + 0x800
+        return machine.run(test, image: [0x34, 0x12, 0, 0, 0x33, 0])
+    }
+
+    private func word(_ machine: LongMachine, _ address: UInt32) -> UInt64 {
+        machine.memory.readable(machine.memory.range(address, 8)!).load(as: UInt64.self)
+    }
+
+    private let callFar: [UInt8] = [0xFF, 0x18]
+    private let jumpFar: [UInt8] = [0xFF, 0x28]
+
+    @Test(
+        "a call gate within a ring pushes cs and rip of 8 bytes, and RETFQ comes back; JMP pushes none"
+    )
+    func gateOfSameRing() throws {
+        let machine = try gated()
+        let core = machine.processor.core
+        let stack = UInt64(LongPlace.kernelStack)
+        for code in [callFar, jumpFar] {
+            machine.write(LongPlace.codePhysical + 0x800, [0xF4])
+            #expect(
+                machine.kernel(rax(LongPlace.data) + code) == .halt(interruptsEnabled: false))
+            #expect(machine.vector == nil && core.state.rip == target + 1)
+            #expect(core.state.segments[1].selector == 8)
+            #expect(core.rsp == (code == callFar ? stack - 16 : stack))
+            if code == callFar {
+                #expect(machine.frame(0) == LongPlace.code + 12 && machine.frame(1) == 8)
+            }
+        }
+        machine.write(LongPlace.codePhysical + 0x800, [0x48, 0xCB])
+        machine.kernel(rax(LongPlace.data) + callFar)
+        #expect(machine.vector == nil && core.state.rip == LongPlace.code + 13)
+        #expect(core.rsp == stack)
+    }
+
+    @Test("a call gate to ring 0 takes rsp out of the task, a null ss, and pushes the old ones")
+    func gateToInnerRing() throws {
+        let machine = try gated()
+        // The rest of the code's page is INT3.
+        let ending = runUser(callFar, on: machine)
+        let bottom = LongPlace.kernelStack - 32
+        #expect(ending.trap == 3 && ending.rip == target + 1)
+        #expect(ending.registers[4] == UInt64(bottom))
+        #expect(machine.frame(1) == 8 && machine.frame(4) == 0)
+        #expect(word(machine, bottom) == LongPlace.code + 2)
+        #expect(word(machine, bottom + 8) == 0x23)
+        #expect(word(machine, bottom + 16) == LongPlace.data + 0x800)
+        #expect(word(machine, bottom + 24) == 0x1B)
+        // JMP does not go there.
+        let refused = runUser(jumpFar, on: machine)
+        #expect(refused.trap == 13 && refused.error == 8)
+    }
+
+    @Test("a call gate that is none in all of its 16 bytes, or leads nowhere, is refused")
+    func refusedGates() throws {
+        for (access, code, upper, vector, error) in [
+            (0xEC, 8, 1 << 40, 13, 0x30), (0x6C, 8, 0, 11, 0x30), (0xE4, 8, 0, 13, 0x30),
+            (0xEC, 0x10, 0, 13, 0x10), (0xEC, 0, 0, 13, 0), (0xEC, 8, 0x8000, 13, 0),
+        ] as [(UInt64, UInt64, UInt64, UInt32, UInt64)] {
+            for instruction in [callFar, jumpFar] {
+                let machine = try gated(access: access, code: code, upper: upper)
+                machine.kernel(rax(LongPlace.data) + instruction)
+                #expect(machine.vector == vector && machine.frame(0) == error)
+            }
+        }
+        // Half of it is in the table.
+        let machine = try gated()
+        machine.processor.core.state.globalTable.limit = 0x37
+        machine.kernel(rax(LongPlace.data) + callFar)
+        #expect(machine.vector == 13 && machine.frame(0) == 0x30)
+        // For ring 0 alone.
+        let ending = try runUser(callFar, on: gated(access: 0x8C))
+        #expect(ending.trap == 13 && ending.error == 0x30)
+    }
+
     // MARK: System segments
 
     /// 32-bit code of ring 0, with the first 2 MiB and thus the table once more behind 4 GiB, where the lower 32 bits name
@@ -141,6 +238,27 @@ import Testing
         #expect(exit == .halt(interruptsEnabled: false) && machine.vector == nil)
         #expect(machine.bytes(LongPlace.global + 0x2D, 1) == [0x8B])
         #expect(machine.processor.core.state.task.base == UInt64(LongPlace.task))
+    }
+
+    @Test("LTR and LLDT refuse an upper half with bits of a type, and a base that is not canonical")
+    func upperHalf() throws {
+        // ltr ax; lldt ax
+        for (code, type) in [([0x0F, 0x00, 0xD8], 0x89), ([0x0F, 0x00, 0xD0], 0x82)]
+            as [([UInt8], UInt64)]
+        {
+            for (upper, isRefused) in [
+                (0, false), (0x1_0000, true), (1 << 40, true), (1 << 44, true),
+                (0x8000, true), (0xFFFF_8000, false),
+            ] as [(UInt64, Bool)] {
+                let machine = try LongMachine()
+                machine.processor.core.state.globalTable.limit = 0x3F
+                machine.store(LongPlace.global + 0x30, 0x0000_0000_9800_0067 | type << 40)
+                machine.store(LongPlace.global + 0x38, upper)
+                machine.kernel(rax(0x30) + code)
+                #expect(machine.vector == (isRefused ? 13 : nil))
+                if isRefused { #expect(machine.frame(0) == 0x30) }
+            }
+        }
     }
 
     @Test("32-bit code does not find by a sum beyond 4 GiB what the processor has read there")

@@ -1,5 +1,5 @@
 // Exceptions, interrupts and transfers of long mode: gates of 16 bytes, interrupt stacks, IRETQ, SYSCALL and SYSRET, far
-// jumps. What a fault on the way becomes: as in SystemGates.swift.
+// jumps and calls. What a fault on the way becomes: as in SystemGates.swift.
 //
 // Sources: AMD64 Architecture Programmer's Manual volume 2, chapters 4, 6, 8; Intel SDM volume 3, 6.14.
 
@@ -7,6 +7,9 @@ extension SegmentDescriptor {
     /// Of code: 64-bit code, and code of 32 bits if it is not.
     var isLong: Bool { value & Self.long != 0 }
     var isDefault32: Bool { value &>> 54 & 1 != 0 }
+
+    /// As the upper half of one of 16 bytes: its bits of a type are 0, so that no selector takes it for another one.
+    var hasNoType: Bool { value &>> 40 & 0x1F == 0 }
 
     /// Means nothing outside long mode.
     static let long: UInt64 = 1 << 53
@@ -62,8 +65,10 @@ extension LongCore {
         else { throw .protection(selector) }
         return try asSupervisor { () throws(Fault) in
             let descriptor = SegmentDescriptor(try read(place, 8))
-            let upper = isActive ? try read(place &+ 8, 8) : 0
-            return (descriptor, UInt64(descriptor.base) | upper &<< 32, place)
+            let upper = SegmentDescriptor(isActive ? try read(place &+ 8, 8) : 0)
+            let base = UInt64(descriptor.base) | upper.value &<< 32
+            guard upper.hasNoType, Self.isCanonical(base) else { throw .protection(selector) }
+            return (descriptor, base, place)
         }
     }
 
@@ -224,8 +229,21 @@ extension LongCore {
             UInt64(state.segments[1].selector), flags, rsp, UInt64(state.segments[2].selector),
         ]
         let first = errorCode ? 0 : 1
+        try push(frame, from: first, on: stack, ring: new)
+        let cleared = Flag.trap | Flag.nestedTask | Flag.resume | Flag.virtual8086
+        state.otherFlags &= ~UInt64(cleared | (gate.type == 14 ? Flag.interrupt : 0))
+        state.rip = target
+        state.attention &= ~Attention.shadow
+        if vector == 1 && source == .exception { state.debug[6] |= 1 &<< 14 }
+        setCode(selector, code64, privilege: new)
+    }
+
+    /// Pushes what a frame has from a word on, with the rights of a ring, which becomes the present one: all of it or nothing.
+    private func push(
+        _ frame: InlineArray<6, UInt64>, from first: Int, on stack: UInt64, ring new: UInt32
+    ) throws(Fault) {
         let bottom = stack &- UInt64(6 - first) &* 8
-        // With the rights of the handler, and all of it or nothing.
+        let old = state.privilege
         let tlb = unsafe state.tlb
         let mask = state.linearMask
         state.privilege = new
@@ -244,12 +262,6 @@ extension LongCore {
         }
         rsp = bottom
         if new != old { install(2, UInt16(truncatingIfNeeded: new), nil) }
-        let cleared = Flag.trap | Flag.nestedTask | Flag.resume | Flag.virtual8086
-        state.otherFlags &= ~UInt64(cleared | (gate.type == 14 ? Flag.interrupt : 0))
-        state.rip = target
-        state.attention &= ~Attention.shadow
-        if vector == 1 && source == .exception { state.debug[6] |= 1 &<< 14 }
-        setCode(selector, code64, privilege: new)
     }
 
     private func taskStack(_ offset: UInt64) throws(Fault) -> UInt64 {
@@ -382,7 +394,7 @@ extension LongCore {
         return .jump
     }
 
-    /// JMP and CALL, through memory or, in compatibility mode, of an immediate, to code of the same privilege.
+    /// JMP and CALL, through memory or, in compatibility mode, of an immediate, to code of the same privilege or through a gate.
     func jumpFar(_ i: LongOperation, call: Bool) throws(Fault) -> Flow {
         let bytes = Self.bytes(i.shape.size)
         var offset = UInt64(UInt32(bitPattern: i.displacement)) & Self.mask(i.shape.size)
@@ -394,6 +406,10 @@ extension LongCore {
         }
         guard let code = try tableEntry(selector) else {
             throw .protection(selector & 0xFFFC == 0 ? 0 : selector)
+        }
+        if isActive && !code.isSegment && code.type == 12 {
+            try gateTransfer(selector, code, call: call, returnTo: following(i))
+            return .jump
         }
         let isAllowed =
             code.isConforming
@@ -417,6 +433,43 @@ extension LongCore {
         state.rip = target
         state.charge = 0
         return .jump
+    }
+
+    /// Through a call gate to 64-bit code; CALL may go to an inner ring.
+    private func gateTransfer(
+        _ selector: UInt16, _ gate: SegmentDescriptor, call: Bool, returnTo next: UInt64
+    ) throws(Fault) {
+        let old = state.privilege
+        guard gate.privilege >= max(old, UInt32(selector & 3)),
+            let upper = try tableEntry(selector &+ 8), upper.hasNoType
+        else { throw .protection(selector) }
+        guard gate.isPresent else { throw .notPresent(selector) }
+        let target = UInt64(gate.gateOffset) | upper.value &<< 32
+        let codeSelector = gate.gateSelector
+        guard let code = try tableEntry(codeSelector), code.isCode, code.isLong,
+            !code.isDefault32, code.privilege <= old,
+            call || code.isConforming || code.privilege == old
+        else { throw .protection(codeSelector) }
+        guard code.isPresent else { throw .notPresent(codeSelector) }
+        guard Self.isCanonical(target) else { throw .protection(0) }
+        let new = code.isConforming ? old : code.privilege
+        let stack = new == old ? rsp : try taskStack(4 &+ UInt64(new) &* 8)
+        if call && !Self.isCanonical(stack) { throw .stack(0) }
+        try markAccessed(codeSelector, code)
+        if call {
+            let from = UInt64(state.segments[1].selector)
+            if new == old {
+                try push([0, 0, 0, 0, next, from], from: 4, on: stack, ring: new)
+            } else {
+                let frame: InlineArray<6, UInt64> = [
+                    0, 0, next, from, rsp, UInt64(state.segments[2].selector),
+                ]
+                try push(frame, from: 2, on: stack, ring: new)
+            }
+        }
+        setCode(codeSelector, code, privilege: new)
+        state.rip = target
+        state.charge = 0
     }
 
     // MARK: SYSCALL, SYSRET
