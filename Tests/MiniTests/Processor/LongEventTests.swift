@@ -274,6 +274,33 @@ import Testing
 
     // MARK: Debug registers
 
+    @Test("moves of control and debug registers name a register whatever mod says, and no address")
+    func moveWithoutAddress() throws {
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        // mov rax, cr0 and mov al, 55; mov rax, dr7, mov bl, 1 and mov bh, 2
+        machine.kernel([0x0F, 0x20, 0x40, 0xB0, 0x55])
+        #expect(machine.vector == nil && core.rax & 0xFF == 0x55)
+        #expect(core.rax >> 8 == core.state.control0 >> 8)
+        core.rbx = 0x6000
+        machine.kernel([0x0F, 0x21, 0xB8, 0xB3, 0x01, 0xB7, 0x02])
+        #expect(machine.vector == nil && core.rax == 0x400 && core.rbx == 0x0201)
+    }
+
+    @Test("CR3 has as many bits as an address of memory")
+    func pageTableAddress() throws {
+        let machine = try LongMachine()
+        // mov cr3, rax; mov rbx, cr3
+        for bit in [36, 40, 51, 63] as [UInt64] {
+            machine.kernel(rax(1 << bit | UInt64(LongPlace.tables)) + [0x0F, 0x22, 0xD8])
+            #expect(machine.vector == 13 && machine.frame(0) == 0)
+            #expect(machine.processor.core.state.control3 == UInt64(LongPlace.tables))
+        }
+        machine.kernel(rax(UInt64(LongPlace.tables)) + [0x0F, 0x22, 0xD8, 0x0F, 0x20, 0xDB])
+        #expect(machine.vector == nil)
+        #expect(machine.processor.core.rbx == UInt64(LongPlace.tables))
+    }
+
     @Test("DR6 and DR7 have bits that are always set, and none above 31; DR4 and DR5 are theirs")
     func debugRegisters() throws {
         let machine = try LongMachine()

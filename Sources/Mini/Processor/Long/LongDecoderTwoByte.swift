@@ -96,9 +96,8 @@ extension LongDecoder {
     }
 
     private mutating func controlMove(_ opcode: UInt8) {
-        takeModrm()
         // Its operand is a register whatever modrm says.
-        operation = LongOperation()
+        modrm = byte() | 0xC0
         operation.b = otherNumber &* 8
         let isDebug = opcode & 1 != 0
         let isWrite = opcode & 2 != 0

@@ -151,8 +151,8 @@ extension LongCore {
         case 0: try setControl0(value)
         case 2: state.faultAddress = value
         case 3:
-            // Bit 63 has a meaning only with PCID.
-            guard value &>> 52 == 0 else { throw .protection(0) }
+            // As many bits as an address of memory has; bit 63 has a meaning only with PCID.
+            guard value &>> 36 == 0 else { throw .protection(0) }
             state.control3 = value
             forgetAddressSpace()
         case 4:
