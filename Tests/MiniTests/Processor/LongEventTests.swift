@@ -77,6 +77,30 @@ import Testing
         #expect(ending.flags & 0x8D5 == 1)
     }
 
+    @Test("a step over a return or an indirect jump ends where it goes, though that is known")
+    func stepOverJump() throws {
+        // ret; jmp rbx; call rbx; jmp [rcx]; call [rcx]
+        for code in [[0xC3], [0xFF, 0xE3], [0xFF, 0xD3], [0xFF, 0x21], [0xFF, 0x11]] as [[UInt8]] {
+            let machine = try LongMachine()
+            let core = machine.processor.core
+            let target = LongPlace.code + 0x800
+            machine.store(LongPlace.dataPhysical, target)
+            // inc eax; hlt
+            machine.write(LongPlace.codePhysical + 0x800, [0xFF, 0xC0, 0xF4])
+            // push rbx; push rdx; popfq, and there.
+            machine.write(LongPlace.codePhysical, [0x53, 0x52, 0x9D] + code)
+            for flags in [2, 0x102] as [UInt64] {
+                core.rax = 0
+                core.rbx = target
+                core.rcx = LongPlace.data
+                core.rdx = flags
+                machine.kernel()
+                #expect(core.rax == (flags == 2 ? 1 : 0))
+            }
+            #expect(machine.vector == 1 && machine.frame(0) == target)
+        }
+    }
+
     @Test("an IRETQ that is a step is told like any other")
     func stepOverReturn() throws {
         let machine = try LongMachine()

@@ -22,7 +22,9 @@ enum LongMode {
 extension LongCore {
     static let blockShape = BlockShape(
         recordMaximum: BlockShape.maximumInstructions * 2 + 2, hashCount: 16384,
-        lastGeneration: 0x3FFF)
+        lastGeneration: 0x3FFE)
+    /// In the key of single steps, which nothing carries: a step over a return or a jump ends there, whatever is known of it.
+    private static let steppingNumber: UInt32 = 0x3FFF
     static let leastArenaCount = blockShape.leastArenaCount
 
     // MARK: Mode and generation
@@ -44,8 +46,10 @@ extension LongCore {
 
     private func updateKey() {
         let number =
-            state.mode & LongMode.user != 0
-            ? state.blocks.userGeneration : state.blocks.supervisorGeneration
+            state.mode & LongMode.stepping != 0
+            ? Self.steppingNumber
+            : state.mode & LongMode.user != 0
+                ? state.blocks.userGeneration : state.blocks.supervisorGeneration
         state.key = UInt64(number &<< 2 | state.mode & 3) &<< 48
     }
 
