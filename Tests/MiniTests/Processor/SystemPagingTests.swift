@@ -100,6 +100,38 @@ import Testing
         #expect(machine.run(forget(M.interruptTable) + [0xCD, 0x80]) == .shutdown)
     }
 
+    @Test(
+        "a mark in a table of descriptors that may not be written is a page fault, and nothing is loaded"
+    )
+    func readOnlyTable() throws {
+        let machine = try M()
+        machine.makeTables()
+        let table: UInt32 = 0x5000
+        for offset in stride(from: 0, to: 0x80, by: 4) as StrideTo<UInt32> {
+            machine.memory.store32(table + offset, machine.word(M.globalTable + offset))
+        }
+        machine.store64(table + 0x38, 0x00CF_9200_0000_FFFF)
+        machine.store64(table + 0x40, 0x0000_8900_0C00_0067)
+        machine.store64(table + 0x48, 0x00CF_9A00_0000_FFFF)
+        machine.setEntry(table, table | 1)
+        machine.enablePaging()
+        machine.run(lgdt(table, 0x7F))
+        // mov es, 38; ltr 40; jmp 48:10000
+        for (bytes, place) in [
+            ([0xB8, 0x38, 0, 0, 0, 0x8E, 0xC0], table + 0x3D),
+            ([0xB8, 0x40, 0, 0, 0, 0x0F, 0x00, 0xD8], table + 0x45),
+            ([0xEA, 0, 0, 1, 0, 0x48, 0], table + 0x4D),
+        ] as [([UInt8], UInt32)] {
+            #expect(machine.run(bytes) == .event(14))
+            #expect(machine.stacked(0) == 3)
+            #expect(faultAddress(machine) == place)
+        }
+        // mov eax, es; str ebx
+        machine.run([0x8C, 0xC0, 0x0F, 0x00, 0xCB])
+        #expect(machine.processor[.eax] == 0x18 as UInt32)
+        #expect(machine.processor[.ebx] == UInt32(M.taskSelector))
+    }
+
     @Test("a page fault that cannot push its frame is a double fault")
     func kernelStackGone() throws {
         let machine = try paged()

@@ -826,6 +826,49 @@ import Testing
                 == .event(13))
     }
 
+    /// Whether a descriptor is marked.
+    private func isAccessed(_ machine: M, _ selector: UInt32) -> Bool {
+        machine.word(M.globalTable + selector + 4) & 0x100 != 0
+    }
+
+    @Test("jumps, calls, returns, gates and task switches mark the code that they go to")
+    func accessedCode() throws {
+        let jump = [0xEA] + immediate(M.data) + [0x48, 0]
+        let call = [0x9A] + immediate(M.data) + [0x48, 0]
+        let farReturn = push(0x48) + push(M.data) + [0xCB]
+        let interruptReturn = push(2) + push(0x48) + push(M.data) + [0xCF]
+        // By a call gate, one in the IDT, a task.
+        let others: [[UInt8]] = [[0x9A, 0, 0, 0, 0, 0x50, 0], [0xCD, 0x80], far(jumpFar, 0x40)]
+        for bytes in [jump, call, farReturn, interruptReturn] + others {
+            let machine = try M()
+            machine.put([0xF4], at: M.data)
+            machine.store64(M.globalTable + 0x48, 0x00CF_9A00_0000_FFFF)
+            machine.store64(M.globalTable + 0x50, 0x0002_8C00_0048_0000)
+            machine.setGate(0x80, M.data, selector: 0x48)
+            machine.makeTask(at: otherTask, selector: 0x40, eip: M.data)
+            machine.memory.store32(otherTask + 0x4C, 0x48)
+            #expect(machine.run(bytes) == .halt(false))
+            #expect(machine.processor.eip == M.data + 1)
+            #expect(isAccessed(machine, 0x48))
+        }
+    }
+
+    @Test("a return to ring 3 marks its code and its stack, the way back the stack of ring 0")
+    func accessedOutward() throws {
+        for flags in [push(2), []] {
+            let machine = try M()
+            machine.store64(M.globalTable + 0x28, 0x00CF_FA00_0000_FFFF)
+            machine.store64(M.globalTable + 0x30, 0x00CF_F200_0000_FFFF)
+            machine.store64(M.globalTable + 0x18, 0x00CF_9200_0000_FFFF)
+            machine.put([0x0F, 0x0B], at: M.data)
+            let frame = push(UInt32(M.userData)) + push(M.userStack) + flags
+            let place = push(UInt32(M.userCode)) + push(M.data)
+            #expect(machine.run(frame + place + [flags.isEmpty ? 0xCB : 0xCF]) == .event(6))
+            #expect(isAccessed(machine, 0x28) && isAccessed(machine, 0x30))
+            #expect(isAccessed(machine, 0x18))
+        }
+    }
+
     @Test(
         "LGDT, LIDT, LLDT, LTR, LMSW, CLTS, INVLPG, HLT and the moves to control registers are ring 0's"
     )

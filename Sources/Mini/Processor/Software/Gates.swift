@@ -142,6 +142,7 @@ extension Core {
         append(eip, to: &frame)
         if let errorCode { append(errorCode, to: &frame) }
         guard gate.offset <= code.limit else { throw .protection(0) }
+        try markAccessed(gate.selector, code)
         try switchStack(to: ring, pushing: frame)
         installCode(gate.selector, code, privilege: ring)
         state.eip = gate.offset
@@ -166,6 +167,7 @@ extension Core {
         else { throw .invalidTask(selector) }
         guard descriptor.isPresent else { throw .stack(selector) }
 
+        try markAccessed(selector, descriptor)
         let register = SegmentRegister(
             selector: selector, rights: descriptor.rights, limit: descriptor.limit)
         let esp = try asRing(ring) { () throws(Fault) in
@@ -218,6 +220,7 @@ extension Core {
         guard descriptor.isCode, isAllowed else { throw .protection(selector) }
         guard descriptor.isPresent else { throw .notPresent(selector) }
         guard offset <= descriptor.limit else { throw .protection(0) }
+        try markAccessed(selector, descriptor)
         if isCall { try pushReturn(next, size: size) }
         installCode(selector, descriptor, privilege: state.privilege)
         state.eip = offset
@@ -260,6 +263,7 @@ extension Core {
         guard code.isPresent else { throw .notPresent(target) }
         let offset = size == 2 ? gate.gateOffset : gate.gateOffset & 0xFFFF
         guard offset <= code.limit else { throw .protection(0) }
+        try markAccessed(target, code)
         if isSame {
             if isCall { try pushReturn(next, size: size) }
             installCode(target, code, privilege: state.privilege)
@@ -289,6 +293,7 @@ extension Core {
         let code = try returnCode(selector, eip)
         let ring = UInt32(selector & 3)
         if ring == state.privilege {
+            try markAccessed(selector, code)
             installCode(selector, code, privilege: ring)
             discard(2 &* bytes &+ count)
         } else {
@@ -331,6 +336,7 @@ extension Core {
         let code = try returnCode(selector, eip)
         let ring = UInt32(selector & 3)
         if ring == state.privilege {
+            try markAccessed(selector, code)
             installCode(selector, code, privilege: ring)
             discard(3 &* bytes)
         } else {
@@ -362,6 +368,8 @@ extension Core {
     ) throws(Fault) {
         let ring = UInt32(selector & 3)
         let descriptor = try stackDescriptor(stack, privilege: ring)
+        try markAccessed(selector, code)
+        try markAccessed(stack, descriptor)
         installCode(selector, code, privilege: ring)
         install(SegmentRegister.stack, stack, descriptor)
         setStackPointer(esp)

@@ -130,11 +130,14 @@ extension Core {
     /// Loads es, ss, ds, fs or gs as an instruction of the present privilege does.
     func loadSegment(_ segment: Int, _ selector: UInt16) throws(Fault) {
         if segment == SegmentRegister.stack {
-            return install(
-                segment, selector, try stackDescriptor(selector, privilege: state.privilege))
+            let stack = try stackDescriptor(selector, privilege: state.privilege)
+            try markAccessed(selector, stack)
+            return install(segment, selector, stack)
         }
         if selector & 0xFFFC == 0 { return installNull(segment, selector) }
-        install(segment, selector, try dataDescriptor(selector, privilege: state.privilege))
+        let data = try dataDescriptor(selector, privilege: state.privilege)
+        try markAccessed(selector, data)
+        install(segment, selector, data)
     }
 
     /// A descriptor that may be loaded into es, ds, fs, gs.
@@ -172,11 +175,10 @@ extension Core {
         return descriptor
     }
 
-    /// Fills a segment register from a checked descriptor and marks that as accessed.
+    /// Fills a segment register from a checked descriptor. Where the table is ours it is marked as accessed; where it is
+    /// the guest's, that was `markAccessed`.
     func install(_ segment: Int, _ selector: UInt16, _ descriptor: SegmentDescriptor) {
-        if isSystem {
-            if descriptor.value & SegmentDescriptor.accessedBit == 0 { markAccessed(selector) }
-        } else {
+        if !isSystem {
             unsafe state.descriptors[Int(selector &>> 3)] |= SegmentDescriptor.accessedBit
         }
         installHidden(segment, selector, descriptor)

@@ -128,12 +128,9 @@ extension Core {
         let localTable = UInt16(truncatingIfNeeded: try taskWord(new, count))
         let directory = new.is32 ? try taskWord(new, -1) : state.pageDirectory
         try saveTask(old, eip, flags)
-        if way == .nested {
-            try supervisorWrite(new.base, old.selector)
-        } else {
-            setBusy(old.selector, false)
-        }
-        if way != .returning { setBusy(selector, true) }
+        if way == .nested { try supervisorWrite(new.base, old.selector) }
+        if way != .returning { try setBusy(selector, true) }
+        if way != .nested { try setBusy(old.selector, false) }
         system.task = new
         setTaskSwitched(true)
         try loadTaskState(words, nested: way == .nested, localTable, directory)
@@ -196,6 +193,7 @@ extension Core {
         let code = try taskFault { () throws(Fault) in
             try codeDescriptor(codeSelector, privilege: ring)
         }
+        try markAccessed(codeSelector, code)
         installCode(codeSelector, code, privilege: ring)
         for segment in [2, 0, 3, 4, 5] {
             let selector = UInt16(truncatingIfNeeded: words[10 + segment])

@@ -46,19 +46,18 @@ extension Core {
         return UInt64(high) &<< 32 | UInt64(low)
     }
 
-    /// Sets the accessed bit. Where the table cannot be written it stays, as nothing is loaded by halves.
-    func markAccessed(_ selector: UInt16) { setTypeBits(selector, 1) }
+    /// Sets the accessed bit of a segment that is about to be loaded, before anything changes: a table that may not be
+    /// written faults.
+    func markAccessed(_ selector: UInt16, _ descriptor: SegmentDescriptor) throws(Fault) {
+        guard isSystem, descriptor.value & SegmentDescriptor.accessedBit == 0 else { return }
+        try setTypeBits(selector, 1)
+    }
 
     /// Sets bits of a descriptor's type.
-    private func setTypeBits(_ selector: UInt16, _ bits: UInt8, clear: UInt8 = 0) {
+    private func setTypeBits(_ selector: UInt16, _ bits: UInt8, clear: UInt8 = 0) throws(Fault) {
         guard let place = place(selector) else { return }
-        let old = state.faultAddress
-        do throws(Fault) {
-            let type = try supervisorRead(place &+ 5, as: UInt8.self)
-            try supervisorWrite(place &+ 5, type & ~clear | bits)
-        } catch {
-            state.faultAddress = old
-        }
+        let type = try supervisorRead(place &+ 5, as: UInt8.self)
+        try supervisorWrite(place &+ 5, type & ~clear | bits)
     }
 
     // MARK: Registers of tables
@@ -96,14 +95,14 @@ extension Core {
             throw .protection(selector)
         }
         guard descriptor.isPresent else { throw .notPresent(selector) }
-        setBusy(selector, true)
+        try setBusy(selector, true)
         system.task = SystemSegment(
             selector: selector, base: descriptor.base, limit: descriptor.limit,
             is32: descriptor.type == 9)
     }
 
-    func setBusy(_ selector: UInt16, _ isBusy: Bool) {
-        setTypeBits(selector, isBusy ? 2 : 0, clear: isBusy ? 0 : 2)
+    func setBusy(_ selector: UInt16, _ isBusy: Bool) throws(Fault) {
+        try setTypeBits(selector, isBusy ? 2 : 0, clear: isBusy ? 0 : 2)
     }
 
     /// A descriptor that must be in the GDT.
