@@ -636,6 +636,23 @@ import Testing
         #expect((machine.processor[.eax] as UInt32) & 0x4000 != 0)
     }
 
+    @Test("a step over MOV to ss is told behind the next instruction, one over LSS at once")
+    func stepOverStack() throws {
+        let machine = try M()
+        machine.memory.store32(M.data, 0x8000)
+        machine.memory.store32(M.data + 4, 0x18)
+        let step = load(0, 0x18) + push(0x102) + [0x9D]
+        let next = M.code + UInt32(step.count)
+        // mov ss, eax; inc eax; inc eax
+        #expect(machine.run(step + [0x8E, 0xD0, 0x40, 0x40]) == .event(1))
+        #expect(machine.stacked(0) == next + 3)
+        // lss esp, [data]; inc eax
+        #expect(
+            machine.run(step + [0x0F, 0xB2, 0x25] + immediate(M.data) + [0x40]) == .event(1))
+        #expect(machine.stacked(0) == next + 7)
+        #expect(machine.processor[.esp] == 0x8000 - 12 as UInt32)
+    }
+
     @Test("a store of the x87 that its own exception keeps from memory leaves CR2 alone")
     func withheldStore() throws {
         let machine = try M()

@@ -211,7 +211,6 @@ extension Core {
         let offset = try read(linear, i.size)
         try loadSegment(Int(i.operation.b), selector)
         setPart(i.operation.a, i.size, offset)
-        if Int(i.operation.b) == SegmentRegister.stack { state.suppressesStep = true }
         return go(i.next)
     }
 
