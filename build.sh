@@ -3,6 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 root=$PWD
+# Whatever the caller has: the tests look at modes of files and at what programs say.
+umask 022
+export LC_ALL=C
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "build.sh: $*"; exit 1; }

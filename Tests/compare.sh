@@ -5,11 +5,11 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 root=$PWD
-work=$(mktemp -d)
-# Not by a child that is ended before it has become its program: bash runs this there, too.
-trap '[[ $BASHPID != "$$" ]] || rm -rf "$work"' EXIT
 # shellcheck source=Tests/results.sh
 source Tests/results.sh
+work=$(mktemp -d)
+trap work_end EXIT
+without_spaces
 
 # What may differ: times, and lines that come at a moment of their own; what a kernel says of the
 # processor, which is another one; where files lie. And bit 0 of a page fault's error code: the

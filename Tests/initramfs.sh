@@ -5,12 +5,10 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 root=$PWD
-work=$(mktemp -d)
-# Not by a child that is ended before it has become its program: bash runs this there, too.
-trap '[[ $BASHPID != "$$" ]] || rm -rf "$work"' EXIT
-
 # shellcheck source=Tests/results.sh
 source Tests/results.sh
+work=$(mktemp -d)
+trap work_end EXIT
 
 # same SENTENCE FILE FILE: two files are equal; else the first lines that are not.
 same() {

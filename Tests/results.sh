@@ -1,6 +1,29 @@
 # shellcheck shell=bash
 # How the tests in shell tell what they found: a line each, and how many at the end.
 passed=0 failed=0 skipped=0
+# Whatever the caller has: tests look at modes of files and at what programs say, and make scripts with names of files in them.
+umask 022
+export LC_ALL=C
+[[ ${TMPDIR-} != *[[:space:]]* ]] || unset TMPDIR
+
+# without_spaces: $root by a name that has none.
+without_spaces() {
+    # shellcheck disable=SC2154
+    [[ $root != *[[:space:]]* ]] || { ln -s "$root" "$work/tree" && root=$work/tree; }
+}
+
+# work_end: $work is gone, with what an interrupted run has left mounted or set up there.
+work_end() {
+    # Not by a child that is ended before it has become its program: bash runs this there, too.
+    [[ $BASHPID == "$$" ]] || return 0
+    local device place
+    while read -r _ place _; do [[ $place != "$work"/* ]] || umount -l "$place"; done <<<"$(</proc/self/mounts)"
+    while read -r device place; do
+        [[ $place != "$work"/* ]] || losetup --detach "$device"
+    done < <(losetup --noheadings --output NAME,BACK-FILE 2>/dev/null)
+    rm -rf "$work"
+}
+
 # Where MINI_TIMES names a file, it gets the seconds that each result took, with the result.
 result_clock=${EPOCHREALTIME/[.,]/}
 timed() {

@@ -4,12 +4,11 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 root=$PWD
-work=$(mktemp -d)
-# Not by a child that is ended before it has become its program: bash runs this there, too.
-trap '[[ $BASHPID != "$$" ]] || rm -rf "$work"' EXIT
-
 # shellcheck source=Tests/results.sh
 source Tests/results.sh
+work=$(mktemp -d)
+trap work_end EXIT
+without_spaces
 # shellcheck source=tools/debian.sh
 source tools/debian.sh
 

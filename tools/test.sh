@@ -2,6 +2,8 @@
 # ./build.sh test [PART...] [WORDS FOR swift test...]: all parts run, whatever becomes of the others, in three lanes beside
 # each other, as each waits now and then. What they say is shown in order; a summary comes last. Sourced by build.sh.
 
+# Services of systemd and programs of Python are started with SIGPIPE ignored, which a shell cannot change.
+usual_signals=(env "--default-signal=PIPE,XFSZ,XCPU,ALRM,USR1,USR2,PWR")
 test_parts=(lint unit system compare initramfs linux xen fuzz)
 logs=$root/out/test
 
@@ -42,7 +44,7 @@ unit() {
     [[ " ${words[*]} " != *" release "* ]] || words+=(-Xswiftc -enable-testing)
     MINI_XEN_HEADERS=$(xen_headers) MINI_OUT=$root/out MINI_ORACLE=$root/out/oracle \
         SWIFT_BACKTRACE=enable=yes,color=no,interactive=no,threads=crashed,registers=none,images=none,limit=64,top=0 \
-        swift test --no-parallel "${words[@]}"
+        "${usual_signals[@]}" swift test --no-parallel "${words[@]}"
 }
 
 run_test_part() {
@@ -50,8 +52,8 @@ run_test_part() {
     lint) lint ;;
     unit) unit "${test_words[@]}" ;;
     # Built beside what the other parts wait for.
-    fuzz) (fuzzers) && Tests/fuzz.sh ;;
-    *) "Tests/$1.sh" ;;
+    fuzz) (fuzzers) && "${usual_signals[@]}" Tests/fuzz.sh ;;
+    *) "${usual_signals[@]}" "Tests/$1.sh" ;;
     esac
 }
 

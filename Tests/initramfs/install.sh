@@ -109,9 +109,9 @@ fi
 
 # --- hooks -------------------------------------------------------------------------------------------
 
-# inside WORDS...: runs in the chroot; sets $output and $code.
+# inside WORDS...: runs in the chroot, which has no TMPDIR of ours; sets $output and $code.
 inside() {
-    output=$(LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$chroot" "$@" 2>&1 </dev/null)
+    output=$(env -u TMPDIR PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$chroot" "$@" 2>&1 </dev/null)
     code=$?
 }
 # What the chroot has, without what tools write down for themselves.

@@ -80,11 +80,11 @@ prepare() {
     [[ ! -e out/initramfs/amd64/vmlinuz ]] || cp out/initramfs/amd64/vmlinuz "$scratch/vmlinuz"
 }
 
-# in_scratch COMMAND: with a /tmp and a network that are gone afterwards.
+# in_scratch COMMAND: with a /tmp and a network that are gone afterwards. A TMPDIR may lie in the /tmp of before.
 in_scratch() {
     # shellcheck disable=SC2016
     PAGES=$scratch timeout 300 unshare "${apart[@]}" bash -c 'mount --bind "$PAGES" /mnt && mount -t tmpfs none /tmp && cd /mnt || exit 99
-        PATH=/mnt/out/x86_64:$PATH; set -o pipefail; eval "$1"; code=$?; wait $! || code=$?; exit $code' - "$1" </dev/null >"$work/out" 2>"$work/err"
+        unset TMPDIR; PATH=/mnt/out/x86_64:$PATH; set -o pipefail; eval "$1"; code=$?; wait $! || code=$?; exit $code' - "$1" </dev/null >"$work/out" 2>"$work/err"
 }
 
 run_line() {

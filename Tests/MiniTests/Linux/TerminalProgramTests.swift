@@ -163,9 +163,9 @@ private final class Session {
 @Suite(
     .enabled(if: Session.isThere, "the release and its guests are not built"), .serialized)
 struct TerminalProgramTests {
-    private let start = "exec \(Session.launch) --engine builtin --no-reboot --memory 4"
-    private var flood: String { "\(Session.guests)/flood" }
-    private var echo: String { "\(Session.guests)/echo" }
+    private let start = "exec '\(Session.launch)' --engine builtin --no-reboot --memory 4"
+    private var flood: String { "'\(Session.guests)/flood'" }
+    private var echo: String { "'\(Session.guests)/echo'" }
     private let cooked: UInt32 = 0xB
 
     @Test("three ^C leave a guest that writes to a terminal which nobody reads")
@@ -232,7 +232,7 @@ struct TerminalProgramTests {
 
     /// The shell's command for a guest in front of others.
     private func pipeline(_ words: String, _ guest: String) -> String {
-        let launch = "\(Session.launch) --engine builtin --memory 4 \(Session.guests)/\(guest)"
+        let launch = "'\(Session.launch)' --engine builtin --memory 4 '\(Session.guests)/\(guest)'"
         // A shell that meets a ^C before it waits for its programs would end before them.
         return "trap : INT; " + words.replacingOccurrences(of: "GUEST", with: launch)
     }
