@@ -9,7 +9,7 @@ export LC_ALL=C
 # without_spaces: $root by a name that has none.
 without_spaces() {
     # shellcheck disable=SC2154
-    [[ $root != *[[:space:]]* ]] || { ln -s "$root" "$work/tree" && root=$work/tree; }
+    [[ $root != *[[:space:]]* ]] || { ln -s "$root" "$work/checkout" && root=$work/checkout; }
 }
 
 # work_end: $work is gone, with what an interrupted run has left mounted or set up there.

@@ -40,7 +40,7 @@ echoed 2001 frames"
     [[ $arch == "$other" ]] || continue
 
     # Anybody may knock at a door, as often as he likes: here somebody without permission for the file.
-    if [[ $(id -u) == 0 ]] && command -v setpriv perl >/dev/null; then
+    if [[ $(id -u) == 0 ]] && command -v setpriv >/dev/null && command -v perl >/dev/null; then
         start $arch echo
         first=$child first_out=$child_out
         door=$(printf 'mini-lguest/%s/%x/0' "$(stat -c %D "$net")" "$(stat -c %i "$net")")

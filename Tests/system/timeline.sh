@@ -6,7 +6,10 @@
 happened() { sed -nE '/"ph":"M"/d; s/^\{"name":"([^"]*)".*/\1/p' "$work/timeline" | awk '!seen[$0]++' | paste -sd' '; }
 
 for arch in x86_64 i386; do
-    "out/$arch/mini" --version >/dev/null 2>&1 || continue
+    if ! "out/$arch/mini" --version >/dev/null 2>&1; then
+        skip "$arch: timelines" "this machine does not run $arch programs"
+        continue
+    fi
     trace=$work/timeline
     launch $arch --timeline "$trace" out/guests/hello
     expect "$arch: a launch with a timeline is as any other" 0 "hello from ring 1" ""
@@ -16,6 +19,8 @@ for arch in x86_64 i386; do
     if command -v python3 >/dev/null; then
         check "$arch: a reader of JSON takes it" \
             "$(python3 -c 'import json, sys; print(len(json.load(open(sys.argv[1]))["traceEvents"]) > 10)' "$trace")" = True
+    else
+        skip "$arch: a reader of JSON takes the timeline" "python3 is not installed"
     fi
     truncate -s 1M "$work/disk-timeline"
     launch $arch --sandbox=require --timeline="$trace" --block "$work/disk-timeline" out/guests/block write check

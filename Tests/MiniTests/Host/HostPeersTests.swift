@@ -54,7 +54,8 @@ private func guest(
                     $0.gate(0x25, TinyGuest.high + TinyGuest.handler)
                     code(&$0)
                 })
-        } catch let errno as Errno where tries && errno.rawValue == 98 && ContinuousClock.now < end {
+        } catch let errno as Errno where tries && errno.rawValue == 98 && ContinuousClock.now < end
+        {
             // EADDRINUSE: a program that another test has just started has our sockets.
             Clock.sleep(.milliseconds(5))
         }

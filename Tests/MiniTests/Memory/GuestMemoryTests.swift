@@ -119,10 +119,14 @@ import Testing
     }
 }
 
+/// Not where vm.mmap_min_addr keeps us from it.
+private let hasLowest = (try? Mapping.lowest(count: 0x2_0000)) != nil
+
 @Suite struct MemoryAtZeroTests {
-    @Test("memory at address 0 holds all but its first byte, and is given back")
+    @Test(
+        "memory at address 0 holds all but its first byte, and is given back",
+        .enabled(if: hasLowest, "no memory can be had at address 0 here"))
     func lowest() throws {
-        guard (try? Mapping.lowest(count: 0x2_0000)) != nil else { return }
         do {
             let memory = try GuestMemory(count: 0x4_0000, at: .zero)
             #expect(memory.address == 0)

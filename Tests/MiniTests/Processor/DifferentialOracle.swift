@@ -27,6 +27,16 @@ final class Oracle {
         return project("out/oracle").path
     }
 
+    /// Why there is none; nil where it starts.
+    static let missing: String? = {
+        do {
+            _ = try Oracle(image: DifferentialImage.make(seed: 1))
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }()
+
     init(image: [UInt8]) throws {
         guard access(Self.path, X_OK) == 0 else {
             throw Unavailable(description: "no oracle at \(Self.path) (./build.sh oracle)")

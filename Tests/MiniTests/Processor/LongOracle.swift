@@ -14,6 +14,20 @@ final class LongOracle {
 
     struct Unavailable: Error, CustomStringConvertible { var description: String }
 
+    /// Where it should be.
+    static var path: String { Oracle.path + "64" }
+
+    /// Why there is none; nil where it starts.
+    static let missing: String? = {
+        do {
+            let data = [UInt8](repeating: 0, count: LongPlace.dataSize)
+            _ = try LongOracle(path: path, image: data)
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }()
+
     init(path: String, image: [UInt8]) throws {
         guard access(path, X_OK) == 0 else {
             throw Unavailable(description: "no oracle at \(path) (./build.sh oracle)")

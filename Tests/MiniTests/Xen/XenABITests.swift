@@ -243,10 +243,12 @@ private func compile(_ source: String, target: String) throws -> String {
         #expect(try compile(source, target: Self.targets[0]).contains("static assertion failed"))
     }
 
-    @Test("statuses of a copy are Xen's")
+    @Test(
+        "statuses of a copy are Xen's",
+        .enabled(if: xenHeaders != nil, "Debian's libxen-dev is not here"))
     func statuses() throws {
         // xen/grant_table.h of libxen-dev lies above sys.
-        guard let folder = Self.xenHeaders else { return }
+        let folder = try #require(Self.xenHeaders)
         let text = try String(
             contentsOfFile: "\(folder)/../grant_table.h", encoding: .utf8)
         var values: [String: Int16] = [:]
