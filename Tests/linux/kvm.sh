@@ -3,6 +3,7 @@
 # shellcheck shell=bash disable=SC2154
 
 # kvm_machine OUT SCRIPT FILE...: boots L1 with these files; busybox's shell runs the script there. The console goes to OUT.
+# no_timer_check: see Tests/initramfs/machine.sh.
 kvm_machine() {
     local out=$1 script=$2 folder=$root/out/debian module modules=()
     shift 2
@@ -23,7 +24,7 @@ kvm_machine() {
         out/x86_64/mini=/bin/mini-launch,0755 out/i386/mini=/i386/mini-launch,0755 "${modules[@]}" "$@" || return
     timeout 900 qemu-system-x86_64 -accel tcg -cpu EPYC,+svm,+npt -m 1024 -nodefaults -display none -serial stdio \
         -no-reboot -kernel "$folder/cloud/vmlinuz" -initrd "$work/l1" \
-        -append "console=ttyS0 quiet panic=-1 cryptomgr.notests=1 mitigations=off${npt:+ npt=$npt}" </dev/null 2>"$out.errors" |
+        -append "console=ttyS0 quiet panic=-1 no_timer_check cryptomgr.notests=1 mitigations=off${npt:+ npt=$npt}" </dev/null 2>"$out.errors" |
         tr -d '\r' >"$out"
 }
 

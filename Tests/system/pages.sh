@@ -94,7 +94,13 @@ run_line() {
         return
     fi
     in_scratch "$line"
-    code=$? errors=$(tail -n 3 "$work/err")
+    code=$?
+    # The kernel counts ticks at its start, and panics when others have kept the emulator waiting.
+    if [[ $line == qemu-* ]] && grep -qa "timer doesn't work" "$work/out"; then
+        in_scratch "$line"
+        code=$?
+    fi
+    errors=$(tail -n 3 "$work/err")
     # Not on Xen: the words have been understood, and that is all that can be seen here.
     [[ $line == mini-grant\ * && $code == 3 ]] && code=0
     # What a boot is to come to stands on its screen.
