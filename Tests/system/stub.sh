@@ -5,6 +5,12 @@
 clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
 [[ -x $clang ]] || clang=clang
 
+# ends_after COUNT TEXT [COMMAND]: writes a script for process 1 to run, which ends the machine after the command when so many
+# lines with TEXT have been printed.
+ends_after() {
+    printf '%s\n' "until [ \$(grep -c '$2' $work/out) -ge $1 ]; do sleep 0.05; done" "${3:-:}" 'kill -USR2 1' 'sleep 1000' >"$work/ends"
+}
+
 for arch in ${archs:-x86_64 i386}; do
     if ! unshare --user --map-root-user --pid --fork --mount true 2>/dev/null || ! "out/$arch/mini" --version >/dev/null 2>&1 || [[ ! -d /sys/kernel ]]; then
         skip "$arch: a stub domain's start" "this machine has no namespaces for us, has no /sys mounted, or does not run $arch programs"
@@ -105,12 +111,19 @@ run /bin/cat $work/passed"
     boot "$arch" $'on-error poweroff\nat-end reboot\nvital /bin/sh -c "exit 3"\nrun /bin/sleep 100'
     booted "and as on-error says if that did not end well" $powered_off \
         "*:3:1: \"/bin/sh\" ended with code 3"$'\n'"$off"
-    boot "$arch" $'respawn /bin/sh -c "setsid sleep 100 & sleep 0.2"\nstart /bin/sleep 1\nrun /bin/sleep 1.5\nrun /bin/sh -c "kill -USR2 1; sleep 1000"'
+    rm -f "$work/away"
+    printf '%s\n' "setsid sh -c ': >$work/away; exec sleep 100' &" "until [ -e $work/away ]; do sleep 0.05; done" 'sleep 0.2' >"$work/script"
+    ends_after 1 'forked away' 'sleep 1'
+    boot "$arch" "respawn /bin/sh $work/script
+start /bin/sleep 1
+run /bin/sh $work/ends"
     booted "a program that forks away is told of, once, and is not started again" $powered_off \
-        "mini-init: $work/table:1:1: \"/bin/sh\" has forked away: process * (sleep) goes on without it; *"$'\n'"$off"
+        "mini-init: $work/table:1:1: \"/bin/sh\" has forked away: process * (*) goes on without it; *"$'\n'"$off"
     check "$arch: process 1: that is one line" "$(grep -c 'forked away' "$work/out")" = 1
-    boot "$arch" $'respawn /bin/sh -c "echo again; sleep 0.2"\nrun /bin/sh -c "setsid sleep 100 & exit 0"
-run /bin/sh -c "sleep 2; kill -USR2 1; sleep 10"'
+    ends_after 3 again
+    boot "$arch" "respawn /bin/sh -c 'echo again; sleep 0.2'
+run /bin/sh -c 'setsid sleep 100 & exit 0'
+run /bin/sh $work/ends"
     check "$arch: process 1: a daemon that somebody else has left behind is not taken for the service's" \
         "$(grep -c 'forked away' "$work/out") $(($(grep -c again "$work/out") > 2))" = "0 1"
 
@@ -124,7 +137,7 @@ run /bin/sh -c "while read a b c d; do echo $a $b $c; done </proc/net/route"'
     boot "$arch" $'on-error poweroff\nlink none0 up deadline=250ms'
     booted "a device that does not come is told of" $powered_off \
         "mini-init: $work/table:2:1: the device \"none0\" has not come in time"$'\n'"$off"
-    boot "$arch" $'at-end reboot\nlink lo up keep\nrun /bin/sh -c "(sleep 0.5; echo late) & echo done"'
+    boot "$arch" $'at-end reboot\nlink lo up keep\nrun /bin/sh -c "echo done; (sleep 0.5; echo late) &"'
     booted "who keeps a device set up ends when nobody else is left" $rebooted $'done\nlate\nmini-init: rebooting'
     boot "$arch" $'try bridge br9\nrun /bin/sh -c "grep -c br9 /proc/net/dev; true"'
     if [[ $output == 1* ]]; then
