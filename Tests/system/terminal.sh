@@ -81,8 +81,8 @@ else
     # Another of its job sets the terminal in the background, as a pager does: all of them are stopped, and go on.
     at_terminal true "set -m
         start $echo_guest | (until_true '[[ -s pid ]]'; sleep 0.5; stty echo <\$tty; exec cat) &
-        for _ in {1..200}; do grep '^State:.T' /proc/\$(<pid)/status >stopped 2>/dev/null && break; sleep 0.05; done
-        (sleep 0.5; grep '^State:.[RS]' /proc/\$(<pid)/status >goes-on; kill -TERM \$(<pid)) & fg %1; wait"
+        until_true 'grep \"^State:.T\" /proc/\$(<pid)/status >stopped'
+        (until_true 'grep \"^State:.[RS]\" /proc/\$(<pid)/status >goes-on'; kill -TERM \$(<pid)) & fg %1; wait"
     check "at a terminal: it is stopped with another of its job, and goes on with it" -s "$work/at/stopped" -a -s "$work/at/goes-on"
     at_terminal true "set -m
         start $echo_guest & started; note background
