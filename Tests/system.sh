@@ -31,6 +31,16 @@ expect() {
     fi
 }
 
+# ended CHILD: waits for it, ten minutes at most; its code is the result.
+ended() {
+    for _ in {1..12000}; do
+        kill -0 "$1" 2>/dev/null || break
+        sleep 0.05
+    done
+    kill "$1" 2>/dev/null
+    wait "$1" 2>/dev/null
+}
+
 for part in Tests/system/*.sh; do
     # shellcheck source=/dev/null
     source "$part"

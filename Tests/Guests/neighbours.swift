@@ -73,6 +73,16 @@ private func echo(_ network: Network) {
     line(" frames")
 }
 
+/// Sends the frame until somebody has taken it, two minutes at most. The clock runs.
+private func insist(_ network: Network) {
+    var patience: UInt32 = 60_000
+    while network.send(network.frame, 60) == 0 && patience > 0 {
+        call(.halt)
+        disableInterrupts()
+        patience -= 1
+    }
+}
+
 private func askAll(_ network: Network) {
     let rounds: UInt32 = 2000
     var (back, damaged, lost): (UInt32, UInt32, UInt32) = (0, 0, 0)
@@ -80,12 +90,7 @@ private func askAll(_ network: Network) {
     header(network.frame, ask, network)
     fill(network.frame, 60, 0)
     startClock(period: 2_000_000)
-    var patience: UInt32 = 60_000
-    while network.send(network.frame, 60) == 0 && patience > 0 {
-        call(.halt)
-        disableInterrupts()
-        patience -= 1
-    }
+    insist(network)
     var number: UInt32 = 1
     while number <= rounds {
         let count = 60 + number % 1455
@@ -110,9 +115,10 @@ private func askAll(_ network: Network) {
         if !isBack { lost += 1 }
         number += 1
     }
-    stopClock()
+    // Without it the other would wait for ever.
     header(network.frame, endType, network)
-    network.send(network.frame, 60)
+    insist(network)
+    stopClock()
     put(back)
     put(" back, ")
     put(damaged)

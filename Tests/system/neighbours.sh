@@ -14,7 +14,7 @@ start() {
 }
 # waited SENTENCE CODE OUTPUT-PATTERN: how the one in the background ended.
 waited() {
-    wait "$2" 2>/dev/null
+    ended "$2"
     code=$? output=$(<"$3") errors=
     expect "$1" "$4" "$5" ""
 }

@@ -131,7 +131,9 @@ tty=\$(tty)
 until_true() { for _ in {1..12000}; do "\$@" && break; sleep 0.05; done; }
 started() { [[ -s $work/pid ]] && grep -q echo "$work/screen"; }
 raw() { stty -a <\$tty | grep -q -- -icanon; }
-stopped() { grep -q '^State:.[Tt]' /proc/\$(<"$work/pid")/status; }
+# Told to stop it has given the terminal back. Who goes on before it has stopped takes that back, and has to say so again.
+stops() { grep -qF 'kill(itself, SIGTSTP)' "$log"; }
+goes_on() { kill -CONT \$(<"$work/pid"); sleep 0.05; raw; }
 launch() { $work/calls $log bash -c 'echo \$\$ >$work/pid; exec $root/out/x86_64/mini-launch $root/out/guests/echo'; }
 EOF
         # An input without an end: at the end of its input script(1) types ^D, which can end the guest before anybody has looked.
@@ -147,11 +149,11 @@ EOF
             on_terminal "(until_true started; until_true raw; kill -$signal \$(<$work/pid)) & launch; wait"
         done
         on_terminal "set -m; launch & until_true started
-            (until_true raw; kill -TSTP \$(<$work/pid); until_true stopped; kill -CONT \$(<$work/pid)
-            until_true raw; kill -TERM \$(<$work/pid)) & fg %1; wait"
+            (until_true raw; kill -TSTP \$(<$work/pid); until_true stops; until_true goes_on
+            kill -TERM \$(<$work/pid)) & fg %1; wait"
         # Left by three ^C, typed when the guest has the terminal.
         mkfifo "$work/keys"
-        (exec 9>"$work/keys" && until grep -qs raw "$work/ready"; do sleep 0.05; done && printf '\3\3\3' >&9
+        (exec 9>"$work/keys" && until grep -qs raw "$work/ready" || [[ -e $work/left ]]; do sleep 0.05; done && printf '\3\3\3' >&9
             until [[ -e $work/left ]]; do sleep 0.05; done) &
         on_terminal "(until_true started; until_true raw; echo raw >$work/ready) & launch; : >$work/left; wait" "$work/keys"
         : >"$work/left"
@@ -200,7 +202,7 @@ EOF
         child=$!
         printed 1
         timeout 600 "${member[@]}" ask </dev/null >/dev/null 2>&1
-        wait $child
+        ended $child
         of_network $arch "a shared network"
 
         if [[ ! -x ${datagrams-} ]]; then
@@ -229,7 +231,7 @@ EOF
     : >"$log"
     "$work/calls" "$log" out/x86_64/mini-launch --block "$work/disk-told" out/guests/block write </dev/null >/dev/null 2>&1 &
     child=$!
-    until grep -q 'writev(disk)' "$log"; do sleep 0.05; done
+    while ! grep -q 'writev(disk)' "$log" && kill -0 $child 2>/dev/null; do sleep 0.05; done
     kill -TERM "$(pgrep -P $child)"
     wait $child
     check "a launch that a signal ends waits for no disk" "$? $(grep -c '(assistant)' "$log")" = "143 0"
