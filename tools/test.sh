@@ -78,9 +78,15 @@ in_background() {
     set +m
     test_groups+=("$background")
 }
+# What runs below timeout(1) and script(1) is in groups of their own: it is known by its parents.
 end_groups() {
-    local group
+    local group below
+    mapfile -t below < <(cat /proc/[0-9]*/stat 2>/dev/null | awk -v groups=" ${test_groups[*]} " '
+        { pid = $1; sub(/.*\) /, ""); parent[pid] = $2 }
+        END { for (pid in parent) for (up = parent[pid]; up > 1; up = (up in parent) ? parent[up] : 0)
+            if (index(groups, " " up " ")) { print pid; break } }')
     for group in "${test_groups[@]}"; do kill -TERM -- "-$group" 2>/dev/null || true; done
+    ((!${#below[@]})) || kill -TERM "${below[@]}" 2>/dev/null || true
 }
 
 # show PART PID: what the part says, while it says it; of the unit tests what is worth a look.
@@ -98,7 +104,7 @@ show() {
 # count PART: sets $passed, $failed and $skipped from what it said; a part that did not come to its end has failed once.
 count() {
     local log=$logs/$1.log code seconds
-    read -r code seconds <"$logs/$1.end" 2>/dev/null || code=1 seconds=0
+    read -r code seconds 2>/dev/null <"$logs/$1.end" || code=1 seconds=0
     part_seconds=$seconds
     [[ -e $log ]] || : >"$log"
     if [[ $1 == unit ]]; then
