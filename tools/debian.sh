@@ -6,6 +6,9 @@
 export debian_missing=
 debian_state=$root/out/debian
 
+# thrice COMMAND...: until it succeeds, three times at most. A mirror may fail for a moment.
+thrice() { "$@" || { sleep 2 && "$@"; } || { sleep 4 && "$@"; }; }
+
 # debian_own ARCH: is it the machine's own architecture, of which apt knows packages?
 debian_own() {
     [[ $(dpkg --print-architecture 2>/dev/null) == "$1" ]] && apt-cache show "linux-image-$1" >/dev/null 2>&1
@@ -39,13 +42,31 @@ debian_download() {
         package=$name
         [[ $name != linux-image-* ]] ||
             package=$(debian_apt "$arch" cache depends "$name" 2>/dev/null | awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
-        [[ -n $package ]] || { debian_missing="this release has no $name for $arch" && return 1; }
-        (cd "$folder" && debian_apt "$arch" get download "$package") >"$folder/log" 2>&1 && break
+        # Where no list is missing there is none.
+        [[ -n $package ]] || grep -qs '^E:\|Failed to fetch' "$folder/log" || break
+        [[ -n $package ]] && (cd "$folder" && debian_apt "$arch" get download "$package") >"$folder/log" 2>&1 && break
         [[ $(id -u) != 0 ]] || ! debian_own "$arch" || apt-get update -qq >/dev/null 2>&1
         sleep $((try * 2))
     done
+    [[ -n $package ]] || { debian_missing="this release has no $name for $arch" && return 1; }
     compgen -G "$folder/${package}_*.deb" ||
         { debian_missing="cannot download $name for $arch: $(tail -n 1 "$folder/log")" && return 1; }
+}
+
+# debian_new DEBOOTSTRAP FOLDER [WORDS...]: a Debian as this machine's own is, and from where that comes, in a new folder.
+debian_new() {
+    local program=$1 folder=$2 mirror suite
+    shift 2
+    # Others, too, offer a release of this name.
+    read -r mirror suite < <(apt-get indextargets --format '$(SITE) $(RELEASE) $(CREATED_BY) $(COMPONENT) $(ORIGIN)' |
+        awk '$3 == "Packages" && $4 == "main" && $5 == "Debian" && $2 !~ /-/ { print $1, $2; exit }')
+    [[ -n $suite ]] || { debian_missing="apt has no Debian" && return 1; }
+    thrice debian_bootstrap "$@" ||
+        { debian_missing="debootstrap has failed: $(tail -n 1 "$folder.log")" && return 1; }
+}
+debian_bootstrap() {
+    rm -rf "$folder"
+    "$program" --variant=minbase "$@" "$suite" "$folder" "$mirror" >"$folder.log" 2>&1
 }
 
 # debian_alone FOLDER COMMAND...: runs it while nobody else makes the folder.

@@ -3,22 +3,16 @@
 # that it mounts is in a mount namespace of its own and gone with it. Sourced by build.sh.
 
 test_fresh() {
-    local folder=$root/out/fresh mirror suite toolchain_root
+    local folder=$root/out/fresh toolchain_root
     [[ $(id -u) == 0 ]] || die "test fresh makes another root and needs to be root"
     command -v git >/dev/null || die "test fresh works on a clean clone and needs git"
     toolchain_root=$(dirname "$toolchain")
     [[ $toolchain == */usr && $toolchain_root != / ]] || die "test fresh wants a toolchain in a folder of its own, not in $toolchain"
     need fresh
     mkdir -p "$root/out"
-    # Where this machine's own Debian comes from.
-    read -r mirror suite < <(apt-get indextargets --format '$(SITE) $(RELEASE) $(CREATED_BY) $(COMPONENT)' |
-        awk '$3 == "Packages" && $4 == "main" && $2 !~ /-/ { print $1, $2; exit }')
-    [[ -n $suite ]] || die "apt has no Debian to make a fresh one of"
     if [[ ! -e $folder.base/made ]]; then
-        say "build.sh: making a Debian $suite"
-        rm -rf "$folder.base"
-        debootstrap --variant=minbase "$suite" "$folder.base" "$mirror" >"$folder.log" 2>&1 ||
-            die "debootstrap has failed: $(tail -n 1 "$folder.log")"
+        say "build.sh: making a Debian"
+        debian_new debootstrap "$folder.base" || die "cannot make a fresh Debian: $debian_missing"
         : >"$folder.base/made"
     fi
     rm -rf "$folder"

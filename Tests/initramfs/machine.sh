@@ -68,20 +68,16 @@ machine_build() {
 # machine_chroot: out/initramfs/chroot, a small Debian with the tools that make an initramfs, and amd64's few
 # modules. What is done there does not touch the machine. False, and $machine_missing, where that cannot be.
 machine_chroot() {
-    local chroot=$machines/chroot tools=$machines/tools mirror suite version
+    local chroot=$machines/chroot tools=$machines/tools version
     machine_make amd64 || return 1
     [[ $(id -u) == 0 ]] || { machine_missing="a chroot needs root" && return 1; }
     [[ -e $chroot/fetched ]] && return 0
-    rm -rf "$chroot" "$tools"
+    rm -rf "$tools"
     mkdir -p "$tools"
-    read -r mirror suite < <(apt-get indextargets --format '$(SITE) $(RELEASE) $(CREATED_BY) $(COMPONENT)' |
-        awk '$3 == "Packages" && $4 == "main" && $2 !~ /-/ { print $1, $2; exit }')
-    [[ -n $suite ]] || { machine_missing="apt has no Debian" && return 1; }
-    (cd "$tools" && debian_apt amd64 get download debootstrap && dpkg-deb -x debootstrap_*.deb .) \
+    (cd "$tools" && thrice debian_apt amd64 get download debootstrap && dpkg-deb -x debootstrap_*.deb .) \
         >"$machines/chroot.log" 2>&1 || { machine_missing="cannot download debootstrap" && return 1; }
-    DEBOOTSTRAP_DIR=$tools/usr/share/debootstrap "$tools/usr/sbin/debootstrap" --variant=minbase \
-        --include=initramfs-tools-core,dracut-core,zstd,busybox-static "$suite" "$chroot" "$mirror" \
-        >"$machines/chroot.log" 2>&1 || { machine_missing="debootstrap failed: $(tail -n 1 "$machines/chroot.log")" && return 1; }
+    DEBOOTSTRAP_DIR=$tools/usr/share/debootstrap debian_new "$tools/usr/sbin/debootstrap" "$chroot" \
+        --include=initramfs-tools-core,dracut-core,zstd,busybox-static || { machine_missing=$debian_missing && return 1; }
     version=$(<"$machines/amd64/version")
     mkdir -p "$chroot/lib/modules"
     cp -r "$machines/amd64/modules" "$chroot/lib/modules/$version"
