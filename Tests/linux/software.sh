@@ -93,7 +93,7 @@ seq 1 3000 | awk '{ x = $1 / 7; s += x * x / (1 + x); printf "%.17g %.9e %d\n", 
 md5sum <$3/numbers
 sort -g -k 2 $3/numbers | md5sum
 gzip -9n <$3/numbers | md5sum
-xz -1 <$2 >$3/packed
+xz -T1 -1 <$2 >$3/packed
 md5sum <$3/packed
 xz -d <$3/packed | md5sum
 perl -e '$s = ($s * 33 + ord) % 4294967291 for split //, "own" x 5000; printf "%d %s %.15g\n", $s, unpack("H*", pack "dfnQ", 1.1, 2.2, 3, 4), 9 ** 21 / 7'

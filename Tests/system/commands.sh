@@ -17,9 +17,11 @@ refused() {
 guest=$root/out/guests/hello
 
 # A kernel with the memory of its last segment made 8 MiB.
-last_header=$(readelf -lW "$guest" | awk '$1 == "LOAD" { n = NR - first } /Type / { first = NR + 1 } END { print n }')
-cp "$guest" "$work/large"
-printf '\x00\x00\x80\x00' | dd of="$work/large" bs=1 seek=$((52 + 32 * last_header + 20)) conv=notrunc 2>/dev/null
+if command -v readelf >/dev/null; then
+    last_header=$(readelf -lW "$guest" | awk '$1 == "LOAD" { n = NR - first } /Type / { first = NR + 1 } END { print n }')
+    cp "$guest" "$work/large"
+    printf '\x00\x00\x80\x00' | dd of="$work/large" bs=1 seek=$((52 + 32 * last_header + 20)) conv=notrunc 2>/dev/null
+fi
 : >"$work/empty"
 printf '#!/bin/sh\necho hello\n' >"$work/script"
 head -c 5000 "$guest" >"$work/cut"
@@ -59,9 +61,13 @@ for arch in x86_64 i386; do
             --engine lguest "$guest"
     fi
 
-    launch $arch 4 "$work/large"
-    expect "$arch: memory smaller than the kernel" 3 "" \
-        "mini-launch: cannot start \"$work/large\": it needs [0-9]* MiB of memory, the guest has 4 MiB"
+    if [[ -e $work/large ]]; then
+        launch $arch 4 "$work/large"
+        expect "$arch: memory smaller than the kernel" 3 "" \
+            "mini-launch: cannot start \"$work/large\": it needs [0-9]* MiB of memory, the guest has 4 MiB"
+    else
+        skip "$arch: memory smaller than the kernel" "there is no readelf to make such a kernel with (package binutils)"
+    fi
     launch $arch --initrd "$work/large-initrd" "$guest"
     expect "$arch: an initrd larger than the memory" 3 "" \
         "mini-launch: initrd \"$work/large-initrd\" of 104857600 bytes is too large: 64 MiB of memory leave [0-9]* bytes for it"
