@@ -71,6 +71,14 @@ mini-init: rebooting"
     boot "$arch" "mount none $work/mounted tmpfs mode=700,ro
 run /bin/grep -o $work/mounted.tmpfs.ro /proc/self/mounts"
     booted "a file system is mounted with its options" $powered_off "$work/mounted tmpfs ro"$'\n'"$off"
+    mkdir -p "$work/bound"
+    boot "$arch" "mount none $work/mounted tmpfs mode=700,nosuid
+mount $work/mounted $work/bound none bind,ro,nodev
+run /bin/grep -o $work/bound.tmpfs.ro,nosuid,nodev /proc/self/mounts
+run /bin/grep -o $work/mounted.tmpfs.rw,nosuid /proc/self/mounts"
+    booted "a folder is bound with options of its own and those of where it comes from" $powered_off \
+        "$work/bound tmpfs ro,nosuid,nodev
+$work/mounted tmpfs rw,nosuid"$'\n'"$off"
     : >"$work/value"
     boot "$arch" "set $work/value a 'b  c'"
     check "$arch: process 1: set writes a value" "$(<"$work/value")" = "a b  c"

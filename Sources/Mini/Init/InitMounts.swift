@@ -37,6 +37,7 @@ enum InitMounts {
             try FileSystem.mount(
                 source, on: request.target, type: try type(request, source), request.flags,
                 data: request.data)
+            try restrict(request)
         } catch {
             // Somebody has mounted the very same before.
             if error == .busy && request.type == request.source { return }
@@ -57,6 +58,22 @@ enum InitMounts {
                     "the source is no such file system\(options) (EINVAL)")
             }
             throw .host(action, name: request.target, error)
+        }
+    }
+
+    /// The kernel binds a folder as it is where it comes from, whatever else it is asked for: that
+    /// takes a second call, as mount(8) makes it. What the source is kept from stays so.
+    private static func restrict(_ request: MountRequest) throws(Errno) {
+        guard request.flags.isSuperset(of: .bind), request.flags.isDisjoint(with: [.remount]),
+            !request.flags.isDisjoint(with: .ofFolder)
+        else { return }
+        do throws(Errno) {
+            let flags = request.flags.intersection(.ofFolder)
+                .union(try FileSystem.restrictions(of: request.target))
+            try FileSystem.mount("", on: request.target, type: "", flags.union([.remount, .bind]))
+        } catch {
+            _ = try? FileSystem.unmount(request.target)
+            throw error
         }
     }
 

@@ -35,15 +35,22 @@ struct MountFlags: OptionSet, Equatable {
     static let remount = MountFlags(rawValue: 32)
     static let mandatoryLocks = MountFlags(rawValue: 64)
     static let synchronousFolders = MountFlags(rawValue: 128)
+    static let noSymbolicLinks = MountFlags(rawValue: 256)
     static let noAccessTimes = MountFlags(rawValue: 1024)
     static let noFolderAccessTimes = MountFlags(rawValue: 2048)
     static let recursive = MountFlags(rawValue: 16384)
     static let silent = MountFlags(rawValue: 32768)
     static let relativeAccessTimes = MountFlags(rawValue: 1 << 21)
+    static let versions = MountFlags(rawValue: 1 << 23)
     static let strictAccessTimes = MountFlags(rawValue: 1 << 24)
     static let lazyTimes = MountFlags(rawValue: 1 << 25)
     static let bind = MountFlags(rawValue: 4096)
     static let move = MountFlags(rawValue: 8192)
+    /// What can be so at one folder and not at another where the same file system is mounted.
+    static let ofFolder: MountFlags = [
+        .readOnly, .noSetUserID, .noDevices, .noExecution, .noSymbolicLinks, .noAccessTimes,
+        .noFolderAccessTimes, .relativeAccessTimes, .strictAccessTimes,
+    ]
 }
 
 enum FileSystem {
@@ -115,6 +122,18 @@ enum FileSystem {
     /// True for a file system that is only memory: ramfs or tmpfs, as the kernel unpacks an
     /// initramfs into.
     static func isMemory(_ path: Text) throws(Errno) -> Bool {
+        let type = UInt32(truncatingIfNeeded: try status(of: path).type)
+        return type == 0x8584_58F6 || type == 0x0102_1994
+    }
+
+    /// How a folder's file system is mounted there, as to what it keeps programs from.
+    static func restrictions(of path: Text) throws(Errno) -> MountFlags {
+        let flags = UInt(bitPattern: try status(of: path).flags)
+        // ST_NOSYMFOLLOW has another place than mount(2)'s flag; the others have the same.
+        return MountFlags(rawValue: flags & 15 | flags >> 5 & 256)
+    }
+
+    private static func status(of path: Text) throws(Errno) -> (type: Int, flags: Int) {
         // struct statfs begins with the type; 120 bytes on x86_64, 64 on i386.
         var words = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
         _ = try path.withCString { (path) throws(Errno) in
@@ -122,8 +141,11 @@ enum FileSystem {
                 try SystemCall.make(.fileSystemStatus, path, address)
             }
         }
-        let type = UInt32(truncatingIfNeeded: words.0)
-        return type == 0x8584_58F6 || type == 0x0102_1994
+        #if arch(i386)
+        return (words.0, words.11)
+        #else
+        return (words.0, words.10)
+        #endif
     }
 
     /// Writes everything to the disks.

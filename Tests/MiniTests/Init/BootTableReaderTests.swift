@@ -447,6 +447,14 @@ private let grantUsage =
                 if case .mount(let request) = $0 { request.flags.rawValue } else { 0 }
             } == [4096, 8192 + 32])
         #expect(
+            requests("mount s /t x nosymfollow,iversion\nmount s /t x iversion,noiversion").map {
+                if case .mount(let request) = $0, request.data.bytes.isEmpty {
+                    request.flags.rawValue
+                } else {
+                    0
+                }
+            } == [1 << 23 | 256, 0])
+        #expect(
             requests("run a b\nstart a\nrespawn a\nshell\nshell a b\nlaunch 8 /k x y") == [
                 .program(["a", "b"], .run), .program(["a"], .start), .program(["a"], .respawn),
                 .program([], .interactive), .program(["a", "b"], .interactive),

@@ -441,6 +441,8 @@ extension MountRequest {
         case "relatime": .relativeAccessTimes
         case "strictatime": .strictAccessTimes
         case "lazytime": .lazyTimes
+        case "nosymfollow": .noSymbolicLinks
+        case "iversion": .versions
         case "silent": .silent
         case "bind": .bind
         case "rbind": [.bind, .recursive]
@@ -465,6 +467,8 @@ extension MountRequest {
         case "norelatime": .relativeAccessTimes
         case "nostrictatime": .strictAccessTimes
         case "nolazytime": .lazyTimes
+        case "symfollow": .noSymbolicLinks
+        case "noiversion": .versions
         case "loud": .silent
         case "defaults": []
         default: nil
