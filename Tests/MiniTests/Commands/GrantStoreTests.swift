@@ -118,6 +118,31 @@ private func failed(_ code: Int32, _ line: String) -> Ended {
         #expect(try waiting("--value 3 --deadline 3 /a") == failed(5, "\"/a\" was not so in time"))
     }
 
+    @Test("wait takes what it may not read for what is not there yet, and not for what is gone")
+    func hiddenWait() throws {
+        let published: FakeXen.Happening = .act {
+            $0.store!.secrets = []
+            $0.store!.set("/a/b", [56])
+        }
+        func waiting(_ line: String, _ happenings: [FakeXen.Happening]) throws -> Ended {
+            run(
+                "store wait \(line)",
+                on: try xen {
+                    $0.store!.secrets = ["/a/b"]
+                    $0.happenings = happenings
+                })
+        }
+        let refusal = "cannot read \"/a/b\": permission denied (EACCES)"
+        #expect(try waiting("/a/b", [published]) == done("8\n"))
+        #expect(
+            try waiting("--deadline 3 /a/b", [])
+                == failed(5, "\"/a/b\" was not so in time; \(refusal)"))
+        #expect(
+            try waiting("--value 9 --deadline 3 /a/b", [published])
+                == failed(5, "\"/a/b\" was not so in time"))
+        #expect(try waiting("--gone --deadline 3 /a/b", []) == failed(4, refusal))
+    }
+
     @Test("mkdir, rm and chmod change what they say")
     func others() throws {
         let store = try xen(["/a/b": "1"])

@@ -28,7 +28,7 @@ struct FakeStore {
     var conflicts = 0
     /// What is refused, by kind of message.
     var refusals: [UInt32: String] = [:]
-    /// Paths that are not for this domain to see.
+    /// Paths that are not for this domain to see. It may watch them all the same.
     var secrets: Set<String> = []
     /// What is watched changes with every request.
     var isRestless = false
@@ -161,7 +161,7 @@ struct FakeStore {
         let entry = entries[path]
         let strings = message.strings.map { string($0) }
         payload = Array("OK\0".utf8)
-        if secrets.contains(path) { return "EACCES" }
+        if secrets.contains(path), ![4, 5].contains(message.type) { return "EACCES" }
         switch message.type {
         case 1, 22:
             guard entry != nil else { return "ENOENT" }

@@ -128,29 +128,40 @@ extension XenStore {
         _ = try ask(.unwatch(path, token: token))
     }
 
-    /// Waits until an entry is as somebody wants it.
+    /// Waits until an entry is as somebody wants it. What may not be read is one that is not there yet:
+    /// the store says so of whatever is missing below what is somebody else's.
     /// - Parameter isMet: nil stands for an entry that is not there.
     /// - Returns: its value then.
     func wait(
         for path: StorePath, _ isMet: ([UInt8]?) -> Bool
     ) throws(GrantError) -> [UInt8]? {
         let token: Text = "wait"
+        var reason: Text = ""
         try watch(path, token: token)
         while try nextEvent(until: deadline) != nil {
-            let value = try valueIfAny(path)
-            if isMet(value) {
-                try unwatch(path, token: token)
-                return value
+            do throws(GrantError) {
+                let value = try valueIfAny(path)
+                if isMet(value) {
+                    try unwatch(path, token: token)
+                    return value
+                }
+                reason = ""
+            } catch {
+                // Whoever waits for its end is not to take that for it.
+                guard case .store(_, _, .accessDenied) = error, !isMet(nil) else { throw error }
+                reason = "; \(error.text)"
             }
             // It may change all the time, and never to what is wanted.
             if deadline.isOver { break }
         }
-        throw .deadline("\(quoted: path.text) was not so in time")
+        throw .deadline("\(quoted: path.text) was not so in time\(reason)")
     }
 
     /// The value of an entry as soon as it is there.
     func waitForEntry(_ path: StorePath) throws(GrantError) -> [UInt8] {
-        if let value = try valueIfAny(path) { return value }
+        do throws(GrantError) {
+            if let value = try valueIfAny(path) { return value }
+        } catch { guard case .store(_, _, .accessDenied) = error else { throw error } }
         return try wait(for: path) { $0 != nil } ?? []
     }
 
