@@ -12,7 +12,18 @@ enum ModuleTrouble {
             let text = try? SmallFile.read("/proc/self/fd/\(module.number)", limit: largest),
             text.bytes.count > 0
         else { return nil }
-        return unsafe text.bytes.withUnsafeBytes { unsafe reason(ByteView($0), errno) }
+        return unsafe text.bytes.withUnsafeBytes { (bytes) -> Text? in
+            let file = unsafe ByteView(bytes)
+            guard let compression = Compression(file, at: 0) else { return reason(file, errno) }
+            // The kernel has unpacked it, and so do we; what we cannot unpack tells nothing.
+            guard let room = try? Mapping.anonymous(count: largest) else { return nil }
+            let outcome = unsafe compression.unpack(
+                file, at: 0, end: file.count, to: room.bytes)
+            guard outcome.failure == nil else { return nil }
+            let module = unsafe UnsafeRawBufferPointer(
+                start: room.start, count: outcome.produced)
+            return unsafe reason(ByteView(module), errno)
+        }
     }
 
     private static func reason(_ file: ByteView, _ errno: Errno) -> Text? {

@@ -119,6 +119,23 @@ private func program(loader: String, is64Bit: Bool, machine: UInt16) -> [UInt8] 
             }) { ModuleTrouble.reason(file, .notAProgram) }
             #expect(again != nil && !isMapped.withLock { $0 })
         }
+        let packed = Packer.gzip(info)
+        try withFile(packed) { name in
+            let file = try Descriptor.open(name, .readOnly)
+            #expect(
+                ModuleTrouble.reason(file, .noSuchFile)
+                    == "it needs modules that are not loaded yet: mini_none, mini_other")
+            let version = ModuleTrouble.reason(file, .notAProgram) ?? ""
+            #expect(string(version).hasPrefix("it is a module for Linux 0.1-x, and this is Linux "))
+        }
+        // What is damaged, and what only the kernel unpacks.
+        for bytes in [Array(packed.dropLast(9)), [0x5D, 0, 0, 1, 2, 3]] {
+            try withFile(bytes) { name in
+                let file = try Descriptor.open(name, .readOnly)
+                #expect(ModuleTrouble.reason(file, .notAProgram) == nil)
+                #expect(ModuleTrouble.reason(file, .noSuchFile) == nil)
+            }
+        }
         try withFile(Array("text".utf8)) { name in
             let file = try Descriptor.open(name, .readOnly)
             #expect(ModuleTrouble.reason(file, .notAProgram) == "it is no module")
