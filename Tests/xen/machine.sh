@@ -100,7 +100,8 @@ xen_stub() {
     local out=${MINI_OUT:-$root/out} module files
     files=("$out/x86_64/mini=init")
     for module in xen-gntdev xen-evtchn; do files+=("$dom0/modules/$module.ko=$module.ko"); done
-    "$out/x86_64/mini-pack" "$1/stub.cpio" "${files[@]}"
+    # What a kernel that is asked for its end starts.
+    "$out/x86_64/mini-pack" --link sbin/poweroff=/init --link sbin/reboot=/init "$1/stub.cpio" "${files[@]}"
     "$out/x86_64/mini-pack" "$1/stubtable.cpio" "${files[@]}" "$root/Tests/xen/stub.table=etc/mini.table"
     for module in xen-gntalloc dummy; do files+=("$(find "$xen/root/lib/modules" -name "$module.ko")=$module.ko"); done
     "$out/x86_64/mini-pack" "$1/stubwires.cpio" "${files[@]}" "$xen/root/bin/busybox=bin/busybox" \

@@ -67,6 +67,10 @@ struct Applet {
         if let code = run(called, rest) { return code }
         #if !MINI_WITHOUT_INIT
         if isBoot(called, rest) { return InitCommand.run(rest) }
+        // As the kernel calls what it asks for the end, through links.
+        if InitCommand.ends.contains(where: { called == $0 }) {
+            return InitCommand.run([called] + rest)
+        }
         #endif
         guard let first = rest.first, !(first == "--help" || first == "-h") else {
             return Message.print("mini", help)

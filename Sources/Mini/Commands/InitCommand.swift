@@ -3,6 +3,8 @@
 
 enum InitCommand {
     static let name = Init.name
+    /// The words that ask for the machine's end; a file that is called so asks by itself.
+    static var ends: [StaticString] { ["poweroff", "reboot", "halt"] }
 
     /// Runs the applet.
     /// - Parameter words: the command line without the applet's name. What process 1 finds there
@@ -104,7 +106,8 @@ enum InitCommand {
         As process 1, which the kernel makes of /init or of what rdinit= names, it needs
         no words: it carries out /etc/mini.table and the mini.* words of the kernel's
         command line. Others use it to check a table before it is packed, or to ask
-        process 1 for the end of the machine.
+        process 1 for the end of the machine: so does a link to it that is called
+        poweroff, reboot or halt.
 
         """
     }

@@ -86,6 +86,20 @@ private func manual(_ page: String) throws -> String {
         }
     }
 
+    @Test(
+        "called by a word for the machine's end, as the kernel does, it is mini-init with that word"
+    )
+    func ends() {
+        for name in ["reboot", "/sbin/poweroff", "/usr/sbin/halt"] {
+            #expect(run("\(name) --help") == run("mini-init --help"))
+            let (code, output, errors) = run("\(name) now")
+            #expect(code == 2 && output == "")
+            #expect(errors.hasPrefix("mini-init: "))
+        }
+        #expect(
+            run("mini reboot").errors == "mini: there is no applet \"reboot\"; --help lists them\n")
+    }
+
     @Test("-h is --help and -V is --version, for every applet")
     func shortOptions() {
         for name in ["mini", "mini-launch", "mini-grant", "mini-pack", "mini-init"] {

@@ -502,6 +502,10 @@ private func deeds(_ boot: FakeBoot) -> [String] {
             let boot = FakeBoot { $0.files["/proc/1/comm"] = "mini-init\n" }
             #expect(boot.play { InitCommand.run([Text(stringLiteral: name)]) } == 0)
             #expect(boot.now.deeds == ["kill 1 \(signal)"])
+            // As the kernel starts it.
+            let linked = FakeBoot { $0.files["/proc/1/comm"] = "mini-init\n" }
+            #expect(linked.play { Applet.run([Text(stringLiteral: "/sbin/\(name)")]) } == 0)
+            #expect(linked.now.deeds == ["kill 1 \(signal)"])
             for other in ["sh\n", "systemd\n", "mini-init2\n", nil] as [String?] {
                 let boot = FakeBoot { $0.files["/proc/1/comm"] = other }
                 #expect(boot.play { InitCommand.run([Text(stringLiteral: name)]) } == 1)

@@ -73,3 +73,15 @@ gone
 came control >/tmp/stub.came
 said "xl shutdown is answered while a statement waits" "mini-init: powering off"
 check "and what was held is given back" "$reason $(cat /tmp/stub.came)" = "0 event 0"
+
+# So is one with a link for that, and for `xl reboot`.
+for verb in shutdown reboot; do
+    stub "linked-$verb" pv stub.cpio "$devices mini.on-error=halt mini.run=\"mini-grant store set data/state waiting\"
+ mini.wait=\"store data/never deadline=600s\""
+    mini-grant store wait --value waiting --deadline 600 "$data/state" >/dev/null
+    xl $verb "linked-$verb" >/dev/null 2>&1
+    gone
+    case $verb in shutdown) wanted="0 powering off" ;; reboot) wanted="1 rebooting" ;; esac
+    said "xl $verb starts a link to the binary, which asks process 1" "mini-init: ${wanted#? }"
+    check "  and Xen is told so" "$reason" = "${wanted%% *}"
+done
