@@ -25,10 +25,12 @@ struct FoundFileSystem: Equatable {
             }
             if Self.has(start, ("FAT32   " as Text).bytes, at: 0x52) {
                 self.init("vfat", start, 0x43, 4, label: 0x47, 11)
+                takeLabel(ofFAT: start, isLarge: true, read)
                 return
             }
             if Self.has(start, ("FAT1" as Text).bytes, at: 0x36) {
                 self.init("vfat", start, 0x27, 4, label: 0x2B, 11)
+                takeLabel(ofFAT: start, isLarge: false, read)
                 return
             }
         }
@@ -56,9 +58,43 @@ struct FoundFileSystem: Equatable {
             let byte = bytes[identifier + (isNumber ? count - 1 - index : index)]
             self.identifier += "\(bareHex: byte, width: 2)"
         }
-        var name = Array(bytes[label..<label + room].prefix { $0 != 0 })
+        self.label = Self.name(bytes[label..<label + room])
+    }
+
+    private static func name(_ bytes: ArraySlice<UInt8>) -> Text {
+        var name = Array(bytes.prefix { $0 != 0 })
         while name.last == UInt8(ascii: " ") { name.removeLast() }
-        self.label = Text(bytes: name)
+        return Text(bytes: name)
+    }
+
+    /// The label that counts is an entry of the root folder, near its beginning; the copy at the start is not
+    /// always written with it.
+    /// - Parameter isLarge: a FAT32, whose root folder is where its data are.
+    private mutating func takeLabel(
+        ofFAT start: [UInt8], isLarge: Bool, _ read: (_ offset: UInt64, _ count: Int) -> [UInt8]
+    ) {
+        func number(_ offset: Int, _ count: Int) -> UInt64 {
+            (0..<count).reversed().reduce(0) { $0 << 8 | UInt64(start[offset + $1]) }
+        }
+        if label == "NO NAME" { label = Text() }
+        // Sectors: no sum or product of such fields has more than 58 bits.
+        var root = number(14, 2) + number(16, 1) * (isLarge ? number(36, 4) : number(22, 2))
+        var count = 32 * number(17, 2)
+        if isLarge {
+            guard number(44, 4) >= 2 else { return }
+            root += (number(44, 4) - 2) * number(13, 1)
+            count = number(13, 1) * number(11, 2)
+        }
+        var entries = read(root * number(11, 2), Int(min(count, 16384)))[...]
+        while entries.count >= 32, let first = entries.first, first != 0 {
+            let entry = Array(entries.prefix(32))
+            entries = entries.dropFirst(32)
+            // Not one that was removed, or a part of a long name.
+            if first != 0xE5, entry[11] & 0x18 == 8, entry[11] & 0x3F != 0x0F {
+                label = Self.name(entry[..<11])
+                return
+            }
+        }
     }
 
     private static func has(_ bytes: [UInt8], _ pattern: [UInt8], at offset: Int) -> Bool {

@@ -203,6 +203,41 @@ private func program(loader: String, is64Bit: Bool, machine: UInt16) -> [UInt8] 
         }
     }
 
+    @Test("a FAT's label is the one in its root folder, before that of its start")
+    func labelsOfFAT() {
+        func label(_ marks: [(Int, [UInt8])]) -> Text? {
+            var bytes = [UInt8](repeating: 0, count: 0x12000)
+            for (offset, mark) in marks { bytes.put(mark, at: offset) }
+            return found(bytes)?.label
+        }
+        func entry(_ name: String, _ attributes: UInt8) -> [UInt8] {
+            var entry = [UInt8](repeating: 0, count: 32)
+            entry.put(Array(name.utf8), at: 0)
+            entry[11] = attributes
+            return entry
+        }
+        var removed = entry("OLD        ", 8)
+        removed[0] = 0xE5
+        let others = removed + entry("Along name ", 0x0F) + entry("FOLDER     ", 0x10)
+        // Sectors of 512 bytes, one in front of two FATs of four each; a root folder of 512 entries.
+        let small: [(Int, [UInt8])] = [
+            (11, [0, 2, 1, 1, 0, 2, 0, 2]), (22, [4, 0]), (0x2B, Array("NO NAME    ".utf8)),
+            (0x36, Array("FAT16   ".utf8)),
+        ]
+        #expect(label(small) == "")
+        #expect(label(small + [(9 * 512, others)]) == "")
+        #expect(label(small + [(9 * 512, others + entry("STICK      ", 8))]) == "STICK")
+        // 32 sectors in front of two FATs of 16; the root folder is the second cluster of eight sectors.
+        let large: [(Int, [UInt8])] = [
+            (11, [0, 2, 8, 32, 0, 2]), (36, [16, 0, 0, 0]), (44, [3, 0, 0, 0]),
+            (0x47, Array("BEFORE     ".utf8)), (0x52, Array("FAT32   ".utf8)),
+        ]
+        #expect(label(large) == "BEFORE")
+        #expect(label(large + [(0x9000, others + entry("NOW        ", 0x28))]) == "NOW")
+        // Places that no device has.
+        #expect(label(large + [(44, [0xFF, 0xFF, 0xFF, 0xFF])]) == "BEFORE")
+    }
+
     @Test("UUID=, LABEL=, PARTUUID= and PARTLABEL= are names; ID= is known not to be looked for")
     func tags() {
         #expect(FileSystemTag("UUID=12AB-cd") == .identifier("12abcd"))
