@@ -672,6 +672,101 @@ final class Local: @unchecked Sendable {
         #expect(peer.xen.now.store!.entries.count == 1)
     }
 
+    @Test("--reconnect: a server's rings stay for the next client, who may have found them already")
+    func keptRings() throws {
+        let peer = try Peer { $0.isInputIdle = true }
+        let places = Mutex<[String]>([])
+        let come = FakeXen.Happening.act { state in
+            let place = state.store!.value("/v/ring-ref")!
+            places.withLock { $0.append(place) }
+            peer.come(&state)
+        }
+        let ended = peer.run(
+            "--server --reconnect",
+            [
+                come,
+                peer.does {
+                    $0.send("one ")
+                    $0.view!.finish()
+                    $0.view!.leave()
+                },
+                come,
+                peer.does {
+                    $0.send("two ")
+                    $0.view!.finish()
+                    $0.view!.leave()
+                },
+                // Gone again before anybody looked.
+                .act { state in
+                    peer.come(&state)
+                    peer.send("three")
+                    peer.view!.finish()
+                    peer.view!.leave()
+                },
+                come, .signal(15),
+            ])
+        #expect(ended == Ended(code: 143, output: "one two three", errors: ""))
+        let found = places.withLock { $0 }
+        #expect(found.count == 3 && Set(found).count == 1)
+        #expect(peer.xen.now.store!.entries.count == 1)
+    }
+
+    @Test("--reconnect: what a client did not take is not the next one's, who finds other rings")
+    func untakenRings() throws {
+        let peer = try Peer {
+            $0.input = Array("to one".utf8)
+            $0.isInputIdle = true
+        }
+        let places = Mutex<[String]>([])
+        let come = FakeXen.Happening.act { state in
+            let place = state.store!.value("/v/ring-ref")!
+            places.withLock { $0.append(place) }
+            peer.come(&state)
+        }
+        let ended = peer.run(
+            "--server --reconnect",
+            [
+                come,
+                peer.does {
+                    $0.take(most: 2)
+                    $0.view!.finish()
+                    $0.view!.leave()
+                },
+                come, peer.does { $0.take() }, .signal(15),
+            ])
+        let line = "mini-grant: the other domain has closed the vchan and left 4 bytes untaken\n"
+        #expect(ended == Ended(code: 143, output: "", errors: line))
+        #expect(string(peer.received) == "to")
+        let found = places.withLock { $0 }
+        #expect(found.count == 2 && Set(found).count == 2)
+    }
+
+    @Test("--reconnect: a client that cannot see that a server has finished is told by its leaving")
+    func leavesOldClient() throws {
+        let peer = try Peer()
+        let isGone = Mutex(false)
+        let second = FakeXen.Happening.act { state in
+            state.clock += 1_000_000_000
+            peer.ring(&state)
+        }
+        let ended = peer.run(
+            "--server --reconnect",
+            [
+                .act { state in
+                    peer.come(&state)
+                    peer.view!.forgetFinishing(SharedMemory(peer.page(&state)))
+                },
+                peer.does { $0.send("answer") }, second, second, second,
+                .act { _ in
+                    let presence = peer.view!.presence
+                    isGone.withLock { $0 = presence == .gone }
+                },
+                .signal(15),
+            ])
+        #expect(ended == Ended(code: 143, output: "answer", errors: ""))
+        #expect(isGone.withLock { $0 })
+    }
+
     @Test("a socket: bytes go both ways, and each way ends by itself", arguments: [false, true])
     func socket(connects: Bool) throws {
         let peer = try Peer()

@@ -201,9 +201,17 @@ func expectSandbox(
             peer.does { $0.send(String(repeating: "y", count: 700)) },
             peer.does { $0.view!.finish() }, peer.does { $0.view!.leave() },
         ]
+        // Rings that are not kept: who comes next finds others.
+        let impossible: [FakeXen.Happening] = [
+            .act { peer.come(&$0) },
+            .act { state in
+                SharedMemory(peer.page(&state)).store32(4, 0x8000_0000)
+                peer.ring(&state)
+            },
+        ]
         let ended = peer.run(
             "--server --verbose --ring 1000\(reconnects ? " --reconnect" : "")",
-            round + (reconnects ? round + [.signal(15)] : []))
+            round + (reconnects ? impossible + round + [.signal(15)] : []))
         #expect(ended.code == (reconnects ? 143 : 0) && !ended.output.isEmpty)
         #expect(try signalled("--server") == 143)
         seen.insert("read(signals)")

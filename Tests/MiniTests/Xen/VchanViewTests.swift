@@ -267,6 +267,36 @@ extension VchanView {
         client.finish()
         server.ask(for: .written)
         #expect(server.isOtherFinished && client.isOtherFinished)
+        // What the server said to this client is not said to the next one.
+        client.leave()
+        let next = try #require(memory.client())
+        #expect(!next.isOtherFinished && next.willOtherFinish && !server.isOtherFinished)
+    }
+
+    @Test("a server's rings serve the next client as a first one, if the last one has taken all")
+    func renewed() throws {
+        let layout = VchanLayout(left: 10, right: 11)!
+        let memory = Memory(layout)
+        var server = memory.server(layout)
+        var client = try #require(memory.client())
+        _ = client.push([1, 2])
+        _ = server.push([3])
+        server.finish()
+        client.finish()
+        // It is killed, so that its own byte is all that is cleared.
+        memory.page.store8(20, 0)
+        #expect(!server.renew())
+        _ = client.pull()
+        #expect(server.renew())
+        #expect(server.presence == .gone && server.ready == 2)
+        #expect(!server.isOtherFinished && !server.willOtherFinish)
+        let next = try #require(memory.client())
+        #expect(server.presence == .here && server.willOtherFinish && server.ready == 2)
+        #expect(!next.isOtherFinished && next.willOtherFinish && next.ready == 0)
+        // Who is there already is not made to have said nothing.
+        next.finish()
+        #expect(server.renew())
+        #expect(server.isOtherFinished && server.willOtherFinish)
     }
 
     @Test(

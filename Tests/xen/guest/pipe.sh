@@ -162,6 +162,23 @@ kill $server
 wait $server
 check "  until a signal" $? = 143
 
+# Clients right behind one another come to the same rings, and none is thrown off with the one before it.
+: >/tmp/received
+mini-grant pipe --server --domain 0 --path /test/vchan --reconnect <>/tmp/reconnected >/tmp/received 2>/tmp/log &
+server=$!
+until ring=$(xenstore-read /test/vchan/ring-ref 2>/dev/null); do sleep 0.05; done
+: >/tmp/wanted failed=0
+for round in 1 2 3 4 5 6 7 8 9 10; do
+    vchan client 0 /test/vchan send 1000 >/dev/null 2>&1 || failed=$((failed + 1))
+    vchan make 1000 >>/tmp/wanted
+done
+tries=0
+until [ "$(stat -c %s /tmp/received)" -ge 10000 ] || [ $tries -ge 100 ]; do sleep 0.1 && tries=$((tries + 1)); done
+check "pipe --server --reconnect: ten clients without a pause" \
+    "$failed $(cmp /tmp/wanted /tmp/received && echo same) $(xenstore-read /test/vchan/ring-ref) $(cat /tmp/log)" = "0 same $ring "
+kill $server
+wait $server
+
 : >/tmp/received
 mini-grant pipe --client --domain 0 --path /test/vchan --reconnect <>/tmp/reconnected >/tmp/received 2>/tmp/log &
 client=$!

@@ -160,6 +160,13 @@ final class Vchan {
     var untaken: UInt32 { view.untaken }
     var ringSizes: (sending: Int, receiving: Int) { view.ringSizes }
 
+    /// Goes on, as a server, with the next client in the same rings.
+    /// - Returns: false where they are not as for a first one.
+    func renew() -> Bool {
+        (received, sent) = (0, 0)
+        return view.renew()
+    }
+
     func ask(for notice: VchanView.Notice) { view.ask(for: notice) }
 
     /// Takes the event that made `descriptor` readable.

@@ -148,6 +148,8 @@ struct VchanRelay {
     private var isAtStart = true
     /// Told how many bytes have come and gone.
     private let progress: ((UInt64) -> Void)?
+    /// What an end that has left had sent, as far as it is not written yet.
+    private var rest: UInt32?
     /// Nobody takes what comes: it is thrown away.
     private var discards = false
     /// Nil with a ring that takes all that one read gives.
@@ -186,6 +188,9 @@ struct VchanRelay {
         ])
     }
 
+    /// How many bytes are to be written: of an end that has left, those that it had sent, and none of the next one's.
+    private var ready: UInt32? { vchan.ready.map { min($0, rest ?? $0) } }
+
     /// How many bytes of ours the other end has not taken.
     private var untaken: UInt32 { vchan.untaken + UInt32(ahead?.count ?? 0) }
 
@@ -214,11 +219,15 @@ struct VchanRelay {
     private mutating func look() throws(GrantError) {
         let presence = breach != nil ? .gone : vchan.presence
         let isFinished = vchan.isOtherFinished
-        guard let ready = vchan.ready, vchan.space != nil else { return try handle(.broken) }
+        guard let ready = ready, vchan.space != nil else { return try handle(.broken) }
         switch presence {
         case .notYet: break
         case .here: try handle(.peerCame)
-        case .gone: if !machine.isDraining { try handle(.peerLeft(departure(isFinished))) }
+        case .gone:
+            if !machine.isDraining {
+                rest = ready
+                try handle(.peerLeft(departure(isFinished)))
+            }
         }
         if ready == 0 {
             if machine.isDraining { try handle(.drained) }
@@ -266,7 +275,7 @@ struct VchanRelay {
 
     /// Does what can be done, or waits until something can.
     private mutating func step() throws(GrantError) {
-        guard let ready = vchan.ready, let space = vchan.space else { return try handle(.broken) }
+        guard let ready = ready, let space = vchan.space else { return try handle(.broken) }
         let sends = machine.readsInput && space > 0
         let receives = machine.writesOutput && ready > 0
         let canReceive = receives && (isOutputReady || discards)
@@ -274,7 +283,11 @@ struct VchanRelay {
         let canSend = sends && (isInputReady || isPending)
         if (canReceive || canSend) && moves < Self.mostMoves {
             moves += 1
-            if canReceive { try receive(ready) }
+            if canReceive {
+                let before = vchan.received
+                try receive(ready)
+                rest = rest.map { $0 &- UInt32(truncatingIfNeeded: vchan.received &- before) }
+            }
             if canSend { try send(space) }
             progress?(vchan.received + vchan.sent)
             return

@@ -40,6 +40,15 @@ struct PipePlan {
 
 /// Carries out a plan.
 final class VchanSession {
+    /// What a server's clients come to.
+    private struct Offer {
+        let vchan: Vchan
+        let address: VchanAddress
+        /// The path was made for it.
+        let isNew: Bool
+        /// Somebody was there before.
+        var isUsed = false
+    }
     private let plan: PipePlan
     private let signals: PipeSignals
     private let peer: PeerDomain
@@ -47,6 +56,7 @@ final class VchanSession {
     /// Told what is wrong with one peer, when there will be a next one.
     private let complain: (Text) -> Void
     private var listener: StreamSocket?
+    private var offer: Offer?
     // Kept from one peer to the next: who is in a sandbox opens nothing.
     private var store: XenStore?
     private var devices: Result<VchanDevices, GrantError>?
@@ -124,24 +134,28 @@ final class VchanSession {
 
     private func serve() throws(GrantError) -> VchanOutcome {
         let deadline = deadline
-        guard let layout = VchanLayout(leastLeft: plan.ringBytes, leastRight: plan.ringBytes)
-        else { throw .use("a ring of \(plan.ringBytes) bytes is too large") }
-        let (vchan, address) = try Vchan.offered(
-            to: plan.domain, layout, on: try openDevices())
-        let isNew = try openStore(deadline.within(XenStore.patience))
-            .publish(address, at: plan.path, for: plan.domain)
+        let offer: Offer
+        if let kept = self.offer { offer = kept } else { offer = try makeOffer(deadline) }
+        self.offer = nil
+        let vchan = offer.vchan
+        var isKept = false
         defer {
-            // First the entries: nobody shall come to what is going away.
-            try? openStore(.after(Self.farewell))
-                .withdraw(address, at: plan.path, isNew: isNew)
-            vchan.close()
+            if !isKept {
+                // First the entries: nobody shall come to what is going away.
+                try? openStore(.after(Self.farewell))
+                    .withdraw(offer.address, at: plan.path, isNew: offer.isNew)
+                vchan.close()
+            }
         }
-        peer.entries = try XenStore.entries(of: address, at: plan.path)
+        peer.entries = try XenStore.entries(of: offer.address, at: plan.path)
         defer { peer.entries = [] }
         try tellState()
         if plan.local == .standard || plan.hasFurtherPeers { try confine(with: nil) }
         report?("offered to domain \(plan.domain.rawValue) at \(quoted: plan.path.text)")
-        while vchan.presence == .notYet {
+        // A second client may have come, written and left before anybody looked.
+        while offer.isUsed
+            ? vchan.presence == .gone && vchan.ready == 0 : vchan.presence == .notYet
+        {
             // An event need not mean that somebody came: the other domain may send them all the time.
             guard !deadline.isOver, try wait(for: vchan.descriptor, until: deadline) else {
                 throw .deadline("domain \(plan.domain.rawValue) did not connect in time")
@@ -153,9 +167,52 @@ final class VchanSession {
             let local = try streams(until: deadline)
             try confine(with: local)
             let outcome = try relay(vchan, local)
-            guard outcome == .replaced else { return outcome }
+            guard outcome == .replaced else {
+                isKept = try keep(offer, after: outcome)
+                return outcome
+            }
             report?(outcome.words)
         }
+    }
+
+    private func makeOffer(_ deadline: Deadline) throws(GrantError) -> Offer {
+        guard let layout = VchanLayout(leastLeft: plan.ringBytes, leastRight: plan.ringBytes)
+        else { throw .use("a ring of \(plan.ringBytes) bytes is too large") }
+        let (vchan, address) = try Vchan.offered(
+            to: plan.domain, layout, on: try openDevices())
+        let isNew = try openStore(deadline.within(XenStore.patience))
+            .publish(address, at: plan.path, for: plan.domain)
+        return Offer(vchan: vchan, address: address, isNew: isNew)
+    }
+
+    /// Keeps the rings for the next client, as libxenvchan's servers do: it may have found them already, and would be
+    /// thrown off with the last one.
+    /// - Returns: false for those that are to go.
+    private func keep(_ offer: Offer, after outcome: VchanOutcome) throws(GrantError) -> Bool {
+        guard plan.reconnects else { return false }
+        let vchan = offer.vchan
+        switch outcome {
+        case .left: break
+        case .done:
+            // Who can say that it has finished sees that we have, and leaves by itself.
+            guard vchan.isOtherFinished || vchan.presence == .gone else { return false }
+            let deadline = Deadline.after(Self.farewell)
+            while vchan.presence == .here && vchan.isOtherFinished {
+                guard !deadline.isOver, try wait(for: vchan.descriptor, until: deadline) else {
+                    return false
+                }
+                try vchan.takeEvent()
+            }
+        default: return false
+        }
+        // The domain may have ended, and others may have changed the entries.
+        guard vchan.presence == .gone || !vchan.isOtherFinished,
+            let address = try? openStore(.after(Self.farewell)).find(plan.path),
+            address == offer.address, vchan.renew()
+        else { return false }
+        self.offer = offer
+        self.offer?.isUsed = true
+        return true
     }
 
     // MARK: Client

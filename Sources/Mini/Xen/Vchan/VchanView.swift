@@ -94,8 +94,9 @@ struct VchanView {
     ) {
         self.init(.client, page, left, right, layout)
         guard presence != .gone, space != nil, ready != nil else { return nil }
-        page.store8(Field.live(.client), Self.isHere)
+        // First what another client may have left there, for who looks only at those that are here.
         page.store8(Field.orders(to: .server), Notice.written.rawValue | Self.knowsFinished)
+        page.store8(Field.live(.client), Self.isHere)
     }
 
     private init(
@@ -138,7 +139,24 @@ struct VchanView {
     }
 
     /// Says that we are gone. The memory may be read for a while.
-    func leave() { page.store8(Field.live(role), 0) }
+    func leave() {
+        // Said to us, and not to the next client in the same rings.
+        if role == .client { _ = page.clear8(Field.orders(to: .client), Self.finished) }
+        page.store8(Field.live(role), 0)
+    }
+
+    /// Makes a server's end ready for the next client in the same rings, which may be there already.
+    /// - Returns: false where the last one has not taken all: the next one would take it for its own.
+    func renew() -> Bool {
+        guard untaken == 0 else { return false }
+        _ = page.clear8(Field.orders(to: .client), Self.finished)
+        // Who is there has written this anew.
+        if presence == .gone {
+            _ = page.clear8(Field.orders(to: .server), Self.finished | Self.knowsFinished)
+        }
+        ask(for: .written)
+        return true
+    }
 
     /// True if the other end says that it sends nothing more. What it has sent is in the ring.
     var isOtherFinished: Bool { page.load8(Field.orders(to: role)) & Self.finished != 0 }
