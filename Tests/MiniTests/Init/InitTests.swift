@@ -109,6 +109,29 @@ private func deeds(_ boot: FakeBoot) -> [String] {
             ])
     }
 
+    @Test("a bound folder gets its options by a second call, and is not left without them")
+    func boundFolder() {
+        let bound = "mount /s /t none flags=4101"
+        for isRefused in [false, true] {
+            let boot = FakeBoot {
+                guard isRefused else { return }
+                $0.refused[SystemCall.Number.fileSystemStatus.rawValue] = .notPermitted
+            }
+            var complaint = ""
+            boot.play {
+                do throws(InitError) {
+                    var request = MountRequest(source: "/s", target: "/t", type: "none")
+                    request.take("bind,ro,nodev")
+                    try InitMounts.mount(request)
+                } catch { complaint = string(error.text) }
+            }
+            #expect(
+                boot.now.deeds == [bound, isRefused ? "unmount /t" : "mount  /t  flags=4133"])
+            let line = "cannot mount \"/s\" as none on \"/t\": operation not permitted (EPERM)"
+            #expect(complaint == (isRefused ? line : ""))
+        }
+    }
+
     @Test(
         "what fails says where it stands and why, and the table ends there",
         arguments: [
