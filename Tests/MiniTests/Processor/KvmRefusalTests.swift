@@ -32,6 +32,7 @@ final class FakeKvm: Sendable {
         var requests: [Int] = []
         var debugRegisters: [UInt64] = []
         var priority: UInt64 = 0
+        var modelRegisters: [UInt32: UInt64] = [:]
         /// What the kernel has not ended of an instruction, in runs.
         var unfinished = 0
 
@@ -132,6 +133,15 @@ final class FakeKvm: Sendable {
                 record.load(fromByteOffset: 8 * $0, as: UInt64.self)
             }
             return 0
+        case KvmRequest.setModelRegisters.rawValue:
+            let record = UnsafeRawPointer(bitPattern: argument)!
+            let count = record.load(as: UInt32.self)
+            for index in 0..<Int(count) {
+                let number = record.load(fromByteOffset: 8 + 16 * index, as: UInt32.self)
+                state.modelRegisters[number] = record.load(
+                    fromByteOffset: 16 + 16 * index, as: UInt64.self)
+            }
+            return Int(count)
         case KvmRequest.registers.rawValue:
             UnsafeMutableRawPointer(bitPattern: argument)!.storeBytes(
                 of: UInt64(state.countLeft), toByteOffset: KvmRegisters.offset(.ecx),
@@ -303,6 +313,16 @@ struct KvmRestartTests {
         #expect(priority == 0)
         let registers = kvm.state.withLock { $0.debugRegisters }
         #expect(registers == [0, 0, 0, 0, 0xFFFF_0FF0, 0x400] + [UInt64](repeating: 0, count: 10))
+    }
+
+    @Test("fast strings, which a firmware would have switched on, and none of the other registers")
+    func modelRegisters() throws {
+        let kvm = FakeKvm { $0.exit = KvmExit.shutdown }
+        _ = try restart(kvm)
+        let registers = kvm.state.withLock { $0.modelRegisters }
+        #expect(registers[0x1A0] == 0x1801)
+        #expect(registers.count > 5)
+        #expect(registers.allSatisfy { $0.key == 0x1A0 || $0.value == 0 })
     }
 
     @Test("no addresses that would be written in the new memory")
