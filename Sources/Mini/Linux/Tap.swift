@@ -63,6 +63,7 @@ final class Tap {
         static let setInterface = 0x4004_54CA  // TUNSETIFF
         static let setChecksums = 0x4004_54C8  // TUNSETNOCSUM
         static let setOffloads = 0x4004_54D0  // TUNSETOFFLOAD
+        static let setHeaderCount = 0x4004_54D8  // TUNSETVNETHDRSZ
     }
 
     /// What frames may be that are read from it, beside ordinary ones: a header in front of each says what is to be done.
@@ -122,6 +123,17 @@ final class Tap {
         arrival = PollSet([Poll.Interest(device.number)])
         file = device
         self.name = given
+        // Both are the interface's, which may have been another program's before: headers of 12 bytes, segments.
+        setOffloads([])
+        if hasHeaders { setHeaderCount() }
+    }
+
+    /// A kernel before 2.6.34 knows one size only.
+    private func setHeaderCount() {
+        var count: Int32 = 10
+        _ = try? withKernel(&count) { (address) throws(Errno) in
+            try SystemCall.make(.ioctl, Int(descriptor), Request.setHeaderCount, address)
+        }
     }
 
     private static let plain: Int16 = 0x1002  // IFF_TAP | IFF_NO_PI
@@ -154,7 +166,7 @@ final class Tap {
         }
     }
 
-    /// Of a tap with headers. None is what it begins with.
+    /// For a tap with headers. None is what it begins with.
     func setOffloads(_ offloads: Offloads) {
         // A kernel that cannot gives ordinary frames, which everybody takes.
         _ = try? SystemCall.make(

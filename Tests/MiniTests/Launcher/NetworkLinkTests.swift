@@ -11,6 +11,8 @@ import Testing
 private final class TapKernel: Sendable {
     struct State {
         var requests: [String] = []
+        /// What was set of what an interface keeps when nobody has it open.
+        var settings: [String] = []
         var calls = 0
         var failing: (call: Int, errno: Errno)?
         /// Requests that fail with this.
@@ -53,6 +55,13 @@ private final class TapKernel: Sendable {
             state.open.remove(first)
             return 0
         case .ioctl where second == Tap.Request.setChecksums: return 0
+        case .ioctl where second == Tap.Request.setOffloads:
+            state.settings.append("offloads \(third)")
+            return 0
+        case .ioctl where second == Tap.Request.setHeaderCount:
+            let count = UnsafePointer<Int32>(bitPattern: third)!.pointee
+            state.settings.append("header \(count)")
+            return 0
         case .ioctl:
             let request = UnsafeMutablePointer<mini_ifreq>(bitPattern: third)!
             let answer = self.answer(second, request)
@@ -156,6 +165,15 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
         try kernel.play { () throws(LauncherError) in _ = try requests[3].open(beside: []) }
         #expect(
             kernel.now.requests == ["open /dev/net/tun", "make guest7 4098", "hardware? guest7"])
+    }
+
+    @Test("nothing stays of what another program has set on a tap", arguments: [false, true])
+    func settings(wantsHeaders: Bool) throws {
+        let kernel = TapKernel()
+        try kernel.play { () throws(LauncherError) in
+            _ = try requests[3].open(beside: [], wantsHeaders: wantsHeaders)
+        }
+        #expect(kernel.now.settings == ["offloads 0"] + (wantsHeaders ? ["header 10"] : []))
     }
 
     @Test("what cannot be had is told in one line, with code 1")

@@ -201,6 +201,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         for (number, name) in [
             (Tap.Request.setInterface, "TUNSETIFF"), (Tap.Request.setChecksums, "TUNSETNOCSUM"),
             (Tap.Request.setOffloads, "TUNSETOFFLOAD"),
+            (Tap.Request.setHeaderCount, "TUNSETVNETHDRSZ"),
         ] {
             // _IOW('T', 202, int), or unsigned int: direction 1, size 4.
             let words = try Self.definition(name, in: "/usr/include/linux/if_tun.h")

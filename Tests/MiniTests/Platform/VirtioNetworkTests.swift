@@ -318,6 +318,7 @@ private final class NetworkGuest {
         let flags = Mutex<[Int16]>([])
         let tap = try SystemCall.hooked({ call in
             guard call.number == .ioctl else { return nil }
+            guard call.arguments.1 == Tap.Request.setInterface else { return 0 }
             let request = UnsafePointer<mini_ifreq>(bitPattern: call.arguments.2)!
             let asked = request.pointee.of.flags
             flags.withLock { $0.append(asked) }
