@@ -35,16 +35,21 @@ final class EventLoop {
     /// none while they are held back: one that comes is another's, who is stopped by it, and waits for us to be.
     private static let stopping: [Signal] = [.stop, .backgroundRead, .backgroundWrite]
 
+    /// All that a launch looks at.
+    static var signals: SignalSet {
+        var signals = SignalSet.ending
+        for signal in [.alarm, .proceed] + stopping.filter({ !$0.isIgnored }) {
+            signals.insert(signal)
+        }
+        return signals
+    }
+
     init() throws(LauncherError) {
-        var awaited = SignalSet.ending
-        isAlarmIgnored = !awaited.contains(.alarm)
+        isAlarmIgnored = Signal.alarm.isIgnored
         lastAlarm = isAlarmIgnored ? nil : Alarm.left.map { Clock.monotonic() + $0 }
         alarmTime = lastAlarm
-        for signal in [.alarm, .proceed] + Self.stopping.filter({ !$0.isIgnored }) {
-            awaited.insert(signal)
-        }
         do throws(Errno) {
-            signals = try SignalQueue(awaited: awaited, silenced: [.brokenPipe])
+            signals = try SignalQueue(awaited: Self.signals, silenced: [.brokenPipe])
         } catch { throw .system("wait for signals", error) }
         self.awaited = PollSet([
             Poll.Interest(signals.descriptor), Poll.Interest(-1), Poll.Interest(-1),

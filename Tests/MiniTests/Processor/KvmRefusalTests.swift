@@ -33,6 +33,8 @@ final class FakeKvm: Sendable {
         var debugRegisters: [UInt64] = []
         var priority: UInt64 = 0
         var modelRegisters: [UInt32: UInt64] = [:]
+        /// What is held back while the guest runs.
+        var signals = SignalSet()
         /// What the kernel has not ended of an instruction, in runs.
         var unfinished = 0
 
@@ -133,6 +135,11 @@ final class FakeKvm: Sendable {
                 record.load(fromByteOffset: 8 * $0, as: UInt64.self)
             }
             return 0
+        case KvmRequest.setSignalMask.rawValue:
+            let record = UnsafeRawPointer(bitPattern: argument)!
+            guard record.load(as: UInt32.self) == 8 else { return -22 }
+            state.signals.mask = record.loadUnaligned(fromByteOffset: 4, as: UInt64.self)
+            return 0
         case KvmRequest.setModelRegisters.rawValue:
             let record = UnsafeRawPointer(bitPattern: argument)!
             let count = record.load(as: UInt32.self)
@@ -197,6 +204,22 @@ struct KvmRefusalTests {
         let kvm = FakeKvm { $0.firstExits = [KvmExit.priority, KvmExit.priority] }
         #expect(kvm.probe(.long64(pageTable: 0)) == "")
         kvm.state.withLock { #expect($0.firstExits.isEmpty) }
+    }
+
+    @Test("a signal that was held back before, and that nobody looks at, ends no run")
+    func heldBack() throws {
+        let held: SignalSet = [.windowSize, .terminate]
+        let before = try held.apply(.block)
+        defer { _ = try? before.apply(.replace) }
+        let open: SignalSet = [.urgent]
+        try open.apply(.unblock)
+        let kvm = FakeKvm()
+        #expect(kvm.probe(.protected32) == "")
+        let signals = kvm.state.withLock { $0.signals }
+        #expect(signals.contains(.windowSize) && signals.contains(.brokenPipe))
+        // What the launch reads has to end one, held back or not.
+        let others: [Signal] = [.urgent, .terminate, .alarm, .proceed, DeadlineTimer.signal]
+        for signal in others { #expect(!signals.contains(signal), "\(signal)") }
     }
 
     @Test(

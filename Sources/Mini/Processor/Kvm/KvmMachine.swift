@@ -88,9 +88,13 @@ struct KvmDescriptors {
         try setSignalMask()
     }
 
-    /// While the guest runs everything is let through but what nobody looks at: a signal that waits ends the run.
+    /// While the guest runs everything is let through but what nobody looks at: a signal that waits ends the run, and one that whoever
+    /// started us holds back would wait for ever.
     private func setSignalMask() throws(KvmError) {
-        let mask: SignalSet = [.brokenPipe]
+        var mask = (try? SignalSet().apply(.block)) ?? SignalSet()
+        mask.mask &= ~EventLoop.signals.mask
+        mask.remove(DeadlineTimer.signal)
+        mask.insert(.brokenPipe)
         // struct kvm_signal_mask: a length, and a set without padding.
         scratch.store(UInt32(SignalSet.size), at: 0)
         scratch.store(mask.mask, at: 4)
