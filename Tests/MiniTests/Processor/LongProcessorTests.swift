@@ -216,6 +216,22 @@ import Testing
         #expect(ending.trap == 13)
     }
 
+    @Test("KVM's hypercalls are there and do nothing: there is no such call, and none for programs")
+    func hypercalls() throws {
+        let machine = try LongMachine()
+        for code in [[0x0F, 0x01, 0xC1], [0x0F, 0x01, 0xD9]] as [[UInt8]] {
+            machine.kernel(rax(9) + code)
+            #expect(machine.vector == nil)
+            #expect(machine.processor.core.rax == 0xFFFF_FFFF_FFFF_FC18)
+            // The INT3 behind it.
+            let ending = machine.run(program(code), image: image)
+            #expect(ending.trap == 3)
+            #expect(ending.registers[0] == .max)
+        }
+        machine.kernel([0x0F, 0x01, 0xC2])
+        #expect(machine.vector == 6)
+    }
+
     private let image = [UInt8](repeating: 0, count: LongPlace.dataSize)
     private func program(_ code: [UInt8]) -> LongCase {
         LongCase(

@@ -58,6 +58,22 @@ import Testing
         #expect((machine.processor[.edx] as UInt32) & (1 << 20) != 0)
     }
 
+    @Test("KVM's hypercalls are there and do nothing: there is no such call, and none for programs")
+    func hypercalls() throws {
+        let machine = try M()
+        for code in [[0x0F, 0x01, 0xC1], [0x0F, 0x01, 0xD9]] as [[UInt8]] {
+            #expect(machine.run(load(0, 9) + code) == .halt(false))
+            #expect(machine.processor[.eax] == 0xFFFF_FC18 as UInt32)
+            // HLT ends ring 3.
+            #expect(machine.runUser(load(0, 9) + code) == .event(13))
+            #expect(machine.stacked(1) == M.data + 8)
+            #expect(machine.processor[.eax] == 0xFFFF_FFFF as UInt32)
+        }
+        // VMLAUNCH and VMRUN are not.
+        #expect(machine.run([0x0F, 0x01, 0xC2]) == .event(6))
+        #expect(machine.run([0x0F, 0x01, 0xD8]) == .event(6))
+    }
+
     // MARK: The interrupt flag
 
     @Test("CLI and STI are ring 0's, or IOPL's")

@@ -75,6 +75,8 @@ extension LongDecoder {
         operands(3)
         if isRegister {
             switch modrm {
+            // VMCALL, VMMCALL.
+            case 0xC1, 0xD9: return slow(.callHypervisor, size: isLong ? 3 : 2)
             case 0xF8 where isLong: return slow(.swapBases)
             case 0xE0...0xE7: return slow(.storeMachineStatus, size: size)
             case 0xF0...0xF7: return slow(.loadMachineStatus, size: 1)

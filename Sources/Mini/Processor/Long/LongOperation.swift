@@ -160,7 +160,7 @@ enum LongSlow: UInt8 {
     case cpuid, timeStamp, portInput, portOutput
     case systemCall, systemReturn, swapBases, halt, clearInterrupt, setInterrupt, flushCaches
     case clearTaskSwitched, forgetPage, readControl, writeControl, readDebug, writeDebug
-    case readModelRegister, writeModelRegister, counter
+    case readModelRegister, writeModelRegister, counter, callHypervisor
     /// Raises vector `immediate`.
     case raise
     case floatingPoint, floatingPointWait, saveState, restoreState, loadControlStatus

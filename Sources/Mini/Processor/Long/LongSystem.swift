@@ -31,6 +31,9 @@ extension LongCore {
             setPart(0, 2, now)
             setPart(16, 2, now &>> 32)
             return .next
+        case .callHypervisor:
+            setPart(0, i.shape.size, HypervisorCall.answer(state.privilege))
+            return .next
         case .portInput, .portOutput: return try port(i)
         case .systemCall: return try systemCall(i)
         case .systemReturn: return try systemReturn(i)

@@ -73,6 +73,8 @@ extension Decoder {
         switch regField {
         case 4: storeWord(.storeMachineStatus)
         case 6: laySystem(.loadMachineStatus, hasOperand: true)
+        // VMCALL, VMMCALL. A guest without ring 0 has calls of its own, and they are its host's to answer.
+        case _ where isSystem && (modrm == 0xC1 || modrm == 0xD9): laySystem(.callHypervisor)
         case _ where isRegisterForm: undefined()
         case 0: laySlowPath(.storeGdt, size: wordSize, hasOperand: true)
         case 1: laySlowPath(.storeIdt, size: wordSize, hasOperand: true)

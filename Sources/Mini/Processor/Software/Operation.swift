@@ -185,4 +185,5 @@ enum SystemOperation: UInt8 {
     case loadLocalTable, loadTask, loadMachineStatus, loadGlobalTable, loadInterruptTable
     case forgetPage, readControl, writeControl, readDebug, writeDebug
     case saveFloatingPoint, restoreFloatingPoint, loadControlStatus, storeControlStatus
+    case callHypervisor
 }

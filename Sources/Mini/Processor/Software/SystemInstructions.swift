@@ -21,6 +21,12 @@ enum DebugRegister {
     }
 }
 
+/// What a guest calls whose processor says that it is KVM's. There is no call, which it is told as KVM would.
+enum HypervisorCall {
+    /// Of a kernel KVM_ENOSYS, of a program EPERM.
+    static func answer(_ privilege: UInt32) -> UInt64 { privilege == 0 ? ~999 : ~0 }
+}
+
 extension Core {
     func system(_ i: Instruction) throws(Fault) -> Flow {
         guard
@@ -29,7 +35,7 @@ extension Core {
         else { throw .undefined }
         switch operation {
         case .clearInterrupt, .setInterrupt, .enterSystem, .saveFloatingPoint,
-            .restoreFloatingPoint, .loadControlStatus, .storeControlStatus:
+            .restoreFloatingPoint, .loadControlStatus, .storeControlStatus, .callHypervisor:
             break
         default: guard state.privilege == 0 else { throw .protection(0) }
         }
@@ -69,6 +75,8 @@ extension Core {
             try loadControlStatus(i)
             return .next
         case .storeControlStatus: return try storeControlStatus(i)
+        case .callHypervisor:
+            state.eax = UInt32(truncatingIfNeeded: HypervisorCall.answer(state.privilege))
         }
         return go(i.next)
     }
