@@ -102,23 +102,28 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
         #expect(tap.neighbour.neighbour != tap.neighbour && tap.neighbour.bytes[0] & 3 == 2)
     }
 
-    @Test("random numbers are the kernel's, or none")
+    @Test("random numbers are the kernel's; while it has none they are waited for")
     func random() throws {
         let notes = LaunchNotes(report: nil, remarks: Remarks { _ in })
         let memory = try GuestMemory(count: 1 << 20)
-        let driver = VirtioDriver(
-            try #require(
-                try RandomPlug(RandomBytes(), into: PCSlots(memory: memory), notes).transport
-                    as? VirtioFunction),
-            in: memory)
+        let plug = try RandomPlug(RandomBytes(), into: PCSlots(memory: memory), notes)
+        let driver = VirtioDriver(try #require(plug.transport as? VirtioFunction), in: memory)
         driver.add(0, [.init(address: 0x40000, count: 64, isWritable: true)])
         driver.ring(0)
         #expect(driver.takeUsed(0).map { $0.written } == [64])
         #expect(Set(driver.bytes(0x40000, 64)).count > 8)
         driver.add(0, [.init(address: 0x40000, count: 64, isWritable: true)])
-        // ENOSYS.
-        SystemCall.hooked({ $0.number == .randomBytes ? -38 : nil }) { driver.ring(0) }
-        #expect(driver.takeUsed(0).map { $0.written } == [0])
+        #expect(!plug.isDue)
+        // EAGAIN.
+        try SystemCall.hooked({ $0.number == .randomBytes ? -11 : nil }) {
+            driver.ring(0)
+            #expect(plug.isDue)
+            let wait = try plug.serve(PollSet())
+            #expect(wait == .milliseconds(100) && !plug.isDue)
+        }
+        #expect(driver.takeUsed(0).isEmpty)
+        #expect(try plug.serve(PollSet()) == nil)
+        #expect(driver.takeUsed(0).map { $0.written } == [64])
     }
 
     @Test("a kernel without a call for random numbers has a device, opened before the sandbox")

@@ -131,11 +131,29 @@ private func random() -> VirtioRandom { VirtioRandom { [UInt8](repeating: 7, cou
         #expect(driver.bytes(0x40000, 4) == [7, 7, 7, 0] && driver.bytes(0x40010, 3) == [7, 7, 0])
     }
 
-    @Test("without random numbers buffers come back empty")
+    @Test("without random numbers buffers wait, and none comes back empty")
     func none() {
-        let driver = VirtioDriver(VirtioRandom { _ in nil })
+        var isThere = false
+        let device = VirtioRandom { isThere ? [UInt8](repeating: 7, count: $0) : nil }
+        let driver = VirtioDriver(device)
+        for _ in 0..<2 { driver.add(0, [.init(address: 0x40000, count: 3, isWritable: true)]) }
+        driver.ring(0)
+        #expect(driver.takeUsed(0).isEmpty && device.hasRequest)
+        #expect(!driver.pc.platform.isInterruptRequested)
+        isThere = true
+        device.serve(0, of: driver.function)
+        #expect(driver.takeUsed(0).map { $0.written } == [3, 3])
+        #expect(!device.hasRequest)
+    }
+
+    @Test("a driver that begins anew waits for no random numbers any more")
+    func noneAnyMore() {
+        let device = VirtioRandom { _ in nil }
+        let driver = VirtioDriver(device)
         driver.add(0, [.init(address: 0x40000, count: 3, isWritable: true)])
         driver.ring(0)
-        #expect(driver.takeUsed(0).map { $0.written } == [0])
+        driver.start()
+        device.serve(0, of: driver.function)
+        #expect(driver.takeUsed(0).isEmpty && !device.hasRequest)
     }
 }

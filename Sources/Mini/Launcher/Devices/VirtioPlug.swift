@@ -83,11 +83,24 @@ class VirtioPlug: PCDevice {
 
 /// Random numbers of the host's kernel's.
 final class RandomPlug: VirtioPlug {
+    private let random: VirtioRandom
+    /// Somebody looks again.
+    private var isWaiting = false
+
     init(
         _ numbers: RandomBytes, into socket: any VirtioSocket, _ notes: LaunchNotes
     ) throws(LauncherError) {
-        try super.init(
-            VirtioRandom(source: numbers.make), "random numbers", 0, into: socket, notes)
+        random = VirtioRandom(source: numbers.make)
+        try super.init(random, "random numbers", 0, into: socket, notes)
+    }
+
+    override var isDue: Bool { random.hasRequest && !isWaiting }
+
+    override func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds? {
+        if random.hasRequest { random.serve(0, of: transport) }
+        isWaiting = random.hasRequest
+        lookForLie()
+        return isWaiting ? .milliseconds(100) : nil
     }
 }
 

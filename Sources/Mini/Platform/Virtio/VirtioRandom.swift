@@ -9,6 +9,8 @@ final class VirtioRandom: VirtioDevice {
     /// Gives so many random bytes; nil if there are none now.
     private let source: (Int) -> [UInt8]?
     private var chain = VirtqueueChain()
+    /// A request waits until there are some: a driver that gets an empty buffer back may never ask again.
+    private(set) var hasRequest = false
 
     init(source: @escaping (Int) -> [UInt8]?) { self.source = source }
 
@@ -19,14 +21,17 @@ final class VirtioRandom: VirtioDevice {
     func configuration(_ offset: UInt16) -> UInt8 { 0 }
     func serve(_ queue: Int, of function: VirtioTransport) {
         var isServed = false
+        hasRequest = false
         for _ in 0..<Self.queueSize {
             guard function.next(queue, &chain) else { break }
             let count = Int(min(chain.writableCount, UInt32(Self.mostBytes)))
-            var written = 0
-            if let bytes = source(count) {
-                written = unsafe bytes.withUnsafeBytes {
-                    unsafe chain.put($0, into: function.memory)
-                }
+            guard let bytes = source(count) else {
+                function.untake(queue)
+                hasRequest = true
+                break
+            }
+            let written = unsafe bytes.withUnsafeBytes {
+                unsafe chain.put($0, into: function.memory)
             }
             function.give(queue, chain, written: UInt32(written))
             isServed = true
