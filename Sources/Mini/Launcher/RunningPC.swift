@@ -105,6 +105,8 @@ final class RunningPC: ConsoleGuest {
                 try writeOutput()
                 if loop.outcome != nil { return nil }
             }
+            // No kernel that has said why it ends runs a program.
+            if panicWatch.reason != nil && pc.isInProgram { panicWatch.forget() }
             switch stop {
             case .output:
                 pc.platform.serial.takeOutput(into: &output)
@@ -254,26 +256,36 @@ struct Slumber {
     }
 }
 
-/// Finds the line with which a kernel says why it ends.
+/// Finds the line with which a kernel says why it ends. Others say such lines as well, as who reads the log of another boot: so
+/// the words count at a line's start and behind the kernel's marks, and not for long.
 struct PanicWatch {
     private static let sign: StaticString = "Kernel panic - not syncing: "
     /// Of a line, as much as is worth keeping.
     private static let most = 512
+    /// A kernel that ends says some sixty lines more.
+    private static let mostBehind = 16384
     private var line: [UInt8] = []
+    private var behind = 0
     private(set) var reason: Text?
 
     mutating func look(at bytes: [UInt8]) {
-        guard reason == nil else { return }
         for byte in bytes {
+            behind &+= 1
             guard byte == 0x0A || byte == 0x0D else {
                 if line.count < Self.most { line.append(byte) }
                 continue
             }
-            if let start = start() { reason = Text(bytes: Array(line[start...])) }
+            if reason == nil, let start = start() {
+                reason = Text(bytes: Array(line[start...]))
+                behind = 0
+            }
             line.removeAll(keepingCapacity: true)
-            if reason != nil { return }
         }
+        if behind > Self.mostBehind { forget() }
     }
+
+    /// The guest goes on.
+    mutating func forget() { reason = nil }
 
     private func start() -> Int? {
         let count = Self.sign.utf8CodeUnitCount
@@ -282,8 +294,14 @@ struct PanicWatch {
             let isHere = (0..<count).allSatisfy {
                 unsafe line[start + $0] == Self.sign.utf8Start[$0]
             }
-            if isHere { return start }
+            if isHere && isMarked(start) { return start }
         }
         return nil
+    }
+
+    /// Nothing is in front of it, or "[   12.345678] ", or "<0>".
+    private func isMarked(_ start: Int) -> Bool {
+        let mark = line[..<start].last { $0 != UInt8(ascii: " ") }
+        return mark == nil || mark == UInt8(ascii: "]") || mark == UInt8(ascii: ">")
     }
 }

@@ -96,4 +96,47 @@ import Testing
         #expect(played.reports.filter { $0.hasPrefix("the guest wanted ") }.count == 1)
         #expect(played.reports.filter { $0.hasPrefix("the guest restarts") }.count == 5)
     }
+
+    /// A guest that says a panic's words on its serial port, and then resets itself.
+    /// - Parameter runsProgram: whether it is in ring 3 for 10 ms before that.
+    private func panic(_ runsProgram: Bool) -> [UInt8] {
+        let start: UInt32 = 0x100_0040
+        let text = Array("Kernel panic - not syncing: of last week\n".utf8) + [0]
+        let program: UInt32 = start + 42
+        let data = start + 59
+        let table = data + UInt32(text.count)
+        func word(_ value: UInt32) -> [UInt8] { .little(UInt64(value), 4) }
+        // mov esi, text; mov edx, 3F8; next: lodsb; test al, al; jz on; out dx, al; jmp next
+        var code: [UInt8] = [0xBE]
+        code += word(data)
+        code += [0xBA, 0xF8, 3, 0, 0, 0xAC, 0x84, 0xC0, 0x74, 3, 0xEE, 0xEB, 0xF8]
+        // on: lgdt; push ss, esp, flags, cs, eip; iret. Or ud2, which is a triple fault.
+        code += runsProgram ? [0x0F, 0x01, 0x15] : [0x0F, 0x0B, 0]
+        code += word(table)
+        code += [0x6A, 0x33, 0x68, 0, 0x80, 0, 0, 0x6A, 2, 0x6A, 0x2B, 0x68]
+        code += word(program)
+        // rdtsc; mov ebx, eax; again: rdtsc; sub eax, ebx; cmp eax, 10,000,000; jb again; ud2
+        code += [0xCF, 0x0F, 0x31, 0x89, 0xC3, 0x0F, 0x31, 0x29, 0xD8, 0x3D, 0x80, 0x96, 0x98, 0]
+        code += [0x72, 0xF5, 0x0F, 0x0B]
+        let segments: [UInt64] = [
+            0, 0, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF, 0, 0x00CF_FB00_0000_FFFF,
+            0x00CF_F300_0000_FFFF,
+        ]
+        code += text
+        code += [55, 0]
+        code += word(table + 6)
+        for segment in segments { code += [UInt8].little(segment, 8) }
+        return code
+    }
+
+    @Test(
+        "a guest that resets itself with a panic's words behind it has died; not if it ran a program since"
+    )
+    func panics() throws {
+        let died = try restart(panic(false))
+        #expect(died.outcome == .died("Kernel panic - not syncing: of last week"))
+        let played = try restart(panic(true))
+        #expect(played.outcome == .signal(.terminate))
+        #expect(played.reports.filter { $0.hasPrefix("the guest restarts") }.count == 5)
+    }
 }

@@ -205,6 +205,29 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
         #expect(reason(["all is well\n"]) == nil)
     }
 
+    @Test("words of a panic that others say do not count")
+    func others() {
+        let words = "Kernel panic - not syncing: x"
+        let text = Text(stringLiteral: words)
+        for mark in ["", "[    1.234567] ", "[    1.234567][    T1] ", "<0>", "login: [ 1.0] "] {
+            #expect(reason(["\(mark)\(words)\n"]) == text, "\(mark)")
+        }
+        for mark in ["kern.log: ", "host kernel: ", "\"", "---[ end "] {
+            #expect(reason(["\(mark)\(words)\n"]) == nil, "\(mark)")
+        }
+    }
+
+    @Test("a guest that says much behind the words goes on; it may still say why it ends")
+    func goesOn() {
+        let panic = "Kernel panic - not syncing: x\n"
+        let lines = [String](repeating: String(repeating: "y", count: 99) + "\n", count: 170)
+        #expect(reason([panic] + lines.prefix(60)) == "Kernel panic - not syncing: x")
+        #expect(reason([panic] + lines) == nil)
+        #expect(
+            reason([panic] + lines + ["[ 9.0] Kernel panic - not syncing: z\n"])
+                == "Kernel panic - not syncing: z")
+    }
+
     @Test("a line without an end costs no more than it may")
     func bounded() {
         let long = String(repeating: "x", count: 100_000)
