@@ -171,6 +171,7 @@ extension LaunchFeature {
     private static func kvm(_ have: KvmDescriptors, restarts: Bool) -> [CallRule] {
         var requests: [(StaticString, IoctlRequest)] = [
             ("KVM_RUN", KvmRequest.run), ("KVM_INTERRUPT", KvmRequest.interrupt),
+            ("KVM_KVMCLOCK_CTRL", KvmRequest.tellStop),
         ]
         var rules = [
             CallRule("timer_settime", .setTimer),

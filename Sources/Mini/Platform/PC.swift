@@ -38,6 +38,10 @@ final class PC {
     private let clock: () -> Nanoseconds
     private var isHalted = false
     private var end: End?
+    /// When the guest was to go on, if there is such a moment.
+    private var due: Nanoseconds?
+    /// Who goes on so much later was stopped: by a write that waits, a disk, job control.
+    private static let stop = Nanoseconds.milliseconds(1000)
 
     init(
         _ processor: any GuestProcessor, _ platform: PCPlatform,
@@ -68,11 +72,14 @@ final class PC {
             // What was said before the end is worth more than the end.
             if platform.serial.isOutputDue { return .output }
             let now = clock()
+            if let due, now - due > Self.stop { processor.tellStop() }
+            due = now
             platform.advance(to: now)
             deliverInterrupt()
             if isHalted {
                 if !platform.serial.output.isEmpty { return .output }
-                return .idle(until: platform.nextEvent)
+                due = platform.nextEvent
+                return .idle(until: due)
             }
             if now >= look { return platform.serial.output.isEmpty ? .look : .output }
             let event = platform.nextEvent

@@ -126,6 +126,9 @@ protocol GuestProcessor: AnyObject {
     /// its speed begins anew.
     func resume(at now: Nanoseconds)
 
+    /// The guest was kept from running for longer than its kernel's watchdogs may understand: KVM's clock tells them.
+    func tellStop()
+
     /// The guest has done next to nothing for a while: gives memory back to the kernel that can be filled anew.
     /// - Throws: ENOMEM; the processor is not to be used any more then.
     func rest() throws(Errno)
@@ -139,6 +142,7 @@ protocol GuestProcessor: AnyObject {
 
 extension GuestProcessor {
     var missing: MissingInstruction? { nil }
+    func tellStop() {}
     func rest() throws(Errno) {}
 
     /// A register of a 32-bit guest.

@@ -153,6 +153,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
             (KvmRequest.events, "KVM_GET_VCPU_EVENTS"),
             (KvmRequest.setEvents, "KVM_SET_VCPU_EVENTS"),
             (KvmRequest.setDebugRegisters, "KVM_SET_DEBUGREGS"),
+            (KvmRequest.tellStop, "KVM_KVMCLOCK_CTRL"),
         ]
         for (request, name) in ours {
             #expect(request.rawValue & 0xC000_FFFF == requests[name], "\(name)")

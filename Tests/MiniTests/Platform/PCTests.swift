@@ -11,6 +11,8 @@ private final class PlayedProcessor: GuestProcessor {
     }
     var exits: [ProcessorExit]
     var notes: [Note] = []
+    /// How often it was told that it was stopped.
+    var stops = 0
     var canInject = true
     var awaitsInterruptWindow = false
     var privilege: UInt8 { 0 }
@@ -30,6 +32,7 @@ private final class PlayedProcessor: GuestProcessor {
     func answer(_ value: UInt64) { notes.append(.answer(value)) }
     func inject(_ vector: UInt8, errorCode: UInt32) { notes.append(.inject(vector)) }
     func resume(at now: Nanoseconds) {}
+    func tellStop() { stops += 1 }
 }
 
 private func byte(_ port: UInt16, _ value: UInt32) -> ProcessorExit {
@@ -178,6 +181,45 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
     func ends(port: UInt16, value: UInt32, end: PC.End) throws {
         let (pc, _) = try make([byte(port, value)])
         #expect(pc.run(until: look) == .ended(end))
+    }
+
+    @Test("a guest that others kept from running for more than a second is told, before it runs")
+    func stopped() throws {
+        let (pc, processor) = try make([.signal, .signal, .signal])
+        let long = Nanoseconds(count: 1_000_000_001)
+        time.now = Nanoseconds(count: 5_000_000_000)
+        func run() -> PC.Stop { pc.run(until: time.now + look) }
+        #expect(run() == .signal && processor.stops == 0)
+        time.now = time.now + .milliseconds(1000)
+        #expect(run() == .signal && processor.stops == 0)
+        time.now = time.now + long
+        processor.didRun = { [unowned processor] in #expect(processor.stops == 1) }
+        #expect(run() == .signal && processor.stops == 1)
+    }
+
+    @Test(
+        "a guest that sleeps is not stopped by that, but by waking up too late",
+        arguments: [(1000, 0), (1001, 1)] as [(UInt64, Int)])
+    func sleeps(late: UInt64, stops: Int) throws {
+        let (pc, processor) = try make(
+            controller + oneShot(10_000) + [.halt(interruptsEnabled: true)])
+        guard case .idle(let until?) = pc.run(until: look) else {
+            Issue.record("it does not sleep")
+            return
+        }
+        time.now = until + .milliseconds(late)
+        processor.exits = [.signal]
+        #expect(pc.run(until: time.now + look) == .signal)
+        #expect(processor.stops == stops)
+    }
+
+    @Test("a guest that sleeps for no time is never stopped")
+    func sleepsForEver() throws {
+        let (pc, processor) = try make([.halt(interruptsEnabled: true)])
+        #expect(pc.run(until: look) == .idle(until: nil))
+        time.now = time.now + .milliseconds(100_000)
+        #expect(pc.run(until: time.now + look) == .idle(until: nil))
+        #expect(processor.stops == 0)
     }
 
     @Test("a processor that cannot go on says with what")

@@ -326,6 +326,24 @@ struct KvmRestartTests {
         }
     }
 
+    @Test("a guest that was stopped is told by its clock, which old kernels cannot, or it has none")
+    func stopped() throws {
+        for refusal in [nil, .invalid] as [Errno?] {
+            let kvm = FakeKvm { $0.refused[KvmRequest.tellStop.rawValue] = refusal }
+            try kvm.play { () throws -> Void in
+                let machine = try KvmMachine()
+                let processor = try KvmProcessor(
+                    machine, memory: try GuestMemory(count: 0x2000), start: Self.start)
+                kvm.state.withLock { $0.requests = [] }
+                processor.tellStop()
+                let exit = processor.run(until: nil, atMost: nil)
+                #expect(exit == .halt(interruptsEnabled: false))
+            }
+            let told = refusal == nil ? [KvmRequest.tellStop.rawValue] : []
+            #expect(kvm.state.withLock { $0.requests } == told + [KvmRequest.run.rawValue])
+        }
+    }
+
     @Test("no breakpoints, and no priority")
     func debugRegisters() throws {
         let kvm = FakeKvm {

@@ -104,7 +104,12 @@ import Testing
         #expect(
             memory.readable(memory.range(far: Self.high, 32)!).load(
                 fromByteOffset: 28, as: UInt32.self) == 0x101)
+        machine.processor.tellStop()
+        #expect(
+            memory.readable(memory.range(far: Self.high, 32)!).load(
+                fromByteOffset: 28, as: UInt32.self) == 0x301)
         machine.kernel(set(0x4B56_4D01, (end - 16) | 1))
+        machine.processor.tellStop()
         #expect(memory.readable(memory.range(far: end - 16, 16)!).allSatisfy { $0 == 0 })
     }
 

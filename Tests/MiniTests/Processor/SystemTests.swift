@@ -1084,10 +1084,16 @@ import Testing
         // (stamp << 1) * 2^31 >> 32 is the stamp; and it is stable.
         #expect(page[6] == 0x8000_0000)
         #expect(page[7] & 0xFFFF == 0x101)
+        // The guest was stopped, and the rest stays.
+        machine.processor.tellStop()
+        #expect(machine.word(0x501C) & 0xFFFF == 0x301)
+        #expect((0..<7 as Range<UInt32>).map { machine.word(0x5000 + $0 * 4) } == Array(page[..<7]))
         // Off: nothing is written. Outside memory: likewise.
         machine.memory.store32(0x5000, 0)
+        machine.memory.store32(0x501C, 0)
         #expect(machine.run(writeModel(0x4B56_4D01, 0x5000)) == .halt(false))
-        #expect(machine.word(0x5000) == 0)
+        machine.processor.tellStop()
+        #expect(machine.word(0x5000) == 0 && machine.word(0x501C) == 0)
         #expect(machine.run(writeModel(0x4B56_4D01, 0xFFFF_FFFF_FFFF_FFF1)) == .halt(false))
         #expect(machine.run(writeModel(0x4B56_4D01, (8 << 20) - 31)) == .halt(false))
     }

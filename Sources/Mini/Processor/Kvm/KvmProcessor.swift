@@ -61,6 +61,9 @@
     var timeStamp: () -> UInt64 = { 0 }
     func resume(at now: Nanoseconds) {}
 
+    /// A guest without KVM's clock cannot be told, nor can one on a KVM before 3.4.
+    func tellStop() { _ = try? Ioctl.call(machine.processor.number, KvmRequest.tellStop) }
+
     /// True if an interrupt can be injected before the next run.
     var canInject: Bool {
         run.load(KvmRun.canInject, UInt8.self) != 0

@@ -26,6 +26,7 @@ enum KvmRequest {
     static let events = IoctlRequest(number: 0x8040_AE9F)
     static let setEvents = IoctlRequest(number: 0x4040_AEA0)
     static let setDebugRegisters = IoctlRequest(number: 0x4080_AEA2)
+    static let tellStop = IoctlRequest(number: 0xAEAD)
 }
 
 /// Offsets in struct kvm_run, the page that is shared with the kernel.

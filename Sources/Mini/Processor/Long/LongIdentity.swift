@@ -155,6 +155,12 @@ extension LongCore {
             ], 8)
     }
 
+    /// Beside its flag: the guest was stopped. Its watchdogs ask for that, and take it away.
+    func tellStop() {
+        guard state.clockPage & 1 != 0 else { return }
+        storeWords((state.clockPage & ~1) &+ 28, InlineArray(repeating: 1 | 3 &<< 8), 1)
+    }
+
     /// When the guest began, by the wall clock.
     private func writeWallClock() {
         let start = Clock.realTime().count &- stamp

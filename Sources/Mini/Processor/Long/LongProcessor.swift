@@ -120,6 +120,7 @@
     var privilege: UInt8 { UInt8(truncatingIfNeeded: core.state.privilege) }
 
     override var missing: MissingInstruction? { core.state.missing }
+    override func tellStop() { core.tellStop() }
 
     var timeStamp: () -> UInt64 = { Clock.monotonic().count }
 

@@ -25,6 +25,9 @@
     /// The last instruction that was wanted and is not there.
     var missing: MissingInstruction? { nil }
 
+    /// It was kept from running.
+    func tellStop() {}
+
     /// Executes at most so many instructions.
     /// - Returns: how many are left, and why it ended before.
     func execute(_ instructions: Int) -> (left: Int, exit: ProcessorExit?) { (0, nil) }

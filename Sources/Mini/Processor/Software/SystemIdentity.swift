@@ -165,6 +165,12 @@ extension Core {
         storeWords(system.clockPage & ~1, page, 8)
     }
 
+    /// Beside that flag: the guest was stopped. Its watchdogs ask for that, and take it away.
+    func tellStop() {
+        guard system.clockPage & 1 != 0 else { return }
+        storeWords((system.clockPage & ~1) &+ 28, InlineArray(repeating: 1 | 3 &<< 8), 1)
+    }
+
     /// When the guest began, by the wall clock.
     private func writeWallClock() {
         let start = Clock.realTime().count &- state.timeStamp()

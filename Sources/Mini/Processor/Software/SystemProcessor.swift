@@ -33,6 +33,7 @@
     }
 
     override var missing: MissingInstruction? { core.system.missing }
+    override func tellStop() { core.tellStop() }
 
     /// Bytes for decoded blocks. A stock kernel's way to its init would fill 8 MiB; with half of that it takes as long, with a
     /// quarter a tenth longer.
