@@ -113,6 +113,20 @@ import Testing
         #expect(memory.readable(memory.range(far: end - 16, 16)!).allSatisfy { $0 == 0 })
     }
 
+    @Test("kernels before 2.6.35 find KVM's clocks by the names of then")
+    func oldClock() throws {
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        machine.kernel(rax(0x4000_0001) + [0x0F, 0xA2])
+        #expect(core.rax & 1 == 1)
+        let place = UInt64(LongPlace.dataPhysical)
+        machine.kernel(set(0x12, place | 1) + set(0x11, place + 0x40))
+        #expect(machine.memory.load32(LongPlace.dataPhysical + 28) == 0x101)
+        #expect(machine.memory.load32(LongPlace.dataPhysical + 0x44) != 0)
+        machine.kernel(rcx(0x12) + [0x0F, 0x32])
+        #expect(machine.vector == nil && core.rax == place | 1)
+    }
+
     // MARK: Entry and identity
 
     @Test("a 32-bit start is refused")

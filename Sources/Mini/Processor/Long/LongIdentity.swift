@@ -36,6 +36,9 @@ private enum LongModelRegister {
     static let kernelBase: UInt32 = 0xC000_0102
     static let wallClock: UInt32 = 0x4B56_4D00
     static let clock: UInt32 = 0x4B56_4D01
+    /// What kernels before 2.6.35 know them by.
+    static let oldWallClock: UInt32 = 0x11
+    static let oldClock: UInt32 = 0x12
 }
 
 extension LongCore {
@@ -45,9 +48,9 @@ extension LongCore {
         // "AuthenticAMD"
         case 0: (1, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
         case 1: (signature, 0, LongCpuFeature.hypervisor, LongCpuFeature.basic)
-        // "KVMKVMKVM"; its clock, which needs no correction, and no delays by port 80.
+        // "KVMKVMKVM"; its clock by both names, which needs no correction, and no delays by port 80.
         case 0x4000_0000: (0x4000_0001, 0x4B4D_564B, 0x564B_4D56, 0x4D)
-        case 0x4000_0001: (1 << 1 | 1 << 3 | 1 << 24, 0, 0, 0)
+        case 0x4000_0001: (1 | 1 << 1 | 1 << 3 | 1 << 24, 0, 0, 0)
         case 0x8000_0000: (0x8000_0008, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
         case 0x8000_0001:
             (
@@ -76,8 +79,8 @@ extension LongCore {
         case LongModelRegister.fsBase: state.bases[4]
         case LongModelRegister.gsBase: state.bases[5]
         case LongModelRegister.kernelBase: state.kernelBase
-        case LongModelRegister.wallClock: state.wallClock
-        case LongModelRegister.clock: state.clockPage
+        case LongModelRegister.wallClock, LongModelRegister.oldWallClock: state.wallClock
+        case LongModelRegister.clock, LongModelRegister.oldClock: state.clockPage
         case _ where QuietRegister.contains(number): 0
         default: throw .protection(0)
         }
@@ -118,10 +121,10 @@ extension LongCore {
         case LongModelRegister.fsBase: state.bases[4] = try canonical(value)
         case LongModelRegister.gsBase: state.bases[5] = try canonical(value)
         case LongModelRegister.kernelBase: state.kernelBase = try canonical(value)
-        case LongModelRegister.wallClock:
+        case LongModelRegister.wallClock, LongModelRegister.oldWallClock:
             state.wallClock = value
             writeWallClock()
-        case LongModelRegister.clock:
+        case LongModelRegister.clock, LongModelRegister.oldClock:
             state.clockPage = value
             writeClock()
         case _ where QuietRegister.contains(number): break

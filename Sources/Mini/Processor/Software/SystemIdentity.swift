@@ -21,9 +21,9 @@ extension ProcessorProfile {
         // "AuthenticAMD"
         case 0: (1, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
         case 1: (0x642, 0, 1 << 31, Feature.all | (Core.offersVectors ? Feature.vectors : 0))
-        // "KVMKVMKVM"; its clock, which needs no correction, and no delays by port 80.
+        // "KVMKVMKVM"; its clock by both names, which needs no correction, and no delays by port 80.
         case 0x4000_0000: (0x4000_0001, 0x4B4D_564B, 0x564B_4D56, 0x4D)
-        case 0x4000_0001: (1 << 1 | 1 << 3 | 1 << 24, 0, 0, 0)
+        case 0x4000_0001: (1 | 1 << 1 | 1 << 3 | 1 << 24, 0, 0, 0)
         case 0x8000_0000: (0x8000_0008, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
         case 0x8000_0001:
             (
@@ -73,6 +73,9 @@ private enum ModelRegister {
     static let extendedFeatures: UInt32 = 0xC000_0080
     static let wallClock: UInt32 = 0x4B56_4D00
     static let clock: UInt32 = 0x4B56_4D01
+    /// What kernels before 2.6.35 know them by.
+    static let oldWallClock: UInt32 = 0x11
+    static let oldClock: UInt32 = 0x12
 }
 
 extension Core {
@@ -87,8 +90,8 @@ extension Core {
             case ModelRegister.entryPoint: UInt64(system.entryPoint)
             case ModelRegister.attributeTable: system.attributeTable
             case ModelRegister.extendedFeatures: system.noExecuteEnabled ? 1 << 11 : 0
-            case ModelRegister.wallClock: system.wallClock
-            case ModelRegister.clock: system.clockPage
+            case ModelRegister.wallClock, ModelRegister.oldWallClock: system.wallClock
+            case ModelRegister.clock, ModelRegister.oldClock: system.clockPage
             case _ where QuietRegister.contains(state.ecx): 0
             default: throw .protection(0)
             }
@@ -113,10 +116,10 @@ extension Core {
             guard value & ~(1 << 11) == 0 else { throw .protection(0) }
             system.noExecuteEnabled = value != 0
             flushTLB()
-        case ModelRegister.wallClock:
+        case ModelRegister.wallClock, ModelRegister.oldWallClock:
             system.wallClock = value
             writeWallClock()
-        case ModelRegister.clock:
+        case ModelRegister.clock, ModelRegister.oldClock:
             system.clockPage = value
             writeClock()
         case _ where QuietRegister.contains(state.ecx): break
