@@ -106,6 +106,8 @@ extension Host {
             push(cpu.eip, &stack)
         else { return }
         if let errorCode, !push(errorCode, &stack) { return }
+        // As a gate does that the processor takes: a program's single step is not its kernel's.
+        cpu.eflags &= ~(Flag.trap | Flag.nestedTask | Flag.resume)
         cpu[.esp] = stack
         cpu.eip = gate.handler
         if gate.masksInterrupts { data?.setInterruptsEnabled(false) }

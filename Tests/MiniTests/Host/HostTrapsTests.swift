@@ -99,8 +99,7 @@ private let high = TinyGuest.high
         code.initialize()
         code.call(3, TinyGuest.gdt, 32)
         code.call(7, 0x69, high + TinyGuest.ringStackTop, 1)
-        code.gate(13, high + TinyGuest.handler)
-        code.gate(14, high + TinyGuest.handler)
+        for vector in [1, 13, 14] as [UInt32] { code.gate(vector, high + TinyGuest.handler) }
         code.gate(0x20, high + TinyGuest.handler)
         code.gate(0x80, high + TinyGuest.handler, type: 0xF, level: 3)
         code.checkpoint(1)
@@ -129,6 +128,31 @@ private let high = TinyGuest.high
         #expect(guest.cpu[.esp] == high + TinyGuest.ringStackTop - 24)
         #expect(guest.cpu.selector(.ss) == 0x69)
         #expect(guest.cpu.privilege == 1)
+    }
+
+    @Test("a program's trap and nested flags are in the frame, and not its kernel's")
+    func steppedProgram() throws {
+        let guest = try TinyGuest(
+            handler: {
+                $0.checkpoint(2)
+                $0.returnFromInterrupt()
+            },
+            user: {
+                // popf; it steps from the next instruction on.
+                $0.push(0x4302)
+                $0.emit(0x9D, 0x90, 0x90)
+            }, code: enterUser)
+        guest.setField(0, 0x200)
+        stopInHandler(guest)
+        // Back by the kernel's own iret, for one instruction more.
+        for steps in [1, 2] as [UInt32] {
+            let words = frame(guest, words: 3)
+            #expect(words[0] == high + TinyGuest.userCode + 6 + steps)
+            #expect(words[2] & 0x4100 == 0x4100)
+            #expect(guest.cpu[.esp] == high + TinyGuest.ringStackTop - 20)
+            #expect(guest.cpu.eflags & 0x1_4100 == 0)
+            if steps == 1 { #expect(guest.run() == .checkpoint(2)) }
+        }
     }
 
     @Test("a system call goes straight to its trap gate, without the host")
