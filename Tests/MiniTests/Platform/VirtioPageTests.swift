@@ -128,6 +128,43 @@ private func offer(_ ring: UInt32, size: UInt32, buffer: UInt32 = 0x1000, in mem
         #expect(device.served == [0, 0])
     }
 
+    @Test(
+        "2.6.25 notifies nothing but a reset, which zeroes its status; later drivers tell of theirs"
+    )
+    func untoldStatus() throws {
+        let memory = try makeMemory()
+        let page = VirtioPage(at: ram, .counted, in: memory)
+        let device = PlayedDevice()
+        let descriptor = try #require(page.add(device))
+        func setStatus(_ status: UInt8) { memory.writable(memory.range(ram + 4, 1)!)[0] = status }
+        // Both ways a driver begins: the device is registered.
+        #expect(descriptor.notified(ram))
+        #expect(device.resets == 1)
+        setStatus(7)
+        memory.store32(ram + 25, 5)
+        offer(ram + 0x3000, size: 256, in: memory)
+        #expect(descriptor.notified(ram + 0x3000))
+        #expect(device.served == [1] && device.taken == [5])
+        #expect(descriptor.notified(ram))
+        #expect(device.resets == 2)
+        #expect(bytes(of: memory, ram, 6) == [1, 2, 4, 20, 0, 8])
+        #expect(memory.load32(ram + 25) == 0)
+        #expect(bytes(of: memory, ram + 0x3000, 0x3000).allSatisfy { $0 == 0 })
+        // 2.6.26 tells of each step, 3.4 of one before it is ready, and of failure.
+        for steps in [[1, 3, 7, 7], [3, 0x87]] as [[UInt8]] {
+            for step in steps {
+                setStatus(step)
+                #expect(descriptor.notified(ram))
+                #expect(bytes(of: memory, ram + 4, 1) == [step])
+            }
+            setStatus(0)
+            #expect(descriptor.notified(ram))
+        }
+        setStatus(0x83)
+        #expect(descriptor.notified(ram))
+        #expect(device.resets == 4)
+    }
+
     @Test("a driver that has given up is not heard, nor one that lies")
     func failed() throws {
         let memory = try makeMemory()

@@ -8,7 +8,8 @@
 //                2 a queue, 40 features, from 41 on what the device has of its own
 //
 // What a guest writes there is memory, and is not believed before it is looked at. A guest that begins anew says so with
-// the descriptor's address; its rings must be zero then, as at the start.
+// the descriptor's address; its rings must be zero then, as at the start. From 2.6.26 on its status is 0 by then; 2.6.25
+// notifies nothing else, and leaves that to us.
 // Source: docs/abi/lguest.md §5.3, §5.4.
 
 /// The descriptors, filled from the start of the page on.
@@ -134,6 +135,8 @@ final class VirtioDescriptor: VirtioTransport {
     /// Interrupts the guest; set once there is one.
     var interruptLine: (UInt32) -> Void = { _ in }
     private var taken: UInt32 = 0
+    /// The driver has told of a status since it began.
+    private var isTold = false
 
     fileprivate init(
         _ device: any VirtioDevice, at address: UInt32, _ places: VirtioPage.Places,
@@ -148,6 +151,7 @@ final class VirtioDescriptor: VirtioTransport {
         placeQueues()
     }
 
+    private static let ready: UInt8 = 4
     private static let failed: UInt8 = 0x80
 
     private var status: UInt8 {
@@ -162,7 +166,13 @@ final class VirtioDescriptor: VirtioTransport {
     /// - Returns: false if it was not this device.
     func notified(_ place: UInt32) -> Bool {
         if place == address {
-            if status == 0 { reset() } else { takeFeatures() }
+            // Who tells of what he does tells of something before he is ready.
+            if status == 0 || !isTold && status & Self.ready != 0 {
+                reset()
+            } else {
+                isTold = true
+                takeFeatures()
+            }
             return true
         }
         for (index, queue) in rings.enumerated() where queue.ring.start == place {
@@ -183,12 +193,16 @@ final class VirtioDescriptor: VirtioTransport {
     }
 
     private func reset() {
+        if let place = memory.range(address + places.status, 1) {
+            unsafe memory.writable(place)[0] = 0
+        }
         if let place = places.taken { memory.store32(address + place, 0) }
         for queue in rings {
             unsafe memory.writable(queue.ring).initializeMemory(as: UInt8.self, repeating: 0)
         }
         placeQueues()
         taken = 0
+        isTold = false
         device.reset(self)
     }
 
