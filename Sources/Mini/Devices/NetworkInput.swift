@@ -2,7 +2,8 @@
 // the tap's queue, with the host's kernel, which drops what is too much; as long as the guest's
 // interface is down frames are read and dropped, so that none of them is an hour old when it
 // comes up. Nothing spins: while there is no buffer, the machine looks again when the guest ran
-// up to some request, or an alarm goes off, ever more seldom.
+// up to some request, or an alarm goes off, ever more seldom. A driver that lends buffers before it takes interrupts
+// would miss that a frame came while it rang: its frame comes at the look after the next, when the guest has run.
 //
 //   watching -- readable --> seeking -- buffer --> reading -- received --> seeking
 //                             ^ |  \                   | | |
@@ -10,6 +11,8 @@
 //                             | | no buffer           | +-- empty, enough --> watching
 //                             | v                     |
 //                           waiting                   +-- (as reading)
+//                             |
+//                             +-- lent --> lending -- readable --> watching
 //
 // Source: docs/abi/lguest.md §1.4 (buffers), §5.2 (net).
 // The same as a page: docs/network-input-machine.md.
@@ -22,6 +25,8 @@ struct NetworkInput {
         case seeking(wait: UInt64, alarmSet: Bool)
         case reading, dropping
         case waiting(UInt64)
+        /// Who has lent buffers may not hear yet that one is filled.
+        case lending
         case ended
     }
     private var state = State.watching
@@ -39,6 +44,8 @@ struct NetworkInput {
         case failed
         /// The guest ran up to some request of its own.
         case guestRan
+        /// That request was to lend buffers, and nothing is to come of it yet.
+        case lent
         case alarm
     }
 
@@ -55,8 +62,13 @@ struct NetworkInput {
     private static let shortestWait: UInt64 = 1
     private static let longestWait: UInt64 = 128
 
-    /// True while the next frame is for the guest at once.
-    var isWatching: Bool { if case .watching = state { true } else { false } }
+    /// True while a frame is to be looked for.
+    var isWatching: Bool {
+        switch state {
+        case .watching, .lending: true
+        default: false
+        }
+    }
     /// True while a frame waits for the guest.
     var isWaiting: Bool { if case .waiting = state { true } else { false } }
 
@@ -78,7 +90,11 @@ struct NetworkInput {
         case (.seeking(let wait, let alarmSet), .noBuffer):
             state = .waiting(wait)
             return alarmSet ? .none : .setAlarm(.milliseconds(wait))
-        case (.reading, .empty), (.reading, .enough), (.dropping, .empty), (.dropping, .enough):
+        case (.waiting, .lent):
+            state = .lending
+            return .none
+        case (.reading, .empty), (.reading, .enough), (.dropping, .empty), (.dropping, .enough),
+            (.lending, .readable):
             state = .watching
             return .none
         case (.reading, .failed), (.dropping, .failed):
@@ -102,6 +118,7 @@ struct NetworkInput {
         case .reading: "reading"
         case .dropping: "dropping"
         case .waiting: "waiting"
+        case .lending: "lending"
         case .ended: "ended"
         }
     }

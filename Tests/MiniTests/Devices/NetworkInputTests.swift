@@ -13,6 +13,7 @@ private func eventName(_ event: NetworkInput.Event) -> String {
     case .empty: "empty"
     case .failed: "failed"
     case .guestRan: "guest ran"
+    case .lent: "lent"
     case .alarm: "alarm"
     }
 }
@@ -41,6 +42,7 @@ private func reachable() -> Walk<NetworkInput> {
             "reading": [.received: .seekBuffer],
             "dropping": [.received: .seekBuffer],
             "waiting": [.alarm: .seekBuffer, .guestRan: .seekBuffer],
+            "lending": [:],
             "ended": [:],
         ]
         let machines = reachable().machines
@@ -54,6 +56,19 @@ private func reachable() -> Walk<NetworkInput> {
                     "\(state), \(eventName(event))")
             }
         }
+    }
+
+    @Test("where buffers are lent early a frame comes at the look after the next")
+    func lentEarly() {
+        var machine = NetworkInput()
+        for event: NetworkInput.Event in [.readable, .noBuffer, .lent] {
+            _ = machine.handle(event)
+        }
+        #expect(machine.isWatching && !machine.isWaiting)
+        let first = machine.handle(.readable)
+        #expect(first == .none && machine.isWatching)
+        let second = machine.handle(.readable)
+        #expect(second == .seekBuffer)
     }
 
     @Test(

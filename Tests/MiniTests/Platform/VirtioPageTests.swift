@@ -28,6 +28,21 @@ private final class PlayedDevice: VirtioDevice {
     }
 }
 
+/// A cable with one frame.
+private final class PlayedCable: NetworkBackend {
+    var frames = 1
+    func send(_ frame: IOVector) {}
+    func receive(into room: IOVector) throws(Errno) -> UInt32 {
+        try drop()
+        return 6
+    }
+    func drop() throws(Errno) {
+        guard frames > 0 else { throw .again }
+        frames -= 1
+    }
+    var watched: [Int32] { [7] }
+}
+
 private let ram: UInt32 = 1 << 20
 
 private func makeMemory() throws -> GuestMemory { try GuestMemory(count: 2 * ram) }
@@ -179,6 +194,36 @@ private func offer(_ ring: UInt32, size: UInt32, buffer: UInt32 = 0x1000, in mem
         offer(ram + 0x3000, size: 256, in: memory)
         #expect(descriptor.notified(ram + 0x3000))
         #expect(device.served == [])
+    }
+
+    @Test(
+        "a driver of 2.6.24 lends buffers before it takes interrupts: a frame that waited comes later"
+    )
+    func earlyRing() throws {
+        for (kind, isEarly) in [(.fields, true), (.counted, false)]
+            as [(GuestABI.Devices, Bool)]
+        {
+            let memory = try makeMemory()
+            let page = VirtioPage(at: ram, kind, in: memory)
+            let cable = PlayedCable()
+            let card = VirtioNetwork(cable, address: HardwareAddress([2, 0, 0, 0, 0, 1]))
+            let descriptor = try #require(page.add(card))
+            var lines: [UInt32] = []
+            descriptor.interruptLine = { lines.append($0) }
+            card.handle(.readable, of: descriptor)
+            #expect(card.watched.isEmpty)
+            offer(ram + 0x1000, size: 256, in: memory)
+            // To be filled.
+            memory.store32(ram + 0x1000 + 12, 2)
+            #expect(descriptor.notified(ram + 0x1000))
+            if isEarly {
+                #expect(card.watched == [7] && card.hasNewWatch)
+                card.handle(.readable, of: descriptor)
+                #expect(cable.frames == 1 && lines == [] && card.watched == [7])
+                card.handle(.readable, of: descriptor)
+            }
+            #expect(cable.frames == 0 && lines == [1])
+        }
     }
 
     @Test("devices that have no interrupt or no room left are none")

@@ -96,7 +96,7 @@ final class VirtioNetwork: VirtioDevice {
         take(0)
         untold = 0
         backend.setUp(false)
-        guestRan(function)
+        take(.guestRan, of: function)
     }
 
     func serve(_ queue: Int, of function: VirtioTransport) {
@@ -104,13 +104,14 @@ final class VirtioNetwork: VirtioDevice {
         if queue == Self.output {
             send(function)
         } else {
-            guestRan(function)
+            take(function.ringsEarly ? .lent : .guestRan, of: function)
         }
     }
 
-    private func guestRan(_ function: VirtioTransport) {
+    /// What the guest did.
+    private func take(_ event: NetworkInput.Event, of function: VirtioTransport) {
         let wasWatching = machine.isWatching
-        handle(.guestRan, of: function)
+        handle(event, of: function)
         if machine.isWatching, !wasWatching { hasNewWatch = true }
     }
 

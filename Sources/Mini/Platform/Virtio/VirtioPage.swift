@@ -132,6 +132,7 @@ final class VirtioDescriptor: VirtioTransport {
     private let address: UInt32
     private let places: VirtioPage.Places
     private let rings: [VirtioPage.Queue]
+    private let isFirst: Bool
     /// Interrupts the guest; set once there is one.
     var interruptLine: (UInt32) -> Void = { _ in }
     private var taken: UInt32 = 0
@@ -145,6 +146,7 @@ final class VirtioDescriptor: VirtioTransport {
         self.address = address
         self.places = places
         self.rings = rings
+        self.isFirst = isFirst
         super.init(
             device, memory: memory, frameHeader: isFirst ? 8 : 10,
             requestHeader: isFirst ? 24 : 16)
@@ -160,6 +162,7 @@ final class VirtioDescriptor: VirtioTransport {
 
     /// The first drivers say nothing of themselves before they ring.
     override var isDriven: Bool { status & Self.failed == 0 }
+    override var ringsEarly: Bool { isFirst }
     override func raise(_ queue: Int) { interruptLine(rings[queue].line) }
 
     /// The guest notified somebody.

@@ -58,6 +58,9 @@ class VirtioTransport {
     var isDriven: Bool { true }
     /// Who runs the guest asks every few milliseconds, and before it waits, what was put off (`VirtioNetwork.settle`).
     var mayPutOff: Bool { false }
+    /// True for drivers that ring for the buffers they have lent before they take interrupts, and that never hear of
+    /// one that came so soon.
+    var ringsEarly: Bool { false }
     /// Interrupts the driver because of a queue.
     func raise(_ queue: Int) {}
     /// What it is on a PC's bus.
