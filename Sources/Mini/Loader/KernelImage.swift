@@ -166,6 +166,7 @@ struct KernelImage: ~Copyable {
                 if let elf {
                     return try loadInner(elf, member: member, into: memory, limit: limit)
                 }
+                let start = try Self.settle(size, in: memory, limit: limit)
                 let segment = ImageSegment(
                     address: start, fileOffset: UInt32(member), fileSize: size, memorySize: size,
                     flags: 7)
@@ -208,6 +209,34 @@ struct KernelImage: ~Copyable {
         unsafe elf.room.copyMemory(from: memory.readable(range))
         unsafe memory.writable(range).initializeMemory(as: UInt8.self, repeating: 0)
         return elf
+    }
+
+    /// Moves a raw image to the address that it is linked for, where the kernel's own unpacker puts it from era 2 on.
+    /// Before, the launcher unpacks, to one place.
+    /// - Returns: where it lies.
+    private static func settle(
+        _ size: UInt32, in memory: GuestMemory, limit: UInt32
+    ) throws(ImageError) -> UInt32 {
+        let start = BzImage.loadAddress
+        guard let range = memory.range(start, size) else { throw .noLguestEntry }
+        let image = unsafe ByteView(memory.readable(range))
+        guard case .virtio = Recognition(image: image, origin: start).dialect else { return start }
+        guard let origin = Recognition.origin(of: image),
+            origin >= GuestLayout.lowestKernelAddress
+        else { throw .addressUnknown }
+        if origin == start { return start }
+        let end = UInt64(origin) + UInt64(size)
+        guard end <= UInt64(limit), let room = memory.range(origin, size) else {
+            throw .needsMemory(needed: GuestLayout.mebibytes(end), available: limit >> 20)
+        }
+        unsafe memory.writable(room).copyMemory(from: memory.readable(range))
+        // What of the first place it does not lie on any more.
+        let first = origin > start ? start : max(origin + size, start)
+        let last = origin > start ? min(origin, start + size) : start + size
+        if let rest = memory.range(first, last - first) {
+            unsafe memory.writable(rest).initializeMemory(as: UInt8.self, repeating: 0)
+        }
+        return origin
     }
 
     private func loadInner(

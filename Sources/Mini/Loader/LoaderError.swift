@@ -47,6 +47,8 @@ enum ImageError: Error, Equatable {
     case noLguestEntry
     case entryOutside(address: UInt32)
     case pageOffsetUnknown
+    /// A kernel without an ELF header that is linked for nobody knows where.
+    case addressUnknown
 
     // bzImages.
     case otherCompression(Text, version: Text?)
@@ -132,7 +134,7 @@ extension ImageError {
     /// True for what may be started as a PC's kernel.
     var mayBePC: Bool {
         switch self {
-        case .noLguestEntry, .pageOffsetUnknown: true
+        case .noLguestEntry, .pageOffsetUnknown, .addressUnknown: true
         // It may unpack itself, if it is Linux by its own word: others that are packed so call a BIOS.
         case .noCompressedKernel(.some): true
         default: isStock
@@ -185,6 +187,7 @@ extension ImageError {
         case .entryOutside(let address):
             "a damaged kernel: its entry \(hex: address) is in no segment"
         case .pageOffsetUnknown: "a kernel whose page offset cannot be told"
+        case .addressUnknown: "a kernel whose address in memory cannot be told"
         case .otherCompression(let method, let version):
             "a bzImage compressed with \(method)\(Self.remark(version)), which mini does not unpack"
         case .noCompressedKernel(let version):

@@ -200,31 +200,49 @@ struct Recognition: Equatable {
     private static func later(
         _ image: ByteView, _ version: LinuxVersion?, origin: UInt32
     ) -> Dialect {
+        guard let (address, candidates) = firstCall(image) else { return .none }
+        var rows = candidates
+        let data = Int(exactly: address &- origin)
+        // Where the image has the structure, it is the best witness.
+        let fitting = rows.filter { row in
+            data.map { isInitialised(GuestABI(era: row.era).data, image, $0) } ?? false
+        }
+        if !fitting.isEmpty { rows = fitting }
+        // Without a release it is the newest.
+        guard let row = version.map({ LaterEra.of($0.isAtLeast, among: rows) }) ?? rows.last
+        else { return .none }
+        return .virtio(
+            era: row.era, data: data.flatMap { image.contains($0, 4) ? $0 : nil },
+            hasWideTables: hasPAE(image))
+    }
+
+    /// The address of `lguest_data` that the first call names, and the eras that begin with such a call.
+    private static func firstCall(_ image: ByteView) -> (address: UInt32, rows: [LaterEra])? {
         var from = 0
         while let at = image.find("\u{1}\u{0}\u{0}\u{0}", from: from) {
             from = at + 1
             guard image.byte(at - 1) == 0xB8 else { continue }
             for call in LaterEra.FirstCall.allCases where image.has(call.code, at: at - 1) {
                 let address = image.word(at - 1 + LaterEra.FirstCall.dataOffset) ?? 0
-                let data = Int(exactly: address &- origin)
                 let setsStack = image.byte(at - 1 + call.code.count) == 0xBC
-                var rows = LaterEra.of(call, setsStack: setsStack)
-                // Where the image has the structure, it is the best witness.
-                let fitting = rows.filter { row in
-                    data.map { isInitialised(GuestABI(era: row.era).data, image, $0) } ?? false
-                }
-                if !fitting.isEmpty { rows = fitting }
-                // Without a release it is the newest.
-                guard
-                    let row = version.map({ LaterEra.of($0.isAtLeast, among: rows) })
-                        ?? rows.last
-                else { continue }
-                return .virtio(
-                    era: row.era, data: data.flatMap { image.contains($0, 4) ? $0 : nil },
-                    hasWideTables: hasPAE(image))
+                return (address, LaterEra.of(call, setsStack: setsStack))
             }
         }
-        return .none
+        return nil
+    }
+
+    /// The guest-physical address that an image of eras 2 to 5 is linked for: the one that makes what its first call
+    /// names the structure that is in it.
+    /// - Returns: nil if it does not tell.
+    static func origin(of image: ByteView) -> UInt32? {
+        guard let (address, rows) = firstCall(image) else { return nil }
+        let structures = rows.map { GuestABI(era: $0.era).data }
+        for offset in stride(
+            from: Int(address & Page.offset), to: image.count, by: Int(Page.size))
+        where structures.contains(where: { isInitialised($0, image, offset) }) {
+            return address &- UInt32(offset)
+        }
+        return nil
     }
 
     /// Whether there is a row's structure: an idle ring, and words that are its.

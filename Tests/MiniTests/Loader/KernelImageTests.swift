@@ -435,6 +435,49 @@ private let eras: [GuestABI.Era] = [.era0, .era1, .era1b, .era1c]
         #expect(bytes(of: memory, 0x10_3000, 0x1000) == [UInt8](repeating: 0, count: 0x1000))
     }
 
+    /// A bzImage of a time when the packed kernel was no ELF file, linked for some address.
+    private func rawImage(
+        at origin: UInt32, _ era: GuestABI.Era = .era2, _ change: (inout [UInt8]) -> Void = { _ in }
+    ) -> (bzImage: [UInt8], kernel: [UInt8]) {
+        var spec = KernelSpec(era: era)
+        spec.banner = "Linux version \(era == .era2 ? "2.6.24" : "2.6.25") (user@host)"
+        spec.origin = origin
+        var kernel = spec.bytes()
+        change(&kernel)
+        return (BzImageSpec(kernel).bytes(), kernel)
+    }
+
+    @Test(
+        "a raw image from 2.6.24 on is put where it is linked for, and nothing is left elsewhere",
+        arguments: [0x10_0000, 0x10_1000, 0x20_0000, 0x3F_D000, 0x2000, 0xF_F000] as [UInt32])
+    func linkedElsewhere(_ origin: UInt32) throws {
+        for era in [GuestABI.Era.era2, .era3a] {
+            let raw = rawImage(at: origin, era)
+            let (kernel, memory) = try loadKernel(raw.bzImage)
+            #expect(kernel.era == era && kernel.entry == origin)
+            #expect(kernel.data == origin + UInt32(KernelSpec.dataOffset))
+            #expect(kernel.end == origin + 0x3000 && kernel.pageOffset == 0xC000_0000)
+            var expected = [UInt8](repeating: 0, count: Int(memory.count))
+            expected.put(raw.kernel, at: Int(origin))
+            #expect(bytes(of: memory, 0, memory.count) == expected)
+        }
+    }
+
+    @Test("a raw image is refused where it has no room, or does not say where it is linked for")
+    func linkedNowhere() throws {
+        let outside = ImageError.needsMemory(needed: 5, available: 4)
+        #expect(throws: LoaderError.image(name: "kernel", outside)) {
+            _ = try loadKernel(rawImage(at: 0x3F_E000).bzImage)
+        }
+        #expect(throws: LoaderError.image(name: "kernel", .addressUnknown)) {
+            _ = try loadKernel(rawImage(at: 0x1000).bzImage)
+        }
+        #expect(throws: LoaderError.image(name: "kernel", .addressUnknown)) {
+            _ = try loadKernel(
+                rawImage(at: 0x20_0000) { $0[KernelSpec.dataOffset + 40] = 0 }.bzImage)
+        }
+    }
+
     /// What a header may say of where the compressed kernel is: offset, length and version of the protocol.
     private static let leads: [(offset: UInt32, length: UInt32, version: UInt16)] = [
         (16, 1, 0x208), (16, 8, 0x209), (16, 500, 0x208), (16, 0x7FFF_FFFF, 0x208),
