@@ -22,7 +22,7 @@ enum DeathReason: Equatable {
     case badRead(address: UInt32)
     case badWrite(address: UInt32)
     case badBlockRead(address: UInt32, count: UInt32)
-    /// A stack that is not mapped, in era 1c.
+    /// A stack that is not mapped, from era 1c on.
     case badAddress(virtual: UInt32)
     case badGateType(UInt8)
     case badVector(UInt32)
@@ -33,6 +33,9 @@ enum DeathReason: Equatable {
     case reservedTop
     case badPageTableEntry
     case badPageDirectoryEntry
+    /// A directory's entry with PAE, of which the pointers to these are the page directory's.
+    case badPageMiddleEntry
+    case badDirectoryIndex(UInt32)
     case badBindingKey(UInt32)
     case badSendingKey
     case badRegisteredBuffer
@@ -51,6 +54,7 @@ enum DeathReason: Equatable {
             "hypercall \(signed(number)) before \(abi.firstCall)"
         case .badCall(let number): "Bad hypercall \(signed(number))\n"
         // From era 1a on the host prints its pointer before it has set it.
+        case .badDataPage where abi.printsNull: "bad guest page (null)"
         case .badDataPage(let address):
             "bad guest page \(bareHex: abi.hasBase ? 0 : address, width: 8)"
         case .badSystemCallVector: "bad syscall vector"
@@ -59,8 +63,11 @@ enum DeathReason: Equatable {
             "unhandled trap \(trap) at \(hex: instruction) (\(hex: detail))"
         case .badRead(let address) where !abi.hasBase: "bad read address \(hex: address)"
         // The built-in host has no base in the launcher's address space to tell.
-        case .badRead(let address):
+        case .badRead(let address) where abi.dma != nil:
             "bad read address \(hex: address): pfn_limit=\(pageLimit) membase=00000000"
+        // An entry of the guest's page tables.
+        case .badRead(let address):
+            "bad read address \(hex: address) len \(abi.hasWideTables ? 8 : 4)"
         case .badWrite(let address): "bad write address \(hex: address)"
         case .badBlockRead(let address, let count):
             "bad read address \(hex: address) len \(count)"
@@ -71,9 +78,13 @@ enum DeathReason: Equatable {
         case .badStackSegment(let selector): "bad stack segment \(signed(selector))"
         case .badStackPages(let count): "bad stack pages \(count)"
         case .badStackPage(let address): "bad stack page \(hex: address)"
+        case .reservedTop where abi.namesSwitcherPages: "attempt to set pte into Switcher pages"
         case .reservedTop: "attempt to access switcher pages"
         case .badPageTableEntry: "bad page table entry"
         case .badPageDirectoryEntry: "bad page directory entry"
+        case .badPageMiddleEntry: "bad page middle directory entry"
+        case .badDirectoryIndex(let index):
+            "Attempt to set pgd \(index)/\(abi.hasWideTables ? 4 : 1024)"
         case .badBindingKey(let key): "bad dma key \(hex: key)"
         case .badSendingKey: "bad sending DMA key"
         case .badRegisteredBuffer: "bad registered DMA buffer"

@@ -238,6 +238,7 @@ final class Host: LguestDevice {
         case .deadline: clock.refresh()
         case .stretchEnded, .signal, .interruptWindow: break
         case .refusedDirectoryEntry: kill(.badPageDirectoryEntry)
+        case .refusedMiddleEntry: kill(.badPageMiddleEntry)
         case .refusedTableEntry: kill(.badPageTableEntry)
         // Without privileges, and with page rules that end at the end of memory, a guest cannot come to these.
         case .memoryRead, .memoryWrite, .halt, .shutdown, .failed: failEntry()

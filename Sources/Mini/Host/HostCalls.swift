@@ -95,7 +95,7 @@ extension Host {
                     record: GuestAddress(rawValue: call.second), key: DMAKey(rawValue: call.first)))
         case Call.setWidePMD where abi.hasWideTables: processor.flushTLB()
         case Call.setPTE: setPTE(call)
-        case Call.setPMD: if call.second < Self.reservedTop >> 22 { processor.flushTLB() }
+        case Call.setPMD: setDirectoryEntry(call.second)
         case Call.loadTLS: loadTLS(call.first)
         case Call.notify where abi.calls.notify: notify(call.first)
         // Interrupts are looked at after every call.
@@ -245,17 +245,27 @@ extension Host {
         processor.flushTLB(of: virtual)
     }
 
+    /// SET_PMD, later SET_PGD. Of an index that no table has the later hosts take notice, but for the first such.
+    private func setDirectoryEntry(_ index: UInt32) {
+        if abi.namesSwitcherPages, index > PageWalk.firstCount(processor.pageRules) {
+            return kill(.badDirectoryIndex(index))
+        }
+        if index < Self.reservedTop >> 22 { processor.flushTLB() }
+    }
+
     func hasTable(_ directory: UInt32, _ virtual: UInt32) -> Bool {
         walk(virtual, from: directory).hasTable
     }
 
-    private func walk(_ virtual: UInt32, from directory: UInt32) -> PageWalk {
+    func walk(_ virtual: UInt32, from directory: UInt32) -> PageWalk {
         PageWalk(virtual, from: directory, processor.pageRules) { memory.load32($0) }
     }
 
     /// Why the guest kernel could not write there; nil if it can.
     private func refusalToWrite(_ virtual: UInt32) -> DeathReason? {
-        guard virtual < Self.reservedTop else { return .reservedTop }
+        guard virtual < Self.reservedTop else {
+            return abi.namesSwitcherPages ? .badStackPage(virtual: virtual) : .reservedTop
+        }
         let rules = processor.pageRules
         let walk = walk(virtual, from: processor.pageDirectory)
         for place in [walk.directoryPlace, walk.tablePlace] where range(place, 4) == nil {
@@ -265,6 +275,7 @@ extension Host {
         case .outside: return .badRead(address: walk.tablePlace)
         case .absent: return .badStackPage(virtual: virtual)
         case .refusedDirectory: return .badPageDirectoryEntry
+        case .refusedMiddle: return .badPageMiddleEntry
         case .page: break
         }
         // The original looks at the directory entry's permission nowhere.

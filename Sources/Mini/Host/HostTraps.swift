@@ -38,8 +38,10 @@ extension Host {
     }
 
     private func handlePageFault(_ errorCode: UInt32, _ address: UInt32) {
-        if address >= Self.reservedTop {
-            if hasTable(processor.pageDirectory, address) { return kill(.reservedTop) }
+        if address >= Self.reservedTop, !abi.namesSwitcherPages,
+            hasTable(processor.pageDirectory, address)
+        {
+            return kill(.reservedTop)
         }
         data?.setFaultAddress(address)
         reflect(14, errorCode, detail: address)
@@ -119,10 +121,14 @@ extension Host {
     private func push(_ value: UInt32, _ stack: inout UInt32) -> Bool {
         stack &-= 4
         if stack < Self.reservedTop && processor.write32(linear: stack, value) { return true }
-        // The original reckons with the guest's linear map where it has one.
+        // The original reckons with the guest's linear map where it knows that; else it looks up where the stack begins.
+        let cpu = processor
+        let top = cpu.selector(.ss) & 3 == 1 ? cpu[.esp] : ringStack.pointer
+        let isThere = walk(top, from: cpu.pageDirectory).end == .page
         kill(
             abi.namesPageOffset
-                ? .badWrite(address: stack &- pageOffset) : .badAddress(virtual: stack))
+                ? .badWrite(address: stack &- pageOffset)
+                : .badAddress(virtual: isThere ? stack : top))
         return false
     }
 

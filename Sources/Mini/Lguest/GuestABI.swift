@@ -51,6 +51,11 @@ struct GuestABI: Equatable {
     var reflectsSystemCalls = false
     /// True for hosts that skip CLI. §4.5.
     var skipsCLI = false
+    /// True for hosts whose printf has a word for no pointer. §3.5.
+    var printsNull = false
+    /// True for hosts to which the top of an address space is the Switcher's by that name: only who changes what is mapped
+    /// there is ended. §3.5, §4.7.
+    var namesSwitcherPages = false
     /// True if a device of the era has BREAK, which ends a run of the guest. §1.5.
     var hasBreak = true
     /// True if the guest's page tables are those of PAE: it was built so, whatever its era. From 4a on there
@@ -95,6 +100,8 @@ struct GuestABI: Equatable {
             refusesWriteThrough = false
         }
         namesPageDirectory = era < .era3b
+        printsNull = era >= .era3b
+        namesSwitcherPages = era >= .era4d
         if era >= .era3c { calls.loadsGDTByEntry = true }
         callsByVmcall = era >= .era3c && era < .era4c
         calls.sendsInterrupts = era >= .era4a

@@ -51,8 +51,10 @@ struct PageWalk {
         case page
         /// An entry that is not present.
         case absent
-        /// A directory entry that the rules refuse.
+        /// An entry of the first table that the rules refuse: a directory's, or, with PAE, a pointer to one.
         case refusedDirectory
+        /// With PAE, a directory entry.
+        case refusedMiddle
         /// A directory or a table outside memory.
         case outside
     }
@@ -64,6 +66,9 @@ struct PageWalk {
     let tableEntry: UInt32
     /// The half of a wide table entry that no page of 32 bits needs.
     let tableHigh: UInt32
+
+    /// How many entries the first table has.
+    static func firstCount(_ rules: PageRules) -> UInt32 { rules.isWide ? 4 : 1024 }
 
     /// Where the directory entry for a linear address is, or, with PAE, the pointer to the directory.
     @inline(__always) static func firstPlace(
@@ -111,7 +116,8 @@ struct PageWalk {
             return
         }
         guard high == 0, !rules.refusesInDirectory(directoryEntry) else {
-            self.init(.refusedDirectory, directoryPlace, directoryEntry)
+            self.init(
+                rules.isWide ? .refusedMiddle : .refusedDirectory, directoryPlace, directoryEntry)
             return
         }
         let tablePlace =

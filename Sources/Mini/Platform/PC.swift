@@ -126,7 +126,8 @@ final class PC {
         case .failed(let code): end = .failed(code)
         case .interruptWindow, .deadline, .stretchEnded: break
         // Its tables are its own, and nobody else's.
-        case .trap, .refusedDirectoryEntry, .refusedTableEntry: end = .failed(.max)
+        case .trap, .refusedDirectoryEntry, .refusedMiddleEntry, .refusedTableEntry:
+            end = .failed(.max)
         }
         return nil
     }

@@ -77,7 +77,7 @@ enum ProcessorExit: Equatable {
     /// A signal to this thread ended the run.
     case signal
     /// The walk met a present entry that the user's page rules refuse.
-    case refusedDirectoryEntry, refusedTableEntry
+    case refusedDirectoryEntry, refusedMiddleEntry, refusedTableEntry
     /// The processor itself cannot go on, with a code of its own.
     case failed(UInt32)
 }

@@ -39,6 +39,8 @@ import Testing
             (.reservedTop, "attempt to access switcher pages"),
             (.badPageTableEntry, "bad page table entry"),
             (.badPageDirectoryEntry, "bad page directory entry"),
+            (.badPageMiddleEntry, "bad page middle directory entry"),
+            (.badDirectoryIndex(5000), "Attempt to set pgd 5000/1024"),
             (.badBindingKey(1), "bad dma key 0x1"),
             (.badSendingKey, "bad sending DMA key"),
             (.badRegisteredBuffer, "bad registered DMA buffer"),
@@ -50,6 +52,20 @@ import Testing
     func eras() {
         #expect(text(.badRead(address: 0x10), .era0) == "bad read address 0x10")
         #expect(text(.badDataPage(address: 0x1234), .era0) == "bad guest page 00001234")
+        #expect(text(.badDataPage(address: 0x1234), .era3a) == "bad guest page 00000000")
+        for era in [GuestABI.Era.era3b, .era5] {
+            #expect(text(.badDataPage(address: 0x1234), era) == "bad guest page (null)")
+        }
+        for era in [GuestABI.Era.era1a, .era1c] {
+            #expect(
+                text(.badRead(address: 0x10), era)
+                    == "bad read address 0x10: pfn_limit=1025 membase=00000000")
+        }
+        for era in [GuestABI.Era.era2, .era5] {
+            #expect(text(.badRead(address: 0x10), era) == "bad read address 0x10 len 4")
+        }
+        #expect(text(.reservedTop, .era4c) == "attempt to access switcher pages")
+        #expect(text(.reservedTop, .era4d) == "attempt to set pte into Switcher pages")
         #expect(
             text(.callBeforeInitialization(number: 3), .era1b) == "hypercall 3 before INIT")
         #expect(text(.badSystemCallVector, .era1c) == "bad syscall vector")

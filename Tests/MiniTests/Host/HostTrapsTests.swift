@@ -203,7 +203,13 @@ private let high = TinyGuest.high
         }
         #expect(try lastWords(.era1, code(0xC020_0000)) == "bad write address 0x1ffffc")
         #expect(try lastWords(.era1, code(0x1000)) == "bad write address 0x40000ffc")
-        #expect(try lastWords(.era1c, code(0x20_0000)) == "Bad address 0x1ffffc")
+        // Where the host does not know the guest's map: the place where it begins, if that is not there.
+        for era in [GuestABI.Era.era1c, .era2, .era5] {
+            #expect(try lastWords(era, code(0x20_0000)) == "Bad address 0x200000")
+            let guest = try TinyGuest(era, code: code(0x5_1000))
+            guest.memory.store32(TinyGuest.table + 0x50 * 4, 0)
+            #expect(guest.lastWords() == "Bad address 0x50ffc")
+        }
     }
 
     @Test("every pushed word goes through the page tables")

@@ -232,8 +232,8 @@ private let wide = GuestABI.Era.allCases.filter { $0 >= .era4a }
             (TinyGuest.directory, TinyGuest.userTable | 3, "bad page directory entry"),
             (TinyGuest.directory, TinyGuest.pages << 12 | 1, "bad page directory entry"),
             (TinyGuest.directory + 4, 1, "bad page directory entry"),
-            (TinyGuest.userTable, 0x87, "bad page directory entry"),
-            (TinyGuest.userTable + 4, 0x8000_0000, "bad page directory entry"),
+            (TinyGuest.userTable, 0x87, "bad page middle directory entry"),
+            (TinyGuest.userTable + 4, 0x8000_0000, "bad page middle directory entry"),
             (TinyGuest.table + 0x50 * 8, 0x5_0087, "bad page table entry"),
             (TinyGuest.table + 0x50 * 8 + 4, 1, "bad page table entry"),
             (TinyGuest.table + 0x50 * 8 + 4, 0x8000_0000, "bad page table entry"),
@@ -249,6 +249,81 @@ private let wide = GuestABI.Era.allCases.filter { $0 >= .era4a }
             #expect(guest.run() == .checkpoint(1))
             guest.memory.store32(place, value)
             #expect(guest.lastWords() == reason)
+        }
+    }
+
+    @Test("a stack for traps must not lie on a directory entry that is refused")
+    func refusedStack() throws {
+        let guest = try TinyGuest(.era4d, isWide: true) {
+            $0.initialize()
+            $0.call(7, 0x69, 0x20_1000, 1)
+        }
+        guest.memory.store32(TinyGuest.userTable + 8, 0x87)
+        #expect(guest.lastWords() == "bad page middle directory entry")
+    }
+
+    @Test("a page directory outside memory ends the guest; the text names an entry's bytes")
+    func directoryOutside() throws {
+        for (era, isWide, count) in [(.era2, false, 4), (.era5, false, 4), (.era5, true, 8)]
+            as [(GuestABI.Era, Bool, Int)]
+        {
+            let guest = try TinyGuest(era, isWide: isWide) {
+                $0.initialize()
+                $0.call(4, 0x20_0000)
+            }
+            #expect(guest.lastWords() == "bad read address 0x200000 len \(count)")
+        }
+    }
+
+    @Test("from 4d on the top is the Switcher's: changing it kills, touching it is a fault")
+    func switcherPages() throws {
+        for era in [GuestABI.Era.era4c, .era4d, .era5] {
+            let isNamed = era != .era4c
+            #expect(
+                try lastWords(era) {
+                    $0.initialize()
+                    $0.call(14, TinyGuest.directory, 0xFFC0_0000, 0)
+                }
+                    == (isNamed
+                        ? "attempt to set pte into Switcher pages"
+                        : "attempt to access switcher pages"))
+            #expect(
+                try lastWords(era) {
+                    $0.initialize()
+                    $0.call(7, 0x69, 0xFFFF_F000, 1)
+                }
+                    == (isNamed
+                        ? "bad stack page 0xffffefff" : "attempt to access switcher pages"))
+            let guest = try TinyGuest(era) { $0.load(0xFFC0_1000) }
+            guest.memory.store32(TinyGuest.directory + 1023 * 4, TinyGuest.table | 7)
+            #expect(
+                guest.lastWords()
+                    == (isNamed
+                        ? "unhandled trap 14 at 0x10005 (0xffc01000)"
+                        : "attempt to access switcher pages"))
+        }
+    }
+
+    @Test("from 4d on an index behind a directory's end kills, but for the first")
+    func directoryIndex() throws {
+        for (era, isWide, last, index) in [
+            (.era4c, false, 5000, 5000), (.era4c, true, 5, 5), (.era4d, false, 1024, 5000),
+            (.era5, false, 1023, 1025), (.era4d, true, 4, 5),
+        ] as [(GuestABI.Era, Bool, UInt32, UInt32)] {
+            let guest = try TinyGuest(era, isWide: isWide) {
+                $0.initialize()
+                $0.call(15, TinyGuest.directory, last)
+                $0.checkpoint(1)
+                $0.call(15, TinyGuest.directory, index)
+                $0.checkpoint(2)
+            }
+            #expect(guest.run() == .checkpoint(1))
+            if era == .era4c {
+                #expect(guest.run() == .checkpoint(2))
+            } else {
+                #expect(
+                    guest.lastWords() == "Attempt to set pgd \(index)/\(isWide ? 4 : 1024)")
+            }
         }
     }
 

@@ -100,7 +100,7 @@ import Testing
         memory.store32(0x302C, 1)
         #expect(walk(linear, from: directory, rules).isRefused(by: rules))
         memory.store32(Self.table + 8 * 0x1FF + 4, 1)
-        #expect(walk(linear, from: directory, rules).end == .refusedDirectory)
+        #expect(walk(linear, from: directory, rules).end == .refusedMiddle)
         memory.store32(directory + 24, Self.table | 3)
         #expect(walk(linear, from: directory, rules).end == .refusedDirectory)
         memory.store32(directory + 24, Self.table | 1)

@@ -166,6 +166,7 @@
     private var faultExit: ProcessorExit {
         switch core.state.fault {
         case .refusedDirectoryEntry: .refusedDirectoryEntry
+        case .refusedMiddleEntry: .refusedMiddleEntry
         case .refusedTableEntry: .refusedTableEntry
         case .exception(let vector, let code):
             .trap(

@@ -20,6 +20,7 @@ enum Fault: Error, Equatable {
     case exception(vector: UInt8, code: UInt32)
     /// A present entry that the page rules refuse.
     case refusedDirectoryEntry
+    case refusedMiddleEntry
     case refusedTableEntry
 
     static let divideError = Fault.exception(vector: 0, code: 0)
@@ -260,6 +261,7 @@ extension Core {
         case .page: break
         case .absent: throw pageFault(linear, 0, write, user)
         case .refusedDirectory, .outside: throw .refusedDirectoryEntry
+        case .refusedMiddle: throw .refusedMiddleEntry
         }
         guard walk.permits(write: write, user: user) else {
             throw pageFault(linear, 1, write, user)
