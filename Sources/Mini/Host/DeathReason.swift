@@ -54,20 +54,20 @@ enum DeathReason: Equatable {
             "hypercall \(signed(number)) before \(abi.firstCall)"
         case .badCall(let number): "Bad hypercall \(signed(number))\n"
         // From era 1a on the host prints its pointer before it has set it.
-        case .badDataPage where abi.printsNull: "bad guest page (null)"
+        case .badDataPage where abi.saysNull: "bad guest page (null)"
         case .badDataPage(let address):
-            "bad guest page \(bareHex: abi.hasBase ? 0 : address, width: 8)"
+            "bad guest page \(bareHex: abi.saysDataPage ? address : 0, width: 8)"
         case .badSystemCallVector: "bad syscall vector"
         case .badKernelAddress(let address): "bad kernel address \(hex: address)"
         case .unhandledTrap(let trap, let instruction, let detail):
             "unhandled trap \(trap) at \(hex: instruction) (\(hex: detail))"
-        case .badRead(let address) where !abi.hasBase: "bad read address \(hex: address)"
         // The built-in host has no base in the launcher's address space to tell.
-        case .badRead(let address) where abi.dma != nil:
+        case .badRead(let address) where abi.saysPageLimit:
             "bad read address \(hex: address): pfn_limit=\(pageLimit) membase=00000000"
-        // An entry of the guest's page tables.
-        case .badRead(let address):
+        // What is read is an entry of the guest's page tables.
+        case .badRead(let address) where abi.saysCount:
             "bad read address \(hex: address) len \(abi.hasWideTables ? 8 : 4)"
+        case .badRead(let address): "bad read address \(hex: address)"
         case .badWrite(let address): "bad write address \(hex: address)"
         case .badBlockRead(let address, let count):
             "bad read address \(hex: address) len \(count)"

@@ -75,10 +75,10 @@ extension Host {
         case Call.initialize: kill(.secondInitialization)
         case Call.crash:
             crash(
-                call.first, restarts: abi.calls.hasShutdown && call.second == Call.restart)
-        case Call.loadGDT where !abi.calls.loadsGDTByEntry:
+                call.first, restarts: abi.hasShutdown && call.second == Call.restart)
+        case Call.loadGDT where !abi.loadsGDTByEntry:
             loadDescriptors(call.first, count: call.second)
-        case Call.loadGDTEntry where abi.calls.loadsGDTByEntry:
+        case Call.loadGDTEntry where abi.loadsGDTByEntry:
             loadDescriptor(call.first, low: call.second, high: call.third)
         case Call.newPageTable: processor.pageDirectory = call.first
         case Call.flushTLB: processor.flushTLB()
@@ -97,9 +97,9 @@ extension Host {
         case Call.setPTE: setPTE(call)
         case Call.setPMD: setDirectoryEntry(call.second)
         case Call.loadTLS: loadTLS(call.first)
-        case Call.notify where abi.calls.notify: notify(call.first)
+        case Call.notify where abi.notifies: notify(call.first)
         // Interrupts are looked at after every call.
-        case Call.sendInterrupts where abi.calls.sendsInterrupts: break
+        case Call.sendInterrupts where abi.sendsInterrupts: break
         default: kill(.badCall(number: call.number))
         }
         return nil

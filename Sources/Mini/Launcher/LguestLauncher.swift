@@ -136,8 +136,7 @@ final class LguestLauncher: Launcher {
             plugged.append(try device.plug(index, into: page, notes))
         }
         let console = try ConsolePlug(into: page, notes)
-        // 2.6.24 knows no source of random numbers.
-        if abi.devices == .counted { plugged.append(try RandomPlug(numbers, into: page, notes)) }
+        if abi.hasRandomNumbers { plugged.append(try RandomPlug(numbers, into: page, notes)) }
         var guests: [any GuestDevice] = []
         let others = page.devices.filter { $0 !== console.transport }
         for (plug, descriptor) in zip(plugged, others) {
@@ -146,7 +145,7 @@ final class LguestLauncher: Launcher {
         let own = page.devices.first { $0 === console.transport }
         return PluggedDevices(
             devices: guests, console: .virtio(console, own), end: page.end,
-            descriptors: page.devices, drawsNumbers: abi.devices == .counted)
+            descriptors: page.devices, drawsNumbers: abi.hasRandomNumbers)
     }
 
     /// Devices of virtio's on a bus; the console is the first one, where the guest looks for it.
@@ -172,7 +171,7 @@ final class LguestLauncher: Launcher {
     private func signs(of guest: LoadedGuest) -> GuestSigns {
         let abi = guest.kernel.abi
         return GuestSigns(
-            asksForRestart: engine == .builtIn || abi.calls.hasShutdown,
+            asksForRestart: engine == .builtIn || abi.hasShutdown,
             Silence(
                 mebibytes: guest.layout.memory >> 20, kernelEnd: UInt64(guest.kernel.end),
                 initrd: guest.layout.initrdSize, words: plan.arguments,

@@ -118,7 +118,7 @@ final class RunningGuest {
     /// A guest that has no console yet has text printed by its address.
     /// - Returns: false if it has no such way, or there is no text.
     func saysText(_ notification: DMANotification) throws(LauncherError) -> Bool {
-        guard made.loaded.kernel.abi.calls.notify else { return false }
+        guard made.loaded.kernel.abi.notifies else { return false }
         let start = notification.key.rawValue
         guard start < memory.count,
             let room = memory.range(start, min(memory.count - start, Page.size))

@@ -85,7 +85,7 @@ enum DeviceEra: Equatable, CaseIterable {
     }
 
     /// True if there are kernels of it with PAE.
-    var mayHavePAE: Bool { row.guests[0] >= .era4a }
+    var mayHavePAE: Bool { GuestABI(era: row.guests[0]).mayHaveWideTables }
 
     /// True if the guest's memory must begin at address 0.
     var wantsMemoryAtZero: Bool { row.wantsMemoryAtZero }

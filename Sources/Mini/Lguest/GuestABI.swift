@@ -1,9 +1,12 @@
 // The eras of lguest's guest interface, a row each: where the words of `lguest_data` lie, which registers a
-// hypercall is made in and in which order it stands in the ring, which calls there are, what kind of devices the
-// guest has, what INITIALIZE takes, where memory is mapped at the start, what the host says. Recognition compares
-// an image with the rows (Loader/Recognition.swift); host, devices and the kernel's device look the facts up here, and ask
-// for a fact, never for the era. An era more is a row more, and a name in `Era`; until then it is one of
-// `LaterEra`. Source: docs/abi/lguest.md §0, §1.1, §2.5, §3, §5.
+// hypercall is made in and in which order it stands in the ring, what kind of devices the guest has, and what else not
+// every era has or does. Recognition compares an image with the rows (Loader/Recognition.swift); host, devices and the
+// kernel's device look the facts up here, and ask for a fact, never for the era.
+//
+// An era more is a name in `Era`; a row, and a set of traits if it has none of before, here; a row in `LaterEra`, by
+// which it is recognised; a place in a row of `DeviceEra`; a line of Tests/Guests/Eras/eras.table. Nothing asks which of
+// two eras is the older.
+// Source: docs/abi/lguest.md §0, §1.1, §2.5, §3, §4, §5.
 
 /// The facts of one era of the guest interface.
 struct GuestABI: Equatable {
@@ -21,45 +24,8 @@ struct GuestABI: Equatable {
     let callRegisters: CallRegisters
     let ringOrder: RingOrder
     let devices: Devices
-    /// True if INITIALIZE names the base of guest memory.
-    var hasBase = true
-    /// True if INITIALIZE has a page directory: the launcher makes the first page tables.
-    var namesPageDirectory = true
-    /// True if INITIALIZE says where devices' memory ends.
-    var namesDeviceLimit = false
-    /// True if INITIALIZE has a page_offset; the host then knows the guest's linear map.
-    var namesPageOffset = false
-    /// True if the guest starts at physical = virtual addresses; before, it starts in its high mapping and
-    /// has no other. §2.5.
-    var startsLow = true
-    /// True for hosts that keep 64 gates and the system call's, and take no notice of the others.
-    var hasFewGates = false
-    /// What the host's texts call the first call. §3.5.
-    var firstCall: StaticString = "INIT"
-    /// True if some images of the era initialise a word behind `data` with the system call's vector,
-    /// which no host of it reads.
-    var hasVectorBehind = false
-    /// The calls that came and went. §3.2.
-    var calls = Calls()
-    /// True if a call can also be VMCALL, which no processor below a host has: it arrives as an invalid opcode. §3.1.
-    var callsByVmcall = false
-    /// True for hosts that let a program raise what the guest's own gate lets it. §4.3.
-    var keepsGatePrivilege = false
-    /// True for hosts to which a page without a write-back cache is an error. §4.7.
-    var refusesWriteThrough = true
-    /// True for hosts that enter the guest where a system call's gate is not one that the processor may take.
-    var reflectsSystemCalls = false
-    /// True for hosts that skip CLI. §4.5.
-    var skipsCLI = false
-    /// True for hosts whose printf has a word for no pointer. §3.5.
-    var printsNull = false
-    /// True for hosts to which the top of an address space is the Switcher's by that name: only who changes what is mapped
-    /// there is ended. §3.5, §4.7.
-    var namesSwitcherPages = false
-    /// True if a device of the era has BREAK, which ends a run of the guest. §1.5.
-    var hasBreak = true
-    /// True if the guest's page tables are those of PAE: it was built so, whatever its era. From 4a on there
-    /// are such guests. §2.5, §4.7.
+    let traits: Traits
+    /// True if the guest's page tables are those of PAE: it was built so, where its era may be. §2.5, §4.7.
     var hasWideTables = false
 
     /// All rows, the oldest first.
@@ -70,48 +36,51 @@ struct GuestABI: Equatable {
 
     /// The rows.
     init(era: Era) {
+        // What came and went, from one to the next.
+        let of0: Traits = [
+            .namesPageDirectory, .namesPageOffset, .hasBreak, .hasFewGates, .refusesWriteThrough,
+            .saysLguestInit, .saysDataPage,
+        ]
+        let of1a = of0.union([.hasBase, .saysPageLimit]).subtracting(.saysDataPage)
+        let of1b = of1a.union(.hasVectorBehind).subtracting([.hasFewGates, .saysLguestInit])
+        let of1c = of1b.union(.startsLow).subtracting([.namesPageOffset, .hasVectorBehind])
+        let of2 = of1c.union([.notifies, .bootsByHeader, .reservesMore, .saysCount])
+            .subtracting(.saysPageLimit)
+        let of3a = of2.union([.hasShutdown, .keepsGatePrivilege, .hasRandomNumbers])
+            .subtracting(.refusesWriteThrough)
+        let of3b = of3a.union(.saysNull).subtracting(.namesPageDirectory)
+        let of3c = of3b.union([.loadsGDTByEntry, .callsByVmcall])
+        let of4a = of3c.union([.sendsInterrupts, .mayHaveWideTables]).subtracting(.hasBreak)
+        let of4b = of4a.union(.skipsCLI)
+        let of4c = of4b.subtracting(.callsByVmcall)
+        let of4d = of4c.union(.namesSwitcherPages)
+        let of5 = of4d.union([.namesDeviceLimit, .reflectsSystemCalls]).subtracting(.notifies)
+
+        let (old, new, lengths) = (
+            CallRegisters.dataFirst, CallRegisters.baseFirst, Devices.dma(.lengthsFirst)
+        )
         switch era {
-        case .era0: self.init(era, "0", .withIdentity, .addressesFirst, hasBase: false)
-        case .era0b: self.init(era, "0b", .withIdentity, .lengthsFirst, hasBase: false)
-        case .era1a: self.init(era, "1a", .withIdentity, .lengthsFirst)
-        case .era1: self.init(era, "1", .plain, .lengthsFirst)
-        case .era1b:
-            self.init(era, "1b", .plain, .dataFirst, .turned, .dma(.lengthsFirst))
-            namesPageOffset = true
-            startsLow = false
-            hasVectorBehind = true
-        case .era1c: self.init(era, "1c", .withTables, .dataFirst, .turned, .dma(.lengthsFirst))
-        case .era2: self.init(era, "2", .withTables, .dataFirst, .turned, .fields)
-        case .era3a: self.init(era, "3a", .withTables, .dataFirst, .turned, .counted)
-        case .era3b: self.init(era, "3b", .withTables, .dataFirst, .turned, .counted)
-        case .era3c: self.init(era, "3c", .withTables, .baseFirst, .straight, .counted)
-        case .era4a: self.init(era, "4a", .withPending, .baseFirst, .straight, .counted)
-        case .era4b: self.init(era, "4b", .withPending, .baseFirst, .straight, .counted)
-        case .era4c: self.init(era, "4c", .withoutTables, .baseFirst, .straight, .counted)
-        case .era4d: self.init(era, "4d", .withoutTables, .baseFirst, .straight, .counted)
-        case .era5: self.init(era, "5", .withReturn, .baseFirst, .straight, .bus)
+        case .era0: self.init(era, "0", .withIdentity, old, .straight, .dma(.addressesFirst), of0)
+        case .era0b: self.init(era, "0b", .withIdentity, old, .straight, lengths, of0)
+        case .era1a: self.init(era, "1a", .withIdentity, old, .straight, lengths, of1a)
+        case .era1: self.init(era, "1", .plain, old, .straight, lengths, of1a)
+        case .era1b: self.init(era, "1b", .plain, old, .turned, lengths, of1b)
+        case .era1c: self.init(era, "1c", .withTables, old, .turned, lengths, of1c)
+        case .era2: self.init(era, "2", .withTables, old, .turned, .fields, of2)
+        case .era3a: self.init(era, "3a", .withTables, old, .turned, .counted, of3a)
+        case .era3b: self.init(era, "3b", .withTables, old, .turned, .counted, of3b)
+        case .era3c: self.init(era, "3c", .withTables, new, .straight, .counted, of3c)
+        case .era4a: self.init(era, "4a", .withPending, new, .straight, .counted, of4a)
+        case .era4b: self.init(era, "4b", .withPending, new, .straight, .counted, of4b)
+        case .era4c: self.init(era, "4c", .withoutTables, new, .straight, .counted, of4c)
+        case .era4d: self.init(era, "4d", .withoutTables, new, .straight, .counted, of4d)
+        case .era5: self.init(era, "5", .withReturn, new, .straight, .bus, of5)
         }
-        calls.notify = era >= .era2 && era < .era5
-        namesDeviceLimit = era >= .era5
-        reflectsSystemCalls = era >= .era5
-        if era >= .era3a {
-            calls.hasShutdown = true
-            keepsGatePrivilege = true
-            refusesWriteThrough = false
-        }
-        namesPageDirectory = era < .era3b
-        printsNull = era >= .era3b
-        namesSwitcherPages = era >= .era4d
-        if era >= .era3c { calls.loadsGDTByEntry = true }
-        callsByVmcall = era >= .era3c && era < .era4c
-        calls.sendsInterrupts = era >= .era4a
-        skipsCLI = era >= .era4b
-        hasBreak = era < .era4a
     }
 
     private init(
         _ era: Era, _ name: StaticString, _ data: Data, _ callRegisters: CallRegisters,
-        _ ringOrder: RingOrder, _ devices: Devices
+        _ ringOrder: RingOrder, _ devices: Devices, _ traits: Traits
     ) {
         self.era = era
         self.name = name
@@ -119,18 +88,7 @@ struct GuestABI: Equatable {
         self.callRegisters = callRegisters
         self.ringOrder = ringOrder
         self.devices = devices
-    }
-
-    /// Up to era 1: in the high mapping, with few gates.
-    private init(
-        _ era: Era, _ name: StaticString, _ data: Data, _ dma: DMALayout, hasBase: Bool = true
-    ) {
-        self.init(era, name, data, .dataFirst, .straight, .dma(dma))
-        self.hasBase = hasBase
-        namesPageOffset = true
-        startsLow = false
-        hasFewGates = true
-        firstCall = "LGUEST_INIT"
+        self.traits = traits
     }
 
     /// No two rows are of one era.
@@ -176,15 +134,6 @@ struct GuestABI: Equatable {
             case .bus: .trap
             }
         }
-    }
-
-    /// Calls that not every era has. §3.2.
-    struct Calls: Equatable {
-        var notify = false
-        /// The call that ends the guest says whether it wants to begin again.
-        var hasShutdown = false
-        var loadsGDTByEntry = false
-        var sendsInterrupts = false
     }
 
     /// Offsets of the words of `lguest_data` from its start, in bytes; nil for a word that
@@ -293,9 +242,110 @@ struct GuestABI: Equatable {
     static let dmaRecordSize: UInt32 = 100
 }
 
-extension GuestABI.Era: Comparable {
-    static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+// MARK: - What not every era has or does
 
+extension GuestABI {
+    /// One by one below, by the same names.
+    struct Traits: OptionSet {
+        let rawValue: UInt32
+        static let hasBase = Traits(rawValue: 1 << 0)
+        static let namesPageDirectory = Traits(rawValue: 1 << 1)
+        static let namesPageOffset = Traits(rawValue: 1 << 2)
+        static let namesDeviceLimit = Traits(rawValue: 1 << 3)
+        static let hasBreak = Traits(rawValue: 1 << 4)
+        static let startsLow = Traits(rawValue: 1 << 5)
+        static let bootsByHeader = Traits(rawValue: 1 << 6)
+        static let reservesMore = Traits(rawValue: 1 << 7)
+        static let hasVectorBehind = Traits(rawValue: 1 << 8)
+        static let hasRandomNumbers = Traits(rawValue: 1 << 9)
+        static let mayHaveWideTables = Traits(rawValue: 1 << 10)
+        static let notifies = Traits(rawValue: 1 << 11)
+        static let hasShutdown = Traits(rawValue: 1 << 12)
+        static let loadsGDTByEntry = Traits(rawValue: 1 << 13)
+        static let sendsInterrupts = Traits(rawValue: 1 << 14)
+        static let callsByVmcall = Traits(rawValue: 1 << 15)
+        static let hasFewGates = Traits(rawValue: 1 << 16)
+        static let keepsGatePrivilege = Traits(rawValue: 1 << 17)
+        static let reflectsSystemCalls = Traits(rawValue: 1 << 18)
+        static let refusesWriteThrough = Traits(rawValue: 1 << 19)
+        static let skipsCLI = Traits(rawValue: 1 << 20)
+        static let namesSwitcherPages = Traits(rawValue: 1 << 21)
+        static let saysLguestInit = Traits(rawValue: 1 << 22)
+        static let saysDataPage = Traits(rawValue: 1 << 23)
+        static let saysNull = Traits(rawValue: 1 << 24)
+        static let saysPageLimit = Traits(rawValue: 1 << 25)
+        static let saysCount = Traits(rawValue: 1 << 26)
+    }
+
+    // The launcher's side. §1, §2.
+
+    /// True if INITIALIZE names the base of guest memory.
+    var hasBase: Bool { traits.contains(.hasBase) }
+    /// True if INITIALIZE has a page directory: the launcher makes the first page tables.
+    var namesPageDirectory: Bool { traits.contains(.namesPageDirectory) }
+    /// True if INITIALIZE has a page_offset; the host then knows the guest's linear map.
+    var namesPageOffset: Bool { traits.contains(.namesPageOffset) }
+    /// True if INITIALIZE says where devices' memory ends.
+    var namesDeviceLimit: Bool { traits.contains(.namesDeviceLimit) }
+    /// True if a device of the era has BREAK, which ends a run of the guest.
+    var hasBreak: Bool { traits.contains(.hasBreak) }
+    /// True if the guest starts at physical = virtual addresses; before, it starts in its high mapping and
+    /// has no other.
+    var startsLow: Bool { traits.contains(.startsLow) }
+    /// True if the guest begins as every kernel does, and finds out in the boot parameters what it is on.
+    var bootsByHeader: Bool { traits.contains(.bootsByHeader) }
+    /// True if the memory that the guest's kernel maps for good may end up to 5 MiB lower than before.
+    var reservesMore: Bool { traits.contains(.reservesMore) }
+    /// True if some images of the era initialise a word behind `data` with the system call's vector,
+    /// which no host of it reads.
+    var hasVectorBehind: Bool { traits.contains(.hasVectorBehind) }
+    /// True if the guest has a driver of virtio's source of random numbers.
+    var hasRandomNumbers: Bool { traits.contains(.hasRandomNumbers) }
+    /// True if there are guests whose page tables are those of PAE.
+    var mayHaveWideTables: Bool { traits.contains(.mayHaveWideTables) }
+
+    // Calls that came and went. §3.1, §3.2.
+
+    /// NOTIFY, and with it text that is printed by its address.
+    var notifies: Bool { traits.contains(.notifies) }
+    /// The call that ends the guest says whether it wants to begin again.
+    var hasShutdown: Bool { traits.contains(.hasShutdown) }
+    var loadsGDTByEntry: Bool { traits.contains(.loadsGDTByEntry) }
+    var sendsInterrupts: Bool { traits.contains(.sendsInterrupts) }
+    /// True if a call can also be VMCALL, which no processor below a host has: it arrives as an invalid opcode.
+    var callsByVmcall: Bool { traits.contains(.callsByVmcall) }
+
+    // The host. §4.
+
+    /// True for hosts that keep 64 gates and the system call's, and take no notice of the others.
+    var hasFewGates: Bool { traits.contains(.hasFewGates) }
+    /// True for hosts that let a program raise what the guest's own gate lets it.
+    var keepsGatePrivilege: Bool { traits.contains(.keepsGatePrivilege) }
+    /// True for hosts that enter the guest where a system call's gate is not one that the processor may take.
+    var reflectsSystemCalls: Bool { traits.contains(.reflectsSystemCalls) }
+    /// True for hosts to which a page without a write-back cache is an error.
+    var refusesWriteThrough: Bool { traits.contains(.refusesWriteThrough) }
+    /// True for hosts that skip CLI.
+    var skipsCLI: Bool { traits.contains(.skipsCLI) }
+    /// True for hosts to which the top of an address space is the Switcher's by that name: only who changes what is mapped
+    /// there is ended.
+    var namesSwitcherPages: Bool { traits.contains(.namesSwitcherPages) }
+
+    // What the host says of a guest's death. §3.5.
+
+    /// What the first call is called.
+    var firstCall: StaticString { traits.contains(.saysLguestInit) ? "LGUEST_INIT" : "INIT" }
+    /// Where a structure was to be that is outside memory.
+    var saysDataPage: Bool { traits.contains(.saysDataPage) }
+    /// A pointer that is none by a word, and not by its digits.
+    var saysNull: Bool { traits.contains(.saysNull) }
+    /// Where memory ends, of an address outside.
+    var saysPageLimit: Bool { traits.contains(.saysPageLimit) }
+    /// How many bytes were to be read there.
+    var saysCount: Bool { traits.contains(.saysCount) }
+}
+
+extension GuestABI.Era {
     /// As people write it: `0`, `1a`.
     var name: StaticString { GuestABI(era: self).name }
 }

@@ -59,9 +59,8 @@ enum BootParameters {
         memory.store32(start + map + 16, usableMemory)
         memory.store32(start + commandLinePointer, GuestLayout.commandLine)
         memory.store32(start + hardwareSubarchitecture, lguest)
-        // From 2.6.24 on a guest begins as every kernel does, and finds out here what it is on.
-        let flags = abi.dma == nil ? keepsSegments : 0
-        if abi.dma == nil {
+        let flags = abi.bootsByHeader ? keepsSegments : 0
+        if abi.bootsByHeader {
             memory.store32(start + signature, header)
             memory.store32(start + protocolVersion, withSubarchitecture)
             memory.store32(start + typeOfLoader, flags)

@@ -113,7 +113,7 @@ struct GuestLayout: Equatable {
     private static func usable(_ mebibytes: UInt32, _ kernel: LoadedKernel) -> UInt32 {
         // At least 256 MiB: `isPageOffset`.
         let addressable = (0 &- kernel.pageOffset) >> 20
-        let reserved = kernel.abi.dma == nil ? laterReservedMebibytes : reservedMebibytes
+        let reserved = kernel.abi.reservesMore ? laterReservedMebibytes : reservedMebibytes
         return min(mebibytes, max(addressable, reserved + leastMebibytes) - reserved)
     }
 

@@ -74,7 +74,7 @@ struct Assembler {
     /// Hands control to the test: SEND_DMA with this number as its buffer, or NOTIFY with it, or a port that it is written to.
     mutating func checkpoint(_ number: UInt32) {
         if abi.dma != nil { return call(13, 0, number) }
-        if abi.calls.notify { return call(17, number) }
+        if abi.notifies { return call(17, number) }
         move(.eax, number)
         emit(0xE7, 0x80)
     }
@@ -191,7 +191,7 @@ final class TinyGuest {
             code(&$0)
             $0.spin()
         }
-        if !abi.calls.notify && abi.dma == nil { host.connect(ports) }
+        if !abi.notifies && abi.dma == nil { host.connect(ports) }
         place(Self.handler, handler)
         place(Self.userCode, user)
         _ = try host.initialize(

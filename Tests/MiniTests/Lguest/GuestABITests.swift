@@ -52,6 +52,34 @@ import Testing
         #expect(GuestABI.all.filter { $0.hasVectorBehind }.map { $0.era } == [.era1b])
     }
 
+    @Test("what not every era has or does came and went once")
+    func traits() {
+        let rows: [(GuestABI.Traits, GuestABI.Era, GuestABI.Era)] = [
+            (.hasBase, .era1a, .era5), (.namesPageDirectory, .era0, .era3a),
+            (.namesPageOffset, .era0, .era1b), (.namesDeviceLimit, .era5, .era5),
+            (.hasBreak, .era0, .era3c), (.startsLow, .era1c, .era5),
+            (.bootsByHeader, .era2, .era5), (.reservesMore, .era2, .era5),
+            (.hasVectorBehind, .era1b, .era1b), (.hasRandomNumbers, .era3a, .era5),
+            (.mayHaveWideTables, .era4a, .era5), (.notifies, .era2, .era4d),
+            (.hasShutdown, .era3a, .era5), (.loadsGDTByEntry, .era3c, .era5),
+            (.sendsInterrupts, .era4a, .era5), (.callsByVmcall, .era3c, .era4b),
+            (.hasFewGates, .era0, .era1), (.keepsGatePrivilege, .era3a, .era5),
+            (.reflectsSystemCalls, .era5, .era5), (.refusesWriteThrough, .era0, .era2),
+            (.skipsCLI, .era4b, .era5), (.namesSwitcherPages, .era4d, .era5),
+            (.saysLguestInit, .era0, .era1), (.saysDataPage, .era0, .era0b),
+            (.saysNull, .era3b, .era5), (.saysPageLimit, .era1a, .era1c),
+            (.saysCount, .era2, .era5),
+        ]
+        var told: GuestABI.Traits = []
+        for (trait, first, last) in rows {
+            told.formUnion(trait)
+            let eras = GuestABI.all.filter { $0.traits.contains(trait) }.map { $0.era }
+            #expect(
+                eras == GuestABI.Era.allCases.filter { $0 >= first && $0 <= last }, "\(trait)")
+        }
+        for row in GuestABI.all { #expect(told.contains(row.traits), "\(row.name)") }
+    }
+
     @Test("a later era is told by the release, however many come behind it")
     func laterByRelease() throws {
         let rows: [(String, Text)] = [

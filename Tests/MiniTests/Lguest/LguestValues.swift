@@ -2,6 +2,11 @@
 
 @testable import Mini
 
+// Eras by their age: the sources compare none, tests say from when on something is so.
+func < (left: GuestABI.Era, right: GuestABI.Era) -> Bool { left.rawValue < right.rawValue }
+func <= (left: GuestABI.Era, right: GuestABI.Era) -> Bool { left.rawValue <= right.rawValue }
+func >= (left: GuestABI.Era, right: GuestABI.Era) -> Bool { left.rawValue >= right.rawValue }
+
 extension GuestAddress: ExpressibleByIntegerLiteral {
     public init(integerLiteral value: UInt32) { self.init(rawValue: value) }
 }
