@@ -135,7 +135,7 @@ extension Host {
     // MARK: Ports
     // Up to era 4 nothing is there: probing drivers read ones, and output goes nowhere. §4.5.
     //
-    // One output is heard: a guest of these eras has no call that asks for a reboot, its kernel
+    // One output is heard: a guest before 2.6.25 has no call that asks for a reboot, its kernel
     // pulls the reset line of a PC's keyboard controller. The original ignores that, too, and the
     // guest tries again for ever. Source: the kernels' mach_reboot(), 2.6.23.
 

@@ -106,7 +106,7 @@ struct LaunchMachine<Memory, Image, Made, Running> {
         }
     }
 
-    /// A guest of these eras tells its power-off as it tells a panic: by a text.
+    /// A guest of lguest's tells its power-off as it tells a panic: by a text.
     private static func outcome(of reason: Text) -> LaunchOutcome {
         reason == "CRASH: Power down" ? .poweredOff : .died(reason)
     }

@@ -85,7 +85,8 @@ protocol LguestDevice: AnyObject {
     func run() throws(Errno) -> RunResult
 
     /// Makes an interrupt pending.
-    /// - Parameter line: 0…31; 0 is the timer's, device slot n has n + 1.
+    /// - Parameter line: 0…31; 0 is the timer's. With DMA devices slot n has n + 1; a virtio device says itself which
+    ///   lines it has.
     func interrupt(_ line: InterruptLine) throws(Errno)
 
     /// Finds a buffer that the guest bound to `key`.

@@ -108,7 +108,7 @@ struct GuestLayout: Equatable {
         pageTables = pageDirectory - pageTableCount * Self.pageSize
     }
 
-    /// A kernel of these eras keeps initrd, tables and devices in the memory that it maps for
+    /// A kernel of lguest's keeps initrd, tables and devices in the memory that it maps for
     /// good, which ends where its vmalloc area begins. More is cut, as the kernel itself would cut it.
     private static func usable(_ mebibytes: UInt32, _ kernel: LoadedKernel) -> UInt32 {
         // At least 256 MiB: `isPageOffset`.
