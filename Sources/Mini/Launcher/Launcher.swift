@@ -309,7 +309,7 @@ class Launcher {
         if have.processor != nil { features.append(restarts ? .kvmRestart : .kvm) }
         var plan = SandboxPlan(features, have)
         if !host.isFiltered {
-            // The kernels that have such a device are older than filters; a restart opens it anew.
+            // A restart opens the device anew, its waker's thread makes calls of its own, and there is no table of them.
             plan.rules = nil
             plan.keepsUser = true
             plan.moreDescriptors = 3
