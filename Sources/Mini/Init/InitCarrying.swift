@@ -41,7 +41,7 @@ extension Init {
             switch statement.request {
             case .program(let words, let mode, let front):
                 return try start(words, mode, front, statement)
-            case .wait(let request) where request.kind == .line:
+            case .waitLine(let request):
                 return try waitForLine(request, statement)
             case .replace(let words, nil, let variables): try replace(words, nil, variables)
             case .replace(let words, let root?, let variables):
@@ -60,7 +60,7 @@ extension Init {
             case .grant(let request) where request.isHeld:
                 return try beside(statement, then: .hold(try GrantPromise(request)))
             case .mount(let request) where request.isLeftOut: return .done
-            case .load, .set, .mount, .grant, .notify, .wait, .send, .bridge, .route:
+            case .load, .set, .mount, .grant, .notify, .wait, .waitSocket, .send, .bridge, .route:
                 return try beside(statement, then: nil)
             }
             return .done
@@ -140,7 +140,7 @@ extension Init {
         return statement
     }
 
-    private func child(
+    func child(
         _ statement: BootStatement, _ promise: InitPromise?
     ) throws(InitError) {
         switch statement.request {
@@ -151,36 +151,37 @@ extension Init {
         case .link(let request): try InitNetwork.arrange(request)
         case .route(let request): try InitNetwork.addRoute(request)
         case .send(let request): try InitSockets.send(request)
-        case .wait(let request) where request.kind == .socket:
-            try InitSockets.wait(for: request.subject, .after(request.patience))
+        case .waitSocket(let name, let patience):
+            try InitSockets.wait(for: name, .after(patience))
         case .replace(let words, let root?, _): try SwitchRoot.check(root, has: words[0])
         case .lookup:
             if case .carryOut(_, let letter)? = promise {
                 try letter.write(try lookedUp(statement))
             }
-        default:
-            do throws(GrantError) { try childOnXen(statement, promise) } catch {
-                throw .grant(error)
+        case .notify(let domain, let port):
+            try onXen { () throws(GrantError) in
+                try InitGrants.notify(domain: domain, port: port)
             }
+        case .wait(let request):
+            try onXen { () throws(GrantError) in try InitStatements.wait(for: request) }
+        case .grant(let request):
+            try onXen { () throws(GrantError) in
+                let deadline = Deadline.after(request.patience)
+                let terms = try InitGrants.terms(request, deadline)
+                // They count only if this child ends well.
+                if case .hold(let grant)? = promise { try grant.tell(terms) }
+                try InitGrants.map(request, terms, deadline) {
+                    InitConsole.say("\(statement.position.text): \($0)")
+                }
+            }
+        // Process 1 does these itself.
+        case .program, .replace(_, root: nil, _), .waitLine, .exit, .condition:
+            throw .defect(state: statement.words[0].text)
         }
     }
 
-    private func childOnXen(
-        _ statement: BootStatement, _ promise: InitPromise?
-    ) throws(GrantError) {
-        switch statement.request {
-        case .notify(let domain, let port): try InitGrants.notify(domain: domain, port: port)
-        case .wait(let request): try InitStatements.wait(for: request)
-        case .grant(let request):
-            let deadline = Deadline.after(request.patience)
-            let terms = try InitGrants.terms(request, deadline)
-            // They count only if this child ends well.
-            if case .hold(let grant)? = promise { try grant.tell(terms) }
-            try InitGrants.map(request, terms, deadline) {
-                InitConsole.say("\(statement.position.text): \($0)")
-            }
-        default: return
-        }
+    private func onXen(_ body: () throws(GrantError) -> Void) throws(InitError) {
+        do throws(GrantError) { try body() } catch { throw .grant(error) }
     }
 
     // MARK: What only process 1 can do
@@ -284,9 +285,9 @@ extension Init {
 
     /// Lets a child copy a pipe to the console, to the pipe's end, and another wait for a line of it.
     private func waitForLine(
-        _ request: WaitRequest, _ statement: BootStatement
+        _ request: LineRequest, _ statement: BootStatement
     ) throws(InitError) -> BootMachine.Event {
-        let pipe = try pipes.named(request.subject)
+        let pipe = try pipes.named(request.pipe)
         let input = try pipe.end(.input)
         let ends: (reading: Int32, writing: Int32)
         do throws(Errno) { ends = try PassedFiles.pipe() } catch {
@@ -294,12 +295,11 @@ extension Init {
         }
         let reading = Descriptor(owning: ends.reading)
         let writing = Descriptor(owning: ends.writing)
-        let text = request.detail ?? Text()
         let copier = try launcher.start {
             // Its number stays open as the copy that is read.
             guard let input = try? PassedFiles.lift(input, above: 3) else { return 1 }
             self.pipes.forget()
-            PipeCopy.run(input, until: text, telling: writing.number)
+            PipeCopy.run(input, until: request.text, telling: writing.number)
             return 0
         }
         children.append(

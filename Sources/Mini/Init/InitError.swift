@@ -15,6 +15,8 @@ enum InitError: Error, Equatable {
     case refused(Text)
     /// What is wrong with the word of the statement that begins in this column.
     case word(column: Int, Text)
+    /// Something that cannot come in this state, or in a child that carries out this statement.
+    case defect(state: Text)
 
     /// One line without a name in front.
     var text: Text {
@@ -26,6 +28,7 @@ enum InitError: Error, Equatable {
         case .grant(let error): error.text
         case .refused(let sentence): sentence
         case .word(_, let sentence): sentence
+        case .defect(let state): .defect(state: state)
         }
     }
 }

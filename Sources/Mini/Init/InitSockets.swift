@@ -158,9 +158,8 @@ enum PipeCopy {
     }
 
     /// In the child that waits: until the copier tells.
-    static func expect(_ reader: Int32, _ request: WaitRequest) throws(InitError) {
+    static func expect(_ reader: Int32, _ request: LineRequest) throws(InitError) {
         let deadline = Deadline.after(request.patience)
-        let text = request.detail ?? Text()
         do throws(Errno) {
             while try !Poll.wait([Poll.Interest(reader)], timeout: deadline.remaining)[0] {
                 if deadline.isOver {
@@ -173,12 +172,13 @@ enum PipeCopy {
             if error == .timedOut {
                 throw .grant(
                     .deadline(
-                        "no line of the pipe \(quoted: request.subject) has had \(quoted: text) in it in time"
+                        "no line of the pipe \(quoted: request.pipe) has had \(quoted: request.text) in it in time"
                     ))
             }
             throw .system("wait for a line", error)
         }
         throw .refused(
-            "the pipe \(quoted: request.subject) has ended before a line had \(quoted: text) in it")
+            "the pipe \(quoted: request.pipe) has ended before a line had \(quoted: request.text) in it"
+        )
     }
 }

@@ -35,8 +35,6 @@ enum InitStatements {
     static func wait(for request: WaitRequest) throws(GrantError) {
         let deadline = Deadline.after(request.patience)
         switch request.kind {
-        // InitSockets.swift.
-        case .socket, .line: return
         case .file:
             while !isThere(request.subject) {
                 if deadline.isOver {

@@ -86,8 +86,7 @@ enum LauncherError: Error, Equatable {
         case .tooManyDevices(let count, let most):
             "\(count) devices are too many: a guest can have \(most) beside its console"
         case .noRoomForDevices: "a guest of this kind has no room for so many devices"
-        case .defect(let state):
-            "a defect of mini, please report it: in the state \"\(state)\" came what cannot come there"
+        case .defect(let state): .defect(state: state)
         }
     }
 }

@@ -170,6 +170,12 @@ extension Text {
 
     static func ~= (pattern: StaticString, text: Text) -> Bool { text == pattern }
 
+    /// What every part says of an event that its state cannot have.
+    @inline(never)
+    static func defect(state: Text) -> Text {
+        "a defect of mini, please report it: in the state \"\(state)\" came what cannot come there"
+    }
+
     /// The number that the whole text is, in decimal or in hexadecimal behind `0x`; nil if it
     /// is none, or more than 64 bits.
     var number: UInt64? { Self.number(bytes.span) }

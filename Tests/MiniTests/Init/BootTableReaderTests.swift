@@ -500,6 +500,14 @@ private let grantUsage =
                         kind: .event(.value(DomainID(3)!), .entry("p")), subject: "",
                         patience: .milliseconds(4000))),
             ])
+        #expect(
+            requests(
+                "start >pipe:p a\nwait line p 'x y' deadline=2s\nwait socket /s\nwait socket /s deadline=3s"
+            ).dropFirst() == [
+                .waitLine(LineRequest(pipe: "p", text: "x y", patience: .milliseconds(2000))),
+                .waitSocket("/s", patience: .milliseconds(10_000)),
+                .waitSocket("/s", patience: .milliseconds(3000)),
+            ])
     }
 
     // MARK: Errors
@@ -553,6 +561,7 @@ private let grantUsage =
             ("notify 3 0", "t:1:10: \"0\" is not an event port, or @PATH"),
             ("notify 3 1 2", "t:1:12: unexpected word \"2\""),
             ("wait file /x value=1", "t:1:14: unknown option \"value\""),
+            ("wait socket /x value=1", "t:1:16: unknown option \"value\""),
             (
                 "wait store /x deadline=soon",
                 "t:1:15: \"soon\" is not a time: seconds, or milliseconds as 250ms"

@@ -76,6 +76,25 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         #expect(deeds(boot) == (100...104).map { "reap \($0)" } + [powerOff])
     }
 
+    @Test("what no child carries out is a defect there and no success")
+    func strangers() {
+        let position = TablePosition(source: .commandLine, line: 1, column: 1)
+        let requests: [BootRequest] = [
+            .exit(nil), .program(["a"], .run), .replace(["a"], root: nil),
+            .condition(.file("/x")), .waitLine(LineRequest(pipe: "p", text: "t")),
+        ]
+        for request in requests {
+            let statement = BootStatement(
+                position: position, words: [TableWord(text: "name", column: 1)], request: request)
+            let first = Init(InnerPrograms(run: { _ in nil }, complaint: { _ in nil }))
+            #expect(throws: InitError.defect(state: "name")) { try first.child(statement, nil) }
+        }
+        #expect(
+            string(InitError.defect(state: "name").text)
+                == "a defect of mini, please report it: in the state \"name\" came what cannot come there"
+        )
+    }
+
     @Test("modules, values and mounts, as a child calls for them")
     func childStatements() {
         let boot = FakeBoot {

@@ -89,6 +89,10 @@ indirect enum BootRequest: Equatable {
     /// Send an event on a channel of another domain.
     case notify(domain: ValueOrEntry<DomainID>, port: ValueOrEntry<EventPort>)
     case wait(WaitRequest)
+    /// Wait for somebody to listen on a socket.
+    case waitSocket(Text, patience: Nanoseconds)
+    /// Wait for a program to write a line into a pipe that has this text in it.
+    case waitLine(LineRequest)
     /// Start a program: its words, its name first, and what stands in front of them.
     case program([Text], ProgramMode, ProgramFront = ProgramFront())
     case bridge(InterfaceName)
@@ -191,18 +195,24 @@ struct WaitRequest: Equatable {
         case store
         /// An event on a channel of another domain.
         case event(ValueOrEntry<DomainID>, ValueOrEntry<EventPort>)
-        /// Somebody to listen on a socket.
-        case socket
-        /// A program to write a line into a pipe.
-        case line
     }
+    /// How long at most, if the statement does not say.
+    static let usualPatience = Nanoseconds.milliseconds(10_000)
     var kind: Kind
-    /// The file, the path in the store, or the pipe.
+    /// The file, or the path in the store.
     var subject: Text
-    /// The value of the entry, if it matters; or what the line has in it.
+    /// The value of the entry, if it matters.
     var detail: Text?
     /// How long at most.
-    var patience = Nanoseconds.milliseconds(10_000)
+    var patience = usualPatience
+}
+
+/// A line that somebody else writes first.
+struct LineRequest: Equatable {
+    var pipe: Text
+    /// What the line has in it.
+    var text: Text
+    var patience = WaitRequest.usualPatience
 }
 
 struct BootTable: Equatable {

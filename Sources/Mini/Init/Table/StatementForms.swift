@@ -253,15 +253,15 @@ struct StatementForm {
             request.kind = .store
             request.subject = try words.entry("the path")
         case "socket":
-            request.kind = .socket
-            request.subject = try words.socket()
+            let name = try words.socket()
+            return .waitSocket(name, patience: try patience(&words))
         case "line":
-            request.kind = .line
-            request.subject = try words.next("the pipe")
+            let pipe = try words.next("the pipe")
             let word = words.rest.first
             let text = try words.next("the text")
             if text.bytes.isEmpty { throw words.error(.notA("a text to wait for", text), at: word) }
-            request.detail = text
+            return .waitLine(
+                LineRequest(pipe: pipe, text: text, patience: try patience(&words)))
         case "event":
             request.kind = .event(try words.domain(), try words.port())
         case let word:
@@ -278,6 +278,17 @@ struct StatementForm {
             return true
         }
         return .wait(request)
+    }
+
+    /// How long to wait, where that is all that can still be said.
+    private static func patience(_ words: inout StatementWords) throws(TableError) -> Nanoseconds {
+        var patience = WaitRequest.usualPatience
+        try words.options { (option) throws(TableError) in
+            guard option.name == "deadline" else { return false }
+            patience = try option.time()
+            return true
+        }
+        return patience
     }
 
     // MARK: The network
