@@ -55,7 +55,8 @@ enum InitCommand {
                 if word == PackCommand.name { return PackCommand.complaint(words.dropFirst()) }
                 #endif
                 return nil
-            })
+            },
+            has: { (word) in applet([word]) != nil })
     }
 
     private static func applet(_ words: [Text]) -> Applet? {

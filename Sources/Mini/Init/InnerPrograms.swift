@@ -8,4 +8,11 @@ struct InnerPrograms {
     /// Looks at a command line without running it.
     /// - Returns: what is wrong with it; nil for nothing, or for no applet.
     var complaint: ([Text]) -> Text?
+    /// False for the name of an applet that this build was made without.
+    var has: (Text) -> Bool = { _ in true }
+
+    /// What `launch` starts.
+    static var launch: Text { "mini-launch" }
+    /// What carries a vchan.
+    static var grant: Text { "mini-grant" }
 }

@@ -23,7 +23,7 @@ struct ProgramDescriptor: Equatable {
         case same(Int32)
         /// A pipe of the table's own.
         case pipe(Text)
-        case vchan(isServer: Bool, domain: Text, path: Text)
+        case vchan(VchanRole, DomainID, StorePath)
 
         /// What is wrong with its path.
         fileprivate var flaw: TableError.Reason? {
@@ -34,8 +34,7 @@ struct ProgramDescriptor: Equatable {
                     return .notA(.socketName, path)
                 }
                 return path.isFileName ? nil : .notA(.fileName, path)
-            case .vchan(_, _, let path): return TableLookup.flaw(of: path, .store)
-            case .same, .pipe: return nil
+            case .vchan, .same, .pipe: return nil
             }
         }
 
@@ -83,7 +82,7 @@ struct ProgramDescriptor: Equatable {
         self.number = Int32(number)
         column = word.column
         let name = word.text.dropping(digits.count + signs.count)
-        guard let target = Self.target(name) else {
+        guard let target = try Self.target(name, word, of: statement) else {
             throw statement.error(.notA(Self.wanted, name), at: word)
         }
         if let flaw = target.flaw { throw statement.error(flaw, at: word) }
@@ -100,7 +99,9 @@ struct ProgramDescriptor: Equatable {
     private static let wanted: StaticText =
         "a file, &NUMBER, console:NAME, socket:FILE, pipe:NAME, vchan:client:DOMAIN:PATH or vchan:server:DOMAIN:PATH"
 
-    private static func target(_ name: Text) -> Target? {
+    private static func target(
+        _ name: Text, _ word: TableWord, of statement: StatementWords
+    ) throws(TableError) -> Target? {
         if name.bytes.isEmpty { return nil }
         if let console = name.dropping(prefix: "console:") {
             let isName = !console.bytes.isEmpty && !console.bytes.contains(UInt8(ascii: "/"))
@@ -116,14 +117,15 @@ struct ProgramDescriptor: Equatable {
             return pipe.bytes.isEmpty ? nil : .pipe(pipe)
         }
         guard let vchan = name.dropping(prefix: "vchan:") else { return .file(name) }
-        let isServer = vchan.dropping(prefix: "server:") != nil
-        guard let rest = vchan.dropping(prefix: "server:") ?? vchan.dropping(prefix: "client:"),
-            let colon = rest.firstIndex(of: UInt8(ascii: ":"))
+        let server = vchan.dropping(prefix: "server:")
+        guard let rest = server ?? vchan.dropping(prefix: "client:"),
+            let colon = rest.firstIndex(of: UInt8(ascii: ":")),
+            let domain = rest.prefix(colon).number.flatMap({ DomainID($0) })
         else { return nil }
-        let domain = rest.prefix(colon)
         let path = rest.dropping(colon + 1)
-        guard domain.number.flatMap({ DomainID($0) }) != nil else { return nil }
-        return .vchan(isServer: isServer, domain: domain, path: path)
+        if let flaw = TableLookup.flaw(of: path, .store) { throw statement.error(flaw, at: word) }
+        guard let path = try? StorePath(written: path) else { return nil }
+        return .vchan(server == nil ? .client : .server, domain, path)
     }
 
     /// What is opened, in a child: a file's number.
@@ -274,7 +276,7 @@ struct PreparedDescriptors {
                     let pipe = try pipes.named(name)
                     entry.number = try pipe.end(descriptor.direction)
                     entry.pipe = pipe
-                case .vchan(let isServer, let domain, let path):
+                case .vchan(let role, let domain, let path):
                     let ends: (Int32, Int32)
                     do throws(Errno) { ends = try PassedFiles.socketPair() } catch {
                         throw .system("make a connection", error)
@@ -284,8 +286,9 @@ struct PreparedDescriptors {
                     carriers.append(
                         Carrier(
                             words: [
-                                "mini-grant", "pipe", isServer ? "--server" : "--client",
-                                "--domain", domain, "--path", path,
+                                InnerPrograms.grant, "pipe",
+                                role == .server ? "--server" : "--client", "--domain",
+                                "\(domain.rawValue)", "--path", path.text,
                             ], end: ends.1))
                 case .file, .console, .socket, .same: break
                 }

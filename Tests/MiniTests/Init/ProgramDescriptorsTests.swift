@@ -91,7 +91,7 @@ private final class FakeDescriptors: Sendable {
     }
 
     @Test("descriptors stand in front of the program, as a shell has them")
-    func written() {
+    func written() throws {
         let reader = read(
             "start 3</dev/a 4<>console:hvc1 >>/log 2>&1 5<>vchan:server:0:data/v q 6</x\nrun <socket:/s p"
         )
@@ -106,11 +106,13 @@ private final class FakeDescriptors: Sendable {
             return
         }
         #expect(words == ["q", "6</x"])
+        let domain = try #require(DomainID(0))
+        let vchan = ProgramDescriptor.Target.vchan(.server, domain, try StorePath("data/v"))
         #expect(
             front.descriptors.map { descriptor($0.number, $0.direction, $0.target) } == [
                 descriptor(3, .input, .file("/dev/a")), descriptor(4, .both, .console("hvc1")),
                 descriptor(1, .append, .file("/log")), descriptor(2, .output, .same(1)),
-                descriptor(5, .both, .vchan(isServer: true, domain: "0", path: "data/v")),
+                descriptor(5, .both, vchan),
             ])
         #expect(front.descriptors.map { $0.column } == [7, 16, 32, 39, 44])
         guard case .program(_, _, let input) = reader.table.statements[1].request else { return }
@@ -222,6 +224,34 @@ private final class FakeDescriptors: Sendable {
             ("send /s m expect=", "t:1:11: \"\" is not an option with a value"),
         ])
     func wrong(table: String, wanted: String) { #expect(errors(table) == [wanted]) }
+
+    @Test("a statement that starts an applet which this build lacks is an error of the table")
+    func missingApplets() {
+        func errors(_ table: String, without applet: Text) -> [String] {
+            let programs = InnerPrograms(
+                run: { _ in nil }, complaint: { _ in nil }, has: { $0 != applet })
+            var reader = BootTableReader(programs)
+            reader.read(file: Text(stringLiteral: table), name: "t")
+            reader.finish()
+            return reader.errors.map { string($0.text) }
+        }
+        let table = "launch k\ntry launch @{a}\nrun mini-launch k"
+        #expect(
+            errors(table, without: "mini-launch") == [
+                "t:1:1: this build of mini has no mini-launch",
+                "t:2:5: this build of mini has no mini-launch",
+            ])
+        #expect(errors(table, without: "mini-grant") == [])
+        let vchans = "start 3<>vchan:client:0:data/v p\nstart 3<>vchan:server:0:@{a} p @{b}"
+        #expect(
+            errors(vchans, without: "mini-grant") == [
+                "t:1:1: this build of mini has no mini-grant",
+                "t:2:1: this build of mini has no mini-grant",
+            ])
+        #expect(errors(vchans, without: "mini-launch") == [])
+        for applet in Applet.table { #expect(InitCommand.programs.has("\(applet.name)")) }
+        #expect(!InitCommand.programs.has("mini-other"))
+    }
 
     @Test("a pipe may have other ends on each way through a condition")
     func branches() {

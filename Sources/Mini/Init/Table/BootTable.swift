@@ -130,6 +130,10 @@ struct ProgramFront: Equatable {
     var descriptors: [ProgramDescriptor] = []
     /// Variables of its environment, `NAME=VALUE`.
     var variables: [Text] = []
+
+    var hasVchan: Bool {
+        descriptors.contains { if case .vchan = $0.target { true } else { false } }
+    }
 }
 
 /// A message to whoever listens on a socket.

@@ -93,7 +93,15 @@ struct StatementForm {
     ) throws(TableError) -> BootRequest {
         var statement = StatementWords(words, at: place, usage: usage)
         let request = try read(&statement)
-        if case .program(let program, _, _) = request, let complaint = programs.complaint(program) {
+        guard case .program(let program, _, let front) = request else { return request }
+        // A program that is named may be a file; what a statement starts of its own is an applet.
+        if statement.name == "launch" && !programs.has(InnerPrograms.launch) {
+            throw statement.error(.missingApplet(InnerPrograms.launch))
+        }
+        if front.hasVchan && !programs.has(InnerPrograms.grant) {
+            throw statement.error(.missingApplet(InnerPrograms.grant))
+        }
+        if let complaint = programs.complaint(program) {
             throw statement.error(.applet(program[0], complaint))
         }
         return request
@@ -359,7 +367,7 @@ struct StatementForm {
 
     private static func launch(_ words: inout StatementWords) throws(TableError) -> BootRequest {
         let front = try words.front(opens: false)
-        return .program(["mini-launch"] + (try words.all("the kernel")), .run, front)
+        return .program([InnerPrograms.launch] + (try words.all("the kernel")), .run, front)
     }
 
     private static func program(

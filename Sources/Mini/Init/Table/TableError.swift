@@ -41,6 +41,8 @@ struct TableError: Error, Equatable {
         case notInFile(Text)
         /// Words that belong to an applet, and what that says of them.
         case applet(Text, Text)
+        /// An applet that the statement needs, and this build was made without.
+        case missingApplet(Text)
         /// Words that are good alone, but do not fit together: a whole sentence.
         case misfit(Text)
         case tooLong(limit: Int)
@@ -85,6 +87,7 @@ extension TableError.Reason {
         case .unreachable(let name): "nothing after \(name) is carried out"
         case .notInFile(let name): "\(name) belongs on the kernel's command line"
         case .applet(let name, let complaint): "\(name): \(complaint)"
+        case .missingApplet(let name): "this build of mini has no \(name)"
         case .misfit(let sentence): sentence
         case .tooLong(let limit): "the table is longer than \(limit) bytes"
         case .empty: "the table has no statement"
