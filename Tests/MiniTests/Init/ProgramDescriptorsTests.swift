@@ -225,6 +225,26 @@ private final class FakeDescriptors: Sendable {
         ])
     func wrong(table: String, wanted: String) { #expect(errors(table) == [wanted]) }
 
+    @Test(
+        "every statement whose program can find files open is looked at for pipes, and no other takes them"
+    )
+    func statements() {
+        for form in StatementForm.all {
+            let name = "\(form.name)"
+            let usage = "\(form.usage.text)"
+            let opens = form.traits.contains(.opens)
+            #expect(usage.contains("[DESCRIPTOR...] PROGRAM") == opens, "\(name)")
+            #expect(!form.traits.contains(.waits) || opens, "\(name)")
+            guard opens else { continue }
+            #expect(noDescriptors.contains(name), "\(name)")
+            #expect(
+                errors("\(name) >pipe:x p")
+                    == ["t:1:\(name.count + 2): the pipe \"x\" is written, but never read"])
+            let isEarly = errors("\(name) <pipe:x p\nstart >pipe:x q").count == 1
+            #expect(isEarly == form.traits.contains(.waits), "\(name)")
+        }
+    }
+
     @Test("a statement that starts an applet which this build lacks is an error of the table")
     func missingApplets() {
         func errors(_ table: String, without applet: Text) -> [String] {

@@ -105,13 +105,12 @@ struct BootTableReader {
                     position: TablePosition(source: last, line: 1, column: 1), reason: .empty))
         }
         let last = table.statements.firstIndex {
-            guard $0.guards.isEmpty else { return false }
-            switch $0.words[0].text {
+            guard $0.guards.isEmpty, let form = StatementForm.named($0.words[0].text),
+                form.traits.contains(.ends)
+            else { return false }
             // What it looks up may not be there.
-            case "exit": return !$0.isTried || $0.request != .lookup
-            case "exec", "switch-root": return !$0.isTried
-            default: return false
-            }
+            let succeeds = form.traits.contains(.succeeds) && $0.request != .lookup
+            return !$0.isTried || succeeds
         }
         if let last, last + 1 < table.statements.count {
             note(
@@ -171,10 +170,11 @@ struct BootTableReader {
                     name: word.marks.isEmpty ? name : nil, isWriting: isWriting, statement: index,
                     column: word.column, waits: waits))
         }
-        switch words[0].text {
-        case "wait" where words.count > 2 && words[1].text == "line":
+        if words[0].text == "wait" && words.count > 2 && words[1].text == "line" {
             add(words[2].text, words[2], isWriting: false, waits: true)
-        case "run", "start", "respawn", "vital":
+        }
+        let traits = StatementForm.named(words[0].text)?.traits ?? []
+        if traits.contains(.opens) {
             for word in words.dropFirst() {
                 let sketch = (try? TableTemplate(word))?.sketch ?? word.text
                 if sketch.isVariable { continue }
@@ -200,9 +200,9 @@ struct BootTableReader {
                 }
                 let isWriting = descriptor.direction == .output
                 // Who writes first goes on, if it is not more than a pipe holds.
-                add(name, word, isWriting: isWriting, waits: words[0].text == "run" && !isWriting)
+                add(
+                    name, word, isWriting: isWriting, waits: traits.contains(.waits) && !isWriting)
             }
-        default: break
         }
         return ends
     }

@@ -1,15 +1,32 @@
 // The statements of the boot table: a name, how it is written, and who reads its words. What is a
 // setting is read in BootTableReader.swift. Grammar and meaning: docs/boot-table.md.
 
+/// What else than its own reader has to know of a statement.
+struct StatementTraits: OptionSet {
+    let rawValue: UInt8
+    /// Its program can find files open, and so pipes.
+    static let opens = StatementTraits(rawValue: 1)
+    /// Nothing behind it is started before its program is over.
+    static let waits = StatementTraits(rawValue: 2)
+    /// A lookup may stand for a list of its words.
+    static let takesList = StatementTraits(rawValue: 4)
+    /// Nothing behind it is carried out.
+    static let ends = StatementTraits(rawValue: 8)
+    /// It cannot fail once its words are known.
+    static let succeeds = StatementTraits(rawValue: 16)
+}
+
 struct StatementForm {
     let name: StaticString
     let usage: StaticText
+    var traits: StatementTraits = []
     let read: (inout StatementWords) throws(TableError) -> BootRequest
 
     static var all: [StatementForm] {
         [
-            StatementForm(name: "load", usage: "load FILE [PARAMETER...]", read: load),
-            StatementForm(name: "set", usage: "set FILE VALUE", read: set),
+            StatementForm(
+                name: "load", usage: "load FILE [PARAMETER...]", traits: [.takesList], read: load),
+            StatementForm(name: "set", usage: "set FILE VALUE", traits: [.takesList], read: set),
             StatementForm(
                 name: "mount", usage: "mount SOURCE FOLDER TYPE [OPTION,...]", read: mount),
             StatementForm(
@@ -28,36 +45,43 @@ struct StatementForm {
                 read: wait),
             StatementForm(
                 name: "launch", usage: "launch [OPTIONS] [MEMORY] KERNEL [ARGUMENT...]",
-                read: launch),
+                traits: [.takesList], read: launch),
             StatementForm(
                 name: "run",
                 usage: "run [NAME=VALUE...] [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
+                traits: [.opens, .waits, .takesList],
                 read: { (words) throws(TableError) in try program(&words, .run) }),
             StatementForm(
                 name: "start",
                 usage: "start [NAME=VALUE...] [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
+                traits: [.opens, .takesList],
                 read: { (words) throws(TableError) in try program(&words, .start) }),
             StatementForm(
                 name: "respawn",
                 usage: "respawn [NAME=VALUE...] [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
+                traits: [.opens, .takesList],
                 read: { (words) throws(TableError) in try program(&words, .respawn) }),
             StatementForm(
                 name: "vital",
                 usage: "vital [NAME=VALUE...] [DESCRIPTOR...] PROGRAM [ARGUMENT...]",
+                traits: [.opens, .takesList],
                 read: { (words) throws(TableError) in try program(&words, .vital) }),
             StatementForm(
                 name: "send",
                 usage: "send SOCKET [DESCRIPTOR...] MESSAGE [expect=TEXT] [deadline=TIME]",
                 read: send),
             StatementForm(
-                name: "shell", usage: "shell [NAME=VALUE...] [PROGRAM [ARGUMENT...]]", read: shell),
+                name: "shell", usage: "shell [NAME=VALUE...] [PROGRAM [ARGUMENT...]]",
+                traits: [.takesList], read: shell),
             StatementForm(
-                name: "exec", usage: "exec [NAME=VALUE...] PROGRAM [ARGUMENT...]", read: exec),
+                name: "exec", usage: "exec [NAME=VALUE...] PROGRAM [ARGUMENT...]",
+                traits: [.takesList, .ends], read: exec),
             StatementForm(
                 name: "switch-root",
                 usage: "switch-root FOLDER [NAME=VALUE...] PROGRAM [ARGUMENT...]",
-                read: switchRoot),
-            StatementForm(name: "exit", usage: "exit [CODE]", read: exit),
+                traits: [.takesList, .ends], read: switchRoot),
+            StatementForm(
+                name: "exit", usage: "exit [CODE]", traits: [.ends, .succeeds], read: exit),
             StatementForm(name: "bridge", usage: "bridge NAME", read: bridge),
             StatementForm(
                 name: "link",
@@ -74,11 +98,13 @@ struct StatementForm {
         ]
     }
 
+    static func named(_ name: Text) -> StatementForm? { all.first { name == $0.name } }
+
     /// What a statement's words ask for.
     static func request(
         _ words: [TableWord], at place: TablePosition, _ programs: InnerPrograms
     ) throws(TableError) -> BootRequest {
-        guard let name = words.first, let form = all.first(where: { name.text == $0.name }) else {
+        guard let name = words.first, let form = named(name.text) else {
             throw TableError(
                 position: place, reason: .unknownStatement(words.first?.text ?? Text()))
         }
@@ -91,7 +117,8 @@ struct StatementForm {
     private func request(
         _ words: [TableWord], at place: TablePosition, _ programs: InnerPrograms
     ) throws(TableError) -> BootRequest {
-        var statement = StatementWords(words, at: place, usage: usage)
+        var statement = StatementWords(
+            words, at: place, usage: usage, opens: traits.contains(.opens))
         let request = try read(&statement)
         guard case .program(let program, _, let front) = request else { return request }
         // A program that is named may be a file; what a statement starts of its own is an applet.
@@ -139,12 +166,10 @@ struct StatementForm {
             if isKnown { throw error }
             return .lookup
         }
-        switch request {
-        case .program, .replace, .load, .set: break
-        default:
-            if hasList, let word = words.first(where: { (try? TableTemplate($0))?.list != nil }) {
-                throw statement.error(.listNotHere(word.text), at: word)
-            }
+        if hasList, !traits.contains(.takesList),
+            let word = words.first(where: { (try? TableTemplate($0))?.list != nil })
+        {
+            throw statement.error(.listNotHere(word.text), at: word)
         }
         if case .condition = request { return request }
         return .lookup
@@ -366,7 +391,7 @@ struct StatementForm {
     // MARK: Programs
 
     private static func launch(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        let front = try words.front(opens: false)
+        let front = try words.front()
         return .program([InnerPrograms.launch] + (try words.all("the kernel")), .run, front)
     }
 
@@ -393,12 +418,12 @@ struct StatementForm {
     }
 
     private static func shell(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        let front = try words.front(opens: false)
+        let front = try words.front()
         return .program(words.rest.isEmpty ? [] : try words.program(), .interactive, front)
     }
 
     private static func exec(_ words: inout StatementWords) throws(TableError) -> BootRequest {
-        let front = try words.front(opens: false)
+        let front = try words.front()
         return .replace(try words.program(), root: nil, variables: front.variables)
     }
 
@@ -419,7 +444,7 @@ struct StatementForm {
         if root.bytes.allSatisfy({ $0 == UInt8(ascii: "/") }) {
             throw words.error(.notA("a new root: it is the one that there is", root), at: first)
         }
-        let front = try words.front(opens: false)
+        let front = try words.front()
         return .replace(try words.program(), root: root, variables: front.variables)
     }
 }

@@ -5,12 +5,15 @@ struct StatementWords {
     let position: TablePosition
     let name: Text
     let usage: StaticText
+    /// False where process 1 opens nothing for a program.
+    private let opens: Bool
     /// Those that are not taken yet.
     private(set) var rest: ArraySlice<TableWord>
 
-    init(_ words: [TableWord], at position: TablePosition, usage: StaticText) {
+    init(_ words: [TableWord], at position: TablePosition, usage: StaticText, opens: Bool = false) {
         self.position = position
         self.usage = usage
+        self.opens = opens
         name = words.first?.text ?? Text()
         rest = words.dropFirst()
     }
@@ -128,9 +131,8 @@ struct StatementWords {
     }
 
     /// What stands in front of a program, as a shell has it: what is open, as `3</dev/x`, and variables, as `NAME=VALUE`.
-    /// - Parameter opens: false where process 1 opens nothing for the program.
     @inline(never)
-    mutating func front(opens: Bool = true) throws(TableError) -> ProgramFront {
+    mutating func front() throws(TableError) -> ProgramFront {
         var front = ProgramFront()
         while let word = rest.first {
             if word.text.isVariable {
