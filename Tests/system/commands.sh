@@ -119,8 +119,10 @@ for arch in x86_64 i386; do
     # Those of the subcommands and verbs are among them.
     {
         for words in "" mini-launch mini-init mini-pack mini-grant; do echo "$words"; done
-        for words in probe map copy share pipe store event; do echo "mini-grant $words"; done
-        for words in get set list watch wait exists mkdir rm chmod; do echo "mini-grant store $words"; done
+        for words in mini-grant "mini-grant store" "mini-grant event"; do
+            # shellcheck disable=SC2086
+            out/$arch/mini $words --help | sed -nE "s/^  ([a-z]+) .*/$words \1/p"
+        done
     } | while read -r words; do
         # shellcheck disable=SC2086
         out/$arch/mini $words --help | awk -v of="$words" 'length > 80 { print of ": " $0 } END { if (NR < 3) print of ": no help" }'

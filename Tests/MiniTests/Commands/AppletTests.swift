@@ -66,13 +66,15 @@ private func manual(_ page: String) throws -> String {
     @Test(
         "and for every subcommand; who asks mini-init for help has not asked for the machine's end")
     func subcommands() {
-        let stores = [
-            "get", "read", "set", "list", "ls", "watch", "wait", "exists", "mkdir", "rm", "chmod",
-        ]
-        let all =
-            ["map", "copy", "share", "probe", "pipe", "event", "store"].map { "mini-grant \($0)" }
-            + ["bind", "notify", "wait"].map { "mini-grant event \($0)" }
-            + stores.map { "mini-grant store \($0)" }
+        var all = ["mini-grant store read", "mini-grant store write"]
+        for subcommand in GrantCommand.table {
+            let command = "mini-grant \(subcommand.name)"
+            all.append(command)
+            let verbs = run("\(command) --help").output.matches(of: #/\n  ([a-z]+) /#)
+            #expect(verbs.isEmpty == !subcommand.hasVerbs, "\(command)")
+            all += verbs.map { "\(command) \($0.1)" }
+        }
+        #expect(all.count == 2 + 7 + 3 + 10)
         for command in all {
             #expect(run("\(command) -h").output.hasPrefix("Usage: mini-grant "), "\(command)")
             #expect(run("\(command) -h") == run("\(command) --help"), "\(command)")
@@ -98,6 +100,17 @@ private func manual(_ page: String) throws -> String {
         }
         #expect(
             run("mini reboot").errors == "mini: there is no applet \"reboot\"; --help lists them\n")
+    }
+
+    @Test(
+        "completion knows which subcommands have verbs",
+        arguments: ["_mini", "mini.bash", "mini.fish"])
+    func completion(file: String) throws {
+        let text = try projectText("contrib/completion/\(file)")
+        for subcommand in GrantCommand.table {
+            let isThere = text.contains(try Regex("\\b\(subcommand.name)\\b"))
+            #expect(isThere == subcommand.hasVerbs, "\(subcommand.name)")
+        }
     }
 
     @Test("-h is --help and -V is --version, for every applet")

@@ -1,11 +1,14 @@
-// `mini-grant SUBCOMMAND …`: picks the subcommand. Each is a file of its own and one line of the
+// `mini-grant SUBCOMMAND …`: picks the subcommand. Each is a file of its own and one row of the
 // table here; it reads its words, does its work and returns a code, or throws the line that
-// ends it.
+// ends it. Its choices have a place in GrantSettings.swift; one that keeps pages for long has its
+// system calls in Xen/GrantSandbox.swift; contrib/completion has to know which have verbs.
 
 /// One of the things that mini-grant does.
 struct GrantSubcommand {
     let name: StaticString
     let summary: StaticString
+    /// True if its first word says what it is to do.
+    var hasVerbs = false
     /// - Parameter: the words behind the name; the result is the exit code.
     let run: (ArraySlice<Text>) throws(CommandError) -> Int32
     /// Reads the same words and does nothing: what is wrong with them wherever they are run.
@@ -39,10 +42,11 @@ enum GrantCommand {
                 check: { (words) throws(CommandError) in try GrantPipe.check(words) }),
             GrantSubcommand(
                 name: "event", summary: "send an event to another domain, or wait for one",
+                hasVerbs: true,
                 run: { (words) throws(CommandError) in try GrantEvent.run(words) },
                 check: { (words) throws(CommandError) in try GrantEvent.check(words) }),
             GrantSubcommand(
-                name: "store", summary: "read, change, watch XenStore",
+                name: "store", summary: "read, change, watch XenStore", hasVerbs: true,
                 run: { (words) throws(CommandError) in try GrantStore.run(words) },
                 check: { (words) throws(CommandError) in try GrantStore.check(words) }),
         ]
@@ -77,7 +81,9 @@ enum GrantCommand {
             return Message.print(name, "\(name) \(Applet.version)\n")
         }
         if let command = table.first(where: { first == $0.name }) {
-            if wantsVersion(words) { return Message.print(name, "\(name) \(Applet.version)\n") }
+            if wantsVersion(words, of: command) {
+                return Message.print(name, "\(name) \(Applet.version)\n")
+            }
             return try command.run(words.dropFirst())
         }
         if first.bytes.first == UInt8(ascii: "-") { throw .unknownOption(first) }
@@ -85,9 +91,10 @@ enum GrantCommand {
     }
 
     /// True if a subcommand is asked for the version, or one of its verbs, where it has some.
-    private static func wantsVersion(_ words: ArraySlice<Text>) -> Bool {
-        let hasVerbs = words.first.map { $0 == "store" || $0 == "event" } ?? false
-        return words.dropFirst().prefix(hasVerbs ? 2 : 1).contains {
+    private static func wantsVersion(
+        _ words: ArraySlice<Text>, of command: GrantSubcommand
+    ) -> Bool {
+        words.dropFirst().prefix(command.hasVerbs ? 2 : 1).contains {
             $0 == "--version" || $0 == "-V"
         }
     }
@@ -102,7 +109,7 @@ enum GrantCommand {
         guard let command = table.first(where: { first == $0.name }) else {
             return CommandError.unknownSubcommand(first).text
         }
-        if wantsVersion(words) { return nil }
+        if wantsVersion(words, of: command) { return nil }
         do throws(CommandError) { try command.check(words.dropFirst()) } catch { return error.text }
         return nil
     }

@@ -10,9 +10,7 @@ struct EventChoices {
 }
 
 enum GrantEvent {
-    private enum Verb { case bind, notify, wait }
-
-    private static var verbs: [Verb] { [.bind, .notify, .wait] }
+    private enum Verb: CaseIterable { case bind, notify, wait }
 
     private static func description(_ verb: Verb) -> (name: StaticString, meaning: StaticString) {
         switch verb {
@@ -97,7 +95,7 @@ enum GrantEvent {
     ) throws(CommandError) -> (Verb, GrantSettings)? {
         guard let first = words.first else { throw .noSubcommand }
         if first == "--help" || first == "-h" { return nil }
-        guard let verb = verbs.first(where: { first == description($0).name }) else {
+        guard let verb = Verb.allCases.first(where: { first == description($0).name }) else {
             throw .unknownSubcommand("event \(first)")
         }
         var settings = GrantSettings()
@@ -200,7 +198,7 @@ enum GrantEvent {
             Verbs; VERB --help tells more:
 
             """
-        for verb in verbs {
+        for verb in Verb.allCases {
             let (name, meaning) = description(verb)
             text += Help.line("\(name)", meaning)
         }

@@ -102,11 +102,7 @@ extension GrantSettings {
 }
 
 enum GrantStore {
-    enum Verb { case get, set, list, ls, watch, wait, exists, mkdir, rm, chmod }
-
-    private static var verbs: [Verb] {
-        [.get, .set, .list, .ls, .watch, .wait, .exists, .mkdir, .rm, .chmod]
-    }
+    enum Verb: CaseIterable { case get, set, list, ls, watch, wait, exists, mkdir, rm, chmod }
 
     /// Between operations of which the store takes all or none.
     private static let conjunction: StaticString = "--and"
@@ -254,7 +250,7 @@ enum GrantStore {
     private static func read(_ words: ArraySlice<Text>) throws(CommandError) -> Request {
         guard let first = words.first else { throw .noSubcommand }
         guard
-            let verb = verbs.first(where: {
+            let verb = Verb.allCases.first(where: {
                 first == description($0).name || first == description($0).alias
             })
         else { throw .unknownSubcommand("store \(first)") }
@@ -320,7 +316,7 @@ enum GrantStore {
             Verbs; VERB --help tells more (read and write are get and set):
 
             """
-        for verb in verbs {
+        for verb in Verb.allCases {
             let (name, _, words, meaning, _) = description(verb)
             text += Help.columns("  \(name) \(words)", "\(meaning)", 22)
         }
