@@ -86,11 +86,12 @@ struct BootMachine {
 
     /// What comes first.
     static let beginning = Action.mountFileSystems
-    /// What the kernel gets to take processes away that were killed.
+    /// How long processes that were killed have to be gone.
     static let killPatience = Nanoseconds.milliseconds(2000)
 
     /// Takes what has happened.
-    /// - Returns: the next action; nil, and no change, if the event does not belong here.
+    /// - Returns: the next action; nil, and no change, if the event changes nothing here. It is a defect then,
+    ///   unless `ignores` knows it.
     mutating func handle(_ event: Event) -> Action? {
         switch (state, event) {
         case (.mounting, .mounted): return enter(.reading, .readTable)
@@ -119,6 +120,17 @@ struct BootMachine {
         case (.stopping, _), (.killing, _), (.leaving, _), (.ended, _), (.stuck, _): return nil
         case (_, .asked(let ending)): return stop(ending)
         default: return nil
+        }
+    }
+
+    /// What may come here all the same: more wishes for the end while it comes, the ends of those that were awaited before,
+    /// and a lost program while somebody looks after the machine.
+    func ignores(_ event: Event) -> Bool {
+        switch (state, event) {
+        case (.stopping, .asked), (.stopping, .succeeded), (.stopping, .failed), (.killing, .asked),
+            (.killing, .succeeded), (.killing, .failed), (.rescue, .lost):
+            true
+        default: false
         }
     }
 

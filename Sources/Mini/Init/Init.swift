@@ -55,9 +55,29 @@ final class Init {
 
     /// Performs an action, and waits for what leads to the next.
     func step(_ action: BootMachine.Action) -> BootMachine.Action {
-        var next = machine.handle(perform(action))
-        while next == nil { next = machine.handle(nextEvent()) }
-        return next ?? .sleepForever
+        var event = perform(action)
+        while true {
+            if let next = machine.handle(event) { return next }
+            if !machine.ignores(event), let next = machine.handle(defect()) { return next }
+            event = nextEvent()
+        }
+    }
+
+    /// Tells of an event that cannot come in this state, which nobody would wait out.
+    /// - Returns: what ends the machine, as the table has it for errors.
+    private func defect() -> BootMachine.Event {
+        say(.defect(state: "\(machine.stateName)"))
+        if case .end(let ending) = table.settings.onError { return .asked(ending) }
+        return .asked(.halt)
+    }
+
+    /// Tells a service's machine what has happened.
+    private func tell(_ index: Int, _ event: ServiceMachine.Event) {
+        if services[index].machine.handle(event, at: Clock.monotonic()) == nil && !isEnding {
+            say(
+                .defect(state: "\(services[index].machine.stateName)"),
+                at: services[index].position)
+        }
     }
 
     var stateName: StaticString { machine.stateName }
@@ -94,7 +114,13 @@ final class Init {
         case .waitForAll:
             isReaping = true
             return nextEvent()
-        case .wait, .sleepForever: return nextEvent()
+        case .wait: return nextEvent()
+        case .sleepForever:
+            while true {
+                // For nobody else reaps them. What has happened does not matter any more.
+                _ = reap()
+                Clock.sleep(Self.second)
+            }
         case .startShell: return startShell()
         case .signalAll(let signal, let patience):
             signalAll(signal, patience)
@@ -205,7 +231,7 @@ final class Init {
     private func deserted() -> BootMachine.Event? {
         let isAwaiting = children.contains { child in
             switch child.role {
-            case .awaited, .condition: true
+            case .awaited, .condition, .rescue: true
             case .started, .service, .vital, .keeper: false
             }
         }
@@ -231,6 +257,7 @@ final class Init {
         case .condition(let statement):
             outcomes[statement] = end.isSuccess
             return .succeeded
+        case .rescue: return .succeeded
         case .keeper: return nil
         case .started:
             _ = notices(child, end)
@@ -238,7 +265,7 @@ final class Init {
         case .service(let index):
             let isLost = notices(child, end)
             // Otherwise there would be one more each time.
-            _ = services[index].machine.handle(isLost ? .stop : .ended, at: Clock.monotonic())
+            tell(index, isLost ? .stop : .ended)
             return nil
         case .vital:
             if isEnding { return nil }
@@ -247,7 +274,7 @@ final class Init {
             for index in children.indices {
                 switch children[index].role {
                 case .awaited, .condition: children[index].role = .started
-                case .started, .service, .vital, .keeper: break
+                case .started, .service, .vital, .keeper, .rescue: break
                 }
             }
             return .lost
@@ -299,10 +326,10 @@ final class Init {
                 try launch(
                     service.words, service.front, at: service.position,
                     as: .service(index))
-                _ = services[index].machine.handle(.started, at: now)
+                tell(index, .started)
             } catch {
                 say(error, at: service.position)
-                _ = services[index].machine.handle(.notStarted, at: now)
+                tell(index, .notStarted)
             }
         }
     }
@@ -312,6 +339,7 @@ final class Init {
     private func signalAll(_ signal: Signal, _ patience: Nanoseconds) {
         if !isEnding {
             let now = Clock.monotonic()
+            // Some have stopped before.
             for index in services.indices { _ = services[index].machine.handle(.stop, at: now) }
             pipes.endWriting()
         }

@@ -264,8 +264,8 @@ extension Init {
                 Process.give(front.variables + [mark])
                 try prepared.apply(&self.pipes)
             }, say: { self.say($0, at: position) })
-        children.append(
-            InitChild(id: id, name: words[0], position: position, role: role, mark: mark))
+        // Nobody awaits it if one of its carriers cannot be started.
+        let child = InitChild(id: id, name: words[0], position: position, role: role, mark: mark)
         for carrier in prepared.carriers {
             let id = try launcher.start(
                 carrier.words,
@@ -281,6 +281,7 @@ extension Init {
             children.append(
                 InitChild(id: id, name: carrier.words[0], position: position, role: .started))
         }
+        children.append(child)
     }
 
     /// Lets a child copy a pipe to the console, to the pipe's end, and another wait for a line of it.
@@ -338,7 +339,7 @@ extension Init {
             children.append(
                 InitChild(
                     id: try launcher.start(words, isInteractive: true), name: words[0],
-                    position: nil, role: .awaited(isTried: true)))
+                    position: nil, role: .rescue))
         } catch {
             say(error)
             return .noShell

@@ -1,5 +1,5 @@
-// The processes that process 1 has started, and those that others have left to it. Whoever ends is
-// taken away at once; who it was decides what follows.
+// The processes that process 1 has started, and those that others have left to it. Every child that exits
+// is reaped at once; who it was decides what follows.
 
 /// A program of the table that runs now.
 struct InitChild {
@@ -11,6 +11,8 @@ struct InitChild {
         /// The table waits for it. What is only tried may end as it likes.
         case awaited(isTried: Bool)
         case started
+        /// The shell of a table that has failed: its end is the machine's.
+        case rescue
         /// It decides a condition, which is the statement with this number.
         case condition(Int)
         /// An index into the services.

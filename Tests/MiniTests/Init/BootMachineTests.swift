@@ -82,6 +82,21 @@ private func afterTable(
         }
     }
 
+    @Test("what is refused is a defect, but for what nobody can keep from coming late")
+    func ignored() {
+        let late: [String: Set<String>] = [
+            "rescue": ["lost"], "stopping": ["asked", "succeeded", "failed"],
+            "killing": ["asked", "succeeded", "failed"],
+        ]
+        for machine in reachable().machines.values {
+            for (event, value) in events {
+                let isLate = late[name(machine)]?.contains(event) ?? false
+                #expect(machine.ignores(value) == isLate, "\(name(machine)), \(event)")
+                #expect(!isLate || !taken[name(machine)]!.contains(event))
+            }
+        }
+    }
+
     @Test("the table is carried out in order, and the end waits for the last process")
     func order() {
         #expect(walk([]) == [] && BootMachine.beginning == .mountFileSystems)

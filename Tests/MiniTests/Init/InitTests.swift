@@ -95,6 +95,29 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         )
     }
 
+    @Test("an event that cannot come is told, and ends the machine as the table has it for errors")
+    func defects() {
+        for (table, ending) in [("run a", .halt), ("on-error reboot\nrun a", .reboot)]
+            as [(String, Ending)]
+        {
+            let boot = FakeBoot(table)
+            let end = boot.play { () -> BootMachine.Action in
+                let first = Init(InnerPrograms(run: { _ in nil }, complaint: { _ in nil }))
+                first.leave = { true }
+                _ = first.begin()
+                // No table is read before the file systems are mounted.
+                let stop = first.step(.readTable)
+                let leave = first.step(stop)
+                return first.step(leave)
+            }
+            #expect(end == .end(ending))
+            #expect(
+                boot.console
+                    == "mini-init: a defect of mini, please report it: in the state \"mounting\" came what cannot come there\n"
+            )
+        }
+    }
+
     @Test("modules, values and mounts, as a child calls for them")
     func childStatements() {
         let boot = FakeBoot {
