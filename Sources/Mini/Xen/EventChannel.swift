@@ -34,7 +34,7 @@ final class EventChannel {
     private let device: EventDevice
     /// Another channel may follow on the same device.
     private let isKept: Bool
-    private var machine: EventMachine
+    private var machine = EventMachine()
 
     enum Request {
         static var bindVirtual: IoctlRequest { .init(group: e, number: 0, UInt32.self) }
@@ -51,10 +51,8 @@ final class EventChannel {
     /// - Parameter kept: a device on which nothing is bound; nil for one of its own.
     /// - Throws: `.refused` if Xen does not bind it.
     init(_ binding: Binding, on kept: EventDevice? = nil) throws(GrantError) {
-        var machine = EventMachine()
         let device: EventDevice
         if let kept { device = kept } else { device = try EventDevice() }
-        _ = machine.handle(.opened)
         let number: Int
         do throws(Errno) { number = try Self.bind(binding, device.number) } catch {
             throw Self.refusal(of: binding, error)
@@ -62,11 +60,9 @@ final class EventChannel {
         guard let port = EventPort(UInt64(number)) else {
             throw Self.refusal(of: binding, .invalid)
         }
-        _ = machine.handle(.bound)
         self.port = port
         self.device = device
         isKept = kept != nil
-        self.machine = machine
     }
 
     deinit { try? unbind() }
@@ -127,21 +123,24 @@ final class EventChannel {
     /// Takes the event that has come; sleeps for one if none has.
     func take() throws(GrantError) {
         var action = machine.unfinished
-        do throws(Errno) {
-            while true {
+        while true {
+            let event: EventMachine.Event
+            do throws(Errno) {
                 switch action {
-                case nil: action = machine.handle(try read())
+                case nil: event = try read()
                 case .acknowledge:
                     _ = try Transfer.writeRecord(descriptor, [port.rawValue])
-                    action = machine.handle(.acknowledged)
+                    event = .acknowledged
                 case .reset:
                     var nothing: UInt32 = 0
                     try Ioctl.call(descriptor, Request.reset, &nothing)
-                    action = machine.handle(.reset)
-                case .bind, .use, .end: return
+                    event = .reset
+                case .use, .end: return
                 }
-            }
-        } catch { throw .system("take an event", error) }
+            } catch { throw .system("take an event", error) }
+            action = machine.handle(event)
+            if action == nil { throw .defect(state: "\(machine.stateName)") }
+        }
     }
 
     private func read() throws(Errno) -> EventMachine.Event {
@@ -157,6 +156,7 @@ final class EventChannel {
 
     /// Gives the port back now.
     func unbind() throws(GrantError) {
+        // It may have gone back before.
         guard machine.handle(.finished) != nil else { return }
         if device.dead?.areDead ?? false { return }
         var number = port.rawValue

@@ -1,7 +1,6 @@
-// The life of one end of an event channel. The driver (EventChannel.swift) does what the machine says
-// and tells it how that went.
+// The life of one end of an event channel, from when its port is bound. The driver (EventChannel.swift) does
+// what the machine says and tells it how that went.
 //
-//   closed -- opened --> open -- bound --> bound
 //   bound -- arrived --> pending -- acknowledged --> bound
 //   bound -- overflowed --> overflowed -- reset --> pending
 //   bound, pending, overflowed -- finished --> unbound
@@ -14,11 +13,10 @@
 
 /// Says what the driver of an event channel has to do next.
 struct EventMachine {
-    private enum State { case closed, open, bound, pending, overflowed, unbound }
-    private var state = State.closed
+    private enum State { case bound, pending, overflowed, unbound }
+    private var state = State.bound
 
     enum Event: Equatable {
-        case opened, bound
         /// The port was read from the device.
         case arrived
         case acknowledged
@@ -30,7 +28,6 @@ struct EventMachine {
     }
 
     enum Action: Equatable {
-        case bind
         /// The channel can be used: an event can come, or be sent.
         case use
         /// Lets the next event through; then the one that came is told.
@@ -44,8 +41,6 @@ struct EventMachine {
     /// - Returns: the next action; nil, and no change, if the event does not belong here.
     mutating func handle(_ event: Event) -> Action? {
         switch (state, event) {
-        case (.closed, .opened): enter(.open, .bind)
-        case (.open, .bound): enter(.bound, .use)
         case (.bound, .arrived): enter(.pending, .acknowledge)
         case (.pending, .acknowledged): enter(.bound, .use)
         case (.bound, .overflowed): enter(.overflowed, .reset)
@@ -73,8 +68,6 @@ struct EventMachine {
     /// The state's name in the diagram.
     var stateName: StaticString {
         switch state {
-        case .closed: "closed"
-        case .open: "open"
         case .bound: "bound"
         case .pending: "pending"
         case .overflowed: "overflowed"

@@ -34,13 +34,15 @@ enum GrantError: Error, Equatable {
     /// A device without the request (as "GRANT_COPY").
     case notOffered(Text, device: Text)
 
-    // The host: code 1.
+    // The host: code 1. So is a defect of ours.
     /// What was tried (as "open"), on which file or device.
     case host(Text, name: Text, Errno)
     /// What was tried (as "wait for a signal").
     case system(Text, Errno)
     /// What was asked of more than there is, as "gntalloc lends at most 1024 pages in all".
     case limit(Text)
+    /// Something that cannot come in this state of a machine.
+    case defect(state: Text)
 
     // The words of the command: code 2.
     /// What does not fit together, as "the share has 8192 bytes, ...".
@@ -70,7 +72,7 @@ enum GrantError: Error, Equatable {
     /// The exit code of mini-grant that goes with it.
     var exitCode: Int32 {
         switch self {
-        case .host, .system, .limit: 1
+        case .host, .system, .limit, .defect: 1
         case .use: 2
         case .notOnXen, .noDevice, .notOffered: 3
         case .grant, .readOnlyGrant, .store, .refused: 4
@@ -93,6 +95,7 @@ enum GrantError: Error, Equatable {
         case .limit(let sentence), .use(let sentence), .refused(let sentence),
             .deadline(let sentence):
             sentence
+        case .defect(let state): .defect(state: state)
         case .grant(let reference, let domain, let status):
             "grant \(reference.rawValue) of domain \(domain.rawValue): \(status.words)"
         case .readOnlyGrant(let reference, let domain):

@@ -57,6 +57,17 @@ private let domain = DomainID(3)!
         #expect(xen.now.left == [])
     }
 
+    @Test("taking an event of a port that has gone back is a defect, and does not go on for ever")
+    func gone() throws {
+        let xen = try FakeXen()
+        try xen.play { () throws(GrantError) in
+            let channel = try EventChannel(.unbound(for: domain))
+            xen.change { $0.happen(.event(1)) }
+            try channel.unbind()
+            #expect(throws: GrantError.defect(state: "unbound")) { try channel.take() }
+        }
+    }
+
     @Test("two ends in one domain ring each other")
     func loopback() throws {
         let xen = try FakeXen()

@@ -4,15 +4,13 @@ import Testing
 
 /// Every event, with the name that the page gives it.
 private let events: [(name: String, event: EventMachine.Event)] = [
-    ("opened", .opened), ("bound", .bound), ("arrived", .arrived),
-    ("acknowledged", .acknowledged), ("overflowed", .overflowed), ("reset", .reset),
+    ("arrived", .arrived), ("acknowledged", .acknowledged), ("overflowed", .overflowed),
+    ("reset", .reset),
     ("finished", .finished),
 ]
 
 /// What each state answers to each event; every pair that is not here is refused.
 private let table: [String: [String: EventMachine.Action]] = [
-    "closed": ["opened": .bind],
-    "open": ["bound": .use],
     "bound": ["arrived": .acknowledge, "overflowed": .reset, "finished": .end],
     "pending": ["acknowledged": .use, "finished": .end],
     "overflowed": ["reset": .acknowledge, "finished": .end],

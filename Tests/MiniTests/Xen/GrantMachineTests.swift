@@ -78,6 +78,7 @@ private let rows: [Row] = [
     func everyPair() {
         for row in rows {
             let machine = machine(row.path, isNotifying: row.isNotifying)
+            #expect(machine.isReleased == (name(machine) == "released"))
             for (event, value) in events {
                 var next = machine
                 let action = next.handle(value)

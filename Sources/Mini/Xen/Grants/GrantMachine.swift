@@ -98,6 +98,9 @@ struct GrantMachine {
         }
     }
 
+    /// True if nothing is held any more.
+    var isReleased: Bool { if case .released = state { true } else { false } }
+
     private mutating func enter(_ next: State, _ action: Action) -> Action {
         state = next
         return action

@@ -26,7 +26,7 @@ final class GrantedPages {
         try drive(.opened)
     }
 
-    deinit { try? drive(.finished) }
+    deinit { try? unmap() }
 
     /// The pages, one behind the other, for as long as this object is kept (`unmap` at the end of
     /// their use keeps it). Their content may change at any moment: another domain
@@ -36,16 +36,20 @@ final class GrantedPages {
     }
 
     /// Unmaps the pages now. `bytes` is empty afterwards.
-    func unmap() throws(GrantError) { try drive(.finished) }
+    func unmap() throws(GrantError) { if !machine.isReleased { try drive(.finished) } }
 
     /// Does what the machine says until it needs nothing more.
     private func drive(_ event: GrantMachine.Event) throws(GrantError) {
         var event = event
         var failure: GrantError?
-        while let action = machine.handle(event) {
-            if action == .use { return }
-            if action == .end { break }
-            do throws(GrantError) { event = try perform(action) } catch {
+        while true {
+            guard let action = machine.handle(event) else {
+                throw .defect(state: "\(machine.stateName)")
+            }
+            do throws(GrantError) {
+                guard let next = try perform(action) else { break }
+                event = next
+            } catch {
                 // What fails while this is undone is not what went wrong.
                 if failure == nil { failure = error }
                 event = .failed
@@ -54,9 +58,10 @@ final class GrantedPages {
         if let failure { throw failure }
     }
 
+    /// - Returns: nil if that needs nothing more.
     private func perform(
         _ action: GrantMachine.Action
-    ) throws(GrantError) -> GrantMachine.Event {
+    ) throws(GrantError) -> GrantMachine.Event? {
         switch action {
         case .reference: return .referenced(try steps.reference())
         case .map(let index):
@@ -71,9 +76,10 @@ final class GrantedPages {
         case .release(let index):
             try steps.release(index)
             return .released
-        case .wait, .use, .end:
+        case .wait:
             try steps.wait()
             return .resumed
+        case .use, .end: return nil
         }
     }
 }
