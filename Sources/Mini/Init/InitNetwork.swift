@@ -123,7 +123,6 @@ extension HardwareAddress {
 
 /// In a child.
 enum InitNetwork {
-    private static let linkRecord = 16
     private static let addressRecord = 8
     // Attributes.
     private static let hardware: UInt16 = 1

@@ -4,43 +4,40 @@
 struct Errno: RawRepresentable, Equatable, Error {
     let rawValue: Int32
 
-    static let notPermitted = Errno(rawValue: 1)
-    static let noSuchFile = Errno(rawValue: 2)
-    static let noProcess = Errno(rawValue: 3)
-    static let interrupted = Errno(rawValue: 4)
-    static let inputOutput = Errno(rawValue: 5)
-    static let noSuchDevice = Errno(rawValue: 6)
-    static let tooBig = Errno(rawValue: 7)
-    static let notAProgram = Errno(rawValue: 8)
-    static let badDescriptor = Errno(rawValue: 9)
-    static let noChild = Errno(rawValue: 10)
-    static let again = Errno(rawValue: 11)
-    static let noMemory = Errno(rawValue: 12)
-    static let accessDenied = Errno(rawValue: 13)
-    static let badAddress = Errno(rawValue: 14)
-    static let busy = Errno(rawValue: 16)
-    static let exists = Errno(rawValue: 17)
-    /// ENODEV; ENXIO is `noSuchDevice`.
-    static let noDevice = Errno(rawValue: 19)
-    /// ENOTDIR
-    static let notDirectory = Errno(rawValue: 20)
-    static let isDirectory = Errno(rawValue: 21)
-    static let invalid = Errno(rawValue: 22)
-    static let notATerminal = Errno(rawValue: 25)
-    static let fileTooLarge = Errno(rawValue: 27)
-    static let noSpace = Errno(rawValue: 28)
-    static let readOnlySystem = Errno(rawValue: 30)
-    static let brokenPipe = Errno(rawValue: 32)
-    static let nameTooLong = Errno(rawValue: 36)
-    static let tooManyLinks = Errno(rawValue: 40)
-    static let notImplemented = Errno(rawValue: 38)
-    static let restart = Errno(rawValue: 85)
-    static let noProtocolOption = Errno(rawValue: 92)
-    static let addressInUse = Errno(rawValue: 98)
-    static let connectionReset = Errno(rawValue: 104)
-    static let notConnected = Errno(rawValue: 107)
-    static let timedOut = Errno(rawValue: 110)
-    static let refused = Errno(rawValue: 111)
+    static let notPermitted = Errno(rawValue: 1)  // EPERM
+    static let noSuchFile = Errno(rawValue: 2)  // ENOENT
+    static let noProcess = Errno(rawValue: 3)  // ESRCH
+    static let interrupted = Errno(rawValue: 4)  // EINTR
+    static let inputOutput = Errno(rawValue: 5)  // EIO
+    static let noSuchDevice = Errno(rawValue: 6)  // ENXIO
+    static let tooBig = Errno(rawValue: 7)  // E2BIG
+    static let notAProgram = Errno(rawValue: 8)  // ENOEXEC
+    static let badDescriptor = Errno(rawValue: 9)  // EBADF
+    static let noChild = Errno(rawValue: 10)  // ECHILD
+    static let again = Errno(rawValue: 11)  // EAGAIN
+    static let noMemory = Errno(rawValue: 12)  // ENOMEM
+    static let accessDenied = Errno(rawValue: 13)  // EACCES
+    static let badAddress = Errno(rawValue: 14)  // EFAULT
+    static let busy = Errno(rawValue: 16)  // EBUSY
+    static let exists = Errno(rawValue: 17)  // EEXIST
+    static let noDevice = Errno(rawValue: 19)  // ENODEV
+    static let notDirectory = Errno(rawValue: 20)  // ENOTDIR
+    static let isDirectory = Errno(rawValue: 21)  // EISDIR
+    static let invalid = Errno(rawValue: 22)  // EINVAL
+    static let notATerminal = Errno(rawValue: 25)  // ENOTTY
+    static let fileTooLarge = Errno(rawValue: 27)  // EFBIG
+    static let noSpace = Errno(rawValue: 28)  // ENOSPC
+    static let readOnlySystem = Errno(rawValue: 30)  // EROFS
+    static let brokenPipe = Errno(rawValue: 32)  // EPIPE
+    static let nameTooLong = Errno(rawValue: 36)  // ENAMETOOLONG
+    static let notImplemented = Errno(rawValue: 38)  // ENOSYS
+    static let tooManyLinks = Errno(rawValue: 40)  // ELOOP
+    static let restart = Errno(rawValue: 85)  // ERESTART
+    static let noProtocolOption = Errno(rawValue: 92)  // ENOPROTOOPT
+    static let addressInUse = Errno(rawValue: 98)  // EADDRINUSE
+    static let connectionReset = Errno(rawValue: 104)  // ECONNRESET
+    static let timedOut = Errno(rawValue: 110)  // ETIMEDOUT
+    static let refused = Errno(rawValue: 111)  // ECONNREFUSED
 
     /// What a person reads: the usual words and the usual name.
     var words: (text: StaticString, name: StaticString) {

@@ -8,7 +8,7 @@ import CShim
 struct RouteMessage {
     enum Kind: UInt16 {
         case newLink = 16
-        case deleteLink, getLink
+        case getLink = 18
         case newAddress = 20
         case deleteAddress, getAddress
         case newRoute = 24

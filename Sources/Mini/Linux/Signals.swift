@@ -29,10 +29,7 @@ struct Signal: RawRepresentable, Equatable {
     static let backgroundRead = Signal(rawValue: 21)  // SIGTTIN
     static let backgroundWrite = Signal(rawValue: 22)  // SIGTTOU
     static let urgent = Signal(rawValue: 23)  // SIGURG
-    static let processorTime = Signal(rawValue: 24)  // SIGXCPU
     static let fileSize = Signal(rawValue: 25)  // SIGXFSZ
-    static let virtualAlarm = Signal(rawValue: 26)
-    static let profiling = Signal(rawValue: 27)
     static let windowSize = Signal(rawValue: 28)  // SIGWINCH
     static let powerFailure = Signal(rawValue: 30)  // SIGPWR
 

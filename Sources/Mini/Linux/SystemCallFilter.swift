@@ -57,14 +57,6 @@ struct ArgumentRule {
             index: index, condition: .oneOf(numbers.map { UInt32(bitPattern: $0) }), name: name)
     }
 
-    /// True for a value that it lets through.
-    func admits(_ value: UInt32) -> Bool {
-        switch condition {
-        case .oneOf(let values): values.contains(value)
-        case .without(let bits): value & bits == 0
-        }
-    }
-
     /// False where no value is let through.
     fileprivate var isPossible: Bool { condition != .oneOf([]) }
 }

@@ -27,20 +27,11 @@ final class LoadedGuest {
 enum GuestLoader {
     /// - Parameters:
     ///   - kernel: an examined kernel file.
+    ///   - memory: made for what is possible of so many MiB, and still zero.
     ///   - mebibytes: RAM.
     ///   - initrd: nil for none.
     ///   - commandLine: what the kernel gets to read.
-    /// - Throws: the first reason not to start; the memory is given back then.
-    static func load(
-        _ kernel: borrowing KernelImage, mebibytes: UInt32, initrd: NamedFile? = nil,
-        commandLine: CommandLine
-    ) throws(LoaderError) -> LoadedGuest {
-        try load(
-            kernel, into: try GuestLayout.makeMemory(mebibytes: mebibytes),
-            mebibytes: mebibytes, initrd: initrd, commandLine: commandLine)
-    }
-
-    /// The same into memory that was made for what is possible of so many MiB, and is still zero.
+    /// - Throws: the first reason not to start.
     static func load(
         _ kernel: borrowing KernelImage, into memory: GuestMemory, mebibytes: UInt32,
         initrd: NamedFile? = nil, commandLine: CommandLine

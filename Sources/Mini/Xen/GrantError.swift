@@ -5,7 +5,6 @@
 struct GrantStatus: Equatable {
     let rawValue: Int16
 
-    static let okay = GrantStatus(rawValue: 0)
     /// Refused on a kernel that cannot tell why.
     static let unknown = GrantStatus(rawValue: 1)
 

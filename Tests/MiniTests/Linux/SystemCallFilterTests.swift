@@ -6,6 +6,16 @@ import Testing
 
 @testable import Mini
 
+extension ArgumentRule {
+    /// True for a value that it lets through.
+    fileprivate func admits(_ value: UInt32) -> Bool {
+        switch condition {
+        case .oneOf(let values): values.contains(value)
+        case .without(let bits): value & bits == 0
+        }
+    }
+}
+
 private func have() -> LaunchDescriptors {
     LaunchDescriptors(
         signals: 3, files: [4, 5], disks: [6, 7], writableDisks: [7], assistants: [18, 19],

@@ -5,6 +5,11 @@ import Testing
 
 @testable import Mini
 
+extension Signal {
+    /// SIGPROF: one that nobody here waits for.
+    fileprivate static let profiling = Signal(rawValue: 27)
+}
+
 /// A pseudo-terminal: its two ends.
 private struct PseudoTerminal: ~Copyable {
     let keyboard: Descriptor

@@ -2,6 +2,18 @@ import Testing
 
 @testable import Mini
 
+extension GuestLoader {
+    /// Into memory of its own, which is given back if that fails.
+    static func load(
+        _ kernel: borrowing KernelImage, mebibytes: UInt32, initrd: NamedFile? = nil,
+        commandLine: CommandLine
+    ) throws(LoaderError) -> LoadedGuest {
+        try load(
+            kernel, into: try GuestLayout.makeMemory(mebibytes: mebibytes),
+            mebibytes: mebibytes, initrd: initrd, commandLine: commandLine)
+    }
+}
+
 @Suite struct GuestLoaderTests {
     private static func load(
         initrd: [UInt8]? = nil, mebibytes: UInt32 = 4

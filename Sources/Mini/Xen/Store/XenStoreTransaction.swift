@@ -18,6 +18,7 @@ final class StoreTransaction {
     }
 
     deinit {
+        // Else the store has nothing of it any more.
         if case .abandon(let number) = machine.handle(.failed) {
             _ = try? store.ask(.endTransaction(commit: false), in: number)
         }
@@ -27,34 +28,36 @@ final class StoreTransaction {
     ///   done again.
     /// - Throws: `.deadline` if that is so still when the store's deadline has passed.
     func commit() throws(GrantError) -> Bool {
-        guard case .commit(let number) = machine.handle(.performed) else { throw XenStore.broken }
+        guard case .commit(let number) = machine.handle(.performed) else { throw defect }
+        var failure: GrantError?
         do throws(GrantError) {
             _ = try store.ask(.endTransaction(commit: true), in: number)
-            _ = machine.handle(.committed)
-            return true
-        } catch {
-            guard case .store(_, _, .again) = error else {
-                _ = machine.handle(.failed)
-                throw error
+        } catch { failure = error }
+        let event: StoreTransactionMachine.Event =
+            switch failure {
+            case nil: .committed
+            case .store(_, _, .again): .conflict(isLate: store.deadline.isOver)
+            default: .failed
             }
-        }
-        guard case .start = machine.handle(.conflict(isLate: store.deadline.isOver)) else {
+        switch (machine.handle(event), failure) {
+        case (.start, _):
+            try start()
+            return false
+        case (.finish, nil): return true
+        case (.finish, .store(_, _, .again)):
             throw .deadline("others kept changing the same entries of the store")
+        case (.finish, let failure?): throw failure
+        default: throw defect
         }
-        try start()
-        return false
     }
 
     private func start() throws(GrantError) {
-        do throws(GrantError) {
-            let reply = try store.ask(.startTransaction)
-            guard let new = reply.strings.first?.number.flatMap({ UInt32(exactly: $0) }), new != 0
-            else { throw XenStore.broken }
-            number = new
-        } catch {
-            _ = machine.handle(.failed)
-            throw error
-        }
-        _ = machine.handle(.started(number))
+        let reply = try store.ask(.startTransaction)
+        guard let new = reply.strings.first?.number.flatMap({ UInt32(exactly: $0) }), new != 0
+        else { throw XenStore.broken }
+        guard case .perform(let number) = machine.handle(.started(new)) else { throw defect }
+        self.number = number
     }
+
+    private var defect: GrantError { .defect(state: "\(machine.stateName)") }
 }

@@ -2,11 +2,10 @@
 // they touched, the store answers the end with EAGAIN and everything begins again, until the
 // deadline. When one of the requests fails, the transaction is abandoned before that is told.
 //
-//   starting -- started --> open -- performed --> committing -- committed --> ended(done)
+//   starting -- started --> open -- performed --> committing -- committed --> ended
 //   committing -- conflict --> starting
-//   committing -- conflict, late --> ended(late)
-//   open -- failed --> abandoning -- abandoned, failed --> ended(failed)
-//   starting, committing -- failed --> ended(failed)
+//   committing -- conflict, late --> ended
+//   starting, open, committing -- failed --> ended
 //
 // Source: docs/abi/xen-grants.md §7. The same as a page: docs/xenstore-transaction-machine.md.
 
@@ -16,7 +15,6 @@ struct StoreTransactionMachine {
         case starting
         case open(UInt32)
         case committing(UInt32)
-        case abandoning
         case ended
     }
     private var state = State.starting
@@ -29,35 +27,29 @@ struct StoreTransactionMachine {
         case committed
         /// The store cannot take the changes: somebody else was there before.
         case conflict(isLate: Bool)
-        case abandoned
     }
 
     enum Action: Equatable {
         case start
         case perform(UInt32)
-        /// End it, with its changes or without.
+        /// End it with its changes.
         case commit(UInt32)
+        /// End it without them. Nobody waits for what becomes of that.
         case abandon(UInt32)
-        case finish(Outcome)
+        /// The store has nothing of it any more.
+        case finish
     }
-
-    enum Outcome: Equatable { case done, late, failed }
-
-    /// What comes first.
-    static let beginning = Action.start
 
     /// - Returns: nil, and no change, if the event does not belong here.
     mutating func handle(_ event: Event) -> Action? {
         switch (state, event) {
         case (.starting, .started(let number)): enter(.open(number), .perform(number))
         case (.open(let number), .performed): enter(.committing(number), .commit(number))
-        case (.open(let number), .failed): enter(.abandoning, .abandon(number))
-        case (.committing, .committed): end(.done)
-        case (.committing, .conflict(let isLate)):
-            isLate ? end(.late) : enter(.starting, .start)
-        case (.abandoning, .abandoned), (.abandoning, .failed), (.starting, .failed),
-            (.committing, .failed):
-            end(.failed)
+        case (.open(let number), .failed): enter(.ended, .abandon(number))
+        case (.committing, .conflict(isLate: false)): enter(.starting, .start)
+        case (.committing, .committed), (.committing, .conflict), (.committing, .failed),
+            (.starting, .failed):
+            enter(.ended, .finish)
         default: nil
         }
     }
@@ -67,18 +59,12 @@ struct StoreTransactionMachine {
         return action
     }
 
-    private mutating func end(_ outcome: Outcome) -> Action {
-        state = .ended
-        return .finish(outcome)
-    }
-
     /// The state's name in the diagram.
     var stateName: StaticString {
         switch state {
         case .starting: "starting"
         case .open: "open"
         case .committing: "committing"
-        case .abandoning: "abandoning"
         case .ended: "ended"
         }
     }
