@@ -1,5 +1,5 @@
 // How the applets end: the codes, and what they mean to whoever started them.
-// The manual page lists the same.
+// The manual page and README.md list the same.
 
 /// A process's exit code.
 enum ExitCode {
@@ -19,7 +19,7 @@ enum ExitCode {
             ("0", "the guest powered itself off"),
             ("1", "the host failed: a system call, memory, a device"),
             ("2", "wrong use: an option, an argument"),
-            ("3", "the kernel or initrd was refused"),
+            ("3", "a kernel, initrd, disk or network file was refused"),
             ("4", "the guest died; its reason is printed"),
             ("5", "the guest asked for a reboot, and --no-reboot was given"),
             ("6", "left by three ^C within a second"),

@@ -147,6 +147,14 @@ private func manual(_ page: String) throws -> String {
         }
     }
 
+    @Test("the exit codes of README are those of the helps")
+    func readme() throws {
+        let readme = try projectText("README.md")
+        for (code, meaning) in ExitCode.table + GrantCommand.exitCodes {
+            #expect(readme.contains("\n| \(code) | \(meaning) |\n"), "\(code)")
+        }
+    }
+
     @Test("the manual page of mini names the applets")
     func overview() throws {
         let page = try manual("mini.1").replacing("\\-", with: "-")
