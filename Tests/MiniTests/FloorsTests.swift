@@ -270,16 +270,15 @@ private func complaints(_ tree: [(floor: String, files: [Source])]) -> [String] 
     @Test("a source file that a page names is there")
     func pages() throws {
         var all: Set<String> = []
-        for tree in ["Sources/Mini", "Tests/MiniTests"] {
+        for tree in ["Sources/Mini", "Tests/MiniTests", "Tests/Fuzz"] {
             let paths = FileManager.default.enumerator(atPath: project(tree).path)
             for path in paths?.compactMap({ $0 as? String }) ?? [] {
                 all.insert(path)
                 all.insert((path as NSString).lastPathComponent)
             }
         }
-        for page in try FileManager.default.contentsOfDirectory(atPath: project("docs").path)
-        where page.hasSuffix(".md") {
-            let text = try projectText("docs/\(page)")
+        for page in try pagesOfProject() {
+            let text = try projectText(page)
             for match in text.matches(of: #/`(?:Sources/Mini/)?([A-Z][\w/]*\.swift)`/#) {
                 let isThere =
                     all.contains(String(match.1))
@@ -287,5 +286,30 @@ private func complaints(_ tree: [(floor: String, files: [Source])]) -> [String] 
                 #expect(isThere, "\(page): \(match.1)")
             }
         }
+    }
+
+    @Test("a page that another one leads to is there, and the tour leads to every machine's")
+    func links() throws {
+        for page in try pagesOfProject() {
+            let folder = project(page).deletingLastPathComponent()
+            for match in try projectText(page).matches(of: #/\]\(([^)#:]+\.md)[)#]/#) {
+                let file = folder.appending(path: String(match.1)).path
+                #expect(FileManager.default.fileExists(atPath: file), "\(page): \(match.1)")
+            }
+        }
+        let tour = try projectText("docs/TOUR.md")
+        for page in try pages(in: "docs") where page.hasSuffix("-machine.md") {
+            #expect(tour.contains("](\(page.dropFirst("docs/".count)))"), "\(page)")
+        }
+    }
+
+    private func pages(in folder: String) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: project(folder).path)
+            .filter { $0.hasSuffix(".md") }.map { "\(folder)/\($0)" }
+    }
+
+    private func pagesOfProject() throws -> [String] {
+        try ["README.md", "contrib/README.md", "Tests/Fuzz/README.md"] + pages(in: "docs")
+            + pages(in: "docs/abi")
     }
 }
