@@ -105,10 +105,10 @@ Section: admin
 Priority: optional
 Installed-Size: $(du -sk --apparent-size "$folder" | cut -f1)
 Description: launcher of small Linux guests, client of Xen's grants, init of an initramfs
- One static program with several commands: it starts guest kernels that speak
- lguest, on any machine and without privilege; maps, shares and copies pages
- between domains of Xen; is process 1 of an initramfs and carries out a boot
- table; and makes such an initramfs.
+ One static program with several commands: it starts Linux kernels, today's and
+ those that speak lguest, on any machine and without privilege; maps, shares
+ and copies pages between domains of Xen; is process 1 of an initramfs and
+ carries out a boot table; and makes such an initramfs.
 EOF
     # An initramfs that has mini gets the new one.
     echo "activate-noawait update-initramfs" >"$folder/DEBIAN/triggers"

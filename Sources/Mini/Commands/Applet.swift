@@ -103,9 +103,16 @@ struct Applet {
     }
 
     private static var help: Text {
-        var text: Text = """
-            Usage: mini APPLET [ARGUMENTS...]
-            Starts Linux guests, maps grants of Xen, and is init of an initramfs.
+        var text: Text = "Usage: mini APPLET [ARGUMENTS...]\n"
+        // Of a smaller build its applets tell enough.
+        #if !MINI_WITHOUT_LAUNCH && !MINI_WITHOUT_GRANT && !MINI_WITHOUT_PACK && !MINI_WITHOUT_INIT
+        text += """
+            Starts Linux guests, shares pages between domains of Xen, makes an initramfs
+            and boots it.
+
+            """
+        #endif
+        text += """
 
             Applets, each also a command of its own; APPLET --help tells more:
 

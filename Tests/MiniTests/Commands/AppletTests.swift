@@ -60,6 +60,16 @@ private func manual(_ page: String) throws -> String {
                 #expect(output.contains("  \(name) "))
             }
             #expect(output.matches(of: /\n  mini-/).count == Applet.table.count)
+            #expect(
+                output.hasPrefix(
+                    """
+                    Usage: mini APPLET [ARGUMENTS...]
+                    Starts Linux guests, shares pages between domains of Xen, makes an initramfs
+                    and boots it.
+
+                    Applets, each also a command of its own; APPLET --help tells more:
+
+                    """))
         }
     }
 
