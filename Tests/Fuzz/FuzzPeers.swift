@@ -80,7 +80,6 @@ enum FuzzPeers {
         guard let host = unsafe host, let shared = host.memory.sharedPages.first else { return nil }
         host.machine = GuestMachine()
         host.bindings = DmaBindings()
-        host.outlets = []
         host.inlets = []
         _ = host.machine.initialize(acceptable: true)
         host.pageLimit = size / 4096

@@ -37,7 +37,6 @@ final class Host: LguestDevice {
     private(set) var ports: (any GuestPorts)?
     /// The ways from and to guests that share a page with ours.
     var inlets: [PeerInlet] = []
-    var outlets: [PeerOutlet] = []
 
     /// A host on the software processor.
     /// - Throws: ENOMEM.
@@ -142,8 +141,9 @@ final class Host: LguestDevice {
     func connect(_ ports: any GuestPorts) { self.ports = ports }
 
     func hasUsed(shared descriptor: Int32) -> Bool {
-        inlets.contains { $0.page.descriptor == descriptor && $0.isOpen }
-            || outlets.contains { $0.page.descriptor == descriptor }
+        inlets.contains {
+            $0.page.descriptor == descriptor && ($0.isOpen || !$0.outlets.isEmpty)
+        }
     }
 
     /// Those of the ways from other guests.
@@ -161,7 +161,6 @@ final class Host: LguestDevice {
         clock.cancelEvent()
         bindings = DmaBindings()
         inlets = []
-        outlets = []
         ports = nil
     }
 

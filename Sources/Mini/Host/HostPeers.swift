@@ -11,8 +11,7 @@ extension Host {
     /// - Returns: nil if the key is in none.
     func bindShared(_ key: DMAKey, _ buffers: UInt32, _ code: UInt32) -> UInt32? {
         guard let page = memory.sharedPage(of: key.rawValue) else { return nil }
-        guard let inlet = inlets.first(where: { $0.key == key && $0.page.start == page.start })
-        else { return 0 }
+        guard let inlet = inlet(of: page), inlet.key == key else { return 0 }
         guard bindings.bind(key: key, buffers: buffers, code: code) else { return 0 }
         if bindings[key] == nil {
             inlet.close()
@@ -28,18 +27,16 @@ extension Host {
     func sendShared(_ notification: DMANotification, of page: SharedPage) {
         let (record, key) = (notification.record.rawValue, notification.key)
         let slot = (key.rawValue &- page.start) / 4
-        guard slot != page.slot, slot < UInt32(SharedPage.slots) else { return }
-        let outlet: PeerOutlet
-        if let known = outlets.first(where: { $0.key == key }) {
-            outlet = known
-        } else {
-            outlet = PeerOutlet(key, of: page)
-            outlets.append(outlet)
-        }
-        guard !outlet.isResting(at: Clock.monotonic) else { return }
+        guard slot != page.slot, slot < UInt32(SharedPage.slots), let inlet = inlet(of: page)
+        else { return }
+        let outlet = inlet.outlets.outlet(to: slot, of: page)
         // Only when there is a receiver the record is looked at.
-        let taken = outlet.carry({ frame(record) }, watched: watched)
-        if let taken { memory.store32(record, taken) }
+        let fate = outlet.carry({ frame(record) }, watched: watched)
+        if case .taken(let count) = fate { memory.store32(record, count) }
+    }
+
+    private func inlet(of page: SharedPage) -> PeerInlet? {
+        inlets.first { $0.page.start == page.start }
     }
 
     /// The pieces of memory that a guest sends; nil, and the guest is dead, if they are not its own.
@@ -102,10 +99,6 @@ extension Host {
                 memory.store32(record, count)
                 lines.raise(binding.line)
             })
-        for slot in inlet.takeHeard() {
-            let key = DMAKey(rawValue: inlet.page.start + 4 * slot)
-            outlets.first { $0.key == key }?.wake()
-        }
         // The guest is told even then: it may have forgotten to look.
         if inlet.isWaiting && !wasWaiting { lines.raise(binding.line) }
     }

@@ -195,7 +195,7 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
             {
                 if step { #expect(two.run() == .checkpoint(1)) }
                 // Whoever was not there is not looked for at once.
-                if length > 0 { Clock.sleep(PeerOutlet.pause + .milliseconds(10)) }
+                if length > 0 { Clock.sleep(PeerLink.pause + .milliseconds(10)) }
                 one.putFrame(frame(1))
                 #expect(one.run() == .checkpoint(2))
                 #expect(one.word(record) == length)

@@ -5,28 +5,38 @@
 //
 //   apart -- frame --> connecting -- connected --> sending -- sent --> clear -- frame --> sending
 //     ^                 |      ^                    |   | |
-//     +---- refused ----+      +------ gone --------+   | +-- full --> waiting
-//     (a second gone in a row goes there, too)          |               |   |
-//                                                   (again)   room -----+   +-- time out --> clogged
+//   heard               |      +------ gone --------+   | +-- full --> waiting
+//     |                 |                               |               |   |
+//   resting <- refused -+                            (again)   room ----+   +-- time out --> clogged
+//     -- frame, later --> connecting
 //   clogged -- frame, waiting -- room --> retrying -- sent --> clear
 //                                         retrying -- full --> clogged
+//
+// Where a connection is gone that was made for this frame, the receiver rests as well: nobody is there. One that is older
+// leaves nothing but apart, and is made anew while the frame has not waited.
 //
 // Source: docs/abi/lguest.md §5.1 (SEND_DMA with a shared key).
 // The same as a page: docs/peer-link-machine.md.
 
 /// Decides what becomes of a frame for another guest.
 struct PeerLink {
+    /// `fresh`: the connection was made for this frame.
     private enum State {
         case apart
+        /// Nobody was there.
+        case resting(until: Nanoseconds)
         case connecting
-        /// `fresh`: the connection was made for this frame.
         case sending(fresh: Bool)
-        case waiting
-        case retrying
+        case waiting(fresh: Bool)
+        case retrying(fresh: Bool)
         case clear
         case clogged
     }
     private var state = State.apart
+
+    /// How long nobody is looked for where a frame found none: anybody on the network can write that he is in every slot,
+    /// and looking for one who is not there takes several calls.
+    static let pause = Nanoseconds.milliseconds(50)
 
     enum Event: CaseIterable {
         /// The guest has a frame.
@@ -39,35 +49,52 @@ struct PeerLink {
         case gone
         /// The other end has read, or has not for as long as we wait.
         case room, timeOut
+        /// There is no frame after all: the guest is dead.
+        case givenUp
+        /// The other end has come to us or sent something, so it is there.
+        case heard
     }
 
     enum Action: Equatable {
-        case none
         case connect
         case send
         case waitForRoom
         /// The frame has arrived, or is lost.
         case finish(delivered: Bool)
+        /// The frame is lost, and nobody was looked for.
+        case skip
+        /// Nothing before the next frame.
+        case forget
     }
 
-    /// Takes an event. One that does not belong to the state changes nothing.
-    mutating func handle(_ event: Event) -> Action {
+    /// Takes an event.
+    /// - Parameter now: the clock's moment, read where it matters.
+    /// - Returns: the next action; nil, and no change, if the event does not belong to the state.
+    mutating func handle(_ event: Event, at now: @autoclosure () -> Nanoseconds) -> Action? {
         switch (state, event) {
         case (.apart, .frame): return go(.connecting, .connect)
+        case (.resting(let moment), .frame):
+            return now() < moment ? .skip : go(.connecting, .connect)
+        case (.resting, .heard): return go(.apart, .forget)
         case (.connecting, .connected): return go(.sending(fresh: true), .send)
-        case (.connecting, .refused): return go(.apart, .finish(delivered: false))
+        case (.connecting, .refused): return lose(since: now())
         case (.clear, .frame): return go(.sending(fresh: false), .send)
-        case (.clogged, .frame): return go(.retrying, .send)
+        case (.clogged, .frame): return go(.retrying(fresh: false), .send)
         case (.sending, .sent), (.retrying, .sent): return go(.clear, .finish(delivered: true))
-        case (.sending, .full): return go(.waiting, .waitForRoom)
-        case (.waiting, .room): return go(.retrying, .send)
-        case (.waiting, .timeOut), (.retrying, .full):
+        case (.sending(let fresh), .full): return go(.waiting(fresh: fresh), .waitForRoom)
+        case (.waiting(let fresh), .room): return go(.retrying(fresh: fresh), .send)
+        case (.waiting, .timeOut), (.retrying, .full), (.retrying, .givenUp):
             return go(.clogged, .finish(delivered: false))
+        case (.sending, .givenUp): return go(.clear, .finish(delivered: false))
         case (.sending(fresh: false), .gone): return go(.connecting, .connect)
-        case (.sending, .gone), (.retrying, .gone):
-            return go(.apart, .finish(delivered: false))
-        default: return .none
+        case (.retrying(fresh: false), .gone): return go(.apart, .finish(delivered: false))
+        case (.sending, .gone), (.retrying, .gone): return lose(since: now())
+        default: return nil
         }
+    }
+
+    private mutating func lose(since now: Nanoseconds) -> Action {
+        go(.resting(until: now + Self.pause), .finish(delivered: false))
     }
 
     private mutating func go(_ next: State, _ action: Action) -> Action {
@@ -75,14 +102,11 @@ struct PeerLink {
         return action
     }
 
-    var isApart: Bool {
-        if case .apart = state { true } else { false }
-    }
-
     /// The state's name in the diagram.
     var stateName: StaticString {
         switch state {
         case .apart: "apart"
+        case .resting: "resting"
         case .connecting: "connecting"
         case .sending: "sending"
         case .waiting: "waiting"

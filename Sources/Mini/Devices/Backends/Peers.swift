@@ -10,71 +10,73 @@
 
 /// The end of a connection that frames go into.
 final class PeerOutlet {
-    let key: DMAKey
-    var link = PeerLink()
-    let page: SharedPage
+    private let slot: UInt32
+    private var link = PeerLink()
+    private let page: SharedPage
     private var socket: Descriptor?
-    /// The last frame found nobody: until then no other is brought there.
-    private var rest: Nanoseconds?
-    static let pause = Nanoseconds.milliseconds(50)
 
-    init(_ key: DMAKey, of page: SharedPage) {
-        self.key = key
+    init(to slot: UInt32, of page: SharedPage) {
+        self.slot = slot
         self.page = page
     }
 
     /// How long a receiver has to make room.
     private static let patience = Nanoseconds.milliseconds(5)
 
-    /// Connects to whoever has bound the key, if it is who has the slot.
+    /// Connects to whoever has bound the slot's key, if it is who has the slot.
     private func connect() -> PeerLink.Event {
         socket = nil
         do throws(Errno) {
+            let key = page.key(of: slot)
             let socket = try LocalSocket.connected(
                 to: page.address(of: key), from: page.ownAddress(to: key))
-            guard try page.isHolder((key.rawValue - page.start) / 4, socket.number) else {
-                return .refused
-            }
+            guard try page.isHolder(slot, socket.number) else { return .refused }
             self.socket = consume socket
             return .connected
         } catch { return .refused }
     }
 
-    /// Whether a frame is lost without a call: anybody on the network can write that he is in every slot, and looking
-    /// for one who is not there takes several.
-    func isResting(at now: () -> Nanoseconds) -> Bool { rest.map { now() < $0 } ?? false }
+    /// The slot's owner has come to us or sent something.
+    fileprivate func heard() { _ = handle(.heard) }
 
-    /// The slot's owner has come to us or sent something, so he is there.
-    func wake() { rest = nil }
+    private func handle(_ event: PeerLink.Event) -> PeerLink.Action? {
+        link.handle(event, at: Clock.monotonic())
+    }
+
+    /// What became of a frame.
+    enum Fate {
+        /// So many bytes have arrived.
+        case taken(UInt32)
+        case lost
+        /// It is lost without a call.
+        case skipped
+    }
 
     /// Brings one frame there, or loses it.
     /// - Parameters:
     ///   - frame: asked for when there is a receiver, once for each attempt; nil if there is none any more.
     ///   - watched: see `waitForRoom`.
-    /// - Returns: how many bytes were taken; nil if the frame is lost.
-    @discardableResult
-    func carry(_ frame: () -> IOVector?, watched: @autoclosure () -> [Poll.Interest]) -> UInt32? {
-        var action = link.handle(.frame)
-        var taken: UInt32?
-        // Where a connection is found to be gone, nobody was looked for yet.
-        var hasLooked = false
+    ///   - now: the moment at which this begins.
+    func carry(
+        _ frame: () -> IOVector?, watched: @autoclosure () -> [Poll.Interest],
+        at now: () -> Nanoseconds = Clock.monotonic
+    ) -> Fate {
+        var action = link.handle(.frame, at: now())
+        var taken: UInt32 = 0
         while true {
             switch action {
-            case .none, .finish:
-                rest = hasLooked && link.isApart ? Clock.monotonic() + Self.pause : nil
-                return taken
-            case .connect:
-                hasLooked = true
-                action = link.handle(connect())
+            case nil, .finish(delivered: false), .forget: return .lost
+            case .finish(delivered: true): return .taken(taken)
+            case .skip: return .skipped
+            case .connect: action = handle(connect())
             case .send:
                 guard let frame = frame() else {
-                    _ = link.handle(.gone)
-                    return nil
+                    action = handle(.givenUp)
+                    continue
                 }
-                let event = send(frame)
-                if event == .sent { taken = frame.count }
-                action = link.handle(event)
-            case .waitForRoom: action = link.handle(waitForRoom(watched()))
+                taken = frame.count
+                action = handle(send(frame))
+            case .waitForRoom: action = handle(waitForRoom(watched()))
             }
         }
     }
@@ -100,7 +102,29 @@ final class PeerOutlet {
     }
 }
 
-/// A key of our guest's in a shared page, and those who send to it.
+/// The ways to the others of a page, each made when there is a frame for it.
+struct PeerOutlets {
+    /// By slots; empty as long as there was no frame.
+    private var known: [PeerOutlet?] = []
+
+    /// - Parameter slot: one that exists, and is not ours.
+    mutating func outlet(to slot: UInt32, of page: SharedPage) -> PeerOutlet {
+        if known.isEmpty { known = [PeerOutlet?](repeating: nil, count: SharedPage.slots) }
+        if let outlet = known[Int(slot)] { return outlet }
+        let outlet = PeerOutlet(to: slot, of: page)
+        known[Int(slot)] = outlet
+        return outlet
+    }
+
+    /// A slot's owner came or sent something: he is there.
+    fileprivate func heard(_ slot: UInt32) {
+        if Int(slot) < known.count { known[Int(slot)]?.heard() }
+    }
+
+    var isEmpty: Bool { known.isEmpty }
+}
+
+/// Our guest's slot in a shared page: its key, those who send to that, and the ways to them.
 final class PeerInlet {
     let page: SharedPage
     let key: DMAKey
@@ -110,7 +134,7 @@ final class PeerInlet {
     /// Until then nobody looks who is at the door: there were too many, or one could not be let in.
     private var rest: Deadline?
     private var peers: [Peer] = []
-    private var heard: [UInt32] = []
+    var outlets = PeerOutlets()
     /// Frames are there, the guest's buffers are all in use.
     private(set) var isWaiting = false
 
@@ -126,7 +150,7 @@ final class PeerInlet {
     /// - Throws: EADDRINUSE if somebody else has the address.
     init(_ page: SharedPage) throws(Errno) {
         self.page = page
-        key = DMAKey(rawValue: page.start + 4 * page.slot)
+        key = page.key(of: page.slot)
         door = try LocalSocket.bound(to: page.address(of: key))
     }
 
@@ -192,20 +216,10 @@ final class PeerInlet {
                 peers.removeAll { $0.slot == slot }
                 let peer = Peer(socket, slot: slot)
                 peers.append(peer)
-                hear(peer)
+                outlets.heard(peer.slot)
             }
             if strangers == Self.knocks { rest = .after(Self.pause) }
         } catch { if error != .again { rest = .after(Self.pause) } }
-    }
-
-    /// The slots whose owners came or sent something since this was last asked: they are there.
-    func takeHeard() -> [UInt32] {
-        defer { heard = [] }
-        return heard
-    }
-
-    private func hear(_ peer: Peer) {
-        if heard.last != peer.slot { heard.append(peer.slot) }
     }
 
     /// The most frames that are taken in one turn.
@@ -249,7 +263,7 @@ final class PeerInlet {
                     leave(peer)
                     break
                 }
-                hear(peer)
+                outlets.heard(peer.slot)
                 received(count)
                 frames += 1
             }
@@ -269,7 +283,7 @@ final class PeerInlet {
                 let count = try LocalSocket.receive(peer.socket.number, into: room)
                 if count == 0 && room.count > 0 { continue }
                 peers.append(peer)
-                hear(peer)
+                outlets.heard(peer.slot)
                 return count
             } catch { if error == .again || error == .badAddress { peers.append(peer) } }
         }
@@ -282,6 +296,9 @@ final class PeerInlet {
 }
 
 extension SharedPage {
+    /// The key under which a slot is sent to.
+    func key(of slot: UInt32) -> DMAKey { DMAKey(rawValue: start + 4 * slot) }
+
     /// The address of a key's socket, the same for every host that has this file.
     func address(of key: DMAKey) -> LocalAddress {
         LocalAddress(

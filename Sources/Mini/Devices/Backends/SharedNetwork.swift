@@ -29,8 +29,6 @@ final class SharedNetwork: NetworkBackend {
     private let page: SharedPage
     private let mapping: Mapping
     private let inlet: PeerInlet
-    /// By slots.
-    private var outlets = [PeerOutlet?](repeating: nil, count: SharedPage.slots)
     private var isUp = false
     /// What ends a wait for a receiver: the launch is perhaps to end.
     var signals: Poll.Interest?
@@ -86,15 +84,15 @@ final class SharedNetwork: NetworkBackend {
         var moment: Nanoseconds?
         for slot in 0..<UInt32(SharedPage.slots) where slot != page.slot {
             guard NetworkEntries.wants(entry(slot), destination) else { continue }
-            let outlet = outlet(slot)
-            let isResting = outlet.isResting {
-                let now = moment ?? Clock.monotonic()
-                moment = now
-                return now
-            }
-            guard !isResting else { continue }
+            let fate = inlet.outlets.outlet(to: slot, of: page).carry(
+                { frame }, watched: signals.map { [$0] } ?? [],
+                at: {
+                    let now = moment ?? Clock.monotonic()
+                    moment = now
+                    return now
+                })
+            if case .skipped = fate { continue }
             tries += 1
-            outlet.carry({ frame }, watched: signals.map { [$0] } ?? [])
         }
     }
 
@@ -114,20 +112,11 @@ final class SharedNetwork: NetworkBackend {
         return entry
     }
 
-    private func outlet(_ slot: UInt32) -> PeerOutlet {
-        if let known = outlets[Int(slot)] { return known }
-        let outlet = PeerOutlet(DMAKey(rawValue: page.start + 4 * slot), of: page)
-        outlets[Int(slot)] = outlet
-        return outlet
-    }
-
     // MARK: To the card
 
     func receive(into room: IOVector) throws(Errno) -> UInt32 {
         inlet.accept()
-        let count = inlet.receive(into: room)
-        for slot in inlet.takeHeard() { outlets[Int(slot)]?.wake() }
-        guard let count else { throw .again }
+        guard let count = inlet.receive(into: room) else { throw .again }
         return count
     }
 
