@@ -103,9 +103,7 @@ final class Host: LguestDevice {
             guard let record = readable(address, GuestABI.dmaRecordSize) else {
                 throw .noSuchFile
             }
-            var buffer = DmaBuffer(usedLength: memory.load32(record.start) ?? 0)
-            if let length = buffer.lend(line: binding.line) {
-                memory.store32(record.start, length)
+            if DmaRecord.lend(record.start, binding.line, in: memory) {
                 return GuestAddress(rawValue: record.start)
             }
         }

@@ -111,7 +111,7 @@ extension Host {
                 kill(.badRegisteredRecord)
                 return nil
             }
-            if memory.load32(address) == 0 { return address }
+            if DmaRecord.isFree(address, in: memory) { return address }
         }
         return nil
     }
@@ -119,7 +119,7 @@ extension Host {
     /// True if one of the first buffers is free.
     func hasFreeBuffer(_ binding: DmaBindings.Binding) -> Bool {
         (0..<min(UInt32(binding.count), 16)).contains { index in
-            memory.load32(binding.buffers &+ index &* GuestABI.dmaRecordSize) == 0
+            DmaRecord.isFree(binding.buffers &+ index &* GuestABI.dmaRecordSize, in: memory)
         }
     }
 }

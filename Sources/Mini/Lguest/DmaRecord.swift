@@ -1,7 +1,7 @@
 // One `lguest_dma` record in guest memory: up to 16 sections of guest memory, and how many
 // bytes were moved. The guest writes it, so nothing in it is believed: a record with one
-// section outside guest memory is no record at all.
-// Source: docs/abi/lguest.md §5.1.
+// section outside guest memory is no record at all. What becomes of a buffer that a driver binds: docs/dma.md.
+// Source: docs/abi/lguest.md §5.1, §1.4.
 
 /// A DMA record whose address and sections were found to lie inside guest memory.
 struct DmaRecord {
@@ -51,10 +51,34 @@ struct DmaRecord {
     var count: UInt32 { sections.reduce(0) { $0 + $1.count } }
 
     /// The word at the record's start: 0 for a free buffer, else the bytes that were moved.
-    /// In a buffer that the host just lent it is the number of the interrupt to raise.
     func usedLength(in memory: GuestMemory) -> UInt32 { memory.load32(record.start) ?? 0 }
 
     func setUsedLength(_ count: UInt32, in memory: GuestMemory) {
         memory.store32(record.start, count)
+    }
+
+    /// Whether the guest wants the buffer filled.
+    func isFree(in memory: GuestMemory) -> Bool { Self.isFree(record.start, in: memory) }
+
+    /// The same of a record that nobody has looked at; false outside memory.
+    static func isFree(_ address: UInt32, in memory: GuestMemory) -> Bool {
+        memory.load32(address) == 0
+    }
+
+    /// Lends a buffer to the launcher, as GETDMA does.
+    /// - Returns: false if it is in use.
+    static func lend(_ address: UInt32, _ line: InterruptLine, in memory: GuestMemory) -> Bool {
+        guard isFree(address, in: memory) else { return false }
+        memory.store32(address, line.rawValue)
+        return true
+    }
+
+    /// Takes a buffer that the host just lent. Until it is filled it counts as free again: a word that
+    /// still held the interrupt's number would be taken for a length.
+    /// - Returns: the interrupt to raise.
+    func take(in memory: GuestMemory) -> InterruptLine {
+        let line = InterruptLine(rawValue: usedLength(in: memory))
+        setUsedLength(0, in: memory)
+        return line
     }
 }

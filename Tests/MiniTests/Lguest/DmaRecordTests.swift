@@ -68,4 +68,30 @@ func put(
         )
         #expect(DmaRecord(at: 0xFF9C, in: memory, layout: .lengthsFirst) != nil)
     }
+
+    @Test("a buffer is lent with its line, taken, filled and freed again, by one word of it")
+    func way() throws {
+        let memory = try GuestMemory(count: 0x10000)
+        put([(0x2000, 60)], at: 0x100, .lengthsFirst, to: memory)
+        let record = try #require(DmaRecord(at: 0x100, in: memory, layout: .lengthsFirst))
+        #expect(record.isFree(in: memory))
+        #expect(DmaRecord.lend(0x100, 3, in: memory) && memory.load32(0x100) == 3)
+        #expect(!record.isFree(in: memory) && !DmaRecord.lend(0x100, 4, in: memory))
+        #expect(record.take(in: memory) == 3)
+        #expect(record.isFree(in: memory), "as long as it is not filled")
+        record.setUsedLength(7, in: memory)
+        #expect(!record.isFree(in: memory) && !DmaRecord.lend(0x100, 3, in: memory))
+        #expect(memory.load32(0x100) == 7)
+        memory.store32(0x100, 0)
+        #expect(DmaRecord.lend(0x100, 5, in: memory))
+    }
+
+    @Test("what lies outside memory is neither free nor lent")
+    func notThere() throws {
+        let memory = try GuestMemory(count: 0x10000)
+        for address in [0x10000, 0xFFFF_FFFF] as [UInt32] {
+            #expect(!DmaRecord.isFree(address, in: memory))
+            #expect(!DmaRecord.lend(address, 3, in: memory))
+        }
+    }
 }

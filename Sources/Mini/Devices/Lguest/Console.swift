@@ -31,8 +31,7 @@ struct Console {
 
     /// False as long as the guest has not read what it was given last.
     var canTakeInput: Bool {
-        guard let last else { return true }
-        return DmaBuffer(usedLength: last.usedLength(in: memory)).isFree
+        last?.isFree(in: memory) ?? true
     }
 
     /// A buffer that the host took from the guest's binding for us.
@@ -43,15 +42,12 @@ struct Console {
         var count: Int { Int(record.count) }
     }
 
-    /// Accepts a buffer that the host lent. Until it is filled it counts as free again: a
-    /// word that still held the interrupt's number would be taken for a length.
+    /// Accepts a buffer that the host lent.
     /// - Returns: nil if it points outside guest memory, or has no room.
     func borrow(_ address: GuestAddress) -> Loan? {
         guard let record = DmaRecord(at: address, in: memory, layout: layout), record.count > 0
         else { return nil }
-        let line = InterruptLine(rawValue: record.usedLength(in: memory))
-        record.setUsedLength(0, in: memory)
-        return Loan(record: record, line: line)
+        return Loan(record: record, line: record.take(in: memory))
     }
 
     /// Puts bytes into a lent buffer, from its start, and their number into its record.
@@ -67,10 +63,7 @@ struct Console {
             rest = rest.dropFirst(part.count)
         }
         let count = bytes.count - rest.count
-        var buffer = DmaBuffer.lent
-        if let length = buffer.fill(count: UInt32(count)) {
-            loan.record.setUsedLength(length, in: memory)
-        }
+        loan.record.setUsedLength(UInt32(count), in: memory)
         last = loan.record
         return (count, loan.line)
     }

@@ -173,7 +173,7 @@ final class NetworkDevice {
     /// not read yet, and overwrites its length: nobody runs meanwhile, so it is put back.
     private func borrow(from device: any LguestDevice) -> Loan? {
         for index in busy.indices.reversed()
-        where busy[index].record.usedLength(in: memory) == 0 {
+        where busy[index].record.isFree(in: memory) {
             busy.remove(at: index)
         }
         // No buffer, or the guest is dead: the next run tells which.
@@ -184,10 +184,7 @@ final class NetworkDevice {
         }
         guard let record = DmaRecord(at: address, in: memory, layout: layout), record.count > 0
         else { return nil }
-        let loan = Loan(
-            record: record, line: InterruptLine(rawValue: record.usedLength(in: memory)))
-        record.setUsedLength(0, in: memory)
-        return loan
+        return Loan(record: record, line: record.take(in: memory))
     }
 
     /// Reads one frame, into the guest's buffer if there is one.
@@ -203,10 +200,7 @@ final class NetworkDevice {
             }
             let count = UInt32(try pieces.transfer(.read, tap.descriptor))
             isUsed = true
-            var buffer = DmaBuffer.lent
-            if let length = buffer.fill(count: count) {
-                loan.record.setUsedLength(length, in: memory)
-            }
+            loan.record.setUsedLength(count, in: memory)
             if busy.count == Self.mostBusy { busy.removeFirst() }
             busy.append((loan.record, count))
             return .received

@@ -1,49 +1,8 @@
-// The DMA buffer machine against its page, and the rules of bindings.
+// The rules of bindings.
 
 import Testing
 
 @testable import Mini
-
-@Suite struct DmaBufferTests {
-    private let events: [(name: String, apply: (inout DmaBuffer) -> Void)] = [
-        ("lend", { _ = $0.lend(line: 3) }),
-        ("fill", { _ = $0.fill(count: 10) }),
-    ]
-
-    @Test("the page shows the transitions that the machine takes, and no others")
-    func page() throws {
-        var taken: Set<String> = []
-        for known in [DmaBuffer(usedLength: 0), .lent, DmaBuffer(usedLength: 1)] {
-            for event in events {
-                var buffer = known
-                event.apply(&buffer)
-                if buffer != known {
-                    taken.insert("\(known.stateName) --> \(buffer.stateName): \(event.name)")
-                }
-            }
-        }
-        #expect(try transitionsOfPage("dma-machine.md") == taken)
-    }
-
-    @Test("a way through the launcher writes the line, then the length")
-    func way() {
-        var buffer = DmaBuffer(usedLength: 0)
-        #expect(buffer.isFree && buffer.fill(count: 1) == nil)
-        #expect(buffer.lend(line: 3) == 3)
-        #expect(!buffer.isFree && buffer.lend(line: 3) == nil)
-        #expect(buffer.fill(count: 7) == 7)
-        #expect(buffer.fill(count: 8) == nil)
-        #expect(!buffer.isFree && buffer.lend(line: 3) == nil)
-        var other = DmaBuffer.lent
-        #expect(other.lend(line: 3) == nil && other.fill(count: 0) == 0)
-    }
-
-    @Test("a buffer found in use is not lent")
-    func inUse() {
-        var buffer = DmaBuffer(usedLength: 1)
-        #expect(buffer.lend(line: 3) == nil && !buffer.isFree)
-    }
-}
 
 @Suite struct DmaBindingsTests {
     @Test("there is room for 32 bindings; taking one away makes room")
