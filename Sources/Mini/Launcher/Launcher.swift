@@ -79,6 +79,9 @@ class Launcher {
     var initrdFile: Descriptor?
     var kernelStatus: FileStatus?
     var initrdStatus: FileStatus?
+    /// Asked before the sandbox.
+    private var kernelMedium: Medium?
+    private var initrdMedium: Medium?
     private var restarts = true
 
     /// For the guests' devices.
@@ -185,7 +188,9 @@ class Launcher {
     func openKernel() throws(LauncherError) -> Int32 {
         if kernelFile == nil { kernelFile = try LaunchPlan.open(plan.kernel) }
         let number = kernelFile?.number ?? -1
-        kernelStatus = try status(number, plan.kernel, kernelStatus)
+        let status = try status(number, plan.kernel, kernelStatus)
+        if kernelMedium == nil { kernelMedium = Medium(status, at: number) }
+        kernelStatus = status
         return number
     }
 
@@ -194,8 +199,10 @@ class Launcher {
         guard let name = plan.initrd else { return nil }
         if initrdFile == nil { initrdFile = try LaunchPlan.open(name) }
         let number = initrdFile?.number ?? -1
-        initrdStatus = try status(number, name, initrdStatus)
-        return NamedFile(name: name, descriptor: number, status: initrdStatus)
+        let status = try status(number, name, initrdStatus)
+        if initrdMedium == nil { initrdMedium = Medium(status, at: number) }
+        initrdStatus = status
+        return NamedFile(name: name, descriptor: number, status: status)
     }
 
     /// Says what was made of the files, the first time.
@@ -206,7 +213,7 @@ class Launcher {
     /// What the kernel says of a file; for a restart only its size is asked again.
     func status(
         _ number: Int32, _ name: Text, _ known: FileStatus?
-    ) throws(LauncherError) -> FileStatus? {
+    ) throws(LauncherError) -> FileStatus {
         do throws(Errno) {
             if let known { return try known.renewed(number) }
             return try FileStatus.of(number)
@@ -231,14 +238,11 @@ class Launcher {
 
     func checkDevices() throws(LauncherError) {
         var files: [DeviceClaim] = []
-        if let kernelStatus {
-            files.append(
-                DeviceClaim(
-                    use: "the kernel", name: plan.kernel, file: DiskIdentity(kernelStatus)))
+        if let kernelMedium {
+            files.append(DeviceClaim(use: "the kernel", name: plan.kernel, file: kernelMedium))
         }
-        if let initrdStatus, let initrd = plan.initrd {
-            files.append(
-                DeviceClaim(use: "the initrd", name: initrd, file: DiskIdentity(initrdStatus)))
+        if let initrdMedium, let initrd = plan.initrd {
+            files.append(DeviceClaim(use: "the initrd", name: initrd, file: initrdMedium))
         }
         for (index, device) in devices.enumerated() {
             let others = devices.indices.filter { $0 != index }.map { devices[$0].claim }

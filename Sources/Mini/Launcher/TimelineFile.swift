@@ -27,8 +27,7 @@ final class TimelineFile {
         }
         for (other, use) in plan.files {
             guard case .file(let path)? = try? FileSource(other) else { continue }
-            guard let known = try? FileStatus.of(path, followsLink: true) else { continue }
-            if DiskIdentity(known, loop: LoopStatus.of(path)) == DiskIdentity(status) {
+            if Medium.of(path) == Medium(status, at: file.number) {
                 throw .timeline(name: name, .inUse(as: use))
             }
         }

@@ -273,41 +273,6 @@ struct FileStatus: Equatable {
     }
 }
 
-/// What is behind a loop device.
-struct LoopStatus {
-    var file: FileIdentity
-    /// If that file is a block device's.
-    var device: DeviceNumber?
-    /// Where it begins, in bytes.
-    var offset: UInt64
-
-    /// - Returns: nil for what is no loop device. Source: linux/loop.h, LOOP_GET_STATUS64.
-    static func of(_ descriptor: Int32) -> LoopStatus? {
-        guard let status = try? FileStatus.of(descriptor), status.kind == .block,
-            status.number.major == 7
-        else { return nil }
-        // struct loop_info64 of 232 bytes: device and inode of the file, which device that is, the offset; at 40 its number.
-        var words = [UInt32](repeating: 0, count: 58)
-        let request = IoctlRequest(number: 0x4C05)
-        guard (try? Ioctl.call(descriptor, request, words: &words)) != nil else { return nil }
-        // One of its partitions gets the answer for the whole.
-        guard words[10] == status.number.minor else { return nil }
-        let fields = (0..<4).map { UInt64(words[2 * $0 + 1]) << 32 | UInt64(words[2 * $0]) }
-        return LoopStatus(
-            file: FileIdentity(device: fields[0], inode: fields[1]),
-            device: fields[2] == 0 ? nil : DeviceNumber(packed: fields[2]), offset: fields[3])
-    }
-
-    /// The same by its name; what is no block device is not opened.
-    static func of(_ path: Text) -> LoopStatus? {
-        guard (try? FileStatus.of(path, followsLink: true))?.kind == .block,
-            let number = try? Descriptor.openNumber(path, .readOnlyNow)
-        else { return nil }
-        defer { Descriptor.closeNumber(number) }
-        return of(number)
-    }
-}
-
 /// Which device a device file stands for.
 struct DeviceNumber: Equatable {
     /// At most 12 bits.

@@ -359,26 +359,26 @@ private struct PlayedDevice: Sendable {
                     device.loopNumber = number
                     let isSame = number == 0
                     let (second, _) = try device.play { () throws(LauncherError) in try open(loop) }
-                    #expect((second.identity == disk.identity) == isSame)
-                    #expect((disk.identity == second.identity) == isSame)
-                    #expect(second.identity != DiskIdentity(FileIdentity(device: 1, inode: 1)))
+                    #expect((second.medium == disk.medium) == isSame)
+                    #expect((disk.medium == second.medium) == isSame)
+                    #expect(second.medium != Medium(.file(FileIdentity(device: 1, inode: 1))))
+                    // By its name it is known for the same.
+                    let named = try device.play { () throws(LauncherError) in Medium.of(loop) }
+                    #expect(named == second.medium && (named == disk.medium) == isSame)
                 }
             }
         }
     }
 
     @Test("loop devices of one file that begin elsewhere are two disks")
-    func loopOffsets() throws {
-        // Two nodes, whichever.
-        let (one, other) = try (
-            FileStatus.of("/", followsLink: true), FileStatus.of("/proc", followsLink: true)
-        )
+    func loopOffsets() {
+        let (one, other) = (DeviceNumber(major: 7, minor: 1), DeviceNumber(major: 7, minor: 2))
         func loop(
-            _ status: FileStatus, _ inode: UInt64, _ device: DeviceNumber?, from offset: UInt64
-        ) -> DiskIdentity {
+            _ number: DeviceNumber, _ inode: UInt64, _ device: DeviceNumber?, from offset: UInt64
+        ) -> Medium {
             let file = FileIdentity(device: 1, inode: inode)
-            return DiskIdentity(
-                status, loop: LoopStatus(file: file, device: device, offset: offset))
+            return Medium(
+                .device(number), shown: (device.map { .device($0) } ?? .file(file), offset))
         }
         #expect(loop(one, 2, nil, from: 512) == loop(other, 2, nil, from: 512))
         #expect(loop(one, 2, nil, from: 512) != loop(other, 2, nil, from: 1024))
@@ -388,6 +388,7 @@ private struct PlayedDevice: Sendable {
         #expect(loop(one, 2, device, from: 0) == loop(other, 3, device, from: 0))
         #expect(loop(one, 2, device, from: 0) != loop(other, 2, nil, from: 0))
         #expect(loop(one, 2, nil, from: 0) == loop(one, 3, nil, from: 512))
+        #expect(loop(one, 2, device, from: 0) == Medium(.device(device)))
     }
 
     @Test("a file that has become shorter fails reads and writes, and does not grow again")

@@ -11,7 +11,7 @@ final class Disk {
     private(set) var sectorCount: UInt32
     let isReadOnly: Bool
     /// nil for one that nobody else can name.
-    let identity: DiskIdentity?
+    let medium: Medium?
     private let file: Descriptor
     /// A file can shrink under the guest; a block device cannot.
     let isFile: Bool
@@ -34,14 +34,14 @@ final class Disk {
     ///   - sectorCount: how many sectors it has now.
     init(
         _ file: consuming Descriptor, name: Text, sectorCount: UInt32, isReadOnly: Bool,
-        isFile: Bool, identity: DiskIdentity? = nil
+        isFile: Bool, medium: Medium? = nil
     ) {
         self.file = file
         self.name = name
         self.sectorCount = sectorCount
         self.isReadOnly = isReadOnly
         self.isFile = isFile
-        self.identity = identity
+        self.medium = medium
     }
 
     var descriptor: Int32 { file.number }
@@ -189,39 +189,6 @@ extension Disk.Failure {
         case .readOnly: "the disk is read-only"
         case .shrunk: "the file has become shorter"
         case .host(let errno): "\(errno)"
-        }
-    }
-}
-
-/// Which disk it is, whatever its name and its node. Two are the same if what is written to the one is seen in the
-/// other: a loop device is the same as its file.
-struct DiskIdentity: Equatable {
-    private enum Node: Equatable {
-        case file(FileIdentity)
-        case device(DeviceNumber)
-    }
-    private let node: Node
-    /// Of a loop device: what it shows, from which byte on.
-    private var shown: (node: Node, offset: UInt64)?
-
-    init(_ file: FileIdentity) { node = .file(file) }
-
-    /// - Parameter loop: what it is if it is a loop device.
-    init(_ status: FileStatus, loop: LoopStatus? = nil) {
-        node = status.kind == .block ? .device(status.number) : .file(status.identity)
-        guard let loop else { return }
-        shown = (loop.device.map { .device($0) } ?? .file(loop.file), loop.offset)
-    }
-
-    /// Loop devices show other parts of one file if they begin elsewhere.
-    static func == (left: Self, right: Self) -> Bool {
-        if left.node == right.node { return true }
-        switch (left.shown, right.shown) {
-        case (nil, nil): return false
-        case (let shown?, nil): return shown.node == right.node
-        case (nil, let shown?): return shown.node == left.node
-        case (let one?, let other?):
-            return one == other || one.node == right.node || other.node == left.node
         }
     }
 }

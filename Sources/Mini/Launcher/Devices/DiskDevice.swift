@@ -33,8 +33,8 @@ private final class OpenDisk: OpenDevice {
 
     /// A guest must not write over what it is made of: a restart would find something else there.
     func check(beside others: [DeviceClaim]) throws(LauncherError) {
-        guard !disk.isReadOnly, let identity = disk.identity else { return }
-        for other in others where other.file == identity && !other.isDisk {
+        guard !disk.isReadOnly, let medium = disk.medium else { return }
+        for other in others where other.file == medium && !other.isDisk {
             throw .disk(name: disk.name, .inUse(as: other.use))
         }
     }
@@ -141,6 +141,6 @@ private final class PluggedDisk: GuestDevice {
 extension Disk {
     var claim: DeviceClaim {
         DeviceClaim(
-            use: "a disk", name: name, file: identity, isDisk: true, isReadOnly: isReadOnly)
+            use: "a disk", name: name, file: medium, isDisk: true, isReadOnly: isReadOnly)
     }
 }

@@ -63,8 +63,8 @@ extension DiskRequest {
 
     /// Who has a block device that cannot be had alone: a disk that was named before, or somebody else.
     private func claimed(beside others: [DeviceClaim]) -> LauncherError {
-        let identity = (try? FileStatus.of(name, followsLink: true)).map { DiskIdentity($0) }
-        let other = others.first { $0.isDisk && $0.file != nil && $0.file == identity }
+        let medium = Medium.of(name)
+        let other = others.first { $0.isDisk && $0.file != nil && $0.file == medium }
         return .disk(name: name, other.map { .twice(other: $0.name) } ?? .claimed)
     }
 
@@ -80,11 +80,11 @@ extension DiskRequest {
     ) throws(LauncherError) -> Disk {
         let kind: FileStatus.Kind
         let size: UInt64
-        let identity: DiskIdentity
+        let medium: Medium
         do throws(Errno) {
             let status = try file.status()
             kind = status.kind
-            identity = DiskIdentity(status, loop: LoopStatus.of(file.number))
+            medium = Medium(status, at: file.number)
             size = kind == .block ? try file.deviceSize() : status.size
         } catch { throw .host("examine disk", name: name, error) }
         guard kind == .regular || kind == .block else {
@@ -95,7 +95,7 @@ extension DiskRequest {
         guard let count = UInt32(exactly: sectors) else {
             throw .disk(name: name, .tooLarge(size: size))
         }
-        for other in others where other.file == identity && other.isDisk {
+        for other in others where other.file == medium && other.isDisk {
             guard isReadOnly && other.isReadOnly else {
                 throw .disk(name: name, .twice(other: other.name))
             }
@@ -112,7 +112,7 @@ extension DiskRequest {
         }
         return Disk(
             file, name: name, sectorCount: count, isReadOnly: isReadOnly,
-            isFile: kind == .regular, identity: identity)
+            isFile: kind == .regular, medium: medium)
     }
 
     /// A guest reads and writes the bytes of its disk as they are. In a file of another format that

@@ -30,7 +30,7 @@ struct DeviceClaim {
     /// As what it is used: "a disk".
     let use: Text
     let name: Text
-    var file: DiskIdentity?
+    var file: Medium?
     /// A disk may be there twice if nobody writes to it.
     var isDisk = false
     var isReadOnly = false

@@ -24,7 +24,7 @@ final class NetworkFile {
         }
         guard status.kind == .regular else { throw .networkFile(name: name, .notAFile) }
         identity = status.identity
-        let claimed = DiskIdentity(identity)
+        let claimed = Medium(.file(identity))
         if others.contains(where: { !$0.isDisk && $0.file == claimed }) {
             throw .networkFile(name: name, .twice)
         }

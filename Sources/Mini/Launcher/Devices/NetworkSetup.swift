@@ -240,7 +240,7 @@ extension NetworkLink {
         case .tap(let tap, _):
             DeviceClaim(use: "a tap", name: tap.name.text, tap: tap.name)
         case .shared(let file):
-            DeviceClaim(use: "a network", name: file.name, file: DiskIdentity(file.identity))
+            DeviceClaim(use: "a network", name: file.name, file: Medium(.file(file.identity)))
         }
     }
 }

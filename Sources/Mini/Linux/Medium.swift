@@ -1,0 +1,69 @@
+// Where the bytes of a file are, whatever it is called. Source: linux/loop.h, LOOP_GET_STATUS64.
+
+/// Two are the same if what is written to the one is seen in the other: device files of one device, and a loop device
+/// and its file.
+struct Medium: Equatable {
+    enum Node: Equatable {
+        case file(FileIdentity)
+        case device(DeviceNumber)
+    }
+    let node: Node
+    /// Of a loop device: what it shows, from which byte on.
+    var shown: (node: Node, offset: UInt64)?
+
+    init(_ node: Node, shown: (node: Node, offset: UInt64)? = nil) {
+        self.node = node
+        self.shown = shown
+    }
+
+    /// - Parameter descriptor: open; the kernel has said this of it.
+    init(_ status: FileStatus, at descriptor: Int32) {
+        self.init(status.node, shown: Self.shown(status, at: descriptor))
+    }
+
+    /// - Returns: nil if there is no such file. What is no loop device is not opened.
+    static func of(_ path: Text) -> Medium? {
+        guard let status = try? FileStatus.of(path, followsLink: true) else { return nil }
+        guard status.isLoop, let number = try? Descriptor.openNumber(path, .readOnlyNow) else {
+            return Medium(status.node)
+        }
+        defer { Descriptor.closeNumber(number) }
+        return Medium(status, at: number)
+    }
+
+    private static func shown(
+        _ status: FileStatus, at descriptor: Int32
+    ) -> (node: Node, offset: UInt64)? {
+        guard status.isLoop else { return nil }
+        // struct loop_info64 of 232 bytes: device and inode of the file, which device that is, the offset; at 40 its number.
+        var words = [UInt32](repeating: 0, count: 58)
+        let request = IoctlRequest(number: 0x4C05)
+        guard (try? Ioctl.call(descriptor, request, words: &words)) != nil else { return nil }
+        // One of its partitions gets the answer for the whole.
+        guard words[10] == status.number.minor else { return nil }
+        let fields = (0..<4).map { UInt64(words[2 * $0 + 1]) << 32 | UInt64(words[2 * $0]) }
+        let node: Node =
+            fields[2] == 0
+            ? .file(FileIdentity(device: fields[0], inode: fields[1]))
+            : .device(DeviceNumber(packed: fields[2]))
+        return (node, fields[3])
+    }
+
+    /// Loop devices show other parts of one file if they begin elsewhere.
+    static func == (left: Self, right: Self) -> Bool {
+        if left.node == right.node { return true }
+        switch (left.shown, right.shown) {
+        case (nil, nil): return false
+        case (let shown?, nil): return shown.node == right.node
+        case (nil, let shown?): return shown.node == left.node
+        case (let one?, let other?):
+            return one == other || one.node == right.node || other.node == left.node
+        }
+    }
+}
+
+extension FileStatus {
+    /// Of a block device's file the device counts.
+    fileprivate var node: Medium.Node { kind == .block ? .device(number) : .file(identity) }
+    fileprivate var isLoop: Bool { kind == .block && number.major == 7 }
+}
