@@ -52,6 +52,11 @@ struct LaunchDescriptors {
     var host: [Int32] = []
     var processor: KvmDescriptors?
 
+    /// What these are for, in any order.
+    var features: [LaunchFeature] = []
+    /// How many there may be beside these, at the most.
+    var more = 0
+
     /// All of them, beside 0 to 2.
     var all: [Int32] {
         [signals, input, output, errors, timeline, numbers] + files + disks + assistants + taps
@@ -217,10 +222,11 @@ extension SandboxPlan {
     init(_ features: [LaunchFeature], _ have: LaunchDescriptors) {
         let process = UInt32(truncatingIfNeeded: Process.identity)
         var rules: [CallRule] = []
-        for feature in features { rules += feature.rules(have, process: process) }
+        for feature in LaunchFeature.allCases where features.contains(feature) {
+            rules += feature.rules(have, process: process)
+        }
         self.init(rules: rules)
         descriptors = have.all
-        // A peer of a shared network takes one on each side.
-        if !have.networks.isEmpty { moreDescriptors = 2 * SharedPage.slots }
+        moreDescriptors = have.more
     }
 }

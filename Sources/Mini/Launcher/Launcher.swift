@@ -293,25 +293,16 @@ class Launcher {
         have.processor = host.processor
         have.timeline = surroundings.timelineFile
         have.numbers = numbers.descriptor ?? -1
-        var features: [LaunchFeature] = [.always]
-        if session.hasTerminal { features.append(.terminal) }
+        have.features.append(.always)
+        if session.hasTerminal { have.features.append(.terminal) }
         if session.hasOutputTerminal || Terminal.isTerminal(2) {
-            features.append(.outputTerminal)
+            have.features.append(.outputTerminal)
         }
-        if !have.disks.isEmpty { features.append(.disk) }
-        if !have.writableDisks.isEmpty { features.append(.writableDisk) }
-        if !have.taps.isEmpty { features.append(.tap) }
-        if !have.networks.isEmpty {
-            features.append(have.doors.isEmpty ? .sharedNetwork : .networkCard)
-        }
-        if restarts { features.append(.restart) }
-        if surroundings.timelineFile >= 0 { features.append(.timeline) }
-        if host.drawsNumbers && !host.isPC { features.append(.randomNumbers) }
-        if host.isPC {
-            features += have.taps.isEmpty ? [.randomNumbers] : [.randomNumbers, .offloads]
-        }
-        if have.processor != nil { features.append(restarts ? .kvmRestart : .kvm) }
-        var plan = SandboxPlan(features, have)
+        if restarts { have.features.append(.restart) }
+        if surroundings.timelineFile >= 0 { have.features.append(.timeline) }
+        if host.drawsNumbers || host.isPC { have.features.append(.randomNumbers) }
+        if have.processor != nil { have.features.append(restarts ? .kvmRestart : .kvm) }
+        var plan = SandboxPlan(have.features, have)
         if !host.isFiltered {
             // A restart opens the device anew, its waker's thread makes calls of its own, and there is no table of them.
             plan.rules = nil

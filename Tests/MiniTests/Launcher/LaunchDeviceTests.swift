@@ -1,5 +1,6 @@
 // A device that nobody but this file knows: what a new one has to bring along.
 
+import Foundation
 import Testing
 
 @testable import Mini
@@ -93,9 +94,30 @@ private final class Echo: DeviceSetup, OpenDevice {
             let text = try projectText("Sources/Mini/Launcher/\(file).swift")
             for word in [
                 "BlockDevice", "Disk(", "Tap(", "OpenDisk", "OpenTap", "NetworkFile", "NetworkLink",
+                "have.disks", "have.writableDisks", "have.taps", "have.networks", "have.doors",
             ] {
                 #expect(!text.contains(word), "\(file): \(word)")
             }
         }
+    }
+
+    @Test("a device says itself what it needs behind the sandbox; two of a kind need it once")
+    func needs() throws {
+        let path =
+            FileManager.default.temporaryDirectory.path
+            + "/mini-needs-\(UInt64.random(in: 0...(.max)))"
+        try Data(count: 4096).write(to: URL(filePath: path))
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let name = Text(stringLiteral: path)
+        let disk = DiskSetup(DiskRequest(name: name, isReadOnly: true))
+        var have = LaunchDescriptors()
+        for _ in 0..<2 { try disk.open(beside: [], notice: { _ in }).describe(to: &have) }
+        #expect(Set(have.features) == [.disk] && have.disks.count == 2 && have.more == 0)
+        let once = SandboxPlan([.disk], have)
+        #expect(SandboxPlan(have.features, have).rules?.count == once.rules?.count)
+        let network = NetworkSetup(.shared(name))
+        try network.open(beside: [], notice: { _ in }).describe(to: &have)
+        #expect(Set(have.features) == [.disk, .sharedNetwork])
+        #expect(SandboxPlan(have.features, have).moreDescriptors == 2 * SharedPage.slots)
     }
 }

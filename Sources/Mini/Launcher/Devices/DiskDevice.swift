@@ -72,7 +72,11 @@ private final class OpenDisk: OpenDevice {
 
     func describe(to have: inout LaunchDescriptors) {
         have.disks.append(disk.descriptor)
-        if !disk.isReadOnly { have.writableDisks.append(disk.descriptor) }
+        have.features.append(.disk)
+        if !disk.isReadOnly {
+            have.writableDisks.append(disk.descriptor)
+            have.features.append(.writableDisk)
+        }
         have.assistants += disk.assistant?.descriptors ?? []
     }
 

@@ -58,7 +58,11 @@ private final class OpenTap: OpenDevice {
             VirtioNetwork(tap, address: address.neighbour), name, index, into: socket, notes)
     }
 
-    func describe(to have: inout LaunchDescriptors) { have.taps.append(tap.descriptor) }
+    func describe(to have: inout LaunchDescriptors) {
+        have.taps.append(tap.descriptor)
+        have.features.append(.tap)
+        if tap.hasHeaders { have.features.append(.offloads) }
+    }
 }
 
 /// The network card of a guest with virtio.
@@ -206,6 +210,9 @@ private final class OpenSharedNetwork: OpenDevice {
     func describe(to have: inout LaunchDescriptors) {
         have.networks.append(file.descriptor)
         have.doors += network?.doors ?? []
+        have.features.append(network == nil ? .sharedNetwork : .networkCard)
+        // A peer takes one on each side.
+        have.more = 2 * SharedPage.slots
     }
     func keep() throws(LauncherError) { try file.keepSlot() }
 
