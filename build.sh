@@ -43,19 +43,19 @@ done
 all_parts=(launch grant pack init)
 mini_parts=("${all_parts[@]}")
 
-# part_sources PART...: files and folders with the sources of these parts.
+# part_sources PART...: files and folders with the sources of these parts. A new file of Commands/ must be among them.
 part_sources() {
     local part name folders=(Linux Commands/{Applet,CommandError,ExitCode,Options}.swift)
     for part in "$@"; do
         case $part in
-        launch) folders+=(Commands/{LaunchCommand,MemoryArgument,NetworkArgument}.swift Launcher Loader Devices Platform Host Xen Lguest Processor Memory) ;;
+        launch) folders+=(Commands/LaunchCommand.swift 'Commands/*Argument.swift' Launcher Loader Devices Platform Host Xen Lguest Processor Memory) ;;
         grant) folders+=(Commands/Grant Xen) ;;
         pack) folders+=(Commands/PackCommand.swift Archive) ;;
         # It knows programs and modules by their ELF headers, and kernels' words.
         init) folders+=(Commands/InitCommand.swift Init Xen Loader Lguest Processor/{GuestProcessor,MissingInstruction,ProcessorProfile,ProcessorStart}.swift Platform/TextScreen.swift Memory) ;;
         esac
     done
-    for name in "${folders[@]}"; do echo "Sources/Mini/$name"; done
+    for name in "${folders[@]}"; do compgen -G "Sources/Mini/$name"; done
 }
 
 # choose_parts LIST: the parts between its commas, in the order in which --version names them.

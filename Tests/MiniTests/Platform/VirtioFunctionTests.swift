@@ -15,6 +15,7 @@ private func random() -> VirtioRandom { VirtioRandom { [UInt8](repeating: 7, cou
     func identity(kind: VirtioKind, device: UInt16, subsystem: UInt16) {
         #expect(kind.identity.vendor == 0x1AF4 && kind.identity.device == device)
         #expect(kind.identity.subsystem == subsystem && kind.identity.revision == 0)
+        #expect(kind.identity.classCode == kind.row.classCode && kind.row.classCode > 0xFFFF)
     }
 
     @Test("a driver finds queues by choosing them; one that is not there has no size")
@@ -95,24 +96,6 @@ private func random() -> VirtioRandom { VirtioRandom { [UInt8](repeating: 7, cou
         driver.add(0, [.init(address: 0x40000, count: 8, isWritable: true)])
         driver.ring(0)
         #expect(driver.takeUsed(0).count == 1)
-    }
-
-    @Test("the page shows the transitions that a driver's words lead to")
-    func page() throws {
-        let words: [(name: String, event: UInt32)] = [("a status", 3), ("80", 0x83), ("0", 0)]
-        let walk = Walk(
-            from: [[UInt32]()], words,
-            name: { words in
-                let function = VirtioDriver(random(), start: false)
-                for word in words { function.write(0x12, word, size: 1) }
-                return "\(function.function.stateName)"
-            },
-            step: { (before: [UInt32], word: UInt32) in before.count < 3 ? [before + [word]] : [] })
-        let taken = walk.transitions.filter { line in
-            let names = line.prefix { $0 != ":" }.components(separatedBy: " --> ")
-            return names[0] != names[1]
-        }
-        #expect(try transitionsOfPage("virtio-function-machine.md") == taken)
     }
 
     @Test("random numbers fill what was lent, up to a page at a time")

@@ -4,15 +4,8 @@
 //     00 features offered   04 features taken   08 queue's page   0C queue's size   0E queue chosen
 //     10 doorbell           12 status           13 interrupts     14 the device's own
 //
-//             a status               80
-//     reset -----------> driven -----------> failed
-//       ^                  |                    |
-//       +------ 0 ---------+--------------------+
-//
-// Old drivers use a device before they say that they are ready (4), so any status but 0 is one of a driver that is
-// heard. One that has given up (80) is not, until it begins anew. Reading 13 drops the interrupt.
-// Source: docs/abi/pc.md §4.2; Virtual I/O Device specification 1.2, chapters 2.1, 3.1 and 4.1.4.10.
-// The same as a page: docs/virtio-function-machine.md.
+// Which drivers are heard says DriverStatus. Reading 13 drops the interrupt.
+// Source: docs/abi/pc.md §4.2; Virtual I/O Device specification 1.2, chapter 4.1.4.10.
 
 final class VirtioFunction: VirtioTransport, PCIFunction {
     private var chosen: UInt16 = 0
@@ -20,16 +13,8 @@ final class VirtioFunction: VirtioTransport, PCIFunction {
     /// ISR.
     private var interrupts: UInt8 = 0
 
-    private enum State {
-        case reset
-        /// With the status as the driver wrote it.
-        case driven(UInt8), failed(UInt8)
-    }
-    private var state = State.reset
+    private var status = DriverStatus()
 
-    private enum Status {
-        static let failed: UInt8 = 0x80
-    }
     private enum Register {
         static let offered: UInt16 = 0x00
         static let taken: UInt16 = 0x04
@@ -46,16 +31,7 @@ final class VirtioFunction: VirtioTransport, PCIFunction {
         static let configuration: UInt8 = 2
     }
 
-    /// The state's name in the diagram.
-    var stateName: StaticString {
-        switch state {
-        case .reset: "reset"
-        case .driven: "driven"
-        case .failed: "failed"
-        }
-    }
-
-    override var isDriven: Bool { if case .driven = state { true } else { false } }
+    override var isDriven: Bool { status.isDriven }
     override var mayPutOff: Bool { true }
     override func raise(_ queue: Int) { interrupts |= Interrupt.queue }
     override var function: (any PCIFunction)? { self }
@@ -81,7 +57,7 @@ final class VirtioFunction: VirtioTransport, PCIFunction {
         case (Register.page, 4): chosenQueue?.page ?? 0
         case (Register.size, 2): UInt32(chosenQueue?.size ?? 0)
         case (Register.choice, 2): UInt32(chosen)
-        case (Register.status, 1): UInt32(status)
+        case (Register.status, 1): UInt32(status.byte)
         case (Register.interrupts, 1): UInt32(takeInterrupts())
         default: 0
         }
@@ -97,7 +73,7 @@ final class VirtioFunction: VirtioTransport, PCIFunction {
         case (Register.choice, 2): chosen = UInt16(truncatingIfNeeded: value)
         case (Register.doorbell, 2):
             if isDriven, value < UInt32(queues.count) { device.serve(Int(value), of: self) }
-        case (Register.status, 1): setStatus(UInt8(truncatingIfNeeded: value))
+        case (Register.status, 1): if status.write(UInt8(truncatingIfNeeded: value)) { reset() }
         default: break
         }
     }
@@ -111,25 +87,7 @@ final class VirtioFunction: VirtioTransport, PCIFunction {
         return interrupts
     }
 
-    private var status: UInt8 {
-        switch state {
-        case .reset: 0
-        case .driven(let status), .failed(let status): status
-        }
-    }
-
-    private func setStatus(_ value: UInt8) {
-        switch value {
-        case 0: reset()
-        case _ where value & Status.failed != 0: state = .failed(value)
-        default:
-            if case .failed = state { return }
-            state = .driven(value)
-        }
-    }
-
     private func reset() {
-        state = .reset
         for index in queues.indices { queues[index].place(0, in: memory) }
         chosen = 0
         taken = 0
@@ -140,15 +98,8 @@ final class VirtioFunction: VirtioTransport, PCIFunction {
 
 extension VirtioKind {
     var identity: PCIIdentity {
-        let (device, classCode): (UInt16, UInt32) =
-            switch self {
-            case .network: (0x1000, 0x02_0000)
-            case .block: (0x1001, 0x01_8000)
-            case .console: (0x1003, 0x07_8000)
-            case .random: (0x1005, 0xFF_0000)
-            }
-        return PCIIdentity(
-            vendor: 0x1AF4, device: device, classCode: classCode, subsystemVendor: 0x1AF4,
-            subsystem: rawValue)
+        PCIIdentity(
+            vendor: 0x1AF4, device: row.legacyDevice, classCode: row.classCode,
+            subsystemVendor: 0x1AF4, subsystem: rawValue)
     }
 }

@@ -6,13 +6,6 @@
 //     no MSI-X, enabled, bell's place                20 queue's descriptors, available ring, used ring
 //     38 bell        3A interrupts        3C the device's own
 //
-//             a status               80
-//     reset -----------> driven -----------> failed
-//       ^                  |                    |
-//       +------ 0 ---------+--------------------+
-//
-// (A first status can be 80. The same as a page: docs/virtio-modern-machine.md.)
-//
 // The capability at 84 is a window on the BAR through the configuration space: a guest that has no driver yet writes its
 // console's emergency register there.
 // Source: docs/abi/lguest.md §5.6; Virtual I/O Device specification 1.2, chapter 4.1.4.
@@ -25,7 +18,7 @@ final class VirtioModern: VirtioTransport, PCIFunction {
     private var chosen: UInt16 = 0
     /// Where the driver wants the parts of each queue: descriptors, available, used.
     private var places: [(UInt64, UInt64, UInt64)] = []
-    private var status: UInt8 = 0
+    private var status = DriverStatus()
     private var interrupts: UInt8 = 0
     /// The window's offset and length.
     private var window: (offset: UInt32, count: UInt32) = (0, 0)
@@ -34,10 +27,8 @@ final class VirtioModern: VirtioTransport, PCIFunction {
     /// Interrupts the guest; set once there is one.
     var interruptLine: (UInt32) -> Void = { _ in }
 
-    private enum Status {
-        static let failed: UInt8 = 0x80
-        static let featuresTaken: UInt8 = 8
-    }
+    /// In the status: the driver and the device agree on features.
+    private static let featuresTaken: UInt8 = 8
     private enum Register {
         static let bell: UInt16 = 56
         static let interrupts: UInt16 = 58
@@ -54,7 +45,6 @@ final class VirtioModern: VirtioTransport, PCIFunction {
     /// Of the features' second word: virtio 1.0.
     private static let version: UInt32 = 1
     private static let noVector: UInt32 = 0xFFFF
-    private static let emergencyWrite: UInt32 = 1 << 2
 
     init(_ device: any VirtioDevice, line: UInt8, memory: GuestMemory) {
         self.line = line
@@ -62,12 +52,7 @@ final class VirtioModern: VirtioTransport, PCIFunction {
         places = queues.map { _ in (0, 0, 0) }
     }
 
-    /// The state's name in the diagram.
-    var stateName: StaticString {
-        status == 0 ? "reset" : status & Status.failed == 0 ? "driven" : "failed"
-    }
-
-    override var isDriven: Bool { status != 0 && status & Status.failed == 0 }
+    override var isDriven: Bool { status.isDriven }
     override var function: (any PCIFunction)? { self }
     override func raise(_ queue: Int) {
         interrupts |= 1
@@ -75,21 +60,17 @@ final class VirtioModern: VirtioTransport, PCIFunction {
     }
 
     private var features: UInt32 {
-        switch device.kind {
-        case .console: device.features | Self.emergencyWrite
-        // Virtio 1.0 has no barriers.
-        case .block: device.features & ~VirtioKind.barriers
-        default: device.features
-        }
+        let row = device.kind.row
+        return device.features & ~row.notModern | row.modern
     }
-    private var ownCount: UInt16 { device.kind == .console ? 12 : device.configurationCount }
+    private var ownCount: UInt16 { device.kind.row.modernCount ?? device.configurationCount }
 
     // MARK: PCI's side
 
     var identity: PCIIdentity {
         PCIIdentity(
             vendor: 0x1AF4, device: 0x1040 + device.kind.rawValue,
-            classCode: device.kind.identity.classCode, subsystemVendor: 0x1AF4, subsystem: 0x40,
+            classCode: device.kind.row.classCode, subsystemVendor: 0x1AF4, subsystem: 0x40,
             revision: 1)
     }
     var portCount: UInt16 { 128 }
@@ -178,7 +159,7 @@ final class VirtioModern: VirtioTransport, PCIFunction {
         case (12, 4): takenChoice == 0 ? taken : takenChoice == 1 && takesVersion ? Self.version : 0
         case (16, 2), (26, 2): Self.noVector
         case (18, 2): UInt32(queues.count)
-        case (20, 1): UInt32(status)
+        case (20, 1): UInt32(status.byte)
         case (22, 2): UInt32(chosen)
         case (24, 2): queue.map { UInt32(queues[$0].size) } ?? 0
         case (28, 2): queue.map { queues[$0].isReady || queues[$0].lie != nil ? 1 : 0 } ?? 0
@@ -250,18 +231,15 @@ final class VirtioModern: VirtioTransport, PCIFunction {
     }
 
     private func setStatus(_ value: UInt8) {
-        guard value != 0 else { return reset() }
-        guard status & Status.failed == 0 else { return }
         var value = value
-        if value & ~status & Status.featuresTaken != 0 {
+        if !status.hasFailed, value & ~status.byte & Self.featuresTaken != 0 {
             // Nobody here knows an older way.
-            if takesVersion { device.take(taken) } else { value &= ~Status.featuresTaken }
+            if takesVersion { device.take(taken) } else { value &= ~Self.featuresTaken }
         }
-        status = value
+        if status.write(value) { reset() }
     }
 
     private func reset() {
-        status = 0
         for index in queues.indices {
             queues[index] = Virtqueue(size: device.queueSizes[index])
             places[index] = (0, 0, 0)

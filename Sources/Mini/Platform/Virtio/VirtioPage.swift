@@ -113,13 +113,9 @@ final class VirtioPage {
         var fields: [UInt8] = []
         func add(_ kind: UInt8, _ data: [UInt8]) { fields += [kind, UInt8(data.count)] + data }
         for queue in queues { add(2, queue.bytes) }
-        switch device.kind {
-        case .network: add(0x41, own(device, 0..<6))
-        case .block:
-            add(0x41, own(device, 0..<8))
-            add(0x43, own(device, 12..<16))
-        case .console, .random: break
-        }
+        let own = device.kind.row.fields
+        if !own.0.isEmpty { add(0x41, Self.own(device, own.0)) }
+        if !own.1.isEmpty { add(0x43, Self.own(device, own.1)) }
         return (
             [UInt8(device.kind.rawValue), UInt8(fields.count), 0] + fields,
             Places(status: 2, taken: nil)
@@ -153,15 +149,12 @@ final class VirtioDescriptor: VirtioTransport {
         placeQueues()
     }
 
-    private static let ready: UInt8 = 4
-    private static let failed: UInt8 = 0x80
-
     private var status: UInt8 {
         UInt8(truncatingIfNeeded: memory.load32(address + places.status) ?? 0)
     }
 
     /// The first drivers say nothing of themselves before they ring.
-    override var isDriven: Bool { status & Self.failed == 0 }
+    override var isDriven: Bool { !DriverStatus.isFailed(status) }
     override var ringsEarly: Bool { isFirst }
     override func raise(_ queue: Int) { interruptLine(rings[queue].line) }
 
@@ -170,7 +163,7 @@ final class VirtioDescriptor: VirtioTransport {
     func notified(_ place: UInt32) -> Bool {
         if place == address {
             // Who tells of what he does tells of something before he is ready.
-            if status == 0 || !isTold && status & Self.ready != 0 {
+            if status == 0 || !isTold && DriverStatus.isReady(status) {
                 reset()
             } else {
                 isTold = true

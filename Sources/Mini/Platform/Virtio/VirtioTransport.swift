@@ -3,7 +3,7 @@
 // page of lguest (VirtioPage.swift).
 // Source: Virtual I/O Device specification 1.2, chapter 2; docs/abi/lguest.md §5.3.
 
-/// What a device is.
+/// What a device is, by its number.
 enum VirtioKind: UInt16 {
     case network = 1
     case block = 2
@@ -12,6 +12,37 @@ enum VirtioKind: UInt16 {
 
     /// A disk's feature that legacy transports alone have.
     static let barriers: UInt32 = 1 << 0
+    /// A console's that virtio 1.0 alone has: characters by a register, before there is a driver.
+    private static let emergencyWrite: UInt32 = 1 << 2
+
+    /// What the transports say of a kind, beside what its device says of itself.
+    struct Row {
+        /// Its number on a PCI bus by the legacy transport, and its class there by any.
+        let legacyDevice: UInt16
+        let classCode: UInt32
+        /// Which of its registers guests of era 2 find in fields 0x41 and 0x43.
+        var fields: (Range<UInt16>, Range<UInt16>) = (0..<0, 0..<0)
+        /// Features that a transport of virtio 1.0 adds, and that it leaves out.
+        var modern: UInt32 = 0
+        var notModern: UInt32 = 0
+        /// How many registers it has there; nil for as many as anywhere.
+        var modernCount: UInt16?
+    }
+
+    var row: Row {
+        switch self {
+        case .network: Row(legacyDevice: 0x1000, classCode: 0x02_0000, fields: (0..<6, 0..<0))
+        case .block:
+            Row(
+                legacyDevice: 0x1001, classCode: 0x01_8000, fields: (0..<8, 12..<16),
+                notModern: Self.barriers)
+        case .console:
+            Row(
+                legacyDevice: 0x1003, classCode: 0x07_8000, modern: Self.emergencyWrite,
+                modernCount: 12)
+        case .random: Row(legacyDevice: 0x1005, classCode: 0xFF_0000)
+        }
+    }
 }
 
 /// A device behind the transport. It works on the queues when it is told that the driver has something for one.
