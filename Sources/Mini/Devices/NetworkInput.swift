@@ -105,6 +105,28 @@ struct NetworkInput {
         }
     }
 
+    /// The most frames that are taken in one turn.
+    private static let turn = 64
+
+    /// Takes what became of a frame. Most come alone: whether there is more is asked before a buffer is.
+    /// - Parameter number: of the frame in this turn, from 1 on.
+    mutating func handle(
+        _ event: Event, frame number: Int, hasMore: @autoclosure () -> Bool
+    ) -> Action {
+        let isLast = event == .received && (number == Self.turn || number == 1 && !hasMore())
+        return handle(isLast ? .enough : event)
+    }
+
+    /// What it means that a frame could not be read.
+    static func event(of error: Errno) -> Event {
+        switch error {
+        case .again: .empty
+        // The frame is gone, as on a bad cable.
+        case .badAddress: .received
+        default: .failed
+        }
+    }
+
     private mutating func seek(wait: UInt64, alarmSet: Bool) -> Action {
         state = .seeking(wait: wait, alarmSet: alarmSet)
         return .seekBuffer

@@ -273,7 +273,7 @@ final class Host: LguestDevice {
         var timeout = timeout
         for inlet in inlets {
             interests += inlet.watched.map { Poll.Interest($0) }
-            if let rest = inlet.restLeft { timeout = min(timeout ?? rest, rest) }
+            timeout.shorten(to: inlet.restLeft)
         }
         if interests.isEmpty && timeout == Nanoseconds(count: 0) { return false }
         let ready = try Poll.wait(interests, timeout: timeout)

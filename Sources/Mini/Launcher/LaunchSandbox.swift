@@ -103,7 +103,7 @@ extension LaunchFeature {
             [
                 CallRule("lseek", .seek, .descriptor("file", have.files)),
                 CallRule(
-                    "mmap", .map, Self.neverExecuted,
+                    "mmap", .map, .neverExecuted,
                     .descriptor("file", have.files + have.networks, at: 4)),
             ]
         case .timeline: [CallRule("write", .write, .descriptor("timeline", [have.timeline]))]
@@ -124,10 +124,6 @@ extension LaunchFeature {
         }
     }
 
-    /// Neither PROT_EXEC nor what nobody has named yet: PROT_READ and PROT_WRITE alone.
-    private static let neverExecuted = ArgumentRule(
-        index: 2, condition: .without(~3), name: "no PROT_EXEC")
-
     private static func always(_ have: LaunchDescriptors, _ process: UInt32) -> [CallRule] {
         [
             CallRule("ppoll", .poll),
@@ -137,7 +133,7 @@ extension LaunchFeature {
             CallRule("read", .read, .descriptor("signals", [have.signals])),
             CallRule("setitimer", .intervalTimer, .value(0, 0, "ITIMER_REAL")),
             CallRule(
-                "mmap", .map, neverExecuted, .descriptor("no file", [-1], at: 4)),
+                "mmap", .map, .neverExecuted, .descriptor("no file", [-1], at: 4)),
             CallRule("munmap", .unmap),
             CallRule("write", .write, .descriptor("errors", [2, have.errors])),
             CallRule("close", .close),

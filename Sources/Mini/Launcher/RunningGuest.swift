@@ -137,7 +137,7 @@ final class RunningGuest {
         for device in devices {
             let wait = try device.serve(occasion, for: self)
             if loop.outcome != nil { return }
-            if let wait { next = next.map { min($0, wait) } ?? wait }
+            next.shorten(to: wait)
         }
         if signs.isDue(loop) {
             let isUsed = made.devices.contains { !$0.uses(of: self).isEmpty }

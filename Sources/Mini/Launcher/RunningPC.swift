@@ -160,7 +160,7 @@ final class RunningPC: ConsoleGuest {
         for device in made.devices {
             let wait = try device.serve(ready)
             if loop.outcome != nil { return }
-            if let wait { next = next.map { min($0, wait) } ?? wait }
+            next.shorten(to: wait)
         }
         if let next { try loop.setAlarm(next) }
         if signs.isDue(loop) {

@@ -14,6 +14,13 @@ struct Nanoseconds: Equatable, Comparable {
     }
 }
 
+extension Nanoseconds? {
+    /// Makes a wait, which has no end if it is nil, no longer than another.
+    mutating func shorten(to other: Nanoseconds?) {
+        if let other { self = self.map { min($0, other) } ?? other }
+    }
+}
+
 /// The moment until which something may take its time, on the monotonic clock; and a signal that may
 /// end it before. A loop whose turns others can cause looks at `isOver` in every turn.
 struct Deadline: Equatable {

@@ -45,6 +45,10 @@ struct ArgumentRule {
     /// For people, as "input" or "TCGETS".
     let name: StaticString
 
+    /// Of mmap: neither PROT_EXEC nor what nobody has named yet, PROT_READ and PROT_WRITE alone.
+    static let neverExecuted = ArgumentRule(
+        index: 2, condition: .without(~3), name: "no PROT_EXEC")
+
     static func value(_ index: Int, _ value: UInt32, _ name: StaticString) -> ArgumentRule {
         ArgumentRule(index: index, condition: .oneOf([value]), name: name)
     }

@@ -91,7 +91,7 @@ extension GrantFeature {
             [
                 CallRule("ppoll", .poll), CallRule.on("read", .read, "signals", [have.signals]),
                 CallRule(
-                    "mmap", .map, Self.neverExecuted, .descriptor("no file", [-1], at: 4)),
+                    "mmap", .map, .neverExecuted, .descriptor("no file", [-1], at: 4)),
                 CallRule("munmap", .unmap),
                 CallRule("write", .write, .descriptor("errors", [2] + have.errors)),
                 CallRule("close", .close), CallRule("rt_sigprocmask", .signalMask),
@@ -136,10 +136,6 @@ extension GrantFeature {
         }
     }
 
-    /// Neither PROT_EXEC nor what nobody has named yet: PROT_READ and PROT_WRITE alone.
-    private static let neverExecuted = ArgumentRule(
-        index: 2, condition: .without(~3), name: "no PROT_EXEC")
-
     private static var clock: CallRule { CallRule("clock_gettime", .clockTime) }
 
     private static func control(
@@ -154,7 +150,7 @@ extension GrantFeature {
     private static func pages(_ role: StaticString, _ device: Int32) -> [CallRule] {
         [
             CallRule(
-                "mmap", .map, neverExecuted,
+                "mmap", .map, .neverExecuted,
                 .descriptor(role, device < 0 ? [] : [device], at: 4)),
             CallRule(
                 "madvise", .memoryAdvice, .value(2, UInt32(Mapping.notForked), "MADV_DONTFORK")),
@@ -180,7 +176,7 @@ extension GrantFeature {
     private static func statement(_ have: GrantDescriptors) -> [CallRule] {
         [
             CallRule("ppoll", .poll), clock,
-            CallRule("mmap", .map, neverExecuted, .descriptor("no file", [-1], at: 4)),
+            CallRule("mmap", .map, .neverExecuted, .descriptor("no file", [-1], at: 4)),
             CallRule("munmap", .unmap),
             CallRule("write", .write, .descriptor("errors", [2])),
             CallRule("close", .close), CallRule("exit_group", .exitGroup),

@@ -92,4 +92,27 @@ private func reachable() -> Walk<NetworkInput> {
         for event: NetworkInput.Event in [.buffer, .received] { _ = machine.handle(event) }
         #expect(machine.handle(.noBuffer) == .setAlarm(.milliseconds(1)))
     }
+
+    @Test("a turn ends with its 64th frame, or with the first if there is known to be no other")
+    func turn() {
+        func next(_ number: Int, hasMore: Bool, _ event: NetworkInput.Event) -> NetworkInput.Action
+        {
+            var machine = NetworkInput()
+            for event: NetworkInput.Event in [.readable, .buffer] { _ = machine.handle(event) }
+            return machine.handle(event, frame: number, hasMore: hasMore)
+        }
+        #expect(next(1, hasMore: true, .received) == .seekBuffer)
+        #expect(next(1, hasMore: false, .received) == .none)
+        #expect(next(2, hasMore: false, .received) == .seekBuffer, "that was not asked any more")
+        #expect(next(63, hasMore: true, .received) == .seekBuffer)
+        #expect(next(64, hasMore: true, .received) == .none)
+        #expect(next(2, hasMore: true, .empty) == .none)
+    }
+
+    @Test("a frame that no memory takes is lost; other errors than that there is none end it")
+    func errors() {
+        #expect(NetworkInput.event(of: .again) == .empty)
+        #expect(NetworkInput.event(of: .badAddress) == .received)
+        #expect(NetworkInput.event(of: .inputOutput) == .failed)
+    }
 }

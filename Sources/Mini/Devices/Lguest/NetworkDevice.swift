@@ -61,8 +61,6 @@ final class NetworkDevice {
     /// The frame's at hand.
     private var pieces = IOVector(pieces: Int(GuestABI.dmaSections))
 
-    /// The most frames that are taken from a tap in one turn.
-    private static let turn = 64
     /// The most buffers that are remembered until the guest has read them; Linux binds 8.
     private static let mostBusy = 64
 
@@ -139,11 +137,7 @@ final class NetworkDevice {
                     if let raised { try? device.interrupt(raised) }
                     raised = line
                 }
-                // Most come alone: whether there is more is asked before a buffer is.
-                let isLast =
-                    event == .received
-                    && (frames == Self.turn || frames == 1 && !tap.hasFrame)
-                action = input.handle(isLast ? .enough : event)
+                action = input.handle(event, frame: frames, hasMore: tap.hasFrame)
             }
         }
         // Once for all frames: the guest looks at every buffer.
@@ -205,14 +199,9 @@ final class NetworkDevice {
             busy.append((loan.record, count))
             return .received
         } catch {
-            switch error {
-            case .again: return .empty
-            // The frame is gone, as on a bad cable.
-            case .badAddress: return .received
-            default:
-                failure = error
-                return .failed
-            }
+            let event = NetworkInput.event(of: error)
+            if event == .failed { failure = error }
+            return event
         }
     }
 }

@@ -1,6 +1,6 @@
 // A device in the three stages of its life: asked for on the command line (DeviceSetup), opened once and kept
 // through restarts (OpenDevice), plugged into one guest (GuestDevice). The launcher holds lists of these and
-// knows no kinds: a new device is a file here and a line of the table of options.
+// knows no kinds: a new device is a file here and a line of the table of options; docs/TOUR.md (5) has what it is to its guests.
 //
 //   DeviceSetup -- open --> OpenDevice -- plug, for each launch --> GuestDevice
 //

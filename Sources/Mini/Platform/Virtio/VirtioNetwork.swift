@@ -17,8 +17,6 @@ final class VirtioNetwork: VirtioDevice {
     private static let mostPieces = 64
     /// The longest frame that can be one: a packet of 64 KiB behind Ethernet's header.
     private static let longest: UInt32 = 65_535 + 18
-    /// The most frames that are taken from a tap in one turn.
-    private static let turn = 64
 
     private enum Feature {
         // What the guest may leave to us, and what we may leave to the guest.
@@ -190,10 +188,7 @@ final class VirtioNetwork: VirtioDevice {
             case .read, .drop:
                 frames += 1
                 let event = action == .read ? receive(function, &isServed) : drop()
-                let isLast =
-                    event == .received
-                    && (frames == Self.turn || frames == 1 && !backend.hasFrame)
-                action = machine.handle(isLast ? .enough : event)
+                action = machine.handle(event, frame: frames, hasMore: backend.hasFrame)
             }
         }
         if isServed {
@@ -253,13 +248,8 @@ final class VirtioNetwork: VirtioDevice {
     }
 
     private func event(of error: Errno) -> NetworkInput.Event {
-        switch error {
-        case .again: return .empty
-        // The frame is gone, as on a bad cable.
-        case .badAddress: return .received
-        default:
-            failure = error
-            return .failed
-        }
+        let event = NetworkInput.event(of: error)
+        if event == .failed { failure = error }
+        return event
     }
 }
