@@ -197,11 +197,7 @@ extension GrantTerms {
     var bytes: [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(8 + 4 * grants.references.count)
-        func append(_ word: UInt32) {
-            for shift in [0, 8, 16, 24] as [UInt32] {
-                bytes.append(UInt8(truncatingIfNeeded: word >> shift))
-            }
-        }
+        func append(_ word: UInt32) { bytes += LittleEndian.bytes(word, 4) }
         append(UInt32(grants.domain.rawValue))
         append(port?.rawValue ?? 0)
         for reference in grants.references { append(reference.rawValue) }
@@ -214,12 +210,7 @@ extension GrantTerms {
     /// - Returns: nil for bytes that are no such words.
     init?(_ bytes: [UInt8]) {
         guard bytes.count % 4 == 0, bytes.count >= 8 else { return nil }
-        var words: [UInt32] = []
-        for place in stride(from: 0, to: bytes.count, by: 4) {
-            var word: UInt32 = 0
-            for byte in 0..<4 { word |= UInt32(bytes[place + byte]) << UInt32(8 * byte) }
-            words.append(word)
-        }
+        let words = stride(from: 0, to: bytes.count, by: 4).map { LittleEndian.word(bytes, at: $0) }
         let references = words[2...].map { GrantReference(rawValue: $0) }
         guard let domain = DomainID(UInt64(words[0])),
             let grants = try? GrantList(references, of: domain)

@@ -214,7 +214,7 @@ enum InitNetwork {
             if let destination = request.destination { message.append(1, destination.bytes) }
             if let device = request.device {
                 guard let index = try index(of: device, socket) else { throw .noDevice }
-                message.append(4, RouteMessage.little(index, 4))
+                message.append(4, LittleEndian.bytes(index, 4))
             }
             if let gateway = request.gateway { message.append(5, gateway.bytes) }
             _ = try socket.ask(message)
@@ -267,13 +267,13 @@ enum InitNetwork {
         if let bridge = request.bridge {
             guard let master = try Self.index(of: bridge, socket) else { throw .noDevice }
             var message = link(.newLink, [.acknowledge], index)
-            message.append(Self.master, RouteMessage.little(master, 4))
+            message.append(Self.master, LittleEndian.bytes(master, 4))
             _ = try socket.ask(message)
         }
         if let address = request.address {
             var message = RouteMessage(
                 .newAddress, [.acknowledge, .create, .replace],
-                record: [address.family, address.prefix, 0, 0] + RouteMessage.little(index, 4))
+                record: [address.family, address.prefix, 0, 0] + LittleEndian.bytes(index, 4))
             message.append(local, address.bytes)
             message.append(1, address.bytes)
             _ = try socket.ask(message)
@@ -314,8 +314,8 @@ enum InitNetwork {
     ) -> RouteMessage {
         RouteMessage(
             kind, flags,
-            record: [0, 0, 0, 0] + RouteMessage.little(index, 4) + RouteMessage.little(value, 4)
-                + RouteMessage.little(change, 4))
+            record: [0, 0, 0, 0] + LittleEndian.bytes(index, 4) + LittleEndian.bytes(value, 4)
+                + LittleEndian.bytes(change, 4))
     }
 
     private static func text(_ name: InterfaceName) -> [UInt8] { name.text.bytes + [0] }

@@ -111,10 +111,7 @@ struct PartitionEntry {
         return name
     }
 
-    /// A number whose lowest byte comes first.
     private static func number(_ bytes: [UInt8], _ offset: Int, _ count: Int) -> UInt64 {
-        var value: UInt64 = 0
-        for index in (0..<count).reversed() { value = value << 8 | UInt64(bytes[offset + index]) }
-        return value
+        LittleEndian.number(bytes[...], at: offset, count)
     }
 }

@@ -203,11 +203,7 @@ final class KernelDevice: LguestDevice {
         return try result.get()
     }
 
-    private func word(_ offset: Int) -> UInt32 {
-        var value: UInt32 = 0
-        for index in 0..<4 { value |= UInt32(buffer[offset + index]) << (8 * UInt32(index)) }
-        return value
-    }
+    private func word(_ offset: Int) -> UInt32 { LittleEndian.word(buffer, at: offset) }
 
     @discardableResult
     private func write(_ request: UInt32, _ argument: UInt32) throws(Errno) -> Int {

@@ -27,8 +27,10 @@ struct RouteMessage {
 
     /// - Parameter record: what follows the header, in whole words.
     init(_ kind: Kind, _ flags: Flags, record: [UInt8]) {
-        bytes = Self.little(0, 4) + Self.little(UInt32(kind.rawValue), 2)
-        bytes += Self.little(UInt32(flags.rawValue | 1), 2) + Self.little(1, 4) + Self.little(0, 4)
+        bytes = LittleEndian.bytes(0, 4) + LittleEndian.bytes(UInt32(kind.rawValue), 2)
+        bytes +=
+            LittleEndian.bytes(UInt32(flags.rawValue | 1), 2) + LittleEndian.bytes(1, 4)
+            + LittleEndian.bytes(0, 4)
         bytes += record
         close()
     }
@@ -39,20 +41,17 @@ struct RouteMessage {
     }
 
     static func attribute(_ number: UInt16, _ value: [UInt8]) -> [UInt8] {
-        var bytes = little(UInt32(value.count + 4), 2) + little(UInt32(number), 2) + value
+        var bytes =
+            LittleEndian.bytes(UInt32(value.count + 4), 2) + LittleEndian.bytes(UInt32(number), 2)
+            + value
         while bytes.count % 4 != 0 { bytes.append(0) }
         return bytes
     }
 
     private mutating func close() {
-        for (index, byte) in Self.little(UInt32(bytes.count), 4).enumerated() {
+        for (index, byte) in LittleEndian.bytes(UInt32(bytes.count), 4).enumerated() {
             bytes[index] = byte
         }
-    }
-
-    /// As this machine has numbers.
-    static func little(_ value: UInt32, _ count: Int) -> [UInt8] {
-        (0..<count).map { UInt8(truncatingIfNeeded: value >> (8 * UInt32($0))) }
     }
 }
 
@@ -110,11 +109,7 @@ struct RouteReply: Equatable {
     }
 
     private static func number(_ bytes: ArraySlice<UInt8>, at offset: Int, _ count: Int) -> UInt32 {
-        var value: UInt32 = 0
-        for index in (0..<count).reversed() {
-            value = value << 8 | UInt32(bytes[bytes.startIndex + offset + index])
-        }
-        return value
+        UInt32(truncatingIfNeeded: LittleEndian.number(bytes, at: offset, count))
     }
 }
 

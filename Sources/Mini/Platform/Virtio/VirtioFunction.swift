@@ -43,14 +43,7 @@ final class VirtioFunction: VirtioTransport, PCIFunction {
     var interruptLevel: Bool { interrupts != 0 }
 
     func readPort(_ offset: UInt16, _ size: UInt8) -> UInt32 {
-        if offset >= Register.own {
-            var value: UInt32 = 0
-            for index in 0..<UInt16(size) {
-                let byte = device.configuration(offset - Register.own + index)
-                value |= UInt32(byte) << (8 * UInt32(index))
-            }
-            return value
-        }
+        if offset >= Register.own { return configuration(offset - Register.own, size) }
         return switch (offset, size) {
         case (Register.offered, 4): device.features
         case (Register.taken, 4): taken

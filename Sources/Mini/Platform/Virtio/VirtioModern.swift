@@ -145,12 +145,7 @@ final class VirtioModern: VirtioTransport, PCIFunction {
     func readPort(_ offset: UInt16, _ size: UInt8) -> UInt32 {
         if offset >= Register.own {
             guard offset < portCount else { return .max }
-            var value: UInt32 = 0
-            for index in 0..<UInt16(size) where offset - Register.own + index < ownCount {
-                let byte = device.configuration(offset - Register.own + index)
-                value |= UInt32(byte) << (8 * UInt32(index))
-            }
-            return value
+            return configuration(offset - Register.own, size, of: ownCount)
         }
         return switch (offset, size) {
         case (0, 4): offeredChoice

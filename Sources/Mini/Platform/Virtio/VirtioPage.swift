@@ -71,8 +71,8 @@ final class VirtioPage {
         let line: UInt32
 
         var bytes: [UInt8] {
-            VirtioPage.little(UInt32(size) | line << 16, 4)
-                + VirtioPage.little(ring.start >> Page.shift, 4)
+            LittleEndian.bytes(UInt32(size) | line << 16, 4)
+                + LittleEndian.bytes(ring.start >> Page.shift, 4)
         }
     }
 
@@ -83,10 +83,6 @@ final class VirtioPage {
         let taken: UInt32?
     }
 
-    fileprivate static func little(_ value: UInt32, _ count: Int) -> [UInt8] {
-        (0..<count).map { UInt8(truncatingIfNeeded: value >> (8 * UInt32($0))) }
-    }
-
     private static func own(_ device: any VirtioDevice, _ range: Range<UInt16>) -> [UInt8] {
         range.map { device.configuration($0) }
     }
@@ -94,7 +90,7 @@ final class VirtioPage {
     private static func counted(
         _ device: any VirtioDevice, _ queues: [Queue]
     ) -> ([UInt8], Places) {
-        let features = little(device.features, 4)
+        let features = LittleEndian.bytes(device.features, 4)
         let own = own(device, 0..<device.configurationCount)
         var bytes: [UInt8] = [
             UInt8(device.kind.rawValue), UInt8(queues.count), UInt8(features.count),

@@ -97,6 +97,16 @@ class VirtioTransport {
     /// What it is on a PC's bus.
     var function: (any PCIFunction)? { nil }
 
+    /// The device's own registers from a byte on, of those that it has.
+    @inline(never)
+    func configuration(_ offset: UInt16, _ size: UInt8, of count: UInt16 = .max) -> UInt32 {
+        var value: UInt32 = 0
+        for index in 0..<UInt16(size) where offset + index < count {
+            value |= UInt32(device.configuration(offset + index)) << (8 * UInt32(index))
+        }
+        return value
+    }
+
     /// True while a driver has this queue.
     func isReady(_ queue: Int) -> Bool { isDriven && queues[queue].isReady }
 

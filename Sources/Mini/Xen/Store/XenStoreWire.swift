@@ -43,9 +43,7 @@ struct StoreMessage: Equatable {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(Self.headerSize + payload.count)
         for word in [type, request, transaction, UInt32(payload.count)] {
-            for shift in [0, 8, 16, 24] as [UInt32] {
-                bytes.append(UInt8(truncatingIfNeeded: word >> shift))
-            }
+            bytes += LittleEndian.bytes(word, 4)
         }
         return bytes + payload
     }
@@ -83,11 +81,7 @@ struct StoreAssembler {
         return message
     }
 
-    private func word(_ offset: Int) -> UInt32 {
-        var word: UInt32 = 0
-        for index in 0..<4 { word |= UInt32(bytes[offset + index]) << UInt32(8 * index) }
-        return word
-    }
+    private func word(_ offset: Int) -> UInt32 { LittleEndian.word(bytes, at: offset) }
 }
 
 /// What can be asked of the store: a kind of message, and the strings and bytes that it carries.
