@@ -52,7 +52,7 @@ extension Host {
         guard let layout = abi.dma, let record = readable(address, GuestABI.dmaRecordSize)
         else { return nil }
         return DmaRecord.sections(of: record, in: memory, layout: layout) { start, count in
-            guard let section = range(start, count), start & 4095 + count <= 4096 else {
+            guard let section = range(start, count), count <= Page.rest(start) else {
                 kill(.badDmaEntry(address: start, count: count))
                 return nil
             }

@@ -12,10 +12,12 @@ extension Host {
             // The original writes its own call over this one.
             processor.eip &+= 3
             callPending = true
-        case 13 where abi.skipsCLI && errorCode == 0 && hasCode(0xFA): processor.eip &+= 1
-        case 14: handlePageFault(errorCode, address)
+        case InterruptTable.generalProtection
+        where abi.skipsCLI && errorCode == 0 && hasCode(0xFA):
+            processor.eip &+= 1
+        case InterruptTable.pageFault: handlePageFault(errorCode, address)
         // The FPU is the guest's as long as it did not ask to be told.
-        case 7 where !processor.taskSwitched: break
+        case InterruptTable.deviceNotAvailable where !processor.taskSwitched: break
         case InterruptTable.systemCallVector where abi.reflectsSystemCalls && gates[vector] != nil:
             reflect(vector, errorCode, detail: errorCode)
         // A system call without a trap gate looks like a device interrupt: dropped.

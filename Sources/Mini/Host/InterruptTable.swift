@@ -23,6 +23,9 @@ struct InterruptTable {
 
     static let hypercallVector: UInt32 = 0x1F
     static let invalidOpcode: UInt8 = 6
+    static let deviceNotAvailable: UInt32 = 7
+    static let generalProtection: UInt32 = 13
+    static let pageFault: UInt32 = 14
     static let systemCallVector = GuestABI.systemCallVector
     /// Selector of every handler: GDT entry 12 at ring 1.
     static let codeSelector: UInt16 = 0x61
@@ -62,7 +65,7 @@ struct InterruptTable {
     /// turn interrupts off.
     static func isDirect(_ vector: UInt32, _ gate: Gate) -> Bool {
         switch vector {
-        case 7, 13, 14, hypercallVector: false
+        case deviceNotAvailable, generalProtection, pageFault, hypercallVector: false
         case 0..<32, systemCallVector: !gate.masksInterrupts
         default: false
         }

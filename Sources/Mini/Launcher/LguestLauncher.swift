@@ -94,7 +94,7 @@ final class LguestLauncher: Launcher {
             }
             let device = try makeDevice(memory, kernel.abi)
             let request = InitializeRequest(
-                pageLimit: plugged.end / GuestLayout.pageSize,
+                pageLimit: plugged.end / Page.size,
                 pageDirectory: layout.pageDirectory, start: kernel.entry,
                 pageOffset: kernel.pageOffset)
             let made = MadeGuest(device, image, plugged)

@@ -18,7 +18,7 @@ enum FileFaults {
 
     private static let onStack: UInt = 0x0800_0000
     private static let behindEnd: Int32 = 2  // BUS_ADRERR
-    private static let pageSize: UInt = 4096
+    private static let pageSize = UInt(Page.size)
 
     /// From now on, to the end of the process.
     static func install() {

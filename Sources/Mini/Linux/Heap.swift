@@ -26,7 +26,7 @@ struct Heap {
             index += 1
         }
         if rounded > largest {
-            let length = (size + 16 + 4095) & ~4095
+            let length = Page.rounded(size + 16)
             let start = pages(length)
             guard start != 0 else { return 0 }
             unsafe word(start).pointee = length

@@ -57,7 +57,7 @@
     /// - Throws: as the kernel, EINVAL for no bytes.
     static func guarded(count: Int, hole: Range<Int>? = nil) throws(Errno) -> Mapping {
         guard count > 0 else { throw .invalid }
-        let count = (count + 4095) & ~4095
+        let count = Page.rounded(count)
         #if MINI_FUZZ
         if hole == nil, let index = unsafe spare.firstIndex(where: { unsafe $0.count == count }) {
             let start = unsafe spare.remove(at: index).start
@@ -170,7 +170,7 @@
     ) throws(Errno) {
         precondition(offset >= 0 && count > 0)
         precondition(offset <= self.count && count <= self.count - offset)
-        precondition((offset | count | fileOffset) & 4095 == 0)
+        precondition((offset | count | fileOffset) & Int(Page.offset) == 0)
         try SystemCall.make(
             .map, Int(bitPattern: unsafe start) &+ offset, count, Self.readable | Self.writable,
             (shared ? Self.isShared : Self.isPrivate) | Self.isFixed, Int(descriptor),

@@ -10,6 +10,11 @@ enum Page {
 
     /// Bytes from an address to the end of its page.
     @inline(__always) static func rest(_ address: UInt32) -> UInt32 { size - address & offset }
+
+    /// As many bytes as the pages have that hold so many. Both can be counted.
+    @inline(__always) static func rounded<Count: FixedWidthInteger>(_ count: Count) -> Count {
+        (count + Count(offset)) & ~Count(offset)
+    }
 }
 
 /// A number of pages.

@@ -26,7 +26,7 @@ enum BootPageTables {
     /// - Precondition: these pages are still zero.
     static func write(_ layout: GuestLayout, _ kernel: LoadedKernel, to memory: GuestMemory) {
         let (first, tables) = (layout.pageDirectory, layout.pageTables)
-        let pages = layout.memory / GuestLayout.pageSize
+        let pages = layout.memory / Page.size
         guard kernel.abi.hasWideTables else {
             fill(memory, tables, pages, pointing: 0, size: 4)
             let high = kernel.pageOffset >> 22

@@ -222,10 +222,12 @@ struct ElfImage: Equatable {
     /// alike. A page that is the file's only in part is copied: mapping it would bring
     /// bytes along that belong to something else.
     private static func wholePages(_ segment: ImageSegment) -> (start: UInt32, count: UInt32) {
-        guard segment.address & 4095 == segment.fileOffset & 4095 else { return (0, 0) }
-        let start = (0 &- segment.address) & 4095
+        guard segment.address & Page.offset == segment.fileOffset & Page.offset else {
+            return (0, 0)
+        }
+        let start = (0 &- segment.address) & Page.offset
         guard segment.fileSize > start else { return (0, 0) }
-        return (start, (segment.fileSize - start) & ~4095)
+        return (start, (segment.fileSize - start) & Page.number)
     }
 
     private static func copy(

@@ -14,7 +14,6 @@
 /// The addresses (guest-physical, in bytes) of one guest. Every range in it lies inside
 /// guest memory and overlaps no other.
 struct GuestLayout: Equatable {
-    static let pageSize = Page.size
     static let mebibyte: UInt32 = 1 << 20
     static let bootParameters: UInt32 = 0
     static let commandLine: UInt32 = 0x1000
@@ -57,7 +56,7 @@ struct GuestLayout: Equatable {
         if mebibytes > mostMebibytes {
             throw .memoryTooLarge(mebibytes: mebibytes, most: mostMebibytes)
         }
-        return mebibytes * mebibyte + devicePages * pageSize
+        return mebibytes * mebibyte + devicePages * Page.size
     }
 
     /// What of so much is made for a kernel before it is known: one that is not for lguest may have more.
@@ -83,8 +82,8 @@ struct GuestLayout: Equatable {
         memory = usable * Self.mebibyte
 
         pageTableCount = BootPageTables.count(memory: memory, isWide: kernel.abi.hasWideTables)
-        let tables = (pageTableCount + 1) * Self.pageSize
-        let kernelEnd = Self.roundedUp(kernel.end)
+        let tables = (pageTableCount + 1) * Page.size
+        let kernelEnd = Page.rounded(kernel.end)
         guard kernelEnd <= memory, memory - kernelEnd >= tables else {
             throw .image(
                 name: kernel.name,
@@ -99,13 +98,13 @@ struct GuestLayout: Equatable {
                 throw .initrdTooLarge(
                     name: file.name, size: file.size, room: room, mebibytes: usable)
             }
-            initrdSize = Self.roundedUp(UInt32(file.size))
+            initrdSize = Page.rounded(UInt32(file.size))
         } else {
             initrdSize = 0
         }
         initrd = memory - initrdSize
-        pageDirectory = initrd - Self.pageSize
-        pageTables = pageDirectory - pageTableCount * Self.pageSize
+        pageDirectory = initrd - Page.size
+        pageTables = pageDirectory - pageTableCount * Page.size
     }
 
     /// A kernel of lguest's keeps initrd, tables and devices in the memory that it maps for
@@ -122,8 +121,6 @@ struct GuestLayout: Equatable {
     static func isPageOffset(_ address: UInt32) -> Bool {
         address >= 0x4000_0000 && address <= 0xF000_0000 && address & 0x3F_FFFF == 0
     }
-
-    static func roundedUp(_ count: UInt32) -> UInt32 { (count + (pageSize - 1)) & ~(pageSize - 1) }
 
     /// Bytes as MiB, rounded up.
     static func mebibytes(_ count: UInt64) -> UInt32 {

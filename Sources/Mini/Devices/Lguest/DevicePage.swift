@@ -35,7 +35,6 @@ struct DeviceSlot: Equatable {
 struct DevicePage {
     static let slots = 16
     static let descriptorSize: UInt32 = 12
-    private static let pageSize: UInt32 = 4096
 
     private let address: UInt32
     private var used = 0
@@ -45,7 +44,7 @@ struct DevicePage {
     /// - Parameter address: guest-physical address of the page, which is still all zero.
     init(at address: UInt32) {
         self.address = address
-        end = address + Self.pageSize
+        end = address + Page.size
     }
 
     /// Fills the next slot with a device.
@@ -56,14 +55,14 @@ struct DevicePage {
         in memory: GuestMemory
     ) -> DeviceSlot? {
         let descriptor = address + UInt32(used) * Self.descriptorSize
-        let size = UInt32(pages) * Self.pageSize
+        let size = UInt32(pages) * Page.size
         guard used < Self.slots, memory.range(descriptor, Self.descriptorSize) != nil,
             memory.range(end, size) != nil
         else { return nil }
         let page = pages == 0 ? 0 : end
         memory.store32(descriptor, UInt32(type.rawValue) | UInt32(features.rawValue) << 16)
         memory.store32(descriptor + 4, UInt32(pages) << 16)
-        memory.store32(descriptor + 8, page / Self.pageSize)
+        memory.store32(descriptor + 8, page / Page.size)
         used += 1
         end += size
         return DeviceSlot(line: InterruptLine(rawValue: UInt32(used)), page: page)

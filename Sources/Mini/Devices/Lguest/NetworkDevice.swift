@@ -27,7 +27,7 @@ enum NetworkPage {
     ) throws(Errno) {
         let features = DeviceFeatures.withoutChecksums.union(.ownSlot(slot))
         guard let place = devices.add(.network, features: features, pages: 1, in: memory),
-            let page = memory.range(place.page, 4096)
+            let page = memory.range(place.page, Page.size)
         else { return }
         try memory.share(page, file: descriptor, slot: slot, identity: identity)
         clear(in: memory)

@@ -4,7 +4,7 @@
 
 /// An open network file, with a slot of ours.
 final class NetworkFile {
-    private static let size: UInt64 = 4096
+    private static let size = UInt64(Page.size)
 
     let name: Text
     let slot: UInt32

@@ -188,7 +188,7 @@ struct Virtqueue {
         let start = UInt64(page) << 12
         let available = start + 16 * count
         // Behind each ring are two bytes that are used only if that was agreed on.
-        let used = (available + 4 + 2 * count + 2 + 4095) & ~4095
+        let used = Page.rounded(available + 4 + 2 * count + 2)
         guard let descriptors = memory.range(far: start, UInt32(16 * count)),
             let availableRing = memory.range(far: available, UInt32(4 + 2 * count)),
             let usedRing = memory.range(far: used, UInt32(4 + 8 * count))
