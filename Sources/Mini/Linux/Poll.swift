@@ -26,6 +26,9 @@ enum Poll {
         }
     }
 
+    /// Waits for something: false if something ends the launch before.
+    typealias Patience = (Interest) -> Bool
+
     /// Sleeps until something is ready, or the time is over, or a signal came.
     /// - Parameter timeout: nil for none; 0 looks without sleeping.
     /// - Returns: for each interest whether it is ready (an error or a hang-up counts as

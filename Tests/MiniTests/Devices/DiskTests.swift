@@ -494,9 +494,9 @@ private struct PlayedDevice: Sendable {
                 #expect(throws: Errno.inputOutput) { try disk.synchronize() }
                 #expect(played.now.asked == 2)
                 played.change { $0.answer = 0 }
-                disk.waitUnlessEnded = { _ in false }
+                disk.wait = { _ in false }
                 try disk.synchronize()
-                disk.waitUnlessEnded = { _ in true }
+                disk.wait = { _ in true }
                 try disk.synchronize()
                 #expect(played.now.asked == 4)
                 // All of it is there.

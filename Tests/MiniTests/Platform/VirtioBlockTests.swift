@@ -317,7 +317,7 @@ private final class BlockGuest {
         disk.mostMoved = 1024
         var asked = 0
         var goesOn = true
-        disk.waitUnlessEnded = { _ in
+        disk.wait = { _ in
             asked += 1
             return goesOn
         }

@@ -20,9 +20,8 @@ final class Disk {
     private var isChanged = false
     /// Puts what was written on the disk, where somebody waits for signals meanwhile.
     var assistant: Assistant?
-    /// Waits for what an assistant says, or for the disk itself, which is always ready: false when a signal or the like
-    /// ends the launch before.
-    var waitUnlessEnded: ((Poll.Interest) -> Bool)?
+    /// Waits for what an assistant says, or for the disk itself, which is always ready.
+    var wait: Poll.Patience?
     /// The transfer's at hand.
     private var pieces = IOVector()
     /// Bytes that were moved since somebody looked for signals, and how many may be.
@@ -106,7 +105,7 @@ final class Disk {
         guard isChanged else { return }
         if let assistant {
             guard assistant.begin() else { throw .inputOutput }
-            if let waitUnlessEnded, !waitUnlessEnded(assistant.answered) {
+            if let wait, !wait(assistant.answered) {
                 assistant.goesOn = true
                 return
             }
@@ -121,9 +120,9 @@ final class Disk {
     /// To be asked between transfers, which can be many and large.
     /// - Returns: false when something ends the launch.
     func mayGoOn() -> Bool {
-        guard moved >= mostMoved, let waitUnlessEnded else { return true }
+        guard moved >= mostMoved, let wait else { return true }
         moved = 0
-        return waitUnlessEnded(Poll.Interest(file.number))
+        return wait(Poll.Interest(file.number))
     }
 
     /// A write beyond the end of a file would make it grow, with a hole.

@@ -32,8 +32,8 @@ final class SharedNetwork: NetworkBackend {
     private var isUp = false
     /// What ends a wait for a receiver: the launch is perhaps to end.
     var signals: Poll.Interest?
-    /// Waits for a descriptor: false if something ends the launch before.
-    var wait: ((Poll.Interest) -> Bool)?
+    /// Waits for the network's file, which is always ready.
+    var wait: Poll.Patience?
     /// How often a frame was brought to a slot since anybody looked for signals, and how often it may be.
     private var tries = 0
     static let mostTries = 256

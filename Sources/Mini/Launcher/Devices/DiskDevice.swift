@@ -60,8 +60,8 @@ private final class OpenDisk: OpenDevice {
         return PluggedDisk(block, self, index)
     }
 
-    func attend(_ signals: Int32, _ wait: @escaping (Poll.Interest) -> Bool) {
-        disk.waitUnlessEnded = wait
+    func attend(_ signals: Int32, _ wait: @escaping Poll.Patience) {
+        disk.wait = wait
     }
 
     func finish() throws(LauncherError) {

@@ -64,8 +64,8 @@ protocol OpenDevice: AnyObject {
     /// From now on there is somebody who waits for signals.
     /// - Parameters:
     ///   - signals: a descriptor that is readable when one has come.
-    ///   - wait: for this descriptor: false if something has ended the launch before.
-    func attend(_ signals: Int32, _ wait: @escaping (Poll.Interest) -> Bool)
+    ///   - wait: to be asked where something may take long.
+    func attend(_ signals: Int32, _ wait: @escaping Poll.Patience)
     /// Hands what was written to the host, when the guest has ended.
     func finish() throws(LauncherError)
 
@@ -88,7 +88,7 @@ extension OpenDevice {
     }
     func check(beside others: [DeviceClaim]) throws(LauncherError) {}
     func renew() throws(LauncherError) {}
-    func attend(_ signals: Int32, _ wait: @escaping (Poll.Interest) -> Bool) {}
+    func attend(_ signals: Int32, _ wait: @escaping Poll.Patience) {}
     func finish() throws(LauncherError) {}
     func keep() throws(LauncherError) {}
     var mostWritten: UInt64 { 0 }

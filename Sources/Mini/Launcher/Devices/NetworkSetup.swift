@@ -202,7 +202,7 @@ private final class OpenSharedNetwork: OpenDevice {
             VirtioNetwork(network, address: network.address), name, index, into: socket, notes)
     }
 
-    func attend(_ signals: Int32, _ wait: @escaping (Poll.Interest) -> Bool) {
+    func attend(_ signals: Int32, _ wait: @escaping Poll.Patience) {
         network?.signals = Poll.Interest(signals)
         network?.wait = wait
     }
