@@ -80,9 +80,8 @@ install_packages() {
     say "build.sh: installing $*"
     local try=1 said end=$((SECONDS + 600))
     while ((try <= 3)); do
-        if said=$(apt-get update -qq 2>&1 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1); then
-            return 0
-        fi
+        said=$(apt-get update -qq 2>&1 &&
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1) && return 0
         # Somebody else installs: another clone, or the system by itself.
         if [[ $said == *" lock "* ]] && ((SECONDS < end)); then
             sleep 2
@@ -126,7 +125,8 @@ xen_headers() {
     if [[ ! -d $out/usr/include/xen/sys ]] && command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
         mkdir -p "$out"
         # As root apt would download as user _apt, who may not be able to write here.
-        (cd "$out" && thrice apt-get -o APT::Sandbox::User=root download -qq libxen-dev && dpkg -x libxen-dev_*.deb .) >/dev/null 2>&1
+        (cd "$out" && thrice apt-get -o APT::Sandbox::User=root download -qq libxen-dev && dpkg -x libxen-dev_*.deb .) \
+            >/dev/null 2>&1
     fi
     [[ ! -d $out/usr/include/xen/sys ]] || echo "$out/usr/include/xen/sys"
 }

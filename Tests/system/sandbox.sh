@@ -131,7 +131,7 @@ tty=\$(tty)
 until_true() { for _ in {1..12000}; do "\$@" && break; sleep 0.05; done; }
 started() { [[ -s $work/pid ]] && grep -q echo "$work/screen"; }
 raw() { stty -a <\$tty | grep -q -- -icanon; }
-# Told to stop it has given the terminal back. Who goes on before it has stopped takes that back, and has to say so again.
+# By this call the terminal is as before. A SIGCONT that comes too early is lost.
 stops() { grep -qF 'kill(itself, SIGTSTP)' "$log"; }
 goes_on() { kill -CONT \$(<"$work/pid"); sleep 0.05; raw; }
 launch() { $work/calls $log bash -c 'echo \$\$ >$work/pid; exec $root/out/x86_64/mini-launch $root/out/guests/echo'; }

@@ -8,7 +8,8 @@ clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
 # ends_after COUNT TEXT [COMMAND]: writes a script for process 1 to run, which ends the machine after the command when so many
 # lines with TEXT have been printed.
 ends_after() {
-    printf '%s\n' "until [ \$(grep -c '$2' $work/out) -ge $1 ]; do sleep 0.05; done" "${3:-:}" 'kill -USR2 1' 'sleep 1000' >"$work/ends"
+    printf '%s\n' "until [ \$(grep -c '$2' $work/out) -ge $1 ]; do sleep 0.05; done" "${3:-:}" \
+        'kill -USR2 1' 'sleep 1000' >"$work/ends"
 }
 
 for arch in ${archs:-x86_64 i386}; do
@@ -112,7 +113,8 @@ run /bin/cat $work/passed"
     booted "and as on-error says if that did not end well" $powered_off \
         "*:3:1: \"/bin/sh\" ended with code 3"$'\n'"$off"
     rm -f "$work/away"
-    printf '%s\n' "setsid sh -c ': >$work/away; exec sleep 100' &" "until [ -e $work/away ]; do sleep 0.05; done" 'sleep 0.2' >"$work/script"
+    printf '%s\n' "setsid sh -c ': >$work/away; exec sleep 100' &" \
+        "until [ -e $work/away ]; do sleep 0.05; done" 'sleep 0.2' >"$work/script"
     ends_after 1 'forked away' 'sleep 1'
     boot "$arch" "respawn /bin/sh $work/script
 start /bin/sleep 1
