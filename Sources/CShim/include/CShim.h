@@ -13,13 +13,13 @@ typedef unsigned short mini_u16;
 typedef unsigned int mini_u32;
 typedef unsigned long long mini_u64;
 
-// One system call, of up to six arguments. The kernel's own result: a value, or
-// -errno in -4095...-1.
 // OUT of a byte, for who may: ioperm(2).
 static inline void mini_port_output(mini_u16 port, mini_u8 value) {
     __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
 }
 
+// One system call, of up to six arguments. The kernel's own result: a value, or
+// -errno in -4095...-1.
 long mini_syscall(long number, long a1, long a2, long a3, long a4, long a5, long a6);
 
 // The stack that the kernel handed to the program: argc, argv, NULL, envp, NULL, auxv.

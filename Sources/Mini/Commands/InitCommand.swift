@@ -29,7 +29,9 @@ enum InitCommand {
             case "poweroff": return ask(.user2)
             case "reboot": return ask(.terminate)
             case "halt": return ask(.user1)
-            default: throw .unknownOption(first)
+            default:
+                let isOption = first.bytes.first == UInt8(ascii: "-")
+                throw isOption ? .unknownOption(first) : .unwantedWord(first)
             }
         } catch {
             Message.error(name, error.text)

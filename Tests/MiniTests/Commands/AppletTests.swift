@@ -143,6 +143,10 @@ private func manual(_ page: String) throws -> String {
         #expect(run("mini foo").errors == "mini: there is no applet \"foo\"; --help lists them\n")
         #expect(run("mini --foo").errors == "mini: unknown option \"--foo\"; --help lists them\n")
         #expect(run("mini foo").code == 2)
+        #expect(run("mini-init foo") == (2, "", "mini-init: unexpected word \"foo\"\n"))
+        #expect(
+            run("mini-init --foo")
+                == (2, "", "mini-init: unknown option \"--foo\"; --help lists them\n"))
     }
 
     @Test("the manual page has the options and exit codes of help, word for word")

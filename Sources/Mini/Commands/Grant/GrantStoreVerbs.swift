@@ -7,7 +7,7 @@ final class StoreOperations {
     private var transaction: UInt32 = 0
     private var output = Text()
     /// The first entry of a list that is not for us to see.
-    private var hidden: GrantError?
+    private var firstDenied: GrantError?
 
     typealias Operation = GrantStore.Operation
 
@@ -31,17 +31,18 @@ final class StoreOperations {
         if operations.count == 1 && !Self.isTransaction(operations[0]) {
             guard try perform(operations[0]) else { return Self.isAbsent }
             let code = try Self.write(output)
-            if let hidden, code == ExitCode.success { throw hidden }
+            if let firstDenied, code == ExitCode.success { throw firstDenied }
             return code
         }
         let transaction = try StoreTransaction(store)
         repeat {
             self.transaction = transaction.number
             output = Text()
+            firstDenied = nil
             for operation in operations {
                 // Nothing happens then: the transaction is abandoned.
                 guard try perform(operation) else { return Self.isAbsent }
-                if let hidden { throw hidden }
+                if let firstDenied { throw firstDenied }
             }
         } while try !transaction.commit()
         return try Self.write(output)
@@ -289,7 +290,7 @@ final class StoreOperations {
             output += "\(line) = \(value)\n"
         } catch {
             guard case .store(_, _, .accessDenied) = error else { throw error }
-            if hidden == nil { hidden = error }
+            if firstDenied == nil { firstDenied = error }
             output += "\(line):\n"
             return
         }
