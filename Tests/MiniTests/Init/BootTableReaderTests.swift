@@ -670,9 +670,10 @@ private let grantUsage =
                 #expect(manual.contains(String(option.1)), "\(option.1)")
             }
         }
-        for setting in ["on-error", "at-end", "ctrl-alt-del", "grace", "verbose", "table"] {
-            #expect(page.contains("| `\(setting)"), "\(setting)")
-            #expect(manual.contains(setting), "\(setting)")
+        for setting in BootTableReader.settings {
+            let name = "\(setting.name)"
+            #expect(page.contains("| `\(name)"), "\(name)")
+            #expect(manual.contains(name), "\(name)")
         }
     }
 

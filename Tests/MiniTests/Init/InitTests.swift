@@ -508,6 +508,7 @@ private func deeds(_ boot: FakeBoot) -> [String] {
                     #expect(ends.count == 1, "call \(call), number \(failed): \(boot.console)")
                 }
                 #expect(boot.now.zombies.isEmpty && boot.now.children.isEmpty, "call \(call)")
+                #expect(!boot.console.contains("defect"), "call \(call): \(boot.console)")
             }
         }
     }

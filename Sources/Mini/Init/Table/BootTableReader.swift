@@ -319,7 +319,7 @@ struct BootTableReader {
     }
 
     /// A setting's name, how it is written, and what its word has to be.
-    private static var settings: [(name: StaticString, usage: StaticText, wanted: StaticText?)] {
+    static var settings: [(name: StaticString, usage: StaticText, wanted: StaticText?)] {
         [
             (
                 "on-error", "on-error shell | poweroff | reboot | halt",
