@@ -354,6 +354,14 @@ private struct PlayedDevice: Sendable {
                         try DiskRequest(loop).open(beside: [disk.claim]) { _ in }
                     }
                 }
+                // Nor is it somebody else's where it cannot be had alone.
+                device.isMounted = true
+                #expect(throws: error) {
+                    try device.play { () throws(LauncherError) in
+                        try DiskRequest(loop).open(beside: [disk.claim]) { _ in }
+                    }
+                }
+                device.isMounted = false
                 for number in [0, 1] as [UInt32] {
                     // A partition gets the whole device's answer, and is not the whole.
                     device.loopNumber = number
