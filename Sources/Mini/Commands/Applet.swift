@@ -69,7 +69,9 @@ struct Applet {
         if isBoot(called, rest) { return InitCommand.run(rest) }
         // As the kernel calls what it asks for the end, through links.
         if InitCommand.ends.contains(where: { called == $0 }) {
-            return InitCommand.run([called] + rest)
+            var words = words
+            words[0] = called
+            return InitCommand.run(words[...])
         }
         #endif
         guard let first = rest.first, !(first == "--help" || first == "-h") else {
