@@ -31,25 +31,12 @@ final class EventLoop {
     /// How the guest ends because of what happened.
     private(set) var outcome: LaunchOutcome?
 
-    /// The last two come to a whole job when one of it touches the terminal in the background. Our own calls raise
-    /// none while they are held back: one that comes is another's, who is stopped by it, and waits for us to be.
-    private static let stopping: [Signal] = [.stop, .backgroundRead, .backgroundWrite]
-
-    /// All that a launch looks at.
-    static var signals: SignalSet {
-        var signals = SignalSet.ending
-        for signal in [.alarm, .proceed] + stopping.filter({ !$0.isIgnored }) {
-            signals.insert(signal)
-        }
-        return signals
-    }
-
     init() throws(LauncherError) {
         isAlarmIgnored = Signal.alarm.isIgnored
         lastAlarm = isAlarmIgnored ? nil : Alarm.left.map { Clock.monotonic() + $0 }
         alarmTime = lastAlarm
         do throws(Errno) {
-            signals = try SignalQueue(awaited: Self.signals, silenced: [.brokenPipe])
+            signals = try SignalQueue(awaited: .ofLaunch, silenced: [.brokenPipe])
         } catch { throw .system("wait for signals", error) }
         self.awaited = PollSet([
             Poll.Interest(signals.descriptor), Poll.Interest(-1), Poll.Interest(-1),
@@ -134,7 +121,7 @@ final class EventLoop {
                 let rest = lastAlarm - Clock.monotonic()
                 if rest.count == 0 { leave(.signal(.alarm)) } else { try setAlarm(rest) }
             case .proceed?: try holder.lookAgain()
-            case let signal? where Self.stopping.contains(signal):
+            case let signal? where Signal.stopping.contains(signal):
                 holder.letGo()
                 do throws(Errno) { try signals.stop() } catch { throw .system("stop", error) }
                 try holder.lookAgain()
@@ -152,7 +139,7 @@ final class EventLoop {
     func lastSignal(within time: Nanoseconds) throws(Errno) -> Signal? {
         _ = try Poll.wait([Poll.Interest(signals.descriptor)], timeout: time)
         let signal = try signals.next()
-        guard let signal, Self.stopping.contains(signal) else { return signal }
+        guard let signal, Signal.stopping.contains(signal) else { return signal }
         try signals.stop()
         return .stop
     }

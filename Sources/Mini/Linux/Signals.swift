@@ -50,6 +50,10 @@ struct Signal: RawRepresentable, Equatable {
 }
 
 extension Signal {
+    /// What stops a process. The last two come to a whole job when one of it touches the terminal in the background. A launch's own
+    /// calls raise none while they are held back: one that comes is another's, who is stopped by it, and waits for us to be.
+    static let stopping: [Signal] = [.stop, .backgroundRead, .backgroundWrite]
+
     /// SA_RESTORER and SA_SIGINFO: a handler brings its own way back into the program, which is
     /// rt_sigreturn; for a handler without SA_SIGINFO i386 would want another.
     static let returnsByItself: UInt = 0x0400_0000 | 0x4
@@ -100,6 +104,15 @@ struct SignalSet: Equatable, ExpressibleByArrayLiteral {
             if !others.contains(signal) && !signal.isIgnored { ending.insert(signal) }
         }
         return ending
+    }
+
+    /// All that a launch looks at: what ends it, its alarm, and job control's that are not ignored.
+    static var ofLaunch: SignalSet {
+        var signals = ending
+        for signal in [.alarm, .proceed] + Signal.stopping.filter({ !$0.isIgnored }) {
+            signals.insert(signal)
+        }
+        return signals
     }
 
     func contains(_ signal: Signal) -> Bool { mask & Self.bit(signal) != 0 }

@@ -92,7 +92,7 @@ struct KvmDescriptors {
     /// started us holds back would wait for ever.
     private func setSignalMask() throws(KvmError) {
         var mask = (try? SignalSet().apply(.block)) ?? SignalSet()
-        mask.mask &= ~EventLoop.signals.mask
+        mask.mask &= ~SignalSet.ofLaunch.mask
         mask.remove(DeadlineTimer.signal)
         mask.insert(.brokenPipe)
         // struct kvm_signal_mask: a length, and a set without padding.
