@@ -14,6 +14,7 @@ enum FuzzWords {
             "--block", "d,ro", "--tunnet", "192.168.19.1", "bridge:br0",
             "bridge:br0:02:00:00:00:00:01",
             "--tap", "tap0", "--sharenet", "net", "--engine", "builtin", "lguest", "auto",
+            "software",
             "--no-reboot",
             "--check", "--verbose", "-v", "--help", "--version", "--", "=", "--memory=7",
             "grant:3:8,9-12:100",

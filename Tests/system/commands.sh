@@ -44,7 +44,7 @@ for arch in x86_64 i386; do
     refused "memory of 12x" 2 "memory of \"12x\" is not a size: digits, then nothing, K, M or G" 12x "$guest"
     refused "memory of 512K" 2 "memory of \"512K\" is not a whole number of MiB" 512K "$guest"
     refused "an unknown option" 2 "unknown option \"--disk\"; --help lists them" --disk=root "$guest"
-    refused "an unknown engine" 2 "unknown engine \"xen\": it is auto, kvm, lguest or builtin" --engine xen "$guest"
+    refused "an unknown engine" 2 "unknown engine \"xen\": it is auto, kvm, lguest, builtin or software" --engine xen "$guest"
     refused "a missing argument" 2 "option --initrd needs an argument" --initrd
     refused "a command line that the kernel would not read" 2 \
         "the kernel's command line is too long: 2048 bytes, at most 2047 fit" "$guest" "$long"

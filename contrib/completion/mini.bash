@@ -30,7 +30,7 @@ _mini() {
         mini-init) choices='poweroff reboot halt' ;;
         esac
     elif [[ ${words[-1]} == --engine ]]; then
-        choices='auto kvm lguest builtin'
+        choices='auto kvm lguest builtin software'
     elif [[ ${words[-1]} == --console ]]; then
         choices='serial virtio screen'
     fi

@@ -43,5 +43,5 @@ for command in mini mini-launch mini-grant mini-pack mini-init
     complete -c $command -n 'string match -q -- "-*" (commandline -ct)' -a '(__mini_options)'
     complete -c $command -a '(__mini_commands)'
 end
-complete -c mini-launch -l engine -x -a 'auto kvm lguest builtin'
+complete -c mini-launch -l engine -x -a 'auto kvm lguest builtin software'
 complete -c mini-launch -l console -x -a 'serial virtio screen'

@@ -62,7 +62,7 @@ enum CommandError: Error, Equatable {
         case .missingArgument(let option): "option \(option) needs an argument"
         case .unwantedArgument(let option): "option \(option) takes no argument"
         case .badEngine(let name):
-            "unknown engine \(quoted: name): it is auto, kvm, lguest or builtin"
+            "unknown engine \(quoted: name): it is auto, kvm, lguest, builtin or software"
         case .badConsole(let name):
             "unknown console \(quoted: name): it is serial, virtio or screen"
         case .badSandbox(let word): "unknown sandbox \(quoted: word): it is on or require"

@@ -3,7 +3,7 @@
 
 /// What a command line of mini-launch asks for.
 struct LaunchSettings {
-    enum Engine { case automatic, lguest, builtIn, kvm }
+    enum Engine { case automatic, lguest, builtIn, kvm, software }
 
     var plan = LaunchPlan()
     var engine = Engine.automatic
@@ -67,7 +67,7 @@ struct LaunchSettings {
                 apply: { (_, _) throws(CommandError) in }),
             Option(
                 name: "--engine", argument: "NAME",
-                help: "auto, kvm, lguest (/dev/lguest) or builtin (auto)",
+                help: "auto, kvm, lguest, builtin or software (auto)",
                 apply: { (settings, word) throws(CommandError) in try settings.setEngine(word) }),
             Option(
                 name: "--console", argument: "NAME",
@@ -164,6 +164,7 @@ struct LaunchSettings {
             case "lguest": .lguest
             case "builtin": .builtIn
             case "kvm": .kvm
+            case "software": .software
             default: throw .badEngine(word)
             }
     }
@@ -236,6 +237,7 @@ enum LaunchCommand {
         func run() -> LaunchOutcome {
             if settings.sandbox == .off { notice("no sandbox: the guest runs with all our rights") }
             if settings.engine == .kvm { return onPC(.kvm) }
+            if settings.engine == .software { return onPC(.software) }
             if settings.engine != .lguest && isCertainlyPC {
                 return onPC(settings.engine == .builtIn ? .software : .automatic)
             }

@@ -193,10 +193,11 @@ final class PCLauncher: Launcher {
     static func defaultWords(for kernel: LinuxVersion?, on console: PCConsole) -> [Text] {
         // Before 3.1 a panic waits for ever unless there is a time to wait. Kernels take quotes round a word away; scripts of
         // initial file systems that look for it, and reboot instead of opening a shell, do not.
+        // Of a word without a value that a kernel does not know init gets an argument: a shell would look for such a file.
         let isOld = kernel.map { !$0.isAtLeast(3, 1) } ?? false
         return console.words + [
             "acpi=off", "reboot=t", isOld ? "panic=1" : "\"panic=-1\"", "cryptomgr.notests=1",
-            "noisapnp", "tsc=reliable",
+            "noisapnp=1", "tsc=reliable",
         ]
     }
 

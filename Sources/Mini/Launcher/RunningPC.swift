@@ -56,6 +56,9 @@ final class RunningPC: ConsoleGuest {
 
     private var pace = LookPace()
     private var slumber = Slumber()
+    /// From the words on with which it stops for good, as old kernels do with interrupts let in.
+    private var halt = Slumber()
+    private var isHalted = false
     private let signs: GuestSigns
 
     init(_ made: MadePC, _ session: ConsoleSession, _ loop: EventLoop, _ signs: GuestSigns) {
@@ -85,6 +88,7 @@ final class RunningPC: ConsoleGuest {
     /// Runs the guest.
     /// - Returns: how it ended; nil if somebody wants to be served.
     func run() throws(LauncherError) -> PC.End? {
+        if isHalted { return .poweredOff }
         isIdle = false
         let look = Clock.monotonic() + pace.pause
         while true {
@@ -106,7 +110,7 @@ final class RunningPC: ConsoleGuest {
                 if loop.outcome != nil { return nil }
             }
             // No kernel that has said why it ends runs a program.
-            if panicWatch.reason != nil && pc.isInProgram { panicWatch.forget() }
+            if panicWatch.hasFound && pc.isInProgram { panicWatch.forget() }
             switch stop {
             case .output:
                 pc.platform.serial.takeOutput(into: &output)
@@ -151,6 +155,13 @@ final class RunningPC: ConsoleGuest {
             let now = Clock.monotonic()
             if slumber.waits(at: now, Clock.spent()) { try rest() }
             timeout = idleUntil.map { $0 - now }
+            if panicWatch.hasHalted {
+                isHalted = halt.waits(at: now, Clock.spent())
+                if isHalted { return }
+                timeout.shorten(to: Slumber.period)
+            } else {
+                halt = Slumber()
+            }
         }
         let ready = try loop.look(session, timeout: timeout)
         if loop.outcome != nil { return }
@@ -256,10 +267,12 @@ struct Slumber {
     }
 }
 
-/// Finds the line with which a kernel says why it ends. Others say such lines as well, as who reads the log of another boot: so
-/// the words count at a line's start and behind the kernel's marks, and not for long.
+/// Finds the line with which a kernel says why it ends, and the one with which it stops (before 3.10; later ones let no interrupts
+/// in). Others say such lines as well, as who reads the log of another boot: so the words count at a line's start and behind
+/// the kernel's marks, and not for long; the second as long as nothing else is said.
 struct PanicWatch {
     private static let sign: StaticString = "Kernel panic - not syncing: "
+    private static let halt: StaticString = "System halted."
     /// Of a line, as much as is worth keeping.
     private static let most = 512
     /// A kernel that ends says some sixty lines more.
@@ -267,6 +280,11 @@ struct PanicWatch {
     private var line: [UInt8] = []
     private var behind = 0
     private(set) var reason: Text?
+    private var isHaltLast = false
+
+    /// Its last words are that it stops.
+    var hasHalted: Bool { isHaltLast && line.isEmpty }
+    var hasFound: Bool { reason != nil || hasHalted }
 
     mutating func look(at bytes: [UInt8]) {
         for byte in bytes {
@@ -275,24 +293,30 @@ struct PanicWatch {
                 if line.count < Self.most { line.append(byte) }
                 continue
             }
-            if reason == nil, let start = start() {
+            if line.isEmpty { continue }
+            if reason == nil, let start = start(of: Self.sign) {
                 reason = Text(bytes: Array(line[start...]))
                 behind = 0
             }
+            isHaltLast =
+                start(of: Self.halt).map { $0 + Self.halt.utf8CodeUnitCount == line.count } ?? false
             line.removeAll(keepingCapacity: true)
         }
         if behind > Self.mostBehind { forget() }
     }
 
     /// The guest goes on.
-    mutating func forget() { reason = nil }
+    mutating func forget() {
+        reason = nil
+        isHaltLast = false
+    }
 
-    private func start() -> Int? {
-        let count = Self.sign.utf8CodeUnitCount
+    private func start(of sign: StaticString) -> Int? {
+        let count = sign.utf8CodeUnitCount
         guard line.count >= count else { return nil }
         for start in 0...line.count - count {
             let isHere = (0..<count).allSatisfy {
-                unsafe line[start + $0] == Self.sign.utf8Start[$0]
+                unsafe line[start + $0] == sign.utf8Start[$0]
             }
             if isHere && isMarked(start) { return start }
         }

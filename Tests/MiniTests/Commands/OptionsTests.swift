@@ -50,6 +50,7 @@ private func error(_ line: String) -> String {
         #expect(try settings("--engine builtin k").engine == .builtIn)
         #expect(try settings("--engine=lguest k").engine == .lguest)
         #expect(try settings("--engine auto k").engine == .automatic)
+        #expect(try settings("--engine software k").engine == .software)
         #expect(try settings("--console virtio k").plan.console == .virtio)
         #expect(try settings("--console serial k").plan.console == .serial)
         #expect(try settings("--console screen k").plan.console == .screen)
@@ -142,7 +143,8 @@ private func error(_ line: String) -> String {
         #expect(error("--memory") == "option --memory needs an argument")
         #expect(error("--verbose=1 k") == "option --verbose takes no argument")
         #expect(
-            error("--engine xen k") == "unknown engine \"xen\": it is auto, kvm, lguest or builtin")
+            error("--engine xen k")
+                == "unknown engine \"xen\": it is auto, kvm, lguest, builtin or software")
         #expect(
             error("--console vga k") == "unknown console \"vga\": it is serial, virtio or screen")
         #expect(

@@ -259,6 +259,30 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
         }
     }
 
+    @Test("an old kernel's last words are that it stops, until anything else is said")
+    func halted() {
+        func hasHalted(_ text: String) -> Bool {
+            var watch = PanicWatch()
+            for byte in text.utf8 { watch.look(at: [byte]) }
+            return watch.hasHalted
+        }
+        for text in [
+            "System halted.\r\n", "[    9.1] System halted.\n", "a\n<0>System halted.\n\n",
+        ] {
+            #expect(hasHalted(text), "\(text)")
+        }
+        for text in [
+            "System halted.", "System halted. Or not\n", "the System halted.\n",
+            "System halted.\n#", "System halted.\nx\n",
+        ] {
+            #expect(!hasHalted(text), "\(text)")
+        }
+        var watch = PanicWatch()
+        watch.look(at: Array("System halted.\n".utf8))
+        watch.forget()
+        #expect(!watch.hasHalted)
+    }
+
     @Test("a guest that says much behind the words goes on; it may still say why it ends")
     func goesOn() {
         let panic = "Kernel panic - not syncing: x\n"
