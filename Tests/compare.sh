@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.." || exit
 root=$PWD
 # shellcheck source=Tests/results.sh
 source Tests/results.sh
-work=$(mktemp -d)
+work=$(mktemp -d) && work=$(realpath "$work") || exit
 trap work_end EXIT
 without_spaces
 

@@ -15,13 +15,13 @@ without_spaces() {
 # work_end: $work is gone, with what an interrupted run has left mounted or set up there.
 work_end() {
     # Not by a child that is ended before it has become its program: bash runs this there, too.
-    [[ $BASHPID == "$$" ]] || return 0
+    [[ -n $work && $BASHPID == "$$" ]] || return 0
     local device place
     while read -r _ place _; do [[ $place != "$work"/* ]] || umount -l "$place"; done <<<"$(</proc/self/mounts)"
     while read -r device place; do
         [[ $place != "$work"/* ]] || losetup --detach "$device"
     done < <(losetup --noheadings --output NAME,BACK-FILE 2>/dev/null)
-    rm -rf "$work"
+    rm -rf --one-file-system "$work"
 }
 
 # Where MINI_TIMES names a file, it gets the seconds that each result took, with the result.

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit
 root=$PWD
 # shellcheck source=Tests/results.sh
 source Tests/results.sh
-work=$(mktemp -d)
+work=$(mktemp -d) && work=$(realpath "$work") || exit
 trap work_end EXIT
 without_spaces
 # shellcheck source=tools/debian.sh
@@ -33,11 +33,11 @@ expect() {
 
 # ended CHILD: waits for it, ten minutes at most; its code is the result.
 ended() {
-    for _ in {1..12000}; do
-        kill -0 "$1" 2>/dev/null || break
+    local tries=0
+    while [[ $'\n'$(jobs -rp)$'\n' == *$'\n'$1$'\n'* ]]; do
+        ((tries++ < 12000)) || { kill "$1" && break; }
         sleep 0.05
     done
-    kill "$1" 2>/dev/null
     wait "$1" 2>/dev/null
 }
 

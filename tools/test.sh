@@ -81,10 +81,10 @@ in_background() {
 # What runs below timeout(1) and script(1) is in groups of their own: it is known by its parents.
 end_groups() {
     local group below
-    mapfile -t below < <(cat /proc/[0-9]*/stat 2>/dev/null | awk -v groups=" ${test_groups[*]} " '
+    mapfile -t below < <(cat /proc/[0-9]*/stat 2>/dev/null | awk -v groups=" ${test_groups[*]} " -v self=$$ '
         { pid = $1; sub(/.*\) /, ""); parent[pid] = $2 }
         END { for (pid in parent) for (up = parent[pid]; up > 1; up = (up in parent) ? parent[up] : 0)
-            if (index(groups, " " up " ")) { print pid; break } }')
+            if (parent[up] == self && index(groups, " " up " ")) { print pid; break } }')
     for group in "${test_groups[@]}"; do kill -TERM -- "-$group" 2>/dev/null || true; done
     ((!${#below[@]})) || kill -TERM "${below[@]}" 2>/dev/null || true
 }
@@ -228,5 +228,8 @@ test_all() {
         *) show "$part" "${lanes[2]}" ;;
         esac
     done
+    # They have ended, and their numbers may be others' by now.
+    wait "${lanes[@]}" 2>/dev/null || true
+    test_groups=()
     summary "${parts[@]}"
 }

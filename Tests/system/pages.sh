@@ -64,7 +64,7 @@ prepare() {
     scratch=$work/pages
     mkdir -p "$scratch/out" "$scratch/tree"
     local name
-    for name in Sources Tests tools contrib docs build.sh README.md LICENSE; do ln -s "$root/$name" "$scratch/$name"; done
+    for name in Sources Tests tools contrib docs build.sh README.md LICENSE; do ln -s "$(realpath "$root/$name")" "$scratch/$name"; done
     cp -a out/x86_64 out/i386 out/guests "$scratch/out/"
     for name in vmlinux bzImage; do cp out/guests/hello "$scratch/$name"; done
     cp out/x86_64/mini "$scratch/mini"

@@ -86,6 +86,7 @@ struct FoundFileSystem: Equatable {
             count = number(13, 1) * number(11, 2)
         }
         var entries = read(root * number(11, 2), Int(min(count, 16384)))[...]
+        if !entries.isEmpty { label = Text() }
         while entries.count >= 32, let first = entries.first, first != 0 {
             let entry = Array(entries.prefix(32))
             entries = entries.dropFirst(32)

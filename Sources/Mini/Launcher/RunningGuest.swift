@@ -143,8 +143,7 @@ final class RunningGuest {
             let isUsed = made.devices.contains { !$0.uses(of: self).isEmpty }
             try signs.look(loop, usesDevices: isUsed)
         }
-        guard wantsBuffers else { return }
-        isTold = device.awaitBuffers(devices.compactMap { $0.awaitedBuffer })
+        if wantsBuffers { isTold = device.awaitBuffers(devices.compactMap { $0.awaitedBuffer }) }
         // A host that says when the guest has a buffer needs no alarm.
         if !isTold, let next { try loop.setAlarm(next) }
     }

@@ -56,13 +56,16 @@ final class RunningPC: ConsoleGuest {
 
     private var pace = LookPace()
     private var slumber = Slumber()
-    /// From the words on with which it stops for good, as old kernels do with interrupts let in.
+    /// Before 3.10 a kernel that stops for good may let interrupts in.
+    private let isOld: Bool
+    /// From the words on with which it does.
     private var halt = Slumber()
     private var isHalted = false
     private let signs: GuestSigns
 
     init(_ made: MadePC, _ session: ConsoleSession, _ loop: EventLoop, _ signs: GuestSigns) {
         self.made = made
+        isOld = made.loaded.version.map { !$0.isAtLeast(3, 10) } ?? false
         self.signs = signs
         session.signs = signs
         self.session = session
@@ -155,7 +158,7 @@ final class RunningPC: ConsoleGuest {
             let now = Clock.monotonic()
             if slumber.waits(at: now, Clock.spent()) { try rest() }
             timeout = idleUntil.map { $0 - now }
-            if panicWatch.hasHalted {
+            if panicWatch.hasHalted && isOld {
                 isHalted = halt.waits(at: now, Clock.spent())
                 if isHalted { return }
                 timeout.shorten(to: Slumber.period)
@@ -275,8 +278,8 @@ struct PanicWatch {
     private static let halt: StaticString = "System halted."
     /// Of a line, as much as is worth keeping.
     private static let most = 512
-    /// A kernel that ends says some sixty lines more.
-    private static let mostBehind = 16384
+    /// A kernel that ends says some sixty lines more, or, if it is asked to, all that it remembers.
+    private static let mostBehind = 262_144
     private var line: [UInt8] = []
     private var behind = 0
     private(set) var reason: Text?
@@ -302,7 +305,7 @@ struct PanicWatch {
                 start(of: Self.halt).map { $0 + Self.halt.utf8CodeUnitCount == line.count } ?? false
             line.removeAll(keepingCapacity: true)
         }
-        if behind > Self.mostBehind { forget() }
+        if behind > Self.mostBehind { reason = nil }
     }
 
     /// The guest goes on.

@@ -8,6 +8,9 @@ final class RandomBytes {
     /// Where there is no such call, and there is a device.
     private var device: Descriptor?
 
+    /// There are none, and never will be.
+    private var isMissing = false
+
     /// What it is read from, if that is no call of its own.
     var descriptor: Int32? { device?.number }
 
@@ -17,9 +20,10 @@ final class RandomBytes {
             _ = try withKernel(&byte) { (address) throws(Errno) in
                 try Self.call(address, 1)
             }
-            device = nil
         } catch {
-            device = error == .notImplemented ? try? Descriptor.open(Self.path, .readOnlyNow) : nil
+            guard error == .notImplemented else { return }
+            device = try? Descriptor.open(Self.path, .readOnlyNow)
+            isMissing = device == nil
         }
     }
 
@@ -27,8 +31,9 @@ final class RandomBytes {
         try SystemCall.retrying(.randomBytes, address, count, withoutWaiting)
     }
 
-    /// - Returns: so many bytes; nil where the kernel has none yet, or neither call nor device.
+    /// - Returns: so many bytes; nil where the kernel has none yet, and none at all where it has neither call nor device.
     func make(_ count: Int) -> [UInt8]? {
+        if isMissing { return [] }
         var bytes = [UInt8](repeating: 0, count: count)
         var done = 0
         while done < count {

@@ -18,16 +18,19 @@ final class LoadedPC {
     /// The first byte that the kernel does not need while it starts.
     let kernelEnd: UInt64
     let description: [Text]
+    /// The kernel's release, if it tells.
+    let version: LinuxVersion?
 
     init(
         memory: GuestMemory, layout: PCLayout, start: ProcessorStart, kernelEnd: UInt64,
-        description: [Text]
+        description: [Text], version: LinuxVersion?
     ) {
         self.memory = memory
         self.layout = layout
         self.start = start
         self.kernelEnd = kernelEnd
         self.description = description
+        self.version = version
     }
 }
 
@@ -101,7 +104,8 @@ enum PCLoader {
             globalTable: UInt64(PCLayout.globalTable), globalTableLimit: PCParameters.tableLimit)
         return LoadedPC(
             memory: memory, layout: layout, start: start, kernelEnd: demand.kernelEnd,
-            description: describe(kernel, name, entry, layout, commandLine))
+            description: describe(kernel, name, entry, layout, commandLine),
+            version: kernel.version)
     }
 
     // MARK: The kernel

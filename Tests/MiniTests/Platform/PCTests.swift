@@ -278,7 +278,9 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
             #expect(!hasHalted(text), "\(text)")
         }
         var watch = PanicWatch()
+        for _ in 0..<10_000 { watch.look(at: Array("a line of a kernel that starts\n".utf8)) }
         watch.look(at: Array("System halted.\n".utf8))
+        #expect(watch.hasHalted)
         watch.forget()
         #expect(!watch.hasHalted)
     }

@@ -167,7 +167,8 @@ check "  until a signal" $? = 143
 mini-grant pipe --server --domain 0 --path /test/vchan --reconnect <>/tmp/reconnected >/tmp/received 2>/tmp/log &
 server=$!
 until ring=$(xenstore-read /test/vchan/ring-ref 2>/dev/null); do sleep 0.05; done
-: >/tmp/wanted failed=0
+failed=0
+: >/tmp/wanted
 for round in 1 2 3 4 5 6 7 8 9 10; do
     vchan client 0 /test/vchan send 1000 >/dev/null 2>&1 || failed=$((failed + 1))
     vchan make 1000 >>/tmp/wanted

@@ -24,7 +24,7 @@ final class PluggedVirtio: GuestDevice {
     func serve(
         _ occasion: Occasion, for guest: RunningGuest
     ) throws(LauncherError) -> Nanoseconds? {
-        guard let ready = occasion.ready else { return nil }
+        guard let ready = occasion.ready else { return plug.pause }
         return try plug.serve(ready)
     }
 

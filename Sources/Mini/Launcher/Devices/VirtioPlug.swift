@@ -63,6 +63,8 @@ class VirtioPlug: PCDevice {
     var uses: [Timeline.Use] { isUsed ? [.device(index)] : [] }
     /// True while the launcher has something to do because of what the guest did in a port, which does not end its run.
     var isDue: Bool { false }
+    /// How long it waits, at most, for what it cannot do now.
+    var pause: Nanoseconds? { nil }
 
     func watch(_ descriptors: inout [Int32]) {}
 
@@ -95,12 +97,13 @@ final class RandomPlug: VirtioPlug {
     }
 
     override var isDue: Bool { random.hasRequest && !isWaiting }
+    override var pause: Nanoseconds? { random.hasRequest ? .milliseconds(100) : nil }
 
     override func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds? {
         if random.hasRequest { random.serve(0, of: transport) }
         isWaiting = random.hasRequest
         lookForLie()
-        return isWaiting ? .milliseconds(100) : nil
+        return pause
     }
 }
 

@@ -29,7 +29,7 @@ struct DriverStatus {
     mutating func write(_ byte: UInt8) -> Bool {
         if byte == 0 {
             state = .reset
-        } else if !hasFailed {
+        } else if !hasFailed || Self.isFailed(byte) {
             state = Self.isFailed(byte) ? .failed(byte) : .driven(byte)
         }
         return byte == 0

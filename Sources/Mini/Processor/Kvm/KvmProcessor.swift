@@ -52,7 +52,7 @@
         isChanged = true
     }
 
-    /// Not told by this processor without a request more; nobody here asks.
+    /// Not told by this processor without a request more: nobody learns here that a guest is in a program.
     var privilege: UInt8 { 0 }
 
     // MARK: Running

@@ -90,7 +90,7 @@ extension Core {
         return unsafe UnsafeMutableRawPointer(bitPattern: entry.pointee.addend &+ UInt(linear))
     }
 
-    /// The same of up to 16 bytes.
+    /// The same of up to a page.
     func readable(_ linear: UInt32, _ count: UInt32) -> UnsafeMutableRawPointer? {
         let entry = unsafe state.tlb + Int(linear &>> Page.shift & Self.slotMask)
         guard unsafe linear &- entry.pointee.readTag <= Page.size - count else { return nil }
