@@ -78,7 +78,7 @@ lacking() {
 # install PACKAGE...: true when they are there afterwards.
 install_packages() {
     say "build.sh: installing $*"
-    local try=1 said waits= end=$((SECONDS + 600))
+    local try=1 said waits='' end=$((SECONDS + 600))
     while ((try <= 3)); do
         said=$(apt-get update -qq 2>&1 &&
             DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1) && return 0

@@ -159,6 +159,9 @@ final class FakeBoot: Sendable {
         case .fileSystemStatus:
             UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(
                 of: state.isInitramfs ? 0x8584_58F6 : 0xEF53, as: Int.self)
+            // ST_VALID, behind ten words of a 64-bit struct statfs.
+            UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(
+                of: 0x20, toByteOffset: 80, as: Int.self)
             return 0
         case .mount:
             let flags = fourth == 0 ? "" : " flags=\(fourth)"
