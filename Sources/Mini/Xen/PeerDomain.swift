@@ -132,10 +132,7 @@ final class PeerDomain {
         store.deadline = deadline.within(Self.patience)
         // First: both are there for a moment only.
         if awaitsSuspension { try watchSuspension(store) }
-        if let number = try value("domid", store) {
-            if let own, own != number { return .restored(as: Text(bytes: number)) }
-            own = number
-        }
+        if let breach = try restoration(store) { return breach }
         switch try introduction(store) {
         case "F":
             return wasThere ? try departure(store) : nil
@@ -146,10 +143,19 @@ final class PeerDomain {
         for (path, value) in entries {
             let now = try store.valueIfAny(path)
             if now.map({ !(Text(bytes: $0) == value) }) ?? true {
-                // Perhaps with all that the domain had, since the look above.
+                // Perhaps with all that a domain had, since the looks above: the other one, or this one, which was saved.
+                if let breach = try restoration(store) { return breach }
                 return try exchange(store) ?? .overwritten(path)
             }
         }
+        return nil
+    }
+
+    /// Whether this domain has another number than before.
+    private func restoration(_ store: XenStore) throws(GrantError) -> Breach? {
+        guard let number = try value("domid", store) else { return nil }
+        if let own, own != number { return .restored(as: Text(bytes: number)) }
+        own = number
         return nil
     }
 

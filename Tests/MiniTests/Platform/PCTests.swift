@@ -288,7 +288,7 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
     @Test("a guest that says much behind the words goes on; it may still say why it ends")
     func goesOn() {
         let panic = "Kernel panic - not syncing: x\n"
-        let lines = [String](repeating: String(repeating: "y", count: 99) + "\n", count: 170)
+        let lines = [String](repeating: String(repeating: "y", count: 99) + "\n", count: 2700)
         #expect(reason([panic] + lines.prefix(60)) == "Kernel panic - not syncing: x")
         #expect(reason([panic] + lines) == nil)
         #expect(

@@ -1037,7 +1037,7 @@ import Testing
     @Test("unknown model-specific registers are protection faults")
     func unknownModelRegisters() throws {
         let machine = try M()
-        for number in [0, 0x1A0, 0x2FF, 0xC000_0081, 0x4B56_4D02] as [UInt32] {
+        for number in [0, 0x1A0, 0x2FE, 0xC000_0081, 0x4B56_4D02] as [UInt32] {
             #expect(machine.run(readModel(number)) == .event(13))
             #expect(machine.run(writeModel(number, 0)) == .event(13))
         }
