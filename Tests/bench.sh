@@ -174,6 +174,10 @@ fi
 source Tests/bench/pc.sh
 # shellcheck source=Tests/bench/wide.sh
 source Tests/bench/wide.sh
+# shellcheck source=Tests/linux/machine.sh
+source Tests/linux/machine.sh
+# shellcheck source=Tests/bench/kvm.sh
+source Tests/bench/kvm.sh
 
 # MINI_KERNELS names a folder with era1/bzImage and initrd.cpio.gz, whose init powers off at
 # once with run=off on the command line; kernels are not part of the project.

@@ -9,17 +9,8 @@ root=$PWD
 source Tests/results.sh
 work=$(mktemp -d) && work=$(realpath "$work") || exit
 trap work_end EXIT
-# shellcheck source=tools/debian.sh
-source tools/debian.sh
-
-# initrd ARCH BUSYBOX OUT TABLE [MORE...]: mini as process 1, with a table, and busybox.
-initrd() {
-    local arch=$1 busybox=$2 out=$3 table=$4
-    shift 4
-    printf '%s\n' "$table" >"$out.table"
-    "out/x86_64/mini-pack" --dir /proc --dir /sys --dir /dev --dir /run --dir /tmp --link /bin/sh=busybox "$out" \
-        "out/$arch/mini=/init,0755" "$busybox=/bin/busybox,0755" "$out.table=/etc/mini.table" "$@"
-}
+# shellcheck source=Tests/linux/machine.sh
+source Tests/linux/machine.sh
 
 # launch ARCH WORDS...: runs mini-launch; sets $output, $errors, $code. The line ends of a serial port go.
 launch() {

@@ -2,32 +2,6 @@
 # which starts Debian's kernels (L2). Sourced by Tests/linux.sh.
 # shellcheck shell=bash disable=SC2154
 
-# kvm_machine OUT SCRIPT FILE...: boots L1 with these files; busybox's shell runs the script there. The console goes to OUT.
-# no_timer_check: see Tests/initramfs/machine.sh.
-kvm_machine() {
-    local out=$1 script=$2 folder=$root/out/debian module modules=()
-    shift 2
-    {
-        echo 'mount -t devtmpfs dev /dev 2>/dev/null; mount -t proc proc /proc; mount -t sysfs sys /sys'
-        for module in virt/lib/irqbypass arch/x86/kvm/kvm; do echo "insmod /modules/$(basename $module).ko"; done
-        # QEMU's nested paging is wrong for a PAE guest.
-        echo 'insmod /modules/kvm-amd.ko ${npt:+npt=$npt}'
-        # What KVM has to say of a guest would come between the letters of what is looked for.
-        echo 'echo 1 >/proc/sys/kernel/printk'
-        cat "$script"
-        echo 'echo; echo end of L1; poweroff -f'
-    } >"$work/l1.sh"
-    for module in virt/lib/irqbypass arch/x86/kvm/kvm arch/x86/kvm/kvm-amd; do
-        modules+=("$folder/cloud/modules/kernel/$module.ko=/modules/$(basename $module).ko")
-    done
-    initrd x86_64 "$folder/busybox-amd64/busybox" "$work/l1" 'run /bin/busybox sh /l1.sh' "$work/l1.sh=/l1.sh" \
-        out/x86_64/mini=/bin/mini-launch,0755 out/i386/mini=/i386/mini-launch,0755 "${modules[@]}" "$@" || return
-    timeout 900 qemu-system-x86_64 -accel tcg -cpu EPYC,+svm,+npt -m 1024 -nodefaults -display none -serial stdio \
-        -no-reboot -kernel "$folder/cloud/vmlinuz" -initrd "$work/l1" \
-        -append "console=ttyS0 quiet panic=-1 no_timer_check cryptomgr.notests=1 mitigations=off${npt:+ npt=$npt}" </dev/null 2>"$out.errors" |
-        tr -d '\r' >"$out"
-}
-
 # said SENTENCE PATTERN: is it on L1's console?
 said() {
     if grep -q -- "$2" "$work/console"; then ok "$1"; else
@@ -38,8 +12,7 @@ said() {
 kvm() {
     local folder=$root/out/debian
     command -v qemu-system-x86_64 >/dev/null || { skip "kernels on KVM" "qemu-system-x86_64 is not installed" && return; }
-    debian_kernel amd64 cloud-amd64 "$folder/cloud" virt/lib/irqbypass.ko arch/x86/kvm/kvm{,-amd}.ko &&
-        debian_busybox amd64 "$folder/busybox-amd64" && debian_kernel i386 686 "$folder/686" &&
+    kvm_machine_files && debian_kernel i386 686 "$folder/686" &&
         debian_busybox i386 "$folder/busybox-i386" || { skip "kernels on KVM" "$debian_missing" && return; }
     initrd x86_64 "$folder/busybox-amd64/busybox" "$work/wide" $'run /bin/busybox uname -m\ntry run /bin/busybox sh -c "exit 42"\nexit'
     initrd i386 "$folder/busybox-i386/busybox" "$work/narrow" $'run /bin/busybox uname -m\nexit 43'

@@ -239,6 +239,8 @@ final class PCLauncher: Launcher {
                 if let kvm { machine = kvm } else { machine = try .probed(loaded.start.mode) }
                 let processor = try KvmProcessor(
                     machine, memory: loaded.memory, start: loaded.start)
+                // What a driver writes there it asks about before it goes on.
+                if kvm == nil { machine.putOffWrites(to: PCPlatform.serialData) }
                 kvm = machine
                 if isFirst { report?("engine: /dev/kvm") }
                 return processor

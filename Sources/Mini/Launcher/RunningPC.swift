@@ -54,7 +54,7 @@ final class RunningPC: ConsoleGuest {
     private var isIdle = false
     private var idleUntil: Nanoseconds?
 
-    private var pace = LookPace()
+    private var pace: LookPace
     private var slumber = Slumber()
     /// Before 3.10 a kernel that stops for good may let interrupts in.
     private let isOld: Bool
@@ -65,6 +65,7 @@ final class RunningPC: ConsoleGuest {
 
     init(_ made: MadePC, _ session: ConsoleSession, _ loop: EventLoop, _ signs: GuestSigns) {
         self.made = made
+        pace = LookPace(longest: made.pc.longestStretch)
         isOld = made.loaded.version.map { !$0.isAtLeast(3, 10) } ?? false
         self.signs = signs
         session.signs = signs
@@ -237,12 +238,17 @@ final class RunningPC: ConsoleGuest {
 /// waits for the next. Where something was found more is to be expected soon: streams come in pieces.
 struct LookPace {
     static let shortest = Nanoseconds(count: 100_000)
-    static let longest = Nanoseconds.milliseconds(2)
-    private(set) var pause = longest
+    let longest: Nanoseconds
+    private(set) var pause: Nanoseconds
+
+    init(longest: Nanoseconds) {
+        self.longest = longest
+        pause = longest
+    }
 
     /// - Parameter found: whether there was anything.
     mutating func looked(found: Bool) {
-        pause = found ? Self.shortest : min(Nanoseconds(count: 2 * pause.count), Self.longest)
+        pause = found ? Self.shortest : min(Nanoseconds(count: 2 * pause.count), longest)
     }
 }
 

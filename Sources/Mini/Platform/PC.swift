@@ -58,6 +58,9 @@ final class PC {
     /// It runs a program now, as far as its processor tells that.
     var isInProgram: Bool { processor.privilege == 3 }
 
+    /// How long it should run while nobody has anything for it.
+    var longestStretch: Nanoseconds { processor.longestStretch }
+
     /// Time passed in which the guest did not run.
     func resume() { processor.resume(at: clock()) }
 

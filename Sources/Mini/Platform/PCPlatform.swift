@@ -144,6 +144,9 @@ final class PCPlatform {
         }
     }
 
+    /// The serial port's register for what is sent.
+    static let serialData: UInt16 = 0x3F8
+
     private func readByte(_ port: UInt16, _ now: Nanoseconds) -> UInt8? {
         switch port {
         case 0x3F8...0x3FF: serial.read(UInt8(port & 7))

@@ -133,6 +133,9 @@ protocol GuestProcessor: AnyObject {
     /// - Throws: ENOMEM; the processor is not to be used any more then.
     func rest() throws(Errno)
 
+    /// How long it should run while nobody has anything for it: each stop costs something.
+    var longestStretch: Nanoseconds { get }
+
     /// The last instruction that the guest wanted and this processor does not have, if that is known.
     var missing: MissingInstruction? { get }
 
@@ -144,6 +147,7 @@ extension GuestProcessor {
     var missing: MissingInstruction? { nil }
     func tellStop() {}
     func rest() throws(Errno) {}
+    var longestStretch: Nanoseconds { .milliseconds(2) }
 
     /// A register of a 32-bit guest.
     subscript(_ register: ProcessorRegister) -> UInt32 {

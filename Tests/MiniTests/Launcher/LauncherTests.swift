@@ -630,8 +630,8 @@ func playLaunch(
 @Suite struct LookPaceTests {
     @Test("others are looked at often while they have something, and ever more seldom when not")
     func pace() {
-        var pace = LookPace()
-        #expect(pace.pause == LookPace.longest)
+        var pace = LookPace(longest: .milliseconds(2))
+        #expect(pace.pause == .milliseconds(2))
         pace.looked(found: true)
         #expect(pace.pause == LookPace.shortest)
         var pauses: [UInt64] = []

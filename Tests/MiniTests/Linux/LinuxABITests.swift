@@ -154,6 +154,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
             (KvmRequest.setEvents, "KVM_SET_VCPU_EVENTS"),
             (KvmRequest.setDebugRegisters, "KVM_SET_DEBUGREGS"),
             (KvmRequest.tellStop, "KVM_KVMCLOCK_CTRL"),
+            (KvmRequest.putOffWrites, "KVM_REGISTER_COALESCED_MMIO"),
         ]
         for (request, name) in ours {
             #expect(request.rawValue & 0xC000_FFFF == requests[name], "\(name)")

@@ -37,6 +37,9 @@ final class FakeKvm: Sendable {
         var signals = SignalSet()
         /// What the kernel has not ended of an instruction, in runs.
         var unfinished = 0
+        /// Writes to ports that each run begins with, if they are put off; and the ports for which they are.
+        var writes: [(port: UInt16, value: UInt32)] = []
+        var portsPutOff: [UInt64] = []
 
         var calls = 0
         var next = 1_000_900
@@ -98,7 +101,14 @@ final class FakeKvm: Sendable {
         state.requests.append(request)
         switch request {
         case KvmRequest.version.rawValue: return state.version
-        case KvmRequest.hasExtension.rawValue: return state.extensions.contains(argument) ? 1 : 0
+        case KvmRequest.hasExtension.rawValue:
+            // That of writes that are put off is the number of their page.
+            return state.extensions.contains(argument) ? argument == 15 ? 2 : 1 : 0
+        case KvmRequest.putOffWrites.rawValue:
+            let zone = UnsafeRawPointer(bitPattern: argument)!
+            #expect(zone.load(fromByteOffset: 8, as: UInt64.self) == 1 << 32 | 1)
+            state.portsPutOff.append(zone.load(as: UInt64.self))
+            return 0
         case KvmRequest.makeMachine.rawValue, KvmRequest.makeProcessor.rawValue:
             return state.opened()
         case KvmRequest.runSize.rawValue: return 0x3000
@@ -125,6 +135,9 @@ final class FakeKvm: Sendable {
                 state.unfinished -= 1
                 return 0
             }
+            state.putWrites(into: page + 0x2000)
+            page.storeBytes(of: 1, toByteOffset: KvmRun.canInject, as: UInt8.self)
+            page.storeBytes(of: 1, toByteOffset: KvmRun.interruptFlag, as: UInt8.self)
             let exit = state.firstExits.isEmpty ? state.exit : state.firstExits.removeFirst()
             page.storeBytes(of: exit, toByteOffset: KvmRun.exitReason, as: UInt32.self)
             page.storeBytes(of: state.priority, toByteOffset: KvmRun.priority, as: UInt64.self)
@@ -165,6 +178,19 @@ extension FakeKvm.State {
         open.insert(next)
         everOpen += 1
         return next
+    }
+
+    /// struct kvm_coalesced_mmio_ring, of 170 writes.
+    fileprivate func putWrites(into ring: UnsafeMutableRawPointer) {
+        for write in writes where portsPutOff.contains(UInt64(write.port)) {
+            let last = ring.load(fromByteOffset: 4, as: UInt32.self)
+            let place = 8 + 24 * Int(last)
+            ring.storeBytes(of: UInt64(write.port), toByteOffset: place, as: UInt64.self)
+            ring.storeBytes(of: 1, toByteOffset: place + 8, as: UInt32.self)
+            ring.storeBytes(of: 1, toByteOffset: place + 12, as: UInt32.self)
+            ring.storeBytes(of: write.value, toByteOffset: place + 16, as: UInt32.self)
+            ring.storeBytes(of: (last + 1) % 170, toByteOffset: 4, as: UInt32.self)
+        }
     }
 
     /// EIO, from the call on that is to be the first failure.
@@ -295,6 +321,93 @@ struct KvmRefusalTests {
             let said = kvm.probe(.protected32)
             #expect(!said.isEmpty && !said.contains("\n"), "call \(first): \(said)")
             kvm.state.withLock { #expect($0.open.isEmpty, "call \(first)") }
+        }
+    }
+}
+
+@Suite("Writes to a port that the kernel keeps until a run of /dev/kvm ends")
+struct KvmPutOffTests {
+    private static let start = ProcessorStart(
+        mode: .protected32, entry: 0x1000, stack: 0x1000, parameters: 0, globalTable: 0,
+        globalTableLimit: 0)
+
+    /// - Returns: the exits of some runs, and whether an interrupt could be injected behind each.
+    private func exits(
+        _ kvm: FakeKvm, _ count: Int
+    ) throws -> (exits: [ProcessorExit], canInject: [Bool]) {
+        try kvm.play { () throws -> (exits: [ProcessorExit], canInject: [Bool]) in
+            let machine = try KvmMachine()
+            machine.putOffWrites(to: 0x3F8)
+            let processor = try KvmProcessor(
+                machine, memory: try GuestMemory(count: 0x2000), start: Self.start)
+            var exits: [ProcessorExit] = []
+            var canInject: [Bool] = []
+            for _ in 0..<count {
+                exits.append(processor.run(until: nil, atMost: nil))
+                canInject.append(processor.canInject)
+            }
+            return (exits, canInject)
+        }
+    }
+
+    private func output(_ byte: UInt8) -> ProcessorExit {
+        .portOutput(PortAccess(port: 0x3F8, size: 1), value: UInt32(byte))
+    }
+
+    @Test("they come in their order in front of what ended the run, and so does no interrupt")
+    func come() throws {
+        // Behind a byte the ring may have anything.
+        let kvm = FakeKvm {
+            $0.extensions = [3, 7, 15, 162]
+            $0.writes = [(0x3F8, 0xAA41), (0x3F9, 0x42), (0x3F8, 0x43)]
+        }
+        let halt = ProcessorExit.halt(interruptsEnabled: true)
+        let run = try exits(kvm, 6)
+        #expect(run.exits == [output(0x41), output(0x43), halt, output(0x41), output(0x43), halt])
+        #expect(run.canInject == [false, false, true, false, false, true])
+        kvm.state.withLock { #expect($0.portsPutOff == [0x3F8]) }
+    }
+
+    @Test("the ring's end is followed by its beginning")
+    func goRound() throws {
+        let kvm = FakeKvm {
+            $0.extensions = [3, 7, 15, 162]
+            $0.writes = (0..<100).map { (0x3F8, $0) }
+        }
+        let run = try exits(kvm, 4 * 101)
+        let round = (0..<100).map { output($0) } + [.halt(interruptsEnabled: true)]
+        #expect(run.exits == round + round + round + round)
+    }
+
+    @Test("a kernel before 5.0, or one without the page, is not asked", arguments: [0, 1])
+    func isOld(_ number: Int) throws {
+        let kvm = FakeKvm {
+            $0.extensions = number == 0 ? [3, 7, 15] : [3, 7, 162]
+            $0.writes = [(0x3F8, 0x41)]
+        }
+        let run = try exits(kvm, 2)
+        #expect(run.exits == Array(repeating: .halt(interruptsEnabled: true), count: 2))
+        kvm.state.withLock { #expect($0.portsPutOff.isEmpty) }
+    }
+
+    @Test("what a guest has written is not the next guest's")
+    func restart() throws {
+        let kvm = FakeKvm {
+            $0.extensions = [3, 7, 15, 162]
+            $0.writes = [(0x3F8, 0x41), (0x3F8, 0x42)]
+        }
+        try kvm.play {
+            let machine = try KvmMachine()
+            machine.putOffWrites(to: 0x3F8)
+            let first = try KvmProcessor(
+                machine, memory: try GuestMemory(count: 0x2000), start: Self.start)
+            let exit = first.run(until: nil, atMost: nil)
+            #expect(exit == output(0x41))
+            kvm.state.withLock { $0.writes = [] }
+            let second = try KvmProcessor(
+                machine, memory: try GuestMemory(count: 0x2000), start: Self.start)
+            let next = second.run(until: nil, atMost: nil)
+            #expect(next == .halt(interruptsEnabled: true))
         }
     }
 }

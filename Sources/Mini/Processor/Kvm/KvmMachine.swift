@@ -45,6 +45,8 @@ struct KvmDescriptors {
     private let canEndAtOnce: Bool
     private var memory: GuestMemory?
     let run: RecordBytes
+    /// Where the kernel keeps the writes that it puts off: from 5.0 on.
+    private let ring: Int?
     let scratch: RecordBytes
 
     /// - Throws: one line's worth of why not.
@@ -66,6 +68,13 @@ struct KvmDescriptors {
         canEndAtOnce =
             try Self.ask(
                 "tell what it can do", system.number, KvmRequest.hasExtension, immediateExit) != 0
+        // KVM_CAP_COALESCED_PIO, and KVM_CAP_COALESCED_MMIO, which gives the number of the page.
+        let canPutOff = try Self.ask(
+            "tell what it can do", system.number, KvmRequest.hasExtension, 162)
+        let ringPage =
+            canPutOff == 0
+            ? 0
+            : try Self.ask("tell what it can do", system.number, KvmRequest.hasExtension, 15)
         machine = Descriptor(
             owning: Int32(
                 try Self.ask("make a machine", system.number, KvmRequest.makeMachine)))
@@ -76,6 +85,8 @@ struct KvmDescriptors {
                 try Self.ask("make a processor", machine.number, KvmRequest.makeProcessor)))
         let size = try Self.ask("tell its page's size", system.number, KvmRequest.runSize)
         guard size >= 4096 && size <= 1 << 20 else { throw .lacks("a page to share") }
+        let isShared = ringPage > 0 && ringPage < size / KvmRing.count
+        ring = isShared ? ringPage * KvmRing.count : nil
         do throws(Errno) {
             runPages = try Mapping.shared(
                 processor.number, offset: 0, count: size, isWritable: true)
@@ -99,6 +110,31 @@ struct KvmDescriptors {
         scratch.store(UInt32(SignalSet.size), at: 0)
         scratch.store(mask.mask, at: 4)
         try call("set its signals", KvmRequest.setSignalMask, scratch.address)
+    }
+
+    /// Lets writes of a byte to a port end no run: they are kept, and come before what ends it. For a port behind which
+    /// nothing is done at once that the guest could see but by another access. Older kernels do not.
+    func putOffWrites(to port: UInt16) {
+        guard ring != nil else { return }
+        // struct kvm_coalesced_mmio_zone.
+        scratch.store(UInt64(port), at: 0)
+        scratch.store(UInt32(1), at: 8)
+        scratch.store(UInt32(1), at: 12)
+        _ = try? Ioctl.call(machine.number, KvmRequest.putOffWrites, argument: scratch.address)
+    }
+
+    /// Takes the next of the writes that were put off.
+    func takeWrite() -> ProcessorExit? {
+        guard let ring else { return nil }
+        let first = run.load(ring + KvmRing.first, UInt32.self)
+        let last = run.load(ring + KvmRing.last, UInt32.self)
+        guard first != last, first < KvmRing.most, last < KvmRing.most else { return nil }
+        let write = ring + KvmRing.writes + Int(first) * KvmRing.writeCount
+        let size = UInt8(truncatingIfNeeded: run.load(write + KvmRing.size, UInt32.self))
+        let access = PortAccess(port: run.load(write, UInt16.self), size: size)
+        let value = run.load(write + KvmRing.value, UInt32.self)
+        run.store((first + 1) % KvmRing.most, at: ring + KvmRing.first)
+        return .portOutput(access, value: size == 1 ? value & 0xFF : value)
     }
 
     private static let taskAddress = Int(truncatingIfNeeded: 0xFFFB_D000 as UInt32)
@@ -167,6 +203,7 @@ struct KvmDescriptors {
     /// Makes it anew: this memory and nothing in its registers but how a kernel is entered.
     func reset(_ memory: GuestMemory, _ start: ProcessorStart) throws(KvmError) {
         finishRun()
+        while takeWrite() != nil {}
         resetModelRegisters()
         if let old = self.memory { try setMemory(old, isThere: false) }
         try setMemory(memory, isThere: true)

@@ -64,9 +64,10 @@
     /// A guest without KVM's clock cannot be told, nor can one on a KVM before 3.4.
     func tellStop() { _ = try? Ioctl.call(machine.processor.number, KvmRequest.tellStop) }
 
-    /// True if an interrupt can be injected before the next run.
+    /// True if an interrupt can be injected before the next run. Not in front of an exit that the user has not seen, which may be a
+    /// halt that the interrupt ends.
     var canInject: Bool {
-        run.load(KvmRun.canInject, UInt8.self) != 0
+        held == nil && run.load(KvmRun.canInject, UInt8.self) != 0
             && run.load(KvmRun.interruptFlag, UInt8.self) != 0
     }
 
@@ -88,7 +89,27 @@
         self.wanted = nil
     }
 
+    /// The exit before which the guest has written what was put off.
+    private var held: ProcessorExit?
+
+    /// Each stop costs a signal, and in a machine that is a guest itself much more than that.
+    var longestStretch: Nanoseconds { .milliseconds(8) }
+
     func run(until deadline: Nanoseconds?, atMost stretch: Nanoseconds?) -> ProcessorExit {
+        if let write = machine.takeWrite() { return write }
+        if let exit = held {
+            held = nil
+            return exit
+        }
+        let exit = runGuest(until: deadline, atMost: stretch)
+        guard let write = machine.takeWrite() else { return exit }
+        held = exit
+        return write
+    }
+
+    private func runGuest(
+        until deadline: Nanoseconds?, atMost stretch: Nanoseconds?
+    ) -> ProcessorExit {
         if isChanged {
             do throws(Errno) {
                 try Ioctl.call(

@@ -12,6 +12,7 @@ enum KvmRequest {
     static let makeProcessor = IoctlRequest(number: 0xAE41)
     static let setMemory = IoctlRequest(number: 0x4020_AE46)
     static let setTaskAddress = IoctlRequest(number: 0xAE47)
+    static let putOffWrites = IoctlRequest(number: 0x4010_AE67)
     // Of a processor.
     static let run = IoctlRequest(number: 0xAE80)
     static let registers = IoctlRequest(number: 0x8090_AE81)
@@ -49,6 +50,20 @@ enum KvmRun {
     static let memoryLength = 0x30
     static let memoryIsWrite = 0x34
     static let subError = 0x20
+}
+
+/// Offsets in struct kvm_coalesced_mmio_ring, the page with the writes to ports that end no run.
+enum KvmRing {
+    static let count = 4096
+    /// The index of the next to be taken, and that of the next to be put there by the kernel.
+    static let first = 0
+    static let last = 4
+    /// struct kvm_coalesced_mmio: the port, eight bytes; the size, four; the value.
+    static let writes = 8
+    static let writeCount = 24
+    static let size = 8
+    static let value = 16
+    static let most = UInt32((count - writes) / writeCount)
 }
 
 enum KvmExit {
