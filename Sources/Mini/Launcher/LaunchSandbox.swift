@@ -190,7 +190,7 @@ extension LaunchFeature {
             ]
             rules.append(
                 CallRule(
-                    "ioctl", .ioctl, .descriptor("machine", [have.machine]),
+                    "ioctl", .ioctl, .descriptor("machine", [have.virtualMachine]),
                     .value(
                         1, UInt32(truncatingIfNeeded: KvmRequest.setMemory.rawValue),
                         "KVM_SET_USER_MEMORY_REGION")))

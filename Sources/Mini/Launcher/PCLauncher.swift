@@ -40,7 +40,7 @@ extension PCEngine {
     /// What would run a kernel on this machine, and why nothing would.
     static func choice(for kernel: StockKernel, name: Text) -> (Text, LauncherError?) {
         do throws(KvmError) {
-            _ = try KvmMachine.probed(kernel.mode)
+            _ = try KvmVirtualMachine.probed(kernel.mode)
             return ("/dev/kvm", nil)
         } catch {
             guard softwareRuns(kernel.mode) else {
@@ -76,7 +76,7 @@ final class PCLauncher: Launcher {
     /// What the kernel is told beside `defaultWords`.
     private var arguments: [Text] = []
     /// Lasts through restarts: opened before the sandbox.
-    private var kvm: KvmMachine?
+    private var kvm: KvmVirtualMachine?
     /// So that it stays, once /dev/kvm could not be used: behind the sandbox nobody may open that again.
     private var isInSoftware: Bool
     /// Says what guests wanted and did not get, to whoever wants to know everything.
@@ -235,13 +235,17 @@ final class PCLauncher: Launcher {
     private func makeProcessor(_ loaded: LoadedPC) throws(LauncherError) -> any GuestProcessor {
         if !isInSoftware {
             do throws(KvmError) {
-                let machine: KvmMachine
-                if let kvm { machine = kvm } else { machine = try .probed(loaded.start.mode) }
+                let virtualMachine: KvmVirtualMachine
+                if let kvm {
+                    virtualMachine = kvm
+                } else {
+                    virtualMachine = try .probed(loaded.start.mode)
+                }
                 let processor = try KvmProcessor(
-                    machine, memory: loaded.memory, start: loaded.start)
+                    virtualMachine, memory: loaded.memory, start: loaded.start)
                 // What a driver writes there it asks about before it goes on.
-                if kvm == nil { machine.putOffWrites(to: PCPlatform.serialData) }
-                kvm = machine
+                if kvm == nil { virtualMachine.putOffWrites(to: PCPlatform.serialData) }
+                kvm = virtualMachine
                 if isFirst { report?("engine: /dev/kvm") }
                 return processor
             } catch {

@@ -135,7 +135,8 @@ private func numbers(_ path: String) throws -> [String: Int] {
             requests[String(match.1)] = direction << 30 | 0xAE00 | number
         }
         let ours: [(IoctlRequest, String)] = [
-            (KvmRequest.version, "KVM_GET_API_VERSION"), (KvmRequest.makeMachine, "KVM_CREATE_VM"),
+            (KvmRequest.version, "KVM_GET_API_VERSION"),
+            (KvmRequest.makeVirtualMachine, "KVM_CREATE_VM"),
             (KvmRequest.hasExtension, "KVM_CHECK_EXTENSION"),
             (KvmRequest.runSize, "KVM_GET_VCPU_MMAP_SIZE"),
             (KvmRequest.supportedIdentification, "KVM_GET_SUPPORTED_CPUID"),

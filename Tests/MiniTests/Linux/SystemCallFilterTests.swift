@@ -20,7 +20,7 @@ private func have() -> LaunchDescriptors {
     LaunchDescriptors(
         signals: 3, files: [4, 5], disks: [6, 7], writableDisks: [7], assistants: [18, 19],
         taps: [8, 9], networks: [10, 11], timeline: 13, host: [12],
-        processor: KvmDescriptors(system: 14, machine: 15, processor: 16, timer: 17))
+        processor: KvmDescriptors(system: 14, virtualMachine: 15, processor: 16, timer: 17))
 }
 
 /// All that a launch can have.

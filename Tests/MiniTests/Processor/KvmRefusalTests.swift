@@ -59,7 +59,7 @@ final class FakeKvm: Sendable {
     func probe(_ mode: ProcessorStart.Mode) -> String {
         SystemCall.hooked({ self.answer($0) }) {
             do throws(KvmError) {
-                _ = try KvmMachine.probed(mode)
+                _ = try KvmVirtualMachine.probed(mode)
                 return ""
             } catch { return string(error.text.bytes) }
         }
@@ -109,7 +109,7 @@ final class FakeKvm: Sendable {
             #expect(zone.load(fromByteOffset: 8, as: UInt64.self) == 1 << 32 | 1)
             state.portsPutOff.append(zone.load(as: UInt64.self))
             return 0
-        case KvmRequest.makeMachine.rawValue, KvmRequest.makeProcessor.rawValue:
+        case KvmRequest.makeVirtualMachine.rawValue, KvmRequest.makeProcessor.rawValue:
             return state.opened()
         case KvmRequest.runSize.rawValue: return 0x3000
         case KvmRequest.supportedIdentification.rawValue:
@@ -273,7 +273,7 @@ struct KvmRefusalTests {
     @Test("busy with another hypervisor's guest, out of memory: what it cannot do, and why")
     func isBusy() {
         let requests: [(IoctlRequest, Int32, String)] = [
-            (KvmRequest.makeMachine, 16, "it cannot make a machine: "),
+            (KvmRequest.makeVirtualMachine, 16, "it cannot make a machine: "),
             (KvmRequest.makeProcessor, 12, "it cannot make a processor: "),
             (KvmRequest.setIdentification, 22, "it cannot set its features: "),
             (KvmRequest.setMemory, 12, "it cannot take the memory: "),
@@ -336,7 +336,7 @@ struct KvmPutOffTests {
         _ kvm: FakeKvm, _ count: Int
     ) throws -> (exits: [ProcessorExit], canInject: [Bool]) {
         try kvm.play { () throws -> (exits: [ProcessorExit], canInject: [Bool]) in
-            let machine = try KvmMachine()
+            let machine = try KvmVirtualMachine()
             machine.putOffWrites(to: 0x3F8)
             let processor = try KvmProcessor(
                 machine, memory: try GuestMemory(count: 0x2000), start: Self.start)
@@ -397,7 +397,7 @@ struct KvmPutOffTests {
             $0.writes = [(0x3F8, 0x41), (0x3F8, 0x42)]
         }
         try kvm.play {
-            let machine = try KvmMachine()
+            let machine = try KvmVirtualMachine()
             machine.putOffWrites(to: 0x3F8)
             let first = try KvmProcessor(
                 machine, memory: try GuestMemory(count: 0x2000), start: Self.start)
@@ -419,12 +419,12 @@ struct KvmRestartTests {
         globalTableLimit: 0)
 
     /// One guest runs to its first exit, and another begins.
-    /// - Returns: the processor's and its machine's requests for the second, and CR8 as the next run has it.
+    /// - Returns: the processor's and its virtual machine's requests for the second, and CR8 as the next run has it.
     private func restart(_ kvm: FakeKvm) throws -> (requests: [Int], priority: UInt64) {
         try kvm.play { () throws -> (requests: [Int], priority: UInt64) in
-            let machine = try KvmMachine()
+            let virtualMachine = try KvmVirtualMachine()
             let first = try KvmProcessor(
-                machine, memory: try GuestMemory(count: 0x2000), start: Self.start)
+                virtualMachine, memory: try GuestMemory(count: 0x2000), start: Self.start)
             let exit = first.run(until: nil, atMost: nil)
             #expect(exit == .shutdown)
             kvm.state.withLock {
@@ -432,10 +432,10 @@ struct KvmRestartTests {
                 $0.debugRegisters = []
             }
             let second = try KvmProcessor(
-                machine, memory: try GuestMemory(count: 0x2000), start: Self.start)
+                virtualMachine, memory: try GuestMemory(count: 0x2000), start: Self.start)
             defer { withExtendedLifetime(second) {} }
             let requests = kvm.state.withLock { $0.requests }
-            return (requests, machine.run.load(KvmRun.priority, UInt64.self))
+            return (requests, virtualMachine.run.load(KvmRun.priority, UInt64.self))
         }
     }
 
@@ -444,9 +444,9 @@ struct KvmRestartTests {
         for refusal in [nil, .invalid] as [Errno?] {
             let kvm = FakeKvm { $0.refused[KvmRequest.tellStop.rawValue] = refusal }
             try kvm.play { () throws -> Void in
-                let machine = try KvmMachine()
+                let virtualMachine = try KvmVirtualMachine()
                 let processor = try KvmProcessor(
-                    machine, memory: try GuestMemory(count: 0x2000), start: Self.start)
+                    virtualMachine, memory: try GuestMemory(count: 0x2000), start: Self.start)
                 kvm.state.withLock { $0.requests = [] }
                 processor.tellStop()
                 let exit = processor.run(until: nil, atMost: nil)

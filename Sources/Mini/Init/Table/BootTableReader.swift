@@ -135,7 +135,7 @@ struct BootTableReader {
     /// Each pipe is read by one statement and written by one, on every way through the table.
     private mutating func checkPipes() {
         var ends: [PipeEnd] = []
-        for index in table.statements.indices { ends += pipeEnds(index) }
+        for index in table.statements.indices { ends += endsOfPipes(of: index) }
         for (index, end) in ends.enumerated() {
             guard let name = end.name else { continue }
             var place = table.statements[end.statement].position
@@ -154,13 +154,13 @@ struct BootTableReader {
             if others.isEmpty {
                 note(TableError(position: place, reason: .openPipe(name, writing: end.isWriting)))
             } else if end.waits, !others.contains(where: { $0.statement <= end.statement }) {
-                note(TableError(position: place, reason: .earlyPipe(name)))
+                note(TableError(position: place, reason: .pipeReadBeforeWritten(name)))
             }
         }
     }
 
     /// What a statement's own words say of pipes; of those that are looked up, that it may be any.
-    private func pipeEnds(_ index: Int) -> [PipeEnd] {
+    private func endsOfPipes(of index: Int) -> [PipeEnd] {
         let statement = table.statements[index]
         let words = statement.words
         var ends: [PipeEnd] = []

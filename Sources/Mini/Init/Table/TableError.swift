@@ -30,7 +30,7 @@ struct TableError: Error, Equatable {
         /// A pipe that has only one end.
         case openPipe(Text, writing: Bool)
         /// A pipe that is read by a statement that waits, in front of the one that writes.
-        case earlyPipe(Text)
+        case pipeReadBeforeWritten(Text)
         /// The file is UTF-16 or UTF-32.
         case wideText
         /// A blank or a mark that only looks like one, or like nothing.
@@ -79,7 +79,7 @@ extension TableError.Reason {
             "the pipe \(quoted: name) is \(isWriting ? "written" : "read") twice"
         case .openPipe(let name, let isWriting):
             "the pipe \(quoted: name) is \(isWriting ? "written, but never read" : "read, but never written")"
-        case .earlyPipe(let name):
+        case .pipeReadBeforeWritten(let name):
             "the pipe \(quoted: name) is read by a statement that waits, before anything can write it"
         case .wideText: "this is text of another encoding (UTF-16?): a table is UTF-8"
         case .invisible:

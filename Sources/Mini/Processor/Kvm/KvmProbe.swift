@@ -3,12 +3,12 @@
 // instructions are run, with a limit of time, in the mode that the guest will be in.
 // Source: docs/abi/pc.md §5.4.
 
-extension KvmMachine {
-    /// A machine that was found to run such a guest.
-    static func probed(_ mode: ProcessorStart.Mode) throws(KvmError) -> KvmMachine {
-        let machine = try KvmMachine()
-        try machine.probe(mode)
-        return machine
+extension KvmVirtualMachine {
+    /// A virtual machine that was found to run such a guest.
+    static func probed(_ mode: ProcessorStart.Mode) throws(KvmError) -> KvmVirtualMachine {
+        let virtualMachine = try KvmVirtualMachine()
+        try virtualMachine.probe(mode)
+        return virtualMachine
     }
 
     /// The instructions that must have ended within the limit; a processor runs them in microseconds.

@@ -5,7 +5,7 @@
 // Source: docs/abi/pc.md §5; the kernel's KVM API.
 
 @safe final class KvmProcessor: GuestProcessor {
-    private let machine: KvmMachine
+    private let virtualMachine: KvmVirtualMachine
     private let run: RecordBytes
     /// struct kvm_regs, while `isLoaded`.
     private let registers: RecordBytes
@@ -16,18 +16,18 @@
     /// What the last exit's input or read wants: its place in the shared page, and its bytes.
     private var wanted: (offset: Int, size: Int)?
 
-    /// A processor with a guest's memory and start. The machine serves one at a time.
+    /// A processor with a guest's memory and start. The virtual machine serves one at a time.
     init(
-        _ machine: KvmMachine, memory: GuestMemory, start: ProcessorStart
+        _ virtualMachine: KvmVirtualMachine, memory: GuestMemory, start: ProcessorStart
     ) throws(KvmError) {
-        self.machine = machine
-        run = machine.run
+        self.virtualMachine = virtualMachine
+        run = virtualMachine.run
         do throws(Errno) {
             registerPage = try Mapping.anonymous(count: 4096)
         } catch { throw .refused("get a page", error) }
-        timer = machine.timer
+        timer = virtualMachine.timer
         registers = unsafe RecordBytes(start: registerPage.start, count: 4096)
-        try machine.reset(memory, start)
+        try virtualMachine.reset(memory, start)
     }
 
     // MARK: Registers
@@ -36,7 +36,7 @@
         guard !isLoaded else { return }
         do throws(Errno) {
             try Ioctl.call(
-                machine.processor.number, KvmRequest.registers, argument: registers.address)
+                virtualMachine.processor.number, KvmRequest.registers, argument: registers.address)
         } catch { registers.clear(KvmRegisters.count) }
         isLoaded = true
     }
@@ -62,7 +62,7 @@
     func resume(at now: Nanoseconds) {}
 
     /// A guest without KVM's clock cannot be told, nor can one on a KVM before 3.4.
-    func tellStop() { _ = try? Ioctl.call(machine.processor.number, KvmRequest.tellStop) }
+    func tellStop() { _ = try? Ioctl.call(virtualMachine.processor.number, KvmRequest.tellStop) }
 
     /// True if an interrupt can be injected before the next run. Not in front of an exit that the user has not seen, which may be a
     /// halt that the interrupt ends.
@@ -73,9 +73,10 @@
 
     func inject(_ vector: UInt8, errorCode: UInt32) {
         // Not refused where `canInject` was true.
-        machine.scratch.store(UInt32(vector), at: 0)
+        virtualMachine.scratch.store(UInt32(vector), at: 0)
         _ = try? Ioctl.call(
-            machine.processor.number, KvmRequest.interrupt, argument: machine.scratch.address)
+            virtualMachine.processor.number, KvmRequest.interrupt,
+            argument: virtualMachine.scratch.address)
         // It is under way: no second one before the guest has run.
         run.store(UInt8(0), at: KvmRun.canInject)
     }
@@ -96,13 +97,13 @@
     var longestStretch: Nanoseconds { .milliseconds(8) }
 
     func run(until deadline: Nanoseconds?, atMost stretch: Nanoseconds?) -> ProcessorExit {
-        if let write = machine.takeWrite() { return write }
+        if let write = virtualMachine.takeWrite() { return write }
         if let exit = held {
             held = nil
             return exit
         }
         let exit = runGuest(until: deadline, atMost: stretch)
-        guard let write = machine.takeWrite() else { return exit }
+        guard let write = virtualMachine.takeWrite() else { return exit }
         held = exit
         return write
     }
@@ -113,7 +114,8 @@
         if isChanged {
             do throws(Errno) {
                 try Ioctl.call(
-                    machine.processor.number, KvmRequest.setRegisters, argument: registers.address)
+                    virtualMachine.processor.number, KvmRequest.setRegisters,
+                    argument: registers.address)
             } catch { return .failed(Self.registersRefused) }
             isChanged = false
         }
@@ -128,11 +130,11 @@
             do throws(Errno) {
                 if let end { try timer.arm(end) }
                 isLoaded = false
-                try Ioctl.call(machine.processor.number, KvmRequest.run)
+                try Ioctl.call(virtualMachine.processor.number, KvmRequest.run)
             } catch {
                 // The kernel found that a file was cut short, which is no signal then: whoever looks after those
                 // looks at the files.
-                if error == .badAddress, machine.touchFiles() { return .signal }
+                if error == .badAddress, virtualMachine.touchFiles() { return .signal }
                 guard error == .interrupted || error == .again else {
                     return .failed(UInt32(bitPattern: error.rawValue) | Self.callFailed)
                 }

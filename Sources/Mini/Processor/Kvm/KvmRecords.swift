@@ -4,11 +4,11 @@
 enum KvmRequest {
     // Of the system.
     static let version = IoctlRequest(number: 0xAE00)
-    static let makeMachine = IoctlRequest(number: 0xAE01)
+    static let makeVirtualMachine = IoctlRequest(number: 0xAE01)
     static let hasExtension = IoctlRequest(number: 0xAE03)
     static let runSize = IoctlRequest(number: 0xAE04)
     static let supportedIdentification = IoctlRequest(number: 0xC008_AE05)
-    // Of a machine.
+    // Of a virtual machine.
     static let makeProcessor = IoctlRequest(number: 0xAE41)
     static let setMemory = IoctlRequest(number: 0x4020_AE46)
     static let setTaskAddress = IoctlRequest(number: 0xAE47)

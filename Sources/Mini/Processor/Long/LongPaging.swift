@@ -50,7 +50,8 @@ private struct LongAccess {
     let fetch: Bool
 }
 
-private struct LongTranslation {
+/// What a walk came to.
+private struct LongPageWalkResult {
     var address: UInt64
     /// A write may follow without a walk.
     var canWrite: Bool
@@ -322,9 +323,9 @@ extension LongCore {
 
     // MARK: The walk
 
-    private func walk(_ access: LongAccess) throws(Fault) -> LongTranslation {
+    private func walk(_ access: LongAccess) throws(Fault) -> LongPageWalkResult {
         guard isActive else {
-            return LongTranslation(address: access.linear, canWrite: true, facts: 0)
+            return LongPageWalkResult(address: access.linear, canWrite: true, facts: 0)
         }
         guard Self.isCanonical(access.linear) else {
             state.isOutside = true
@@ -371,7 +372,7 @@ extension LongCore {
         if level == 2 { state.hasLargePages = true }
         let isGlobal =
             last & LongEntry.global != 0 && state.control4 & UInt64(Control4.globalPages) != 0
-        return LongTranslation(
+        return LongPageWalkResult(
             address: last & LongEntry.address & ~offset | access.linear & offset,
             canWrite: mayWrite(rights, access.user) && (last | wanted) & LongEntry.dirty != 0,
             facts: (isGlobal ? UInt64(SlotFact.global) : 0)

@@ -13,7 +13,7 @@
 // Source: Intel SDM volume 3, chapter 4 (4.3, 4.4, 4.6, 4.7, 4.10).
 
 /// What a walk came to.
-private struct Translation {
+private struct PageWalkResult {
     var address: UInt64
     /// A write may follow without a walk.
     var canWrite: Bool
@@ -89,7 +89,7 @@ extension Core {
     @inline(never) func systemPhysical(_ linear: UInt32, write: Bool, fetch: Bool) throws(Fault)
         -> UInt32
     {
-        let found = try translation(
+        let found = try systemWalk(
             Access(linear: linear, write: write, user: state.privilege == 3, fetch: fetch))
         guard found.address < UInt64(state.memoryCount) else {
             return Self.outside | linear & Page.offset
@@ -107,7 +107,7 @@ extension Core {
         return address
     }
 
-    private func note(_ found: Translation, _ place: Int, _ linear: UInt32) {
+    private func note(_ found: PageWalkResult, _ place: Int, _ linear: UInt32) {
         unsafe system.slots[place] = found.facts
         if found.facts & SlotFact.global == 0 && system.filledCount <= SystemState.filledCapacity {
             if system.filledCount < SystemState.filledCapacity {
@@ -123,9 +123,9 @@ extension Core {
 
     // MARK: The walks
 
-    private func translation(_ access: Access) throws(Fault) -> Translation {
+    private func systemWalk(_ access: Access) throws(Fault) -> PageWalkResult {
         guard system.isPaging else {
-            return Translation(
+            return PageWalkResult(
                 address: UInt64(access.linear), canWrite: true, facts: SlotFact.global)
         }
         return system.isExtended ? try wideWalk(access) : try narrowWalk(access)
@@ -160,7 +160,7 @@ extension Core {
     }
 
     /// 32-bit paging.
-    private func narrowWalk(_ access: Access) throws(Fault) -> Translation {
+    private func narrowWalk(_ access: Access) throws(Fault) -> PageWalkResult {
         let directoryPlace = PageWalk.firstPlace(
             access.linear, from: state.pageDirectory, PageRules(limit: 0))
         let directoryEntry = entry(directoryPlace)
@@ -173,7 +173,7 @@ extension Core {
             }
             guard allows(access, directoryEntry) else { throw fault(access, PageError.present) }
             change(directoryPlace, directoryEntry, directoryEntry | wanted)
-            return Translation(
+            return PageWalkResult(
                 address: UInt64(directoryEntry & 0xFFC0_0000 | access.linear & 0x3F_FFFF),
                 canWrite: mayWrite(directoryEntry, user: access.user)
                     && (directoryEntry | wanted) & PageEntry.dirty != 0,
@@ -186,7 +186,7 @@ extension Core {
         guard allows(access, rights) else { throw fault(access, PageError.present) }
         change(directoryPlace, directoryEntry, directoryEntry | PageEntry.accessed)
         change(tablePlace, tableEntry, tableEntry | wanted)
-        return Translation(
+        return PageWalkResult(
             address: UInt64(tableEntry & PageEntry.address | access.linear & Page.offset),
             canWrite: mayWrite(rights, user: access.user)
                 && (tableEntry | wanted) & PageEntry.dirty != 0,
@@ -194,7 +194,7 @@ extension Core {
     }
 
     /// PAE paging.
-    private func wideWalk(_ access: Access) throws(Fault) -> Translation {
+    private func wideWalk(_ access: Access) throws(Fault) -> PageWalkResult {
         let pointer = system.directoryPointers[Int(access.linear &>> 30)]
         guard pointer & 1 != 0 else { throw fault(access, 0) }
         let reserved =
@@ -215,7 +215,7 @@ extension Core {
                 throw fault(access, PageError.present)
             }
             change(directoryPlace, low, low | wanted)
-            return Translation(
+            return PageWalkResult(
                 address: directoryEntry & 0xF_FFE0_0000 | UInt64(access.linear & 0x1F_FFFF),
                 canWrite: mayWrite(low, user: access.user)
                     && (low | wanted) & PageEntry.dirty != 0,
@@ -236,7 +236,7 @@ extension Core {
         }
         change(directoryPlace, above, above | PageEntry.accessed)
         change(tablePlace, low, low | wanted)
-        return Translation(
+        return PageWalkResult(
             address: tableEntry & WideEntry.address | UInt64(access.linear & Page.offset),
             canWrite: mayWrite(above & low, user: access.user)
                 && (low | wanted) & PageEntry.dirty != 0,

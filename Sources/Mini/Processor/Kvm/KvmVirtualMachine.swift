@@ -21,22 +21,22 @@ enum KvmError: Error, Equatable {
     case failed(UInt32)
 }
 
-/// What a machine of /dev/kvm holds open.
+/// What a virtual machine of /dev/kvm holds open.
 struct KvmDescriptors {
     let system: Int32
-    let machine: Int32
+    let virtualMachine: Int32
     let processor: Int32
     /// Of the signal that ends its runs.
     let timer: Int32
-    var all: [Int32] { [system, machine, processor, timer] }
+    var all: [Int32] { [system, virtualMachine, processor, timer] }
 }
 
-/// What /dev/kvm gives: a machine, its processor, the page that both share.
-@safe final class KvmMachine {
+/// What /dev/kvm gives: a virtual machine, its processor, the page that both share.
+@safe final class KvmVirtualMachine {
     static let path: Text = "/dev/kvm"
 
     private let system: Descriptor
-    private let machine: Descriptor
+    private let virtualMachine: Descriptor
     let processor: Descriptor
     private let runPages: Mapping
     private let scratchPages: Mapping
@@ -75,14 +75,15 @@ struct KvmDescriptors {
             canPutOff == 0
             ? 0
             : try Self.ask("tell what it can do", system.number, KvmRequest.hasExtension, 15)
-        machine = Descriptor(
+        virtualMachine = Descriptor(
             owning: Int32(
-                try Self.ask("make a machine", system.number, KvmRequest.makeMachine)))
+                try Self.ask("make a machine", system.number, KvmRequest.makeVirtualMachine)))
         // Processors of Intel's before 2010 want three pages of their own below 4 GiB; others do not mind.
-        _ = try? Ioctl.call(machine.number, KvmRequest.setTaskAddress, argument: Self.taskAddress)
+        _ = try? Ioctl.call(
+            virtualMachine.number, KvmRequest.setTaskAddress, argument: Self.taskAddress)
         processor = Descriptor(
             owning: Int32(
-                try Self.ask("make a processor", machine.number, KvmRequest.makeProcessor)))
+                try Self.ask("make a processor", virtualMachine.number, KvmRequest.makeProcessor)))
         let size = try Self.ask("tell its page's size", system.number, KvmRequest.runSize)
         guard size >= 4096 && size <= 1 << 20 else { throw .lacks("a page to share") }
         let isShared = ringPage > 0 && ringPage < size / KvmRing.count
@@ -120,7 +121,7 @@ struct KvmDescriptors {
         scratch.store(UInt64(port), at: 0)
         scratch.store(UInt32(1), at: 8)
         scratch.store(UInt32(1), at: 12)
-        _ = try? Ioctl.call(machine.number, KvmRequest.putOffWrites, argument: scratch.address)
+        _ = try? Ioctl.call(virtualMachine.number, KvmRequest.putOffWrites, argument: scratch.address)
     }
 
     /// Takes the next of the writes that were put off.
@@ -158,7 +159,8 @@ struct KvmDescriptors {
     /// What the sandbox is to leave.
     var descriptors: KvmDescriptors {
         KvmDescriptors(
-            system: system.number, machine: machine.number, processor: processor.number,
+            system: system.number, virtualMachine: virtualMachine.number,
+            processor: processor.number,
             timer: timer.descriptor)
     }
 
@@ -271,7 +273,7 @@ struct KvmDescriptors {
         scratch.store(count, at: 16)
         scratch.store(UInt64(memory.address) + address, at: 24)
         _ = try Self.ask(
-            "take the memory", machine.number, KvmRequest.setMemory, scratch.address)
+            "take the memory", virtualMachine.number, KvmRequest.setMemory, scratch.address)
     }
 
     /// The clocks of a guest before would be written into the memory of this one, as would its asynchronous page faults and steal
