@@ -225,7 +225,7 @@ final class PCLauncher: Launcher {
         // Last, so that it moves nobody.
         plugged.append(try RandomPlug(numbers, into: slots, notes))
         let platform = PCPlatform(
-            memory: loaded.memory, functions: plugged.compactMap { $0.function },
+            memory: loaded.memory, functions: slots.functions.map { $0 as any PCIFunction },
             screen: plan.console == .screen,
             wallClock: Clock.realTime)
         let processor = try makeProcessor(loaded)

@@ -16,9 +16,8 @@ final class MadePC {
     }
 }
 
-/// A device of a PC: what the guest sees of it, and the three questions of the event loop.
+/// A device of a PC: the three questions of the event loop.
 protocol PCDevice: AnyObject {
-    var function: (any PCIFunction)? { get }
     /// What do you watch? Adds the descriptors whose readability must end a run of the guest.
     func watch(_ descriptors: inout [Int32])
     /// You may be ready.

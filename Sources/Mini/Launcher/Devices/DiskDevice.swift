@@ -1,6 +1,6 @@
 // `--block`: a disk from the option's word to the guest's requests. What of its file is fit for a disk is told in
 // DiskFile.swift; what the guest's driver sees is in Devices/Lguest/BlockDevice.swift, and in
-// Platform/Virtio/VirtioBlock.swift. Source: docs/abi/lguest.md §5.2 (block), docs/abi/pc.md §4.3.
+// Devices/Virtio/VirtioBlock.swift. Source: docs/abi/lguest.md §5.2 (block), docs/abi/pc.md §4.3.
 
 final class DiskSetup: DeviceSetup {
     let request: DiskRequest

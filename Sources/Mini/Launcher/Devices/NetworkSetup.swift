@@ -1,6 +1,6 @@
 // `--tunnet`, `--tap` and `--sharenet`: a network from the option's word to the guest's frames. How a tap is made
 // ready is told in NetworkLink.swift, a file that guests share in NetworkFile.swift; what the guest's driver sees
-// is in Devices/Lguest/NetworkDevice.swift, and in Platform/Virtio/VirtioNetwork.swift.
+// is in Devices/Lguest/NetworkDevice.swift, and in Devices/Virtio/VirtioNetwork.swift.
 // Source: docs/abi/lguest.md §5.2 (net, shared net), docs/abi/pc.md §4.6.
 
 final class NetworkSetup: DeviceSetup {

@@ -12,10 +12,13 @@ protocol VirtioSocket: AnyObject {
 /// A PC's bus.
 final class PCSlots: VirtioSocket {
     private let memory: GuestMemory
+    private(set) var functions: [VirtioFunction] = []
     init(memory: GuestMemory) { self.memory = memory }
 
     func connect(_ device: any VirtioDevice) -> VirtioTransport {
-        VirtioFunction(device, memory: memory)
+        let function = VirtioFunction(device, memory: memory)
+        functions.append(function)
+        return function
     }
 }
 
@@ -58,7 +61,6 @@ class VirtioPlug: PCDevice {
         self.notes = notes
     }
 
-    var function: (any PCIFunction)? { transport.function }
     var isUsed: Bool { false }
     var uses: [Timeline.Use] { isUsed ? [.device(index)] : [] }
     /// True while the launcher has something to do because of what the guest did in a port, which does not end its run.

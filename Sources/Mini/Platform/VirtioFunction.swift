@@ -34,7 +34,6 @@ final class VirtioFunction: VirtioTransport, PCIFunction {
     override var isDriven: Bool { status.isDriven }
     override var mayPutOff: Bool { true }
     override func raise(_ queue: Int) { interrupts |= Interrupt.queue }
-    override var function: (any PCIFunction)? { self }
 
     // MARK: PCI's side
 

@@ -53,7 +53,6 @@ final class VirtioModern: VirtioTransport, PCIFunction {
     }
 
     override var isDriven: Bool { status.isDriven }
-    override var function: (any PCIFunction)? { self }
     override func raise(_ queue: Int) {
         interrupts |= 1
         interruptLine(UInt32(line))
@@ -256,7 +255,7 @@ final class LguestBus: GuestPorts {
 
     init(_ functions: [VirtioModern]) {
         self.functions = functions
-        bus = PCIBus(functions.compactMap { $0.function }, lines: functions.map { $0.line })
+        bus = PCIBus(functions.map { $0 as any PCIFunction }, lines: functions.map { $0.line })
     }
 
     var isDue: Bool { wantsLauncher() }

@@ -94,8 +94,6 @@ class VirtioTransport {
     var ringsEarly: Bool { false }
     /// Interrupts the driver because of a queue.
     func raise(_ queue: Int) {}
-    /// What it is on a PC's bus.
-    var function: (any PCIFunction)? { nil }
 
     /// The device's own registers from a byte on, of those that it has.
     @inline(never)
