@@ -23,6 +23,8 @@ final class Peer: @unchecked Sendable {
     let xen: FakeXen
     var view: VchanView?
     var received: [UInt8] = []
+    /// What was published each time that it came by `comes`.
+    private(set) var places: [String] = []
 
     init(_ change: (inout FakeXen.State) -> Void = { _ in }) throws {
         xen = try FakeXen {
@@ -75,6 +77,14 @@ final class Peer: @unchecked Sendable {
         view = VchanView(
             clientOn: page, left: pages(references.left), right: pages(references.right), layout)
         ring(&state)
+    }
+
+    /// That it comes, noted in `places`.
+    var comes: FakeXen.Happening {
+        .act { state in
+            self.places.append(state.store!.value("/v/ring-ref")!)
+            self.come(&state)
+        }
     }
 
     /// The shared page of what `pipe --server` has published.
@@ -210,7 +220,7 @@ final class Local: @unchecked Sendable {
         let ended = peer.run(
             "--server --ring 1000",
             [
-                .act { peer.come(&$0) }, peer.does { $0.take() },
+                peer.comes, peer.does { $0.take() },
                 peer.does {
                     $0.send("answer")
                     $0.view!.finish()
@@ -232,7 +242,7 @@ final class Local: @unchecked Sendable {
         let taking = Array(repeating: peer.does { $0.take() }, count: 30)
         let ended = peer.run(
             words,
-            (isClient ? [] : [.act { peer.come(&$0) }]) + taking + [peer.does { $0.view!.finish() }]
+            (isClient ? [] : [peer.comes]) + taking + [peer.does { $0.view!.finish() }]
         )
         #expect(ended == done())
         #expect(string(peer.received) == text)
@@ -269,7 +279,7 @@ final class Local: @unchecked Sendable {
         if words == "--client" { peer.offer() }
         let ended = peer.run(
             words,
-            (words == "--client" ? [] : [.act { peer.come(&$0) }]) + [
+            (words == "--client" ? [] : [peer.comes]) + [
                 peer.does {
                     $0.send("82 of 1000")
                     // All that the kernel does for it.
@@ -556,7 +566,7 @@ final class Local: @unchecked Sendable {
             if isClient { peer.offer() }
             let ended = peer.run(
                 words,
-                (isClient ? [] : [.act { peer.come(&$0) }]) + [
+                (isClient ? [] : [peer.comes]) + [
                     peer.does {
                         $0.take(most: 2)
                         $0.send("half a s")
@@ -654,18 +664,18 @@ final class Local: @unchecked Sendable {
         let ended = peer.run(
             "--server --reconnect",
             [
-                .act { peer.come(&$0) },
+                peer.comes,
                 peer.does {
                     $0.send("one ")
                     $0.view!.finish()
                     $0.view!.leave()
                 },
-                .act { peer.come(&$0) },
+                peer.comes,
                 peer.does {
                     $0.send("two")
                     $0.view!.finish()
                 },
-                .act { peer.come(&$0) }, .signal(15),
+                peer.comes, .signal(15),
             ])
         #expect(ended == Ended(code: 143, output: "one two", errors: ""))
         #expect(!peer.xen.now.isOutputClosed)
@@ -675,22 +685,16 @@ final class Local: @unchecked Sendable {
     @Test("--reconnect: a server's rings stay for the next client, who may have found them already")
     func keptRings() throws {
         let peer = try Peer { $0.isInputIdle = true }
-        let places = Mutex<[String]>([])
-        let come = FakeXen.Happening.act { state in
-            let place = state.store!.value("/v/ring-ref")!
-            places.withLock { $0.append(place) }
-            peer.come(&state)
-        }
         let ended = peer.run(
             "--server --reconnect",
             [
-                come,
+                peer.comes,
                 peer.does {
                     $0.send("one ")
                     $0.view!.finish()
                     $0.view!.leave()
                 },
-                come,
+                peer.comes,
                 peer.does {
                     $0.send("two ")
                     $0.view!.finish()
@@ -703,11 +707,10 @@ final class Local: @unchecked Sendable {
                     peer.view!.finish()
                     peer.view!.leave()
                 },
-                come, .signal(15),
+                peer.comes, .signal(15),
             ])
         #expect(ended == Ended(code: 143, output: "one two three", errors: ""))
-        let found = places.withLock { $0 }
-        #expect(found.count == 3 && Set(found).count == 1)
+        #expect(peer.places.count == 3 && Set(peer.places).count == 1)
         #expect(peer.xen.now.store!.entries.count == 1)
     }
 
@@ -717,28 +720,21 @@ final class Local: @unchecked Sendable {
             $0.input = Array("to one".utf8)
             $0.isInputIdle = true
         }
-        let places = Mutex<[String]>([])
-        let come = FakeXen.Happening.act { state in
-            let place = state.store!.value("/v/ring-ref")!
-            places.withLock { $0.append(place) }
-            peer.come(&state)
-        }
         let ended = peer.run(
             "--server --reconnect",
             [
-                come,
+                peer.comes,
                 peer.does {
                     $0.take(most: 2)
                     $0.view!.finish()
                     $0.view!.leave()
                 },
-                come, peer.does { $0.take() }, .signal(15),
+                peer.comes, peer.does { $0.take() }, .signal(15),
             ])
         let line = "mini-grant: the other domain has closed the vchan and left 4 bytes untaken\n"
         #expect(ended == Ended(code: 143, output: "", errors: line))
         #expect(string(peer.received) == "to")
-        let found = places.withLock { $0 }
-        #expect(found.count == 2 && Set(found).count == 2)
+        #expect(peer.places.count == 2 && Set(peer.places).count == 2)
     }
 
     @Test("--reconnect: a client that cannot see that a server has finished is told by its leaving")
@@ -828,7 +824,7 @@ final class Local: @unchecked Sendable {
         let ended = peer.run(
             "--server --reconnect --socket \(local.path)",
             [
-                .act { peer.come(&$0) },
+                peer.comes,
                 .act { _ in
                     local.accept()
                     local.send("to one")
@@ -871,7 +867,7 @@ final class Local: @unchecked Sendable {
             let ended = peer.run(
                 "--server --socket \(path)\(words)",
                 [
-                    .act { peer.come(&$0) }, .signal(15),
+                    peer.comes, .signal(15),
                 ])
             #expect(ended.code == (words == "" ? 1 : 143))
             #expect(ended.errors == line)
@@ -916,7 +912,7 @@ final class Local: @unchecked Sendable {
             let steps = 30
             let last = Int.random(in: 0..<2 * steps, using: &random)
             let moved = Mutex((sent: 0, hasFinished: false))
-            var happenings: [FakeXen.Happening] = isClient ? [] : [.act { peer.come(&$0) }]
+            var happenings: [FakeXen.Happening] = isClient ? [] : [peer.comes]
             if isOld {
                 happenings.append(
                     .act { state in
@@ -995,7 +991,7 @@ final class Local: @unchecked Sendable {
         let ended = peer.run(
             "--server --reconnect-marker 1 --socket \(local.path)",
             [
-                .act { peer.come(&$0) },
+                peer.comes,
                 .act { state in
                     local.accept()
                     peer.send("\u{1}one")

@@ -12,14 +12,9 @@ final class Oracle {
     private static let resultSize = 180
     private static let caseSize = 4 * 12 + codeMaximum
 
-    private let process: pid_t
-    private let socket: Int32
+    private let process: OracleProcess
     /// Where the process has memory of its own: addresses that fault for us and not for it.
     private(set) var occupied: [Range<UInt64>] = []
-
-    struct Unavailable: Error, CustomStringConvertible {
-        var description: String
-    }
 
     /// Where the oracle should be.
     static var path: String {
@@ -38,44 +33,18 @@ final class Oracle {
     }()
 
     init(image: [UInt8]) throws {
-        guard access(Self.path, X_OK) == 0 else {
-            throw Unavailable(description: "no oracle at \(Self.path) (./build.sh oracle)")
-        }
-        // SOCK_CLOEXEC: not for the processes that other tests start at the same time.
-        var ends: [Int32] = [-1, -1]
-        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2000000, 0, &ends) == 0 else {
-            throw Unavailable(description: "no socket")
-        }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawn_file_actions_adddup2(&actions, ends[1], 0)
-        posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        var process: pid_t = 0
-        let arguments = [strdup("oracle"), nil]
-        defer { free(arguments[0]) }
-        let failure = posix_spawn(&process, Self.path, &actions, nil, arguments, nil)
-        close(ends[1])
-        (self.process, socket) = (failure == 0 ? process : 0, ends[0])
-        guard failure == 0 else {
-            throw Unavailable(description: "this machine runs no 32-bit programs")
-        }
-        let hello = receive(16)
+        process = try OracleProcess(path: Self.path, name: "oracle")
+        let hello = process.receive(16)
         guard hello.count == 16, word(hello, 0) == Self.magic else {
-            throw Unavailable(description: "this machine runs no 32-bit programs")
+            throw OracleProcess.Unavailable(description: "this machine runs no 32-bit programs")
         }
         guard word(hello, 4) == 0x23, word(hello, 8) & 0xFFFF == 0x2B else {
-            throw Unavailable(description: "the host's selectors are not those of a 64-bit kernel")
+            throw OracleProcess.Unavailable(
+                description: "the host's selectors are not those of a 64-bit kernel")
         }
         precondition(word(hello, 12) == UInt32(Self.resultSize))
-        transmit(image)
+        process.transmit(image)
         readMap()
-    }
-
-    deinit {
-        close(socket)
-        var status: Int32 = 0
-        if process != 0 { waitpid(process, &status, 0) }
     }
 
     /// Sends cases; `finish` is to follow.
@@ -97,7 +66,7 @@ final class Oracle {
             bytes += code
             bytes.append(contentsOf: repeatElement(0, count: Self.codeMaximum - code.count))
         }
-        transmit(bytes)
+        process.transmit(bytes)
     }
 
     /// The endings of the cases sent last; nil if the oracle died.
@@ -105,7 +74,7 @@ final class Oracle {
         var endings: [CaseEnding] = []
         endings.reserveCapacity(count)
         for _ in 0..<count {
-            let fixed = receive(Self.resultSize)
+            let fixed = process.receive(Self.resultSize)
             guard fixed.count == Self.resultSize else { return nil }
             var ending = CaseEnding()
             for index in 0..<8 { ending.registers[index] = word(fixed, 4 * index) }
@@ -125,7 +94,7 @@ final class Oracle {
             ending.error = word(fixed, 60)
             ending.address = word(fixed, 64)
             ending.x87 = Array(fixed[68..<176])
-            let changes = receive(8 * Int(word(fixed, 176)))
+            let changes = process.receive(8 * Int(word(fixed, 176)))
             for at in stride(from: 0, to: changes.count, by: 8) {
                 ending.changes.append(
                     CaseEnding.Change(index: word(changes, at), value: word(changes, at + 4)))
@@ -143,42 +112,9 @@ final class Oracle {
         return word
     }
 
-    private func transmit(_ bytes: [UInt8]) {
-        var sent = 0
-        while sent < bytes.count {
-            let count = bytes.withUnsafeBytes {
-                // MSG_NOSIGNAL: an oracle that died is an error of read.
-                send(socket, $0.baseAddress! + sent, bytes.count - sent, 0x4000)
-            }
-            if count < 0 && errno == EINTR { continue }
-            if count <= 0 { return }
-            sent += count
-        }
-    }
-
-    private var buffer = [UInt8](repeating: 0, count: 1 << 16)
-    private var buffered = 0..<0
-
-    private func receive(_ count: Int) -> [UInt8] {
-        var result: [UInt8] = []
-        result.reserveCapacity(count)
-        while result.count < count {
-            if buffered.isEmpty {
-                let got = read(socket, &buffer, buffer.count)
-                if got < 0 && errno == EINTR { continue }
-                if got <= 0 { return result }
-                buffered = 0..<got
-            }
-            let take = min(count - result.count, buffered.count)
-            result += buffer[buffered.lowerBound..<buffered.lowerBound + take]
-            buffered = buffered.lowerBound + take..<buffered.upperBound
-        }
-        return result
-    }
-
     /// Looks up in /proc where the oracle has memory beside that of the cases.
     private func readMap() {
-        guard let file = fopen("/proc/\(process)/maps", "r") else { return }
+        guard let file = fopen("/proc/\(process.number)/maps", "r") else { return }
         defer { fclose(file) }
         var line = [CChar](repeating: 0, count: 512)
         while fgets(&line, Int32(line.count), file) != nil {

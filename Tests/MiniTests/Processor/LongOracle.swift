@@ -9,10 +9,7 @@ final class LongOracle {
     private static let codeMaximum = 240
     private static let resultSize = 18 * 8 + 32 * 8 + 16 + 8 + LongPlace.dataSize
 
-    private let process: pid_t
-    private let socket: Int32
-
-    struct Unavailable: Error, CustomStringConvertible { var description: String }
+    private let process: OracleProcess
 
     /// Where it should be.
     static var path: String { Oracle.path + "64" }
@@ -29,35 +26,14 @@ final class LongOracle {
     }()
 
     init(path: String, image: [UInt8]) throws {
-        guard access(path, X_OK) == 0 else {
-            throw Unavailable(description: "no oracle at \(path) (./build.sh oracle)")
+        process = try OracleProcess(path: path, name: "oracle64")
+        let hello = process.receive(8)
+        guard hello.count == 8 else {
+            throw OracleProcess.Unavailable(description: "the oracle does not start")
         }
-        var ends: [Int32] = [-1, -1]
-        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2000000, 0, &ends) == 0 else {
-            throw Unavailable(description: "no socket")
-        }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawn_file_actions_adddup2(&actions, ends[1], 0)
-        posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        var process: pid_t = 0
-        let arguments = [strdup("oracle64"), nil]
-        defer { free(arguments[0]) }
-        let failure = posix_spawn(&process, path, &actions, nil, arguments, nil)
-        close(ends[1])
-        (self.process, socket) = (failure == 0 ? process : 0, ends[0])
-        let hello = receive(8)
-        guard hello.count == 8 else { throw Unavailable(description: "the oracle does not start") }
         precondition(
             hello[4...].withUnsafeBytes { $0.loadUnaligned(as: UInt32.self) } == Self.resultSize)
-        transmit(image)
-    }
-
-    deinit {
-        close(socket)
-        var status: Int32 = 0
-        if process != 0 { waitpid(process, &status, 0) }
+        process.transmit(image)
     }
 
     /// The native endings; nil if the oracle died.
@@ -76,10 +52,10 @@ final class LongOracle {
             append(UInt32(test.code.count))
             bytes += test.code + [UInt8](repeating: 0, count: Self.codeMaximum - test.code.count)
         }
-        transmit(bytes)
+        process.transmit(bytes)
         var endings: [LongEnding] = []
         for _ in cases {
-            let result = receive(Self.resultSize)
+            let result = process.receive(Self.resultSize)
             guard result.count == Self.resultSize else { return nil }
             endings.append(Self.ending(result))
         }
@@ -107,32 +83,6 @@ final class LongOracle {
             ending.data = Array(raw[(53 * 8)...])
             return ending
         }
-    }
-
-    private func transmit(_ bytes: [UInt8]) {
-        var sent = 0
-        while sent < bytes.count {
-            let count = bytes.withUnsafeBytes {
-                send(socket, $0.baseAddress! + sent, bytes.count - sent, 0x4000)
-            }
-            if count < 0 && errno == EINTR { continue }
-            if count <= 0 { return }
-            sent += count
-        }
-    }
-
-    private func receive(_ count: Int) -> [UInt8] {
-        var result = [UInt8](repeating: 0, count: count)
-        var done = 0
-        while done < count {
-            let got = result.withUnsafeMutableBytes {
-                read(socket, $0.baseAddress! + done, count - done)
-            }
-            if got < 0 && errno == EINTR { continue }
-            if got <= 0 { return Array(result[..<done]) }
-            done += got
-        }
-        return result
     }
 }
 

@@ -196,14 +196,14 @@ func expectSandbox(
         var seen: Set<String> = []
         let peer = try Peer { $0.input = Array("to both".utf8) }
         let round: [FakeXen.Happening] = [
-            .act { peer.come(&$0) }, peer.does { $0.take() },
+            peer.comes, peer.does { $0.take() },
             peer.does { $0.send(String(repeating: "x", count: 700)) },
             peer.does { $0.send(String(repeating: "y", count: 700)) },
             peer.does { $0.view!.finish() }, peer.does { $0.view!.leave() },
         ]
         // Rings that are not kept: who comes next finds others.
         let impossible: [FakeXen.Happening] = [
-            .act { peer.come(&$0) },
+            peer.comes,
             .act { state in
                 SharedMemory(peer.page(&state)).store32(4, 0x8000_0000)
                 peer.ring(&state)
@@ -270,7 +270,7 @@ func expectSandbox(
             let ended = peer.run(
                 "--server --socket \(local.path)\(listens ? " --listen" : "")",
                 [
-                    .act { peer.come(&$0) },
+                    peer.comes,
                     .act { _ in
                         listens ? local.connect() : local.accept()
                         local.send("x")
