@@ -264,24 +264,31 @@ extension Init {
                 Process.give(front.variables + [mark])
                 try prepared.apply(&self.pipes)
             }, say: { self.say($0, at: position) })
-        // Nobody awaits it if one of its carriers cannot be started.
-        let child = InitChild(id: id, name: words[0], position: position, role: role, mark: mark)
-        for carrier in prepared.carriers {
-            let id = try launcher.start(
-                carrier.words,
-                arrange: { () throws(InitError) in
-                    do throws(Errno) {
-                        for standard in 0...1 as ClosedRange<Int32> {
-                            try Process.duplicate(carrier.end, as: standard)
-                        }
-                    } catch { throw .system("give a program its files", error) }
-                    prepared.handOver(keepsPipes: true)
-                    self.pipes.forget()
-                }, say: { self.say($0, at: position) })
-            children.append(
-                InitChild(id: id, name: carrier.words[0], position: position, role: .started))
+        var started = [
+            InitChild(id: id, name: words[0], position: position, role: role, mark: mark)
+        ]
+        do throws(InitError) {
+            for carrier in prepared.carriers {
+                let id = try launcher.start(
+                    carrier.words,
+                    arrange: { () throws(InitError) in
+                        do throws(Errno) {
+                            for standard in 0...1 as ClosedRange<Int32> {
+                                try Process.duplicate(carrier.end, as: standard)
+                            }
+                        } catch { throw .system("give a program its files", error) }
+                        prepared.handOver(keepsPipes: true)
+                        self.pipes.forget()
+                    }, say: { self.say($0, at: position) })
+                started.append(
+                    InitChild(id: id, name: carrier.words[0], position: position, role: .started))
+            }
+        } catch {
+            // It has failed to start: whatever runs of it must not go on beside its successor. Nobody awaits it.
+            for child in started { try? Process.signal(child.id, .kill) }
+            throw error
         }
-        children.append(child)
+        children += started
     }
 
     /// Lets a child copy a pipe to the console, to the pipe's end, and another wait for a line of it.

@@ -46,6 +46,8 @@ final class FakeBoot: Sendable {
         /// A signal that comes when so many children were made and nothing else happens.
         var signalAfter: (children: Int, signal: Int32)?
         var failing: (call: Int, errno: Errno)?
+        /// There is no memory for the next child behind so many, once.
+        var forkFailsBehind: Int?
         var disksAnswer = true
         /// True if it can be asked what is in a folder.
         var listsFolders = false
@@ -216,6 +218,11 @@ final class FakeBoot: Sendable {
             UnsafeMutableRawPointer(bitPattern: first)!.storeBytes(
                 of: (state.openEnd(), state.openEnd()), as: (Int32, Int32).self)
             return 0
+        // socketpair(2)
+        case SystemCall.Number(rawValue: SocketCall.pair.direct):
+            UnsafeMutableRawPointer(bitPattern: fourth)!.storeBytes(
+                of: (state.openEnd(), state.openEnd()), as: (Int32, Int32).self)
+            return 0
         case .memoryFile: return state.openFile("/")
         case .directoryEntries where state.listsFolders: return state.list(first, second)
         default: return -38
@@ -301,6 +308,10 @@ extension FakeBoot.State {
     }
 
     fileprivate mutating func fork() -> Int {
+        if forkFailsBehind == made.count {
+            forkFailsBehind = nil
+            return -12
+        }
         let id = FakeBoot.firstChild + made.count
         let life = made.count < lives.count ? lives[made.count] : .ends(0)
         made.append(id)
@@ -325,8 +336,7 @@ extension FakeBoot.State {
 
     fileprivate mutating func kill(_ target: Int, _ signal: Int32) {
         deeds.append("kill \(target) \(signal)")
-        guard target == -1 else { return }
-        for (id, life) in children {
+        for (id, life) in children where target == -1 || target == id {
             switch (life, signal) {
             case (.immortal, _), (.deaf, 15), (_, 18): continue
             default: finish(id, signal)

@@ -366,6 +366,38 @@ private final class FakeDescriptors: Sendable {
         }
     }
 
+    @Test("a program without one of its carriers is ended, and has failed to start")
+    func carriers() {
+        let vchans = "3<>vchan:client:0:data/v 4<>vchan:client:0:data/w a"
+        let failure =
+            "mini-init: /etc/mini.table:2:1: cannot start a process: out of memory (ENOMEM)"
+        // Of the program, of the first carrier, of the second one.
+        for made in 0...2 {
+            let killed = (0..<made).map { "kill \(100 + $0) 9" }
+            let boot = FakeBoot("on-error halt\nrun \(vchans)\nrun b") {
+                $0.lives = [.idle, .idle, .idle]
+                $0.forkFailsBehind = made
+            }
+            boot.boot()
+            #expect(boot.console == "\(failure)\nmini-init: halting\n")
+            #expect(boot.now.made.count == made)
+            #expect(boot.now.deeds.filter { $0.hasSuffix(" 9") } == killed)
+            #expect(boot.now.open.values.filter { $0.path == "a pipe" }.isEmpty)
+            // The next one is alone.
+            let service = FakeBoot("on-error halt\nrespawn \(vchans)") {
+                $0.lives = (0..<made + 3).map { $0 < made ? .deaf : .untilTerminated }
+                $0.forkFailsBehind = made
+                $0.signalAfter = (made + 3, 12)
+            }
+            service.boot()
+            #expect(service.console == "\(failure)\nmini-init: powering off\n")
+            #expect(service.now.made.count == made + 3)
+            #expect(service.now.deeds.filter { $0.hasSuffix(" 9") } == killed)
+            let reaped = service.now.deeds.filter { $0.hasPrefix("reap") }.prefix(made)
+            #expect(reaped == (0..<made).map { "reap \(100 + $0)" }[...])
+        }
+    }
+
     @Test("what a lost program wrote into a pipe that nobody reads is shown, the last of it")
     func lastWords() {
         let early = "on-error halt\nvital >pipe:log a\nwait socket /s\nrun <pipe:log b"
