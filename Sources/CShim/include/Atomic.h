@@ -26,5 +26,10 @@ static inline mini_u8 mini_or8(void *at, mini_u8 bits) {
 static inline mini_u8 mini_and8(void *at, mini_u8 bits) {
     return __atomic_fetch_and((mini_u8 *)at, bits, __ATOMIC_SEQ_CST);
 }
+// Writes a word that is still the old one; 0 if it is not.
+static inline int mini_replace32(void *at, mini_u32 old, mini_u32 value) {
+    return __atomic_compare_exchange_n(
+        (mini_u32 *)at, &old, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
 
 #endif

@@ -37,6 +37,12 @@ import CShim
         unsafe mini_and8(place(offset, 1), ~bits)
     }
 
+    /// Writes a word in place of the old one. No access, earlier or later, crosses it.
+    /// - Returns: false, and no change, if it is not the old one any more.
+    func replace32(_ offset: Int, _ old: UInt32, by value: UInt32) -> Bool {
+        unsafe mini_replace32(place(offset, 4), old, value) != 0
+    }
+
     func store16(_ offset: Int, _ value: UInt16) {
         store8(offset, UInt8(truncatingIfNeeded: value))
         store8(offset + 1, UInt8(truncatingIfNeeded: value >> 8))

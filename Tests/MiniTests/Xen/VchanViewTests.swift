@@ -299,6 +299,51 @@ extension VchanView {
         #expect(server.isOtherFinished && server.willOtherFinish)
     }
 
+    @Test("a client that comes while its server renews the rings is not made to have said nothing")
+    func renewedMeanwhile() throws {
+        let layout = VchanLayout(left: 10, right: 11)!
+        let memory = Memory(layout)
+        let server = memory.server(layout)
+        let address = Int(bitPattern: memory.bytes.baseAddress!)
+        // Odd while a client is to come.
+        let turn = Atomic(0)
+        let rounds = 5000
+        Thread.detachNewThread {
+            let page = SharedMemory(
+                UnsafeMutableRawBufferPointer(
+                    start: UnsafeMutableRawPointer(bitPattern: address), count: 4096))
+            for round in 0..<rounds {
+                while turn.load(ordering: .acquiring) != 2 * round + 1 { sched_yield() }
+                _ = VchanView(
+                    clientOn: page, left: page[0..<0], right: page[0..<0],
+                    VchanLayout(left: 10, right: 11)!)
+                turn.store(2 * round + 2, ordering: .releasing)
+            }
+        }
+        var wrong = 0
+        for round in 0..<rounds {
+            // The last one had finished.
+            memory.page.store8(23, 0xC1)
+            memory.page.store8(20, 0)
+            turn.store(2 * round + 1, ordering: .releasing)
+            let isRenewed = server.renew()
+            while turn.load(ordering: .acquiring) != 2 * round + 2 { sched_yield() }
+            if !isRenewed || !server.willOtherFinish || server.isOtherFinished { wrong += 1 }
+        }
+        #expect(wrong == 0)
+        withExtendedLifetime(memory) {}
+    }
+
+    @Test("a word of shared memory is replaced only while it is the old one")
+    func replaced() throws {
+        let memory = Memory(VchanLayout(left: 10, right: 11)!)
+        memory.page.store32(20, 0x8765_4321)
+        #expect(!memory.page.replace32(20, 0x8765_4320, by: 5))
+        #expect(memory.page.load32(20) == 0x8765_4321)
+        #expect(memory.page.replace32(20, 0x8765_4321, by: 5))
+        #expect(memory.page.load32(20) == 5 && memory.page.load32(24) == 0xEEEE_EEEE)
+    }
+
     @Test(
         "whether the other end can say that it has finished is a bit, which libxenvchan does not set"
     )

@@ -21,6 +21,8 @@ private enum Field {
     static func live(_ role: VchanRole) -> Int { role == .client ? 20 : 21 }
     /// What that end is to tell the other one. The other one sets the bits.
     static func orders(to role: VchanRole) -> Int { role == .client ? 22 : 23 }
+    /// These four bytes as one word.
+    static let word = 20
 }
 
 /// The rings in memory, and the ends' notes to each other.
@@ -97,6 +99,8 @@ struct VchanView {
         // First what another client may have left there, for who looks only at those that are here.
         page.store8(Field.orders(to: .server), Notice.written.rawValue | Self.knowsFinished)
         page.store8(Field.live(.client), Self.isHere)
+        // A server that renewed the rings may have cleared it in between. Who is here is let alone.
+        page.set8(Field.orders(to: .server), Self.knowsFinished)
     }
 
     private init(
@@ -150,12 +154,23 @@ struct VchanView {
     func renew() -> Bool {
         guard untaken == 0 else { return false }
         _ = page.clear8(Field.orders(to: .client), Self.finished)
-        // Who is there has written this anew.
-        if presence == .gone {
-            _ = page.clear8(Field.orders(to: .server), Self.finished | Self.knowsFinished)
-        }
+        guard clearIfGone() else { return false }
         ask(for: .written)
         return true
+    }
+
+    /// Clears what a client that is gone has said. Who is there has written it anew, and may come just now: that nobody is
+    /// there and that this is cleared is one step.
+    /// - Returns: false if somebody keeps writing there.
+    private func clearIfGone() -> Bool {
+        let bits = UInt32(Self.finished | Self.knowsFinished) << 24
+        for _ in 0..<1000 {
+            let word = page.load32(Field.word)
+            if word & 0xFF != 0 || page.replace32(Field.word, word, by: word & ~bits) {
+                return true
+            }
+        }
+        return false
     }
 
     /// True if the other end says that it sends nothing more. What it has sent is in the ring.
