@@ -136,15 +136,19 @@ enum FileSystem {
     }
 
     private static func status(of path: Text) throws(Errno) -> (type: Int, flags: Int) {
-        // struct statfs begins with the type; 120 bytes on x86_64, 64 on i386.
-        var words = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        // Begins with the type: struct statfs of 120 bytes on x86_64, struct statfs64 of 84 on i386.
+        var words = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
         _ = try path.withCString { (path) throws(Errno) in
             try withKernel(&words) { (address) throws(Errno) in
+                #if arch(i386)
+                try SystemCall.make(.fileSystemStatus, path, 84, address)
+                #else
                 try SystemCall.make(.fileSystemStatus, path, address)
+                #endif
             }
         }
         #if arch(i386)
-        return (words.0, words.11)
+        return (words.0, words.16)
         #else
         return (words.0, words.10)
         #endif

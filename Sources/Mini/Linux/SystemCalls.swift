@@ -199,7 +199,9 @@ extension SystemCall.Number {
     // File systems, modules, the machine.
     static let mount = Self(x86_64: 165, i386: 21)
     static let unmount = Self(x86_64: 166, i386: 52)
-    static let fileSystemStatus = Self(x86_64: 137, i386: 99)
+    /// statfs, or statfs64 on i386, whose second argument is the size of its structure: statfs has no room there for a
+    /// number of blocks that is wider than a word (a file system of 16 TiB).
+    static let fileSystemStatus = Self(x86_64: 137, i386: 268)
     static let synchronizeAll = Self(x86_64: 162, i386: 36)
     static let loadModule = Self(x86_64: 313, i386: 350)
     /// ioperm.

@@ -41,7 +41,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.changeDirectory, "chdir", "chdir"),
         (.changeRoot, "chroot", "chroot"), (.duplicate, "dup2", "dup2"),
         (.memoryFile, "memfd_create", "memfd_create"), (.mount, "mount", "mount"),
-        (.unmount, "umount2", "umount2"), (.fileSystemStatus, "statfs", "statfs"),
+        (.unmount, "umount2", "umount2"), (.fileSystemStatus, "statfs", "statfs64"),
         (.synchronizeAll, "sync", "sync"), (.loadModule, "finit_module", "finit_module"),
         (.makeTimer, "timer_create", "timer_create"),
         (.setTimer, "timer_settime", "timer_settime"),
@@ -120,6 +120,34 @@ private func numbers(_ path: String) throws -> [String: Int] {
         #expect(
             MemoryLayout<mini_flock>.offset(of: \.process)
                 == MemoryLayout<flock>.offset(of: \.l_pid))
+    }
+
+    @Test("what is told of a file system lies where the kernel has it, on both architectures")
+    func fileSystemStatus() throws {
+        let header = try String(
+            contentsOfFile: "/usr/include/asm-generic/statfs.h", encoding: .utf8)
+        /// The size of a structure without gaps, and where its flags are.
+        func layout(_ name: String, word: Int) throws -> (size: Int, flags: Int) {
+            let start = try #require(header.range(of: "struct \(name) {\n"))
+            var (offset, flags) = (0, -1)
+            for line in header[start.upperBound...].split(separator: "\n") {
+                let words = line.split { $0 == "\t" || $0 == " " }
+                guard words[0] != "}" && words[0] != "};" else { break }
+                if words[1] == "f_flags;" { flags = offset }
+                let size = ["__statfs_word": word, "__u64": 8, "__kernel_fsid_t": 8]
+                let count = words[1] == "f_spare[4];" ? 4 : 1
+                offset += try #require(size[String(words[0])]) * count
+            }
+            return (offset, flags)
+        }
+        let source = try projectText("Sources/Mini/Linux/FileSystems.swift")
+        let places = source.matches(of: #/return \(words\.0, words\.(\d+)\)/#).map { Int($0.1)! }
+        let size = try #require(source.firstMatch(of: #/\.fileSystemStatus, path, (\d+), address/#))
+        let narrow = try layout("statfs64", word: 4)
+        let wide = try layout("statfs", word: 8)
+        #expect(narrow.size == 84 && Int(size.1) == narrow.size)
+        #expect(wide.size == 120)
+        #expect(places == [narrow.flags / 4, wide.flags / 8])
     }
 
     @Test("requests of /dev/kvm have the kernel's numbers and directions")
