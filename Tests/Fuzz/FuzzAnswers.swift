@@ -1,5 +1,5 @@
 // What others answer that is no store: the kernel about network devices, block devices about what they hold, files about
-// why they are no programs and no modules, children of process 1 about what they have found out, a real /dev/lguest about
+// why they are no programs and no modules (packed ones as well), children of process 1 about what they have found out, a real /dev/lguest about
 // traps and its kernel about its release; and what a timeline is told of a guest. A case is one door and the bytes that come through it.
 
 import CShim
@@ -152,6 +152,30 @@ enum FuzzAnswers {
             }
             if !random.once(in: 6) { input.append(0 as UInt8) }
         }
+        if random.once(in: 2) { pack(&random, input) }
+    }
+
+    /// In the place of a module what packs it: a member of gzip or a frame of zstd, as a block that is stored; or what the
+    /// tools have made of something else.
+    private static func pack(_ random: inout FuzzRandom, _ input: FuzzInput) {
+        let module = unsafe Array(input.bytes.dropFirst(2))
+        let size = UInt32(module.count)
+        let checksum = unsafe CRC32.of(UnsafeRawBufferPointer(rebasing: input.bytes.dropFirst(2)))
+        input.count = 2
+        switch random.below(8) {
+        case 0: input.append(FuzzPacked.seeds[random.below(FuzzPacked.seeds.count)])
+        case 1..<5:
+            input.append([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 1])
+            input.append(size | ~size << 16)
+            input.append(module)
+            input.append(checksum)
+            input.append(size)
+        default:
+            // A window of 1 KiB; its last block.
+            input.append(UInt32(Zstd.signature))
+            input.append([0, 0] + LittleEndian.bytes(size << 3 | 1, 3))
+            input.append(module)
+        }
     }
 
     private static func makeLetter(_ random: inout FuzzRandom, _ input: FuzzInput) {
@@ -294,13 +318,28 @@ enum FuzzAnswers {
         }
     }
 
-    private static func takeModule(_ reader: inout FuzzReader) {
+    /// - Returns: true for a module that tells what is wrong with it.
+    @discardableResult
+    private static func takeModule(_ reader: inout FuzzReader) -> Bool {
         let errno: Errno = reader.byte() & 1 == 0 ? .noSuchFile : .notAProgram
+        var isTold = false
         withFile(reader.rest(), size: 0) { (file) in
             if let reason = ModuleTrouble.reason(file, errno) {
                 Fuzz.require(!reason.bytes.contains(10), "a reason of two lines")
+                isTold = true
             }
         }
+        return isTold
+    }
+
+    /// True for a case of a packed module that tells what is wrong with it.
+    static func isPackedModule(_ input: FuzzInput) -> Bool {
+        var reader = FuzzReader(input)
+        guard reader.byte() == Door.module.rawValue, input.count > 2,
+            unsafe Compression(
+                ByteView(UnsafeRawBufferPointer(rebasing: input.bytes.dropFirst(2))), at: 0) != nil
+        else { return false }
+        return takeModule(&reader)
     }
 
     private static func takeLetter(_ reader: inout FuzzReader) {

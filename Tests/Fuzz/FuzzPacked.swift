@@ -186,7 +186,7 @@ enum FuzzPacked {
     // MARK: Seeds
 
     /// What the tools make of 300 bytes.
-    private static let seeds: [[UInt8]] = [
+    static let seeds: [[UInt8]] = [
         bytes(xz), bytes(xzUnchecked), bytes(zstdLetters), bytes(zstdSequences), bytes(lz4),
     ]
 

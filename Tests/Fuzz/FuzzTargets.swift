@@ -61,6 +61,9 @@ struct FuzzTarget {
                 name: "answers", meaning: "kernel, files and children that answer", usual: 20_000,
                 make: FuzzAnswers.make, take: FuzzAnswers.take),
             FuzzTarget(
+                name: "disks", meaning: "root folders of FATs, and tables of partitions",
+                usual: 50_000, make: FuzzDisks.make, take: FuzzDisks.take),
+            FuzzTarget(
                 name: "vchan", meaning: "an end of a vchan on a page that changes", usual: 50_000,
                 make: FuzzVchan.make, take: FuzzVchan.take),
             FuzzTarget(

@@ -85,6 +85,40 @@ private func withInput(_ body: (FuzzInput) throws -> Void) rethrows {
         }
     }
 
+    @Test(
+        "cases of disks have labels, partitions and devices that are found, and ones that are not")
+    func disks() {
+        var (taken, found): ([FuzzDisks.Door: Int], [FuzzDisks.Door: Int]) = ([:], [:])
+        withInput { input in
+            for number in 0..<3000 as Range<UInt64> {
+                var random = FuzzRandom(seed: 1, number: number)
+                input.count = 0
+                FuzzDisks.make(&random, input)
+                let (door, isFound) = FuzzDisks.outcome(input)
+                taken[door, default: 0] += 1
+                if isFound { found[door, default: 0] += 1 }
+            }
+        }
+        for door in FuzzDisks.Door.allCases {
+            let count = found[door, default: 0]
+            #expect(count > 50 && count < taken[door, default: 0] - 50, "\(door): \(found)")
+        }
+    }
+
+    @Test("cases of modules are packed ones, too, that tell what is wrong with them")
+    func packedModules() {
+        var told = 0
+        withInput { input in
+            for number in 0..<5000 as Range<UInt64> {
+                var random = FuzzRandom(seed: 1, number: number)
+                input.count = 0
+                FuzzAnswers.make(&random, input)
+                if FuzzAnswers.isPackedModule(input) { told += 1 }
+            }
+        }
+        #expect(told > 30, "\(told)")
+    }
+
     @Test("cases of lguest's virtio come as far as its devices' answers")
     func lguestVirtio() {
         var interruptions = 0
