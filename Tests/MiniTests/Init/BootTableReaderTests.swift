@@ -211,6 +211,21 @@ private let grantUsage =
                 "mini-grant: watch and wait do not go with --and"
             ),
             (
+                #"run mini-grant store set /a 1 /b q\"#, 1,
+                #"mini-grant: value "q\" ends with a \ that stands for nothing: write \\"#
+            ),
+            (
+                #"run mini-grant store wait --value q\ /a"#, 1,
+                #"mini-grant: value "q\" ends with a \ that stands for nothing: write \\"#
+            ),
+            ("run mini-grant store wait /a /b", 1, "mini-grant: unexpected word \"/b\""),
+            ("run mini-grant store wait /a//b", 1, "mini-grant: \"/a//b\" has an empty name in it"),
+            ("run mini-grant store watch a/", 1, "mini-grant: \"a/\" has an empty name in it"),
+            (
+                "run mini-grant store chmod /a n0 3", 1,
+                "mini-grant: the modes are not n, r, w or b with the number of a domain"
+            ),
+            (
                 "run mini-pack /a", 1,
                 "mini-pack: nothing to pack is named; --help tells how to use this"
             ),
@@ -317,6 +332,10 @@ private let grantUsage =
             "run mini-grant event bind --domain @d --publish data/p",
             "start mini-grant pipe --server --domain 0 --path data/qmp --socket /tmp/qmp",
             "run mini-grant store set data/state taken", "run mini-grant store rm /a --and rm /b",
+            #"run mini-grant store set --raw /a q\"#, #"run mini-grant store set /a @{v}\"#,
+            #"run mini-grant store wait --raw --value q\ /a"#, "run mini-grant store chmod /a",
+            "run mini-grant store chmod /a n0 r3", "run mini-grant store chmod /a @{m}",
+            "run mini-grant store watch @releaseDomain .", "run mini-grant store wait ./a",
             "run mini-pack /a /b", "run /bin/mini-grant map --ref 8",
         ] {
             #expect(errors(line) == [], "\(line)")

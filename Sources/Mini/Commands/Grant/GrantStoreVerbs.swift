@@ -13,14 +13,15 @@ final class StoreOperations {
 
     init(_ store: XenStore) { self.store = store }
 
-    /// - Throws: an error of use for what cannot be a part of one transaction, lacks a word, or is no path.
+    /// - Throws: an error of use for what cannot be a part of one transaction, has not the words that it needs, or words
+    ///   that are no path, value or mode.
     static func check(_ operations: [Operation]) throws(GrantError) {
         for operation in operations {
             let waits = operation.verb == .watch || operation.verb == .wait
             if waits && operations.count > 1 {
                 throw .use("watch and wait do not go with --and")
             }
-            if !waits { try check(operation) }
+            try check(operation)
         }
     }
 
@@ -61,19 +62,24 @@ final class StoreOperations {
     }
 
     private static func check(_ operation: Operation) throws(GrantError) {
+        let (choices, words) = (operation.choices, operation.words)
         var step = 1
         switch operation.verb {
         case .set:
             step = 2
-            guard operation.words.count % 2 == 0 else {
+            guard words.count % 2 == 0 else {
                 throw .use("store set needs a VALUE for each PATH")
             }
-        case .chmod: step = operation.words.count
+        case .wait: try refuseMore(words)
+        case .chmod: step = words.count
         default: break
         }
-        for index in stride(from: 0, to: operation.words.count, by: step) {
-            _ = try named(operation.words[index])
+        for index in stride(from: 0, to: words.count, by: step) {
+            _ = try named(words[index])
+            if operation.verb == .set { _ = try bytes(words[index + 1], choices) }
         }
+        if operation.verb == .chmod && words.count > 1 { _ = try permissions(words) }
+        if let value = choices.value { _ = try bytes(value, choices) }
     }
 
     /// What `exists` ends with for an entry that is not there, as xenstore-exists does.
@@ -138,6 +144,14 @@ final class StoreOperations {
         return bytes
     }
 
+    /// What the words behind a path stand for as modes.
+    private static func permissions(_ words: [Text]) throws(GrantError) -> StorePermissions {
+        guard let permissions = StorePermissions(Array(words.dropFirst())) else {
+            throw .use("the modes are not n, r, w or b with the number of a domain")
+        }
+        return permissions
+    }
+
     private static func refuseMore(_ words: [Text]) throws(GrantError) {
         guard words.count > 1 else { return }
         throw .use("unexpected word \(quoted: words[1])")
@@ -193,10 +207,7 @@ final class StoreOperations {
             }
             return
         }
-        let modes = Array(words.dropFirst())
-        guard let permissions = StorePermissions(modes) else {
-            throw .use("the modes are not n, r, w or b with the number of a domain")
-        }
+        let permissions = try Self.permissions(words)
         try store.setPermissions(of: path, permissions, in: transaction)
         if choices.isDownward { try setBelow(path, permissions) }
         var above = choices.isUpward ? path.parent : nil
@@ -330,7 +341,6 @@ final class StoreOperations {
 
     private func waitForValue(_ choices: StoreChoices, _ words: [Text]) throws(GrantError) -> Int32
     {
-        try Self.refuseMore(words)
         let path = try path(words[0])
         let wanted = try choices.value.map { (word) throws(GrantError) in
             try Self.bytes(word, choices)
