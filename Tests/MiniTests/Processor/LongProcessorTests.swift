@@ -488,6 +488,13 @@ import Testing
         #expect(machine.processor.core.rax == 0x1234)
         let ending = machine.run(program([0xE6, 0x80]), image: image)
         #expect(ending.trap == 13)
+        // rep outsb or insb with nothing to do, and ud2: the port is looked at all the same.
+        for string in [0x6E, 0x6C] as [UInt8] {
+            let none = rcx(0) + rdx(0x80) + [0xF3, string, 0x0F, 0x0B]
+            machine.kernel(none)
+            #expect(machine.vector == 6)
+            #expect(machine.run(program(none), image: image).trap == 13)
+        }
     }
 
     @Test("an interrupt waits for STI and the instruction behind it, and ends HLT")

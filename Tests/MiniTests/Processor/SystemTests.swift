@@ -1146,6 +1146,15 @@ import Testing
         #expect(user([0xE4, 0x62]) == .event(13))
         // Its last byte is beyond the task's end.
         #expect(user([0xE4, 0x7F]) == .event(13))
+        // Nothing is to be done: mov ecx, 0; mov edx, port; rep outsb or insb; ud2. The port is looked at all the same.
+        for string in [0x6E, 0x6C] as [UInt8] {
+            func none(_ port: UInt32, flags: UInt32 = 2) -> M.Seen {
+                user(load(1, 0) + load(2, port) + [0xF3, string, 0x0F, 0x0B], flags: flags)
+            }
+            #expect(none(0x60) == .event(6))
+            #expect(none(0x62) == .event(13))
+            #expect(none(0x62, flags: 0x3002) == .event(6))
+        }
     }
 
     @Test("repeated strings of ports exit an element at a time")

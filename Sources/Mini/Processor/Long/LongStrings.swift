@@ -135,6 +135,7 @@ extension LongCore {
     // MARK: Ports
 
     private func portString(_ i: LongOperation, _ path: LongSlow) throws(Fault) -> Flow {
+        // First, also where nothing is to be done, as in SystemInstructions.swift.
         try checkPort(UInt16(truncatingIfNeeded: rdx), i.shape.size)
         let isRepeated = i.shape.repeating != 0
         let count = stringCount(i)

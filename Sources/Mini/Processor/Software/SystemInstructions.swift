@@ -194,8 +194,9 @@ extension Core {
     func portString(_ i: Instruction) throws(Fault) -> Flow {
         let mask: UInt32 = i.operation.shape.isAddress16 ? 0xFFFF : 0xFFFF_FFFF
         let isRepeated = i.operation.shape.repeating != 0
-        if isRepeated && state.ecx & mask == 0 { return go(i.next) }
+        // First, also where nothing is to be done: so all processors do (Xen's f41c88a6fca5), and Bochs and QEMU.
         try checkPort(state.edx & 0xFFFF, i.bytes)
+        if isRepeated && state.ecx & mask == 0 { return go(i.next) }
         let access = PortAccess(
             port: UInt16(truncatingIfNeeded: state.edx), size: UInt8(truncatingIfNeeded: i.bytes))
         let step = state.otherFlags & Flag.direction == 0 ? i.bytes : 0 &- i.bytes
