@@ -45,7 +45,7 @@ final class RunningPC: ConsoleGuest {
     private var pc: PC { made.pc }
     private var watched: [Int32] = []
     private var output: [UInt8] = []
-    private var panicWatch = PanicWatch()
+    private var lines = EndingLines()
     private(set) var hasSent = false
     private var hasTaken = false
     private var hearing = KeyHearing()
@@ -55,17 +55,13 @@ final class RunningPC: ConsoleGuest {
 
     private var pace: LookPace
     private var slumber = Slumber()
-    /// Before 3.10 a kernel that stops for good may let interrupts in.
-    private let isOld: Bool
-    /// From the words on with which it does.
-    private var halt = Slumber()
-    private var isHalted = false
+    private var halt: KernelHalt?
     private let signs: GuestSigns
 
     init(_ made: MadePC, _ session: ConsoleSession, _ loop: EventLoop, _ signs: GuestSigns) {
         self.made = made
         pace = LookPace(longest: made.pc.longestStretch)
-        isOld = made.loaded.version.map { !$0.isAtLeast(3, 10) } ?? false
+        halt = KernelHalt(of: made.loaded.version)
         self.signs = signs
         session.signs = signs
         self.session = session
@@ -82,7 +78,7 @@ final class RunningPC: ConsoleGuest {
     }
 
     /// The reason of the guest's panic, if it said one.
-    var panic: Text? { panicWatch.reason }
+    var panic: Text? { lines.reason }
 
     var uses: [Timeline.Use] {
         (hasSent ? [.output] : []) + (hasTaken ? [.input] : []) + made.devices.flatMap { $0.uses }
@@ -91,7 +87,7 @@ final class RunningPC: ConsoleGuest {
     /// Runs the guest.
     /// - Returns: how it ended; nil if somebody wants to be served.
     func run() throws(LauncherError) -> PC.End? {
-        if isHalted { return .poweredOff }
+        if halt?.isOff ?? false { return .poweredOff }
         isIdle = false
         let look = Clock.monotonic() + pace.pause
         while true {
@@ -113,7 +109,10 @@ final class RunningPC: ConsoleGuest {
                 if loop.outcome != nil { return nil }
             }
             // No kernel that has said why it ends runs a program.
-            if panicWatch.hasFound && pc.isInProgram { panicWatch.forget() }
+            if lines.hasFound && pc.isInProgram {
+                lines.forget()
+                halt?.runsProgram()
+            }
             switch stop {
             case .output:
                 pc.platform.serial.takeOutput(into: &output)
@@ -141,7 +140,8 @@ final class RunningPC: ConsoleGuest {
 
     private func writeOutput() throws(LauncherError) {
         hasSent = true
-        panicWatch.look(at: output)
+        lines.look(at: output)
+        halt?.hear(isHalt: lines.endWithHalt)
         var failure: LauncherError?
         unsafe output.withUnsafeBytes { bytes in
             do throws(LauncherError) { try unsafe session.write(bytes) } catch { failure = error }
@@ -158,12 +158,10 @@ final class RunningPC: ConsoleGuest {
             let now = Clock.monotonic()
             if slumber.waits(at: now, Clock.spent()) { try rest() }
             timeout = idleUntil.map { $0 - now }
-            if panicWatch.hasHalted && isOld {
-                isHalted = halt.waits(at: now, Clock.spent())
-                if isHalted { return }
-                timeout.shorten(to: Slumber.period)
-            } else {
-                halt = Slumber()
+            switch halt?.waits(at: now, Clock.spent()) ?? .goOn {
+            case .goOn: break
+            case .lookAgain(let pause): timeout.shorten(to: pause)
+            case .powerOff: return
             }
         }
         let ready = try loop.look(session, timeout: timeout)
@@ -272,68 +270,5 @@ struct Slumber {
         self.spent = spent()
         guard let start = before.0 else { return false }
         return (self.spent - before.1).count < (now - start).count / Self.parts
-    }
-}
-
-/// Finds the line with which a kernel says why it ends, and the one with which it stops (before 3.10; later ones let no interrupts
-/// in). Others say such lines as well, as who reads the log of another boot: so the words count at a line's start and behind
-/// the kernel's marks, and not for long; the second as long as nothing else is said.
-struct PanicWatch {
-    private static let sign: StaticString = "Kernel panic - not syncing: "
-    private static let halt: StaticString = "System halted."
-    /// Of a line, as much as is worth keeping.
-    private static let most = 512
-    /// A kernel that ends says some sixty lines more, or, if it is asked to, all that it remembers.
-    private static let mostBehind = 262_144
-    private var line: [UInt8] = []
-    private var behind = 0
-    private(set) var reason: Text?
-    private var isHaltLast = false
-
-    /// Its last words are that it stops.
-    var hasHalted: Bool { isHaltLast && line.isEmpty }
-    var hasFound: Bool { reason != nil || hasHalted }
-
-    mutating func look(at bytes: [UInt8]) {
-        for byte in bytes {
-            behind &+= 1
-            guard byte == 0x0A || byte == 0x0D else {
-                if line.count < Self.most { line.append(byte) }
-                continue
-            }
-            if line.isEmpty { continue }
-            if reason == nil, let start = start(of: Self.sign) {
-                reason = Text(bytes: Array(line[start...]))
-                behind = 0
-            }
-            isHaltLast =
-                start(of: Self.halt).map { $0 + Self.halt.utf8CodeUnitCount == line.count } ?? false
-            line.removeAll(keepingCapacity: true)
-        }
-        if behind > Self.mostBehind { reason = nil }
-    }
-
-    /// The guest goes on.
-    mutating func forget() {
-        reason = nil
-        isHaltLast = false
-    }
-
-    private func start(of sign: StaticString) -> Int? {
-        let count = sign.utf8CodeUnitCount
-        guard line.count >= count else { return nil }
-        for start in 0...line.count - count {
-            let isHere = (0..<count).allSatisfy {
-                unsafe line[start + $0] == sign.utf8Start[$0]
-            }
-            if isHere && isMarked(start) { return start }
-        }
-        return nil
-    }
-
-    /// Nothing is in front of it, or "[   12.345678] ", or "<0>".
-    private func isMarked(_ start: Int) -> Bool {
-        let mark = line[..<start].last { $0 != UInt8(ascii: " ") }
-        return mark == nil || mark == UInt8(ascii: "]") || mark == UInt8(ascii: ">")
     }
 }

@@ -1,0 +1,63 @@
+// Finds the lines of a kernel's that tell its end: the one with which it says why, and the one with which it stops
+// (KernelHalt.swift). Others say such lines as well, as who reads the log of another boot: so the words count at a line's
+// start and behind the kernel's marks, and not for long; the second as long as nothing else is said.
+
+struct EndingLines {
+    private static let sign: StaticString = "Kernel panic - not syncing: "
+    private static let halt: StaticString = "System halted."
+    /// Of a line, as much as is worth keeping.
+    private static let most = 512
+    /// A kernel that ends says some sixty lines more, or, if it is asked to, all that it remembers.
+    private static let mostBehind = 262_144
+    private var line: [UInt8] = []
+    private var behind = 0
+    private(set) var reason: Text?
+    private var isHaltLast = false
+
+    /// The last of them is that it stops.
+    var endWithHalt: Bool { isHaltLast && line.isEmpty }
+    var hasFound: Bool { reason != nil || endWithHalt }
+
+    mutating func look(at bytes: [UInt8]) {
+        for byte in bytes {
+            behind &+= 1
+            guard byte == 0x0A || byte == 0x0D else {
+                if line.count < Self.most { line.append(byte) }
+                continue
+            }
+            if line.isEmpty { continue }
+            if reason == nil, let start = start(of: Self.sign) {
+                reason = Text(bytes: Array(line[start...]))
+                behind = 0
+            }
+            isHaltLast =
+                start(of: Self.halt).map { $0 + Self.halt.utf8CodeUnitCount == line.count } ?? false
+            line.removeAll(keepingCapacity: true)
+        }
+        if behind > Self.mostBehind { reason = nil }
+    }
+
+    /// The guest goes on.
+    mutating func forget() {
+        reason = nil
+        isHaltLast = false
+    }
+
+    private func start(of sign: StaticString) -> Int? {
+        let count = sign.utf8CodeUnitCount
+        guard line.count >= count else { return nil }
+        for start in 0...line.count - count {
+            let isHere = (0..<count).allSatisfy {
+                unsafe line[start + $0] == sign.utf8Start[$0]
+            }
+            if isHere && isMarked(start) { return start }
+        }
+        return nil
+    }
+
+    /// Nothing is in front of it, or "[   12.345678] ", or "<0>".
+    private func isMarked(_ start: Int) -> Bool {
+        let mark = line[..<start].last { $0 != UInt8(ascii: " ") }
+        return mark == nil || mark == UInt8(ascii: "]") || mark == UInt8(ascii: ">")
+    }
+}

@@ -1,0 +1,69 @@
+// Notices that a kernel before 3.10 has stopped for good. Later ones halt with interrupts off, which is the end of a PC. These let
+// interrupts in where they have nobody who switches them off, say so with their last line, and then do nothing. Others can
+// say these words as well: so it counts that nothing is said behind them, and next to nothing done for three seconds.
+//
+//   listening -- its last line --> halting -- waits, for long --> off
+//   halting -- other words, a program --> listening
+//
+// Source: docs/abi/pc.md §6; arch/x86/kernel/process.c, stop_this_cpu. The same as a page: docs/kernel-halt-machine.md.
+
+struct KernelHalt {
+    private enum State {
+        case listening
+        /// How much it has done since its last line.
+        case halting(Slumber)
+        case off
+    }
+    private var state = State.listening
+
+    enum Action: Equatable {
+        /// Serve it.
+        case goOn
+        /// The same, and look again after so long, if it still does nothing.
+        case lookAgain(after: Nanoseconds)
+        case powerOff
+    }
+
+    /// - Parameter version: nil if the kernel does not name one.
+    /// - Returns: nil for a kernel that is seen to halt.
+    init?(of version: LinuxVersion?) {
+        guard let version, !version.isAtLeast(3, 10) else { return nil }
+    }
+
+    /// True for good once it has stopped.
+    var isOff: Bool {
+        if case .off = state { return true }
+        return false
+    }
+
+    /// The guest said something.
+    /// - Parameter isHalt: whether that ends with the line that tells its halt.
+    mutating func hear(isHalt: Bool) {
+        if !isOff { state = isHalt ? .halting(Slumber()) : .listening }
+    }
+
+    /// It runs a program.
+    mutating func runsProgram() { hear(isHalt: false) }
+
+    /// It waits for an interrupt.
+    /// - Parameters: those of `Slumber.waits`.
+    mutating func waits(at now: Nanoseconds, _ spent: @autoclosure () -> Nanoseconds) -> Action {
+        switch state {
+        case .listening: return .goOn
+        case .off: return .powerOff
+        case .halting(var slumber):
+            let isLong = slumber.waits(at: now, spent())
+            state = isLong ? .off : .halting(slumber)
+            return isLong ? .powerOff : .lookAgain(after: Slumber.period)
+        }
+    }
+
+    /// The state's name in the diagram.
+    var stateName: StaticString {
+        switch state {
+        case .listening: "listening"
+        case .halting: "halting"
+        case .off: "off"
+        }
+    }
+}

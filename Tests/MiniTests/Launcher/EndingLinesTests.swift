@@ -1,0 +1,80 @@
+import Testing
+
+@testable import Mini
+
+@Suite struct EndingLinesTests {
+    private func reason(_ pieces: [String]) -> Text? {
+        var lines = EndingLines()
+        for piece in pieces { lines.look(at: Array(piece.utf8)) }
+        return lines.reason
+    }
+
+    @Test("the line of a panic is found, wherever pieces of output end, and the first one counts")
+    func found() {
+        #expect(
+            reason([
+                "[ 1.0] Kernel pan", "ic - not syncing: VFS: no root\r",
+                "\nKernel panic - not syncing: b\n",
+            ]) == "Kernel panic - not syncing: VFS: no root")
+        #expect(reason(["Kernel panic - not syncing: no end of the line"]) == nil)
+        #expect(reason(["all is well\n"]) == nil)
+    }
+
+    @Test("words of a panic that others say do not count")
+    func others() {
+        let words = "Kernel panic - not syncing: x"
+        let text = Text(stringLiteral: words)
+        for mark in ["", "[    1.234567] ", "[    1.234567][    T1] ", "<0>", "login: [ 1.0] "] {
+            #expect(reason(["\(mark)\(words)\n"]) == text, "\(mark)")
+        }
+        for mark in ["kern.log: ", "host kernel: ", "\"", "---[ end "] {
+            #expect(reason(["\(mark)\(words)\n"]) == nil, "\(mark)")
+        }
+    }
+
+    @Test("an old kernel's last words are that it stops, until anything else is said")
+    func halted() {
+        func endsWithHalt(_ text: String) -> Bool {
+            var lines = EndingLines()
+            for byte in text.utf8 { lines.look(at: [byte]) }
+            return lines.endWithHalt
+        }
+        for text in [
+            "System halted.\r\n", "[    9.1] System halted.\n", "a\n<0>System halted.\n\n",
+        ] {
+            #expect(endsWithHalt(text), "\(text)")
+        }
+        for text in [
+            "System halted.", "System halted. Or not\n", "the System halted.\n",
+            "System halted.\n#", "System halted.\nx\n",
+        ] {
+            #expect(!endsWithHalt(text), "\(text)")
+        }
+        var lines = EndingLines()
+        for _ in 0..<10_000 { lines.look(at: Array("a line of a kernel that starts\n".utf8)) }
+        lines.look(at: Array("System halted.\n".utf8))
+        #expect(lines.endWithHalt)
+        lines.forget()
+        #expect(!lines.endWithHalt)
+    }
+
+    @Test("a guest that says much behind the words goes on; it may still say why it ends")
+    func goesOn() {
+        let panic = "Kernel panic - not syncing: x\n"
+        let lines = [String](repeating: String(repeating: "y", count: 99) + "\n", count: 2700)
+        #expect(reason([panic] + lines.prefix(60)) == "Kernel panic - not syncing: x")
+        #expect(reason([panic] + lines) == nil)
+        #expect(
+            reason([panic] + lines + ["[ 9.0] Kernel panic - not syncing: z\n"])
+                == "Kernel panic - not syncing: z")
+    }
+
+    @Test("a line without an end costs no more than it may")
+    func bounded() {
+        let long = String(repeating: "x", count: 100_000)
+        #expect(reason([long, "Kernel panic - not syncing: too late\n"]) == nil)
+        #expect(
+            reason([long, "\n", "Kernel panic - not syncing: y\n"])
+                == "Kernel panic - not syncing: y")
+    }
+}
