@@ -321,7 +321,8 @@ enum LaunchCommand {
             on engine: Engine, _ makeDevice: @escaping LguestLauncher.MakeDevice
         ) -> LaunchOutcome {
             LguestLauncher(
-                settings.plan, surroundings, engine: engine, makeDevice: makeDevice
+                settings.plan, surroundings, engine: engine,
+                suggestsPC: settings.engine == .automatic, makeDevice: makeDevice
             ).run(restarts: settings.restarts)
         }
     }

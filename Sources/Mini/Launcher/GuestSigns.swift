@@ -1,5 +1,6 @@
-// What a guest shows of itself, for the two things that no event tells: that it waits for a restart which its host
-// does not carry out (LastWords.swift), and, for who wants to know everything, that nothing has been heard from it for long.
+// What a guest shows of itself, for the things that no event tells: that it waits for a restart which its host
+// does not carry out (LastWords.swift), for who wants to know everything, that nothing has been heard from it for long, and
+// whether it has come anywhere before it died.
 
 final class GuestSigns {
     private var words: LastWords?
@@ -7,8 +8,12 @@ final class GuestSigns {
     private let report: ((Text) -> Void)?
     /// Alarms that were seen.
     private var rings: UInt64?
+    private let start = Clock.monotonic()
+    private var isHeard = false
     /// Between two looks at a guest that may wait for its restart.
     private static let pause = Nanoseconds.milliseconds(500)
+    /// A kernel that its host does not suit dies of that in less.
+    private static let early = Nanoseconds.milliseconds(5000)
 
     /// - Parameters:
     ///   - asksForRestart: false if only its last words tell its restart.
@@ -21,8 +26,17 @@ final class GuestSigns {
 
     /// It wrote to its console.
     func hear(_ bytes: UnsafeRawBufferPointer) {
+        isHeard = true
         unsafe words?.hear(bytes)
         unsafe silence?.hear(bytes)
+    }
+
+    /// Whether a guest of lguest that dies now has come nowhere: it said nothing, or did not live long and has not
+    /// said why it ends.
+    /// - Parameter reason: its host's, or the guest's own.
+    func isEarly(_ reason: Text) -> Bool {
+        !isHeard
+            || reason.dropping(prefix: "CRASH: ") == nil && Clock.monotonic() - start < Self.early
     }
 
     /// It notified another device.

@@ -9,21 +9,31 @@ final class LguestLauncher: Launcher {
 
     private let engine: Engine
     private let makeDevice: MakeDevice
+    private let suggestsPC: Bool
+    /// Of a guest that may be started as a PC.
+    private var pcSigns: GuestSigns?
 
     /// - Parameters:
     ///   - engine: what the guest's host needs to be prepared for it.
+    ///   - suggestsPC: whether a guest that comes nowhere is worth a line that says what else may run it.
     ///   - makeDevice: called once for each launch.
     init(
         _ plan: LaunchPlan, _ surroundings: LaunchSurroundings, engine: Engine = .builtIn,
-        makeDevice: @escaping MakeDevice
+        suggestsPC: Bool = false, makeDevice: @escaping MakeDevice
     ) {
         self.engine = engine
+        self.suggestsPC = suggestsPC
         self.makeDevice = makeDevice
         super.init(plan, surroundings)
     }
 
     override func launch() -> LaunchOutcome {
-        Machine.drive { (action) throws(LauncherError) in try perform(action) }
+        let outcome = Machine.drive { (action) throws(LauncherError) in try perform(action) }
+        if case .died(let reason) = outcome, pcSigns?.isEarly(reason) ?? false {
+            remarks.note(
+                "the kernel was taken for a guest of lguest; --engine software starts it as a PC")
+        }
+        return outcome
     }
 
     private func perform(_ action: Machine.Action) throws(LauncherError) -> Machine.Event {
@@ -45,9 +55,10 @@ final class LguestLauncher: Launcher {
                     isFiltered: engine == .builtIn),
                 loop, session)
             note(.sandbox)
+            let signs = signs(of: made.loaded)
+            if suggestsPC && made.loaded.kernel.mayBePC { pcSigns = signs }
             return .sessionOpened(
-                RunningGuest(
-                    made, console: session, loop: loop, notes: notes, signs(of: made.loaded)))
+                RunningGuest(made, console: session, loop: loop, notes: notes, signs))
         case .run(let guest): return try run(guest)
         case .serveOutput(let guest, let notification):
             return try serveOutput(notification, of: guest)

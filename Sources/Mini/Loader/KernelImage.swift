@@ -28,6 +28,12 @@ struct LoadedKernel: Equatable {
     let end: UInt32
 
     var era: GuestABI.Era { abi.era }
+
+    /// It may be started as a PC's, too: what distributions have is packed, and unpacks itself.
+    var mayBePC: Bool {
+        if case .bzImage = format { return banner != nil }
+        return false
+    }
 }
 
 /// An open kernel file, mapped for reading.

@@ -392,6 +392,39 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
         }
     }
 
+    @Test(
+        "a packed kernel that dies early as a guest of lguest by auto may want a PC, which is told")
+    func suggestion() throws {
+        let hint =
+            "mini-launch: the kernel was taken for a guest of lguest; --engine software starts it as a PC"
+        let packed = BzImageSpec(KernelSpec(era: .era1).bytes()).bytes()
+        func lines(
+            _ steps: [PlayedLguest.Step], _ words: [Text] = [], _ image: [UInt8]? = nil
+        ) throws -> [String] {
+            let device = played(.era1, steps) { $0.clocks = (1000, 0) }
+            return try launch(words, image: image ?? packed, on: device).errors
+        }
+        let trap = "unhandled trap 13 at 0xc0100000 (0x0)"
+        let panic = "CRASH: Attempted to kill init!"
+        let said = PlayedLguest.Step.send("Linux\n")
+        let died = "mini-launch: the guest died: "
+        #expect(try lines([.die(trap)]) == [hint, died + trap])
+        #expect(try lines([.die(panic)]) == [hint, died + panic])
+        #expect(try lines([said, .die(trap)]) == [hint, died + trap])
+        #expect(try lines([said, .pass(4999, busy: 0), .die(trap)]) == [hint, died + trap])
+        // Nothing was heard, however long it took.
+        #expect(try lines([.pass(9000, busy: 0), .die(trap)]) == [hint, died + trap])
+
+        #expect(try lines([said, .pass(5000, busy: 0), .die(trap)]) == [died + trap])
+        #expect(try lines([said, .die(panic)]) == [died + panic])
+        #expect(try lines([]) == [])
+        #expect(try lines([.die(trap)], ["--engine=lguest"]) == [died + trap])
+        let file = ElfSpec.kernel(KernelSpec(era: .era1))
+        #expect(try lines([.die(trap)], [], file) == [died + trap])
+        let other = BzImageSpec(KernelSpec(era: .era1, banner: nil).bytes()).bytes()
+        #expect(try lines([.die(trap)], [], other) == [died + trap])
+    }
+
     @Test("whichever call fails, there is one line and code, and nothing is left")
     func everyCallFails() throws {
         func launched(failing: Int?) throws -> Launched {
