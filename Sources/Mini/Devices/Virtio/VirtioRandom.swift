@@ -9,7 +9,8 @@ final class VirtioRandom: VirtioDevice {
     /// Gives so many random bytes; nil if there are none now.
     private let source: (Int) -> [UInt8]?
     private var chain = VirtqueueChain()
-    /// A request waits until there are some: a driver that gets an empty buffer back may never ask again.
+    /// A request waits until there are some: a driver that gets an empty buffer back may never ask again. Somebody has
+    /// to look again.
     private(set) var hasRequest = false
 
     init(source: @escaping (Int) -> [UInt8]?) { self.source = source }
@@ -19,6 +20,13 @@ final class VirtioRandom: VirtioDevice {
     var queueSizes: [UInt16] { [Self.queueSize] }
     var configurationCount: UInt16 { 0 }
     func configuration(_ offset: UInt16) -> UInt8 { 0 }
+
+    /// - Returns: whether a request waits; whoever asks looks again.
+    func takeRequest() -> Bool {
+        defer { hasRequest = false }
+        return hasRequest
+    }
+
     func serve(_ queue: Int, of function: VirtioTransport) {
         var isServed = false
         hasRequest = false

@@ -24,8 +24,7 @@ final class PluggedVirtio: GuestDevice {
     func serve(
         _ occasion: Occasion, for guest: RunningGuest
     ) throws(LauncherError) -> Nanoseconds? {
-        guard let ready = occasion.ready else { return plug.pause }
-        return try plug.serve(ready)
+        try plug.serve(occasion.ready ?? PollSet())
     }
 
     func uses(of guest: RunningGuest) -> [Timeline.Use] { plug.uses }

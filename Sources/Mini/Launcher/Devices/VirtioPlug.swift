@@ -65,8 +65,6 @@ class VirtioPlug: PCDevice {
     var uses: [Timeline.Use] { isUsed ? [.device(index)] : [] }
     /// True while the launcher has something to do because of what the guest did in a port, which does not end its run.
     var isDue: Bool { false }
-    /// How long it waits, at most, for what it cannot do now.
-    var pause: Nanoseconds? { nil }
 
     func watch(_ descriptors: inout [Int32]) {}
 
@@ -88,8 +86,8 @@ class VirtioPlug: PCDevice {
 /// Random numbers of the host's kernel's.
 final class RandomPlug: VirtioPlug {
     private let random: VirtioRandom
-    /// Somebody looks again.
-    private var isWaiting = false
+    /// While a request waits.
+    private static let pause = Nanoseconds.milliseconds(100)
 
     init(
         _ numbers: RandomBytes, into socket: any VirtioSocket, _ notes: LaunchNotes
@@ -98,14 +96,12 @@ final class RandomPlug: VirtioPlug {
         try super.init(random, "random numbers", 0, into: socket, notes)
     }
 
-    override var isDue: Bool { random.hasRequest && !isWaiting }
-    override var pause: Nanoseconds? { random.hasRequest ? .milliseconds(100) : nil }
+    override var isDue: Bool { random.hasRequest }
 
     override func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds? {
-        if random.hasRequest { random.serve(0, of: transport) }
-        isWaiting = random.hasRequest
+        random.serve(0, of: transport)
         lookForLie()
-        return pause
+        return random.takeRequest() ? Self.pause : nil
     }
 }
 
