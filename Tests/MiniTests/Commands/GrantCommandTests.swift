@@ -1009,6 +1009,38 @@ func failEveryCall(
         #expect(try breach(told, down(2), up, told, down(2), gone) == .suspended(domain))
     }
 
+    @Test(
+        "a domain that is restored while it looks is told so before its entries are called changed, as is another peer"
+    )
+    func restoredMeanwhile() throws {
+        let own = "/local/domain/0/domid"
+        let machine = "/local/domain/3/vm"
+        let entry = "/local/domain/0/data/ref"
+        let path = try StorePath(named: Text(stringLiteral: entry))
+        let domain = DomainID(3)!
+        /// What a look finds behind whose first answers others write.
+        func breach(_ others: [(path: String, value: String)]) throws -> PeerDomain.Breach? {
+            let intrusions = others.map { (behind: machine, path: $0.path, value: $0.value) }
+            let xen = try FakeXen {
+                $0.store = FakeStore.with([own: "0", machine: "/vm/a", entry: "8"])
+            }
+            return xen.play {
+                let peer = PeerDomain(domain)
+                peer.entries = [(path, "8")]
+                #expect(peer.look() == nil)
+                xen.change { $0.store!.intrusions = intrusions }
+                return peer.look()
+            }
+        }
+        #expect(try breach([]) == nil)
+        #expect(try breach([(entry, "9")]) == .overwritten(path))
+        #expect(try breach([(entry, "9"), (own, "6")]) == .restored(as: "6"))
+        #expect(try breach([(own, "6"), (entry, "9"), (machine, "/vm/b")]) == .restored(as: "6"))
+        #expect(try breach([(machine, "/vm/b"), (entry, "9")]) == .replaced(domain))
+        // Nothing was changed that leads here: the next look finds it.
+        #expect(try breach([(own, "6")]) == nil)
+    }
+
     @Test("what the hypervisor says of a domain fits in a byte, and another byte says nothing")
     func stateCodes() {
         for state in [DomainState.up, .gone, .down(.suspend), .down(.init(rawValue: 0))] {

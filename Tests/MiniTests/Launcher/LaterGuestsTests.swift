@@ -2,6 +2,8 @@
 // do what a real one does first. They make the first call, say something before they have a console, find their console,
 // say something there and end.
 
+import CShim
+import Synchronization
 import Testing
 
 @testable import Mini
@@ -17,6 +19,10 @@ private enum Place {
     static let ring: UInt32 = memory + 0x3000
     /// Of era 5: where the guest likes to have it.
     static let ownRing: UInt32 = 0x20_0000
+    /// The queue of random numbers, and what is to be filled with some.
+    static let numbersRing: UInt32 = memory + 0x5000
+    static let ownNumbersRing: UInt32 = 0x21_0000
+    static let numbers: UInt32 = 0x22_0000
     static let table: UInt32 = 0x3F_0000
     static let directory: UInt32 = memory - 0x1000
 }
@@ -61,6 +67,22 @@ extension Assembler {
         store(ring, text)
         store(ring + 8, count)
         store(ring + 16 * 64, 1 << 16)
+    }
+
+    /// Lends 64 bytes in the first descriptor of the ring of 8 for random numbers.
+    fileprivate mutating func askForNumbers() {
+        let isOnBus = abi.devices == .bus
+        let ring = isOnBus ? Place.ownNumbersRing : Place.numbersRing
+        store(ring, Place.numbers)
+        store(ring + 8, 64)
+        store(ring + 12, 2)
+        store(ring + 16 * 8, 1 << 16)
+        guard isOnBus else { return call(17, ring) }
+        for (port, size, value) in [
+            (0x1114, 1, 3), (0x1108, 4, 1), (0x110C, 4, 1), (0x1114, 1, 0xB), (0x1116, 2, 0),
+            (0x1120, 4, ring), (0x1128, 4, ring + 16 * 8), (0x1130, 4, ring + 0x1000),
+            (0x111C, 2, 1), (0x1114, 1, 0xF), (0x1138, 2, 0),
+        ] as [(UInt32, Int, UInt32)] { output(port, size, value) }
     }
 }
 
@@ -120,8 +142,66 @@ private func kernel(
     return elf.bytes()
 }
 
+/// A kernel that has no random numbers until an alarm has gone off twice, which it does as soon as a guest does nothing.
+private final class PlayedNumbers: Sendable {
+    struct State {
+        /// Whether there were some, each time that somebody asked.
+        var answers: [Bool] = []
+        var rings = 0
+        fileprivate var isSet = false
+        fileprivate var isDue = false
+        fileprivate var polls = 0
+        /// A guest that nobody wakes is ended.
+        fileprivate var isOver: Bool { polls > 100_000 }
+    }
+    private let state = Mutex(State())
+    var now: State { state.withLock { $0 } }
+
+    @Sendable func answer(_ call: SystemCall) -> Int? {
+        state.withLock { state in
+            let (first, second, third, _, _, _) = call.arguments
+            switch call.number {
+            case .randomBytes:
+                state.answers.append(state.rings > 1)
+                return state.rings > 1 ? nil : -11
+            case .intervalTimer:
+                // struct itimerval: what is left of it is in the second half.
+                let words = UnsafePointer<Int>(bitPattern: second)!
+                state.isSet = words[2] != 0 || words[3] != 0
+                return 0
+            case .poll:
+                state.polls += 1
+                // Without a limit it waits for ever.
+                if third == 0 && state.isSet {
+                    state.isSet = false
+                    state.isDue = true
+                    state.rings += 1
+                }
+                guard state.isDue || state.isOver else { return nil }
+                let records = UnsafeMutablePointer<mini_pollfd>(bitPattern: first)!
+                for index in 0..<second {
+                    let isSignals = records[index].descriptor == FakeTerminal.signalDescriptor
+                    records[index].returned = isSignals ? records[index].events : 0
+                }
+                return 1
+            case .read where first == FakeTerminal.signalDescriptor:
+                guard state.isDue || state.isOver else { return nil }
+                let record = UnsafeMutableRawPointer(bitPattern: second)!
+                record.storeBytes(of: state.isDue ? 14 : 15, as: UInt32.self)
+                // SI_KERNEL
+                record.storeBytes(of: 0x80, toByteOffset: 8, as: Int32.self)
+                state.isDue = false
+                return third
+            default: return nil
+            }
+        }
+    }
+}
+
 /// Launches it on the built-in host.
-private func launch(_ image: [UInt8], restarts: Bool = false) throws -> (LaunchOutcome, String) {
+private func launch(
+    _ image: [UInt8], restarts: Bool = false, at terminal: FakeTerminal = FakeTerminal()
+) throws -> (LaunchOutcome, String) {
     let file = try memoryFile(image)
     var plan = LaunchPlan()
     plan.kernel = "/proc/self/fd/\(file.number)"
@@ -132,7 +212,6 @@ private func launch(_ image: [UInt8], restarts: Bool = false) throws -> (LaunchO
             throw .system("make the guest", error)
         }
     }
-    let terminal = FakeTerminal()
     let outcome = terminal.play { launcher.run(restarts: restarts) }
     _ = file.number
     return (outcome, string(terminal.now.output))
@@ -189,6 +268,25 @@ private func launch(_ image: [UInt8], restarts: Bool = false) throws -> (LaunchO
         let (outcome, output) = try launch(kernel(era) { $0.call(2, 0x4000_0000, 2) })
         #expect(output == "early\nconsole\n")
         #expect(outcome == .restart)
+    }
+
+    @Test(
+        "a request for random numbers waits until the host has some, which wakes a guest that does nothing",
+        arguments: later.dropFirst())
+    func randomNumbers(_ era: GuestABI.Era) throws {
+        let image = kernel(era) {
+            $0.askForNumbers()
+            $0.call(10)
+            $0.call(2, Place.texts + 0x20, 1)
+        }
+        let numbers = PlayedNumbers()
+        let (outcome, output) = try launch(image, at: FakeTerminal(device: numbers.answer))
+        #expect(output == "early\nconsole\n")
+        #expect(outcome == .poweredOff)
+        #expect(numbers.now.rings == 2)
+        // By the guest, and at each look.
+        #expect(numbers.now.answers.count > 3 && numbers.now.answers.last == true)
+        #expect(!numbers.now.answers.dropLast().contains(true))
     }
 
     @Test("what a guest dies of is told", arguments: later)
