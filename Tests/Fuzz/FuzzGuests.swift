@@ -250,6 +250,7 @@ private struct FuzzedGuest {
 
     /// - Parameter isNearEnd: the generations come round all the time.
     mutating func run(budget: Int, stretch: Int, isNearEnd: Bool) {
+        defer { Fuzz.require(host.machine.defect == nil, "an event that its state cannot have") }
         var left = budget
         guard host.machine.enter() == .proceed else { return }
         while left > 0 {

@@ -250,6 +250,7 @@ enum FuzzVirtio {
             if function.interruptLevel { hasInterrupted = true }
         }
         Fuzz.require((try? Descriptor.seekEnd(disk.descriptor)) == disk.size, "a disk that grew")
+        Fuzz.require(card.defect == nil, "an event that its state cannot have")
         drain()
         return (device.kind, hasInterrupted)
     }

@@ -27,6 +27,8 @@ struct ConsoleInput {
         case ended
     }
     private var state = State.watching
+    /// The state in which something came that cannot come there: a defect of mini.
+    private(set) var defect: StaticString?
 
     enum Event: CaseIterable {
         /// The input has something, or ended.
@@ -63,7 +65,8 @@ struct ConsoleInput {
     var isAway: Bool { if case .away = state { true } else { false } }
     var isEnded: Bool { if case .ended = state { true } else { false } }
 
-    /// Takes an event. One that does not belong to the state changes nothing.
+    /// Takes an event. One that does not belong to the state changes nothing; an answer that was not asked for, or anything
+    /// but an answer where one is awaited, cannot come. What a terminal does comes at any time.
     mutating func handle(_ event: Event) -> Action {
         switch (state, event) {
         case (.watching, .readable):
@@ -97,7 +100,12 @@ struct ConsoleInput {
         case (.away, .gained):
             state = .watching
             return .none
+        case (_, .lost), (_, .gained), (_, .alarm),
+            (.watching, .guestRan), (.away, .guestRan), (.ended, .guestRan),
+            (.away, .readable), (.ended, .readable):
+            return .none
         default:
+            defect = stateName
             return .none
         }
     }

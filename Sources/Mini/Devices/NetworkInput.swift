@@ -30,6 +30,8 @@ struct NetworkInput {
         case ended
     }
     private var state = State.watching
+    /// The state in which something came that cannot come there: a defect of mini.
+    private(set) var defect: StaticString?
 
     enum Event: CaseIterable {
         /// The tap has a frame, or failed.
@@ -72,7 +74,8 @@ struct NetworkInput {
     /// True while a frame waits for the guest.
     var isWaiting: Bool { if case .waiting = state { true } else { false } }
 
-    /// Takes an event. One that does not belong to the state changes nothing.
+    /// Takes an event. One that does not belong to the state changes nothing; an answer that was not asked for, or anything
+    /// but an answer where one is awaited, cannot come. What the guest does comes in every other state.
     mutating func handle(_ event: Event) -> Action {
         switch (state, event) {
         case (.watching, .readable), (.reading, .received), (.dropping, .received):
@@ -100,9 +103,14 @@ struct NetworkInput {
         case (.reading, .failed), (.dropping, .failed):
             state = .ended
             return .none
+        case (.seeking, _), (.reading, _), (.dropping, _): defect = stateName
         default:
-            return .none
+            switch event {
+            case .readable, .guestRan, .lent, .alarm: break
+            default: defect = stateName
+            }
         }
+        return .none
     }
 
     /// The most frames that are taken in one turn.

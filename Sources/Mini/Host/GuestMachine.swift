@@ -28,6 +28,8 @@ struct GuestMachine: Equatable {
         case closed
     }
     private var state = State.new
+    /// The state in which something came that cannot come there, whatever the guest does: a defect of mini.
+    private(set) var defect: Phase?
 
     /// The state's name, as the page in docs/ has it.
     enum Phase: String {
@@ -125,39 +127,42 @@ struct GuestMachine: Equatable {
         case .running: state = .notifying(record, asleep: false, brokenOut: false)
         case .halted: state = .notifying(record, asleep: true, brokenOut: false)
         case .draining(let asleep): state = .notifying(record, asleep: asleep, brokenOut: true)
-        default: break
+        default: defect = phase
         }
     }
 
-    /// HALT.
+    /// HALT, which may be in the ring more than once.
     mutating func halt() {
         switch state {
-        case .running: state = .halted
+        case .running, .halted: state = .halted
         case .draining: state = .draining(asleep: true)
-        default: break
+        default: defect = phase
         }
     }
 
     /// An interrupt reaches a sleeping guest.
     mutating func wake() {
-        if case .halted = state { state = .running }
+        if case .halted = state { state = .running } else { defect = phase }
     }
 
     /// The guest did what is not allowed, or asked to end. The first reason stays.
     mutating func kill(_ reason: DeathReason) {
         switch state {
-        case .new, .dead, .closed: break
+        case .dead: break
+        case .new, .closed: defect = phase
         case .draining: state = .dead(reason, whileDraining: true)
         default: state = .dead(reason, whileDraining: false)
         }
     }
 
-    /// A watched descriptor is ready, or waiting failed: run() ends, nothing is lost.
+    /// A watched descriptor is ready, or waiting failed: run() ends, nothing is lost. A guest that has died in this turn is
+    /// told at the next run().
     mutating func pause() {
         switch state {
         case .running: state = .stopped(asleep: false)
         case .halted: state = .stopped(asleep: true)
-        default: break
+        case .dead: break
+        default: defect = phase
         }
     }
 
@@ -174,6 +179,8 @@ struct GuestMachine: Equatable {
         case deliver(DMANotification)
         /// Leave run() with this errno.
         case fail(Errno)
+        /// Leave run(): what came cannot come in this state.
+        case tellDefect(Phase)
     }
 
     /// The hypercalls of this turn are done. The break level comes before death: a guest
@@ -193,12 +200,13 @@ struct GuestMachine: Equatable {
 
     /// An interrupt was delivered, or none could be.
     func beforeEntry() -> Step {
-        switch state {
+        if let defect { return .tellDefect(defect) }
+        return switch state {
         case .running: .execute
         case .halted: .sleep
         case .dead(.restart, _): .fail(.restart)
         case .dead: .fail(.noSuchFile)
-        default: .fail(.invalid)
+        default: .tellDefect(phase)
         }
     }
 }

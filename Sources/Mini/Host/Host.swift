@@ -195,7 +195,8 @@ final class Host: LguestDevice {
             case .execute: execute(atMost: stretch)
             case .sleep: try sleep()
             case .fail(let errno): throw errno
-            default: break
+            case .tellDefect(let phase): return .defect(state: "\(phase.rawValue)")
+            case .proceed, .deliver: break
             }
         }
     }

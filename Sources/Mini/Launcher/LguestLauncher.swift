@@ -198,12 +198,8 @@ final class LguestLauncher: Launcher {
         try lookAtFiles(guest.memory, initrd: guest.layout.initrd)
         guest.watch()
         noteBeginning()
-        do throws(Errno) {
-            switch try guest.device.run() {
-            case .dma(let notification): return .notified(notification)
-            case .reason(let text): return .reason(text)
-            }
-        } catch {
+        let result: RunResult
+        do throws(Errno) { result = try guest.device.run() } catch {
             switch error {
             case .noSuchFile:
                 try guest.flush()
@@ -214,6 +210,11 @@ final class LguestLauncher: Launcher {
                 return .restart
             default: throw .device("run the guest", error)
             }
+        }
+        switch result {
+        case .dma(let notification): return .notified(notification)
+        case .reason(let text): return .reason(text)
+        case .defect(let state): throw .defect(state: state)
         }
     }
 

@@ -69,6 +69,8 @@ enum RunResult: Equatable {
     case dma(DMANotification)
     /// The guest was dead before the call: why.
     case reason(Text)
+    /// In this state of its host's came what cannot come there: a defect of mini.
+    case defect(state: Text)
 }
 
 /// One guest behind a /dev/lguest. Errnos of every verb: EINVAL before `initialize`, ENOENT

@@ -61,6 +61,26 @@ private func reachable() -> Walk<ConsoleInput> {
         }
     }
 
+    @Test("an answer that nobody awaits is a defect, and so is what else comes in its place")
+    func defects() {
+        let answers: [String: Set<ConsoleInput.Event>] = [
+            "seeking": [.buffer, .noBuffer], "reading": [.received, .endOfInput, .leftover],
+        ]
+        let others: Set<ConsoleInput.Event> = [.readable, .guestRan]
+        let atAnyTime: Set<ConsoleInput.Event> = [.alarm, .lost, .gained]
+        for (state, machine) in reachable().machines {
+            for event in ConsoleInput.Event.allCases {
+                var next = machine
+                let action = next.handle(event)
+                let belongs = (answers[state] ?? others).union(atAnyTime).contains(event)
+                let defect = next.defect.map { "\($0)" }
+                #expect(defect == (belongs ? nil : state), "\(state), \(eventName(event))")
+                if belongs { continue }
+                #expect(action == .none && "\(next.stateName)" == state)
+            }
+        }
+    }
+
     @Test("it looks for a buffer ever more seldom, at most eight times a second in the end")
     func waits() {
         var machine = ConsoleInput()

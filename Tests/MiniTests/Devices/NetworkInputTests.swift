@@ -58,6 +58,27 @@ private func reachable() -> Walk<NetworkInput> {
         }
     }
 
+    @Test("an answer that nobody awaits is a defect, and so is what else comes in its place")
+    func defects() {
+        let frames: Set<NetworkInput.Event> = [.received, .enough, .empty, .failed]
+        let answers: [String: Set<NetworkInput.Event>] = [
+            "seeking": [.buffer, .noBuffer, .down], "reading": frames, "dropping": frames,
+        ]
+        // What the guest and the tap do at any other time.
+        let others: Set<NetworkInput.Event> = [.readable, .guestRan, .lent, .alarm]
+        for (state, machine) in reachable().machines {
+            for event in NetworkInput.Event.allCases {
+                var next = machine
+                let action = next.handle(event)
+                let belongs = (answers[state] ?? others).contains(event)
+                let defect = next.defect.map { "\($0)" }
+                #expect(defect == (belongs ? nil : state), "\(state), \(eventName(event))")
+                if belongs { continue }
+                #expect(action == .none && "\(next.stateName)" == state)
+            }
+        }
+    }
+
     @Test("where buffers are lent early a frame comes at the look after the next")
     func lentEarly() {
         var machine = NetworkInput()

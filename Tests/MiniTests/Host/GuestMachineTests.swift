@@ -110,6 +110,41 @@ private func reachable() -> (machines: [GuestMachine], transitions: Set<String>)
         }
     }
 
+    @Test("what cannot come in a state, whatever the guest does, is told in place of the next step")
+    func defects() {
+        let alive: Set<GuestMachine.Phase> = [
+            .stopped, .brokenOut, .draining, .running, .halted, .notifying,
+        ]
+        let places: [String: Set<GuestMachine.Phase>] = [
+            "SEND_DMA": [.running, .halted, .draining], "HALT": [.running, .halted, .draining],
+            "interrupt": [.halted], "pause": [.running, .halted, .dead],
+            "kill": alive.union([.dead]),
+        ]
+        for machine in reachable().machines where machine.defect == nil {
+            for (name, apply) in events {
+                var next = machine
+                apply(&next)
+                let belongs = places[name]?.contains(machine.phase) ?? true
+                #expect(next.defect == (belongs ? nil : machine.phase), "\(name), \(machine)")
+                if belongs { continue }
+                #expect(next.phase == machine.phase)
+                #expect(next.beforeEntry() == .tellDefect(machine.phase))
+            }
+        }
+        // Nor does guest code run outside run().
+        #expect(GuestMachine().beforeEntry() == .tellDefect(.new))
+    }
+
+    @Test("a guest may halt twice at once, and die before a pause")
+    func noDefects() {
+        var machine = running()
+        for _ in 0..<2 { machine.halt() }
+        #expect(machine.beforeEntry() == .sleep)
+        machine.kill(reason)
+        machine.pause()
+        #expect(machine.defect == nil && machine.beforeEntry() == .fail(.noSuchFile))
+    }
+
     private func running() -> GuestMachine {
         var machine = GuestMachine()
         _ = machine.initialize(acceptable: true)

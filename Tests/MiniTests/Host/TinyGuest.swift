@@ -233,6 +233,7 @@ final class TinyGuest {
             case .dma(let sent):
                 return .dma(buffer: sent.record.rawValue, key: sent.key.rawValue)
             case .reason(let text): return .reason(String(decoding: text.bytes, as: UTF8.self))
+            case .defect(let state): return .reason("a defect: \(string(state))")
             }
         } catch {
             if error == .again, let number = ports.take() { return .checkpoint(number) }

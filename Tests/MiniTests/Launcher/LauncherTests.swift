@@ -18,6 +18,7 @@ final class ScriptedDevice: LguestDevice {
         case notify(UInt32, key: UInt32)
         case fail(Errno)
         case reason(Text)
+        case defect(Text)
         /// The guest binds its input buffer, or has read what is in it.
         case listen
         case look((ScriptedDevice) -> Void)
@@ -66,6 +67,7 @@ final class ScriptedDevice: LguestDevice {
             case .notify(let address, let key): return .dma(DMANotification(address, key))
             case .fail(let errno): throw errno
             case .reason(let text): return .reason(text)
+            case .defect(let state): return .defect(state: state)
             case .listen:
                 isListening = true
                 let count = memory.load32(input)!
@@ -148,6 +150,14 @@ func playLaunch(
         #expect(played.device.memory.load32(0x40_0000) == 1)
         #expect(played.device.memory.load32(0x228) == 0x1000)
         #expect(played.device.isClosed)
+    }
+
+    @Test("what a host says of a defect of its own ends the launch with code 1")
+    func defect() throws {
+        let played = try playLaunch([[.send("Linux\n"), .defect("stopped")]])
+        #expect(played.outcome == .failed(.defect(state: "stopped")))
+        #expect(LauncherError.defect(state: "stopped").exitCode == 1)
+        #expect(string(played.terminal.output) == "Linux\n" && played.device.isClosed)
     }
 
     @Test("each DMA record is one write, at once, and its length is given back")

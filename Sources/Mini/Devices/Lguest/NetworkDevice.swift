@@ -145,6 +145,9 @@ final class NetworkDevice {
         return alarm
     }
 
+    /// The state of ours in which something came that cannot come there.
+    var defect: StaticString? { input.defect }
+
     /// Once after the tap was taken away: what is wrong with it.
     func takeFailure() -> Errno? {
         defer { failure = nil }

@@ -199,6 +199,9 @@ final class VirtioNetwork: VirtioDevice {
         }
     }
 
+    /// The state of ours in which something came that cannot come there.
+    var defect: StaticString? { machine.defect }
+
     /// Once after the tap was taken away: what is wrong with it.
     func takeFailure() -> Errno? {
         defer { failure = nil }

@@ -315,7 +315,9 @@ final class ConsoleSession: TerminalHolder {
         var room: Int?
         while true {
             switch action {
-            case .none: return
+            case .none:
+                if let state = machine.defect { throw .defect(state: "\(state)") }
+                return
             case .setAlarm: return try perform(action)
             case .seekBuffer:
                 room = guest.room()

@@ -96,6 +96,7 @@ private final class VirtioCard: VirtioPlug {
             card.handle(.readable, of: transport)
             break
         }
+        if let state = card.defect { throw .defect(state: "\(state)") }
         if let errno = card.takeFailure() {
             notes.remark("the guest's network is gone: \(name): \(errno)")
         }
@@ -146,6 +147,7 @@ private final class PluggedTap: GuestDevice {
         let event: NetworkInput.Event =
             !network.isWaiting ? .readable : hasRung ? .alarm : .guestRan
         let wait = network.handle(event, on: guest.device)
+        if let state = network.defect { throw .defect(state: "\(state)") }
         if let errno = network.takeFailure() {
             guest.remark(
                 "the guest's network is gone: tap \(quoted: network.tap.name.text): \(errno)")
