@@ -5,7 +5,7 @@
 //   listening -- its last line --> halting -- waits, for long --> off
 //   halting -- other words, a program --> listening
 //
-// Source: docs/abi/pc.md §6; arch/x86/kernel/process.c, stop_this_cpu. The same as a page: docs/kernel-halt-machine.md.
+// Source: docs/abi/pc.md §6; the line is kernel/sys.c's, kernel_halt. The same as a page: docs/kernel-halt-machine.md.
 
 struct KernelHalt {
     private enum State {
