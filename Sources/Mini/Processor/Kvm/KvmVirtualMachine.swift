@@ -121,7 +121,8 @@ struct KvmDescriptors {
         scratch.store(UInt64(port), at: 0)
         scratch.store(UInt32(1), at: 8)
         scratch.store(UInt32(1), at: 12)
-        _ = try? Ioctl.call(virtualMachine.number, KvmRequest.putOffWrites, argument: scratch.address)
+        _ = try? Ioctl.call(
+            virtualMachine.number, KvmRequest.putOffWrites, argument: scratch.address)
     }
 
     /// Takes the next of the writes that were put off.
