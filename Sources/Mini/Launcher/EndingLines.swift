@@ -39,9 +39,12 @@ struct EndingLines {
 
     /// The guest goes on.
     mutating func forget() {
-        reason = nil
+        forgetPanic()
         isHaltLast = false
     }
+
+    /// The kernel goes on, if only to wait.
+    mutating func forgetPanic() { reason = nil }
 
     private func start(of sign: StaticString) -> Int? {
         let count = sign.utf8CodeUnitCount

@@ -61,7 +61,8 @@ final class RunningPC: ConsoleGuest {
     init(_ made: MadePC, _ session: ConsoleSession, _ loop: EventLoop, _ signs: GuestSigns) {
         self.made = made
         pace = LookPace(longest: made.pc.longestStretch)
-        halt = KernelHalt(of: made.loaded.version)
+        // Where nobody learns that a program ran, words of a program's could be taken for the kernel's last.
+        if made.pc.ranProgram() != nil { halt = KernelHalt(of: made.loaded.version) }
         self.signs = signs
         session.signs = signs
         self.session = session
@@ -109,16 +110,15 @@ final class RunningPC: ConsoleGuest {
                 if loop.outcome != nil { return nil }
             }
             // No kernel that has said why it ends runs a program.
-            if lines.hasFound && pc.isInProgram {
-                lines.forget()
-                halt?.runsProgram()
-            }
+            if lines.hasFound && pc.ranProgram() ?? false { goesOn() }
             switch stop {
             case .output:
                 pc.platform.serial.takeOutput(into: &output)
                 try writeOutput()
                 if loop.outcome != nil { return nil }
             case .idle(let until):
+                // Nor does one that panics wait for anything: it counts the time until it restarts, if at all.
+                lines.forgetPanic()
                 var isSettled = false
                 for device in made.devices where device.settle() { isSettled = true }
                 if isSettled {
@@ -138,9 +138,17 @@ final class RunningPC: ConsoleGuest {
         }
     }
 
+    /// What it said was not its end.
+    private func goesOn() {
+        lines.forget()
+        halt?.runsProgram()
+    }
+
     private func writeOutput() throws(LauncherError) {
         hasSent = true
+        let hadFound = lines.hasFound
         lines.look(at: output)
+        if !hadFound && lines.hasFound { _ = pc.ranProgram() }
         halt?.hear(isHalt: lines.endWithHalt)
         var failure: LauncherError?
         unsafe output.withUnsafeBytes { bytes in

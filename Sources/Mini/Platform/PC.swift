@@ -58,6 +58,9 @@ final class PC {
     /// It runs a program now, as far as its processor tells that.
     var isInProgram: Bool { processor.privilege == 3 }
 
+    /// Whether a program ran since this was asked before; nil if its processor does not tell.
+    func ranProgram() -> Bool? { processor.ranProgram() }
+
     /// How long it should run while nobody has anything for it.
     var longestStretch: Nanoseconds { processor.longestStretch }
 

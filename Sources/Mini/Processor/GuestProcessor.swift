@@ -100,6 +100,10 @@ protocol GuestProcessor: AnyObject {
     /// Current privilege level, 0…3.
     var privilege: UInt8 { get }
 
+    /// Whether code outside ring 0 ran, or is to, since this was asked before.
+    /// - Returns: nil for a processor that does not know.
+    func ranProgram() -> Bool?
+
     /// Runs the guest.
     /// - Parameters:
     ///   - deadline: a moment on the monotonic clock; nil for none. One that has passed runs nothing.
@@ -145,6 +149,7 @@ protocol GuestProcessor: AnyObject {
 
 extension GuestProcessor {
     var missing: MissingInstruction? { nil }
+    func ranProgram() -> Bool? { nil }
     func tellStop() {}
     func rest() throws(Errno) {}
     var longestStretch: Nanoseconds { .milliseconds(2) }

@@ -114,6 +114,7 @@ extension LongCore {
         install(1, selector & 0xFFFC | UInt16(truncatingIfNeeded: privilege), descriptor)
         state.isLong = descriptor.isLong
         state.privilege = privilege
+        state.outerRings |= privilege
         if !state.isLong {
             for register in 0..<8 { state.registers[register] &= 0xFFFF_FFFF }
         }
@@ -257,6 +258,8 @@ extension LongCore {
         } catch {
             state.privilege = old
             state.linearMask = mask
+            // It knows addresses that are none of narrow code's now.
+            if mask != ~0 && new == old { clearCurrentTLB() }
             unsafe state.tlb = unsafe tlb
             throw error
         }

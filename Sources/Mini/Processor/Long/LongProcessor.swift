@@ -119,6 +119,12 @@
 
     var privilege: UInt8 { UInt8(truncatingIfNeeded: core.state.privilege) }
 
+    func ranProgram() -> Bool? {
+        let rings = core.state.outerRings | core.state.privilege
+        core.state.outerRings = 0
+        return rings != 0
+    }
+
     override var missing: MissingInstruction? { core.state.missing }
     override func tellStop() { core.tellStop() }
 

@@ -48,6 +48,8 @@
     var attention: UInt8 = 0
     /// Current privilege level.
     var privilege: UInt32 = 0
+    /// The rings but 0 that code was entered in, one over the other, since a user of the processor asked.
+    var outerRings: UInt32 = 0
     /// Code of 64 bits: cs.L, in long mode.
     var isLong = true
     /// What remains of a linear address, and of a stack pointer where it is used.

@@ -113,6 +113,12 @@
     /// Current privilege level.
     var privilege: UInt8 { UInt8(truncatingIfNeeded: core.state.privilege) }
 
+    func ranProgram() -> Bool? {
+        let rings = core.state.outerRings | core.state.privilege
+        core.state.outerRings = 0
+        return rings != 0
+    }
+
     // MARK: The rest
 
     /// Where the count of generations stands; it comes round behind `Generation.last`. Set by tests

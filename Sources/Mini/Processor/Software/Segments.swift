@@ -209,6 +209,7 @@ extension Core {
     /// Loads cs; the privilege becomes the selector's.
     func installCode(_ selector: UInt16, _ descriptor: SegmentDescriptor, privilege: UInt32) {
         state.privilege = privilege
+        state.outerRings |= privilege
         install(
             SegmentRegister.code, selector & 0xFFFC | UInt16(truncatingIfNeeded: privilege),
             descriptor)

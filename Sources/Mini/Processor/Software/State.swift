@@ -108,6 +108,8 @@
     var timeStamp: () -> UInt64 = { 0 }
     /// What the user of the processor decided of it.
     var profile: ProcessorProfile
+    /// The rings but 0 that code was entered in, one over the other, since a user of the processor asked.
+    var outerRings: UInt32 = 0
 
     /// The first byte that no operation record can name.
     static let reach = Int(UInt8.max) + MemoryLayout<UInt32>.size

@@ -240,6 +240,7 @@ extension Core {
         let stack = SegmentDescriptor.flat(code: false, ring: ring)
         let rpl = UInt16(truncatingIfNeeded: ring)
         state.privilege = ring
+        state.outerRings |= ring
         installHidden(SegmentRegister.code, selector | rpl, code)
         installHidden(SegmentRegister.stack, (selector &+ 8) | rpl, stack)
     }
