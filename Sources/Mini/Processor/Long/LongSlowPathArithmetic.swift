@@ -39,9 +39,22 @@ extension LongCore {
 
     func shift(_ i: LongOperation) throws(Fault) {
         guard let (a, count) = try shiftOperand(i) else { return }
-        let size = i.shape.size
-        let bits = 8 &<< UInt64(size)
-        try setOperand(i, shifted(i.which, a, count, bits, size))
+        let shifted = Shifted(
+            i.which, a, by: count, bits: 8 &<< UInt64(i.shape.size), carryBit: carryBit)
+        if i.which < 4 {
+            setRotateFlags(
+                carry: shifted.carry ? 1 : 0, sign: shifted.carry != shifted.overflow ? 1 : 0)
+            try setOperand(i, shifted.result)
+        } else {
+            try setResult(i, shifted)
+        }
+    }
+
+    private func setResult(_ i: LongOperation, _ shifted: Shifted<UInt64>) throws(Fault) {
+        setFlags(
+            extended: Self.extend(shifted.result, i.shape.size), carry: shifted.carry,
+            overflow: shifted.overflow)
+        try setOperand(i, shifted.result)
     }
 
     /// What is shifted, and by how much; nil for nothing, which changes no flag. With 32 bits the upper half of a register is
@@ -57,89 +70,13 @@ extension LongCore {
         return nil
     }
 
-    private func shifted(
-        _ which: UInt8, _ a: UInt64, _ count: UInt64, _ bits: UInt64, _ size: UInt8
-    ) -> UInt64 {
-        let mask = Self.mask(size)
-        var result: UInt64
-        let carry: Bool
-        switch which {
-        case 0, 1:
-            let by = (which == 0 ? count : 0 &- count) & (bits &- 1)
-            result = by == 0 ? a : (a &<< by | a &>> (bits &- by)) & mask
-            let sign = result &>> (bits &- 1) & 1
-            if which == 0 {
-                setRotateFlags(carry: result & 1, sign: sign)
-            } else {
-                setRotateFlags(carry: sign, sign: result &>> (bits &- 2) & 1)
-            }
-            return result
-        case 2, 3:
-            result = a
-            var bit = carryBit
-            for _ in 0..<count % (bits &+ 1) {
-                if which == 2 {
-                    let out = result &>> (bits &- 1) & 1
-                    result = (result &<< 1 | bit) & mask
-                    bit = out
-                } else {
-                    let out = result & 1
-                    result = result &>> 1 | bit &<< (bits &- 1)
-                    bit = out
-                }
-            }
-            let sign = result &>> (bits &- 1) & 1
-            setRotateFlags(
-                carry: bit, sign: which == 2 ? sign : sign ^ bit ^ (result &>> (bits &- 2) & 1))
-            return result
-        case 5:
-            result = a &>> count
-            carry = a &>> (count &- 1) & 1 != 0
-            setFlags(
-                extended: Self.extend(result, size), carry: carry,
-                overflow: a &>> (bits &- 1) & 1 != 0)
-        case 7:
-            let signed = Int64(bitPattern: Self.extend(a, size))
-            result = UInt64(bitPattern: signed &>> Int64(bitPattern: count)) & mask
-            carry = signed &>> Int64(bitPattern: count &- 1) & 1 != 0
-            setFlags(extended: Self.extend(result, size), carry: carry, overflow: false)
-        default:
-            result = (a &<< count) & mask
-            carry = count <= bits && a &>> (bits &- count) & 1 != 0
-            setFlags(
-                extended: Self.extend(result, size), carry: carry,
-                overflow: carry != (result &>> (bits &- 1) & 1 != 0))
-        }
-        return result
-    }
-
     func doubleShift(_ i: LongOperation) throws(Fault) {
         guard let (a, count) = try shiftOperand(i) else { return }
         let size = i.shape.size
-        let bits = 8 &<< UInt64(size)
-        let b = part(i.a, size)
-        // Of 16 bits by more than 16 the manual leaves the result open: the bits come round.
-        let isLeft = i.which == 0
-        var result: UInt64
-        let carry: Bool
-        if size == 1 {
-            let all = a &<< 32 | b &<< 16 | a
-            result = isLeft ? (all &<< count) &>> 32 & 0xFFFF : (all &>> count) & 0xFFFF
-            carry =
-                isLeft
-                ? (all &<< (count &- 1)) &>> 47 & 1 != 0 : all &>> (count &- 1) & 1 != 0
-        } else if isLeft {
-            result = (a &<< count | b &>> (bits &- count)) & Self.mask(size)
-            carry = a &>> (bits &- count) & 1 != 0
-        } else {
-            result = (a &>> count | b &<< (bits &- count)) & Self.mask(size)
-            carry = a &>> (count &- 1) & 1 != 0
-        }
-        let top = bits &- 1
-        setFlags(
-            extended: Self.extend(result, size), carry: carry,
-            overflow: (result ^ a) &>> top & 1 != 0)
-        try setOperand(i, result)
+        try setResult(
+            i,
+            Shifted(
+                doubly: i.which == 0, a, part(i.a, size), by: count, bits: 8 &<< UInt64(size)))
     }
 
     func multiply(_ i: LongOperation, signed: Bool) throws(Fault) {
@@ -189,27 +126,11 @@ extension LongCore {
     func divide(_ i: LongOperation, signed: Bool) throws(Fault) {
         let size = i.shape.size
         let divisor = try operand(i)
-        guard divisor != 0 else { throw .divideError }
         if size == 3 { return try divide128(divisor, signed: signed) }
         let bits = 8 &<< UInt64(size)
-        let dividend =
-            size == 0 ? part(0, 1) : part(16, size) &<< bits | part(0, size)
-        let quotient: UInt64
-        let remainder: UInt64
-        if signed {
-            let wide = Int64(bitPattern: Self.extend(dividend, size &+ 1))
-            let by = Int64(bitPattern: Self.extend(divisor, size))
-            let result = wide.dividedReportingOverflow(by: by)
-            quotient = UInt64(bitPattern: result.partialValue)
-            remainder = UInt64(bitPattern: wide &- result.partialValue &* by)
-            guard !result.overflow, Self.extend(quotient, size) == quotient else {
-                throw .divideError
-            }
-        } else {
-            quotient = dividend / divisor
-            remainder = dividend % divisor
-            guard quotient &>> bits == 0 else { throw .divideError }
-        }
+        let (quotient, remainder) = try Division.divide(
+            size == 0 ? part(0, 1) : part(16, size) &<< bits | part(0, size), by: divisor,
+            size: size, signed: signed)
         if size == 0 {
             set(0, UInt8(truncatingIfNeeded: quotient))
             set(1, UInt8(truncatingIfNeeded: remainder))

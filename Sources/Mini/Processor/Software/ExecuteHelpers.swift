@@ -174,7 +174,7 @@ extension Core {
     }
 
     /// Carry, and overflow where `sign` differs from it (0 or 1); the other flags stay.
-    @inline(__always) private func setRotateFlags(carry: UInt32, sign: UInt32) {
+    @inline(__always) func setRotateFlags(carry: UInt32, sign: UInt32) {
         state.carries = state.carries & 0x3FFF_FFFF | carry &<< 31 | sign &<< 30
     }
 

@@ -34,91 +34,37 @@ extension Core {
     func shift(_ i: Instruction) throws(Fault) {
         let a = try modifiable(i)
         let count = shiftCount(i)
-        try setOperand(i, count == 0 ? a : shifted(i, a, count))
+        if count == 0 { return try setOperand(i, a) }
+        let which = i.slowPath.rawValue &- SlowPath.rol.rawValue
+        let shifted = Shifted(
+            which, a, by: count, bits: 8 &<< UInt32(i.size), carryBit: carryBit)
+        if which < 4 {
+            setRotateFlags(
+                carry: shifted.carry ? 1 : 0, sign: shifted.carry != shifted.overflow ? 1 : 0)
+            try setOperand(i, shifted.result)
+        } else {
+            try setResult(i, shifted)
+        }
+    }
+
+    private func setResult(_ i: Instruction, _ shifted: Shifted<UInt32>) throws(Fault) {
+        setFlags(shifted.result, i.size, carry: shifted.carry, overflow: shifted.overflow)
+        try setOperand(i, shifted.result)
     }
 
     private func shiftCount(_ i: Instruction) -> UInt32 {
         (i.operation.shape.isCountInRegister ? state.ecx : i.operation.immediate) & 31
     }
 
-    private func shifted(_ i: Instruction, _ a: UInt32, _ count: UInt32) -> UInt32 {
-        let bits: UInt32 = 8 &<< UInt32(i.size)
-        let top = bits &- 1
-        let mask = Self.mask(i.size)
-        var result = a
-        switch i.slowPath {
-        case .rol, .ror:
-            let by = (i.slowPath == .rol ? count : 0 &- count) & top
-            result = (a &<< by | a &>> (bits &- by)) & mask
-        case .rcl, .rcr:
-            var bit = carryBit
-            for _ in 0..<count % (bits &+ 1) {
-                if i.slowPath == .rcl {
-                    let out = result &>> top
-                    result = (result &<< 1 | bit) & mask
-                    bit = out
-                } else {
-                    let out = result & 1
-                    result = result &>> 1 | bit &<< top
-                    bit = out
-                }
-            }
-            setCarry(bit != 0)
-        case .shr:
-            result = a &>> count
-            setFlags(
-                result, i.size, carry: a &>> (count &- 1) & 1 != 0, overflow: a &>> top != 0)
-            return result
-        case .sar:
-            let signed = Self.extend(a, i.size)
-            result = UInt32(bitPattern: signed &>> Int32(bitPattern: count))
-            let carry = signed &>> Int32(bitPattern: count &- 1) & 1 != 0
-            setFlags(result, i.size, carry: carry, overflow: false)
-            return result
-        default:
-            let wide = UInt64(a) &<< UInt64(count)
-            result = UInt32(truncatingIfNeeded: wide) & mask
-            let carry = wide &>> UInt64(bits) & 1 != 0
-            setFlags(result, i.size, carry: carry, overflow: (result &>> top != 0) != carry)
-            return result
-        }
-        // Of rotates carry and overflow; the other flags stay.
-        let sign = result &>> top != 0
-        var carry = carry
-        if i.slowPath == .rol { carry = result & 1 != 0 }
-        if i.slowPath == .ror { carry = sign }
-        let isLeft = i.slowPath == .rol || i.slowPath == .rcl
-        let other = isLeft ? carry : result &>> (top &- 1) & 1 != 0
-        arithmeticFlags =
-            arithmeticFlags & ~(Flag.carry | Flag.overflow) | (carry ? Flag.carry : 0)
-            | (sign != other ? Flag.overflow : 0)
-        return result
-    }
-
     func doubleShift(_ i: Instruction, isLeft: Bool) throws(Fault) {
         let a = try modifiable(i)
-        let count = UInt64(shiftCount(i))
+        let count = shiftCount(i)
         if count == 0 { return try setOperand(i, a) }
-        let other = UInt64(part(i.operation.a, i.size))
-        // For 16 bits and counts beyond, the register comes round again.
-        let isWord = i.size == 1
-        let carry: Bool
-        let result: UInt32
-        if isLeft {
-            let wide =
-                isWord ? UInt64(a) &<< 32 | other &<< 16 | UInt64(a) : UInt64(a) &<< 32 | other
-            let top: UInt64 = isWord ? 48 : 64
-            carry = wide &>> (top &- count) & 1 != 0
-            result = UInt32(truncatingIfNeeded: (wide &<< count) &>> 32) & Self.mask(i.size)
-        } else {
-            let wide =
-                isWord ? UInt64(a) &<< 32 | other &<< 16 | UInt64(a) : other &<< 32 | UInt64(a)
-            carry = wide &>> (count &- 1) & 1 != 0
-            result = UInt32(truncatingIfNeeded: wide &>> count) & Self.mask(i.size)
-        }
-        let top = 7 &+ 8 &* UInt32(i.size == 1 ? 1 : 3)
-        setFlags(result, i.size, carry: carry, overflow: (result ^ a) &>> top & 1 != 0)
-        try setOperand(i, result)
+        try setResult(
+            i,
+            Shifted(
+                doubly: isLeft, a, part(i.operation.a, i.size), by: count,
+                bits: 8 &<< UInt32(i.size)))
     }
 
     // MARK: Multiplication and division
@@ -161,23 +107,10 @@ extension Core {
         setPart(i.operation.a, i.size, low)
     }
 
-    func divide(_ i: Instruction) throws(Fault) {
+    func divide(_ i: Instruction, signed: Bool) throws(Fault) {
         let divisor = UInt64(try operand(i))
-        guard divisor != 0 else { throw .divideError }
-        let (quotient, remainder) = dividend(i).quotientAndRemainder(dividingBy: divisor)
-        guard quotient <= UInt64(Self.mask(i.size)) else { throw .divideError }
-        setPart(0, i.size, UInt32(truncatingIfNeeded: quotient))
-        setUpper(i, UInt32(truncatingIfNeeded: remainder))
-    }
-
-    func divideSigned(_ i: Instruction) throws(Fault) {
-        let divisor = Int64(Self.extend(try operand(i), i.size))
-        guard divisor != 0 else { throw .divideError }
-        let unused = 64 &- 16 &<< Int64(i.size)
-        let dividend = (Int64(bitPattern: dividend(i)) &<< unused) &>> unused
-        guard dividend != Int64.min || divisor != -1 else { throw .divideError }
-        let (quotient, remainder) = dividend.quotientAndRemainder(dividingBy: divisor)
-        guard !isWide(quotient, i.size) else { throw .divideError }
+        let (quotient, remainder) = try Division.divide(
+            dividend(i), by: divisor, size: i.size, signed: signed)
         setPart(0, i.size, UInt32(truncatingIfNeeded: quotient))
         setUpper(i, UInt32(truncatingIfNeeded: remainder))
     }
