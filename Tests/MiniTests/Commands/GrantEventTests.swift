@@ -19,11 +19,6 @@ private func run(_ line: String, on xen: FakeXen) -> Ended {
     return ended
 }
 
-private func done(_ output: String = "") -> Ended { Ended(code: 0, output: output, errors: "") }
-private func failed(_ code: Int32, _ line: String, output: String = "") -> Ended {
-    Ended(code: code, output: output, errors: "mini-grant: \(line)\n")
-}
-
 @Suite struct GrantEventTests {
     @Test("notify rings the other domain's port, whose number the store may have")
     func notify() throws {

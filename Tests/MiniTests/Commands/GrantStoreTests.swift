@@ -21,11 +21,6 @@ private func run(_ line: String, on xen: FakeXen) -> Ended {
     return ended
 }
 
-private func done(_ output: String) -> Ended { Ended(code: 0, output: output, errors: "") }
-private func failed(_ code: Int32, _ line: String) -> Ended {
-    Ended(code: code, output: "", errors: "mini-grant: \(line)\n")
-}
-
 @Suite struct GrantStoreTests {
     @Test("get prints values, bytes that do not print in a form that set takes back")
     func get() throws {

@@ -7,9 +7,6 @@ import Testing
 
 @testable import Mini
 
-private func failed(_ code: Int32, _ line: String) -> Ended {
-    Ended(code: code, output: "", errors: "mini-grant: \(line)\n")
-}
 private let terminated = Ended(code: 143, output: "", errors: "")
 
 private func model(_ change: (inout FakeXen.State) -> Void) throws -> FakeXen {
