@@ -4,7 +4,9 @@ import Testing
 
 @testable import Mini
 
-protocol BootTableReading {}
+protocol BootTableReading {
+    var programs: InnerPrograms { get }
+}
 
 extension BootTableReading {
     /// The applets as the real thing has them, but nothing runs.

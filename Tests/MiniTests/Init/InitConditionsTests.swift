@@ -4,20 +4,6 @@ import Testing
 
 @testable import Mini
 
-private var programs: InnerPrograms { InnerPrograms(run: { _ in nil }, complaint: { _ in nil }) }
-
-private func read(_ file: String, _ commandLine: String = "") -> BootTableReader {
-    var reader = BootTableReader(programs)
-    reader.read(file: Text(stringLiteral: file), name: "t")
-    reader.read(commandLine: Text(stringLiteral: commandLine))
-    reader.finish()
-    return reader
-}
-
-private func errors(_ file: String, _ commandLine: String = "") -> [String] {
-    read(file, commandLine).errors.map { string($0.text) }
-}
-
 /// The programs that a boot starts, when each child, a condition's too, ends with one of these codes.
 private func boot(_ table: String, _ codes: [Int32]) -> (verbose: [String], console: String) {
     let boot = FakeBoot("verbose\n" + table) { $0.lives = codes.map { .ends($0 << 8) } }
@@ -26,7 +12,9 @@ private func boot(_ table: String, _ codes: [Int32]) -> (verbose: [String], cons
     return (said.map { String($0.split(separator: " ").last!) }, boot.console)
 }
 
-@Suite struct InitConditionsTests {
+@Suite struct InitConditionsTests: BootTableReading {
+    var programs: InnerPrograms { InnerPrograms(run: { _ in nil }, complaint: { _ in nil }) }
+
     @Test("the statements up to else or end are carried out as the condition comes out")
     func branches() {
         let table = "if exists a/b\nrun a\nelse\nrun b\nend\nrun c"
