@@ -162,6 +162,9 @@ protocol FuzzKernelCode {
     static var large: (shift: UInt32, count: Int) { get }
     /// Somewhere in the tables.
     mutating func tablePlace() -> UInt32
+    /// modrm and what belongs to it.
+    mutating func operand(_ reg: UInt8, memory: Bool)
+    mutating func prefixes()
     /// The tables are loaded.
     mutating func beginning()
     mutating func instruction()
@@ -205,6 +208,28 @@ extension FuzzKernelCode {
     mutating func push(_ value: UInt32) {
         byte(0x68)
         input.append(value)
+    }
+
+    // MARK: Instructions of every width
+
+    mutating func arithmetic() {
+        prefixes()
+        let opcode = UInt8(random.below(8)) << 3 | UInt8(random.below(6))
+        byte(opcode)
+        if opcode & 7 < 4 {
+            operand(register(), memory: false)
+        } else {
+            some(opcode & 1 == 0 ? 1 : 4)
+        }
+    }
+    mutating func move() {
+        prefixes()
+        byte(0x88 + UInt8(random.below(4)))
+        operand(register(), memory: false)
+    }
+    mutating func callOrJump() {
+        byte(random.once(in: 2) ? 0xE8 : 0xE9)
+        input.append(UInt32(random.below(0x400)) &- (random.once(in: 2) ? 0x200 : 0))
     }
 
     // MARK: Values

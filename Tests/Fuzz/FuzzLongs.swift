@@ -128,7 +128,7 @@ private struct FuzzLongCode: FuzzKernelCode {
         }
     }
 
-    private mutating func operand(_ reg: UInt8, memory: Bool = false) {
+    mutating func operand(_ reg: UInt8, memory: Bool = false) {
         let reg = reg &<< 3 & 0x38
         switch random.below(memory ? 6 : 8) {
         case 0, 1:
@@ -151,7 +151,7 @@ private struct FuzzLongCode: FuzzKernelCode {
         }
     }
 
-    private mutating func prefixes() {
+    mutating func prefixes() {
         if random.once(in: 6) {
             let all: [UInt8] = [0x66, 0x66, 0x67, 0xF0, 0xF2, 0xF3, 0x2E, 0x36, 0x26, 0x64, 0x65]
             byte(all[random.below(all.count)])
@@ -204,15 +204,8 @@ private struct FuzzLongCode: FuzzKernelCode {
     mutating func instruction() {
         switch random.below(44) {
         case 0...3: set(register(), interesting())
-        case 4...7:
-            prefixes()
-            let opcode = UInt8(random.below(8)) << 3 | UInt8(random.below(6))
-            byte(opcode)
-            if opcode & 7 < 4 { operand(register()) } else { some(opcode & 1 == 0 ? 1 : 4) }
-        case 8, 9, 10:
-            prefixes()
-            byte(0x88 + UInt8(random.below(4)))
-            operand(register())
+        case 4...7: arithmetic()
+        case 8, 9, 10: move()
         case 11, 12:
             byte(0xC7, 0x04, 0x25)
             input.append(tablePlace())
@@ -222,9 +215,7 @@ private struct FuzzLongCode: FuzzKernelCode {
             input.append(random.once(in: 2) ? here &+ UInt32(random.below(48)) &- 8 : interesting())
             some(4)
         case 15, 16: byte(0x70 + UInt8(random.below(16)), UInt8(random.below(24)))
-        case 17:
-            byte(random.once(in: 2) ? 0xE8 : 0xE9)
-            input.append(UInt32(random.below(0x400)) &- (random.once(in: 2) ? 0x200 : 0))
+        case 17: callOrJump()
         case 18:
             byte(0xB9)
             input.append(UInt32(random.below(1200)))
