@@ -307,13 +307,21 @@ extension VchanView {
         let address = Int(bitPattern: memory.bytes.baseAddress!)
         // Odd while a client is to come.
         let turn = Atomic(0)
-        let rounds = 5000
+        let rounds = 20_000
+        /// Both are to be awake, if they have a processor each.
+        @Sendable func wait(for wanted: Int) {
+            var looks = 0
+            while turn.load(ordering: .acquiring) != wanted {
+                looks += 1
+                if looks > 2000 { sched_yield() }
+            }
+        }
         Thread.detachNewThread {
             let page = SharedMemory(
                 UnsafeMutableRawBufferPointer(
                     start: UnsafeMutableRawPointer(bitPattern: address), count: 4096))
             for round in 0..<rounds {
-                while turn.load(ordering: .acquiring) != 2 * round + 1 { sched_yield() }
+                wait(for: 2 * round + 1)
                 _ = VchanView(
                     clientOn: page, left: page[0..<0], right: page[0..<0],
                     VchanLayout(left: 10, right: 11)!)
@@ -326,8 +334,10 @@ extension VchanView {
             memory.page.store8(23, 0xC1)
             memory.page.store8(20, 0)
             turn.store(2 * round + 1, ordering: .releasing)
+            // Each time the client is a little further.
+            for _ in 0..<round % 256 { _ = memory.page.load8(20) }
             let isRenewed = server.renew()
-            while turn.load(ordering: .acquiring) != 2 * round + 2 { sched_yield() }
+            wait(for: 2 * round + 2)
             if !isRenewed || !server.willOtherFinish || server.isOtherFinished { wrong += 1 }
         }
         #expect(wrong == 0)
