@@ -48,6 +48,10 @@ mini-launch: end T: the guest powered itself off"
     launch $arch --timeline "$work/kernel-timeline" "$work/kernel-timeline"
     expect "$arch: the kernel is not written over" 2 "" "mini-launch: timeline \"$work/kernel-timeline\" is the kernel itself"
     check "$arch: it is as it was" "$(cmp "$work/kernel-timeline" out/guests/hello 2>&1)" = ""
+    # FILE is forgotten: the kernel stands in its place, and a word of its own in the kernel's.
+    launch $arch --timeline "$work/kernel-timeline" quiet
+    expect "$arch: what is no timeline is not written over" 2 "" "mini-launch: timeline \"$work/kernel-timeline\" is there and is no timeline: remove it first"
+    check "$arch: it is as it was, too" "$(cmp "$work/kernel-timeline" out/guests/hello 2>&1)" = ""
     launch $arch --timeline - out/guests/hello
     expect "$arch: standard output is the guest's" 2 "" "mini-launch: timeline \"-\" is the guest's console: name a file"
     launch $arch --timeline /dev/full out/guests/hello

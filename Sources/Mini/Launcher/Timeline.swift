@@ -184,9 +184,12 @@ final class Timeline {
 
     // MARK: The trace
 
+    /// What each begins with, of every version.
+    static let start: StaticString = "{\"displayTimeUnit\":"
+
     /// All of it in JSON, at most `most` bytes.
     var trace: Text {
-        var text: Text = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n"
+        var text: Text = "\(Self.start)\"ms\",\"traceEvents\":[\n"
         text += Self.label("process_name", 0, "mini-launch")
         text += Self.label("thread_name", Track.launcher, "launcher")
         text += Self.label("thread_name", Track.guest, "guest")

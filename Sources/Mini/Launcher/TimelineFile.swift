@@ -8,7 +8,8 @@ final class TimelineFile {
 
     var descriptor: Int32 { file.number }
 
-    /// Makes it, or empties what is there. A file that the launch itself uses stays as it is.
+    /// Makes it, or empties a timeline that is there. Every other file stays as it is: who forgets FILE
+    /// has named the kernel here.
     init(_ name: Text, for plan: LaunchPlan) throws(LauncherError) {
         self.name = name
         if name == "-" { throw .timeline(name: name, .standardOutput) }
@@ -31,9 +32,12 @@ final class TimelineFile {
                 throw .timeline(name: name, .inUse(as: use))
             }
         }
-        do throws(Errno) { try file.truncate() } catch {
-            throw .host("write timeline", name: name, error)
-        }
+        let isOther: Bool
+        do throws(Errno) {
+            isOther = if status.size > 0 { try !file.begins(with: Timeline.start) } else { false }
+            if !isOther { try file.truncate() }
+        } catch { throw .host("write timeline", name: name, error) }
+        if isOther { throw .timeline(name: name, .otherFile) }
         // Once the guest has ended, a file that may not grow fails to be written, and is told. Where the
         // signal is ignored, that is so anyway, and the guest goes on when it comes.
         if !Signal.fileSize.isIgnored { Signal.fileSize.quiet() }
@@ -42,11 +46,11 @@ final class TimelineFile {
     /// Never waits, so that a pipe without a reader is refused and not waited for.
     private static func open(_ name: Text) throws(Errno) -> Descriptor {
         do throws(Errno) {
-            return try Descriptor.open(name, .writeOnlyNow)
+            return try Descriptor.open(name, .readAppendNow)
         } catch {
             // Creating what is there, others' files in /tmp can be refused.
             guard error == .noSuchFile else { throw error }
-            return try Descriptor.open(name, .create)
+            return try Descriptor.open(name, .writeAppend)
         }
     }
 
@@ -71,6 +75,8 @@ extension LaunchPlan {
 enum TimelineError: Equatable {
     case standardOutput
     case notAFile
+    /// It holds something else.
+    case otherFile
     /// As "the kernel".
     case inUse(as: Text)
 
@@ -78,6 +84,7 @@ enum TimelineError: Equatable {
         switch self {
         case .standardOutput: "is the guest's console: name a file"
         case .notAFile: "is not a regular file"
+        case .otherFile: "is there and is no timeline: remove it first"
         case .inUse(let use): "is \(use) itself"
         }
     }

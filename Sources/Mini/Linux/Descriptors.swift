@@ -81,6 +81,8 @@ struct Descriptor: ~Copyable {
         static let writeOnlyNow = OpenMode(rawValue: 0o2104401)
         /// The same for reading.
         static let readOnlyNow = OpenMode(rawValue: 0o2104400)
+        /// The same for reading, and for writing behind what is there.
+        static let readAppendNow = OpenMode(rawValue: 0o2106402)
 
         /// The same with O_NONBLOCK.
         var withoutWaiting: OpenMode {
@@ -160,6 +162,13 @@ struct Descriptor: ~Copyable {
         // Behind the owner: a change of that takes the bits that lend rights.
         _ = try? SystemCall.make(
             .changePermissions, Int(number), Int(other.mode & 0o7777))
+    }
+
+    /// Whether it begins so; its position moves behind that.
+    func begins(with start: StaticString) throws(Errno) -> Bool {
+        var bytes = [UInt8](repeating: 0, count: start.utf8CodeUnitCount)
+        let count = try Transfer.read(number, into: &bytes)
+        return count == bytes.count && Text(bytes: bytes) == start
     }
 
     /// Empties a file.

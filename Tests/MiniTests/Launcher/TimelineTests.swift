@@ -201,6 +201,25 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
         #expect(LauncherError.timeline(name: "k", .inUse(as: "the kernel")).exitCode == 2)
     }
 
+    @Test("a timeline of before is replaced, every other file stays as it is")
+    func otherFiles() throws {
+        let url = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        let name = Text(bytes: Array(url.path.utf8))
+        defer { try? FileManager.default.removeItem(at: url) }
+        let trace = Timeline(start: moment(0)).trace
+        for length in [1_000, 2] {
+            let file = try TimelineFile(name, for: LaunchPlan())
+            #expect(try Data(contentsOf: url).isEmpty)
+            try file.write(trace)
+            #expect(try Data(contentsOf: url) == Data(trace.bytes))
+            try Data(trace.bytes.prefix(length)).write(to: url)
+            let refusal: LauncherError? = length > 2 ? nil : .timeline(name: name, .otherFile)
+            #expect(opened(name, LaunchPlan()) == refusal)
+        }
+        #expect(try Data(contentsOf: url) == Data(trace.bytes.prefix(2)))
+        #expect(LauncherError.timeline(name: name, .otherFile).exitCode == 2)
+    }
+
     @Test("what is no file is refused, and is not waited for")
     func noFiles() throws {
         let plan = LaunchPlan()
