@@ -153,29 +153,37 @@ enum Options {
     @inline(never)
     static func nearest(_ word: Text, _ names: [StaticString]) -> Text? {
         var best: (name: Text, distance: Int)?
+        let letters = word.bytes.drop { $0 == UInt8(ascii: "-") }.count
         for name in names.map({ Text(bytes: ("\($0)" as Text).bytes) }) {
             let isBeginning =
                 word.bytes.count > 3 && name.bytes.count > word.bytes.count
                 && name.prefix(word.bytes.count) == word
-            let distance = isBeginning ? 1 : slips(word.bytes, name.bytes)
+            let distance = isBeginning ? 0 : slips(word.bytes, name.bytes)
             // Of a short word nearly everything is near.
-            guard distance <= 2, distance * 2 < word.bytes.count else { continue }
+            guard distance <= 2, distance * 2 < letters else { continue }
             if distance < best?.distance ?? .max { best = (name, distance) }
         }
         return best?.name
     }
 
-    /// How many letters are to be put in, taken out or changed to make the one of the other.
+    /// How many letters are to be put in, taken out or changed, or swapped with the next one, to make the one
+    /// of the other.
     private static func slips(_ one: [UInt8], _ other: [UInt8]) -> Int {
+        var before: [Int] = []
         var row = Array(0...other.count)
         for (index, byte) in one.enumerated() {
-            var diagonal = row[0]
-            row[0] = index + 1
+            var next = [index + 1]
             for column in other.indices {
-                let change = diagonal + (byte == other[column] ? 0 : 1)
-                diagonal = row[column + 1]
-                row[column + 1] = min(change, min(diagonal, row[column]) + 1)
+                let change = row[column] + (byte == other[column] ? 0 : 1)
+                var least = min(change, min(row[column + 1], next[column]) + 1)
+                if index > 0, column > 0, byte == other[column - 1], one[index - 1] == other[column]
+                {
+                    least = min(least, before[column - 1] + 1)
+                }
+                next.append(least)
             }
+            before = row
+            row = next
         }
         return row[other.count]
     }

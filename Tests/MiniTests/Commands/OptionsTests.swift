@@ -153,7 +153,9 @@ private func error(_ line: String) -> String {
 
     @Test(
         "options of other releases and misspelt ones are refused",
-        arguments: ["--disk", "--net", "-m", "-X", "--foo"])
+        arguments: [
+            "--disk", "--net", "-m", "-X", "--foo", "--ram", "--smp", "--bad", "--run", "--rom",
+        ])
     func unknown(option: String) {
         #expect(error("\(option)=x k") == "unknown option \"\(option)\"; --help lists them")
     }
@@ -163,6 +165,7 @@ private func error(_ line: String) -> String {
         arguments: [
             ("--memroy", "--memory"), ("--mem", "--memory"), ("--share", "--sharenet"),
             ("--Help", "--help"), ("--noreboot", "--no-reboot"), ("--initrds", "--initrd"),
+            ("--tpa", "--tap"), ("--bl", "--block"),
         ])
     func misspelt(option: String, meant: String) {
         #expect(
