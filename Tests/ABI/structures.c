@@ -1,6 +1,7 @@
 // Structures of CShim held against the kernel's headers, for each architecture: it compiles, or it
 // does not. The unit tests do the same for the machine's own.
 #include <linux/if.h>
+#include <linux/ethtool.h>
 #include <linux/un.h>
 #include <linux/fcntl.h>
 #include <linux/termios.h>
@@ -16,6 +17,9 @@ SIZE(mini_ifreq, ifreq);
 SAME(mini_ifreq, of.flags, ifreq, ifr_ifru.ifru_flags);
 SAME(mini_ifreq, of.index, ifreq, ifr_ifru.ifru_ivalue);
 SAME(mini_ifreq, of.address.data, ifreq, ifr_ifru.ifru_hwaddr.sa_data);
+SIZE(mini_drvinfo, ethtool_drvinfo);
+SAME(mini_drvinfo, driver, ethtool_drvinfo, driver);
+SAME(mini_drvinfo, bus, ethtool_drvinfo, bus_info);
 SIZE(mini_sockaddr_un, sockaddr_un);
 SAME(mini_sockaddr_un, path, sockaddr_un, sun_path);
 SIZE(mini_flock, flock);

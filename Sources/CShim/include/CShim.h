@@ -148,6 +148,15 @@ struct mini_ifreq {
     } of;
 };
 
+// struct ethtool_drvinfo: what drives an interface.
+struct mini_drvinfo {
+    mini_u32 command;
+    mini_u8 driver[32];
+    mini_u8 versions[64];
+    mini_u8 bus[32];
+    mini_u8 rest[64];
+};
+
 // struct sockaddr_un.
 struct mini_sockaddr_un {
     mini_u16 family;

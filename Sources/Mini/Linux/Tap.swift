@@ -26,12 +26,12 @@ struct InterfaceName: Equatable {
         return request
     }
 
-    fileprivate init?(of request: mini_ifreq) {
-        let bytes = unsafe withUnsafeBytes(of: request.name) {
-            unsafe Array($0.prefix { $0 != 0 })
-        }
-        self.init(Text(bytes: bytes))
-    }
+    fileprivate init?(of request: mini_ifreq) { self.init(word(in: request.name)) }
+}
+
+/// What a field holds up to its first zero.
+private func word<Field>(in field: Field) -> Text {
+    unsafe withUnsafeBytes(of: field) { unsafe Text(bytes: Array($0.prefix { $0 != 0 })) }
 }
 
 /// An Ethernet address, six bytes.
@@ -193,7 +193,9 @@ struct InterfaceControl: ~Copyable {
         static let getHardwareAddress = 0x8927
         static let getIndex = 0x8933
         static let addToBridge = 0x89A2
+        static let askDriver = 0x8946
     }
+    static let driverInfo: UInt32 = 3  // ETHTOOL_GDRVINFO
     private static let internet: UInt16 = 2  // AF_INET
     private static let ethernet: UInt16 = 1  // ARPHRD_ETHER
     private static let up: Int16 = 1  // IFF_UP
@@ -211,6 +213,20 @@ struct InterfaceControl: ~Copyable {
             unsafe withUnsafeBytes(of: request.of.address.data) {
                 unsafe Array($0.prefix(HardwareAddress.count))
             })
+    }
+
+    /// What drives an interface, and on what bus: "tun" is a tun's driver and a tap's, on "tun" or "tap".
+    /// Source: linux/ethtool.h, drivers/net/tun.c.
+    /// - Throws: ENODEV if there is no such interface, EOPNOTSUPP if its driver does not say.
+    func driver(of name: InterfaceName) throws(Errno) -> (name: Text, bus: Text) {
+        var request = name.request
+        var info = mini_drvinfo()
+        info.command = Self.driverInfo
+        try withKernel(&info) { (address) throws(Errno) -> Void in
+            unsafe request.of.size.0 = UInt(bitPattern: address)
+            try ask(Request.askDriver, &request)
+        }
+        return (word(in: info.driver), word(in: info.bus))
     }
 
     func setHardwareAddress(_ address: HardwareAddress, of name: InterfaceName) throws(Errno) {

@@ -17,6 +17,8 @@ private final class TapKernel: Sendable {
         var failing: (call: Int, errno: Errno)?
         /// Requests that fail with this.
         var refused: (name: String, errno: Errno)?
+        /// What every interface has, and on which bus; nil where the driver does not say.
+        var driver: (name: String, bus: String)? = ("tun", "tap")
         var open: Set<Int> = []
         var next = 1_000_500
     }
@@ -61,6 +63,18 @@ private final class TapKernel: Sendable {
         case .ioctl where second == Tap.Request.setHeaderCount:
             let count = UnsafePointer<Int32>(bitPattern: third)!.pointee
             state.settings.append("header \(count)")
+            return 0
+        case .ioctl where second == InterfaceControl.Request.askDriver:
+            guard let driver = state.driver else { return -95 }
+            let request = UnsafePointer<mini_ifreq>(bitPattern: third)!
+            let info = UnsafeMutablePointer<mini_drvinfo>(bitPattern: request.pointee.of.size.0)!
+            guard info.pointee.command == InterfaceControl.driverInfo else { return -22 }
+            withUnsafeMutableBytes(of: &info.pointee.driver) {
+                $0.copyBytes(from: Array(driver.name.utf8))
+            }
+            withUnsafeMutableBytes(of: &info.pointee.bus) {
+                $0.copyBytes(from: Array(driver.bus.utf8))
+            }
             return 0
         case .ioctl:
             let request = UnsafeMutablePointer<mini_ifreq>(bitPattern: third)!
@@ -218,11 +232,25 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
             kernel.now.requests == ["open /dev/net/tun", "make guest7 4098", "make guest7 4354"])
     }
 
-    @Test(
-        "what is no tap is told by sysfs",
-        .enabled(if: access("/sys/class/net/lo", F_OK) == 0, "/sys is not mounted"))
+    @Test("what is no tap is told by its driver")
     func otherKind() throws {
-        #expect(string(try #require(TapTrouble.reason("lo", .invalid))).hasPrefix("is not a tap: "))
+        let other = "is not a tap: it is an interface of another kind"
+        let tun =
+            "is a tun, which has no Ethernet frames: a tap is needed (ip tuntap add mode tap)"
+        for (driver, reason) in [
+            (("tun", "tun"), tun), (("bridge", "N/A"), other), (nil, other),
+        ] as [((String, String)?, String)] {
+            let kernel = TapKernel {
+                $0.refused = ("make", .invalid)
+                $0.driver = driver
+            }
+            #expect(
+                open(requests[3], on: kernel)
+                    == "1 tap \"guest7\" \(reason): invalid argument (EINVAL)")
+            #expect(kernel.now.open.isEmpty)
+        }
+        // The real kernel, which has this one in every network namespace.
+        #expect(string(try #require(TapTrouble.reason("lo", .invalid))) == other)
     }
 
     @Test("what is wrong with a tap is told by its cause")

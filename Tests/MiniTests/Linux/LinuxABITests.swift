@@ -223,12 +223,14 @@ private func numbers(_ path: String) throws -> [String: Int] {
             (Request.getFlags, "SIOCGIFFLAGS"), (Request.setFlags, "SIOCSIFFLAGS"),
             (Request.setAddress, "SIOCSIFADDR"), (Request.getHardwareAddress, "SIOCGIFHWADDR"),
             (Request.setHardwareAddress, "SIOCSIFHWADDR"), (Request.getIndex, "SIOCGIFINDEX"),
-            (Request.addToBridge, "SIOCBRADDIF"),
+            (Request.addToBridge, "SIOCBRADDIF"), (Request.askDriver, "SIOCETHTOOL"),
         ]
         for (number, name) in requests {
             let words = try Self.definition(name, in: "/usr/include/linux/sockios.h")
             #expect(Int(words[0].dropFirst(2), radix: 16) == number, "\(name)")
         }
+        let command = try Self.definition("ETHTOOL_GDRVINFO", in: "/usr/include/linux/ethtool.h")
+        #expect(UInt32(command[0].dropFirst(2), radix: 16) == InterfaceControl.driverInfo)
         for (number, name) in [
             (Tap.Request.setInterface, "TUNSETIFF"), (Tap.Request.setChecksums, "TUNSETNOCSUM"),
             (Tap.Request.setOffloads, "TUNSETOFFLOAD"),

@@ -1,9 +1,8 @@
 // Why a tap cannot be had, for a person: the kernel has one number for several causes. What
-// interface it is, sysfs says. Source: drivers/net/tun.c, TUNSETIFF and `tun_flags`.
+// interface it is, its driver says: /sys may be another network namespace's, or not there.
+// Source: drivers/net/tun.c, TUNSETIFF and tun_get_drvinfo.
 
 enum TapTrouble {
-    private static let isTun: UInt64 = 1  // IFF_TUN
-
     /// - Returns: what is wrong with the interface, as "is no tap"; nil if only the number is known.
     static func reason(_ name: Text, _ errno: Errno) -> Text? {
         switch errno {
@@ -17,13 +16,17 @@ enum TapTrouble {
     }
 
     private static func kind(_ name: Text) -> Text? {
-        let folder: Text = "/sys/class/net/\(name)"
-        guard (try? FileStatus.of(folder, followsLink: true)) != nil else { return nil }
-        guard let flags = SmallFile.line("\(folder)/tun_flags")?.number else {
-            return "is not a tap: it is an interface of another kind"
+        do throws(Errno) {
+            guard let name = InterfaceName(name) else { return nil }
+            let driver = try InterfaceControl().driver(of: name)
+            if driver.name == "tun" {
+                return driver.bus == "tun"
+                    ? "is a tun, which has no Ethernet frames: a tap is needed (ip tuntap add mode tap)"
+                    : nil
+            }
+        } catch {
+            guard error == .unsupported else { return nil }
         }
-        return flags & isTun != 0
-            ? "is a tun, which has no Ethernet frames: a tap is needed (ip tuntap add mode tap)"
-            : nil
+        return "is not a tap: it is an interface of another kind"
     }
 }
