@@ -46,6 +46,8 @@ enum ImageError: Error, Equatable {
     case lguestGuestOff(version: Text)
     case noLguestEntry
     case entryOutside(address: UInt32)
+    /// Of a PC's kernel it would be physical.
+    case virtualEntry
     case pageOffsetUnknown
     /// A kernel without an ELF header that is linked for nobody knows where.
     case addressUnknown
@@ -186,6 +188,7 @@ extension ImageError {
         case .noLguestEntry: "not a kernel for lguest: it has no lguest entry and no Linux banner"
         case .entryOutside(let address):
             "a damaged kernel: its entry \(hex: address) is in no segment"
+        case .virtualEntry: "a guest of lguest alone: its entry is a virtual address"
         case .pageOffsetUnknown: "a kernel whose page offset cannot be told"
         case .addressUnknown: "a kernel whose address in memory cannot be told"
         case .otherCompression(let method, let version):

@@ -137,7 +137,9 @@ enum PCLoader {
                 vmlinux.entry >= $0.address && vmlinux.entry - $0.address < $0.fileSize
             }
             guard isInside else {
-                throw .entryOutside(address: UInt32(truncatingIfNeeded: vmlinux.entry))
+                throw vmlinux.isEnteredHigh && vmlinux.width == .bits32
+                    ? .virtualEntry
+                    : .entryOutside(address: UInt32(truncatingIfNeeded: vmlinux.entry))
             }
             return Entry(
                 address: vmlinux.entry, mode: kernel.mode,

@@ -28,6 +28,8 @@ struct Vmlinux: Equatable {
     let segments: [Segment]
     /// Linked elsewhere than where it lies in memory, as Linux is.
     let isHigh: Bool
+    /// Its entry is where it is linked, of which a processor knows nothing at first.
+    let isEnteredHigh: Bool
 
     var lowest: UInt64 { segments.reduce(.max) { min($0, $1.address) } }
     var highest: UInt64 { segments.reduce(0) { max($0, $1.end) } }
@@ -77,6 +79,7 @@ struct Vmlinux: Equatable {
         var segments: [Segment] = []
         var pvhEntry: UInt32?
         var isHigh = false
+        var isEnteredHigh = false
         var isProgram = false
         for index in 0..<Int(count) {
             let header = Int(start) + index * Int(size)
@@ -92,6 +95,7 @@ struct Vmlinux: Equatable {
             // A kernel lives in the upper half of its addresses, which a 32-bit one may share out in its own way.
             let virtual = layout.address(file, header + 8, header + 16)
             isHigh = isHigh || (isWide ? virtual >> 63 == 1 : virtual != segment.address)
+            isEnteredHigh = isEnteredHigh || entry &- virtual < segment.fileSize
             if segment.memorySize > 0 { segments.append(segment) }
         }
         // With the note it may be linked as a program is: whoever enters it there has no paging.
@@ -106,6 +110,7 @@ struct Vmlinux: Equatable {
         self.segments = segments
         self.pvhEntry = pvhEntry
         self.isHigh = isHigh
+        self.isEnteredHigh = isEnteredHigh
     }
 
     private static func segment(

@@ -316,6 +316,18 @@ import Testing
         #expect(word(loaded, 0x7238) == 2047)
     }
 
+    @Test("a guest that is entered where it is linked is none for a PC, and not called damaged")
+    func virtualEntry() {
+        var spec = VmlinuxSpec(isWide: false)
+        for (entry, reason) in [
+            (0xC100_000D, "a guest of lguest alone: its entry is a virtual address"),
+            (0xC300_000D, "a damaged kernel: its entry 0xc300000d is in no segment"),
+        ] as [(UInt64, String)] {
+            spec.entry = entry
+            #expect(error { try load(spec.bytes()) } == "cannot start \"vmlinuz\": \(reason)")
+        }
+    }
+
     @Test("what is no Linux and has a PVH note is entered there, with a start_info")
     func pvh() throws {
         var spec = VmlinuxSpec()
