@@ -85,7 +85,9 @@ struct SetupHeader: Equatable {
         self.body = body
         expectedSize = UInt64(body) + UInt64(file.word(0x1F4) ?? 0) * 16
         let text = Int(file.half(0x20E) ?? 0) + 0x200
-        banner = text > 0x200 && text < body ? file.line(at: text, limit: Self.mostBanner) : nil
+        // Of a file that is cut off there is none.
+        let line = text > 0x200 && text < body ? file.line(at: text, limit: Self.mostBanner) : ""
+        banner = line.bytes.isEmpty ? nil : line
         codeStart = file.word(0x214) ?? 0
         initrdLimit = word(0x22C, since: 0x203) ?? Self.oldInitrdLimit
         commandLineLimit = word(0x238, since: 0x206) ?? Self.oldCommandLineLimit

@@ -13,6 +13,14 @@ private func lines(_ file: [UInt8]) -> [String] {
 
 @Suite struct StockKernelTests {
     @Test(
+        "where a file is cut off before its version, that is not told, and there is no empty line")
+    func withoutVersion() {
+        let file = StockSpec(.gzip).bytes()
+        #expect(lines(file).contains("version      6.1.0 (somebody@somewhere) #1"))
+        #expect(lines(Array(file.prefix(600))).contains("version      not told by the image"))
+    }
+
+    @Test(
         "a bzImage is unpacked whatever it is packed with, and the ELF file inside is looked at",
         arguments: [Compression.gzip, .xz, .zstd, .lz4])
     func bzImage(_ compression: Compression) {
