@@ -159,6 +159,27 @@ private struct PlayedDevice: Sendable {
         }
     }
 
+    @Test("what a file is, is told before that it is too short")
+    func short() throws {
+        try withFile(0) { path in
+            let name = Text(stringLiteral: path)
+            try Data("# Disk DescriptorFile\nversion=1\n".utf8).write(to: URL(filePath: path))
+            #expect(throws: LauncherError.disk(name: name, .format("a VMDK"))) { try open(name) }
+            #expect(throws: LauncherError.disk(name: name, .tooSmall(size: 32))) {
+                try open("\(name),raw")
+            }
+            try Data([0x28, 0xB5, 0x2F, 0xFD]).write(to: URL(filePath: path))
+            var notices: [String] = []
+            #expect(throws: LauncherError.disk(name: name, .tooSmall(size: 4))) {
+                _ = try DiskRequest(name).open { notices.append(string($0)) }
+            }
+            #expect(
+                notices == [
+                    "disk \"\(path)\" holds a zstd file, which the guest sees as it is"
+                ])
+        }
+    }
+
     @Test("of a compressed image a person is told that the guest sees it so")
     func compressed() throws {
         try withFile(512) { path in

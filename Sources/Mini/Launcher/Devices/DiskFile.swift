@@ -90,6 +90,8 @@ extension DiskRequest {
         guard kind == .regular || kind == .block else {
             throw .disk(name: name, kind == .directory ? .directory : .notAFile)
         }
+        // Before its size: a description of an image may be short.
+        try lookAtFormat(file, size: size, notice: notice)
         let sectors = size / Disk.sectorSize
         guard sectors > 0 else { throw .disk(name: name, .tooSmall(size: size)) }
         guard let count = UInt32(exactly: sectors) else {
@@ -100,7 +102,6 @@ extension DiskRequest {
                 throw .disk(name: name, .twice(other: other.name))
             }
         }
-        try lookAtFormat(file, size: size, notice: notice)
         if size % Disk.sectorSize != 0 {
             notice(
                 "disk \(quoted: name): the guest cannot see its last \(size % Disk.sectorSize) bytes, which are no whole sector of 512"
@@ -123,7 +124,7 @@ extension DiskRequest {
         if isRaw { return }
         let format = DiskFormat(
             start: try read(file, from: 0, 4096),
-            end: try read(file, from: size - Disk.sectorSize, Int(Disk.sectorSize)))
+            end: try read(file, from: size - min(size, Disk.sectorSize), Int(Disk.sectorSize)))
         if let image = format.image { throw .disk(name: name, .format(image)) }
         if let compressed = format.compressed {
             notice("disk \(quoted: name) holds \(compressed), which the guest sees as it is")
