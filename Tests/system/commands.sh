@@ -51,6 +51,11 @@ for arch in x86_64 i386; do
     refused "no such initrd" 1 "cannot open \"$work/none\": no such file (ENOENT)" --initrd "$work/none" "$guest"
     refused "a directory as initrd" 3 "initrd \"$work\" is a directory" --initrd "$work" "$guest"
     refused "an empty initrd" 3 "initrd \"$work/empty\" is an empty file" --initrd "$work/empty" "$guest"
+    if [[ -s /sys/kernel/notes ]]; then
+        unmapped='"/sys/kernel/notes" cannot be mapped, as files of /proc and /sys: copy it first'
+        refused "a file of /sys" 3 "$unmapped" /sys/kernel/notes
+        refused "a file of /sys as initrd" 3 "$unmapped" --initrd /sys/kernel/notes "$guest"
+    fi
     if [[ $arch == x86_64 ]]; then
         refused "the engine lguest for a 64-bit program" 1 \
             "cannot use \"/dev/lguest\": only 32-bit kernels have it, and this is the 64-bit build of mini" \

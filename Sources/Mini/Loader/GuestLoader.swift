@@ -77,6 +77,6 @@ enum GuestLoader {
                 throw .badAddress
             }
             try memory.map(range, file: initrd.descriptor, fileOffset: 0)
-        } catch { throw .host("map", name: initrd.name, error) }
+        } catch { throw .map(initrd.name, error) }
     }
 }

@@ -98,7 +98,7 @@ struct KernelImage: ~Copyable {
             throw .image(name: name, error)
         }
         do throws(Errno) { return try Mapping.file(descriptor, count: Int(status.size)) } catch {
-            throw .host("map", name: name, error)
+            throw .map(name, error)
         }
     }
 
@@ -149,7 +149,7 @@ struct KernelImage: ~Copyable {
             let segments: [ImageSegment]
             do throws(Errno) {
                 segments = try image.load(file, descriptor: descriptor, into: memory)
-            } catch { throw .host("map", name: name, error) }
+            } catch { throw .map(name, error) }
             return try refusing { () throws(ImageError) in
                 try describe(
                     .elf, segments, memory, range: (image.lowest, image.highestLoaded),

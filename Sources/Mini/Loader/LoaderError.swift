@@ -74,6 +74,8 @@ enum LoaderError: Error, Equatable {
     case host(Text, name: Text, Errno)
     /// A file that was mapped is shorter than it was.
     case fileCut(name: Text)
+    /// A file that can only be read.
+    case notMapped(name: Text)
     /// What was tried (as "open"), on which name of granted pages.
     case source(Text, name: Text, GrantError)
     /// What was tried (as "copy grants").
@@ -89,13 +91,19 @@ enum LoaderError: Error, Equatable {
     /// Bytes, NUL included.
     case commandLineTooLong(length: Int, limit: Int)
 
+    /// Why a file is not mapped. Files that the kernel makes up say that in several ways.
+    static func map(_ name: Text, _ errno: Errno) -> LoaderError {
+        [.noDevice, .inputOutput, .accessDenied].contains(errno)
+            ? .notMapped(name: name) : .host("map", name: name, errno)
+    }
+
     /// The exit code of mini-launch that goes with it.
     var exitCode: Int32 {
         switch self {
         case .source(_, _, .use): 2
         case .source, .host, .system, .guestMemory, .fileCut: 1
         case .memoryTooSmall, .memoryTooLarge, .commandLineTooLong: 2
-        case .image, .initrdEmpty, .initrdNotAFile, .initrdTooLarge: 3
+        case .image, .notMapped, .initrdEmpty, .initrdNotAFile, .initrdTooLarge: 3
         }
     }
 
@@ -106,6 +114,8 @@ enum LoaderError: Error, Equatable {
         case .host(let action, let name, let errno):
             "cannot \(action) \(quoted: name): \(errno)"
         case .fileCut(let name): "\(quoted: name) became shorter while it was in use"
+        case .notMapped(let name):
+            "\(quoted: name) cannot be mapped, as files of /proc and /sys: copy it first"
         case .source(let action, let name, let error):
             "cannot \(action) \(quoted: name): \(error.text)"
         case .system(let action, let errno): "cannot \(action): \(errno)"

@@ -188,7 +188,7 @@ enum PCLoader {
             let size = (layout.initrdSize + Page.offset) & Page.number
             guard let range = memory.range(layout.initrd, size) else { throw .badAddress }
             try memory.map(range, file: initrd.descriptor, fileOffset: 0)
-        } catch { throw .host("map", name: initrd.name, error) }
+        } catch { throw .map(initrd.name, error) }
     }
 
     /// An initrd that begins at no page of its file, and so cannot be mapped.

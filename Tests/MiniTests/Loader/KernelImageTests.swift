@@ -207,6 +207,24 @@ private let eras: [GuestABI.Era] = [.era0, .era1, .era1b, .era1c]
         }
     }
 
+    @Test("a file that can only be read is told so, and is not the host's fault")
+    func notMapped() throws {
+        let file = try memoryFile(ElfSpec.kernel())
+        let descriptor = file.number
+        for errno in [5, 13, 19] {
+            #expect(throws: LoaderError.notMapped(name: "k")) {
+                try SystemCall.hooked({ $0.number == .map ? -errno : nil }) {
+                    _ = try KernelImage.examine(descriptor, name: "k")
+                }
+            }
+        }
+        let error = LoaderError.notMapped(name: "k")
+        #expect(error.exitCode == 3)
+        #expect(
+            string(error.text)
+                == "\"k\" cannot be mapped, as files of /proc and /sys: copy it first")
+    }
+
     @Test("what the kernel refuses is the host's fault, with its errno")
     func systemCalls() throws {
         let file = try memoryFile(ElfSpec.kernel())
