@@ -65,21 +65,28 @@ struct ArchiveContents {
             if hasOwnMode { throw .modeOfRoot }
             return
         }
-        for index in member.path.text.bytes.indices {
+        // Above what is there everything is there.
+        var missing: [ArchivePath] = []
+        for index in member.path.text.bytes.indices.reversed() {
             guard let parent = member.path.parent(endingAt: index) else { continue }
-            try put(
-                ArchiveMember(path: parent, mode: FileMode.directory | 0o755, isImplied: true))
+            if let present = present(parent, place(of: parent)) {
+                guard present.isDirectory else { throw .notADirectory(parent.text) }
+                break
+            }
+            missing.append(parent)
+        }
+        for path in missing.reversed() {
+            try put(ArchiveMember(path: path, mode: FileMode.directory | 0o755, isImplied: true))
         }
         try put(member)
     }
 
     private mutating func put(_ member: ArchiveMember) throws(ArchiveError) {
         let index = place(of: member.path)
-        guard index < members.count, members[index].path == member.path else {
+        guard let present = present(member.path, index) else {
             members.insert(member, at: index)
             return
         }
-        let present = members[index]
         if member.isDirectory && present.isDirectory {
             if present.isImplied { members[index] = member }
         } else if member.isImplied || present.isImplied {
@@ -87,6 +94,11 @@ struct ArchiveContents {
         } else {
             throw .exists(member.path.text)
         }
+    }
+
+    /// The member that has the path, whose place this is.
+    private func present(_ path: ArchivePath, _ index: Int) -> ArchiveMember? {
+        index < members.count && members[index].path == path ? members[index] : nil
     }
 
     /// The first index whose member's path is not before this one.
