@@ -48,7 +48,7 @@ struct Packer: ~Copyable {
         do throws(ArchiveError) {
             var packer = try Packer(name: name, file.number, signals: signals)
             try packer.write(contents, time: time)
-            if let old { file.take(ownerAndPermissionsOf: old) }
+            if let old { file.take(ownerAndPermissionsOf: old, at: path) }
             try packer.synchronize(file.number, awaited)
             do throws(Errno) { try Files.rename(temporary, to: path) } catch {
                 throw .host("write", name: name, error)

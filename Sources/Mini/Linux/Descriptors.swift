@@ -153,15 +153,42 @@ struct Descriptor: ~Copyable {
         #endif
     }
 
-    /// Gives the file this owner, this group and these permissions, as far as that is allowed.
-    func take(ownerAndPermissionsOf other: FileStatus) {
-        if let own = try? status(), own.user != other.user || own.group != other.group {
-            _ = try? SystemCall.make(
-                .changeOwner, Int(number), Int(other.user), Int(other.group))
+    /// Gives the file this owner, this group and these permissions, and the access control list of the one that
+    /// has them, as far as that is allowed.
+    /// - Parameter path: of the one that has them.
+    func take(ownerAndPermissionsOf other: FileStatus, at path: Text) {
+        var mode = Int(other.mode & 0o7777)
+        if let own = try? status(), own.user != other.user || own.group != other.group,
+            (try? SystemCall.make(
+                .changeOwner, Int(number), Int(other.user), Int(other.group))) == nil
+        {
+            // They would lend the rights of somebody else.
+            mode &= 0o1777
         }
+        // Beside a list the group's bits are the most that anybody in it has: without it, the group would have them.
+        if (try? takeList(of: path)) == nil { mode &= ~0o070 }
         // Behind the owner: a change of that takes the bits that lend rights.
-        _ = try? SystemCall.make(
-            .changePermissions, Int(number), Int(other.mode & 0o7777))
+        _ = try? SystemCall.make(.changePermissions, Int(number), mode)
+    }
+
+    /// Gives the file the access control list of another one, or none where that has none.
+    /// Source: acl(5), linux/posix_acl_xattr.h.
+    private func takeList(of path: Text) throws(Errno) {
+        let memory = try Mapping.anonymous(count: 1 << 16)
+        let list = Int(bitPattern: unsafe memory.start)
+        let attribute: Text = "system.posix_acl_access"
+        _ = try attribute.withCString { (attribute) throws(Errno) in
+            let count = try? path.withCString { (path) throws(Errno) in
+                try SystemCall.make(.attribute, path, attribute, list, memory.count)
+            }
+            if let count {
+                return try SystemCall.make(.setAttribute, Int(number), attribute, list, count)
+            }
+            // Its folder may have given the new one a list: a version and nothing behind it is none.
+            unsafe memory.start.storeBytes(of: 2, as: UInt32.self)
+            _ = try? SystemCall.make(.setAttribute, Int(number), attribute, list, 4)
+            return 0
+        }
     }
 
     /// Whether it begins so; its position moves behind that.

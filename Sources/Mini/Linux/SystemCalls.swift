@@ -133,6 +133,10 @@ extension SystemCall.Number {
     static let changePermissions = Self(x86_64: 91, i386: 94)
     /// fchown, or fchown32 on i386.
     static let changeOwner = Self(x86_64: 93, i386: 207)
+    /// getxattr.
+    static let attribute = Self(x86_64: 191, i386: 229)
+    /// fsetxattr.
+    static let setAttribute = Self(x86_64: 190, i386: 228)
     /// faccessat.
     static let mayAccess = Self(x86_64: 269, i386: 307)
     static let readLink = Self(x86_64: 89, i386: 85)

@@ -258,6 +258,79 @@ private func members(_ archive: [UInt8]) throws -> [String] {
         #expect(try folder.contents("b") == before && folder.contents("a") == before)
     }
 
+    @Test(
+        "what is replaced keeps its access control list; where that cannot be, its group gets nothing"
+    )
+    func accessList() throws {
+        let folder = try Folder()
+        let path = folder.path + "/a"
+        try Data("old".utf8).write(to: URL(filePath: path))
+        // user::rw-, user:65534:rw-, group::---, mask::rw-, other::---
+        let list: [UInt8] =
+            [2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 0xFE, 0xFF, 0, 0]
+            + [4, 0, 0, 0, 255, 255, 255, 255, 16, 0, 6, 0, 255, 255, 255, 255]
+            + [32, 0, 0, 0, 255, 255, 255, 255]
+        let attribute: Text = "system.posix_acl_access"
+        let file = try Descriptor.open(Text(stringLiteral: path), .readWrite)
+        let number = Int(file.number)
+        let set = list.withUnsafeBytes { list in
+            let address = Int(bitPattern: list.baseAddress)
+            return try? attribute.withCString { (attribute) throws(Errno) in
+                try SystemCall.make(.setAttribute, number, attribute, address, list.count)
+            }
+        }
+        // Not every file system has them.
+        guard set == 0 else { return }
+        func permissions() throws -> Int? {
+            try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+        }
+        #expect(try permissions() == 0o660)
+        #expect(folder.pack("@/a @/tree/file=f").code == 0)
+        #expect(try permissions() == 0o660)
+        var kept = [UInt8](repeating: 0, count: 100)
+        let count = kept.withUnsafeMutableBytes { kept in
+            let address = Int(bitPattern: kept.baseAddress)
+            return try? attribute.withCString { (attribute) throws(Errno) in
+                try Text(stringLiteral: path).withCString { (path) throws(Errno) in
+                    try SystemCall.make(.attribute, path, attribute, address, 100)
+                }
+            }
+        }
+        #expect(count == list.count && Array(kept[..<list.count]) == list)
+        let played = PlayedAssistant()
+        let poor = FakeTerminal(device: { call in
+            call.number == .setAttribute ? -95 : played.answer(call)
+        })
+        #expect(folder.pack("@/a @/tree/file=f", at: poor).code == 0)
+        #expect(try permissions() == 0o600)
+    }
+
+    @Test("where the owner cannot be kept, nothing lends the rights of another one")
+    func otherOwner() throws {
+        let folder = try Folder()
+        let path = folder.path + "/a"
+        try Data("old".utf8).write(to: URL(filePath: path))
+        try FileManager.default.setAttributes([.posixPermissions: 0o4755], ofItemAtPath: path)
+        let own = try FileStatus.of(Text(stringLiteral: path), followsLink: true)
+        #expect(own.mode & 0o7777 == 0o4755)
+        let played = PlayedAssistant()
+        let user = FakeTerminal(device: { call in
+            if call.number == .changeOwner { return -1 }
+            // The new one is another user's.
+            guard call.number == .fileStatus, call.arguments.0 > 2 else {
+                return played.answer(call)
+            }
+            let status = UnsafeMutablePointer<mini_stat>(bitPattern: call.arguments.1)!
+            status.pointee.mode = 0o100600
+            status.pointee.size = 5
+            status.pointee.user = own.user + 1
+            return 0
+        })
+        #expect(folder.pack("@/a --dir x", at: user).code == 0)
+        let attributes = try FileManager.default.attributesOfItem(atPath: path)
+        #expect(attributes[.posixPermissions] as? Int == 0o755)
+    }
+
     @Test("an archive at the end of the longest name is written", arguments: [255])
     func longName(length: Int) throws {
         let folder = try Folder()

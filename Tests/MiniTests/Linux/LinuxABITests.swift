@@ -62,6 +62,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.setGroup, "setresgid", "setresgid32"), (.setCapabilities, "capset", "capset"),
         (.signalReturn, "rt_sigreturn", "rt_sigreturn"),
         (.changePermissions, "fchmod", "fchmod"), (.changeOwner, "fchown", "fchown32"),
+        (.attribute, "getxattr", "getxattr"), (.setAttribute, "fsetxattr", "fsetxattr"),
         (.mayAccess, "faccessat", "faccessat"), (.pipeWithFlags, "pipe2", "pipe2"),
     ]
 
