@@ -145,6 +145,11 @@ for arch in x86_64 i386; do
     "out/$arch/mini-pack" - /dev/stdin=etc/mini.table <"$work/script" | grep -ca "echo hello" >/dev/null
     check "$arch: a file as standard input is packed" "${PIPESTATUS[*]}" = "0 0"
 
+    printf 'these words are no store' >"$work/no-store"
+    errors=$(XENSTORED_PATH=$work/no-store "out/$arch/mini-grant" store get /a 2>&1)
+    check "$arch: a file that is named as the store and is none gets no request" "$?$errors$(<"$work/no-store")" = \
+        "3mini-grant: cannot open \"$work/no-store\": no such device; XENSTORED_PATH names another filethese words are no store"
+
     # Stopped while it writes, and told to end; once more where it had come to its own end by then.
     truncate -s 1G "$work/large-member"
     for signal in USR1:138 XCPU:152 ALRM:142 PIPE:141; do

@@ -89,6 +89,10 @@ final class EventChannel {
             case .virtual(let number): "virtual interrupt \(number)"
             }
         if errno == .noMemory { return .system("bind \(what)", errno) }
+        if errno == .notATerminal {
+            return .notOffered(
+                XenDevice.unknown("event channels"), device: XenDevice.evtchn.path)
+        }
         return .refused("Xen does not bind \(what): \(errno)")
     }
 

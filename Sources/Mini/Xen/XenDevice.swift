@@ -98,7 +98,7 @@ enum XenDevice {
 
     /// Opens the device. Whatever opens it is not inherited by a program that is executed.
     func open() throws(GrantError) -> Descriptor {
-        do throws(Errno) { return try Descriptor.open(path, .readWrite) } catch {
+        do throws(Errno) { return try Self.open(path) } catch {
             switch error {
             case .noSuchFile, .noSuchDevice, .noDevice:
                 if XenPresence.find() == .notXen { throw .notOnXen(device: path) }
@@ -106,5 +106,13 @@ enum XenDevice {
             default: throw .host("open", name: path, error)
             }
         }
+    }
+
+    /// Opens a device, and nothing else: what is written would change a file that stands in its place, and come back
+    /// from a pipe as an answer.
+    static func open(_ path: Text) throws(Errno) -> Descriptor {
+        let device = try Descriptor.open(path, .readWrite)
+        if try device.status().kind != .other { throw .noDevice }
+        return device
     }
 }

@@ -51,6 +51,9 @@ final class XenStore {
                 switch error {
                 case .noSuchFile, .noSuchDevice, .noDevice, .refused:
                     if named == nil { continue }
+                    if error == .noDevice {
+                        throw .noDevice(path, why: "\(Self.variable) names another file")
+                    }
                 case .timedOut: throw .deadline("the store took no more connections in time")
                 default: break
                 }
@@ -63,7 +66,7 @@ final class XenStore {
 
     /// - Throws: ETIMEDOUT if too many wait at a socket until the deadline.
     private static func connect(_ path: Text, _ deadline: Deadline) throws(Errno) -> Connection {
-        do throws(Errno) { return .device(try Descriptor.open(path, .readWrite)) } catch {
+        do throws(Errno) { return .device(try XenDevice.open(path)) } catch {
             // This is what opening a socket as a file gives.
             guard error == .noSuchDevice else { throw error }
         }
