@@ -22,7 +22,12 @@ enum ProgramTrouble {
         guard let file = try? Descriptor.open(path, .readOnlyNow),
             let start = read(file, from: 0, beginning)
         else { return nil }
-        if start.dropping(prefix: "#!") != nil { return script(start, depth) }
+        if start.dropping(prefix: "#!") != nil {
+            if let why = script(start, depth) { return why }
+            // Nothing is wrong with any of them.
+            return errno == .tooManyLinks
+                ? "its interpreters are scripts of scripts, more than the kernel follows" : nil
+        }
         return unsafe start.bytes.withUnsafeBytes { bytes in
             unsafe elf(ByteView(bytes), file, errno, depth)
         }
@@ -65,6 +70,8 @@ enum ProgramTrouble {
         guard machine == 3 || machine == 62, start.byte(5) == 1 else {
             return "it is a program for another machine (\(ImageError.machine(machine)))"
         }
+        if start.half(16) == 1 { return "it is an object file or a kernel module, not a program" }
+        if start.half(16) == 4 { return "it is a core dump, not a program" }
         let is64Bit = bits == 2
         if isCutOff(start, file, is64Bit) { return "it is cut off" }
         if errno == .notAProgram {

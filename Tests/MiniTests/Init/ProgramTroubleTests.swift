@@ -67,6 +67,37 @@ private func program(loader: String, is64Bit: Bool, machine: UInt16) -> [UInt8] 
         }
     }
 
+    @Test("scripts of scripts without an end are told as such: there is no link")
+    func endless() throws {
+        let path = FileManager.default.temporaryDirectory.path + "/mini-own-\(UUID().uuidString)"
+        try Data("#!\(path)\n".utf8).write(to: URL(filePath: path))
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+        let name = Text(stringLiteral: path)
+        #expect(
+            ProgramTrouble.reason(name, .tooManyLinks)
+                == "its interpreters are scripts of scripts, more than the kernel follows")
+        #expect(ProgramTrouble.reason(name) == nil)
+        // A link may lead nowhere, too.
+        try FileManager.default.removeItem(atPath: path)
+        try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: path)
+        #expect(
+            try reason(Array("#!\(path)\n".utf8), 0o755, .tooManyLinks)
+                == "its interpreter \"\(path)\" cannot be opened: too many symbolic links (ELOOP)")
+    }
+
+    @Test("an object file and a core dump are no programs", arguments: [true, false])
+    func otherKinds(is64Bit: Bool) throws {
+        var bytes = program(loader: "/x", is64Bit: is64Bit, machine: is64Bit ? 62 : 3)
+        for (type, words) in [
+            (1, "an object file or a kernel module"), (4, "a core dump"),
+        ] as [(UInt16, String)] {
+            bytes.put(type, at: 16)
+            #expect(
+                try reason(bytes, 0o755, .notAProgram) == "it is \(words), not a program")
+        }
+    }
+
     @Test(
         "a loader that is missing is named",
         arguments: [(true, 62), (false, 3)] as [(Bool, UInt16)])
