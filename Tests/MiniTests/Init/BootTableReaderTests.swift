@@ -45,6 +45,10 @@ private let grantUsage =
         request.flags = [.noAccessTimes]
         #expect(requests("mount UUID=1-2 /b ext4 defaults,noatime 0 2") == [.mount(request)])
         #expect(errors("mount a /b ext4 ro 0 2 3").count == 1)
+        // Bytes that cannot stand there as they are.
+        let escaped = MountRequest(source: "LABEL=a b\t", target: "/m\\040\n\\03", type: "ext4")
+        #expect(
+            requests(#"mount LABEL=a\040b\011 /m\134040\012\03 ext4"#) == [.mount(escaped)])
     }
 
     @Test("the kernel's command line is cut as the kernel cuts it")

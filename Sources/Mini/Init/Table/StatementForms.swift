@@ -213,9 +213,18 @@ struct StatementForm {
         if let source, source.text.hasParent {
             throw words.error(.notA(.pathWithoutParents, source.text), at: source)
         }
+        if let source, Options.isOption(source.text) {
+            throw words.error(.missing("the source", usage: words.usage), at: source)
+        }
         var request = MountRequest(
-            source: try words.some("the source"), target: try words.path("the folder"),
-            type: try words.some("the type"))
+            source: try words.some("the source").withoutEscapes,
+            target: try words.path("the folder").withoutEscapes, type: Text())
+        let type = words.rest.first
+        request.type = try words.some("the type")
+        // What stands in another order, and fstab's lines that are no mounts.
+        if request.type == "swap" || request.type.firstIndex(of: UInt8(ascii: "/")) != nil {
+            throw words.error(.notA("a type of file system", request.type), at: type)
+        }
         if let options = words.rest.first {
             _ = try words.next("the options")
             request.take(options.text)
@@ -446,6 +455,27 @@ struct StatementForm {
         }
         let front = try words.front()
         return .replace(try words.program(), root: root, variables: front.variables)
+    }
+}
+
+extension Text {
+    /// With the bytes that \040, \011, \012 and \134 stand for in fstab. Source: fstab(5).
+    fileprivate var withoutEscapes: Text {
+        var (plain, at) = (Text(), 0)
+        while at < bytes.count {
+            let escape = bytes[at...].prefix(4).reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+            let byte: UInt8? =
+                switch escape {
+                case 0x5C30_3430: 0x20
+                case 0x5C30_3131: 9
+                case 0x5C30_3132: 10
+                case 0x5C31_3334: 0x5C
+                default: nil
+                }
+            plain.append(byte ?? bytes[at])
+            at += byte == nil ? 1 : 4
+        }
+        return plain
     }
 }
 

@@ -71,7 +71,11 @@ struct StatementWords {
 
     /// A program and its arguments: all that are left.
     mutating func program() throws(TableError) -> [Text] {
+        let first = rest.first
         let program = try path("the program")
+        if ArchivePath.isFolder(program) {
+            throw error(.notA("a program: it is a folder", program), at: first)
+        }
         defer { rest = [] }
         return [program] + rest.map { $0.text }
     }
