@@ -12,27 +12,50 @@ enum InitCommand {
     /// - Returns: the exit code; process 1 does not return.
     static func run(_ words: ArraySlice<Text>) -> Int32 {
         if Process.id == 1 { Init(programs).run() }
-        guard let first = words.first else { return Message.print(name, help) }
-        // Behind `poweroff` and the like, too: who asks for help there does not want to end the machine.
-        for word in words {
-            if word == "--help" || word == "-h" { return Message.print(name, help) }
-            if word == "--version" || word == "-V" {
-                return Message.print(name, "\(name) \(Applet.version)\n")
-            }
-        }
         do throws(CommandError) {
-            if words.count > 2 || (words.count == 2 && !(first == "--check")) {
-                throw .unwantedWord(words[words.startIndex + 1])
+            var rest = words
+            var left: [Text] = []
+            var checks = false
+            // Not a table of Options: --check may have a word behind it.
+            while let word = rest.popFirst() {
+                if word == "--" {
+                    left += rest
+                    break
+                }
+                guard Options.isOption(word) else {
+                    left.append(word)
+                    continue
+                }
+                switch word {
+                // Behind `poweroff` and the like, too: who asks for help there does not want to end the machine.
+                case "--help", "-h": return Message.print(name, help)
+                case "--version", "-V": return Message.print(name, "\(name) \(Applet.version)\n")
+                case "--check": checks = true
+                default:
+                    guard let file = word.dropping(prefix: "--check=") else {
+                        throw .unknownOption(
+                            word,
+                            nearest: Options.nearest(word, ["--check", "--help", "--version"])
+                        )
+                    }
+                    checks = true
+                    left.insert(file, at: 0)
+                }
             }
-            switch first {
-            case "--check": return check(words.count == 2 ? words[words.startIndex + 1] : nil)
-            case "poweroff": return ask(.user2)
-            case "reboot": return ask(.terminate)
-            case "halt": return ask(.user1)
-            default:
-                let isOption = first.bytes.first == UInt8(ascii: "-")
-                throw isOption ? .unknownOption(first) : .unwantedWord(first)
+            if left.isEmpty {
+                if !checks { return Message.print(name, help) }
+                left = [BootTable.usualFile]
             }
+            var signal = Signal.terminate
+            switch left[0] {
+            // A table may be called anything.
+            case _ where checks, "reboot": break
+            case "poweroff": signal = .user2
+            case "halt": signal = .user1
+            case let word: throw .unwantedWord(word)
+            }
+            if left.count > 1 { throw .unwantedWord(left[1]) }
+            return checks ? check(left[0]) : ask(signal)
         } catch {
             Message.error(name, error.text)
             return error.exitCode
@@ -69,8 +92,7 @@ enum InitCommand {
     // MARK: For others than process 1
 
     /// Reads a table as process 1 would, and says what is wrong with it.
-    private static func check(_ file: Text?) -> Int32 {
-        let file = file ?? BootTable.usualFile
+    private static func check(_ file: Text) -> Int32 {
         var reader = BootTableReader(programs)
         do throws(Errno) {
             reader.read(

@@ -149,6 +149,34 @@ private func manual(_ page: String) throws -> String {
                 == (2, "", "mini-init: unknown option \"--foo\"; --help lists them\n"))
     }
 
+    @Test("mini-init names the word that is wrong, and --check counts wherever it stands")
+    func initWords() {
+        let check = "--check may be meant, --help lists them"
+        for (words, line) in [
+            ("--chek t", "unknown option \"--chek\"; \(check)"),
+            ("t --chek", "unknown option \"--chek\"; \(check)"),
+            ("--check a b", "unexpected word \"b\""),
+            ("powerof now", "unexpected word \"powerof\""),
+            ("poweroff now", "unexpected word \"now\""),
+            ("poweroff -f", "unknown option \"-f\"; --help lists them"),
+            ("poweroff -- --help", "unexpected word \"--help\""),
+            ("--check=a b", "unexpected word \"b\""),
+        ] {
+            #expect(run("mini-init \(words)") == (2, "", "mini-init: \(line)\n"), "\(words)")
+        }
+        for (words, name) in [
+            ("--check /nowhere/t", "/nowhere/t"),
+            ("/nowhere/t --check", "/nowhere/t"), ("--check=/nowhere/t", "/nowhere/t"),
+            ("--check -- -nowhere", "-nowhere"), ("-- --check", nil),
+        ] as [(String, String?)] {
+            let line =
+                name.map { "cannot read \"\($0)\": no such file (ENOENT)" }
+                ?? "unexpected word \"--check\""
+            #expect(run("mini-init \(words)").errors == "mini-init: \(line)\n", "\(words)")
+        }
+        #expect(run("mini-init --").output == run("mini-init --help").output)
+    }
+
     @Test("the manual page has the options and exit codes of help, word for word")
     func manualPage() throws {
         let page = try manual("mini-launch.1").replacing("\\-", with: "-")
