@@ -125,6 +125,26 @@ import Testing
         #expect(Array(ending.data[0x7F8..<0x800]) == bytes(UInt64(code32), 8))
     }
 
+    @Test(
+        "what a frame that fails on the way to 64-bit code has left in the TLB is not found by 32-bit code"
+    )
+    func failingFrame() {
+        core.state.globalTable.limit = 0x57
+        machine.store(LongPlace.global + 0x48, 0x2000_EC00_0023_0800)
+        machine.store(LongPlace.global + 0x50, 0)
+        // The last page of all is the data's; the first is not there.
+        machine.store(0x1FF8, 0x2007)
+        machine.store(0x2FF8, 0x3007)
+        machine.store(0x3FF8, 0x4007)
+        machine.store(0x4FF8, UInt64(LongPlace.dataPhysical) | 7)
+        // call far 4B, whose two words lie to both sides of address 0.
+        let ending = run([0x9A, 0, 0, 0, 0, 0x4B, 0], [0, 0, 0, 0, 8])
+        #expect(ending.trap == 14 && ending.address == 0)
+        // mov eax, [ebx - 8]
+        let next = run([0x8B, 0x43, 0xF8])
+        #expect(next.trap == 14 && next.address == 0xFFFF_FFF8)
+    }
+
     @Test("what 64-bit code left in the TLB above 4 GiB is not found by 32-bit code")
     func narrowTLB() {
         // The data's page once more, at 4 GiB.

@@ -20,6 +20,16 @@ import Testing
         #expect(machine.runUser([0x0F, 0x0B]) == .event(6))
     }
 
+    @Test("that a program ran is remembered until somebody asks, and told in ring 0 as well")
+    func ranProgram() throws {
+        let machine = try M()
+        #expect(machine.processor.ranProgram() == false)
+        machine.runUser([0x0F, 0x0B])
+        #expect(machine.processor.privilege == 0)
+        #expect(machine.processor.ranProgram() == true)
+        #expect(machine.processor.ranProgram() == false)
+    }
+
     @Test("a gate to ring 0 takes the stack out of the task, and pushes the old one")
     func stackSwitch() throws {
         let machine = try M()
