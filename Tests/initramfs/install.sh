@@ -71,6 +71,10 @@ if out/x86_64/mini --version >/dev/null 2>&1; then
         "store --domain --deadline"
     check "and verbs of the store" "$(completed mini-grant store wai)" = wait
     check "and an argument from a list" "$(completed mini-launch --engine b)" = builtin
+    check "and where = stands between, which is a word for bash" \
+        "$(completed mini-launch --engine = k) $(completed mini-launch --sandbox =) $(completed mini-grant pipe --sandbox r)" = \
+        "kvm on require require"
+    check "and one more verb" "$(completed mini-grant store set /a 1 --and rm)" = rm
 else
     skip "completion" "this machine does not run x86_64 programs"
 fi

@@ -21,6 +21,10 @@ _mini() {
         next=${words[${#chosen[@]}]-}
         [[ ${chosen[-1]} == @(event|store) && $next == [a-z]* ]] && chosen+=("$next")
     fi
+    # What the word is an argument of; bash parts --name=value at the sign.
+    local option=${words[-1]}
+    [[ $word == '=' ]] && word=
+    [[ $option == '=' ]] && option=${words[-2]}
     if [[ $word == -* ]]; then
         choices=$(_mini_words "$options" "${chosen[@]}")
         [[ ${chosen[-1]##*/} == mini-init ]] && choices='--check --help --version'
@@ -29,10 +33,13 @@ _mini() {
         mini | mini-grant | event | store) choices=$(_mini_words "$verbs" "${chosen[@]}") ;;
         mini-init) choices='poweroff reboot halt' ;;
         esac
-    elif [[ ${words[-1]} == --engine ]]; then
-        choices='auto kvm lguest builtin software'
-    elif [[ ${words[-1]} == --console ]]; then
-        choices='serial virtio screen'
+    else
+        case $option in
+        --engine) choices='auto kvm lguest builtin software' ;;
+        --console) choices='serial virtio screen' ;;
+        --sandbox) choices='on require' ;;
+        --and) choices=$(_mini_words "$verbs" "${chosen[@]:0:${#chosen[@]}-1}") ;;
+        esac
     fi
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
 }

@@ -30,7 +30,13 @@ end
 
 function __mini_commands
     set -l chosen (__mini_chosen)
-    test (count $chosen) -eq (count (commandline -opc)); or return
+    set -l words (commandline -opc)
+    if test "$words[-1]" = --and
+        # One more verb.
+        set -e chosen[-1]
+    else
+        test (count $chosen) -eq (count $words); or return
+    end
     switch $chosen[-1]
         case '*mini-init'
             printf '%s\n' poweroff reboot halt
@@ -44,4 +50,5 @@ for command in mini mini-launch mini-grant mini-pack mini-init
     complete -c $command -a '(__mini_commands)'
 end
 complete -c mini-launch -l engine -x -a 'auto kvm lguest builtin software'
+complete -c mini-launch -c mini-grant -l sandbox -x -a 'on require'
 complete -c mini-launch -l console -x -a 'serial virtio screen'
