@@ -105,6 +105,13 @@ private func run(_ line: String, on xen: FakeXen) -> Ended {
                     "Xen does not bind event port 8 of domain 3: invalid argument (EINVAL)"))
     }
 
+    @Test("the help of bind tells that it is the port that is published")
+    func help() throws {
+        let help = try run("bind --help", on: xen())
+        #expect(help.code == 0 && help.output.contains(" --publish PATH    write the port to"))
+        #expect(!help.output.contains("references"))
+    }
+
     @Test(
         "wrong words are told",
         arguments: [

@@ -434,6 +434,15 @@ import Testing
             ("--domain 3 --client", "option --path is missing"),
             ("--domain 3 --path /v", "option --server or --client is missing"),
             ("--domain 3 --path /v --client --listen", "option --socket is missing"),
+            ("--domain 3 --path /v --client --server", "--server does not go with --client"),
+            (
+                "--server --domain 3 --path /v --client --server",
+                "--server does not go with --client"
+            ),
+            (
+                "--server --domain 3 --path /v --socket s --connect --listen",
+                "--listen does not go with --connect"
+            ),
             ("--domain 3 --path v/ --client", "\"v/\" has an empty name in it"),
             ("--domain 3 --path / --client", "\"/\" is the whole store: name an entry in it"),
             (

@@ -324,7 +324,11 @@ private func run(_ line: String, on xen: FakeXen) -> Ended {
             ),
             ("set /a 9 --and exists /none", Ended(code: 1, output: "", errors: "")),
             ("set /a 9 --and wait /a", failed(2, "watch and wait do not go with --and")),
-            ("set /a 9 --and", failed(2, "no subcommand is named; --help lists them")),
+            ("set /a 9 --and", failed(2, "--and needs a verb")),
+            ("--and set /a 9", failed(2, "--and needs a verb")),
+            ("set /a 9 --and --and rm /b", failed(2, "--and needs a verb")),
+            ("set /a 9 --and rm /", failed(2, "\"/\" is the whole store: name an entry in it")),
+            ("rm -t /b .//", failed(2, "\"/\" is the whole store: name an entry in it")),
         ] {
             #expect(run("store \(line)", on: store) == ended)
             #expect(store.now.store!.value("/a") == "2")

@@ -25,6 +25,11 @@ enum GrantEvent {
             $0.event.port = $1
         }
     }
+    private static var forPublication: GrantSettings.Choice {
+        GrantSettings.word("--publish", "PATH", "write the port to the store, for D to read") {
+            $0.publication = $1
+        }
+    }
     private static var forCount: GrantSettings.Choice {
         GrantSettings.number("--count", "N", "end after N events (1); 0 for no end") {
             $0.event.count = $1
@@ -39,7 +44,7 @@ enum GrantEvent {
     private static func table(_ verb: Verb) -> [GrantSettings.Choice] {
         var table = [GrantSettings.forDomain]
         switch verb {
-        case .bind: table += [GrantSettings.forPublication, forCount, forPatience]
+        case .bind: table += [forPublication, forCount, forPatience]
         case .notify: table += [forPort]
         case .wait: table += [forPort, forCount, forPatience]
         }

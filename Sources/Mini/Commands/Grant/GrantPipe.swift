@@ -2,11 +2,17 @@
 
 /// What a command line of `pipe` asks for, beside the domain.
 struct PipeChoices {
-    var role: VchanRole?
+    var role: VchanRole? {
+        didSet { hasTwoRoles = hasTwoRoles || oldValue != nil && oldValue != role }
+    }
+    var hasTwoRoles = false
     var path: Text?
     var socket: Text?
     /// Whether to listen on the socket or to connect to it; nil for what is usual for the role.
-    var listens: Bool?
+    var listens: Bool? {
+        didSet { hasTwoWays = hasTwoWays || oldValue != nil && oldValue != listens }
+    }
+    var hasTwoWays = false
     var ringBytes = 131072
     var patience: Nanoseconds?
     var linger: Nanoseconds?
@@ -119,6 +125,8 @@ enum GrantPipe {
         role: VchanRole, local: PipePlan.Local, path: StorePath, statePath: StorePath?
     ) {
         let pipe = settings.pipe
+        if pipe.hasTwoRoles { throw .conflict("--server", "--client") }
+        if pipe.hasTwoWays { throw .conflict("--listen", "--connect") }
         guard let role = pipe.role else { throw .missingOption("--server or --client") }
         try settings.checkDomain()
         guard let path = pipe.path else { throw .missingOption("--path") }

@@ -179,6 +179,7 @@ enum GrantStore {
         var rest = words
         while true {
             let end = rest.firstIndex { $0 == conjunction } ?? rest.endIndex
+            if end == rest.startIndex { throw .missingWords("\(conjunction)", "a verb") }
             switch try read(rest[..<end]) {
             case .help(let text): return .help(text)
             case .operations(let more): operations += more
@@ -247,8 +248,9 @@ enum GrantStore {
         case operations([Operation])
     }
 
+    /// - Parameter words: at least one.
     private static func read(_ words: ArraySlice<Text>) throws(CommandError) -> Request {
-        guard let first = words.first else { throw .noSubcommand }
+        let first = words[words.startIndex]
         guard
             let verb = Verb.allCases.first(where: {
                 first == description($0).name || first == description($0).alias

@@ -75,7 +75,8 @@ final class StoreOperations {
         default: break
         }
         for index in stride(from: 0, to: words.count, by: step) {
-            _ = try named(words[index])
+            let path = try named(words[index])
+            if operation.verb == .rm, let path { _ = try PublishedEntry.path(path.text) }
             if operation.verb == .set { _ = try bytes(words[index + 1], choices) }
         }
         if operation.verb == .chmod && words.count > 1 { _ = try permissions(words) }
