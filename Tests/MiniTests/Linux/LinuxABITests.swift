@@ -156,7 +156,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         let text = try String(contentsOfFile: "/usr/include/linux/kvm.h", encoding: .utf8)
         var requests: [String: Int] = [:]
         for match in text.matches(
-            of: #/#define (KVM_\w+)\s+_IO(W?)(R?)\(KVMIO,\s*0x([0-9a-f]+)/#)
+            of: #/#define (KVM_\w+)[\s\\]+_IO(W?)(R?)\(KVMIO,\s*0x([0-9a-f]+)/#)
         {
             // _IO, _IOW, _IOR, _IOWR: bit 30 for what goes down, bit 31 for what comes up.
             let direction = (match.2.isEmpty ? 0 : 1) | (match.3.isEmpty ? 0 : 2)

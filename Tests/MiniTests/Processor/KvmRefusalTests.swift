@@ -40,6 +40,8 @@ final class FakeKvm: Sendable {
         /// Writes to ports that each run begins with, if they are put off; and the ports for which they are.
         var writes: [(port: UInt16, value: UInt32)] = []
         var portsPutOff: [UInt64] = []
+        /// The guest takes interrupts.
+        var takesInterrupts = false
 
         var calls = 0
         var next = 1_000_900
@@ -136,8 +138,9 @@ final class FakeKvm: Sendable {
                 return 0
             }
             state.putWrites(into: page + 0x2000)
-            page.storeBytes(of: 1, toByteOffset: KvmRun.canInject, as: UInt8.self)
-            page.storeBytes(of: 1, toByteOffset: KvmRun.interruptFlag, as: UInt8.self)
+            let takes: UInt8 = state.takesInterrupts ? 1 : 0
+            page.storeBytes(of: takes, toByteOffset: KvmRun.canInject, as: UInt8.self)
+            page.storeBytes(of: takes, toByteOffset: KvmRun.interruptFlag, as: UInt8.self)
             let exit = state.firstExits.isEmpty ? state.exit : state.firstExits.removeFirst()
             page.storeBytes(of: exit, toByteOffset: KvmRun.exitReason, as: UInt32.self)
             page.storeBytes(of: state.priority, toByteOffset: KvmRun.priority, as: UInt64.self)
@@ -358,6 +361,7 @@ struct KvmPutOffTests {
     func come() throws {
         // Behind a byte the ring may have anything.
         let kvm = FakeKvm {
+            $0.takesInterrupts = true
             $0.extensions = [3, 7, 15, 162]
             $0.writes = [(0x3F8, 0xAA41), (0x3F9, 0x42), (0x3F8, 0x43)]
         }
@@ -371,6 +375,7 @@ struct KvmPutOffTests {
     @Test("the ring's end is followed by its beginning")
     func goRound() throws {
         let kvm = FakeKvm {
+            $0.takesInterrupts = true
             $0.extensions = [3, 7, 15, 162]
             $0.writes = (0..<100).map { (0x3F8, $0) }
         }
@@ -382,6 +387,7 @@ struct KvmPutOffTests {
     @Test("a kernel before 5.0, or one without the page, is not asked", arguments: [0, 1])
     func isOld(_ number: Int) throws {
         let kvm = FakeKvm {
+            $0.takesInterrupts = true
             $0.extensions = number == 0 ? [3, 7, 15] : [3, 7, 162]
             $0.writes = [(0x3F8, 0x41)]
         }
@@ -393,6 +399,7 @@ struct KvmPutOffTests {
     @Test("what a guest has written is not the next guest's")
     func restart() throws {
         let kvm = FakeKvm {
+            $0.takesInterrupts = true
             $0.extensions = [3, 7, 15, 162]
             $0.writes = [(0x3F8, 0x41), (0x3F8, 0x42)]
         }
