@@ -44,15 +44,7 @@ enum ArchiveDestination {
     ) throws(ArchiveError) -> ArchiveDestination {
         guard status.kind == .regular else { return .existing }
         if status.links > 1 { throw .severalNames(name, count: status.links) }
-        // Who forgets ARCHIVE has named the first file here.
-        if status.size > 0, try !isArchive(path, name) { throw .noArchive(name) }
         return .file(path, status)
-    }
-
-    private static func isArchive(_ path: Text, _ name: Text) throws(ArchiveError) -> Bool {
-        do throws(Errno) {
-            return try Descriptor.open(path, .readOnlyNow).begins(with: "070701")
-        } catch { throw .host("open", name: name, error) }
     }
 
     /// Where a symbolic link leads to.

@@ -37,8 +37,6 @@ indirect enum ArchiveError: Error, Equatable {
     case isArchive(Text)
     /// The file that the archive would replace has so many names.
     case severalNames(Text, count: UInt64)
-    /// What was to be replaced.
-    case noArchive(Text)
     case interrupted(Signal)
 
     static func == (left: Self, right: Self) -> Bool { left.text == right.text }
@@ -47,8 +45,7 @@ indirect enum ArchiveError: Error, Equatable {
     var exitCode: Int32 {
         switch self {
         case .host: 1
-        case .outside, .noFile, .noPlace, .slashBehind, .severalNames, .noArchive, .isRoot,
-            .modeOfRoot,
+        case .outside, .noFile, .noPlace, .slashBehind, .severalNames, .isRoot, .modeOfRoot,
             .badMode, .tooLong,
             .reservedName, .exists, .notADirectory:
             2
@@ -84,8 +81,6 @@ indirect enum ArchiveError: Error, Equatable {
             "cannot pack \(quoted: name): it is an open pipe or device, not a file; copy it first"
         case .severalNames(let name, let count):
             "cannot replace \(quoted: name): it is one of \(count) names of a file, the others would keep the old archive; remove it first"
-        case .noArchive(let name):
-            "cannot replace \(quoted: name): it is no archive; remove it first"
         case .isArchive(let name): "cannot pack \(quoted: name): it is the archive"
         case .interrupted: ""
         }
