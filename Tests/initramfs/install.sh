@@ -192,6 +192,30 @@ EOF
     same "and leaves nothing behind" "$work/before" "$work/after"
 fi
 
+# Played: mkinitcpio's functions, and another place for /etc/mini.
+played=$work/mkinitcpio
+mkdir -p "$played/etc"
+printf '#!/bin/sh\necho yes\n' >"$played/etc/premount"
+sed "s|/etc/mini|$played/etc|g" contrib/mkinitcpio/install/mini >"$played/mini"
+# built HOOKS...: what the image has of units.
+built() {
+    (
+        BUILDROOT=$played/root _hooks=("$@")
+        rm -rf "$BUILDROOT"
+        add_binary() { :; }
+        add_module() { :; }
+        add_runscript() { :; }
+        add_file() { install -Dm755 "$1" "$BUILDROOT$2"; }
+        add_symlink() { mkdir -p "$BUILDROOT${1%/*}" && ln -sfn "$2" "$BUILDROOT$1"; }
+        # shellcheck disable=SC1091
+        source "$played/mini" && build && cd "$BUILDROOT" && find . -name '*.service' | LC_ALL=C sort
+    )
+}
+check "mkinitcpio: without the systemd hook there is no unit" "$(built base udev mini)" = ""
+check "mkinitcpio: with it a unit runs premount before the root file system is looked for" \
+    "$(built base systemd mini | tr '\n' ' ')$(grep -cE '^(Before=initrd-root-device.target|ExecStart=.*/premount)$' \
+        "$played/root/usr/lib/systemd/system/sysinit.target.wants/mini-premount.service")" = \
+    "./usr/lib/systemd/system/mini-premount.service ./usr/lib/systemd/system/sysinit.target.wants/mini-premount.service 2"
 for script in contrib/mkinitcpio/install/mini contrib/dracut/95mini/module-setup.sh; do
     check "$script is a script of bash" "$(bash -n $script 2>&1)" = ""
 done
