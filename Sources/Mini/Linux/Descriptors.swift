@@ -160,7 +160,8 @@ struct Descriptor: ~Copyable {
         var mode = Int(other.mode & 0o7777)
         if let own = try? status(), own.user != other.user || own.group != other.group,
             (try? SystemCall.make(
-                .changeOwner, Int(number), Int(other.user), Int(other.group))) == nil
+                .changeOwner, Int(number), Int(truncatingIfNeeded: other.user),
+                Int(truncatingIfNeeded: other.group))) == nil
         {
             // They would lend the rights of somebody else.
             mode &= 0o1777
