@@ -303,6 +303,27 @@ private func members(_ archive: [UInt8]) throws -> [String] {
         })
         #expect(folder.pack("@/a @/tree/file=f", at: poor).code == 0)
         #expect(try permissions() == 0o600)
+        // Nor does it get one that its folder gives to new files.
+        try FileManager.default.setAttributes([.posixPermissions: 0o640], ofItemAtPath: path)
+        let place = try Descriptor.open(Text(stringLiteral: folder.path), .readOnly)
+        let placeNumber = Int(place.number)
+        let usual: Text = "system.posix_acl_default"
+        let isUsual = list.withUnsafeBytes { list in
+            let address = Int(bitPattern: list.baseAddress)
+            return try? usual.withCString { (attribute) throws(Errno) in
+                try SystemCall.make(.setAttribute, placeNumber, attribute, address, list.count)
+            }
+        }
+        #expect(isUsual == 0)
+        #expect(folder.pack("@/a @/tree/file=f").code == 0)
+        #expect(try permissions() == 0o640)
+        #expect(throws: Errno.self) {
+            try attribute.withCString { (attribute) throws(Errno) in
+                try Text(stringLiteral: path).withCString { (path) throws(Errno) in
+                    try SystemCall.make(.attribute, path, attribute, 0, 0)
+                }
+            }
+        }
     }
 
     @Test("where the owner cannot be kept, nothing lends the rights of another one")
