@@ -170,9 +170,8 @@ private struct PlayedDevice: Sendable {
             }
             try Data([0x28, 0xB5, 0x2F, 0xFD]).write(to: URL(filePath: path))
             var notices: [String] = []
-            #expect(throws: LauncherError.disk(name: name, .tooSmall(size: 4))) {
-                _ = try DiskRequest(name).open { notices.append(string($0)) }
-            }
+            #expect(throws: LauncherError.disk(name: name, .tooSmall(size: 4))) { try open(name) }
+            _ = try? DiskRequest(name).open { notices.append(string($0)) }
             #expect(
                 notices == [
                     "disk \"\(path)\" holds a zstd file, which the guest sees as it is"

@@ -239,7 +239,7 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
             "is a tun, which has no Ethernet frames: a tap is needed (ip tuntap add mode tap)"
         for (driver, reason) in [
             (("tun", "tun"), tun), (("bridge", "N/A"), other), (nil, other),
-        ] as [((String, String)?, String)] {
+        ] as [((name: String, bus: String)?, String)] {
             let kernel = TapKernel {
                 $0.refused = ("make", .invalid)
                 $0.driver = driver
