@@ -66,7 +66,8 @@ extension Assembler {
     fileprivate mutating func offer(_ text: UInt32, _ count: UInt32, in ring: UInt32) {
         store(ring, text)
         store(ring + 8, count)
-        store(ring + 16 * 64, 1 << 16)
+        // Its driver wants no interrupt.
+        store(ring + 16 * 64, 1 << 16 | 1)
     }
 
     /// Lends 64 bytes in the first descriptor of the ring of 8 for random numbers.
