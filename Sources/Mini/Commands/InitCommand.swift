@@ -39,7 +39,7 @@ enum InitCommand {
                         )
                     }
                     checks = true
-                    left.insert(file, at: 0)
+                    left.append(file)
                 }
             }
             if left.isEmpty {

@@ -34,6 +34,21 @@ struct GuestMachine: Equatable {
     /// The state's name, as the page in docs/ has it.
     enum Phase: String {
         case new, stopped, brokenOut, draining, running, halted, notifying, dead, closed
+
+        /// The same as a word of the program's own.
+        var name: StaticString {
+            switch self {
+            case .new: "new"
+            case .stopped: "stopped"
+            case .brokenOut: "brokenOut"
+            case .draining: "draining"
+            case .running: "running"
+            case .halted: "halted"
+            case .notifying: "notifying"
+            case .dead: "dead"
+            case .closed: "closed"
+            }
+        }
     }
 
     var phase: Phase {

@@ -195,7 +195,7 @@ final class Host: LguestDevice {
             case .execute: execute(atMost: stretch)
             case .sleep: try sleep()
             case .fail(let errno): throw errno
-            case .tellDefect(let phase): return .defect(state: "\(phase.rawValue)")
+            case .tellDefect(let phase): return .defect(state: "\(phase.name)")
             case .proceed, .deliver: break
             }
         }
@@ -284,7 +284,7 @@ final class Host: LguestDevice {
 
     // MARK: - Common to all parts
 
-    func kill(_ reason: DeathReason) { machine.kill(reason) }
+    @inline(never) func kill(_ reason: DeathReason) { machine.kill(reason) }
 
     /// A segment register holds what the processor cannot load.
     func failEntry() {

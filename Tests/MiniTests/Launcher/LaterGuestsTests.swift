@@ -286,7 +286,7 @@ private func launch(
         #expect(outcome == .poweredOff)
         #expect(numbers.now.rings == 2)
         // By the guest, and at each look.
-        #expect(numbers.now.answers.count > 3 && numbers.now.answers.last == true)
+        #expect(numbers.now.answers.count >= 3 && numbers.now.answers.last == true)
         #expect(!numbers.now.answers.dropLast().contains(true))
     }
 

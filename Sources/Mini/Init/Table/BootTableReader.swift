@@ -164,7 +164,7 @@ struct BootTableReader {
         let statement = table.statements[index]
         let words = statement.words
         var ends: [PipeEnd] = []
-        func add(_ name: Text, _ word: TableWord, isWriting: Bool, waits: Bool) {
+        @inline(never) func add(_ name: Text, _ word: TableWord, isWriting: Bool, waits: Bool) {
             ends.append(
                 PipeEnd(
                     name: word.marks.isEmpty ? name : nil, isWriting: isWriting, statement: index,
