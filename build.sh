@@ -134,7 +134,8 @@ compile() {
     # buffer is shared, which is copied and thus a mere load, for one that no retain matters to.
     swiftc -target "$target" -Xcc -march="$cpu" "${swift_flags[@]}" -strict-memory-safety -I Sources/CShim/include \
         -Xfrontend -sil-inline-caller-benefit-reduction-factor -Xfrontend 4 \
-        -Xfrontend -function-sections -Xllvm -inline-call-penalty=0 -Xllvm -disable-llvm-arc-opts -Xllvm -sil-disable-pass=closure-specialize -module-name Mini "${flags[@]}" \
+        -Xfrontend -function-sections -Xllvm -inline-call-penalty=0 -Xllvm -disable-llvm-arc-opts \
+        -Xllvm -sil-disable-pass=closure-specialize -module-name Mini "${flags[@]}" \
         -emit-ir "${sources[@]}" -o "$out/objects/$name.swift.ir" || return
     # swiftc by itself makes code that could lie anywhere, which costs i386 a fourteenth of its size and a tenth of its speed.
     awk -v types="${fast_types[*]}" -v preserving="${arch#i386}" -f tools/tune.awk "$out/objects/$name.swift.ir" >"$out/objects/$name.tuned.ir" || return
