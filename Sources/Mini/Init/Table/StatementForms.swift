@@ -213,7 +213,7 @@ struct StatementForm {
         if let source, source.text.hasParent {
             throw words.error(.notA(.pathWithoutParents, source.text), at: source)
         }
-        if let source, source.text.bytes.first == UInt8(ascii: "-") {
+        if let source, source.text.bytes.count > 1, source.text.bytes[0] == UInt8(ascii: "-") {
             throw words.error(.missing("the source", usage: words.usage), at: source)
         }
         var request = MountRequest(
