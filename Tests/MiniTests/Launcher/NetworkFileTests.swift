@@ -31,9 +31,6 @@ private func line(_ path: String, beside others: [DeviceClaim] = []) -> String {
     } catch { return "\(error.exitCode) " + string(error.text).replacing(path, with: "FILE") }
 }
 
-/// Entries that guests have left, and the zeros behind them.
-private let entries = [UInt8](repeating: 7, count: 4092) + [0, 0, 0, 0]
-
 @Suite struct NetworkFileTests {
     @Test("a file that is not there is made, its owner's alone, with a page of zeros")
     func created() throws {
@@ -51,38 +48,12 @@ private let entries = [UInt8](repeating: 7, count: 4092) + [0, 0, 0, 0]
             #expect(line(path) == "slot 0")
             #expect(contents(path) == Data(count: 4096))
         }
-        try withFile(entries) { path in
+        let page = [UInt8](repeating: 7, count: 4096)
+        try withFile(page) { path in
             #expect(line(path) == "slot 0")
-            #expect(contents(path) == Data(entries))
+            #expect(contents(path) == Data(page))
         }
-        // Two launchers have made it at once.
-        try withFile(entries + [UInt8](repeating: 0, count: 4096)) { path in
-            #expect(line(path) == "slot 0")
-        }
-    }
-
-    @Test("a file of the same size that holds something else is refused, and left as it is")
-    func otherFile() throws {
-        var files = [entries + entries, [UInt8](repeating: 7, count: 4096)]
-        // A first byte that no card of a guest's has; bytes behind one that is zero.
-        for first in [4, 0] as [UInt8] {
-            var page = [UInt8](repeating: 0, count: 4096)
-            page[600...605] = [first, 2, 2, 2, 2, 2]
-            files.append(page)
-        }
-        for file in files {
-            try withFile(file) { path in
-                #expect(line(path) == "3 network file \"FILE\" holds something else than a network")
-                #expect(contents(path) == Data(file))
-                // Beside others it is theirs.
-                let slot = SystemCall.hooked({ call in
-                    guard call.number == .fileControl, call.arguments.1 == 6 else { return nil }
-                    let lock = UnsafePointer<mini_flock>(bitPattern: call.arguments.2)!.pointee
-                    return lock.start == 0 ? -11 : 0
-                }) { line(path) }
-                #expect(slot == "slot 1")
-            }
-        }
+        try withFile(page + page) { path in #expect(line(path) == "slot 0") }
     }
 
     @Test("what is no network file is refused, and left as it is")
@@ -136,7 +107,7 @@ private let entries = [UInt8](repeating: 7, count: 4092) + [0, 0, 0, 0]
 
     @Test("a guest finds its slot empty, keeps it through a restart, and leaves nothing behind")
     func launch() throws {
-        try withFile(entries) { path in
+        try withFile([UInt8](repeating: 7, count: 4096)) { path in
             let kernel = try memoryFile(ElfSpec.kernel())
             var plan = LaunchPlan()
             plan.kernel = "/proc/self/fd/\(kernel.number)"
@@ -161,7 +132,7 @@ private let entries = [UInt8](repeating: 7, count: 4092) + [0, 0, 0, 0]
             #expect(seen == [wanted, wanted])
             #expect(
                 Array(contents(path)) == [UInt8](repeating: 0, count: 6)
-                    + entries.dropFirst(6))
+                    + [UInt8](repeating: 7, count: 4090))
             _ = kernel.number
         }
     }

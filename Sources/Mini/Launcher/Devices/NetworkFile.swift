@@ -28,17 +28,8 @@ final class NetworkFile {
         if others.contains(where: { !$0.isDisk && $0.file == claimed }) {
             throw .networkFile(name: name, .twice)
         }
-        let size = status.size
-        guard size == 0 || size == Self.size || size == 2 * Self.size else {
-            throw .networkFile(name: name, .otherSize(size))
-        }
+        try Self.fill(file.number, status.size, name)
         slot = try Self.takeSlot(of: file.number, name)
-        if size == 0 {
-            try Self.fill(file.number, name)
-        } else if slot == 0 {
-            // With another slot somebody is on it, and a guest that writes nonsense there keeps nobody away.
-            try Self.check(file.number, name)
-        }
     }
 
     private static func open(_ name: Text) throws(LauncherError) -> Descriptor {
@@ -53,33 +44,15 @@ final class NetworkFile {
 
     /// An empty file gets its page. Two launchers may do so at once, hence a second page is
     /// allowed: what is written goes to the end, so nobody's entry is lost.
-    private static func fill(_ descriptor: Int32, _ name: Text) throws(LauncherError) {
-        let zeros = Text(bytes: [UInt8](repeating: 0, count: Int(size)))
+    private static func fill(
+        _ descriptor: Int32, _ size: UInt64, _ name: Text
+    ) throws(LauncherError) {
+        if size == self.size || size == 2 * self.size { return }
+        guard size == 0 else { throw .networkFile(name: name, .otherSize(size)) }
+        let zeros = Text(bytes: [UInt8](repeating: 0, count: Int(self.size)))
         do throws(Errno) { try Transfer.write(descriptor, zeros) } catch {
             throw .host("write network file", name: name, error)
         }
-    }
-
-    /// Somebody else's file, whose first bytes would become a guest's address, is left alone.
-    private static func check(_ descriptor: Int32, _ name: Text) throws(LauncherError) {
-        var bytes = [UInt8](repeating: 0, count: Int(2 * size))
-        do throws(Errno) { _ = try Transfer.read(descriptor, into: &bytes) } catch {
-            throw .host("read network file", name: name, error)
-        }
-        guard isNetwork(bytes) else { throw .networkFile(name: name, .otherFile) }
-    }
-
-    /// Whether these can be entries, which guests that were killed have left: a card's address is one that nobody
-    /// has registered, by its first byte. Behind them there are zeros.
-    private static func isNetwork(_ bytes: [UInt8]) -> Bool {
-        let size = NetworkEntries.size
-        let end = size * SharedPage.slots
-        for start in stride(from: 0, to: end, by: size) {
-            if bytes[start] & 2 == 0 && bytes[start..<start + size].contains(where: { $0 != 0 }) {
-                return false
-            }
-        }
-        return !bytes[end...].contains { $0 != 0 }
     }
 
     /// Takes the slot's lock again, after this process has closed other descriptors of the same file:
@@ -107,7 +80,6 @@ enum NetworkFileError: Equatable {
     case notAFile
     /// Bytes.
     case otherSize(UInt64)
-    case otherFile
     /// The same guest has it already.
     case twice
     case full
@@ -116,7 +88,6 @@ enum NetworkFileError: Equatable {
         switch self {
         case .notAFile: "is not a regular file"
         case .otherSize(let size): "has \(size) bytes: it should be empty or have 4096"
-        case .otherFile: "holds something else than a network"
         case .twice: "was given twice"
         case .full: "has no free slot: \(SharedPage.slots) guests are on it"
         }
