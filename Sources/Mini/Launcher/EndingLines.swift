@@ -1,6 +1,6 @@
 // Finds the lines of a kernel's that tell its end: the one with which it says why, and the one with which it stops
-// (KernelHalt.swift). Others say such lines as well, as who reads the log of another boot: so the words count at a line's
-// start and behind the kernel's marks, and not for long; the second as long as nothing else is said.
+// (KernelHalt.swift). Others say such lines as well, as who reads the log of another boot: so the words count where the
+// kernel itself says them, at a line's start and behind its marks, and not for long; the second as long as nothing else is said.
 
 struct EndingLines {
     private static let sign: StaticString = "Kernel panic - not syncing: "
@@ -10,15 +10,17 @@ struct EndingLines {
     /// A kernel that ends says some sixty lines more, or, if it is asked to, all that it remembers.
     private static let mostBehind = 262_144
     private var line: [UInt8] = []
+    private var isFromKernel = true
     private var behind = 0
     private(set) var reason: Text?
     private var isHaltLast = false
 
     /// The last of them is that it stops.
     var endWithHalt: Bool { isHaltLast && line.isEmpty }
-    var hasFound: Bool { reason != nil || endWithHalt }
 
-    mutating func look(at bytes: [UInt8]) {
+    /// - Parameter isFromKernel: false if some of it may be a program's.
+    mutating func look(at bytes: [UInt8], isFromKernel: Bool = true) {
+        if !isFromKernel { self.isFromKernel = false }
         for byte in bytes {
             behind &+= 1
             guard byte == 0x0A || byte == 0x0D else {
@@ -33,14 +35,9 @@ struct EndingLines {
             isHaltLast =
                 start(of: Self.halt).map { $0 + Self.halt.utf8CodeUnitCount == line.count } ?? false
             line.removeAll(keepingCapacity: true)
+            self.isFromKernel = isFromKernel
         }
         if behind > Self.mostBehind { reason = nil }
-    }
-
-    /// The guest goes on.
-    mutating func forget() {
-        forgetPanic()
-        isHaltLast = false
     }
 
     /// The kernel goes on, if only to wait.
@@ -48,7 +45,7 @@ struct EndingLines {
 
     private func start(of sign: StaticString) -> Int? {
         let count = sign.utf8CodeUnitCount
-        guard line.count >= count else { return nil }
+        guard isFromKernel, line.count >= count else { return nil }
         for start in 0...line.count - count {
             let isHere = (0..<count).allSatisfy {
                 unsafe line[start + $0] == sign.utf8Start[$0]

@@ -3,7 +3,7 @@
 // say these words as well: so it counts that nothing is said behind them, and next to nothing done for three seconds.
 //
 //   listening -- its last line --> halting -- waits, for long --> off
-//   halting -- other words, a program --> listening
+//   halting -- other words --> listening
 //
 // Source: docs/abi/pc.md §6; the line is kernel/sys.c's, kernel_halt. The same as a page: docs/kernel-halt-machine.md.
 
@@ -41,9 +41,6 @@ struct KernelHalt {
     mutating func hear(isHalt: Bool) {
         if !isOff { state = isHalt ? .halting(Slumber()) : .listening }
     }
-
-    /// It runs a program.
-    mutating func runsProgram() { hear(isHalt: false) }
 
     /// It waits for an interrupt.
     /// - Parameters: those of `Slumber.waits`.

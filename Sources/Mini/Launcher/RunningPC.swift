@@ -61,8 +61,7 @@ final class RunningPC: ConsoleGuest {
     init(_ made: MadePC, _ session: ConsoleSession, _ loop: EventLoop, _ signs: GuestSigns) {
         self.made = made
         pace = LookPace(longest: made.pc.longestStretch)
-        // Where nobody learns that a program ran, words of a program's could be taken for the kernel's last.
-        if made.pc.ranProgram() != nil { halt = KernelHalt(of: made.loaded.version) }
+        halt = KernelHalt(of: made.loaded.version)
         self.signs = signs
         session.signs = signs
         self.session = session
@@ -110,11 +109,11 @@ final class RunningPC: ConsoleGuest {
                 if loop.outcome != nil { return nil }
             }
             // No kernel that has said why it ends runs a program.
-            if lines.hasFound && pc.ranProgram() ?? false { goesOn() }
+            if lines.reason != nil && pc.ranProgram() ?? false { lines.forgetPanic() }
             switch stop {
             case .output:
                 pc.platform.serial.takeOutput(into: &output)
-                try writeOutput()
+                try writeOutput(isFromKernel: pc.platform.serial.isTakenFromKernel)
                 if loop.outcome != nil { return nil }
             case .idle(let until):
                 // Nor does one that panics wait for anything: it counts the time until it restarts, if at all.
@@ -138,17 +137,12 @@ final class RunningPC: ConsoleGuest {
         }
     }
 
-    /// What it said was not its end.
-    private func goesOn() {
-        lines.forget()
-        halt?.runsProgram()
-    }
-
-    private func writeOutput() throws(LauncherError) {
+    /// - Parameter isFromKernel: false if some of it may be a program's.
+    private func writeOutput(isFromKernel: Bool = true) throws(LauncherError) {
         hasSent = true
-        let hadFound = lines.hasFound
-        lines.look(at: output)
-        if !hadFound && lines.hasFound { _ = pc.ranProgram() }
+        let hadReason = lines.reason != nil
+        lines.look(at: output, isFromKernel: isFromKernel)
+        if !hadReason && lines.reason != nil { _ = pc.ranProgram() }
         halt?.hear(isHalt: lines.endWithHalt)
         var failure: LauncherError?
         unsafe output.withUnsafeBytes { bytes in

@@ -14,6 +14,10 @@
 struct SerialPort {
     /// What the guest sent and nobody has taken yet.
     private(set) var output: [UInt8] = []
+    /// What was taken last was sent with the port's interrupts off, as a kernel's own console does it: what programs say goes
+    /// through a driver that has them on.
+    private(set) var isTakenFromKernel = true
+    private var isFromKernel = true
     /// While so many bytes wait, the transmitter has no room; a guest that does not look loses what it sends.
     static let outputRoom = 4096
     private static let depth = 16
@@ -62,6 +66,8 @@ struct SerialPort {
     mutating func takeOutput(into bytes: inout [UInt8]) {
         bytes.removeAll(keepingCapacity: true)
         swap(&bytes, &output)
+        isTakenFromKernel = isFromKernel
+        isFromKernel = true
         if bytes.count >= Self.outputRoom { isEmptyTold = false }
     }
 
@@ -192,6 +198,7 @@ struct SerialPort {
             receive(byte)
         } else if canSend {
             output.append(byte)
+            if interruptEnable != 0 { isFromKernel = false }
         }
     }
 

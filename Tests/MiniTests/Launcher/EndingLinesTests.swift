@@ -54,8 +54,22 @@ import Testing
         for _ in 0..<10_000 { lines.look(at: Array("a line of a kernel that starts\n".utf8)) }
         lines.look(at: Array("System halted.\n".utf8))
         #expect(lines.endWithHalt)
-        lines.forget()
-        #expect(!lines.endWithHalt)
+    }
+
+    @Test("a line of which a part may be a program's counts for nothing, and the next one does")
+    func others() {
+        let line = "Kernel panic - not syncing: sync\nSystem halted.\n"
+        var lines = EndingLines()
+        lines.look(at: Array(line.utf8), isFromKernel: false)
+        #expect(lines.reason == nil && !lines.endWithHalt)
+        lines.look(at: Array("Kernel panic - ".utf8))
+        lines.look(at: Array("not syncing: ".utf8), isFromKernel: false)
+        lines.look(at: Array("sync\n".utf8))
+        #expect(lines.reason == nil)
+        lines.look(at: Array(line.utf8))
+        #expect(lines.reason == "Kernel panic - not syncing: sync" && lines.endWithHalt)
+        lines.forgetPanic()
+        #expect(lines.reason == nil && lines.endWithHalt)
     }
 
     @Test("a guest that says much behind the words goes on; it may still say why it ends")

@@ -10,6 +10,7 @@ private final class Port {
     func read(_ register: UInt8) -> UInt8 { port.read(register) }
     func write(_ register: UInt8, _ value: UInt8) { port.write(register, value) }
     func feed(_ byte: UInt8) -> Bool { port.feed(byte) }
+    var isTakenFromKernel: Bool { port.isTakenFromKernel }
     func takeOutput(into bytes: inout [UInt8]) { port.takeOutput(into: &bytes) }
     /// What was sent.
     func taken() -> String {
@@ -29,6 +30,27 @@ private func open(_ enable: UInt8 = 0x05) -> Port {
 }
 
 @Suite struct SerialPortTests {
+    @Test(
+        "what a kernel's console sends, with interrupts off, is told from what a terminal's driver does"
+    )
+    func fromKernel() {
+        let port = open()
+        port.write(0, UInt8(ascii: "a"))
+        #expect(port.taken() == "a" && !port.isTakenFromKernel)
+        // The kernel's console.
+        port.write(1, 0)
+        port.write(0, UInt8(ascii: "b"))
+        port.write(1, 5)
+        #expect(port.taken() == "b" && port.isTakenFromKernel)
+        // One behind the other, and taken at once.
+        port.write(1, 0)
+        port.write(0, UInt8(ascii: "c"))
+        port.write(1, 7)
+        port.write(0, UInt8(ascii: "d"))
+        #expect(port.taken() == "cd" && !port.isTakenFromKernel)
+        #expect(port.taken() == "" && port.isTakenFromKernel)
+    }
+
     @Test("the probe of Linux finds a 16550A and nothing newer")
     func probe() {
         let port = Port()

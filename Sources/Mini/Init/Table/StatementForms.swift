@@ -227,7 +227,7 @@ struct StatementForm {
         }
         if let options = words.rest.first {
             _ = try words.next("the options")
-            request.take(options.text)
+            request.take(options.text.withoutEscapes)
         }
         // What people mount may have a name that only their mount(8) looks for.
         if let tag = FileSystemTag(request.source), !tag.isPossible,
