@@ -20,7 +20,7 @@ struct EndingLines {
 
     /// - Parameter isFromKernel: false if some of it may be a program's.
     mutating func look(at bytes: [UInt8], isFromKernel: Bool = true) {
-        if !isFromKernel { self.isFromKernel = false }
+        self.isFromKernel = isFromKernel && (self.isFromKernel || line.isEmpty)
         for byte in bytes {
             behind &+= 1
             guard byte == 0x0A || byte == 0x0D else {

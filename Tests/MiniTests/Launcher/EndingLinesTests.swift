@@ -66,6 +66,7 @@ import Testing
         lines.look(at: Array("not syncing: ".utf8), isFromKernel: false)
         lines.look(at: Array("sync\n".utf8))
         #expect(lines.reason == nil)
+        lines.look(at: Array("# reboot\r\n".utf8), isFromKernel: false)
         lines.look(at: Array(line.utf8))
         #expect(lines.reason == "Kernel panic - not syncing: sync" && lines.endWithHalt)
         lines.forgetPanic()
