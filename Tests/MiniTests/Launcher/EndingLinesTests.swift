@@ -57,7 +57,7 @@ import Testing
     }
 
     @Test("a line of which a part may be a program's counts for nothing, and the next one does")
-    func others() {
+    func ofPrograms() {
         let line = "Kernel panic - not syncing: sync\nSystem halted.\n"
         var lines = EndingLines()
         lines.look(at: Array(line.utf8), isFromKernel: false)
