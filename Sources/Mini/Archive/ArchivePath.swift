@@ -35,12 +35,6 @@ struct ArchivePath: Equatable {
         try self.init(checked: normal)
     }
 
-    /// True if a word can only be meant for a directory: `bin/`, `bin/.`, `/` or `.`.
-    static func isFolder(_ word: Text) -> Bool {
-        let last = word.bytes.last
-        return last == slash || word == "." || word.dropping(suffix: "/.") != nil
-    }
-
     /// - Parameter name: of something in the directory that this is.
     func appending(_ name: Text) throws(ArchiveError) -> ArchivePath {
         try ArchivePath(checked: isRoot ? name : "\(text)/\(name)")

@@ -52,7 +52,7 @@ struct PackSettings {
         let (name, path) = split(place, at: place.lastIndex(of: equals)) ?? (place, place)
         guard !name.bytes.isEmpty else { throw .noFile(word) }
         try gathering.add(
-            name, at: try ArchivePath(path), isFolder: ArchivePath.isFolder(path),
+            name, at: try ArchivePath(path), isFolder: path.namesFolder,
             permissions: permissions, isNamed: true)
     }
 
@@ -62,7 +62,7 @@ struct PackSettings {
         _ body: ArchiveMember.Body = .none, hasOwnMode: Bool = false
     ) throws(CommandError) {
         do throws(ArchiveError) {
-            if mode & FileMode.type != FileMode.directory && ArchivePath.isFolder(path) {
+            if mode & FileMode.type != FileMode.directory && path.namesFolder {
                 throw .slashBehind(path)
             }
             try contents.add(

@@ -142,6 +142,11 @@ extension Text {
     @inline(never)
     func lastIndex(of byte: UInt8) -> Int? { bytes.lastIndex(of: byte) }
 
+    /// True if a path can only be meant for a directory: `bin/`, `bin/.`, `/` or `.`.
+    var namesFolder: Bool {
+        bytes.last == UInt8(ascii: "/") || self == "." || dropping(suffix: "/.") != nil
+    }
+
     /// Without this ending; nil if it does not end so.
     @inline(never)
     func dropping(suffix: StaticString) -> Text? {

@@ -21,9 +21,9 @@ import Testing
     @Test("a slash or a dot at the end can only be meant for a directory")
     func folders() {
         for word in ["a/", "/", "a/.", ".", "a//"] as [Text] {
-            #expect(ArchivePath.isFolder(word))
+            #expect(word.namesFolder)
         }
-        for word in ["a", "a.", "/a", "..."] as [Text] { #expect(!ArchivePath.isFolder(word)) }
+        for word in ["a", "a.", "/a", "..."] as [Text] { #expect(!word.namesFolder) }
     }
 
     @Test("a path that leads out is refused", arguments: ["..", "a/..", "/../a", "a/../b"])

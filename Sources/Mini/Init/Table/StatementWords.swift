@@ -73,7 +73,7 @@ struct StatementWords {
     mutating func program() throws(TableError) -> [Text] {
         let first = rest.first
         let program = try path("the program")
-        if ArchivePath.isFolder(program) {
+        if program.namesFolder {
             throw error(.notA("a program: it is a folder", program), at: first)
         }
         defer { rest = [] }
