@@ -114,7 +114,7 @@ enum XenDevice {
         let device = try Descriptor.open(path, .readWrite)
         let kind = try device.status().kind
         // Of xenfs and old kernels' /proc the store is a regular file, and nobody's data is there.
-        if kind == .regular && path.dropping(prefix: "/proc/") != nil { return device }
+        if kind == .regular && path.dropping(prefix: "/proc/xen/") != nil { return device }
         if kind != .other { throw .noDevice }
         return device
     }
