@@ -57,7 +57,7 @@ private final class BlockGuest {
     /// - Returns: the result word, and what there is to tell.
     func request(
         _ type: UInt32, _ sector: UInt32, _ count: UInt32, sent: UInt32 = 0x100
-    ) -> (result: UInt32?, trouble: BlockDevice.Trouble?) {
+    ) -> (result: UInt32?, trouble: Disk.Trouble?) {
         for (offset, word) in [(0, type), (4, sector), (8, count), (12, 0)] as [(UInt32, UInt32)] {
             memory.store32(Self.page + offset, word)
         }
@@ -196,7 +196,7 @@ private let fourSectors: [UInt8] = (0..<2048).map { UInt8($0 / 512 + 1) }
         guest.put([(0x4000, 512)], at: 0x100)
         let (result, trouble) = guest.request(1, 0, 512)
         #expect(result == 2)
-        #expect(trouble == BlockDevice.Trouble(isRead: false, failure: .readOnly))
+        #expect(trouble == Disk.Trouble(action: .write, failure: .readOnly))
         #expect(trouble?.failure.text == "the disk is read-only")
     }
 

@@ -48,17 +48,10 @@ struct BlockDevice {
         memory.store32(page + Field.sectorCount, disk.sectorCount)
     }
 
-    /// Why a request failed, if that is worth a line.
-    struct Trouble: Equatable {
-        let isRead: Bool
-        let failure: Disk.Failure
-        var action: StaticString { isRead ? "read" : "write" }
-    }
-
     /// Serves the request in the page.
     /// - Parameter address: the DMA record that the guest sent.
     /// - Returns: what is wrong with the disk, not with the guest.
-    func serve(_ address: GuestAddress, on device: any LguestDevice) -> Trouble? {
+    func serve(_ address: GuestAddress, on device: any LguestDevice) -> Disk.Trouble? {
         // Without a bound record, or with one whose last answer the guest has not taken, there is nobody
         // to tell; the next run says if the guest died. The result of the request before is not its.
         guard let bound = try? device.dmaBuffer(key), let line = memory.load32(bound.rawValue)
@@ -69,7 +62,7 @@ struct BlockDevice {
         let type = word(Field.type)
         let count = word(Field.count)
         var moved: UInt32 = 0
-        var trouble: Trouble?
+        var trouble: Disk.Trouble?
         var isDone = false
         let record = DmaRecord(
             at: type == Request.read ? bound : address, in: memory, layout: layout)
@@ -86,7 +79,8 @@ struct BlockDevice {
                 default: break
                 }
             } catch {
-                trouble = Trouble(isRead: type == Request.read, failure: error)
+                trouble = Disk.Trouble(
+                    action: type == Request.read ? .read : .write, failure: error)
             }
         }
         memory.store32(page + Field.result, isDone ? Result.done : Result.failed)

@@ -131,10 +131,7 @@ private final class PluggedDisk: GuestDevice {
         guard notification.key == block.key else { return false }
         isUsed = true
         if let trouble = block.serve(notification.record, on: guest.device) {
-            disk.tell(
-                Disk.Trouble(
-                    action: trouble.isRead ? .read : .write, failure: trouble.failure), guest.remark
-            )
+            disk.tell(trouble, guest.remark)
         }
         return true
     }
