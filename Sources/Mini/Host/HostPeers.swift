@@ -26,7 +26,7 @@ extension Host {
     /// the guest how much was taken.
     func sendShared(_ notification: DMANotification, of page: SharedPage) {
         let (record, key) = (notification.record.rawValue, notification.key)
-        let slot = (key.rawValue &- page.start) / 4
+        let slot = NetworkPage.slot(key, of: page.start)
         guard slot != page.slot, slot < UInt32(SharedPage.slots), let inlet = inlet(of: page)
         else { return }
         let outlet = inlet.outlets.outlet(to: slot, of: page)

@@ -297,7 +297,7 @@ final class PeerInlet {
 
 extension SharedPage {
     /// The key under which a slot is sent to.
-    func key(of slot: UInt32) -> DMAKey { DMAKey(rawValue: start + 4 * slot) }
+    func key(of slot: UInt32) -> DMAKey { NetworkPage.key(slot, of: start) }
 
     /// The address of a key's socket, the same for every host that has this file.
     func address(of key: DMAKey) -> LocalAddress {

@@ -5,26 +5,6 @@
 // that nobody takes.
 // Source: docs/abi/lguest.md §5.1, §5.2 (shared net).
 
-/// The page of a network's file: an entry for each slot.
-struct NetworkEntries {
-    /// Bytes of a slot's entry: a hardware address, or zeros where nobody is.
-    static let size = 6
-    /// In an entry's first byte: wants every frame.
-    static let promiscuous: UInt8 = 1
-    /// In an address's first byte: is for many.
-    private static let group: UInt8 = 1
-
-    /// Whether a frame is for whoever has this entry.
-    /// - Parameters:
-    ///   - entry: six bytes, the first one lowest.
-    ///   - destination: the frame's first six, likewise.
-    static func wants(_ entry: UInt64, _ destination: UInt64) -> Bool {
-        guard entry != 0 else { return false }
-        let flag = UInt64(promiscuous)
-        return entry & flag != 0 || destination & UInt64(group) != 0 || entry == destination
-    }
-}
-
 final class SharedNetwork: NetworkBackend {
     private let page: SharedPage
     private let mapping: Mapping
@@ -37,6 +17,7 @@ final class SharedNetwork: NetworkBackend {
     /// How often a frame was brought to a slot since anybody looked for signals, and how often it may be.
     private var tries = 0
     static let mostTries = 256
+    private static let entrySize = Int(NetworkPage.entrySize)
     /// The card's own.
     let address: HardwareAddress
 
@@ -58,8 +39,8 @@ final class SharedNetwork: NetworkBackend {
     deinit { put(nil) }
 
     private func put(_ address: HardwareAddress?) {
-        let start = Int(page.slot) * NetworkEntries.size
-        for index in 0..<NetworkEntries.size {
+        let start = Int(page.slot) * Self.entrySize
+        for index in 0..<Self.entrySize {
             unsafe mapping.bytes[start + index] = address?.bytes[index] ?? 0
         }
     }
@@ -78,12 +59,12 @@ final class SharedNetwork: NetworkBackend {
     // MARK: From the card
 
     func send(_ frame: IOVector) {
-        guard frame.count >= UInt32(NetworkEntries.size) else { return }
-        let destination = frame.start(of: NetworkEntries.size)
+        guard frame.count >= NetworkPage.entrySize else { return }
+        let destination = frame.start(of: Self.entrySize)
         // Read once, and only if somebody was not there.
         var moment: Nanoseconds?
         for slot in 0..<UInt32(SharedPage.slots) where slot != page.slot {
-            guard NetworkEntries.wants(entry(slot), destination) else { continue }
+            guard NetworkPage.wants(entry(slot), destination) else { continue }
             let fate = inlet.outlets.outlet(to: slot, of: page).carry(
                 { frame }, watched: signals.map { [$0] } ?? [],
                 at: {
@@ -105,8 +86,8 @@ final class SharedNetwork: NetworkBackend {
     /// What stands in a slot's entry now.
     private func entry(_ slot: UInt32) -> UInt64 {
         var entry: UInt64 = 0
-        for index in 0..<NetworkEntries.size {
-            let byte = unsafe mapping.bytes[Int(slot) * NetworkEntries.size + index]
+        for index in 0..<Self.entrySize {
+            let byte = unsafe mapping.bytes[Int(slot) * Self.entrySize + index]
             entry |= UInt64(byte) << UInt64(8 * index)
         }
         return entry

@@ -4,18 +4,7 @@
 // sends to ours goes out through the tap, what comes in there goes to buffers bound to its own.
 // Source: docs/abi/lguest.md §5.2 (net), §1.4 (buffers).
 
-/// Facts of the page that is shared by those on a network.
-enum NetworkPage {
-    /// Bytes of a slot's entry: a hardware address, or zeros where nobody is.
-    static let entrySize = UInt32(NetworkEntries.size)
-    /// In an entry's first byte: wants every frame.
-    static let promiscuous = NetworkEntries.promiscuous
-
-    /// Distance of a slot's DMA key from the page's start.
-    static func key(_ slot: UInt32, of page: UInt32) -> DMAKey {
-        DMAKey(rawValue: page + 4 * slot)
-    }
-
+extension NetworkPage {
     /// Puts a network that guests share on the device page: its page is the file's, and the
     /// guests send to each other without the launcher.
     /// - Parameters:
