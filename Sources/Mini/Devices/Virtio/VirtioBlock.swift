@@ -69,35 +69,35 @@ final class VirtioBlock: VirtioDevice {
         }
     }
 
-    func serve(_ queue: Int, of function: VirtioTransport) {
+    func serve(_ queue: Int, of transport: VirtioTransport) {
         var isServed = false
         for _ in 0..<Self.queueSize {
-            guard disk.mayGoOn(), function.next(queue, &chain) else { break }
-            function.give(queue, chain, written: answer(function))
+            guard disk.mayGoOn(), transport.next(queue, &chain) else { break }
+            transport.give(queue, chain, written: answer(transport))
             isServed = true
         }
         if isServed {
             isUsed = true
-            function.interrupt(queue)
+            transport.interrupt(queue)
         }
     }
 
     /// Does the chain's request.
     /// - Returns: how many bytes were written into it.
-    private func answer(_ function: VirtioTransport) -> UInt32 {
-        let memory = function.memory
+    private func answer(_ transport: VirtioTransport) -> UInt32 {
+        let memory = transport.memory
         // The last word is the first drivers' own number of the request.
         var header: (UInt32, UInt32, UInt64, UInt64) = (0, 0, 0, 0)
         let count = unsafe withUnsafeMutableBytes(of: &header) {
             unsafe chain.take(
-                UnsafeMutableRawBufferPointer(rebasing: $0[..<function.requestHeader]),
+                UnsafeMutableRawBufferPointer(rebasing: $0[..<transport.requestHeader]),
                 from: memory)
         }
         // Without room for an answer there is nobody to tell.
         guard let status = chain.takeLastByte() else { return 0 }
         var written: UInt32 = 0
         let answer =
-            count == function.requestHeader
+            count == transport.requestHeader
             ? perform(header.0, header.2, memory, &written) : Answer.failed
         unsafe memory.writable(status)[0] = answer
         return written + 1

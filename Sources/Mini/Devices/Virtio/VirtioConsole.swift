@@ -33,26 +33,26 @@ final class VirtioConsole: VirtioDevice {
         output.append(UInt8(truncatingIfNeeded: value))
     }
 
-    func reset(_ function: VirtioTransport) { hasRest = false }
+    func reset(_ transport: VirtioTransport) { hasRest = false }
 
-    func serve(_ queue: Int, of function: VirtioTransport) {
-        if queue == Self.text { collect(function) } else { hasNewRoom = true }
+    func serve(_ queue: Int, of transport: VirtioTransport) {
+        if queue == Self.text { collect(transport) } else { hasNewRoom = true }
     }
 
     /// Takes text as far as there is room for it. What is left of a chain is one of those that the ring has.
-    private func collect(_ function: VirtioTransport) {
+    private func collect(_ transport: VirtioTransport) {
         var isServed = false
         for _ in 0..<Self.queueSize {
             guard output.count < Self.outputRoom else { break }
-            if !hasRest { hasRest = function.next(Self.text, &rest) }
+            if !hasRest { hasRest = transport.next(Self.text, &rest) }
             guard hasRest else { break }
-            append(function.memory)
+            append(transport.memory)
             guard rest.readableCount == 0 else { break }
             hasRest = false
-            function.give(Self.text, rest, written: 0)
+            transport.give(Self.text, rest, written: 0)
             isServed = true
         }
-        if isServed { function.interrupt(Self.text) }
+        if isServed { transport.interrupt(Self.text) }
     }
 
     private func append(_ memory: GuestMemory) {
@@ -67,28 +67,28 @@ final class VirtioConsole: VirtioDevice {
     }
 
     /// The text since the last time; the array that is given up gets used for the next one.
-    func takeOutput(into bytes: inout [UInt8], of function: VirtioTransport) {
+    func takeOutput(into bytes: inout [UInt8], of transport: VirtioTransport) {
         bytes.removeAll(keepingCapacity: true)
         swap(&bytes, &output)
-        if bytes.count >= Self.outputRoom { collect(function) }
+        if bytes.count >= Self.outputRoom { collect(transport) }
     }
 
     /// True if the guest has lent room for keys.
-    func hasRoom(_ function: VirtioTransport) -> Bool { function.hasMore(Self.input) }
+    func hasRoom(_ transport: VirtioTransport) -> Bool { transport.hasMore(Self.input) }
 
     /// Gives keys to the guest.
     /// - Returns: how many there was room for.
-    func feed(_ keys: ArraySlice<UInt8>, to function: VirtioTransport) -> Int {
+    func feed(_ keys: ArraySlice<UInt8>, to transport: VirtioTransport) -> Int {
         var left = keys
         var isServed = false
         for _ in 0..<Self.queueSize {
-            guard !left.isEmpty, function.next(Self.input, &chain) else { break }
-            let count = unsafe left.withUnsafeBytes { unsafe chain.put($0, into: function.memory) }
-            function.give(Self.input, chain, written: UInt32(count))
+            guard !left.isEmpty, transport.next(Self.input, &chain) else { break }
+            let count = unsafe left.withUnsafeBytes { unsafe chain.put($0, into: transport.memory) }
+            transport.give(Self.input, chain, written: UInt32(count))
             left = left.dropFirst(count)
             isServed = true
         }
-        if isServed { function.interrupt(Self.input) }
+        if isServed { transport.interrupt(Self.input) }
         return keys.count - left.count
     }
 }

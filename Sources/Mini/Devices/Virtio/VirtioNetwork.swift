@@ -90,66 +90,66 @@ final class VirtioNetwork: VirtioDevice {
     }
 
     /// What waited for buffers is old by the time that there are some.
-    func reset(_ function: VirtioTransport) {
+    func reset(_ transport: VirtioTransport) {
         take(0)
         untold = 0
         backend.setUp(false)
-        take(.guestRan, of: function)
+        take(.guestRan, of: transport)
     }
 
-    func serve(_ queue: Int, of function: VirtioTransport) {
-        backend.setUp(function.isReady(Self.input))
+    func serve(_ queue: Int, of transport: VirtioTransport) {
+        backend.setUp(transport.isReady(Self.input))
         if queue == Self.output {
-            send(function)
+            send(transport)
         } else {
-            take(function.ringsEarly ? .lent : .guestRan, of: function)
+            take(transport.ringsEarly ? .lent : .guestRan, of: transport)
         }
     }
 
     /// What the guest did.
-    private func take(_ event: NetworkInput.Event, of function: VirtioTransport) {
+    private func take(_ event: NetworkInput.Event, of transport: VirtioTransport) {
         let wasWatching = machine.isWatching
-        handle(event, of: function)
+        handle(event, of: transport)
         if machine.isWatching, !wasWatching { hasNewWatch = true }
     }
 
     // MARK: From the guest
 
-    private func send(_ function: VirtioTransport) {
+    private func send(_ transport: VirtioTransport) {
         let before = untold
         for _ in 0..<Self.queueSize {
-            guard backend.mayGoOn(), function.next(Self.output, &chain) else { break }
-            send(chain, function)
-            function.give(Self.output, chain, written: 0)
+            guard backend.mayGoOn(), transport.next(Self.output, &chain) else { break }
+            send(chain, transport)
+            transport.give(Self.output, chain, written: 0)
             untold += 1
         }
         guard untold > before else { return }
         isUsed = true
-        if !function.mayPutOff || untold >= Self.mostUntold {
-            tell(function)
+        if !transport.mayPutOff || untold >= Self.mostUntold {
+            tell(transport)
         } else if before == 0 {
             untoldSince = clock()
         }
     }
 
-    private func tell(_ function: VirtioTransport) {
+    private func tell(_ transport: VirtioTransport) {
         untold = 0
-        function.interrupt(Self.output)
+        transport.interrupt(Self.output)
     }
 
     /// Tells the driver of frames that have gone out, if that was put off: long ago, or, as the guest `waits`, at any time.
     /// - Returns: true if it was told.
-    func settle(_ function: VirtioTransport, waits: Bool) -> Bool {
+    func settle(_ transport: VirtioTransport, waits: Bool) -> Bool {
         guard untold > 0, waits || clock() >= untoldSince + Self.longestUntold else {
             return false
         }
-        tell(function)
+        tell(transport)
         return true
     }
 
     /// What the host does not take is lost, as on a cable.
-    private func send(_ chain: VirtqueueChain, _ function: VirtioTransport) {
-        let header = function.frameHeader
+    private func send(_ chain: VirtqueueChain, _ transport: VirtioTransport) {
+        let header = transport.frameHeader
         guard chain.readableCount > header, chain.readableCount - header <= Self.longest,
             chain.readable.count <= Self.mostPieces
         else { return }
@@ -158,7 +158,7 @@ final class VirtioNetwork: VirtioDevice {
         for range in chain.readable {
             let part = range.dropping(skipped)
             skipped -= range.count - part.count
-            unsafe pieces.append(function.memory.readable(part))
+            unsafe pieces.append(transport.memory.readable(part))
         }
         backend.send(pieces)
     }
@@ -173,7 +173,7 @@ final class VirtioNetwork: VirtioDevice {
     var pause: Nanoseconds? { machine.isWatching ? backend.pause : nil }
 
     /// The tap can be read, or the guest has lent buffers.
-    func handle(_ event: NetworkInput.Event, of function: VirtioTransport) {
+    func handle(_ event: NetworkInput.Event, of transport: VirtioTransport) {
         var action = machine.handle(event)
         var isServed = false
         var frames = 0
@@ -183,19 +183,19 @@ final class VirtioNetwork: VirtioDevice {
             case .none, .setAlarm: break loop
             case .seekBuffer:
                 action = machine.handle(
-                    !function.isReady(Self.input)
-                        ? .down : function.next(Self.input, &chain) ? .buffer : .noBuffer)
+                    !transport.isReady(Self.input)
+                        ? .down : transport.next(Self.input, &chain) ? .buffer : .noBuffer)
             case .read, .drop:
                 frames += 1
-                let event = action == .read ? receive(function, &isServed) : drop()
+                let event = action == .read ? receive(transport, &isServed) : drop()
                 action = machine.handle(event, frame: frames, hasMore: backend.hasFrame)
             }
         }
         if isServed {
             isUsed = true
-            function.interrupt(Self.input)
+            transport.interrupt(Self.input)
             // The driver looks at both queues then.
-            if untold > 0 { tell(function) }
+            if untold > 0 { tell(transport) }
         }
     }
 
@@ -217,13 +217,13 @@ final class VirtioNetwork: VirtioDevice {
 
     /// Reads one frame into the chain.
     private func receive(
-        _ function: VirtioTransport, _ isServed: inout Bool
+        _ transport: VirtioTransport, _ isServed: inout Bool
     ) -> NetworkInput.Event {
-        let memory = function.memory
-        let header = function.frameHeader
+        let memory = transport.memory
+        let header = transport.frameHeader
         guard chain.writableCount > header, chain.writable.count <= Self.mostPieces else {
             // No buffer for frames: it goes back as it came.
-            function.give(Self.input, chain, written: 0)
+            transport.give(Self.input, chain, written: 0)
             isServed = true
             return drop()
         }
@@ -241,11 +241,11 @@ final class VirtioNetwork: VirtioDevice {
         }
         do throws(Errno) {
             written += try backend.receive(into: pieces)
-            function.give(Self.input, chain, written: written)
+            transport.give(Self.input, chain, written: written)
             isServed = true
             return .received
         } catch {
-            function.untake(Self.input)
+            transport.untake(Self.input)
             return event(of: error)
         }
     }

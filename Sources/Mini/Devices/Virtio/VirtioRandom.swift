@@ -27,23 +27,23 @@ final class VirtioRandom: VirtioDevice {
         return hasRequest
     }
 
-    func serve(_ queue: Int, of function: VirtioTransport) {
+    func serve(_ queue: Int, of transport: VirtioTransport) {
         var isServed = false
         hasRequest = false
         for _ in 0..<Self.queueSize {
-            guard function.next(queue, &chain) else { break }
+            guard transport.next(queue, &chain) else { break }
             let count = Int(min(chain.writableCount, UInt32(Self.mostBytes)))
             guard let bytes = source(count) else {
-                function.untake(queue)
+                transport.untake(queue)
                 hasRequest = true
                 break
             }
             let written = unsafe bytes.withUnsafeBytes {
-                unsafe chain.put($0, into: function.memory)
+                unsafe chain.put($0, into: transport.memory)
             }
-            function.give(queue, chain, written: UInt32(written))
+            transport.give(queue, chain, written: UInt32(written))
             isServed = true
         }
-        if isServed { function.interrupt(queue) }
+        if isServed { transport.interrupt(queue) }
     }
 }
