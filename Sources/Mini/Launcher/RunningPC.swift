@@ -46,8 +46,8 @@ final class RunningPC: ConsoleGuest {
     private var watched: [Int32] = []
     private var output: [UInt8] = []
     private var lines = EndingLines()
-    private(set) var hasSent = false
-    private var hasTaken = false
+    private var use = ConsoleUse()
+    var hasSent: Bool { use.hasSent }
     private var hearing = KeyHearing()
     /// The guest does nothing, until this moment or for ever; `serve` waits for it.
     private var isIdle = false
@@ -80,9 +80,7 @@ final class RunningPC: ConsoleGuest {
     /// The reason of the guest's panic, if it said one.
     var panic: Text? { lines.reason }
 
-    var uses: [Timeline.Use] {
-        (hasSent ? [.output] : []) + (hasTaken ? [.input] : []) + made.devices.flatMap { $0.uses }
-    }
+    var uses: [Timeline.Use] { use.uses + made.devices.flatMap { $0.uses } }
 
     /// Runs the guest.
     /// - Returns: how it ended; nil if somebody wants to be served.
@@ -139,16 +137,12 @@ final class RunningPC: ConsoleGuest {
 
     /// - Parameter isFromKernel: false if some of it may be a program's.
     private func writeOutput(isFromKernel: Bool = true) throws(LauncherError) {
-        hasSent = true
+        use.hasSent = true
         let hadReason = lines.reason != nil
         lines.look(at: output, isFromKernel: isFromKernel)
         if !hadReason && lines.reason != nil { _ = pc.ranProgram() }
         halt?.hear(isHalt: lines.endWithHalt)
-        var failure: LauncherError?
-        unsafe output.withUnsafeBytes { bytes in
-            do throws(LauncherError) { try unsafe session.write(bytes) } catch { failure = error }
-        }
-        if let failure { throw failure }
+        try session.write(output)
         try session.guestRan(self)
     }
 
@@ -216,7 +210,7 @@ final class RunningPC: ConsoleGuest {
         if let console = made.console, console.hasRoom {
             count = console.feed(bytes)
             pc.platform.raiseLines()
-            if count > 0 { hasTaken = true }
+            if count > 0 { use.hasTaken = true }
             return count
         }
         for byte in bytes {
@@ -228,7 +222,7 @@ final class RunningPC: ConsoleGuest {
             }
             count += 1
         }
-        if count > 0 { hasTaken = true }
+        if count > 0 { use.hasTaken = true }
         return count
     }
 }

@@ -6,8 +6,7 @@ final class ConsoleDevice: GuestDevice, ConsoleGuest {
     private var console: Console
     private let session: ConsoleSession
     private let device: any LguestDevice
-    private var hasSent = false
-    private var hasTaken = false
+    private var use = ConsoleUse()
     /// The buffer that `room` spoke of.
     private var loan: Console.Loan?
 
@@ -30,7 +29,7 @@ final class ConsoleDevice: GuestDevice, ConsoleGuest {
         try session.write(record.sections, of: guest.memory)
         guard guest.loop.outcome == nil else { return true }
         console.wrote(record.count, of: record)
-        if record.count > 0 { hasSent = true }
+        if record.count > 0 { use.hasSent = true }
         return true
     }
 
@@ -45,9 +44,7 @@ final class ConsoleDevice: GuestDevice, ConsoleGuest {
         return nil
     }
 
-    func uses(of guest: RunningGuest) -> [Timeline.Use] {
-        (hasSent ? [.output] : []) + (hasTaken ? [.input] : [])
-    }
+    func uses(of guest: RunningGuest) -> [Timeline.Use] { use.uses }
 
     // MARK: The guest's buffers
 
@@ -65,7 +62,7 @@ final class ConsoleDevice: GuestDevice, ConsoleGuest {
         self.loan = nil
         let (count, line) = console.fill(loan, with: bytes)
         if count > 0 {
-            hasTaken = true
+            use.hasTaken = true
             try? device.interrupt(line)
         }
         return count

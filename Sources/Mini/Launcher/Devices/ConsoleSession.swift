@@ -20,6 +20,14 @@ protocol ConsoleGuest: AnyObject {
     func fill(with bytes: ArraySlice<UInt8>) -> Int
 }
 
+/// How a guest has used its console so far.
+struct ConsoleUse {
+    var hasSent = false
+    var hasTaken = false
+
+    var uses: [Timeline.Use] { (hasSent ? [.output] : []) + (hasTaken ? [.input] : []) }
+}
+
 /// Standard input and output in the service of a guest's console.
 final class ConsoleSession: TerminalHolder {
     private static let inputNumber: Int32 = 0
@@ -150,6 +158,14 @@ final class ConsoleSession: TerminalHolder {
     }
 
     /// The same for bytes of ours.
+    func write(_ bytes: [UInt8]) throws(LauncherError) {
+        var failure: LauncherError?
+        unsafe bytes.withUnsafeBytes { buffer in
+            do throws(LauncherError) { try unsafe write(buffer) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
     func write(_ bytes: UnsafeRawBufferPointer) throws(LauncherError) {
         unsafe signs?.hear(bytes)
         var done = 0

@@ -36,8 +36,7 @@ final class VirtioConsoleDevice: GuestDevice, ConsoleGuest {
     private let descriptor: VirtioDescriptor?
     private let session: ConsoleSession
     private var output: [UInt8] = []
-    private var hasSent = false
-    private var hasTaken = false
+    private var use = ConsoleUse()
     /// What is read at once: the rest waits until the guest has room.
     private static let mostInput = 256
 
@@ -61,15 +60,9 @@ final class VirtioConsoleDevice: GuestDevice, ConsoleGuest {
     /// Writes what the guest has sent.
     func flush(_ loop: EventLoop) throws(LauncherError) {
         while plug.hasOutput, loop.outcome == nil {
-            hasSent = true
+            use.hasSent = true
             plug.takeOutput(into: &output)
-            var failure: LauncherError?
-            unsafe output.withUnsafeBytes { bytes in
-                do throws(LauncherError) { try unsafe session.write(bytes) } catch {
-                    failure = error
-                }
-            }
-            if let failure { throw failure }
+            try session.write(output)
         }
     }
 
@@ -87,15 +80,13 @@ final class VirtioConsoleDevice: GuestDevice, ConsoleGuest {
         return nil
     }
 
-    func uses(of guest: RunningGuest) -> [Timeline.Use] {
-        (hasSent ? [.output] : []) + (hasTaken ? [.input] : [])
-    }
+    func uses(of guest: RunningGuest) -> [Timeline.Use] { use.uses }
 
     func room() -> Int? { plug.hasRoom ? Self.mostInput : nil }
 
     func fill(with bytes: ArraySlice<UInt8>) -> Int {
         let count = plug.feed(bytes)
-        if count > 0 { hasTaken = true }
+        if count > 0 { use.hasTaken = true }
         return count
     }
 }
