@@ -64,7 +64,7 @@ final class GuestSigns {
             }
         }
         guard words?.isWaiting ?? false else { return }
-        words?.look(LastWords.Look(time: now, spent: Clock.spent()))
+        words?.look(CPUSample(time: now, spent: Clock.spent()))
         try loop.setAlarm(Self.pause)
     }
 }

@@ -9,16 +9,13 @@
 // The same as a page: docs/key-hearing-machine.md.
 
 struct KeyHearing {
-    /// A moment, and the processor time that had been spent on the guest.
-    typealias Look = LastWords.Look
-
     private enum State {
         /// The beginning of its rest, if it is one.
-        case starting(since: Look)
+        case starting(since: CPUSample)
         case hearing
     }
     private var state = State.starting(
-        since: Look(time: Nanoseconds(count: 0), spent: Nanoseconds(count: 0)))
+        since: CPUSample(time: Nanoseconds(count: 0), spent: Nanoseconds(count: 0)))
 
     private static let rest = Nanoseconds.milliseconds(1000)
     /// One that rests takes less of the processor in that time.
@@ -31,7 +28,7 @@ struct KeyHearing {
     }
 
     /// The guest wrote to its screen.
-    mutating func hear(_ now: Look) {
+    mutating func hear(_ now: CPUSample) {
         if !isHearing { state = .starting(since: now) }
     }
 
@@ -40,7 +37,7 @@ struct KeyHearing {
 
     /// Somebody has keys for it, and looks at what it does.
     /// - Parameter isIdle: whether it does nothing now.
-    mutating func look(_ now: Look, isIdle: Bool) {
+    mutating func look(_ now: CPUSample, isIdle: Bool) {
         guard case .starting(let since) = state, since.time + Self.rest < now.time else { return }
         state =
             isIdle && now.spent < since.spent + Self.work ? .hearing : .starting(since: now)

@@ -9,19 +9,13 @@
 // Source: docs/abi/lguest.md §3.2 (no SHUTDOWN before era 3a). The same as a page: docs/last-words-machine.md.
 
 struct LastWords {
-    /// When somebody looked: the time, and the processor time that had been spent on the guest.
-    struct Look {
-        let time: Nanoseconds
-        let spent: Nanoseconds
-    }
-
     private enum State {
         /// So many bytes of the words came, one behind the other.
         case listening(Int)
         /// All of them; the rest of their line may follow.
         case said(isLineOver: Bool)
-        /// The last look, and the processor time that the guest has taken since its words, without a pause.
-        case computing(Look, Nanoseconds)
+        /// What the last look found, and the processor time that the guest has taken since its words, without a pause.
+        case computing(CPUSample, Nanoseconds)
         case restarting
     }
     private var state = State.listening(0)
@@ -83,7 +77,7 @@ struct LastWords {
     }
 
     /// Somebody looks at what it does.
-    mutating func look(_ now: Look) {
+    mutating func look(_ now: CPUSample) {
         switch state {
         case .listening, .restarting, .said(isLineOver: false): return
         case .said: state = .computing(now, Nanoseconds(count: 0))

@@ -102,7 +102,7 @@ final class RunningPC: ConsoleGuest {
             output.removeAll(keepingCapacity: true)
             pc.platform.look(into: &output)
             if !output.isEmpty {
-                if !hearing.isHearing { hearing.hear(Self.now) }
+                if !hearing.isHearing { hearing.hear(.now) }
                 try writeOutput()
                 if loop.outcome != nil { return nil }
             }
@@ -193,13 +193,9 @@ final class RunningPC: ConsoleGuest {
 
     private var hearsKeys: Bool {
         if !hearing.isHearing {
-            if pc.isInProgram { hearing.run() } else { hearing.look(Self.now, isIdle: isIdle) }
+            if pc.isInProgram { hearing.run() } else { hearing.look(.now, isIdle: isIdle) }
         }
         return hearing.isHearing
-    }
-
-    private static var now: KeyHearing.Look {
-        KeyHearing.Look(time: Clock.monotonic(), spent: Clock.spent())
     }
 
     /// What is read at once: the rest waits until the guest has room.
@@ -242,29 +238,5 @@ struct LookPace {
     /// - Parameter found: whether there was anything.
     mutating func looked(found: Bool) {
         pause = found ? Self.shortest : min(Nanoseconds(count: 2 * pause.count), longest)
-    }
-}
-
-/// Finds out that a guest has done next to nothing for a while. How often it waited does not tell: one that does nothing wakes up for
-/// its clock all the time.
-struct Slumber {
-    static let period = Nanoseconds.milliseconds(3000)
-    /// What it may have run of that is less than one part in so many.
-    static let parts: UInt64 = 8
-    private var start: Nanoseconds?
-    private var spent = Nanoseconds(count: 0)
-
-    /// The guest waits.
-    /// - Parameters:
-    ///   - now: the moment.
-    ///   - spent: the processor's time that was used until now; asked for once a period.
-    /// - Returns: true if a period has passed, or more, and it ran next to never; not again before the next has.
-    mutating func waits(at now: Nanoseconds, _ spent: @autoclosure () -> Nanoseconds) -> Bool {
-        if let start, now < start + Self.period { return false }
-        let before = (start, self.spent)
-        start = now
-        self.spent = spent()
-        guard let start = before.0 else { return false }
-        return (self.spent - before.1).count < (now - start).count / Self.parts
     }
 }

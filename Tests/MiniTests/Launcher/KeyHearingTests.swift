@@ -5,8 +5,8 @@ import Testing
 /// A guest that is looked at, milliseconds after its start.
 private struct Watched {
     var hearing = KeyHearing()
-    private func at(_ time: UInt64, _ spent: UInt64) -> KeyHearing.Look {
-        KeyHearing.Look(time: .milliseconds(time), spent: .milliseconds(spent))
+    private func at(_ time: UInt64, _ spent: UInt64) -> CPUSample {
+        CPUSample(time: .milliseconds(time), spent: .milliseconds(spent))
     }
     mutating func hear(_ time: UInt64, spent: UInt64) { hearing.hear(at(time, spent)) }
     mutating func look(_ time: UInt64, spent: UInt64, isIdle: Bool = true) -> Bool {
@@ -61,7 +61,7 @@ private struct Watched {
             name: { "\($0.stateName)" },
             step: { (hearing: KeyHearing, event: Int) in
                 var next = hearing
-                let now = KeyHearing.Look(time: .milliseconds(5000), spent: .milliseconds(10))
+                let now = CPUSample(time: .milliseconds(5000), spent: .milliseconds(10))
                 switch event {
                 case 0: next.run()
                 case 1: next.look(now, isIdle: true)

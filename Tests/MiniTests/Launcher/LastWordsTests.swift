@@ -14,7 +14,7 @@ private struct Watched {
     mutating func look(after pause: UInt64 = 1000, busy: UInt64) {
         time += pause
         spent += busy
-        words.look(LastWords.Look(time: .milliseconds(time), spent: .milliseconds(spent)))
+        words.look(CPUSample(time: .milliseconds(time), spent: .milliseconds(spent)))
     }
 }
 
@@ -107,7 +107,7 @@ private struct Watched {
             as [(UInt64, UInt64)]
         {
             words.look(
-                LastWords.Look(time: Nanoseconds(count: time), spent: Nanoseconds(count: spent)))
+                CPUSample(time: Nanoseconds(count: time), spent: Nanoseconds(count: spent)))
         }
     }
 
@@ -125,7 +125,7 @@ private struct Watched {
                 "looked",
                 { words, time in
                     words.look(
-                        LastWords.Look(time: .milliseconds(time), spent: .milliseconds(0)))
+                        CPUSample(time: .milliseconds(time), spent: .milliseconds(0)))
                 }
             ),
             (
@@ -133,7 +133,7 @@ private struct Watched {
                 { words, time in
                     time += busy
                     words.look(
-                        LastWords.Look(time: .milliseconds(time), spent: .milliseconds(time)))
+                        CPUSample(time: .milliseconds(time), spent: .milliseconds(time)))
                 }
             ),
         ]
