@@ -158,23 +158,3 @@ final class RunningGuest {
     /// Tells him that a record of the guest's is none.
     func warnOfRecord() { warn("the guest sent a DMA record that points outside its memory") }
 }
-
-/// Where a launch says what a person should read.
-final class LaunchNotes {
-    private let report: ((Text) -> Void)?
-    private let remarks: Remarks
-    private var isWarned = false
-
-    init(report: ((Text) -> Void)?, remarks: Remarks) {
-        self.report = report
-        self.remarks = remarks
-    }
-
-    func remark(_ line: Text) { remarks.note(line) }
-
-    /// Once: a guest must not be able to fill somebody's log.
-    func warn(_ line: Text) {
-        if !isWarned { report?(line) }
-        isWarned = true
-    }
-}
