@@ -93,12 +93,13 @@ enum FuzzLguestVirtio {
         }
         let kind = script.byte() % 3
         var descriptors: [VirtioDescriptor] = []
-        var functions: [VirtioModern] = []
+        var functions: [VirtioModernFunction] = []
         // The console's.
         var transport: VirtioTransport?
         if kind == 2 {
             for (index, device) in devices.enumerated() {
-                functions.append(VirtioModern(device, line: UInt8(index + 1), memory: memory))
+                functions.append(
+                    VirtioModernFunction(device, line: UInt8(index + 1), memory: memory))
             }
             for function in functions { function.interruptLine = raise }
             transport = functions[1]

@@ -221,7 +221,7 @@ enum FuzzVirtio {
             case 2: console
             default: VirtioRandom { [UInt8](repeating: 1, count: $0) }
             }
-        let function = VirtioFunction(device, memory: memory)
+        let function = VirtioLegacyFunction(device, memory: memory)
         let platform = PCPlatform(memory: memory, functions: [function]) { Nanoseconds(count: 0) }
         var text: [UInt8] = []
         let now = Nanoseconds(count: 1)

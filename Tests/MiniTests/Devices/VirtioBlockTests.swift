@@ -222,7 +222,7 @@ private final class BlockGuest {
         let guest = try BlockGuest()
         let disk = try #require(guest.driver.function.device as? VirtioBlock)
         #expect(disk.features & 1 == 1)
-        let modern = VirtioModern(disk, line: 1, memory: guest.driver.memory)
+        let modern = VirtioModernFunction(disk, line: 1, memory: guest.driver.memory)
         modern.writePort(0, 4, 0)
         #expect(modern.readPort(4, 4) == disk.features & ~1)
     }

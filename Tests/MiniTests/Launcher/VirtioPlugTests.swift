@@ -22,7 +22,7 @@ private final class PluggedGuest {
             remarks: Remarks { told.remarks.append(string($0)) })
         let memory = try GuestMemory(count: 1 << 20)
         device = try open.plug(index, into: PCSlots(memory: memory), notes)
-        driver = VirtioDriver(try #require(device.transport as? VirtioFunction), in: memory)
+        driver = VirtioDriver(try #require(device.transport as? VirtioLegacyFunction), in: memory)
     }
 }
 
@@ -107,7 +107,7 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
         let notes = LaunchNotes(report: nil, remarks: Remarks { _ in })
         let memory = try GuestMemory(count: 1 << 20)
         let plug = try RandomPlug(RandomBytes(), into: PCSlots(memory: memory), notes)
-        let driver = VirtioDriver(try #require(plug.transport as? VirtioFunction), in: memory)
+        let driver = VirtioDriver(try #require(plug.transport as? VirtioLegacyFunction), in: memory)
         driver.add(0, [.init(address: 0x40000, count: 64, isWritable: true)])
         driver.ring(0)
         #expect(driver.takeUsed(0).map { $0.written } == [64])

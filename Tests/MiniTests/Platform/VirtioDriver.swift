@@ -7,7 +7,7 @@ import Testing
 
 final class VirtioDriver {
     let pc: PlayedPC
-    let function: VirtioFunction
+    let function: VirtioLegacyFunction
     var memory: GuestMemory { pc.memory }
     private let ports: UInt16 = 0x1000
 
@@ -26,10 +26,10 @@ final class VirtioDriver {
 
     convenience init(_ device: any VirtioDevice, start isStarted: Bool = true) {
         let memory = try! GuestMemory(count: 1 << 20)
-        self.init(VirtioFunction(device, memory: memory), in: memory, start: isStarted)
+        self.init(VirtioLegacyFunction(device, memory: memory), in: memory, start: isStarted)
     }
 
-    init(_ function: VirtioFunction, in memory: GuestMemory, start isStarted: Bool = true) {
+    init(_ function: VirtioLegacyFunction, in memory: GuestMemory, start isStarted: Bool = true) {
         self.function = function
         pc = PlayedPC([function], memory: memory)
         pc.setUpInterrupts()

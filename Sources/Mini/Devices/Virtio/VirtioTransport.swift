@@ -1,5 +1,5 @@
 // What a virtio device works on: its queues, and a way to interrupt the driver. How the driver finds them, and what it
-// says of itself, is a transport's own: a function of a PC's bus (VirtioFunction.swift), a descriptor on the device
+// says of itself, is a transport's own: a function of a PC's bus (VirtioLegacyFunction.swift), a descriptor on the device
 // page of lguest (VirtioPage.swift).
 // Source: Virtual I/O Device specification 1.2, chapter 2; docs/abi/lguest.md §5.3.
 

@@ -12,11 +12,11 @@ protocol VirtioSocket: AnyObject {
 /// A PC's bus.
 final class PCSlots: VirtioSocket {
     private let memory: GuestMemory
-    private(set) var functions: [VirtioFunction] = []
+    private(set) var functions: [VirtioLegacyFunction] = []
     init(memory: GuestMemory) { self.memory = memory }
 
     func connect(_ device: any VirtioDevice) -> VirtioTransport {
-        let function = VirtioFunction(device, memory: memory)
+        let function = VirtioLegacyFunction(device, memory: memory)
         functions.append(function)
         return function
     }
@@ -32,12 +32,13 @@ extension VirtioPage: VirtioSocket {
 /// The bus of an lguest guest of era 5: the first device has the first line.
 final class LguestSlots: VirtioSocket {
     private let memory: GuestMemory
-    private(set) var functions: [VirtioModern] = []
+    private(set) var functions: [VirtioModernFunction] = []
     init(memory: GuestMemory) { self.memory = memory }
 
     func connect(_ device: any VirtioDevice) throws(LauncherError) -> VirtioTransport {
         guard functions.count < PCIBus.mostFunctions else { throw .noRoomForDevices }
-        let function = VirtioModern(device, line: UInt8(functions.count + 1), memory: memory)
+        let function = VirtioModernFunction(
+            device, line: UInt8(functions.count + 1), memory: memory)
         functions.append(function)
         return function
     }

@@ -5,7 +5,7 @@ import Testing
 
 private func random() -> VirtioRandom { VirtioRandom { [UInt8](repeating: 7, count: $0) } }
 
-@Suite struct VirtioFunctionTests {
+@Suite struct VirtioLegacyFunctionTests {
     @Test(
         "each kind is known by its numbers on the bus",
         arguments: [

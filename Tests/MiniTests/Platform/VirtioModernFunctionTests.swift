@@ -87,7 +87,7 @@ private final class Driver {
     }
 }
 
-@Suite struct VirtioModernTests {
+@Suite struct VirtioModernFunctionTests {
     @Test(
         "a driver that has given up is not heard, and what it says is not kept, until it begins anew"
     )

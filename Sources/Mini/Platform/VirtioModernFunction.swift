@@ -10,7 +10,7 @@
 // console's emergency register there.
 // Source: docs/abi/lguest.md §5.6; Virtual I/O Device specification 1.2, chapter 4.1.4.
 
-final class VirtioModern: VirtioTransport, PCIFunction {
+final class VirtioModernFunction: VirtioTransport, PCIFunction {
     private var offeredChoice: UInt32 = 0
     private var takenChoice: UInt32 = 0
     private var taken: UInt32 = 0
@@ -249,11 +249,11 @@ final class VirtioModern: VirtioTransport, PCIFunction {
 /// The ports that a guest of era 5 finds: its bus, and hardly anything else.
 final class LguestBus: GuestPorts {
     private var bus: PCIBus
-    let functions: [VirtioModern]
+    let functions: [VirtioModernFunction]
     /// Whether the launcher has something to do.
     var wantsLauncher: () -> Bool = { false }
 
-    init(_ functions: [VirtioModern]) {
+    init(_ functions: [VirtioModernFunction]) {
         self.functions = functions
         bus = PCIBus(functions.map { $0 as any PCIFunction }, lines: functions.map { $0.line })
     }

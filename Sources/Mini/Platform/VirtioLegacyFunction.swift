@@ -7,7 +7,7 @@
 // Which drivers are heard says DriverStatus. Reading 13 drops the interrupt.
 // Source: docs/abi/pc.md §4.2; Virtual I/O Device specification 1.2, chapter 4.1.4.10.
 
-final class VirtioFunction: VirtioTransport, PCIFunction {
+final class VirtioLegacyFunction: VirtioTransport, PCIFunction {
     private var chosen: UInt16 = 0
     private var taken: UInt32 = 0
     /// ISR.
