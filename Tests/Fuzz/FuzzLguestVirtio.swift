@@ -87,8 +87,8 @@ enum FuzzLguestVirtio {
             VirtioRandom { [UInt8](repeating: 1, count: $0) },
         ]
         var count = 0
-        let raise: (UInt32) -> Void = { line in
-            Fuzz.require(line > 0 && line < 32, "a line that is no device's")
+        let raise: (InterruptLine) -> Void = { line in
+            Fuzz.require(line != .clock && line.exists, "a line that is no device's")
             count += 1
         }
         let kind = script.byte() % 3
@@ -101,7 +101,10 @@ enum FuzzLguestVirtio {
                 functions.append(
                     VirtioModernFunction(device, line: UInt8(index + 1), memory: memory))
             }
-            for function in functions { function.interruptLine = raise }
+            for function in functions {
+                let line = InterruptLine(rawValue: UInt32(function.line))
+                function.raiseLine = { raise(line) }
+            }
             transport = functions[1]
         } else {
             let page = VirtioPage(at: page, kind == 0 ? .counted : .fields, in: memory)

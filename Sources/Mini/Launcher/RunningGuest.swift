@@ -30,15 +30,12 @@ final class MadeGuest {
         self.loaded = loaded
         self.plugged = plugged
         for descriptor in plugged.descriptors {
-            descriptor.interruptLine = { line in
-                try? device.interrupt(InterruptLine(rawValue: line))
-            }
+            descriptor.interruptLine = { line in try? device.interrupt(line) }
         }
         guard let bus = plugged.bus else { return }
         for function in bus.functions {
-            function.interruptLine = { line in
-                try? device.interrupt(InterruptLine(rawValue: line))
-            }
+            let line = InterruptLine(rawValue: UInt32(function.line))
+            function.raiseLine = { try? device.interrupt(line) }
         }
         device.connect(bus)
     }

@@ -1,6 +1,6 @@
-// A virtio device on the PCI bus of an lguest guest of era 5, by the transport of virtio 1.0: its registers in one I/O
-// BAR, whose parts a list of capabilities names. What a function of memory would have at the same offsets, this one has in
-// ports, so that no access has to be decoded. The interrupt goes to a line of the device's own.
+// A virtio device on a PCI bus, by the transport of virtio 1.0: its registers in one I/O BAR, whose parts a list of
+// capabilities names. What a function of memory would have at the same offsets, this one has in ports, so that no access has to
+// be decoded. The interrupt goes to a line of the function's own.
 //
 //     00 features: choice, offered, choice, taken    10 no MSI-X    12 queues    14 status    16 queue: choice, size,
 //     no MSI-X, enabled, bell's place                20 queue's descriptors, available ring, used ring
@@ -24,8 +24,8 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
     private var window: (offset: UInt32, count: UInt32) = (0, 0)
     /// Of its pin.
     let line: UInt8
-    /// Interrupts the guest; set once there is one.
-    var interruptLine: (UInt32) -> Void = { _ in }
+    /// Raises that line; set once there is a guest.
+    var raiseLine: () -> Void = {}
 
     /// In the status: the driver and the device agree on features.
     private static let featuresTaken: UInt8 = 8
@@ -55,7 +55,7 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
     override var isDriven: Bool { status.isDriven }
     override func raise(_ queue: Int) {
         interrupts |= 1
-        interruptLine(UInt32(line))
+        raiseLine()
     }
 
     private var features: UInt32 {
@@ -244,29 +244,4 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
         interrupts = 0
         device.reset(self)
     }
-}
-
-/// The ports that a guest of era 5 finds: its bus, and hardly anything else.
-final class LguestBus: GuestPorts {
-    private var bus: PCIBus
-    let functions: [VirtioModernFunction]
-    /// Whether the launcher has something to do.
-    var wantsLauncher: () -> Bool = { false }
-
-    init(_ functions: [VirtioModernFunction]) {
-        self.functions = functions
-        bus = PCIBus(functions.map { $0 as any PCIFunction }, lines: functions.map { $0.line })
-    }
-
-    var isDue: Bool { wantsLauncher() }
-
-    func read(_ access: PortAccess) -> UInt32 {
-        // A keyboard controller that is none, to a driver that would wait long for one that is busy.
-        if access == PortAccess(port: 0x64, size: 1) { return 1 }
-        // A timer that is none, to a kernel that would ask it 100,000 times as long as it answers with ones.
-        if access == PortAccess(port: 0x42, size: 1) { return 0 }
-        return bus.read(access) ?? .max
-    }
-
-    func write(_ access: PortAccess, _ value: UInt32) { _ = bus.write(access, value) }
 }

@@ -100,7 +100,7 @@ private func offer(_ ring: UInt32, size: UInt32, buffer: UInt32 = 0x1000, in mem
             let page = VirtioPage(at: ram, kind, in: memory)
             let device = PlayedDevice()
             let descriptor = try #require(page.add(device))
-            var lines: [UInt32] = []
+            var lines: [InterruptLine] = []
             descriptor.interruptLine = { lines.append($0) }
             offer(ram + 0x3000, size: 256, in: memory)
             #expect(!descriptor.notified(ram + 0x4000))
@@ -208,7 +208,7 @@ private func offer(_ ring: UInt32, size: UInt32, buffer: UInt32 = 0x1000, in mem
             let cable = PlayedCable()
             let card = VirtioNetwork(cable, address: HardwareAddress([2, 0, 0, 0, 0, 1]))
             let descriptor = try #require(page.add(card))
-            var lines: [UInt32] = []
+            var lines: [InterruptLine] = []
             descriptor.interruptLine = { lines.append($0) }
             card.handle(.readable, of: descriptor)
             #expect(card.watched.isEmpty)

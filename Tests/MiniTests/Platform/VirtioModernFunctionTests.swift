@@ -43,7 +43,8 @@ private final class Driver {
         bus = LguestBus(slots.functions)
         self.number = number
         for function in bus.functions {
-            function.interruptLine = { [unowned self] in lines.append($0) }
+            let line = UInt32(function.line)
+            function.raiseLine = { [unowned self] in lines.append(line) }
         }
         base = UInt16(configuration(0x10, 4) & 0xFFFC)
     }

@@ -19,8 +19,6 @@ final class VirtioPage {
     /// Where the next descriptor goes, and the end of the page.
     private var next: UInt32
     private let limit: UInt32
-    /// Interrupts that a guest has.
-    private static let lines: UInt32 = 32
     /// The next interrupt; 0 is the clock's.
     private var line: UInt32 = 1
     /// The first address above the rings.
@@ -40,13 +38,16 @@ final class VirtioPage {
     /// - Returns: nil if there is no room for it, or no interrupt.
     func add(_ device: any VirtioDevice) -> VirtioDescriptor? {
         let sizes = device.queueSizes
-        guard line + UInt32(sizes.count) <= Self.lines else { return nil }
+        guard line + UInt32(sizes.count) <= InterruptLine.count else { return nil }
         var queues: [Queue] = []
         var bottom = end
         for (index, size) in sizes.enumerated() {
             let count = Virtqueue.bytes(size: size)
             guard let ring = memory.range(bottom, count) else { return nil }
-            queues.append(Queue(ring: ring, size: size, line: line + UInt32(index)))
+            queues.append(
+                Queue(
+                    ring: ring, size: size,
+                    line: InterruptLine(rawValue: line + UInt32(index))))
             bottom += count
         }
         let (bytes, places) =
@@ -68,10 +69,10 @@ final class VirtioPage {
     struct Queue {
         let ring: GuestRange
         let size: UInt16
-        let line: UInt32
+        let line: InterruptLine
 
         var bytes: [UInt8] {
-            LittleEndian.bytes(UInt32(size) | line << 16, 4)
+            LittleEndian.bytes(UInt32(size) | line.rawValue << 16, 4)
                 + LittleEndian.bytes(ring.start >> Page.shift, 4)
         }
     }
@@ -126,7 +127,7 @@ final class VirtioDescriptor: VirtioTransport {
     private let rings: [VirtioPage.Queue]
     private let isFirst: Bool
     /// Interrupts the guest; set once there is one.
-    var interruptLine: (UInt32) -> Void = { _ in }
+    var interruptLine: (InterruptLine) -> Void = { _ in }
     private var taken: UInt32 = 0
     /// The driver has told of a status since it began.
     private var isTold = false

@@ -29,21 +29,6 @@ extension VirtioPage: VirtioSocket {
     }
 }
 
-/// The bus of an lguest guest of era 5: the first device has the first line.
-final class LguestSlots: VirtioSocket {
-    private let memory: GuestMemory
-    private(set) var functions: [VirtioModernFunction] = []
-    init(memory: GuestMemory) { self.memory = memory }
-
-    func connect(_ device: any VirtioDevice) throws(LauncherError) -> VirtioTransport {
-        guard functions.count < PCIBus.mostFunctions else { throw .noRoomForDevices }
-        let function = VirtioModernFunction(
-            device, line: UInt8(functions.count + 1), memory: memory)
-        functions.append(function)
-        return function
-    }
-}
-
 class VirtioPlug: PCDevice {
     let transport: VirtioTransport
     let notes: LaunchNotes
