@@ -3,8 +3,8 @@
 // be decoded. The interrupt goes to a line of the function's own.
 //
 //     00 features: choice, offered, choice, taken    10 no MSI-X    12 queues    14 status    16 queue: choice, size,
-//     no MSI-X, enabled, bell's place                20 queue's descriptors, available ring, used ring
-//     38 bell        3A interrupts        3C the device's own
+//     no MSI-X, enabled, doorbell's place            20 queue's descriptors, available ring, used ring
+//     38 doorbell    3A interrupts        3C the device's own
 //
 // The capability at 84 is a window on the BAR through the configuration space: a guest that has no driver yet writes its
 // console's emergency register there.
@@ -30,13 +30,28 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
     /// In the status: the driver and the device agree on features.
     private static let featuresTaken: UInt8 = 8
     private enum Register {
-        static let bell: UInt16 = 56
-        static let interrupts: UInt16 = 58
-        static let own: UInt16 = 60
+        static let offeredChoice: UInt16 = 0x00
+        static let offered: UInt16 = 0x04
+        static let takenChoice: UInt16 = 0x08
+        static let taken: UInt16 = 0x0C
+        static let vector: UInt16 = 0x10
+        static let queueCount: UInt16 = 0x12
+        static let status: UInt16 = 0x14
+        static let choice: UInt16 = 0x16
+        static let size: UInt16 = 0x18
+        static let queueVector: UInt16 = 0x1A
+        static let enabled: UInt16 = 0x1C
+        /// Where the chosen queue's three parts are, 8 bytes each.
+        static var parts: ClosedRange<UInt16> { 0x20...0x34 }
+        static let available: UInt16 = 0x28
+        static let used: UInt16 = 0x30
+        static let doorbell: UInt16 = 0x38
+        static let interrupts: UInt16 = 0x3A
+        static let own: UInt16 = 0x3C
     }
     private enum Capability {
         static let common: UInt8 = 0x40
-        static let bell: UInt8 = 0x50
+        static let doorbell: UInt8 = 0x50
         static let interrupts: UInt8 = 0x64
         static let own: UInt8 = 0x74
         static let window: UInt8 = 0x84
@@ -93,11 +108,13 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
     private func capability(_ place: UInt8) -> UInt8 {
         let (start, next, kind, offset, count): (UInt8, UInt8, UInt8, UInt32, UInt32)
         switch place {
-        case Capability.common..<Capability.bell:
-            (start, next, kind, offset, count) = (Capability.common, Capability.bell, 1, 0, 56)
-        case Capability.bell..<Capability.interrupts:
+        case Capability.common..<Capability.doorbell:
             (start, next, kind, offset, count) = (
-                Capability.bell, Capability.interrupts, 2, UInt32(Register.bell), 2
+                Capability.common, Capability.doorbell, 1, 0, UInt32(Register.doorbell)
+            )
+        case Capability.doorbell..<Capability.interrupts:
+            (start, next, kind, offset, count) = (
+                Capability.doorbell, Capability.interrupts, 2, UInt32(Register.doorbell), 2
             )
         case Capability.interrupts..<Capability.own:
             (start, next, kind, offset, count) = (
@@ -147,17 +164,20 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
             return configuration(offset - Register.own, size, of: ownCount)
         }
         return switch (offset, size) {
-        case (0, 4): offeredChoice
-        case (4, 4): offeredChoice == 0 ? features : offeredChoice == 1 ? Self.version : 0
-        case (8, 4): takenChoice
-        case (12, 4): takenChoice == 0 ? taken : takenChoice == 1 && takesVersion ? Self.version : 0
-        case (16, 2), (26, 2): Self.noVector
-        case (18, 2): UInt32(queues.count)
-        case (20, 1): UInt32(status.byte)
-        case (22, 2): UInt32(chosen)
-        case (24, 2): queue.map { UInt32(queues[$0].size) } ?? 0
-        case (28, 2): queue.map { queues[$0].isReady || queues[$0].lie != nil ? 1 : 0 } ?? 0
-        case (32...52, 4) where offset & 3 == 0: queuePart(offset)
+        case (Register.offeredChoice, 4): offeredChoice
+        case (Register.offered, 4):
+            offeredChoice == 0 ? features : offeredChoice == 1 ? Self.version : 0
+        case (Register.takenChoice, 4): takenChoice
+        case (Register.taken, 4):
+            takenChoice == 0 ? taken : takenChoice == 1 && takesVersion ? Self.version : 0
+        case (Register.vector, 2), (Register.queueVector, 2): Self.noVector
+        case (Register.queueCount, 2): UInt32(queues.count)
+        case (Register.status, 1): UInt32(status.byte)
+        case (Register.choice, 2): UInt32(chosen)
+        case (Register.size, 2): queue.map { UInt32(queues[$0].size) } ?? 0
+        case (Register.enabled, 2):
+            queue.map { queues[$0].isReady || queues[$0].lie != nil ? 1 : 0 } ?? 0
+        case (Register.parts, 4) where offset & 3 == 0: queuePart(offset)
         case (Register.interrupts, 1): UInt32(takeInterrupts())
         default: 0
         }
@@ -165,21 +185,21 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
 
     func writePort(_ offset: UInt16, _ size: UInt8, _ value: UInt32) {
         switch (offset, size) {
-        case (0, 4): offeredChoice = value
-        case (8, 4): takenChoice = value
-        case (12, 4):
+        case (Register.offeredChoice, 4): offeredChoice = value
+        case (Register.takenChoice, 4): takenChoice = value
+        case (Register.taken, 4):
             if takenChoice == 0 { taken = value & features }
             if takenChoice == 1 { takesVersion = value & Self.version != 0 }
-        case (20, 1): setStatus(UInt8(truncatingIfNeeded: value))
-        case (22, 2): chosen = UInt16(truncatingIfNeeded: value)
-        case (24, 2): setSize(UInt16(truncatingIfNeeded: value))
-        case (28, 2):
+        case (Register.status, 1): setStatus(UInt8(truncatingIfNeeded: value))
+        case (Register.choice, 2): chosen = UInt16(truncatingIfNeeded: value)
+        case (Register.size, 2): setSize(UInt16(truncatingIfNeeded: value))
+        case (Register.enabled, 2):
             guard let queue, value == 1 else { return }
             let place = places[queue]
             queues[queue].place(
                 descriptors: place.0, available: place.1, used: place.2, in: memory)
-        case (32...52, 4) where offset & 3 == 0: setQueuePart(offset, value)
-        case (Register.bell, 2):
+        case (Register.parts, 4) where offset & 3 == 0: setQueuePart(offset, value)
+        case (Register.doorbell, 2):
             if isDriven, value < UInt32(queues.count) { device.serve(Int(value), of: self) }
         case (Register.own..., _):
             if offset - Register.own < ownCount {
@@ -194,7 +214,8 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
     private func queuePart(_ offset: UInt16) -> UInt32 {
         guard let queue else { return 0 }
         let place = places[queue]
-        let part = offset < 40 ? place.0 : offset < 48 ? place.1 : place.2
+        let part =
+            offset < Register.available ? place.0 : offset < Register.used ? place.1 : place.2
         return UInt32(truncatingIfNeeded: offset & 4 == 0 ? part : part >> 32)
     }
 
@@ -205,8 +226,8 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
                 ? part & ~0xFFFF_FFFF | UInt64(value) : part & 0xFFFF_FFFF | UInt64(value) << 32
         }
         switch offset {
-        case ..<40: places[queue].0 = changed(places[queue].0)
-        case ..<48: places[queue].1 = changed(places[queue].1)
+        case ..<Register.available: places[queue].0 = changed(places[queue].0)
+        case ..<Register.used: places[queue].1 = changed(places[queue].1)
         default: places[queue].2 = changed(places[queue].2)
         }
     }

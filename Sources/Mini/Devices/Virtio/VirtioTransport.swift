@@ -1,6 +1,6 @@
 // What a virtio device works on: its queues, and a way to interrupt the driver. How the driver finds them, and what it
-// says of itself, is a transport's own: a function of a PC's bus (VirtioLegacyFunction.swift), a descriptor on the device
-// page of lguest (VirtioPage.swift).
+// says of itself, is a transport's own: a function of a PCI bus (VirtioLegacyFunction.swift, VirtioModernFunction.swift), a
+// descriptor on the device page of lguest (VirtioPage.swift).
 // Source: Virtual I/O Device specification 1.2, chapter 2; docs/abi/lguest.md §5.3.
 
 /// What a device is, by its number.
