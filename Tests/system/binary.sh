@@ -15,9 +15,9 @@ of_headers() {
     check "$arch: the stack is not executable" "$(grep -cE 'GNU_STACK.* RW ' <<<"$headers")" = 1
     check "$arch: stripped" "$(readelf -SW "$file" | grep -c symtab)" = 0
     # Guest memory at address 0 must end in front of it.
-    [[ $arch != i386 ]] || check "i386: the program begins where Engine.swift says" \
+    [[ $arch != i386 ]] || check "i386: the program begins where LguestEngine.swift says" \
         "$(awk '$1 == "LOAD" { print $3; exit }' <<<"$headers")" \
-        = "0x$(sed -n 's/.*let programStart: UInt32 = 0x\([0-9A-Fa-f_]*\).*/\1/p' Sources/Mini/Launcher/Engine.swift | tr -d _)"
+        = "0x$(sed -n 's/.*let programStart: UInt32 = 0x\([0-9A-Fa-f_]*\).*/\1/p' Sources/Mini/Launcher/LguestEngine.swift | tr -d _)"
     [[ $arch != x86_64 ]] || check "x86_64: the program lies wherever the kernel puts it, and its code is not changed for that" \
         "$(readelf -hW "$file" | grep -c 'Type: *DYN') $(readelf -dW "$file" | grep -c TEXTREL)" = "1 0"
 }

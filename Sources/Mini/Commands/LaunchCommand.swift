@@ -31,19 +31,16 @@ struct LaunchSettings {
                 apply: { (settings, word) throws(CommandError) in try settings.setMemory(word) }),
             Option(
                 name: "--initrd", argument: "FILE", help: "what the kernel unpacks or mounts first",
-
                 apply: { (settings, word) throws(CommandError) in settings.plan.initrd = word }),
             Option(
                 name: "--block", argument: "FILE",
                 help: "a disk, ,ro behind it for read-only; up to 15 devices",
-
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(DiskSetup(DiskRequest(word)))
                 }),
             Option(
                 name: "--tunnet", argument: "LINK",
                 help: "a network to the host: IP address of its end, or bridge:NAME",
-
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(
                         NetworkSetup(try NetworkArgument.tunnel(word)))
@@ -318,7 +315,7 @@ enum LaunchCommand {
         }
 
         private func launch(
-            on engine: Engine, _ makeDevice: @escaping LguestLauncher.MakeDevice
+            on engine: LguestEngine, _ makeDevice: @escaping LguestLauncher.MakeDevice
         ) -> LaunchOutcome {
             LguestLauncher(
                 settings.plan, surroundings, engine: engine,

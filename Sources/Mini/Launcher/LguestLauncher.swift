@@ -7,7 +7,7 @@ final class LguestLauncher: Launcher {
     typealias MakeDevice = (GuestMemory, GuestABI) throws(LauncherError) -> any LguestDevice
     private typealias Machine = LaunchMachine<GuestMemory, LoadedGuest, MadeGuest, RunningGuest>
 
-    private let engine: Engine
+    private let engine: LguestEngine
     private let makeDevice: MakeDevice
     private let suggestsPC: Bool
     /// Of a guest that may be started as a PC.
@@ -18,7 +18,7 @@ final class LguestLauncher: Launcher {
     ///   - suggestsPC: whether a guest that comes nowhere is worth a line that says what else may run it.
     ///   - makeDevice: called once for each launch.
     init(
-        _ plan: LaunchPlan, _ surroundings: LaunchSurroundings, engine: Engine = .builtIn,
+        _ plan: LaunchPlan, _ surroundings: LaunchSurroundings, engine: LguestEngine = .builtIn,
         suggestsPC: Bool = false, makeDevice: @escaping MakeDevice
     ) {
         self.engine = engine
@@ -66,6 +66,7 @@ final class LguestLauncher: Launcher {
         case .finish(let outcome): return .left(outcome)
         }
     }
+
     // MARK: Preparing the guest
 
     private func load(into memory: GuestMemory) throws(LauncherError) -> LoadedGuest {
@@ -93,6 +94,7 @@ final class LguestLauncher: Launcher {
         if let remark = loaded.remark { remarks.note(remark) }
         return loaded
     }
+
     private func initialize(_ image: LoadedGuest) throws(LauncherError) -> MadeGuest {
         let (kernel, layout, memory) = (image.kernel, image.layout, image.memory)
         do throws(LauncherError) {
@@ -123,6 +125,7 @@ final class LguestLauncher: Launcher {
             throw error
         }
     }
+
     /// Devices of DMA's.
     private func plug(
         into memory: GuestMemory, at address: UInt32, _ layout: GuestABI.DMALayout

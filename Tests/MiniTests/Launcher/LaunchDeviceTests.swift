@@ -90,7 +90,10 @@ private final class Echo: DeviceSetup, OpenDevice {
 
     @Test("the launcher itself names no kind of device")
     func kinds() throws {
-        for file in ["Launcher", "LaunchMachine", "EventLoop", "RunningGuest", "Engine"] {
+        for file in [
+            "Launcher", "LaunchMachine", "EventLoop", "LguestEngine", "LguestLauncher",
+            "RunningGuest", "PCEngine", "PCLauncher", "RunningPC",
+        ] {
             let text = try projectText("Sources/Mini/Launcher/\(file).swift")
             for word in [
                 "BlockDevice", "Disk(", "Tap(", "OpenDisk", "OpenTap", "NetworkFile", "NetworkLink",

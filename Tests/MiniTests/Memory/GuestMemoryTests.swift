@@ -169,10 +169,10 @@ private let hasLowest = (try? Mapping.lowest(count: 0x2_0000)) != nil
             return call.arguments.0 == 0 ? -1 : call.arguments.0
         }) {
             #expect(throws: LauncherError.engine(.addressZero(.notPermitted))) {
-                try Engine.makeMemoryAtZero(mebibytes: 4)
+                try LguestEngine.makeMemoryAtZero(mebibytes: 4)
             }
             #expect(throws: LauncherError.engine(.tooMuchMemory(mebibytes: 1792, most: 1791))) {
-                try Engine.makeMemoryAtZero(mebibytes: 1792)
+                try LguestEngine.makeMemoryAtZero(mebibytes: 1792)
             }
         }
         #expect(calls.withLock { $0 } == [SystemCall.Number.map, .map, .unmap].map(\.rawValue))
