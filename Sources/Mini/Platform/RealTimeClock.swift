@@ -6,13 +6,12 @@
 // Nothing ticks here: which flags of register C have risen is reckoned when somebody looks, from the moment of the look
 // before. Only a flag that asks for an interrupt, as B says, has to be there in time.
 //
-//            B asks, and it can rise                  it has risen
-//   quiet <--------------------------> waiting ----------------------> asking
-//     ^      B asks no more                                              |
-//     +------------- C is read (or waiting again), B asks no more -------+
+//   quiet -- B asks --> waiting -- it rises --> asking -- C is read --> waiting
+//   quiet -- B asks for what has risen --> asking
+//   waiting, asking -- B asks no more --> quiet
 //
 // While it asks nothing more is waited for: a guest that does not read C is not woken by the next one.
-// Source: docs/abi/pc.md §3.4; the data sheet of Motorola's MC146818A.
+// Source: docs/abi/pc.md §3.4; the data sheet of Motorola's MC146818A. The same as a page: docs/clock-interrupt-machine.md.
 
 struct RealTimeClock {
     private var index: UInt8 = 0
@@ -129,6 +128,15 @@ struct RealTimeClock {
     var isInterruptRequested: Bool {
         if case .asking = state { return true }
         return false
+    }
+
+    /// The state's name in the diagram.
+    var stateName: StaticString {
+        switch state {
+        case .quiet: "quiet"
+        case .waiting: "waiting"
+        case .asking: "asking"
+        }
     }
 
     /// When `advance` has something to do; nil for never.

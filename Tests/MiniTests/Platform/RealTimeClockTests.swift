@@ -255,4 +255,54 @@ private final class PlayedClock {
         clock.write(0x0B, 0)
         #expect(clock.left == nil)
     }
+
+    /// A clock, and what has become of the flag that is told when a second begins.
+    private struct Held {
+        var clock = RealTimeClock()
+        var second: UInt64 = 7
+        var hasRisen = false
+
+        var time: Nanoseconds { Nanoseconds(count: second * 1_000_000_000) }
+
+        mutating func write(_ value: UInt8) {
+            let time = self.time
+            clock.select(0x0B)
+            clock.write(value, { time }, time)
+        }
+        mutating func read() {
+            clock.select(0x0C)
+            _ = clock.read(time, time)
+            hasRisen = false
+        }
+        mutating func pass() {
+            second += 1
+            hasRisen = true
+            let time = self.time
+            _ = clock.advance(to: time, { time })
+        }
+    }
+
+    @Test("its page shows the transitions that it makes")
+    func page() throws {
+        // The first look tells nothing of what was before.
+        var start = Held()
+        start.read()
+        let walk = Walk(
+            from: [start],
+            [("B asks", 0), ("B asks no more", 1), ("a second begins", 2), ("C is read", 3)],
+            name: { "\($0.clock.stateName)" },
+            key: { "\($0.clock.stateName) \($0.hasRisen)" },
+            step: { (held: Held, event: Int) in
+                var next = held
+                switch event {
+                case 0: next.write(0x12)
+                case 1: next.write(0x02)
+                case 2: next.pass()
+                default: next.read()
+                }
+                return [next]
+            })
+        let moves = walk.transitions.filter { $0.wholeMatch(of: #/(\w+) --> \1: .*/#) == nil }
+        #expect(try transitionsOfPage("clock-interrupt-machine.md") == moves)
+    }
 }
