@@ -74,7 +74,7 @@ struct FoundFileSystem: Equatable {
         ofFAT start: [UInt8], isLarge: Bool, _ read: (_ offset: UInt64, _ count: Int) -> [UInt8]
     ) {
         func number(_ offset: Int, _ count: Int) -> UInt64 {
-            (0..<count).reversed().reduce(0) { $0 << 8 | UInt64(start[offset + $1]) }
+            LittleEndian.number(start[...], at: offset, count)
         }
         if label == "NO NAME" { label = Text() }
         // Sectors: no sum or product of such fields has more than 58 bits.
