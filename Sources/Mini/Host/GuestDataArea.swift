@@ -56,7 +56,8 @@ struct GuestDataArea {
 
     /// Seconds wrap as the guest's 32-bit words do.
     func setTime(_ time: Nanoseconds) {
-        let (seconds, nanoseconds) = time.count.quotientAndRemainder(dividingBy: 1_000_000_000)
+        let (seconds, nanoseconds) = time.count.quotientAndRemainder(
+            dividingBy: Nanoseconds.perSecond)
         store(fields.seconds, UInt32(truncatingIfNeeded: seconds))
         store(fields.nanoseconds, UInt32(nanoseconds))
     }

@@ -5,12 +5,22 @@ import CShim
 /// A length of time or a moment on the monotonic clock, in nanoseconds.
 struct Nanoseconds: Equatable, Comparable {
     var count: UInt64
+    static let perSecond: UInt64 = 1_000_000_000
     static func milliseconds(_ count: UInt64) -> Nanoseconds { .init(count: count * 1_000_000) }
     static func < (left: Self, right: Self) -> Bool { left.count < right.count }
     static func + (left: Self, right: Self) -> Self { .init(count: left.count &+ right.count) }
     /// The time from `right` to `left`; nothing if that is in the past.
     static func - (left: Self, right: Self) -> Self {
         .init(count: left.count > right.count ? left.count - right.count : 0)
+    }
+}
+
+extension mini_timespec {
+    /// The kernel's form of a time; one that it has no room for is the longest that it has.
+    init(_ time: Nanoseconds) {
+        self.init()
+        seconds = Int(clamping: time.count / Nanoseconds.perSecond)
+        nanoseconds = Int(time.count % Nanoseconds.perSecond)
     }
 }
 
@@ -103,7 +113,7 @@ enum Clock {
         _ = try? withKernel(&time) { (address) throws(Errno) in
             try SystemCall.make(.clockTime, clock, address)
         }
-        return UInt64(UInt(bitPattern: time.seconds)) * 1_000_000_000
+        return UInt64(UInt(bitPattern: time.seconds)) * Nanoseconds.perSecond
             + UInt64(UInt(bitPattern: time.nanoseconds))
     }
 }

@@ -42,11 +42,7 @@ final class DeadlineTimer {
     /// Lets it go off at a moment, or before if it is set to go off before.
     func arm(_ moment: Nanoseconds) throws(Errno) {
         if let armed, armed <= moment { return }
-        let count = max(moment.count, 1)
-        var time = mini_timespec()
-        time.seconds = Int(truncatingIfNeeded: count / 1_000_000_000)
-        time.nanoseconds = Int(count % 1_000_000_000)
-        try set(time)
+        try set(mini_timespec(max(moment, Nanoseconds(count: 1))))
         armed = moment
     }
 

@@ -63,9 +63,7 @@ struct PollSet {
                     try SystemCall.make(.poll, address, buffer.count, 0)
                     return
                 }
-                var length = mini_timespec()
-                length.seconds = Int(timeout.count / 1_000_000_000)
-                length.nanoseconds = Int(timeout.count % 1_000_000_000)
+                var length = mini_timespec(timeout)
                 _ = try withKernel(&length) { (limit) throws(Errno) in
                     try SystemCall.make(.poll, address, buffer.count, limit)
                 }

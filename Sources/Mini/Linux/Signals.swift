@@ -259,8 +259,9 @@ enum Alarm {
     ) throws(Errno) {
         // struct itimerval: interval, then value, each in seconds and microseconds.
         var timer = (
-            Int(interval.count / 1_000_000_000), Int(interval.count % 1_000_000_000 / 1000),
-            Int(time.count / 1_000_000_000), Int(time.count % 1_000_000_000 / 1000)
+            Int(interval.count / Nanoseconds.perSecond),
+            Int(interval.count % Nanoseconds.perSecond / 1000),
+            Int(time.count / Nanoseconds.perSecond), Int(time.count % Nanoseconds.perSecond / 1000)
         )
         try withKernel(&timer) { (address) throws(Errno) -> Void in
             try SystemCall.make(.intervalTimer, 0, address, 0)
@@ -274,7 +275,7 @@ enum Alarm {
             try SystemCall.make(.timeLeft, 0, address)
         }
         guard asked != nil, timer.2 != 0 || timer.3 != 0 else { return nil }
-        let seconds = UInt64(truncatingIfNeeded: timer.2) &* 1_000_000_000
+        let seconds = UInt64(truncatingIfNeeded: timer.2) &* Nanoseconds.perSecond
         return Nanoseconds(count: seconds &+ UInt64(truncatingIfNeeded: timer.3) &* 1000)
     }
 

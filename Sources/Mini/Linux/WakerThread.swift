@@ -144,9 +144,7 @@ final class WakerThread {
 
     private func awaitEnd(_ time: Nanoseconds) {
         let seen = identity
-        var limit = mini_timespec()
-        limit.seconds = Int(time.count / 1_000_000_000)
-        limit.nanoseconds = Int(time.count % 1_000_000_000)
+        var limit = mini_timespec(time)
         // FUTEX_WAIT on the number, which comes first in the record.
         _ = try? withKernel(&limit) { (limit) throws(Errno) in
             try SystemCall.make(

@@ -14,7 +14,7 @@
 /// The timer's own time: ticks since the monotonic clock's beginning.
 enum TimerTicks {
     static let frequency: UInt64 = 1_193_182
-    private static let second: UInt64 = 1_000_000_000
+    private static let second: UInt64 = Nanoseconds.perSecond
 
     static func at(_ now: Nanoseconds) -> UInt64 {
         let seconds = now.count / second

@@ -55,7 +55,7 @@ struct RealTimeClock {
     private static let binary: UInt8 = 0x04
     /// Of register A, in the last 2.2 ms of a second.
     private static let update: UInt8 = 0x80
-    private static let second: UInt64 = 1_000_000_000
+    private static let second: UInt64 = Nanoseconds.perSecond
     private static let updateTime: UInt64 = 2_200_000
     /// The host's clock can be set, and goes on while the host sleeps: an alarm is not waited for longer without a look.
     private static let longest: UInt64 = 60 * second

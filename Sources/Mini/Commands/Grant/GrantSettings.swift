@@ -180,7 +180,7 @@ struct GrantSettings {
         guard !digits.isEmpty, digits.count <= 9, let seconds = whole.number,
             seconds <= UInt64(Int32.max)
         else { throw .badArgument(option: option, word, why: notSeconds) }
-        return Nanoseconds(count: seconds * 1_000_000_000 + nanoseconds)
+        return Nanoseconds(count: seconds * Nanoseconds.perSecond + nanoseconds)
     }
     private static var notSeconds: Text { "is no number of seconds, as 30 or 0.5" }
 

@@ -171,8 +171,8 @@ extension LongCore {
         storeWords(
             state.wallClock,
             [
-                state.clockVersion, UInt32(truncatingIfNeeded: start / 1_000_000_000),
-                UInt32(truncatingIfNeeded: start % 1_000_000_000), 0, 0, 0, 0, 0,
+                state.clockVersion, UInt32(truncatingIfNeeded: start / Nanoseconds.perSecond),
+                UInt32(truncatingIfNeeded: start % Nanoseconds.perSecond), 0, 0, 0, 0, 0,
             ], 3)
     }
 

@@ -180,8 +180,8 @@ extension Core {
         var page = InlineArray<8, UInt32>(repeating: 0)
         system.clockVersion &+= 2
         page[0] = system.clockVersion
-        page[1] = UInt32(truncatingIfNeeded: start / 1_000_000_000)
-        page[2] = UInt32(truncatingIfNeeded: start % 1_000_000_000)
+        page[1] = UInt32(truncatingIfNeeded: start / Nanoseconds.perSecond)
+        page[2] = UInt32(truncatingIfNeeded: start % Nanoseconds.perSecond)
         storeWords(system.wallClock, page, 3)
     }
 
