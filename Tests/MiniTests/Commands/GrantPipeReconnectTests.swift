@@ -13,12 +13,7 @@ import Testing
         let ended = peer.run(
             "--server --reconnect",
             [
-                peer.comes,
-                peer.does {
-                    $0.send("one ")
-                    $0.view!.finish()
-                    $0.view!.leave()
-                },
+                peer.comes, peer.parts(saying: "one "),
                 peer.comes,
                 peer.does {
                     $0.send("two")
@@ -37,24 +32,14 @@ import Testing
         let ended = peer.run(
             "--server --reconnect",
             [
+                peer.comes, peer.parts(saying: "one "),
                 peer.comes,
-                peer.does {
-                    $0.send("one ")
-                    $0.view!.finish()
-                    $0.view!.leave()
-                },
-                peer.comes,
-                peer.does {
-                    $0.send("two ")
-                    $0.view!.finish()
-                    $0.view!.leave()
-                },
+                peer.parts(saying: "two "),
                 // Gone again before anybody looked.
                 .act { state in
                     peer.come(&state)
                     peer.send("three")
-                    peer.view!.finish()
-                    peer.view!.leave()
+                    peer.part()
                 },
                 peer.comes, .signal(15),
             ])
@@ -75,8 +60,7 @@ import Testing
                 peer.comes,
                 peer.does {
                     $0.take(most: 2)
-                    $0.view!.finish()
-                    $0.view!.leave()
+                    $0.part()
                 },
                 peer.comes, peer.does { $0.take() }, .signal(15),
             ])
@@ -181,8 +165,7 @@ import Testing
                 peer.does {
                     $0.take()
                     $0.send("from one")
-                    $0.view!.finish()
-                    $0.view!.leave()
+                    $0.part()
                 },
                 .act { state in
                     local.receive()
@@ -236,12 +219,7 @@ import Testing
                     peer.offerAgain()
                     peer.publish(&state)
                 },
-                peer.does {
-                    $0.send("here again")
-                    $0.view!.finish()
-                    $0.view!.leave()
-                },
-                .signal(15),
+                peer.parts(saying: "here again"), .signal(15),
             ])
         #expect(ended == Ended(code: 143, output: "here again", errors: ""))
     }

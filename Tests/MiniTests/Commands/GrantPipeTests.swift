@@ -62,15 +62,7 @@ import Testing
         let peer = try Peer()
         peer.offer()
         peer.xen.change { $0.input = [] }
-        let ended = peer.run(
-            "--client",
-            [
-                peer.does {
-                    $0.send("last words")
-                    $0.view!.finish()
-                    $0.view!.leave()
-                }
-            ])
+        let ended = peer.run("--client", [peer.parts(saying: "last words")])
         #expect(ended == done("last words"))
     }
 
@@ -122,8 +114,7 @@ import Testing
             [
                 .act {
                     peer.come(&$0)
-                    peer.view!.finish()
-                    peer.view!.leave()
+                    peer.part()
                 }
             ])
         #expect(ended == Self.gone(" before the input had ended"))
@@ -133,15 +124,7 @@ import Testing
     func idleInput() throws {
         let peer = try Peer { $0.isInputIdle = true }
         peer.offer()
-        let ended = peer.run(
-            "--client",
-            [
-                peer.does {
-                    $0.send("all")
-                    $0.view!.finish()
-                    $0.view!.leave()
-                }
-            ])
+        let ended = peer.run("--client", [peer.parts(saying: "all")])
         #expect(ended == done("all"))
     }
 

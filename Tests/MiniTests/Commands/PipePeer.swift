@@ -117,6 +117,20 @@ final class Peer: @unchecked Sendable {
         }
     }
 
+    /// Ends in order.
+    func part() {
+        view!.finish()
+        view!.leave()
+    }
+
+    /// That it sends this and ends in order, and an event.
+    func parts(saying text: String) -> FakeXen.Happening {
+        does {
+            $0.send(text)
+            $0.part()
+        }
+    }
+
     func run(_ words: String, _ happenings: [FakeXen.Happening]) -> Ended {
         xen.change { $0.happenings = happenings }
         let ended = grant("pipe --domain 3 --path /v \(words)", on: xen)
