@@ -62,11 +62,11 @@ enum FileKind {
     private static func signature(_ file: ByteView) -> Text? {
         if file.has([0x1F, 0x8B], at: 0) { return "a gzip file (unpack it first)" }
         if file.has([0x1F, 0x9D], at: 0) { return "a compress (.Z) file" }
-        if file.has([0xFD, 0x37, 0x7A, 0x58, 0x5A, 0], at: 0) { return "an xz file" }
+        if file.has(Xz.signature, at: 0) { return "an xz file" }
         if file.has("BZh") { return "a bzip2 file" }
-        if file.has([0x28, 0xB5, 0x2F, 0xFD], at: 0) { return "a zstd file" }
+        if file.word(0) == UInt32(Zstd.signature) { return "a zstd file" }
         if file.has([0x04, 0x22, 0x4D, 0x18], at: 0) { return "an lz4 file" }
-        if file.has([0x02, 0x21, 0x4C, 0x18], at: 0) { return "an lz4 file" }
+        if file.word(0) == UInt32(Lz4.signature) { return "an lz4 file" }
         if file.has([0x5D, 0, 0], at: 0) { return "an lzma file" }
         if file.has("070701") || file.has("070702") || file.has("070707")
             || file.has([0xC7, 0x71], at: 0)

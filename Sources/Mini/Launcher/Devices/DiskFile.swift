@@ -179,11 +179,14 @@ struct DiskFormat {
     }
 
     private static func compressed(_ file: ByteView) -> Text? {
-        if file.has([0x1F, 0x8B, 8], at: 0) { return "a gzip file" }
-        if file.has([0xFD, 0x37, 0x7A, 0x58, 0x5A, 0], at: 0) { return "an xz file" }
-        if file.has([0x28, 0xB5, 0x2F, 0xFD], at: 0) { return "a zstd file" }
-        if file.has("BZh") { return "a bzip2 file" }
-        return nil
+        switch Compression(file, at: 0) {
+        case .gzip: "a gzip file"
+        case .xz: "an xz file"
+        case .zstd: "a zstd file"
+        case .bzip2: "a bzip2 file"
+        // A disk may begin so without being packed.
+        case .lz4, .lzma, .lzo, nil: nil
+        }
     }
 }
 
