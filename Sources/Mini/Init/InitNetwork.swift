@@ -185,7 +185,7 @@ enum InitNetwork {
             while true {
                 do throws(Errno) { _ = try watch.ears.receive() } catch {
                     // So much has happened that the kernel could not tell all of it: look.
-                    if error.rawValue != 105 { throw error }  // ENOBUFS
+                    if error != .noBufferSpace { throw error }
                 }
                 let now = try index(of: request.name, RouteSocket())
                 if let now, now != watch.known {
@@ -299,8 +299,8 @@ enum InitNetwork {
                 }
             }
             do throws(Errno) { _ = try socket.ask(message) } catch {
-                // One that went with another: EADDRNOTAVAIL.
-                if error.rawValue != 99 { throw error }
+                // One that went with another.
+                if error != .addressNotAvailable { throw error }
             }
         }
     }

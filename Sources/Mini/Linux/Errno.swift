@@ -36,7 +36,9 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let noProtocolOption = Errno(rawValue: 92)  // ENOPROTOOPT
     static let unsupported = Errno(rawValue: 95)  // EOPNOTSUPP
     static let addressInUse = Errno(rawValue: 98)  // EADDRINUSE
+    static let addressNotAvailable = Errno(rawValue: 99)  // EADDRNOTAVAIL
     static let connectionReset = Errno(rawValue: 104)  // ECONNRESET
+    static let noBufferSpace = Errno(rawValue: 105)  // ENOBUFS
     static let timedOut = Errno(rawValue: 110)  // ETIMEDOUT
     static let refused = Errno(rawValue: 111)  // ECONNREFUSED
 
