@@ -1,0 +1,95 @@
+// What the kernel knows of a file: which one it is, of what kind, its size, owner and permissions. Sources: stat(2), linux/kdev_t.h.
+
+import CShim
+
+/// Which file it is, whatever its name: the same for every process.
+struct FileIdentity: Equatable {
+    let device: UInt64
+    let inode: UInt64
+}
+
+/// What the kernel knows of a file.
+struct FileStatus: Equatable {
+    enum Kind { case regular, directory, block, pipe, socket, other }
+    let kind: Kind
+    /// Size in bytes; 0 for what has none.
+    private(set) var size: UInt64
+    let identity: FileIdentity
+    /// Type and permissions, as in `st_mode`.
+    let mode: UInt32
+    /// How many names it has.
+    let links: UInt64
+    /// Its owner's number and its group's.
+    let user: UInt32
+    let group: UInt32
+    /// Of a device file; zeros for others.
+    let number: DeviceNumber
+
+    /// Asks the kernel about an open descriptor.
+    static func of(_ descriptor: Int32) throws(Errno) -> FileStatus {
+        var status = mini_stat()
+        _ = try withKernel(&status) { (address) throws(Errno) in
+            try SystemCall.make(.fileStatus, Int(descriptor), address)
+        }
+        return FileStatus(status)
+    }
+
+    /// The same of a regular file, with the size that it has now; its position moves to its end. A process
+    /// in a sandbox can ask that.
+    func renewed(_ descriptor: Int32) throws(Errno) -> FileStatus {
+        var status = self
+        status.size = try Descriptor.seekEnd(descriptor)
+        return status
+    }
+
+    /// Asks the kernel about a file by its name.
+    /// - Parameter followsLink: about what a symbolic link points at, rather than the link.
+    static func of(_ path: Text, followsLink: Bool) throws(Errno) -> FileStatus {
+        var status = mini_stat()
+        _ = try withKernel(&status) { (address) throws(Errno) in
+            try path.withCString { (name) throws(Errno) in
+                // AT_FDCWD; AT_SYMLINK_NOFOLLOW.
+                try SystemCall.make(.fileStatusAt, -100, name, address, followsLink ? 0 : 0x100)
+            }
+        }
+        return FileStatus(status)
+    }
+
+    private init(_ status: mini_stat) {
+        kind =
+            switch status.mode & 0o170000 {
+            case 0o100000: .regular
+            case 0o040000: .directory
+            case 0o060000: .block
+            case 0o010000: .pipe
+            case 0o140000: .socket
+            default: .other
+            }
+        size = UInt64(max(0, status.size))
+        mode = status.mode
+        links = UInt64(status.links)
+        user = status.user
+        group = status.group
+        number =
+            kind == .block || mode & 0o170000 == 0o020000
+            ? DeviceNumber(packed: status.special) : DeviceNumber()
+        identity = FileIdentity(device: UInt64(status.device), inode: UInt64(status.inode))
+    }
+}
+
+/// Which device a device file stands for.
+struct DeviceNumber: Equatable {
+    /// At most 12 bits.
+    var major: UInt32 = 0
+    /// At most 20 bits.
+    var minor: UInt32 = 0
+}
+
+extension DeviceNumber {
+    /// - Parameter packed: as the kernel hands it out. Source: linux/kdev_t.h.
+    init(packed: UInt64) {
+        let low = UInt32(truncatingIfNeeded: packed)
+        major = low >> 8 & 0xFFF
+        minor = low & 0xFF | low >> 12 & 0xFFF00
+    }
+}
