@@ -1,0 +1,176 @@
+// The way from the others that share a page with our guest: a local socket for the key that it has bound, to which the hosts of the
+// others connect, wherever they run, and send frames out of their guest's memory straight into the queue from which we fill our
+// guest's buffers. Any user can knock, so a knock costs the same few calls whoever it is, and many of them in a row are left waiting
+// for a while.
+// Source: docs/abi/lguest.md §5.1, §5.2 (shared net), unix(7).
+
+/// Our guest's slot in a shared page: its key, those who send to that, and the ways to them.
+final class PeerInlet {
+    let page: SharedPage
+    let key: DMAKey
+    /// Where others knock; it listens only while the guest has buffers bound.
+    private var door: Descriptor?
+    private(set) var isOpen = false
+    /// Until then nobody looks who is at the door: there were too many, or one could not be let in.
+    private var rest: Deadline?
+    private var peers: [Peer] = []
+    var outlets = PeerOutlets()
+    /// Frames are there, the guest's buffers are all in use.
+    private(set) var isWaiting = false
+
+    private final class Peer {
+        let socket: Descriptor
+        let slot: UInt32
+        init(_ socket: consuming Descriptor, slot: UInt32) {
+            self.socket = consume socket
+            self.slot = slot
+        }
+    }
+
+    /// - Throws: EADDRINUSE if somebody else has the address.
+    init(_ page: SharedPage) throws(Errno) {
+        self.page = page
+        key = page.key(of: page.slot)
+        door = try LocalSocket.bound(to: page.address(of: key))
+    }
+
+    /// The guest has bound the key.
+    /// - Returns: false if nobody can reach it.
+    func open() -> Bool {
+        if isOpen { return true }
+        if door == nil { door = try? LocalSocket.bound(to: page.address(of: key)) }
+        guard let number = door?.number else { return false }
+        isOpen = (try? LocalSocket.listen(number)) != nil
+        return isOpen
+    }
+
+    /// The guest listens no more. Whoever sends now finds nobody.
+    func close() {
+        guard isOpen else { return }
+        isOpen = false
+        rest = nil
+        isWaiting = false
+        peers = []
+        door = nil
+        door = try? LocalSocket.bound(to: page.address(of: key))
+    }
+
+    /// Where others knock.
+    var descriptor: Int32? { door?.number }
+
+    /// The descriptors that say when there is something to do.
+    var watched: [Int32] {
+        guard isOpen else { return [] }
+        var numbers: [Int32] = []
+        if !isResting, let number = door?.number { numbers.append(number) }
+        if !isWaiting { for peer in peers { numbers.append(peer.socket.number) } }
+        return numbers
+    }
+
+    /// How long the door is not looked at any more; nil if it is.
+    var restLeft: Nanoseconds? { isOpen && isResting ? rest?.remaining : nil }
+
+    private var isResting: Bool { rest.map { !$0.isOver } ?? false }
+
+    /// How many knocks are answered in one turn, and how long the door rests after so many that were
+    /// none of the network's.
+    private static let knocks = 16
+    private static let pause = Nanoseconds.milliseconds(10)
+
+    /// Lets those in who are on the network. A slot has one connection: a second is in place of
+    /// the first.
+    func accept() {
+        guard isOpen, !isResting, let number = door?.number else { return }
+        rest = nil
+        var strangers = 0
+        do throws(Errno) {
+            for _ in 0..<Self.knocks {
+                let knock = try LocalSocket.accept(number)
+                let socket = Descriptor(owning: knock.socket)
+                guard let slot = page.slot(of: knock.address, at: key),
+                    (try? page.isHolder(slot, socket.number)) ?? false
+                else {
+                    strangers += 1
+                    continue
+                }
+                peers.removeAll { $0.slot == slot }
+                let peer = Peer(socket, slot: slot)
+                peers.append(peer)
+                outlets.heard(peer.slot)
+            }
+            if strangers == Self.knocks { rest = .after(Self.pause) }
+        } catch { if error != .again { rest = .after(Self.pause) } }
+    }
+
+    /// The most frames that are taken in one turn.
+    private static let turn = 64
+
+    /// What becomes of a frame.
+    enum Delivery {
+        /// Straight to these pieces of memory.
+        case into(IOVector)
+        /// Not now: the guest has no free buffer.
+        case noRoom
+        /// Never: the guest is dead.
+        case dead
+    }
+
+    /// Takes frames, each sender's in turn.
+    /// - Parameters:
+    ///   - room: finds a place for the next frame.
+    ///   - received: hears the frame's length.
+    func receive(room: () -> Delivery, received: (UInt32) -> Void) {
+        isWaiting = false
+        var frames = 0
+        for peer in peers {
+            while frames < Self.turn {
+                let place: IOVector
+                switch room() {
+                case .into(let vector): place = vector
+                case .noRoom:
+                    isWaiting = true
+                    return
+                case .dead: return
+                }
+                let count: UInt32
+                do throws(Errno) {
+                    count = try LocalSocket.receive(peer.socket.number, into: place)
+                } catch {
+                    if error != .again && error != .badAddress { leave(peer) }
+                    break
+                }
+                if count == 0 && place.count > 0 {
+                    leave(peer)
+                    break
+                }
+                outlets.heard(peer.slot)
+                received(count)
+                frames += 1
+            }
+        }
+        // The one that was first is last now.
+        if peers.count > 1 { peers.append(peers.removeFirst()) }
+    }
+
+    /// Takes one frame of whoever is next.
+    /// - Returns: its length; nil if there is none.
+    func receive(into room: IOVector) -> UInt32? {
+        isWaiting = false
+        // Each is looked at once; the one that was first is last then.
+        for _ in peers {
+            let peer = peers.removeFirst()
+            do throws(Errno) {
+                let count = try LocalSocket.receive(peer.socket.number, into: room)
+                if count == 0 && room.count > 0 { continue }
+                peers.append(peer)
+                outlets.heard(peer.slot)
+                return count
+            } catch { if error == .again || error == .badAddress { peers.append(peer) } }
+        }
+        return nil
+    }
+
+    private func leave(_ peer: Peer) {
+        peers.removeAll { $0 === peer }
+    }
+}
