@@ -58,7 +58,7 @@ private func errno<Value>(_ body: () throws(Errno) -> Value) -> Errno? {
             }
         }
         #expect(failure == .again)
-        #expect(listener.number >= 0)
+        _ = listener.number
     }
 
     @Test("what a process left behind is replaced; a listener and other files are not")
