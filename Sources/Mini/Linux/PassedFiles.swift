@@ -1,6 +1,5 @@
-// Open files on their way to other programs: pairs of ends, numbers that a program expects, a terminal in raw mode for
-// good, and files that go through a local socket. Sources: pipe(2), socketpair(2), fcntl(2), unix(7) (SCM_RIGHTS),
-// termios(3).
+// Open files on their way to other programs: pairs of ends, numbers that a program expects, and files that go through a local
+// socket. Sources: pipe(2), socketpair(2), fcntl(2), unix(7) (SCM_RIGHTS).
 
 import CShim
 
@@ -106,21 +105,5 @@ enum PassedFiles {
             }
         }
         return try result.get()
-    }
-}
-
-extension Terminal {
-    /// Lets every byte through as it is, without echo, for whoever has the terminal from now on.
-    /// - Throws: ENOTTY if it is none.
-    static func makeRaw(_ descriptor: Int32) throws(Errno) {
-        var raw = try attributes(of: descriptor)
-        // IGNBRK to IXON, without IUTF8 and its like; OPOST; ISIG, ICANON, ECHO, ECHONL, IEXTEN; CS8, no parity.
-        raw.input &= ~0x5EB
-        raw.output &= ~0x1
-        raw.local &= ~0x804B
-        raw.control = raw.control & ~0x130 | 0x30
-        raw.characters.6 = 1
-        raw.characters.5 = 0
-        try setAttributes(of: descriptor, raw)
     }
 }

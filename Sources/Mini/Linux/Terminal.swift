@@ -45,6 +45,20 @@ enum Terminal {
     }
     private static let getNumber = Int(bitPattern: UInt(0x8004_5430))  // TIOCGPTN
 
+    /// Lets every byte through as it is, without echo, for whoever has the terminal from now on.
+    /// - Throws: ENOTTY if it is none.
+    static func makeRaw(_ descriptor: Int32) throws(Errno) {
+        var raw = try attributes(of: descriptor)
+        // IGNBRK to IXON, without IUTF8 and its like; OPOST; ISIG, ICANON, ECHO, ECHONL, IEXTEN; CS8, no parity.
+        raw.input &= ~0x5EB
+        raw.output &= ~0x1
+        raw.local &= ~0x804B
+        raw.control = raw.control & ~0x130 | 0x30
+        raw.characters.6 = 1
+        raw.characters.5 = 0
+        try setAttributes(of: descriptor, raw)
+    }
+
     /// Lets output that was stopped go on, as ^Q does. What a ^S has stopped goes on only when it was
     /// stopped by this call, too.
     static func proceed(_ descriptor: Int32) {
