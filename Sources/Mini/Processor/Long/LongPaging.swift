@@ -416,9 +416,14 @@ extension LongCore {
         nextGeneration()
     }
 
+    /// The tag of another slot's pages, which no access in this one has.
+    @inline(__always) private static func noTag(_ slot: Int) -> UInt64 {
+        UInt64(slot ^ 1) &<< UInt64(Page.shift)
+    }
+
+    /// An entry that knows no page.
     private static func empty(_ slot: Int) -> LongTLBEntry {
-        let tag = UInt64(slot ^ 1) &<< 12
-        return LongTLBEntry(readTag: tag, writeTag: tag, addend: 0, facts: 0)
+        LongTLBEntry(readTag: noTag(slot), writeTag: noTag(slot), addend: 0, facts: 0)
     }
 
     private func clear(_ slot: Int) {
@@ -473,7 +478,7 @@ extension LongCore {
     func forbidFastWrites(_ physical: UInt) {
         let host = UInt(bitPattern: unsafe state.memory) &+ physical & ~UInt(Self.pageOffset)
         for slot in 0..<Self.tlbCount {
-            let none = UInt64(slot ^ 1) &<< 12
+            let none = Self.noTag(slot)
             let user = unsafe state.userTLB + slot
             if unsafe user.pointee.addend &+ UInt(user.pointee.readTag) == host {
                 unsafe user.pointee.writeTag = none

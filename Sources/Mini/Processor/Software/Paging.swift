@@ -313,10 +313,19 @@ extension Core {
         nextGeneration()
     }
 
+    /// The tag of another slot's pages, which no access in this one has.
+    @inline(__always) private static func noTag(_ slot: Int) -> UInt32 {
+        UInt32(slot ^ 1) &<< Page.shift
+    }
+
+    /// An entry that knows no page.
+    @inline(__always) static func empty(_ slot: Int) -> TLBEntry {
+        TLBEntry(readTag: noTag(slot), writeTag: noTag(slot), addend: 0)
+    }
+
     /// Empties a slot of both tables.
     @inline(__always) func clear(_ slot: Int) {
-        let none = TLBEntry(
-            readTag: UInt32(slot ^ 1) &<< 12, writeTag: UInt32(slot ^ 1) &<< 12, addend: 0)
+        let none = Self.empty(slot)
         unsafe state.userTLB[slot] = none
         unsafe state.supervisorTLB[slot] = none
     }
@@ -325,7 +334,7 @@ extension Core {
     func forbidFastWrites(_ page: UInt32) {
         let host = UInt(bitPattern: unsafe state.memory) &+ UInt(page) &<< 12
         for slot in 0..<Self.tlbCount {
-            let none = UInt32(slot ^ 1) &<< 12
+            let none = Self.noTag(slot)
             let user = unsafe state.userTLB + slot
             if unsafe user.pointee.addend &+ UInt(user.pointee.readTag) == host {
                 unsafe user.pointee.writeTag = none

@@ -292,8 +292,7 @@ extension Core {
     private func forgetUnlessGlobal(_ place: Int) {
         guard unsafe system.slots[place] & SlotFact.global == 0 else { return }
         let slot = place & Int(Self.slotMask)
-        let none = TLBEntry(
-            readTag: UInt32(slot ^ 1) &<< 12, writeTag: UInt32(slot ^ 1) &<< 12, addend: 0)
+        let none = Self.empty(slot)
         if place < Self.tlbCount {
             unsafe state.userTLB[slot] = none
         } else {
