@@ -86,7 +86,7 @@ final class PCLauncher: Launcher {
     // MARK: Preparing the guest
 
     private func mapMemory() throws(LauncherError) -> PCMemory {
-        for setup in plan.devices { setup.becomeFunction() }
+        for setup in plan.devices { setup.prepareForPC() }
         try openDevices()
         note(.devices)
         let file = try openKernel()

@@ -12,7 +12,7 @@ protocol DeviceSetup: AnyObject {
     var file: (name: Text, use: Text)? { get }
 
     /// It is to be opened for a PC's guest.
-    func becomeFunction()
+    func prepareForPC()
     /// - Parameters:
     ///   - others: what those that were opened before hold.
     ///   - notice: takes a line that a person should read.
@@ -22,7 +22,7 @@ protocol DeviceSetup: AnyObject {
 }
 
 extension DeviceSetup {
-    func becomeFunction() {}
+    func prepareForPC() {}
 }
 
 /// What a device holds that another might want as well.

@@ -9,7 +9,7 @@ final class NetworkSetup: DeviceSetup {
     private var wantsHeaders = false
     init(_ request: NetworkRequest) { self.request = request }
 
-    func becomeFunction() { wantsHeaders = true }
+    func prepareForPC() { wantsHeaders = true }
 
     var file: (name: Text, use: Text)? {
         if case .shared(let name) = request { (name, "a network") } else { nil }
