@@ -37,18 +37,6 @@ final class ArchiveMember: Sendable {
     var isDirectory: Bool { mode & FileMode.type == FileMode.directory }
 }
 
-/// Types and usual permissions of files. Source: inode(7).
-enum FileMode {
-    static let type: UInt32 = 0o170000
-    static let permissions: UInt32 = 0o7777
-    static let pipe: UInt32 = 0o010000
-    static let characters: UInt32 = 0o020000
-    static let directory: UInt32 = 0o040000
-    static let blocks: UInt32 = 0o060000
-    static let regular: UInt32 = 0o100000
-    static let link: UInt32 = 0o120000
-}
-
 struct ArchiveContents {
     /// In the order of their paths.
     private(set) var members: [ArchiveMember] = []

@@ -8,6 +8,19 @@ struct FileIdentity: Equatable {
     let inode: UInt64
 }
 
+/// Types and permissions of files. Source: inode(7).
+enum FileMode {
+    static let type: UInt32 = 0o170000
+    static let permissions: UInt32 = 0o7777
+    static let pipe: UInt32 = 0o010000
+    static let characters: UInt32 = 0o020000
+    static let directory: UInt32 = 0o040000
+    static let blocks: UInt32 = 0o060000
+    static let regular: UInt32 = 0o100000
+    static let link: UInt32 = 0o120000
+    static let socket: UInt32 = 0o140000
+}
+
 /// What the kernel knows of a file.
 struct FileStatus: Equatable {
     enum Kind { case regular, directory, block, pipe, socket, other }
@@ -57,12 +70,12 @@ struct FileStatus: Equatable {
 
     private init(_ status: mini_stat) {
         kind =
-            switch status.mode & 0o170000 {
-            case 0o100000: .regular
-            case 0o040000: .directory
-            case 0o060000: .block
-            case 0o010000: .pipe
-            case 0o140000: .socket
+            switch status.mode & FileMode.type {
+            case FileMode.regular: .regular
+            case FileMode.directory: .directory
+            case FileMode.blocks: .block
+            case FileMode.pipe: .pipe
+            case FileMode.socket: .socket
             default: .other
             }
         size = UInt64(max(0, status.size))
@@ -71,7 +84,7 @@ struct FileStatus: Equatable {
         user = status.user
         group = status.group
         number =
-            kind == .block || mode & 0o170000 == 0o020000
+            kind == .block || mode & FileMode.type == FileMode.characters
             ? DeviceNumber(packed: status.special) : DeviceNumber()
         identity = FileIdentity(device: UInt64(status.device), inode: UInt64(status.inode))
     }
