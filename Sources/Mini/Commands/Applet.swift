@@ -62,7 +62,7 @@ struct Applet {
     /// - Parameter words: the whole command line.
     /// - Returns: the exit code.
     static func run(_ words: [Text]) -> Int32 {
-        let called = basename(words.first ?? "mini")
+        let called = Files.lastName(of: words.first ?? "mini")
         let rest = words.dropFirst()
         if let code = run(called, rest) { return code }
         #if !MINI_WITHOUT_INIT
@@ -97,11 +97,6 @@ struct Applet {
         guard Process.id == 1 else { return false }
         guard let first = rest.first, !(called == "init") else { return true }
         return !table.contains { first == $0.name }
-    }
-
-    private static func basename(_ path: Text) -> Text {
-        let slash = path.bytes.lastIndex(of: UInt8(ascii: "/"))
-        return slash.map { Text(bytes: Array(path.bytes[($0 + 1)...])) } ?? path
     }
 
     private static var help: Text {

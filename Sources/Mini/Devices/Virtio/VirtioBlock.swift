@@ -35,6 +35,7 @@ final class VirtioBlock: VirtioDevice {
     static let nameSize = 20
 
     let disk: Disk
+    /// What stands behind the last slash of its file's, as far as there is room.
     private let name: [UInt8]
     /// Takes what is wrong with the disk, not with the guest.
     private let tell: (Disk.Trouble) -> Void
@@ -45,10 +46,7 @@ final class VirtioBlock: VirtioDevice {
     init(_ disk: Disk, tell: @escaping (Disk.Trouble) -> Void) {
         self.disk = disk
         self.tell = tell
-        // The end of the file's name, up to the last slash.
-        let bytes = disk.name.bytes
-        let start = bytes.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0
-        name = Array(bytes[start...].prefix(Self.nameSize))
+        name = Array(Files.lastName(of: disk.name).bytes.prefix(Self.nameSize))
     }
 
     var kind: VirtioKind { .block }
