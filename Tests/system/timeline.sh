@@ -60,6 +60,14 @@ mini-launch: end T: the guest powered itself off"
     expect "$arch: so is a file that cannot be made" 1 "" "mini-launch: cannot write timeline *: no such file (ENOENT)"
     launch $arch --timeline "$work/out" out/guests/hello
     expect "$arch: and the guest's own output" 2 "" "mini-launch: timeline * is the launcher's output itself"
+    if command -v flock >/dev/null; then
+        said=$(flock "$trace" "out/$arch/mini-launch" --timeline "$trace" out/guests/hello 2>&1 </dev/null; echo $?)
+        check "$arch: and one that somebody else has locked, as another launch does" "$said" = \
+            "mini-launch: timeline \"$trace\" is in use by another process: each launch needs a file of its own
+1"
+    else
+        skip "$arch: a timeline that somebody else has locked" "there is no flock (package util-linux)"
+    fi
     said=$( (ulimit -f 0 && exec "out/$arch/mini-launch" --timeline "$trace" out/guests/hello) 2>&1 </dev/null |
         cat; echo "${PIPESTATUS[0]}")
     check "$arch: a timeline that may not grow is told, and the launch has failed" "$said" = "hello from ring 1

@@ -32,6 +32,15 @@ final class TimelineFile {
                 throw .timeline(name: name, .inUse(as: use))
             }
         }
+        // Two launches that write the same file would leave a mixture of both.
+        do throws(Errno) { try file.lock(shared: false) } catch {
+            // A file system without locks has nobody to keep away.
+            if error == .again { throw .timeline(name: name, .inUseElsewhere) }
+        }
+        // Whose bytes cannot be read may be somebody else's.
+        if status.size > 0 && Descriptor.isWriteOnly(file.number) {
+            throw .host("read timeline", name: name, .accessDenied)
+        }
         let isOther: Bool
         do throws(Errno) {
             isOther = if status.size > 0 { try !file.begins(with: Timeline.start) } else { false }
@@ -48,9 +57,13 @@ final class TimelineFile {
         do throws(Errno) {
             return try Descriptor.open(name, .readAppendNow)
         } catch {
+            switch error {
             // Creating what is there, others' files in /tmp can be refused.
-            guard error == .noSuchFile else { throw error }
-            return try Descriptor.open(name, .writeAppend)
+            case .noSuchFile: return try Descriptor.open(name, .writeAppend)
+            // Perhaps it may be written all the same.
+            case .accessDenied: return try Descriptor.open(name, .writeOnlyNow)
+            default: throw error
+            }
         }
     }
 
@@ -77,6 +90,8 @@ enum TimelineError: Equatable {
     case notAFile
     /// It holds something else.
     case otherFile
+    /// Somebody else has locked it.
+    case inUseElsewhere
     /// As "the kernel".
     case inUse(as: Text)
 
@@ -85,6 +100,7 @@ enum TimelineError: Equatable {
         case .standardOutput: "is the guest's console: name a file"
         case .notAFile: "is not a regular file"
         case .otherFile: "is there and is no timeline: remove it first"
+        case .inUseElsewhere: "is in use by another process: each launch needs a file of its own"
         case .inUse(let use): "is \(use) itself"
         }
     }

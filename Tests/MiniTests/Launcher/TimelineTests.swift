@@ -208,16 +208,65 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
         defer { try? FileManager.default.removeItem(at: url) }
         let trace = Timeline(start: moment(0)).trace
         for length in [1_000, 2] {
-            let file = try TimelineFile(name, for: LaunchPlan())
-            #expect(try Data(contentsOf: url).isEmpty)
-            try file.write(trace)
-            #expect(try Data(contentsOf: url) == Data(trace.bytes))
+            try {
+                let file = try TimelineFile(name, for: LaunchPlan())
+                #expect(try Data(contentsOf: url).isEmpty)
+                try file.write(trace)
+                #expect(try Data(contentsOf: url) == Data(trace.bytes))
+            }()
             try Data(trace.bytes.prefix(length)).write(to: url)
             let refusal: LauncherError? = length > 2 ? nil : .timeline(name: name, .otherFile)
             #expect(opened(name, LaunchPlan()) == refusal)
         }
         #expect(try Data(contentsOf: url) == Data(trace.bytes.prefix(2)))
         #expect(LauncherError.timeline(name: name, .otherFile).exitCode == 2)
+    }
+
+    @Test("of two launches at once that name the same file, the second is refused")
+    func twoLaunches() throws {
+        let url = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        let name = Text(bytes: Array(url.path.utf8))
+        defer { try? FileManager.default.removeItem(at: url) }
+        let trace = Timeline(start: moment(0)).trace
+        try {
+            let file = try TimelineFile(name, for: LaunchPlan())
+            #expect(opened(name, LaunchPlan()) == .timeline(name: name, .inUseElsewhere))
+            try file.write(trace)
+            #expect(opened(name, LaunchPlan()) == .timeline(name: name, .inUseElsewhere))
+            #expect(file.descriptor >= 0)
+        }()
+        #expect(try Data(contentsOf: url) == Data(trace.bytes))
+        #expect(LauncherError.timeline(name: name, .inUseElsewhere).exitCode == 1)
+        #expect(opened(name, LaunchPlan()) == nil)
+    }
+
+    @Test("a file that can be written and not read is taken if it is empty")
+    func unreadable() throws {
+        let url = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        let name = Text(bytes: Array(url.path.utf8))
+        defer { try? FileManager.default.removeItem(at: url) }
+        let trace = Timeline(start: moment(0)).trace
+        /// From this access on (1 is writing, 2 is both) nothing can be opened.
+        func refusing<Value>(
+            _ access: Int, _ body: () throws(LauncherError) -> Value
+        ) throws(LauncherError) -> Value {
+            try SystemCall.hooked(
+                { $0.number == .open && $0.arguments.1 & 3 >= access ? -13 : nil }, body)
+        }
+        try Data().write(to: url)
+        try refusing(2) { () throws(LauncherError) in
+            try TimelineFile(name, for: LaunchPlan()).write(trace)
+        }
+        #expect(try Data(contentsOf: url) == Data(trace.bytes))
+        for (access, action) in [(2, "read timeline"), (1, "write timeline")] as [(Int, Text)] {
+            let error = LauncherError.host(action, name: name, .accessDenied)
+            #expect(throws: error) {
+                _ = try refusing(access) { () throws(LauncherError) in
+                    try TimelineFile(name, for: LaunchPlan())
+                }
+            }
+        }
+        #expect(try Data(contentsOf: url) == Data(trace.bytes))
     }
 
     @Test("what is no file is refused, and is not waited for")
