@@ -55,9 +55,6 @@ extension DiskRequest {
             file = try openForReading(.readOnlySystem)
             isReadOnly = true
         }
-        if isReadOnly != self.isReadOnly {
-            notice("disk \(quoted: name) cannot be written: the guest's writes will fail")
-        }
         return try examine(file, isReadOnly: isReadOnly, beside: others, notice: notice)
     }
 
@@ -91,7 +88,7 @@ extension DiskRequest {
             throw .disk(name: name, kind == .directory ? .directory : .notAFile)
         }
         // Before its size: a description of an image may be short.
-        try lookAtFormat(file, size: size, notice: notice)
+        let compressed = try lookAtFormat(file, size: size)
         let sectors = size / Disk.sectorSize
         guard sectors > 0 else { throw .disk(name: name, .tooSmall(size: size)) }
         guard let count = UInt32(exactly: sectors) else {
@@ -102,14 +99,21 @@ extension DiskRequest {
                 throw .disk(name: name, .twice(other: other.name))
             }
         }
+        do throws(Errno) { try file.lock(shared: isReadOnly) } catch {
+            // A file system without locks has nobody to keep away.
+            if error == .again { throw .diskInUse(name: name) }
+        }
+        // Behind everything that can go wrong: of a disk that is refused one line is enough.
+        if isReadOnly != self.isReadOnly {
+            notice("disk \(quoted: name) cannot be written: the guest's writes will fail")
+        }
+        if let compressed {
+            notice("disk \(quoted: name) holds \(compressed), which the guest sees as it is")
+        }
         if size % Disk.sectorSize != 0 {
             notice(
                 "disk \(quoted: name): the guest cannot see its last \(size % Disk.sectorSize) bytes, which are no whole sector of 512"
             )
-        }
-        do throws(Errno) { try file.lock(shared: isReadOnly) } catch {
-            // A file system without locks has nobody to keep away.
-            if error == .again { throw .diskInUse(name: name) }
         }
         return Disk(
             file, name: name, sectorCount: count, isReadOnly: isReadOnly,
@@ -118,17 +122,16 @@ extension DiskRequest {
 
     /// A guest reads and writes the bytes of its disk as they are. In a file of another format that
     /// is not what was meant, and the first write would damage it.
+    /// - Returns: what would have to be unpacked first, as "a gzip file".
     private func lookAtFormat(
-        _ file: borrowing Descriptor, size: UInt64, notice: (Text) -> Void
-    ) throws(LauncherError) {
-        if isRaw { return }
+        _ file: borrowing Descriptor, size: UInt64
+    ) throws(LauncherError) -> Text? {
+        if isRaw { return nil }
         let format = DiskFormat(
             start: try read(file, from: 0, 4096),
             end: try read(file, from: size - min(size, Disk.sectorSize), Int(Disk.sectorSize)))
         if let image = format.image { throw .disk(name: name, .format(image)) }
-        if let compressed = format.compressed {
-            notice("disk \(quoted: name) holds \(compressed), which the guest sees as it is")
-        }
+        return format.compressed
     }
 
     private func read(
