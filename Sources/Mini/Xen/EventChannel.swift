@@ -91,7 +91,7 @@ final class EventChannel {
         if errno == .noMemory { return .system("bind \(what)", errno) }
         if errno == .notATerminal {
             return .notOffered(
-                XenDevice.unknown("event channels"), device: XenDevice.evtchn.path)
+                XenDevice.evtchn.unknown("event channels"), device: XenDevice.evtchn.path)
         }
         return .refused("Xen does not bind \(what): \(errno)")
     }

@@ -87,12 +87,13 @@ enum XenDevice {
     }
 
     /// What it is that a device does not know which does not know one of its first requests.
-    static func unknown(_ request: Text) -> Text {
+    func unknown(_ request: Text) -> Text {
         #if arch(i386)
         // No 64-bit kernel translates requests to these devices.
         "requests of 32-bit programs"
         #else
-        request
+        // Every kernel's knows that: another device stands in its place.
+        "\(request): it is no \(name)"
         #endif
     }
 

@@ -58,10 +58,33 @@ private func withFile(_ path: String, in place: String = "/dev/xen/", _ body: ()
                 .interdomain(DomainID(3)!, EventPort(7)!),
             ] {
                 #expect(
-                    throws: GrantError.notOffered("event channels", device: "/dev/xen/evtchn")
+                    throws: GrantError.notOffered(
+                        "event channels: it is no evtchn", device: "/dev/xen/evtchn")
                 ) { try EventChannel(binding) }
             }
         }
         #expect(writes == 0)
+    }
+
+    @Test("another device is none of grants, and a person is told so")
+    func otherGrantDevice() throws {
+        let error = GrantError.notOffered(
+            "MAP_GRANT_REF: it is no gntdev", device: "/dev/xen/gntdev")
+        let writes = withFile("/dev/null") {
+            #expect(throws: error) {
+                _ = try GrantMapping(grants([17]), on: GntDev(), MappingPlan(deadline: .never))
+            }
+            #expect(
+                throws: GrantError.notOffered(
+                    "ALLOC_GREF: it is no gntalloc", device: "/dev/xen/gntalloc")
+            ) {
+                _ = try SharedPages(SharingPlan(domain: DomainID(3)!, pages: PageCount(1)))
+            }
+        }
+        #expect(writes == 0 && error.exitCode == 3)
+        #expect(
+            string(error.text)
+                == "\"/dev/xen/gntdev\" of this kernel does not know MAP_GRANT_REF: it is no gntdev"
+        )
     }
 }

@@ -88,9 +88,8 @@ enum GrantProbe {
 
     private static func describeCalls(_ device: GntDev, _ report: inout Report) {
         guard device.knows(.mapping) else {
-            report.add(
-                "map", "no: this kernel does not take requests from programs of this kind",
-                json: "false")
+            let unknown = XenDevice.gntdev.unknown("MAP_GRANT_REF")
+            report.add("map", "no: the device does not know \(unknown)", json: "false")
             report.code = 3
             return
         }

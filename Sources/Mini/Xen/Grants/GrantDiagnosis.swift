@@ -46,7 +46,7 @@ extension GntDev {
     /// What the kernel said of all of them.
     func failure(_ action: Text, _ grants: GrantList, _ errno: Errno) -> GrantError {
         errno == .notATerminal
-            ? .notOffered(XenDevice.unknown("MAP_GRANT_REF"), device: Self.path)
+            ? .notOffered(XenDevice.gntdev.unknown("MAP_GRANT_REF"), device: Self.path)
             : .system("\(action) \(grants.name)", errno)
     }
 }

@@ -61,7 +61,7 @@ private final class SharingSteps: GrantSteps {
         } catch {
             if error == .notATerminal {
                 throw .notOffered(
-                    XenDevice.unknown("ALLOC_GREF"), device: XenDevice.gntalloc.path)
+                    XenDevice.gntalloc.unknown("ALLOC_GREF"), device: XenDevice.gntalloc.path)
             }
             guard error == .noSpace else { throw .system("share \(name)", error) }
             guard let most = device.limit else {
