@@ -87,4 +87,23 @@ private func withFile(_ path: String, in place: String = "/dev/xen/", _ body: ()
                 == "\"/dev/xen/gntdev\" of this kernel does not know MAP_GRANT_REF: it is no gntdev"
         )
     }
+
+    @Test("of /proc only Xen's own files stand for the store: others are anybody's")
+    func proc() throws {
+        let file = try TemporaryFile("words")
+        let writes = withFile(file.path, in: "/proc/") {
+            #expect(throws: Never.self) { _ = try XenDevice.open("/proc/xen/xenbus") }
+            for other in [
+                "/proc/self/fd/3", "/proc/self/root/tmp/x", "/proc/xenbus", "/proc/xen",
+                "/proc/xenfs/xenbus",
+            ] as [Text] {
+                #expect(throws: Errno.noDevice) { _ = try XenDevice.open(other) }
+            }
+        }
+        #expect(writes == 0)
+        // Nor is one in another folder.
+        let path = Text(stringLiteral: file.path)
+        #expect(throws: Errno.noDevice) { _ = try XenDevice.open(path) }
+        #expect(file.content == "words")
+    }
 }
