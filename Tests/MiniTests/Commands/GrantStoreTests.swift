@@ -151,6 +151,21 @@ private func run(_ line: String, on xen: FakeXen) -> Ended {
                 == failed(2, "the modes are not n, r, w or b with the number of a domain"))
     }
 
+    @Test("the root can have a value and permissions, as for every store, and is not removed")
+    func root() throws {
+        let store = try xen(["/a/b": "1"])
+        #expect(run("store set / x", on: store) == done(""))
+        #expect(run("store chmod / n0 r3", on: store) == done(""))
+        #expect(store.now.store!.entries[""] == .init(value: [120], permissions: ["n0", "r3"]))
+        // One store refuses that, another removes everything.
+        for line in ["rm /", "rm -t /", "rm /a/b /"] {
+            #expect(
+                run("store \(line)", on: store)
+                    == failed(2, "\"/\" is the whole store: name an entry in it"))
+        }
+        #expect(store.now.store!.entries.keys.sorted() == ["", "/a", "/a/b"])
+    }
+
     @Test("a verb changes all that it names, or nothing")
     func wholeVerbs() throws {
         let none = "cannot remove \"/none\": no such entry (ENOENT)"
