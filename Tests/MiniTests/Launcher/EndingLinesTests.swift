@@ -73,6 +73,24 @@ import Testing
         #expect(lines.reason == nil && lines.endWithHalt)
     }
 
+    @Test("a kernel that tells its restart has not panicked: a program has shown such words")
+    func restarts() {
+        let panic = "Kernel panic - not syncing: x\n"
+        for line in [
+            "[    9.123456] reboot: Restarting system\r\n", "Restarting system.\n",
+            "<0>Restarting system with command 'now'.\n",
+        ] {
+            #expect(reason([panic, "# reboot -f\n", line]) == nil, "\(line)")
+            #expect(reason([panic, line, panic]) == "Kernel panic - not syncing: x", "\(line)")
+            #expect(reason([line, panic]) == "Kernel panic - not syncing: x", "\(line)")
+            var lines = EndingLines()
+            lines.look(at: Array(panic.utf8))
+            lines.look(at: Array(line.utf8), isFromKernel: false)
+            #expect(lines.reason == nil, "\(line)")
+        }
+        #expect(reason([panic, "Rebooting in 1 seconds..\n"]) == "Kernel panic - not syncing: x")
+    }
+
     @Test("a guest that says much behind the words goes on; it may still say why it ends")
     func goesOn() {
         let panic = "Kernel panic - not syncing: x\n"
