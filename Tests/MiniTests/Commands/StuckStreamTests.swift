@@ -1,6 +1,7 @@
 // Whoever reads standard output or error need not: a full pipe, a terminal that was stopped. Where mini-grant holds
 // signals back, one ends it all the same: it never sleeps in a call that a signal would not end.
 
+import CShim
 import Testing
 
 @testable import Mini
@@ -61,6 +62,39 @@ import Testing
         #expect(ended.code == 0, "\(ended)")
         #expect(!state.hasSlept)
         #expect(state.left == [])
+    }
+
+    @Test("the terminal of a pipe is read so that it never waits, whoever else reads it")
+    func terminal() {
+        for (isTerminal, isController) in [(true, false), (true, true), (false, false)] {
+            SystemCall.hooked({ call in
+                let (first, second, _, _, _, _) = call.arguments
+                switch call.number {
+                case .fileStatus where first <= 1:
+                    var status = mini_stat()
+                    status.mode = 0o020600
+                    UnsafeMutableRawPointer(bitPattern: second)!
+                        .storeBytes(of: status, as: mini_stat.self)
+                    return 0
+                case .ioctl where first <= 1 && second == 0x5401: return isTerminal ? 0 : -25
+                case .ioctl where first <= 1: return isController ? 0 : -25
+                case .open:
+                    let name = String(cString: UnsafePointer<CChar>(bitPattern: first)!)
+                    #expect(second & 0o4000 != 0, "O_NONBLOCK")
+                    return name == "/proc/self/fd/0" ? 1_000_900 : 1_000_901
+                case .close: return 0
+                default: return nil
+                }
+            }) {
+                let local = LocalStreams.standard(keepsOutput: true)
+                let isInputOwn = isTerminal && !isController
+                #expect(local.input == (isInputOwn ? 1_000_900 : 0))
+                #expect(local.inputNeverWaits == isInputOwn)
+                // Opening the other end of a terminal once more would make another terminal.
+                #expect(local.output == (isController ? 1 : 1_000_901))
+                #expect(local.outputNeverWaits == !isController)
+            }
+        }
     }
 
     @Test("a signal while the other side is not there yet ends `event wait`")

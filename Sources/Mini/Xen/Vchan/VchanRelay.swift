@@ -36,14 +36,19 @@ final class LocalStreams {
     private init(keepsOutput: Bool) {
         self.keepsOutput = keepsOutput
         let output: Int32 = 1
-        // A file does not wait, and opened once more would begin at its start.
+        // A file does not wait, and opened once more would begin at its start; a terminal's other end would be another's.
         let isFile = Self.kind(of: output) == .regular
-        ownOutput = isFile ? nil : Descriptor.neverWaiting(output, .writeOnlyNow)
+        ownOutput =
+            isFile || Terminal.isController(output)
+            ? nil : Descriptor.neverWaiting(output, .writeOnlyNow)
         let own = ownOutput?.number
         outputNeverWaits = isFile || own != nil
         self.output = own ?? output
         let inputKind = Self.kind(of: 0)
-        ownInput = inputKind == .pipe ? Descriptor.neverWaiting(0, .readOnlyNow) : nil
+        // Others may read the same terminal: what was there a moment ago is theirs, and no signal ends a wait for more.
+        let canOpen =
+            inputKind == .pipe || Terminal.isTerminal(0) && !Terminal.isController(0)
+        ownInput = canOpen ? Descriptor.neverWaiting(0, .readOnlyNow) : nil
         let ownIn = ownInput?.number
         inputNeverWaits = inputKind == .regular || ownIn != nil
         isInputPipe = inputKind == .pipe
