@@ -339,12 +339,18 @@ import Testing
         #expect(machine.run(masked) == .halt(false))
         let wanted: [UInt8] = machine.bytes(M.data, 16).map { $0 & 0x80 == 0 ? 0xEE : 0 }
         #expect(machine.bytes(M.data + 64, 16) == wanted)
-        // movnti; lfence, mfence, sfence
-        let store: [UInt8] =
-            code(([0xB8], 0x1234_5678), ([0x0F, 0xC3, 0x05], M.data))
-            + [0x0F, 0xAE, 0xE8, 0x0F, 0xAE, 0xF0, 0x0F, 0xAE, 0xF8]
+        // movnti of each register; lfence, mfence, sfence
+        var store: [UInt8] = []
+        for register in 0..<8 as Range<UInt8> {
+            let place = M.data + UInt32(register) * 4
+            store += code(([0xB8 + register], 0x1234_5670 + UInt32(register)))
+            store += code(([0x0F, 0xC3, 0x05 | register << 3], place))
+        }
+        store += [0x0F, 0xAE, 0xE8, 0x0F, 0xAE, 0xF0, 0x0F, 0xAE, 0xF8]
         #expect(machine.run(store) == .halt(false))
-        #expect(machine.word(M.data) == 0x1234_5678)
+        for register in 0..<8 as Range<UInt32> {
+            #expect(machine.word(M.data + register * 4) == 0x1234_5670 + register)
+        }
     }
 
     @Test(

@@ -46,7 +46,7 @@ extension Decoder {
         guard hasVectors && isOperand32 && !isRegisterForm && repeating == 0 else {
             return undefined()
         }
-        layMemory(Operation(code: .store32, a: reg(2)), 4, write: true)
+        layMemory(Operation(code: .store32, b: reg(2)), 4, write: true)
     }
 }
 
