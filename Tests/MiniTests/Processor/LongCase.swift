@@ -520,7 +520,7 @@ struct LongGenerator {
     private mutating func exchange() {
         let size = random.below(4)
         let byte: UInt8 = size == 0 ? 0 : 1
-        switch random.below(4) {
+        switch random.below(5) {
         case 0:
             encode(
                 "xchg", size: size, opcode: [0x86 | byte], register: target(),
@@ -535,6 +535,10 @@ struct LongGenerator {
                 "cmpxchg", size: size, opcode: [0x0F, 0xB0 | byte], register: target(),
                 registerOrMemory(target()), byteRegisters: size == 0)
             flags(defines: Bit.all)
+        case 3:
+            encode(
+                "movnti", size: size < 3 ? 2 : 3, opcode: [0x0F, 0xC3], register: target(),
+                memory())
         default:
             encode("cmpxchg8b", size: 2, opcode: [0x0F, 0xC7], register: 1, memory())
             flags(defines: Bit.z)
