@@ -127,12 +127,24 @@ check "sandbox: pipe --client --reconnect, somebody new at the socket" \
 kill "$(of_ours)"
 wait $client
 check "sandbox: the socket's name is gone" ! -e /tmp/socket.in
-socket listen /tmp/socket.out >/tmp/question </dev/null &
-# A small ring: what it holds lies across its end, and goes out in two pieces.
-(ours --server --reconnect --ring 1000 --socket /tmp/socket.out 2>/tmp/log) &
-server=$!
-slowly | mini-grant pipe --client --domain 0 --path /test/vchan >/dev/null
-check "sandbox: pipe --server --reconnect --socket, what came" "$(slowly | cmp - /tmp/question)" = ""
+# A small ring: what it holds lies across its end, and goes out in two pieces. Who of both is faster can keep that from
+# happening, so as many clients come as it takes.
+rounds=0
+while :; do
+    rm -f /tmp/socket.out
+    socket listen /tmp/socket.out >/tmp/question </dev/null &
+    listener=$!
+    until_true test -S /tmp/socket.out
+    if [ $rounds = 0 ]; then
+        (ours --server --reconnect --ring 1000 --socket /tmp/socket.out 2>/tmp/log) &
+        server=$!
+    fi
+    slowly | mini-grant pipe --client --domain 0 --path /test/vchan >/dev/null
+    wait $listener
+    rounds=$((rounds + 1))
+    slowly | cmp - /tmp/question >/tmp/differences && ! grep -q '^writev(socket)' $log && [ $rounds -lt 20 ] || break
+done
+check "sandbox: pipe --server --reconnect --socket, what came" "$(cat /tmp/differences)" = ""
 kill "$(of_ours)"
 wait $server
 kill $waiter

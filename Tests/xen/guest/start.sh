@@ -27,7 +27,7 @@ if xl create -q -p /tmp/start.cfg >/tmp/create 2>&1; then
         number=$((number + 1))
     done
     xl unpause "$domain"
-    timeout 620 mini-grant store wait --deadline 600 "/local/domain/$domain/data/figures" >/tmp/figures
+    timeout 3100 mini-grant store wait --deadline 3000 "/local/domain/$domain/data/figures" >/tmp/figures
     # ours MEDIAN LEAST WORDS theirs MEDIAN LEAST WORDS rounds NUMBER
     read -r _ ours least words _ theirs theirleast theirwords _ arrived </tmp/figures
     check "a stub domain's start: every turn of both comes to its first program with the same words" \
