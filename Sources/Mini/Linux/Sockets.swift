@@ -221,20 +221,21 @@ enum LocalSocket {
     }
 
     /// Receives one message, straight to where its parts belong; what has no room is lost.
-    /// - Returns: its length, at most `room.count`; 0 if the other end is gone.
+    /// - Returns: its length, at most `room.count`, but not 0; 0 if the other end is gone.
     static func receive(_ socket: Int32, into room: IOVector) throws(Errno) -> UInt32 {
         // By a call that disks and taps take as well: so the sandbox has one less. Without any room it
         // would leave the message where it is.
         if room.count > 0 { return UInt32(truncatingIfNeeded: try room.transfer(.read, socket)) }
-        var failure: Errno?
+        var result: Result<Int, Errno> = .failure(.invalid)
         var byte: UInt8 = 0
         unsafe withUnsafeMutableBytes(of: &byte) { bytes in
             var waste = IOVector(pieces: 1)
             unsafe waste.append(UnsafeRawBufferPointer(bytes))
-            do throws(Errno) { _ = try waste.transfer(.read, socket) } catch { failure = error }
+            do throws(Errno) { result = .success(try waste.transfer(.read, socket)) } catch {
+                result = .failure(error)
+            }
         }
-        if let failure { throw failure }
-        return 0
+        return UInt32(truncatingIfNeeded: try result.get())
     }
 
     @discardableResult

@@ -269,6 +269,22 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
         #expect(seen.pointee == [true])
     }
 
+    @Test("a member that ends is left out, also while no driver has room for frames")
+    func ended() throws {
+        let file = try SharedFile()
+        try file.play {
+            let left = try file.member(0)
+            var right: SharedNetwork? = try file.member(1)
+            left.setUp(true)
+            if let right { send([UInt8](repeating: 0xFF, count: 60), from: right) }
+            try left.drop()
+            #expect(left.watched.count == 2, "the door, and who is inside")
+            right = nil
+            #expect(throws: Errno.again) { try left.drop() }
+            #expect(left.watched.count == 1)
+        }
+    }
+
     @Test("who has no lock is not heard, and hears nothing")
     func strangers() throws {
         let file = try SharedFile()

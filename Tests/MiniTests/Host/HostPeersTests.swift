@@ -387,6 +387,26 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
         }
     }
 
+    @Test("a sender that ends is left out, also by a guest whose buffers have no room")
+    func closedWithoutRoom() throws {
+        try Locks().play {
+            let segment = try Segment()
+            let one = try guest(segment, slot: 0) { send(&$0, to: 1) }
+            let two = try guest(segment, slot: 1) { bind(&$0, slot: 1) }
+            for index in 0..<2 as Range<UInt32> {
+                put([(room, 0), (0, 0)], at: buffers + index * 100, .lengthsFirst, to: two.memory)
+            }
+            #expect(two.run() == .checkpoint(1))
+            one.putFrame(frame(1))
+            #expect(one.run() == .checkpoint(2))
+            two.host.servePeers()
+            #expect(two.host.inlets[0].watched.count == 2 && two.used(0) == 0)
+            one.host.close()
+            two.host.servePeers()
+            #expect(two.host.inlets[0].watched.count == 1, "the door alone")
+        }
+    }
+
     @Test("two guests cannot have one slot's key, and the second is told at once")
     func addressInUse() throws {
         try Locks().play {

@@ -139,12 +139,13 @@ final class PeerInlet {
                     if error != .again && error != .badAddress { leave(peer) }
                     break
                 }
-                if count == 0 && place.count > 0 {
+                // The end; no frame is empty.
+                if count == 0 {
                     leave(peer)
                     break
                 }
                 outlets.heard(peer.slot)
-                received(count)
+                received(min(count, place.count))
                 frames += 1
             }
         }
@@ -153,7 +154,7 @@ final class PeerInlet {
     }
 
     /// Takes one frame of whoever is next.
-    /// - Returns: its length; nil if there is none.
+    /// - Returns: its length, as far as there is room; nil if there is none.
     func receive(into room: IOVector) -> UInt32? {
         isWaiting = false
         // Each is looked at once; the one that was first is last then.
@@ -161,10 +162,10 @@ final class PeerInlet {
             let peer = peers.removeFirst()
             do throws(Errno) {
                 let count = try LocalSocket.receive(peer.socket.number, into: room)
-                if count == 0 && room.count > 0 { continue }
+                if count == 0 { continue }
                 peers.append(peer)
                 outlets.heard(peer.slot)
-                return count
+                return min(count, room.count)
             } catch { if error == .again || error == .badAddress { peers.append(peer) } }
         }
         return nil
