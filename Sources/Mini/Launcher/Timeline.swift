@@ -310,6 +310,10 @@ extension Text {
                 if count == 0 {
                     appendLiteral("\\ufffd")
                     count = 1
+                } else if count == 2, byte == 0xC2, let next = rest.dropFirst().first, next < 0xA0 {
+                    // A control character as well.
+                    appendLiteral("\\u00")
+                    appendInterpolation(bareHex: next, width: 2)
                 } else {
                     for byte in rest.prefix(count) { append(byte) }
                 }

@@ -77,11 +77,14 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
         bytes.append(UInt8(ascii: "\""))
     }
 
-    /// With control characters made visible as `\xNN`.
+    /// With control characters made visible as `\xNN`, also those of U+0080 to U+009F, in UTF-8.
     @inline(never)
     mutating func appendInterpolation(visible text: Text) {
-        for byte in text.bytes {
-            if byte < 0x20 || byte == 0x7F {
+        let all = text.bytes
+        for (index, byte) in all.enumerated() {
+            let isLead = byte == 0xC2 && index + 1 < all.count && all[index + 1] & 0xE0 == 0x80
+            let isRest = byte & 0xE0 == 0x80 && index > 0 && all[index - 1] == 0xC2
+            if byte < 0x20 || byte == 0x7F || isLead || isRest {
                 appendLiteral("\\x")
                 appendDigits(UInt64(byte), radix: 16, width: 2)
             } else {

@@ -108,6 +108,7 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
     func text() throws {
         for (bytes, seen) in [
             (Array("a\"b\\c\n\u{7F}é€𝄞".utf8), "a\"b\\c\n\u{7F}é€𝄞"),
+            (Array("\u{80}\u{9B}\u{9F}\u{A0}".utf8), "\u{80}\u{9B}\u{9F}\u{A0}"),
             ([0x61, 0xFF, 0xC3], "a\u{FFFD}\u{FFFD}"),
             (
                 [0xC0, 0x80, 0xED, 0xA0, 0x80, 0xF4, 0x90, 0x80, 0x80, 0xE2, 0x82],
@@ -117,8 +118,13 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
             let timeline = Timeline(start: moment(0))
             timeline.begin(at: moment(1))
             timeline.end(Text(bytes: bytes), at: moment(2))
-            let last = try #require(try traceEvents(timeline.trace.bytes).last)
+            let trace = timeline.trace.bytes
+            let last = try #require(try traceEvents(trace).last)
             #expect((last["args"] as? [String: Any])?["outcome"] as? String == seen)
+            let hasControl = trace.indices.dropLast().contains {
+                trace[$0] == 0xC2 && trace[$0 + 1] < 0xA0
+            }
+            #expect(!hasControl, "no terminal is to obey it")
         }
     }
 

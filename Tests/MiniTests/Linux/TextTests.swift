@@ -13,6 +13,18 @@ import Testing
         #expect(("\(quoted: "a\u{1B}b")" as Text) == ("\"a\\x1bb\"" as Text))
     }
 
+    @Test("so are those of two bytes; other letters and what is no UTF-8 stay as they are")
+    func longControls() {
+        let controls = Text(bytes: [0x61, 0xC2, 0x80, 0x62, 0xC2, 0x9B, 0xC2, 0x9F])
+        #expect(("\(visible: controls)" as Text) == ("a\\xc2\\x80b\\xc2\\x9b\\xc2\\x9f" as Text))
+        for bytes in [
+            [0xC2, 0xA0], [0xC3, 0x9B], [0xE2, 0x82, 0xAC], [0xC2], [0xC2, 0xC2, 0xA9],
+            [0x9B, 0x61],
+        ] as [[UInt8]] {
+            #expect(("\(visible: Text(bytes: bytes))" as Text).bytes == bytes)
+        }
+    }
+
     @Test("an errno prints as words and name")
     func errno() {
         #expect(("\(Errno.noSuchFile)" as Text) == ("no such file (ENOENT)" as Text))
