@@ -154,6 +154,7 @@ class Launcher {
     /// What is left to do when a guest is gone.
     /// - Returns: its outcome, or that the guest's data could not be kept.
     private func release(_ outcome: LaunchOutcome) -> LaunchOutcome {
+        for device in devices { device.leave() }
         // Told to end, it ends, and waits for no disk. Nothing is lost with this process; what was written is the
         // kernel's, and goes to the disk without us.
         switch outcome {

@@ -124,7 +124,7 @@ final class Tap {
         file = device
         self.name = given
         // Both are the interface's, which may have been another program's before: headers of 12 bytes, segments.
-        setOffloads([])
+        applyOffloads()
         if hasHeaders { setHeaderCount() }
     }
 
@@ -166,8 +166,18 @@ final class Tap {
         }
     }
 
-    /// For a tap with headers. None is what it begins with.
+    /// What was set last. None is what it begins with, and how it is to be left: it may last longer than we do.
+    private(set) var offloads: Offloads = []
+
+    /// For a tap with headers. Each call takes a lock of all the host's networks, and a change is told to everybody who listens
+    /// to links.
     func setOffloads(_ offloads: Offloads) {
+        guard offloads != self.offloads else { return }
+        self.offloads = offloads
+        applyOffloads()
+    }
+
+    private func applyOffloads() {
         // A kernel that cannot gives ordinary frames, which everybody takes.
         _ = try? SystemCall.make(
             .ioctl, Int(descriptor), Request.setOffloads, offloads.rawValue)

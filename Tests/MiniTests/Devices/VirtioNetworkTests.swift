@@ -20,6 +20,29 @@ private final class EndingCable: NetworkBackend {
     var watched: [Int32] { [] }
 }
 
+/// A cable with headers, which notes what it is told.
+private final class HeaderCable: NetworkBackend {
+    var frames = 0
+    private(set) var told: [Int] = []
+    private(set) var offloads: Tap.Offloads = []
+    var hasHeaders: Bool { true }
+    func setOffloads(_ offloads: Tap.Offloads) {
+        self.offloads = offloads
+        told.append(offloads.rawValue)
+    }
+    func send(_ frame: IOVector) {}
+    func receive(into room: IOVector) throws(Errno) -> UInt32 {
+        try drop()
+        return 70
+    }
+    func drop() throws(Errno) {
+        guard frames > 0 else { throw .again }
+        frames -= 1
+    }
+    var hasFrame: Bool { frames > 0 }
+    var watched: [Int32] { [] }
+}
+
 private final class NetworkGuest {
     let driver: VirtioDriver
     let card: VirtioNetwork
@@ -296,7 +319,7 @@ private final class NetworkGuest {
     }
 
     @Test(
-        "the tap is told what the driver takes, and nothing of it after a reset",
+        "the tap is told what the driver takes when that lends buffers, and the next driver has none of it",
         arguments: [
             (UInt32.max, 7), (0x2, 1), (0x82, 3), (0x102, 5), (0x180, 0), (0, 0),
         ] as [(UInt32, Int)])
@@ -309,8 +332,52 @@ private final class NetworkGuest {
             }
             asked.withLock { $0.append(call.arguments.2) }
             return 0
-        }) { guest.driver.start(features: features) }
-        #expect(asked.withLock { $0 } == [0, told])
+        }) {
+            guest.driver.start(features: features)
+            #expect(asked.withLock { $0 } == [])
+            for _ in 0..<2 { guest.lend(1) }
+            guest.driver.start(features: 0)
+            guest.time.count += VirtioNetwork.shortestAgreement.count
+            guest.lend(1)
+        }
+        #expect(asked.withLock { $0 } == (told == 0 ? [] : [told, 0]))
+    }
+
+    @Test("a driver that changes its mind all the time is heard ten times in a second")
+    func storm() {
+        let cable = HeaderCable()
+        let time = Time()
+        let card = VirtioNetwork(cable, address: HardwareAddress(NetworkGuest.address)) {
+            Nanoseconds(count: time.count)
+        }
+        let driver = VirtioDriver(card)
+        driver.add(0, [.init(address: 0x40000, count: 1524, isWritable: true)])
+        for _ in 0..<500 {
+            for features in [0x1_19A3, 0x1_0020] as [UInt32] {
+                driver.write(0x04, features, size: 4)
+                driver.ring(0)
+            }
+        }
+        #expect(cable.told == [7])
+        // A frame may be what the driver does not take any more: it is lost.
+        time.count = VirtioNetwork.shortestAgreement.count - 1
+        cable.frames = 2
+        card.handle(.readable, of: driver.function)
+        #expect(cable.frames == 0 && driver.takeUsed(0).isEmpty && cable.told == [7])
+        // Those that wait as the cable is told are of the old kind.
+        time.count += 1
+        cable.frames = 3
+        driver.ring(0)
+        #expect(cable.frames == 0 && driver.takeUsed(0).isEmpty && cable.told == [7, 0])
+        cable.frames = 1
+        card.handle(.readable, of: driver.function)
+        #expect(driver.takeUsed(0).count == 1)
+        // Less than the driver takes is as good.
+        driver.write(0x04, 0x1_19A3, size: 4)
+        driver.add(0, [.init(address: 0x40000, count: 1524, isWritable: true)])
+        cable.frames = 1
+        card.handle(.readable, of: driver.function)
+        #expect(driver.takeUsed(0).count == 1 && cable.told == [7, 0])
     }
 
     @Test("a kernel without headers gives a tap without them", arguments: [false, true])

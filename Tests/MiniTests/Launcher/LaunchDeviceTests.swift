@@ -10,6 +10,7 @@ private final class Echo: DeviceSetup, OpenDevice {
     private(set) var heard: [UInt32] = []
     private(set) var renewals = 0
     private(set) var isFinished = false
+    private(set) var leaves = 0
     private(set) var rings = 0
 
     // What is asked for.
@@ -23,6 +24,7 @@ private final class Echo: DeviceSetup, OpenDevice {
     var description: Text? { "an echo" }
     var claim: DeviceClaim { DeviceClaim(use: "an echo", name: "echo") }
     func renew() throws(LauncherError) { renewals += 1 }
+    func leave() { leaves += 1 }
     func finish() throws(LauncherError) { isFinished = true }
     func describe(to have: inout LaunchDescriptors) {}
     func plug(
@@ -83,9 +85,23 @@ private final class Echo: DeviceSetup, OpenDevice {
         #expect(played.outcome == .poweredOff)
         #expect(echo.heard == [41] && answer == 42 && echo.rings == 1)
         #expect(played.device.interrupts == [1])
-        #expect(echo.renewals == 1 && echo.isFinished)
+        #expect(echo.renewals == 1 && echo.isFinished && echo.leaves == 2)
         #expect(played.reports.contains("an echo"))
         #expect(played.reports.contains("the guest sent to DMA key 0x401004, where no device is"))
+    }
+
+    @Test("what a guest has set is taken back in whatever way it ends, also where nobody waits")
+    func left() throws {
+        for (steps, outcome, isFinished) in [
+            ([.fail(.again)], .signal(.terminate), false), ([], .poweredOff, true),
+            ([.reason("oh")], .died("oh"), true),
+        ] as [([ScriptedDevice.Step], LaunchOutcome, Bool)] {
+            let echo = Echo()
+            let terminal = FakeTerminal { if !isFinished { $0.signals = [15] } }
+            let played = try playLaunch([steps], on: terminal, with: [echo])
+            #expect(played.outcome == outcome)
+            #expect(echo.leaves == 1 && echo.isFinished == isFinished)
+        }
     }
 
     @Test("the launcher itself names no kind of device")

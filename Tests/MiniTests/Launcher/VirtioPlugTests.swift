@@ -1,6 +1,7 @@
 // Devices as they are asked for, opened and plugged into a PC, with a played driver.
 
 import Foundation
+import Synchronization
 import Testing
 
 @testable import Mini
@@ -92,6 +93,28 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
                 guest.reports == [
                     "the guest's driver of disk \(path) is wrong and is not heard: it names a descriptor that its queue has not"
                 ])
+        }
+    }
+
+    @Test("a tap is left with nothing of what the guest's driver took, and that costs one call")
+    func left() throws {
+        let told = Mutex<[Int]>([])
+        try SystemCall.hooked({ call in
+            if call.number == .open { return Int(dup(0)) }
+            guard call.number == .ioctl else { return nil }
+            if call.arguments.1 == Tap.Request.setOffloads {
+                told.withLock { $0.append(call.arguments.2) }
+            }
+            return 0
+        }) {
+            let setup = NetworkSetup(.tap(InterfaceName("tap7")!))
+            setup.becomeFunction()
+            let open = try setup.open(beside: []) { _ in }
+            let guest = try PluggedGuest(open)
+            guest.driver.ring(0)
+            #expect(told.withLock { $0 } == [0, 7])
+            for _ in 0..<2 { open.leave() }
+            #expect(told.withLock { $0 } == [0, 7, 0])
         }
     }
 

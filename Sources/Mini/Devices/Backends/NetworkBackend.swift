@@ -5,6 +5,7 @@ protocol NetworkBackend: AnyObject {
     /// In front of each frame is a header of virtio's, 10 bytes, each way.
     var hasHeaders: Bool { get }
     /// With headers: what frames for the guest may be.
+    var offloads: Tap.Offloads { get }
     func setOffloads(_ offloads: Tap.Offloads)
     /// The guest's card has a driver that takes frames, or none any more.
     func setUp(_ isUp: Bool)
@@ -32,6 +33,7 @@ protocol NetworkBackend: AnyObject {
 
 extension NetworkBackend {
     var hasHeaders: Bool { false }
+    var offloads: Tap.Offloads { [] }
     func setOffloads(_ offloads: Tap.Offloads) {}
     func setUp(_ isUp: Bool) {}
     func mayGoOn() -> Bool { true }

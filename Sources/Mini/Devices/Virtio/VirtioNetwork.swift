@@ -35,6 +35,13 @@ final class VirtioNetwork: VirtioDevice {
     let backend: any NetworkBackend
     /// The guest's own.
     private let address: HardwareAddress
+    /// What the driver took; the cable is told when frames can come.
+    private var wanted: Tap.Offloads = []
+    /// When it was told last, and how long it is not told again.
+    private var agreed: Nanoseconds?
+    static let shortestAgreement = Nanoseconds.milliseconds(100)
+    /// The most frames that wait in a tap.
+    private static let mostOld = 1000
     private var machine = NetworkInput()
     private var pieces = IOVector(pieces: mostPieces)
     private var chain = VirtqueueChain()
@@ -86,19 +93,38 @@ final class VirtioNetwork: VirtioDevice {
             if features & Feature.guestSegments4 != 0 { offloads.insert(.segments4) }
             if features & Feature.guestSegments6 != 0 { offloads.insert(.segments6) }
         }
-        backend.setOffloads(offloads)
+        wanted = offloads
+    }
+
+    /// Has the cable give what the driver took. A driver that changes its mind all the time is not to keep the host's networks
+    /// busy.
+    /// - Returns: false if a frame may be more than the driver took.
+    private func agree() -> Bool {
+        let old = backend.offloads
+        guard wanted != old else { return true }
+        let isLess = !old.isSubset(of: wanted)
+        let now = clock()
+        if let agreed, now < agreed + Self.shortestAgreement { return !isLess }
+        agreed = now
+        backend.setOffloads(wanted)
+        // Those that wait there are still as they were.
+        var frames = isLess ? Self.mostOld : 0
+        while frames > 0, backend.hasFrame, (try? backend.drop()) != nil { frames -= 1 }
+        return true
     }
 
     /// What waited for buffers is old by the time that there are some.
     func reset(_ transport: VirtioTransport) {
-        take(0)
+        wanted = []
         untold = 0
         backend.setUp(false)
         take(.guestRan, of: transport)
     }
 
     func serve(_ queue: Int, of transport: VirtioTransport) {
-        backend.setUp(transport.isReady(Self.input))
+        let isReady = transport.isReady(Self.input)
+        if isReady { _ = agree() }
+        backend.setUp(isReady)
         if queue == Self.output {
             send(transport)
         } else {
@@ -183,7 +209,7 @@ final class VirtioNetwork: VirtioDevice {
             case .none, .setAlarm: break loop
             case .seekBuffer:
                 action = machine.handle(
-                    !transport.isReady(Self.input)
+                    !transport.isReady(Self.input) || !agree()
                         ? .down : transport.next(Self.input, &chain) ? .buffer : .noBuffer)
             case .read, .drop:
                 frames += 1

@@ -66,6 +66,8 @@ protocol OpenDevice: AnyObject {
     ///   - signals: a descriptor that is readable when one has come.
     ///   - wait: to be asked where something may take long.
     func attend(_ signals: Int32, _ wait: @escaping Poll.Patience)
+    /// Takes back at once what the guest has set on the host: it has ended, in whatever way.
+    func leave()
     /// Hands what was written to the host, when the guest has ended.
     func finish() throws(LauncherError)
 
@@ -89,6 +91,7 @@ extension OpenDevice {
     func check(beside others: [DeviceClaim]) throws(LauncherError) {}
     func renew() throws(LauncherError) {}
     func attend(_ signals: Int32, _ wait: @escaping Poll.Patience) {}
+    func leave() {}
     func finish() throws(LauncherError) {}
     func keep() throws(LauncherError) {}
     var mostWritten: UInt64 { 0 }

@@ -58,6 +58,9 @@ private final class OpenTap: OpenDevice {
             VirtioNetwork(tap, address: address.neighbour), name, index, into: socket, notes)
     }
 
+    /// Whoever uses the tap next may know nothing of headers.
+    func leave() { tap.setOffloads([]) }
+
     func describe(to have: inout LaunchDescriptors) {
         have.taps.append(tap.descriptor)
         have.features.append(.tap)
