@@ -46,6 +46,12 @@ else
     [[ -x $clang ]] || clang=cc
     export datagrams=$work/datagrams
     "$clang" -O2 -o "$datagrams" Tests/bench/datagrams.c
+    export offloads=$work/offloads features=$work/features
+    "$clang" -O2 -o "$features" Tests/system/features.c
+    for words in "" -DSTAYS; do
+        "$clang" ${words:+"$words"} -target i386-linux-gnu -nostdlib -static -fuse-ld=lld -Wl,--image-base=0x100000,-e,start \
+            -o "$offloads$words" Tests/system/offloads.S 2>/dev/null
+    done
     for arch in x86_64 i386; do
         if ! "out/$arch/mini" --version >/dev/null 2>&1; then
             skip "$arch: networks" "this machine does not run $arch programs"
@@ -105,6 +111,26 @@ mini-launch: tap \"guest7\" is in use by another process: device or resource bus
 slot 1, open
 @(4[5-9]|50) 0
 0 frames, 0 bytes" "*"
+
+        # It is left as it was, by a guest that ends and by one that is ended.
+        if [[ -x $offloads-DSTAYS ]]; then
+            # shellcheck disable=SC2016
+            in_namespace "$inside"'ip tuntap add dev last7 mode tap && ip link set last7 up; "$features" last7
+                launch --engine builtin --tap last7 "$offloads"; wait $child; echo code $?; "$features" last7
+                launch --engine builtin --tap last7 "$offloads-DSTAYS"
+                until [[ $(grep -c ^on "$said") == 2 ]]; do sleep 0.05; done; "$features" last7
+                kill $child; wait $child; echo code $?; "$features" last7'
+            expect "$arch: a tap that stays has nothing of what a PC's guest took, however that ended" 0 "0 0
+on
+code 0
+0 0
+on
+1 1
+code 143
+0 0" "*"
+        else
+            skip "$arch: a tap that stays has nothing of what a PC's guest took" "no guest can be linked here (lld)"
+        fi
 
         # While the guest's interface is down frames are dropped, and nothing spins.
         in_namespace "$inside"'launch --tunnet 10.7.0.1 '"$guest"' closed
