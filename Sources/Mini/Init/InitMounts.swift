@@ -35,7 +35,7 @@ enum InitMounts {
         let source = try device(request)
         do throws(Errno) {
             try FileSystem.mount(
-                source, on: request.target, type: try type(request, source), request.flags,
+                source, on: request.target, type: try type(request, source), try flags(request),
                 data: request.data)
             try restrict(request)
         } catch {
@@ -59,6 +59,14 @@ enum InitMounts {
             }
             throw .host(action, name: request.target, error)
         }
+    }
+
+    /// For the kernel, what a remount does not name is off: without what mount(8) adds, another size would bring back
+    /// devices and programs of others' rights.
+    private static func flags(_ request: MountRequest) throws(Errno) -> MountFlags {
+        guard request.flags.contains(.remount) else { return request.flags }
+        return request.flags.union(
+            try FileSystem.restrictions(of: request.target).subtracting(request.denied))
     }
 
     /// The kernel binds a folder as it is where it comes from, whatever else it is asked for: that

@@ -126,13 +126,13 @@ enum FileSystem {
         return type == 0x8584_58F6 || type == 0x0102_1994
     }
 
-    /// How a folder's file system is mounted there, as to what it keeps programs from.
+    /// How a folder's file system is mounted there, as to what it keeps programs from, and whether it writes at once.
     static func restrictions(of path: Text) throws(Errno) -> MountFlags {
         let flags = UInt(bitPattern: try status(of: path).flags)
         // ST_VALID: kernels before 2.6.36 do not tell, and those before 2.6.26 would change the file system as a whole.
         guard flags & 0x20 != 0 else { throw .notImplemented }
-        // ST_NOSYMFOLLOW has another place than mount(2)'s flag; the others have the same.
-        return MountFlags(rawValue: flags & 15 | flags >> 5 & 256)
+        // ST_NOSYMFOLLOW has another place than mount(2)'s flag; the others have the same, to ST_MANDLOCK.
+        return MountFlags(rawValue: flags & 0x5F | flags >> 5 & 256)
     }
 
     private static func status(of path: Text) throws(Errno) -> (type: Int, flags: Int) {

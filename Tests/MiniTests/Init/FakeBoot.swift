@@ -35,6 +35,8 @@ final class FakeBoot: Sendable {
         /// What is on a file system of its own.
         var mounted: Set<String> = []
         var isInitramfs = true
+        /// What statfs(2) says of how file systems are mounted: ST_VALID, and restrictions.
+        var mountedAs = 0x20
         var consoleNode: UInt64 = 0x501
         /// True if there is another /dev/console than the one that the kernel had opened.
         var hidesConsole = false
@@ -161,9 +163,9 @@ final class FakeBoot: Sendable {
         case .fileSystemStatus:
             UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(
                 of: state.isInitramfs ? 0x8584_58F6 : 0xEF53, as: Int.self)
-            // ST_VALID, behind ten words of a 64-bit struct statfs.
+            // Behind ten words of a 64-bit struct statfs.
             UnsafeMutableRawPointer(bitPattern: second)!.storeBytes(
-                of: 0x20, toByteOffset: 80, as: Int.self)
+                of: state.mountedAs, toByteOffset: 80, as: Int.self)
             return 0
         case .mount:
             let flags = fourth == 0 ? "" : " flags=\(fourth)"

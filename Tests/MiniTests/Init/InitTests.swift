@@ -175,6 +175,32 @@ private func deeds(_ boot: FakeBoot) -> [String] {
     }
 
     @Test(
+        "a remount keeps what programs are kept from there, but for what it takes back by name",
+        arguments: [
+            ("remount,size=2m", 32 + 14 + 16), ("remount,ro", 33 + 14 + 16),
+            ("remount,exec,async", 32 + 6), ("remount,bind,ro,suid", 4096 + 33 + 12 + 16),
+            ("remount,dev,nodev", 32 + 14 + 16), ("remount,rw,defaults", 32 + 14 + 16),
+        ] as [(String, Int)])
+    func remount(options: String, flags: Int) {
+        // nosuid, nodev, noexec and sync.
+        let boot = FakeBoot { $0.mountedAs = 0x20 + 14 + 16 }
+        boot.play {
+            var request = MountRequest(source: "none", target: "/m", type: "none")
+            request.take(Text(stringLiteral: options))
+            try? InitMounts.mount(request)
+        }
+        let data = options.contains("size") ? " size=2m" : ""
+        #expect(boot.now.deeds == ["mount none /m none flags=\(flags)\(data)"])
+        let writable = FakeBoot { $0.mountedAs = 0x21 }
+        writable.play {
+            var request = MountRequest(source: "none", target: "/", type: "none")
+            request.take("remount,rw")
+            try? InitMounts.mount(request)
+        }
+        #expect(writable.now.deeds == ["mount none / none flags=32"])
+    }
+
+    @Test(
         "what fails says where it stands and why, and the table ends there",
         arguments: [
             ("exec /x", "cannot run \"/x\": no such file (ENOENT)"),

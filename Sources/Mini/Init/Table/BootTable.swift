@@ -153,6 +153,8 @@ struct MountRequest: Equatable {
     var target: Text
     var type: Text
     var flags: MountFlags = []
+    /// What is taken back by its name, as `rw` does: a remount keeps the rest of what is so there.
+    var denied: MountFlags = []
     /// What the file system itself is told.
     var data = Text()
     /// A failure is told, but changes nothing: fstab's `nofail`.

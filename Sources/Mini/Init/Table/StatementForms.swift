@@ -487,8 +487,10 @@ extension MountRequest {
             let option = Text(bytes: Array(part))
             if let flag = Self.flag(option) {
                 flags.formUnion(flag)
+                denied.subtract(flag)
             } else if let flag = Self.denial(option) {
                 flags.subtract(flag)
+                denied.formUnion(flag)
             } else if option == "nofail" {
                 mayFail = true
             } else if option == "noauto" {
