@@ -87,9 +87,9 @@ run /bin/grep -o $work/mounted.tmpfs.rw,nosuid,nodev,relatime,size=64k /proc/sel
     booted "a remount keeps what is so there unless it takes it back by name" $powered_off \
         "$work/mounted tmpfs ro,nosuid,nodev,noexec
 $work/mounted tmpfs rw,nosuid,nodev,relatime,size=64k"$'\n'"$off"
-    : >"$work/value"
+    printf 'longer than what is written\nand more\n' >"$work/value"
     boot "$arch" "set $work/value a 'b  c'"
-    check "$arch: process 1: set writes a value" "$(<"$work/value")" = "a b  c"
+    check "$arch: process 1: set writes a value in place of what was there" "$(<"$work/value")" = "a b  c"
     boot "$arch" $'on-error poweroff\nset /nowhere/x 1\nrun /bin/echo not reached'
     booted "a failed statement ends the rest" $powered_off \
         "mini-init: $work/table:2:1: cannot set \"/nowhere/x\": no such file (ENOENT)

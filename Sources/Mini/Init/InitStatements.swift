@@ -21,11 +21,11 @@ enum InitStatements {
         }
     }
 
-    /// Writes a value into a file that is there, in one piece as sysfs wants it. A pipe that nobody reads
-    /// is no such file. A driver may take its time all the same.
+    /// Writes a value into a file that is there, in one piece as sysfs wants it, and in place of what an ordinary one holds.
+    /// A pipe that nobody reads is no such file. A driver may take its time all the same.
     static func set(_ name: Text, _ value: Text) throws(InitError) {
         do throws(Errno) {
-            let file = try Descriptor.open(name, .writeOnlyNow)
+            let file = try Descriptor.open(name, .rewriteNow)
             try Transfer.write(file.number, "\(value)\n")
         } catch { throw .host("set", name: name, error) }
     }

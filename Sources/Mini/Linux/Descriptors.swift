@@ -81,6 +81,8 @@ struct Descriptor: ~Copyable {
         static let readOnlyNow = OpenMode(rawValue: 0o2104400)
         /// The same for reading, and for writing behind what is there.
         static let readAppendNow = OpenMode(rawValue: 0o2106402)
+        /// For writing in place of what is there, never waiting: O_WRONLY | O_TRUNC | O_NONBLOCK | O_NOCTTY.
+        static let rewriteNow = OpenMode(rawValue: 0o2105401)
 
         /// The same with O_NONBLOCK.
         var withoutWaiting: OpenMode {

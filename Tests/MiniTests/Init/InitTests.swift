@@ -151,6 +151,19 @@ private func deeds(_ boot: FakeBoot) -> [String] {
             ])
     }
 
+    @Test("set puts its value in place of what an ordinary file holds, and makes none")
+    func setFile() throws {
+        let file = try TemporaryFile("nameserver 192.168.100.200\nsearch a.b\n")
+        try InitStatements.set(Text(stringLiteral: file.path), "nameserver 10.0.0.1")
+        #expect(file.content == "nameserver 10.0.0.1\n")
+        let absent = try TemporaryFile()
+        let name = Text(stringLiteral: absent.path)
+        #expect(throws: InitError.host("set", name: name, .noSuchFile)) {
+            try InitStatements.set(name, "x")
+        }
+        #expect(absent.content == nil)
+    }
+
     @Test("a bound folder gets its options by a second call, and is not left without them")
     func boundFolder() {
         let bound = "mount /s /t none flags=4101"
