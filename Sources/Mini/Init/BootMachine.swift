@@ -123,12 +123,12 @@ struct BootMachine {
         }
     }
 
-    /// What may come here all the same: more wishes for the end while it comes, the ends of those that were awaited before,
-    /// and a lost program while somebody looks after the machine.
+    /// What may come here all the same: more wishes for the end while it comes, and the ends of those that were awaited
+    /// before.
     func ignores(_ event: Event) -> Bool {
         switch (state, event) {
         case (.stopping, .asked), (.stopping, .succeeded), (.stopping, .failed), (.killing, .asked),
-            (.killing, .succeeded), (.killing, .failed), (.rescue, .lost):
+            (.killing, .succeeded), (.killing, .failed):
             true
         default: false
         }

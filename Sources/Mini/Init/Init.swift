@@ -25,6 +25,8 @@ final class Init {
     var lastCode: UInt8 = 0
     /// What `exit` wants whoever runs this machine as a guest to end with.
     var exitCode: UInt8?
+    /// When the shell of a table that has failed was started.
+    var rescueStart = Nanoseconds(count: 0)
     /// Grants that stay mapped to the end.
     var held: [HeldGrant] = []
     /// When the patience with those who were signalled is over.
@@ -257,7 +259,10 @@ final class Init {
         case .condition(let statement):
             outcomes[statement] = end.isSuccess
             return .succeeded
-        case .rescue: return .succeeded
+        case .rescue:
+            // So soon nobody has used it: it could not be run, as without its libraries. What was said before is to stay there.
+            return Clock.monotonic() - rescueStart < Self.second && end.shellCode >= 126
+                ? .noShell : .succeeded
         case .keeper: return nil
         case .started:
             _ = notices(child, end)
@@ -268,8 +273,10 @@ final class Init {
             tell(index, isLost ? .stop : .ended)
             return nil
         case .vital:
-            if isEnding { return nil }
-            if !notices(child, end) && end.isSuccess { return .asked(table.settings.atEnd) }
+            let hasForkedAway = notices(child, end)
+            // Whoever looks after the machine in a shell ends it.
+            if isEnding || children.contains(where: { $0.role == .rescue }) { return nil }
+            if !hasForkedAway && end.isSuccess { return .asked(table.settings.atEnd) }
             // The statement that is carried out now is not awaited any more.
             for index in children.indices {
                 switch children[index].role {

@@ -347,6 +347,7 @@ extension Init {
                 InitChild(
                     id: try launcher.start(words, isInteractive: true), name: words[0],
                     position: nil, role: .rescue))
+            rescueStart = Clock.monotonic()
         } catch {
             say(error)
             return .noShell

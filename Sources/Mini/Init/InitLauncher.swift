@@ -119,8 +119,13 @@ struct InitLauncher {
         return reason
     }
 
-    /// The words that start the first shell that is there.
+    /// The words that start the first shell that can be run. What is wrong with one that is there is said.
     static func shell() -> [Text]? {
-        shells.first { (try? Descriptor.open($0[0], .readOnly).number) != nil }
+        shells.first {
+            guard let why = trouble(with: $0[0]) else { return true }
+            if case .host(_, _, .noSuchFile) = why { return false }
+            InitConsole.say(why.text)
+            return false
+        }
     }
 }

@@ -85,7 +85,7 @@ private func afterTable(
     @Test("what is refused is a defect, but for what nobody can keep from coming late")
     func ignored() {
         let late: [String: Set<String>] = [
-            "rescue": ["lost"], "stopping": ["asked", "succeeded", "failed"],
+            "stopping": ["asked", "succeeded", "failed"],
             "killing": ["asked", "succeeded", "failed"],
         ]
         for machine in reachable().machines.values {

@@ -28,12 +28,16 @@ final class FakeBoot: Sendable {
         case end(Int, Int32)
         /// Children of others that were left to process 1 have ended.
         case orphans(Int)
+        /// Nothing, for so many seconds.
+        case pause(UInt64)
     }
 
     struct State {
         var files: [String: String] = [:]
         /// What is on a file system of its own.
         var mounted: Set<String> = []
+        /// Names that are folders for whoever asks what they are.
+        var folders: Set<String> = []
         var isInitramfs = true
         /// What statfs(2) says of how file systems are mounted: ST_VALID, and restrictions.
         var mountedAs = 0x20
@@ -155,6 +159,11 @@ final class FakeBoot: Sendable {
             status.mode = 0o020600
             status.special = 0x501
             status.inode = 9
+            UnsafeMutableRawPointer(bitPattern: third)!.storeBytes(of: status, as: mini_stat.self)
+            return 0
+        case .fileStatusAt where state.folders.contains(text(second)):
+            var status = mini_stat()
+            status.mode = 0o040755
             UnsafeMutableRawPointer(bitPattern: third)!.storeBytes(of: status, as: mini_stat.self)
             return 0
         case .duplicate where state.hidesConsole:
@@ -383,6 +392,7 @@ extension FakeBoot.State {
             case .signal(let signal): signals.append(signal)
             case .end(let child, let status): finish(FakeBoot.firstChild + child, status)
             case .orphans(let count): for id in 0..<count { finish(1000 + id, 0) }
+            case .pause(let seconds): clock += seconds * 1_000_000_000
             }
             return
         }

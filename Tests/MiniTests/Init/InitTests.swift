@@ -379,6 +379,36 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         #expect(deeds(with).last == reboot)
     }
 
+    @Test("a shell that cannot be run is told and left for the next one, or the machine halts")
+    func brokenShell() {
+        let other = FakeBoot("run /p\nat-end reboot") {
+            $0.lives = [.ends(1), .ends(3 << 8)]
+            $0.files["/bin/sh"] = ""
+            $0.files["/bin/busybox"] = ""
+            $0.folders = ["/bin/sh"]
+        }
+        other.boot()
+        #expect(
+            other.console.hasSuffix(
+                """
+                mini-init: cannot run "/bin/sh": it is a directory
+                mini-init: a shell; its end is the machine's
+                mini-init: "/bin/busybox" ended with code 3
+                mini-init: rebooting
+
+                """), "\(other.console)")
+        // Its loader misses a library.
+        for (pause, end) in [(0, halt), (2, reboot)] as [(UInt64, String)] {
+            let broken = FakeBoot("run /p\nat-end reboot") {
+                $0.lives = [.idle, .idle]
+                $0.files["/bin/sh"] = ""
+                $0.happenings = [.end(0, 1), .pause(pause), .end(1, 127 << 8)]
+            }
+            broken.boot()
+            #expect(deeds(broken).last == end && broken.now.happenings.isEmpty)
+        }
+    }
+
     @Test("what is wrong with the table is told in full, and nothing is carried out")
     func wrongTable() {
         let boot = FakeBoot("run a\nrnu b", "mini.on-error=poweroff mini.c")

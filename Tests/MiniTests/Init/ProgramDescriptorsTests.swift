@@ -463,13 +463,15 @@ private final class FakeDescriptors: Sendable {
         }
         let actions = shell.boot()
         #expect(actions.contains(.startShell) && shell.now.happenings.isEmpty)
-        // Lost while a shell is there already, whose end is the machine's all the same.
-        let late = FakeBoot("vital a\nrun b") {
-            $0.lives = [.idle, .idle, .idle]
-            $0.files["/bin/sh"] = ""
-            $0.happenings = [.end(1, 1 << 8), .end(0, 9), .end(2, 0)]
+        // It ends while a shell is there already, whose end is the machine's all the same.
+        for status: Int32 in [9, 0] {
+            let late = FakeBoot("vital a\nrun b") {
+                $0.lives = [.idle, .idle, .idle]
+                $0.files["/bin/sh"] = ""
+                $0.happenings = [.end(1, 1 << 8), .end(0, status), .end(2, 0)]
+            }
+            #expect(late.boot().last == .end(.powerOff) && late.now.happenings.isEmpty)
         }
-        #expect(late.boot().last == .end(.powerOff) && late.now.happenings.isEmpty)
     }
 
     @Test("a program that forks away is known by a process of process 1's that nobody has started")
