@@ -202,7 +202,10 @@ built() {
     (
         BUILDROOT=$played/root _hooks=("$@")
         rm -rf "$BUILDROOT"
-        add_binary() { :; }
+        add_binary() {
+            # What it brings has the mode that it had.
+            [[ $# == 1 ]] || { echo "$*" >>"$played/binaries" && install -Dm644 "$1" "$BUILDROOT$2"; }
+        }
         add_module() { :; }
         add_runscript() { :; }
         add_file() { install -Dm755 "$1" "$BUILDROOT$2"; }
@@ -216,6 +219,8 @@ check "mkinitcpio: with it a unit runs premount before the root file system is l
     "$(built base systemd mini | tr '\n' ' ')$(grep -cE '^(Before=initrd-root-device.target|ExecStart=.*/premount)$' \
         "$played/root/usr/lib/systemd/system/sysinit.target.wants/mini-premount.service")" = \
     "./usr/lib/systemd/system/mini-premount.service ./usr/lib/systemd/system/sysinit.target.wants/mini-premount.service 2"
+check "mkinitcpio: what runs there comes with its libraries, and is executable" \
+    "$(sort -u "$played/binaries") $(stat -c %a "$played/root$played/etc/premount")" = "$played/etc/premount $played/etc/premount 755"
 for script in contrib/mkinitcpio/install/mini contrib/dracut/95mini/module-setup.sh; do
     check "$script is a script of bash" "$(bash -n $script 2>&1)" = ""
 done
