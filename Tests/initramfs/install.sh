@@ -220,7 +220,8 @@ check "mkinitcpio: with it a unit runs premount before the root file system is l
         "$played/root/usr/lib/systemd/system/sysinit.target.wants/mini-premount.service")" = \
     "./usr/lib/systemd/system/mini-premount.service ./usr/lib/systemd/system/sysinit.target.wants/mini-premount.service 2"
 check "mkinitcpio: what runs there comes with its libraries, and is executable" \
-    "$(sort -u "$played/binaries") $(stat -c %a "$played/root$played/etc/premount")" = "$played/etc/premount $played/etc/premount 755"
+    "$(sort -u "$played/binaries") $(stat -c %a "$played/root$played/etc/premount")" = \
+    "$played/etc/premount $played/etc/premount 755"
 for script in contrib/mkinitcpio/install/mini contrib/dracut/95mini/module-setup.sh; do
     check "$script is a script of bash" "$(bash -n $script 2>&1)" = ""
 done

@@ -141,6 +141,8 @@ run /bin/sh -c "while read a b c d; do echo $a $b $c; done </proc/net/route"'
         "mini-init: $work/table:2:1: the device \"none0\" has not come in time"$'\n'"$off"
     boot "$arch" $'at-end reboot\nlink lo up keep\nrun /bin/sh -c "echo done; (sleep 0.5; echo late) &"'
     booted "who keeps a device set up ends when nobody else is left" $rebooted $'done\nlate\nmini-init: rebooting'
+    boot "$arch" $'at-end reboot\nlink lo up keep\nshell /bin/echo done'
+    booted "which a shell of the table is as well" $rebooted $'done\nmini-init: rebooting'
     boot "$arch" $'try bridge br9\nrun /bin/sh -c "grep -c br9 /proc/net/dev; true"'
     if [[ $output == 1* ]]; then
         boot "$arch" $'on-error poweroff\nbridge br9\nbridge br9\nlink br9 mac=02:00:00:00:00:09 address=10.9.0.1/24 up

@@ -252,7 +252,8 @@ final class Init {
         if !isEnding && !child.hasSaid(end) { say(.program(child.name, end), at: child.position) }
         switch child.role {
         case .awaited(let isTried):
-            if !child.isOwn { lastCode = end.shellCode }
+            // Only what `run` has started has one of those that are awaited.
+            if child.mark != nil { lastCode = end.shellCode }
             guard end.isSuccess else { return isTried ? .succeeded : .failed }
             guard !isEnding, let promise = child.promise else { return .succeeded }
             return keep(promise, isTried: isTried, child.position)

@@ -49,6 +49,8 @@ extension Init {
                 return try beside(
                     statement, then: .replace(words, root: root, variables: variables))
             case .lookup:
+                let name = statement.words[0].text
+                if name == "run" || name == "launch" { lastCode = Self.notRun }
                 return try beside(statement, then: .carryOut(statement, words: try InitLetter()))
             case .link(let request):
                 if request.stays { try keep(request, statement) }
@@ -216,14 +218,16 @@ extension Init {
 
     // MARK: Programs
 
+    /// A shell's code for what cannot be run, until it has ended by itself.
+    private static let notRun: UInt8 = 126
+
     private func start(
         _ words: [Text], _ mode: ProgramMode, _ front: ProgramFront,
         _ statement: BootStatement
     ) throws(InitError) -> BootMachine.Event {
         switch mode {
         case .run:
-            // Until it has ended by itself: a shell's code for what cannot be run.
-            lastCode = 126
+            lastCode = Self.notRun
             try launch(
                 words, front, at: statement.position,
                 as: .awaited(isTried: statement.isTried))
@@ -233,6 +237,7 @@ extension Init {
         case .vital:
             try launch(words, front, at: statement.position, as: .vital)
         case .interactive:
+            programCount += 1
             return watch(
                 try launcher.start(words, isInteractive: true, variables: front.variables),
                 words.first ?? "the shell",

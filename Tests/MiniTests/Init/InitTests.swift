@@ -249,6 +249,10 @@ private func deeds(_ boot: FakeBoot) -> [String] {
             ("exit 7", 0, 7), ("try run /p\nexit", 3 << 8, 3), ("try run /p\nexit", 9, 137),
             ("run /p\nexit", 0, 0), ("exit", 0, 0), ("try run /p\nload /m\nexit", 126 << 8, 126),
             ("try run /p\nexit 0", 3 << 8, 0),
+            // A lookup that fails, and words that do not come back.
+            ("try run /p @{a}\nexit", 1 << 8, 126), ("try launch @{a}\nexit", 0, 126),
+            ("try set /x @{a}\nexit", 1 << 8, 0), ("shell /p\nexit", 3 << 8, 0),
+            ("try run /p\nshell /s\ntry load @{a}\nexit", 3 << 8, 3),
         ] as [(String, Int32, UInt8)])
     func exitCode(table: String, status: Int32, code: UInt8) {
         let boot = FakeBoot("on-error halt\n\(table)") {
