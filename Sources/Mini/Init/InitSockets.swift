@@ -131,7 +131,7 @@ extension Text {
 
 /// A pipe of the table that goes to the console, with an eye on its lines.
 enum PipeCopy {
-    /// Longer lines are looked at in pieces of this length.
+    /// Longer lines are looked at in pieces of this length at most, each of which begins with what the text could lack.
     private static let longestLine = 4096
 
     /// Copies to the end; tells when a line has the text in it, once. Who writes has last words when the machine ends, so
@@ -147,8 +147,12 @@ enum PipeCopy {
             try? Transfer.write(1, Text(bytes: Array(bytes)))
             if hasTold { continue }
             for byte in bytes {
-                if byte == 10 || line.bytes.count == longestLine { line = Text() }
-                if byte != 10 { line.append(byte) }
+                if byte == 10 {
+                    line = Text()
+                    continue
+                }
+                if line.bytes.count >= longestLine { line = line.end(text.bytes.count - 1) }
+                line.append(byte)
                 guard byte == text.bytes.last, line.contains(text) else { continue }
                 try? Transfer.write(writer, ".")
                 hasTold = true

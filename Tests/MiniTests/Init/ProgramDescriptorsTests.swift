@@ -398,6 +398,42 @@ private final class FakeDescriptors: Sendable {
         }
     }
 
+    @Test("a text is found wherever it stands in a line, however long that is, and in no two lines")
+    func longLines() {
+        func isFound(_ text: String, in line: String) -> Bool {
+            let bytes = Array(line.utf8)
+            let state = Mutex((at: 0, tells: 0))
+            let hook: @Sendable (SystemCall) -> Int? = { call in
+                switch call.number {
+                case .map, .unmap: return nil
+                case .read:
+                    return state.withLock { state in
+                        let part = Array(bytes.dropFirst(state.at).prefix(call.arguments.2))
+                        UnsafeMutableRawPointer(bitPattern: call.arguments.1)!.copyMemory(
+                            from: part, byteCount: part.count)
+                        state.at += part.count
+                        return part.count
+                    }
+                case .write:
+                    if call.arguments.0 == 77 { state.withLock { $0.tells += 1 } }
+                    return call.arguments.2
+                default: return 0
+                }
+            }
+            SystemCall.hooked(hook) {
+                PipeCopy.run(70, until: Text(stringLiteral: text), telling: 77)
+            }
+            return state.withLock { $0.tells } == 1
+        }
+        for count in [0, 4080, 4090, 4091, 4092, 4093, 4095, 4096, 8185, 8190, 20_000] {
+            let line = String(repeating: "y", count: count)
+            #expect(isFound("ready", in: line + "ready"), "\(count)")
+            #expect(!isFound("ready", in: line + "rea\ndy"), "\(count)")
+        }
+        let long = String(repeating: "z", count: 5000) + "!"
+        #expect(isFound(long, in: "z" + long) && !isFound(long, in: String(long.dropFirst())))
+    }
+
     @Test("what a lost program wrote into a pipe that nobody reads is shown, the last of it")
     func lastWords() {
         let early = "on-error halt\nvital >pipe:log a\nwait socket /s\nrun <pipe:log b"
