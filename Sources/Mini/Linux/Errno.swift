@@ -18,6 +18,7 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let noMemory = Errno(rawValue: 12)  // ENOMEM
     static let accessDenied = Errno(rawValue: 13)  // EACCES
     static let badAddress = Errno(rawValue: 14)  // EFAULT
+    static let notBlockDevice = Errno(rawValue: 15)  // ENOTBLK
     static let busy = Errno(rawValue: 16)  // EBUSY
     static let exists = Errno(rawValue: 17)  // EEXIST
     static let noDevice = Errno(rawValue: 19)  // ENODEV
@@ -59,8 +60,10 @@ struct Errno: RawRepresentable, Equatable, Error {
         case 12: ("out of memory", "ENOMEM")
         case 13: ("permission denied", "EACCES")
         case 14: ("bad address", "EFAULT")
+        case 15: ("not a block device", "ENOTBLK")
         case 16: ("device or resource busy", "EBUSY")
         case 17: ("file exists", "EEXIST")
+        case 18: ("on another file system", "EXDEV")
         case 19: ("no such device", "ENODEV")
         case 20: ("not a directory", "ENOTDIR")
         case 21: ("is a directory", "EISDIR")
@@ -74,13 +77,17 @@ struct Errno: RawRepresentable, Equatable, Error {
         case 29: ("cannot seek", "ESPIPE")
         case 30: ("read-only file system", "EROFS")
         case 32: ("broken pipe", "EPIPE")
+        case 34: ("number out of range", "ERANGE")
         case 36: ("file name too long", "ENAMETOOLONG")
         case 38: ("not implemented by this kernel", "ENOSYS")
         case 39: ("not empty", "ENOTEMPTY")
         case 40: ("too many symbolic links", "ELOOP")
+        case 74: ("bad message", "EBADMSG")
         case 75: ("value too large", "EOVERFLOW")
         case 77: ("file descriptor in bad state", "EBADFD")
+        case 84: ("invalid character", "EILSEQ")
         case 85: ("interrupted, to be restarted", "ERESTART")
+        case 91: ("a socket of another kind", "EPROTOTYPE")
         case 92: ("protocol not available", "ENOPROTOOPT")
         case 95: ("operation not supported", "EOPNOTSUPP")
         case 97: ("address family not supported", "EAFNOSUPPORT")
@@ -93,6 +100,9 @@ struct Errno: RawRepresentable, Equatable, Error {
         case 107: ("not connected", "ENOTCONN")
         case 110: ("timed out", "ETIMEDOUT")
         case 111: ("connection refused", "ECONNREFUSED")
+        case 113: ("no way to that host", "EHOSTUNREACH")
+        case 117: ("damaged: it needs to be checked", "EUCLEAN")
+        case 122: ("quota exceeded", "EDQUOT")
         case 123: ("no medium", "ENOMEDIUM")
         case 126: ("a key is missing", "ENOKEY")
         case 129: ("the signature was rejected", "EKEYREJECTED")
