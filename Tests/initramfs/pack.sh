@@ -168,8 +168,10 @@ if [[ $(id -u) != 0 ]] || ! command -v cpio >/dev/null; then
 else
     mkdir "$work/unpacked"
     (cd "$work/unpacked" && cpio -idm --quiet <"$work/x86_64.cpio")
-    listing "$tree" | cut -d' ' -f1-5,7- >"$work/source"
-    listing "$work/unpacked" | cut -d' ' -f1-5,7- | grep -vE ' (bin|bin/sh .*|dev|dev/console|disk|fifo|proc|second|sys|etc.copy.*)$' >"$work/members"
+    # They are sorted by times as well, which are another second's where the machine is busy.
+    timeless() { listing "$1" | cut -d' ' -f1-5,7- | LC_ALL=C sort; }
+    timeless "$tree" >"$work/source"
+    timeless "$work/unpacked" | grep -vE ' (bin|bin/sh .*|dev|dev/console|disk|fifo|proc|second|sys|etc.copy.*)$' >"$work/members"
     same "a tree that cpio unpacks is the one that was packed, but for its times" "$work/source" "$work/members"
 
     # Two archives one after the other, the second compressed: what kernels make of them is what
