@@ -86,7 +86,7 @@ disk 1 of 195 sectors
     launch $arch --block "$work/none" $guest
     expect "$arch: no such disk" 1 "" "mini-launch: cannot open disk \"$work/none\": no such file (ENOENT)"
     launch $arch --block "$work" $guest
-    expect "$arch: a directory as disk" 1 "" "mini-launch: cannot open disk \"$work\": is a directory (EISDIR)"
+    expect "$arch: a directory as disk" 3 "" "mini-launch: disk \"$work\" is a directory"
     launch $arch --block "$work,ro" $guest
     expect "$arch: a directory as read-only disk" 3 "" "mini-launch: disk \"$work\" is a directory"
     launch $arch --block /dev/null $guest

@@ -114,15 +114,15 @@ enum FileSource: Equatable {
     }
 
     /// Opens a file or a block device. Anything else is not opened for its bytes, but so that its
-    /// kind can be seen: a pipe would keep us waiting for its other end, and there are devices that
-    /// do something when they are opened.
+    /// kind can be seen: a pipe would keep us waiting for its other end, a directory is refused to who
+    /// would write, and there are devices that do something when they are opened.
     private static func open(
         _ path: Text, _ mode: Descriptor.OpenMode
     ) throws(Errno) -> Descriptor {
         switch try FileStatus.of(path, followsLink: true).kind {
-        case .regular, .directory: try Descriptor.open(path, mode.withoutWaiting)
+        case .regular: try Descriptor.open(path, mode.withoutWaiting)
         case .block: try Descriptor.open(path, mode.withoutWaiting.ofDevice)
-        case .pipe, .socket, .other: try Descriptor.open(path, .path)
+        case .directory, .pipe, .socket, .other: try Descriptor.open(path, .path)
         }
     }
 

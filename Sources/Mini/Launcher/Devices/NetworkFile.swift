@@ -39,7 +39,10 @@ final class NetworkFile {
                 guard error == .noSuchFile else { throw error }
                 return try Descriptor.open(name, .createAppend)
             }
-        } catch { throw .host("open network file", name: name, error) }
+        } catch {
+            if error == .isDirectory { throw .networkFile(name: name, .notAFile) }
+            throw .host("open network file", name: name, error)
+        }
     }
 
     /// An empty file gets its page. Two launchers may do so at once, hence a second page is
