@@ -14,7 +14,7 @@ for arch in x86_64 i386; do
     launch $arch --timeline "$trace" out/guests/hello
     expect "$arch: a launch with a timeline is as any other" 0 "hello from ring 1" ""
     check "$arch: the timeline has its phases, what the guest did, and its end" "$(happened)" = \
-        "engine memory devices image unpacking guest sandbox first instruction first output"
+        "engine memory image unpacking devices guest sandbox first instruction first output"
     check "$arch: and how it ended" "$(grep -c '"outcome":"the guest powered itself off"' "$trace")" = 1
     if command -v python3 >/dev/null; then
         check "$arch: a reader of JSON takes it" \
@@ -35,7 +35,7 @@ for arch in x86_64 i386; do
     launch $arch --verbose out/guests/hello
     check "$arch: --verbose ends with it, as five lines" "$(tail -n 5 <<<"$errors" | sed 's/[0-9.]\{4,\}/T/g')" = "\
 mini-launch: timeline, in milliseconds since the start:
-mini-launch: ready: engine T, memory T, devices T, image T, unpacking T, guest T, sandbox T
+mini-launch: ready: engine T, memory T, image T, unpacking T, devices T, guest T, sandbox T
 mini-launch: first instruction T
 mini-launch: first output T
 mini-launch: end T: the guest powered itself off"

@@ -206,7 +206,7 @@ enum LaunchCommand {
             return failure(error.exitCode, settings.isGuestExit)
         }
         let outcome = launch.run()
-        if case .failed(.engine) = outcome { timeline.end(outcome.text, at: Clock.monotonic()) }
+        if outcome.isForAnotherEngine { timeline.end(outcome.text, at: Clock.monotonic()) }
         var code = finish(outcome, settings, messages)
         do throws(LauncherError) { try launch.timelineFile?.write(timeline.trace) } catch {
             Message.error(name, error.text)
@@ -230,6 +230,7 @@ enum LaunchCommand {
         let messages: MessageOutput
         var timeline: Timeline?
         var timelineFile: TimelineFile?
+        let files = LaunchFiles()
 
         func run() -> LaunchOutcome {
             if settings.sandbox == .off { notice("no sandbox: the guest runs with all our rights") }
@@ -239,9 +240,10 @@ enum LaunchCommand {
                 return onPC(settings.engine == .builtIn ? .software : .automatic)
             }
             let outcome = onLguest()
-            guard settings.engine != .lguest, case .failed(.loader(.image(_, let why))) = outcome,
-                why.mayBePC
+            // They are closed where a guest has run.
+            guard settings.engine != .lguest, outcome.isForAnotherEngine, files.kernel != nil
             else { return outcome }
+            timeline?.noteOtherEngine(at: Clock.monotonic())
             return onPC(settings.engine == .builtIn ? .software : .automatic)
         }
 
@@ -251,8 +253,8 @@ enum LaunchCommand {
                 guard case .file(let name)? = try? FileSource(settings.plan.kernel) else {
                     return false
                 }
-                let file = try FileSource.open(name, .readOnly, "open")
-                _ = try KernelImage.examine(file.number, name: name)
+                files.kernel = try FileSource.open(name, .readOnly, "open")
+                _ = try KernelImage.examine(files.kernel?.number ?? -1, name: name)
                 return false
             } catch {
                 guard case .image(_, let why) = error else { return false }
@@ -260,26 +262,26 @@ enum LaunchCommand {
             }
         }
 
-        /// A kernel that does not speak lguest fails before anything was taken from the terminal.
+        /// A kernel that does not speak lguest fails before a device was opened or anything was taken
+        /// from the terminal.
         private func onLguest() -> LaunchOutcome {
             if settings.engine == .builtIn { return onBuiltInHost() }
             let outcome = onDevice()
             guard settings.engine == .automatic, case .failed(.engine(let error)) = outcome else {
                 return outcome
             }
-            timeline?.note(.engine, at: Clock.monotonic())
-            report("engine: the built-in host (\(KernelDevice.path): \(error.reason))")
-            return onBuiltInHost()
+            timeline?.noteOtherEngine(at: Clock.monotonic())
+            return onBuiltInHost(
+                "engine: the built-in host (\(KernelDevice.path): \(error.reason))")
         }
 
         private func notice(_ line: Text) { messages.write("\(name): \(line)\n") }
-        private func report(_ line: Text) { if settings.isVerbose { notice(line) } }
 
         private var surroundings: LaunchSurroundings {
             LaunchSurroundings(
                 report: settings.isVerbose ? notice : nil, notice: notice,
                 sandbox: settings.sandbox, messages: messages.descriptor, timeline: timeline,
-                timelineFile: timelineFile?.descriptor ?? -1)
+                timelineFile: timelineFile?.descriptor ?? -1, files: files)
         }
 
         private func onPC(_ engine: PCEngine) -> LaunchOutcome {
@@ -288,8 +290,8 @@ enum LaunchCommand {
             ).run(restarts: settings.restarts && !settings.isGuestExit)
         }
 
-        private func onBuiltInHost() -> LaunchOutcome {
-            launch(on: .builtIn) { (memory, abi) throws(LauncherError) -> any LguestDevice in
+        private func onBuiltInHost(_ line: Text? = nil) -> LaunchOutcome {
+            launch(on: .builtIn, line) { (memory, abi) throws(LauncherError) -> any LguestDevice in
                 do throws(Errno) { return try Host(memory: memory, abi: abi) } catch {
                     throw .system("make a guest", error)
                 }
@@ -299,15 +301,12 @@ enum LaunchCommand {
         /// Fails with `.engine` before anything was taken from the terminal if the device cannot
         /// be used, or not for this guest.
         private func onDevice() -> LaunchOutcome {
-            var isTold = false
             let era: DeviceEra
             do throws(DeviceError) { era = try DeviceEra.probe() } catch {
                 return .failed(.engine(error))
             }
-            return launch(on: .device(era)) {
+            return launch(on: .device(era), "engine: \(KernelDevice.path) of \(era.kernels)") {
                 (memory, abi) throws(LauncherError) -> any LguestDevice in
-                if !isTold { report("engine: \(KernelDevice.path) of \(era.kernels)") }
-                isTold = true
                 do throws(Errno) { return try KernelDevice(memory: memory, abi: abi) } catch {
                     throw .engine(.unavailable(error))
                 }
@@ -315,10 +314,11 @@ enum LaunchCommand {
         }
 
         private func launch(
-            on engine: LguestEngine, _ makeDevice: @escaping LguestLauncher.MakeDevice
+            on engine: LguestEngine, _ line: Text?,
+            _ makeDevice: @escaping LguestLauncher.MakeDevice
         ) -> LaunchOutcome {
             LguestLauncher(
-                settings.plan, surroundings, engine: engine,
+                settings.plan, surroundings, engine: engine, engineLine: line,
                 suggestsPC: settings.engine == .automatic, makeDevice: makeDevice
             ).run(restarts: settings.restarts)
         }

@@ -44,6 +44,18 @@ struct LaunchPlan {
     }
 }
 
+/// Kernel and initrd: opened once, for all launches, also where another engine follows one that takes no such kernel.
+final class LaunchFiles {
+    var kernel: Descriptor?
+    var initrd: Descriptor?
+
+    /// Restarts, if there are any, have none of them any more.
+    func close() {
+        kernel = nil
+        initrd = nil
+    }
+}
+
 /// Who hears of a launch, and what it may do: the same for guests of every kind.
 struct LaunchSurroundings {
     /// Takes a line of what is done, if somebody wants to know.
@@ -58,6 +70,7 @@ struct LaunchSurroundings {
     var timeline: Timeline?
     /// What somebody else writes it to, or -1.
     var timelineFile: Int32 = -1
+    var files = LaunchFiles()
 }
 
 /// Launches guests by one plan, one after the other.
@@ -74,9 +87,7 @@ class Launcher {
     var timeline: Timeline? { surroundings.timeline }
     var report: ((Text) -> Void)? { surroundings.report }
 
-    /// Kernel and initrd, for restarts.
-    var kernelFile: Descriptor?
-    var initrdFile: Descriptor?
+    private var files: LaunchFiles { surroundings.files }
     var kernelStatus: FileStatus?
     var initrdStatus: FileStatus?
     /// Asked before the sandbox.
@@ -126,8 +137,8 @@ class Launcher {
         session = nil
         loop = nil
         devices = []
-        kernelFile = nil
-        initrdFile = nil
+        // Where a guest has run, no other engine follows.
+        if !isFirst || !outcome.isForAnotherEngine { files.close() }
         return outcome
     }
 
@@ -135,7 +146,7 @@ class Launcher {
 
     private func noteEnd(_ outcome: LaunchOutcome) {
         // Another engine may follow.
-        if case .failed(.engine) = outcome { return }
+        if outcome.isForAnotherEngine { return }
         timeline?.end(outcome.text, at: Clock.monotonic())
     }
 
@@ -187,8 +198,8 @@ class Launcher {
     /// Opens the kernel, or looks at it again.
     /// - Returns: its descriptor, which stays open.
     func openKernel() throws(LauncherError) -> Int32 {
-        if kernelFile == nil { kernelFile = try LaunchPlan.open(plan.kernel) }
-        let number = kernelFile?.number ?? -1
+        if files.kernel == nil { files.kernel = try LaunchPlan.open(plan.kernel) }
+        let number = files.kernel?.number ?? -1
         let status = try status(number, plan.kernel, kernelStatus)
         if kernelMedium == nil { kernelMedium = Medium(status, at: number) }
         kernelStatus = status
@@ -198,8 +209,8 @@ class Launcher {
     /// The same for the initrd, if there is to be one.
     func openInitrd() throws(LauncherError) -> NamedFile? {
         guard let name = plan.initrd else { return nil }
-        if initrdFile == nil { initrdFile = try LaunchPlan.open(name) }
-        let number = initrdFile?.number ?? -1
+        if files.initrd == nil { files.initrd = try LaunchPlan.open(name) }
+        let number = files.initrd?.number ?? -1
         let status = try status(number, name, initrdStatus)
         if initrdMedium == nil { initrdMedium = Medium(status, at: number) }
         initrdStatus = status
@@ -260,10 +271,7 @@ class Launcher {
     ) throws(LauncherError) {
         guard surroundings.sandbox != .off && !isConfined else { return }
         isConfined = true
-        if !restarts {
-            kernelFile = nil
-            initrdFile = nil
-        }
+        if !restarts { files.close() }
         let plan = sandboxPlan(host, loop, session)
         Sandbox.closeOthers(plan.descriptors)
         for device in devices { try device.keep() }
@@ -287,8 +295,8 @@ class Launcher {
         have.input = session.inputDescriptor
         have.output = session.outputDescriptor
         have.errors = surroundings.messages
-        if let number = kernelFile?.number { have.files.append(number) }
-        if let number = initrdFile?.number { have.files.append(number) }
+        if let number = files.kernel?.number { have.files.append(number) }
+        if let number = files.initrd?.number { have.files.append(number) }
         for device in devices { device.describe(to: &have) }
         have.host = host.descriptors
         have.processor = host.processor
@@ -372,6 +380,17 @@ struct HostNeeds {
     var drawsNumbers = false
     /// False for a host whose calls cannot be told before.
     var isFiltered = true
+}
+
+extension LaunchOutcome {
+    /// True where an engine takes no such kernel, which it finds out before it opens a device.
+    var isForAnotherEngine: Bool {
+        switch self {
+        case .failed(.engine): true
+        case .failed(.loader(.image(_, let why))): why.mayBePC
+        default: false
+        }
+    }
 }
 
 extension LaunchMachine {

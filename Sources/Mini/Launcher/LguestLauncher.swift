@@ -9,19 +9,22 @@ final class LguestLauncher: Launcher {
 
     private let engine: LguestEngine
     private let makeDevice: MakeDevice
+    private let engineLine: Text?
     private let suggestsPC: Bool
     /// Of a guest that may be started as a PC.
     private var pcSigns: GuestSigns?
 
     /// - Parameters:
     ///   - engine: what the guest's host needs to be prepared for it.
+    ///   - engineLine: told as soon as it takes the kernel.
     ///   - suggestsPC: whether a guest that comes nowhere is worth a line that says what else may run it.
     ///   - makeDevice: called once for each launch.
     init(
         _ plan: LaunchPlan, _ surroundings: LaunchSurroundings, engine: LguestEngine = .builtIn,
-        suggestsPC: Bool = false, makeDevice: @escaping MakeDevice
+        engineLine: Text? = nil, suggestsPC: Bool = false, makeDevice: @escaping MakeDevice
     ) {
         self.engine = engine
+        self.engineLine = engineLine
         self.suggestsPC = suggestsPC
         self.makeDevice = makeDevice
         super.init(plan, surroundings)
@@ -73,8 +76,6 @@ final class LguestLauncher: Launcher {
         let commandLine = try loading { () throws(LoaderError) in
             try CommandLine(plan.arguments)
         }
-        try openDevices()
-        note(.devices)
         let file = try openKernel()
         let kernel = try loading { () throws(LoaderError) in
             try KernelImage.examine(file, name: plan.kernel, status: kernelStatus)
@@ -87,9 +88,13 @@ final class LguestLauncher: Launcher {
                 commandLine: commandLine)
         }
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
-        try checkDevices()
         try engine.admit(loaded.kernel)
         note(.unpacking)
+        if let engineLine { tell([engineLine]) }
+        // Not before: of a kernel for another engine that opens them, and no tap comes and goes twice.
+        try openDevices()
+        try checkDevices()
+        note(.devices)
         tell(loaded.description)
         if let remark = loaded.remark { remarks.note(remark) }
         return loaded

@@ -3,7 +3,7 @@
 // often it begins anew, this stays small: the beginning is kept, and the end, and what is left out between
 // them is counted. It reads no clock; who notes something says when that was.
 //
-//   launcher   |memory|devices|image|unpacking|guest|sandbox|
+//   launcher   |memory|image|unpacking|devices|guest|sandbox|
 //   guest                                                    |first instruction ......... end|
 //   console                                                        ^ first output
 //   a device                                                             ^ first use
@@ -97,7 +97,7 @@ final class Timeline {
     // For the lines.
     private var phases = Text()
     private var firstRun: Nanoseconds?
-    /// Launches that ended, from the first on in which something ran: an engine that takes no such kernel runs nothing.
+    /// Launches that ended.
     private var ended: UInt64 = 0
     private var firstUses: [(name: Text, time: Nanoseconds)] = []
     private var last: (outcome: Text, time: Nanoseconds)?
@@ -121,6 +121,12 @@ final class Timeline {
                 "\(phases.bytes.isEmpty ? "" : ", ")\(phase.name) \(milliseconds: time - began)"
         }
         began = time
+    }
+
+    /// An engine was tried that takes no such kernel: all of it was a part of the choice of another one.
+    func noteOtherEngine(at time: Nanoseconds) {
+        if firstRun == nil { (front, phases, began) = ([], "", start) }
+        note(.engine, at: time)
     }
 
     /// What a device is called.
@@ -161,7 +167,7 @@ final class Timeline {
                 name: ran == nil ? "no start" : "guest", track: Track.guest, time: begin,
                 length: time - begin, launch: launch, outcome: outcome))
         last = (outcome, time)
-        if firstRun != nil { ended &+= 1 }
+        ended &+= 1
         (began, ran, used) = (time, nil, 0)
         launch &+= 1
     }

@@ -176,7 +176,7 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
             _ = file.number
             return traceNames(try traceEvents(Array(trace)))
         }
-        let phases = ["memory", "devices", "image", "unpacking", "guest", "sandbox"]
+        let phases = ["memory", "image", "unpacking", "devices", "guest", "sandbox"]
         #expect(
             try happened("lguest", nil, [65]) == phases + [
                 "first instruction", "first output", "first input", "guest",
@@ -389,6 +389,21 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
                 launched.errors.filter { $0.contains("engine:") } == [
                     "mini-launch: engine: the built-in host (/dev/lguest: \(why))"
                 ])
+        }
+    }
+
+    @Test("a device that does not run the guest opens none of its disks: of them all is told once")
+    func openedOnce() throws {
+        let disk = try memoryFile([UInt8](repeating: 0, count: 1300))
+        let words: [Text] = ["--verbose", "--block", "/proc/self/fd/\(disk.number),ro"]
+        let launched = try launch(words, image: hello(), on: played(.era1c))
+        _ = disk.number
+        #expect(launched.code == 0 && launched.output == "hello\n")
+        #expect(launched.errors.filter { $0.contains("cannot see its last 276 bytes") }.count == 1)
+        let ready = launched.errors.filter { $0.hasPrefix("mini-launch: ready: ") }
+        #expect(ready.count == 1)
+        for phase in ["engine", "memory", "image", "unpacking", "devices"] {
+            #expect(ready.first?.components(separatedBy: " \(phase) ").count == 2)
         }
     }
 

@@ -1,5 +1,6 @@
 // PCs that restart, as the launcher has them: on the software processor or a pretended /dev/kvm, at a pretended terminal.
 
+import Foundation
 import Synchronization
 import Testing
 
@@ -95,6 +96,61 @@ import Testing
         #expect(played.outcome == .signal(.terminate))
         #expect(played.reports.filter { $0.hasPrefix("the guest wanted ") }.count == 1)
         #expect(played.reports.filter { $0.hasPrefix("the guest restarts") }.count == 5)
+    }
+
+    @Test(
+        "a kernel that only its inside shows to be a PC's is told once, and so are its devices, which are opened once"
+    )
+    func openedOnce() throws {
+        var spec = VmlinuxSpec(isWide: false)
+        spec.banner = "some other kernel"
+        spec.addNotes(VmlinuxSpec.note(18, [0x40, 0, 0, 1]))
+        var bytes = spec.bytes()
+        // mov edx, 3F8; mov al, 78; out dx, al; hlt
+        bytes.put([0xBA, 0xF8, 3, 0, 0, 0xB0, 0x78, 0xEE, 0xF4], at: 0x1040)
+        let kernel = try memoryFile(bytes)
+        // Its headers may be those of a guest of lguest.
+        _ = try KernelImage.examine(kernel.number, name: "k")
+        let disk = try memoryFile([UInt8](repeating: 0, count: 1300))
+        let file = try memoryFile([])
+        func path(_ number: Int32) -> String { "/proc/self/fd/\(number)" }
+        let opens = Mutex<[String]>([])
+        let terminal = FakeTerminal(device: { call in
+            if call.number == .makeTimer || call.number == .setTimer { return 0 }
+            guard call.number == .open else { return nil }
+            let name = String(cString: UnsafePointer<CChar>(bitPattern: call.arguments.0)!)
+            opens.withLock { $0.append(name) }
+            return name == "/dev/kvm" || name == "/dev/lguest" ? -2 : nil
+        })
+        let words: [Text] = [
+            "--verbose", "--no-sandbox", "--timeline", "/proc/self/fd/\(file.number)", "--block",
+            "/proc/self/fd/\(disk.number),ro", "/proc/self/fd/\(kernel.number)",
+        ]
+        let code = terminal.play { LaunchCommand.run(words[...]) }
+        let now = terminal.now
+        #expect(code == 0 && string(now.output) == "x", "\(string(now.errors))")
+        for number in [disk.number, kernel.number] {
+            #expect(opens.withLock { all in all.filter { $0 == path(number) }.count } == 1)
+        }
+        let lines = string(now.errors).split(separator: "\n").map(String.init)
+        #expect(lines.filter { $0.contains("cannot see its last 276 bytes") }.count == 1)
+        #expect(
+            lines.filter { $0.contains("engine: ") } == [
+                "mini-launch: engine: the software processor (/dev/kvm: there is none)"
+            ])
+        #expect(lines.filter { $0.hasPrefix("mini-launch: ready: engine ") }.count == 1)
+        #expect(lines.last?.hasSuffix(": the guest powered itself off") == true)
+        let trace = try #require(FileManager.default.contents(atPath: path(file.number)))
+        let events = try traceEvents(Array(trace))
+        let names = traceNames(events)
+        #expect(
+            names.prefix(8) == [
+                "engine", "devices", "image", "memory", "unpacking", "guest", "sandbox",
+                "first instruction",
+            ])
+        #expect(names.last == "guest" && !names.contains("no start"))
+        let launches = events.compactMap { ($0["args"] as? [String: Any])?["launch"] as? Int }
+        #expect(launches == [Int](repeating: 1, count: names.count))
     }
 
     /// A guest that says a panic's words on its serial port, and then resets itself.

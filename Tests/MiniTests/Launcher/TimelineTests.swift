@@ -11,7 +11,7 @@ private func moment(_ microseconds: UInt64) -> Nanoseconds {
 
 /// A launch whose phases take a microsecond each, up to the guest's end at `end`.
 private func launch(_ timeline: Timeline, from start: UInt64, to end: UInt64, _ outcome: Text) {
-    let phases: [Timeline.Phase] = [.memory, .devices, .image, .unpacking, .guest, .sandbox]
+    let phases: [Timeline.Phase] = [.memory, .image, .unpacking, .devices, .guest, .sandbox]
     for (index, phase) in phases.enumerated() {
         timeline.note(phase, at: moment(start + UInt64(index) + 1))
     }
@@ -41,7 +41,7 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
         let events = try traceEvents(timeline.trace.bytes)
         #expect(
             traceNames(events) == [
-                "memory", "devices", "image", "unpacking", "guest", "sandbox", "first instruction",
+                "memory", "image", "unpacking", "devices", "guest", "sandbox", "first instruction",
                 "first output", "guest",
             ])
         let phases = events.filter { $0["tid"] as? Int == 1 && $0["ph"] as? String == "X" }
@@ -139,7 +139,7 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
         #expect(
             timeline.lines.map(string) == [
                 "timeline, in milliseconds since the start:",
-                "ready: memory 0.001, devices 0.001, image 0.001, unpacking 0.001, guest 0.001, sandbox 0.001",
+                "ready: memory 0.001, image 0.001, unpacking 0.001, devices 0.001, guest 0.001, sandbox 0.001",
                 "first instruction 0.007",
                 "first output 0.008",
                 "end after 1 restart 4.321: the guest died: oh\\x1b[m",
@@ -150,17 +150,30 @@ func traceNames(_ events: [[String: Any]]) -> [String] {
         #expect(refused.lines.isEmpty)
     }
 
-    @Test("an engine that took the kernel for none of its own before is no restart")
-    func secondEngine() {
+    @Test("what engines did that take no such kernel is one phase, no launch and no restart")
+    func otherEngine() throws {
         let timeline = Timeline(start: moment(0))
         timeline.note(.memory, at: moment(1))
-        timeline.end("no lguest guest support", at: moment(2))
+        timeline.noteOtherEngine(at: moment(2))
+        timeline.note(.memory, at: moment(3))
+        timeline.note(.image, at: moment(4))
+        timeline.noteOtherEngine(at: moment(5))
         #expect(timeline.lines.isEmpty)
-        launch(timeline, from: 2, to: 2_000, "the guest powered itself off")
+        launch(timeline, from: 5, to: 2_000, "the guest powered itself off")
         #expect(
-            timeline.lines.suffix(2).map(string) == [
-                "first output 0.010", "end 2.000: the guest powered itself off",
+            timeline.lines.suffix(4).map(string) == [
+                "ready: engine 0.005, memory 0.001, image 0.001, unpacking 0.001, devices 0.001, guest 0.001, sandbox 0.001",
+                "first instruction 0.012", "first output 0.013",
+                "end 2.000: the guest powered itself off",
             ])
+        let events = try traceEvents(timeline.trace.bytes)
+        let names = traceNames(events)
+        #expect(names.prefix(2) == ["engine", "memory"] && names.count == 10)
+        let launches = events.compactMap { ($0["args"] as? [String: Any])?["launch"] as? Int }
+        #expect(launches == [Int](repeating: 1, count: 10))
+        // What a guest did stays.
+        timeline.noteOtherEngine(at: moment(3_000))
+        #expect(try traceNames(traceEvents(timeline.trace.bytes)) == names + ["engine"])
     }
 
     // MARK: The file
