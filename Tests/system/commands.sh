@@ -105,20 +105,6 @@ for arch in x86_64 i386; do
     launch $arch --verbose 32 "$guest"
     expect "$arch: --verbose tells on standard error what is done" 0 "hello from ring 1" \
         "mini-launch: engine: the built-in host*entry 0xc01*memory of 32 MiB*"
-    # What bash offers behind these words; the last one is empty or has begun.
-    offered() {
-        (
-            # shellcheck source=/dev/null
-            source contrib/completion/mini.bash
-            # shellcheck disable=SC2034
-            COMP_WORDS=("out/$arch/mini-grant" "$@") COMP_CWORD=$#
-            _mini && echo "${COMPREPLY[*]}"
-        )
-    }
-    check "$arch: bash completes verbs of events, and their options" "$(offered event ''; offered event wait --c)" = \
-        $'bind notify wait\n--count'
-    check "$arch: and those of the store" "$(offered store w; offered store watch --c)" = $'watch wait\n--count'
-
     launch $arch --help
     expect "$arch: --help prints options and exit codes" 0 "Usage: mini-launch*--memory SIZE*128+n*" ""
     # Those of the subcommands and verbs are among them.

@@ -12,6 +12,10 @@ _mini_words() {
 _mini() {
     local word=${COMP_WORDS[COMP_CWORD]} words=("${COMP_WORDS[@]:0:COMP_CWORD}") choices=
     local options='s/^  (-[A-Za-z], )?(--[a-z-]+).*/\2/p' verbs='s/^  ([a-z][a-z-]*) .*/\1/p'
+    # The command as it was typed: where it is, its first part may say.
+    local home='^~(/.*)' variable='^\$\{?([A-Za-z_][A-Za-z_0-9]*)\}?(/.*)'
+    [[ ${words[0]} =~ $home ]] && words[0]=$HOME${BASH_REMATCH[1]}
+    [[ ${words[0]} =~ $variable ]] && words[0]=${!BASH_REMATCH[1]}${BASH_REMATCH[2]}
     # The words that choose: an applet, a subcommand, a verb of events or of the store.
     local chosen=("${words[0]}") next
     [[ ${chosen[0]##*/} == mini && ${words[1]-} == mini-* ]] && chosen+=("${words[1]}")
@@ -27,7 +31,10 @@ _mini() {
     [[ $option == '=' ]] && option=${words[-2]}
     if [[ $word == -* ]]; then
         choices=$(_mini_words "$options" "${chosen[@]}")
-        [[ ${chosen[-1]##*/} == mini-init ]] && choices='--check --help --version'
+        # Who lets choose first has a list of that alone.
+        [[ -n $choices ]] || ! "${chosen[@]}" --help >/dev/null 2>&1 </dev/null || choices='--help --version'
+        [[ ${chosen[-1]##*/} == mini-init ]] && choices+=${choices:+ --check}
+        [[ ${chosen[*]} == *'mini-grant store '* ]] && choices+=${choices:+ --and}
     elif ((COMP_CWORD == ${#chosen[@]})); then
         case ${chosen[-1]##*/} in
         mini | mini-grant | event | store) choices=$(_mini_words "$verbs" "${chosen[@]}") ;;
