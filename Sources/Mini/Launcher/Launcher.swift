@@ -49,7 +49,7 @@ final class LaunchFiles {
     var kernel: Descriptor?
     var initrd: Descriptor?
 
-    /// Restarts, if there are any, have none of them any more.
+    /// Nothing starts from them any more.
     func close() {
         kernel = nil
         initrd = nil

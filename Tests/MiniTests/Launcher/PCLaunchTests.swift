@@ -129,8 +129,9 @@ import Testing
         let code = terminal.play { LaunchCommand.run(words[...]) }
         let now = terminal.now
         #expect(code == 0 && string(now.output) == "x", "\(string(now.errors))")
-        for number in [disk.number, kernel.number] {
-            #expect(opens.withLock { all in all.filter { $0 == path(number) }.count } == 1)
+        let opened = opens.withLock { $0 }
+        for name in [path(disk.number), path(kernel.number)] {
+            #expect(opened.filter { $0 == name }.count == 1, "\(opened)")
         }
         let lines = string(now.errors).split(separator: "\n").map(String.init)
         #expect(lines.filter { $0.contains("cannot see its last 276 bytes") }.count == 1)
