@@ -136,6 +136,9 @@ run /bin/sh $work/ends"
 route 10.10.0.0/16 dev=lo
 run /bin/sh -c "while read a b c d; do echo $a $b $c; done </proc/net/route"'
     booted "addresses and routes are set by process 1's own means" $powered_off "*lo 00000A0A 00000000*$off"
+    boot "$arch" $'on-error poweroff\nlink lo address=10.9.0.1/24 address=10.8.0.1/24 up
+run /bin/sh -c "for a in 10.9.0.1 10.8.0.1; do grep -q $a /proc/net/fib_trie && echo $a; done"'
+    booted "a device gets each address that is written" $powered_off $'10.9.0.1\n10.8.0.1\n'"$off"
     boot "$arch" $'on-error poweroff\nlink none0 up deadline=250ms'
     booted "a device that does not come is told of" $powered_off \
         "mini-init: $work/table:2:1: the device \"none0\" has not come in time"$'\n'"$off"

@@ -10,7 +10,7 @@ struct LinkRequest: Equatable {
     var bridge: InterfaceName?
     /// Takes its addresses away first.
     var isFlushed = false
-    var address: InternetNetwork?
+    var addresses: [InternetNetwork] = []
     var state: State?
     /// A child stays and does all of it again whenever the device comes anew.
     var stays = false
@@ -191,7 +191,7 @@ enum InitNetwork {
             message.append(Self.master, LittleEndian.bytes(master, 4))
             _ = try socket.ask(message)
         }
-        if let address = request.address {
+        for address in request.addresses {
             var message = RouteMessage(
                 .newAddress, [.acknowledge, .create, .replace],
                 record: [address.family, address.prefix, 0, 0] + LittleEndian.bytes(index, 4))

@@ -84,6 +84,13 @@ private let disks = String(repeating: "--block d ", count: 16)
                 "link e up down", 11,
                 "\"down\" is not what goes with up or down that stands before it"
             ),
+            ("link e up up", 11, "option up is used twice"),
+            ("link e mac=02:00:00:00:00:01 mac=02:00:00:00:00:01", 30, "option mac is used twice"),
+            ("route default via=10.0.0.2 via=10.0.0.3", 28, "option via is used twice"),
+            ("wait file /x deadline=1 deadline=1", 25, "option deadline is used twice"),
+            ("wait store a value=address value=b", 28, "option value is used twice"),
+            ("send /s m expect=a deadline=1 expect=b", 31, "option expect is used twice"),
+            ("grant n 3 8 to=/a from=/b to=/c", 27, "option to is used twice"),
             (
                 "route 10.0.0.1/24 dev=e", 7,
                 "\"10.0.0.1/24\" is not a network: bits behind its prefix are not zero"
@@ -286,7 +293,7 @@ private let disks = String(repeating: "--block d ", count: 16)
             "wait file UUID=12AB-cd", "wait file LABEL=a", "wait file PARTLABEL=a",
             "wait file /dev/UUID=", "mount LABEL=@{l} /mnt ext4",
             "mount none /mnt tmpfs", "route 10.0.0.0/8 via=10.0.0.1", "route 10.2.0.0/15 dev=e",
-            "route fd00::/8 via=fe80::1", "route 0.0.0.0/0 dev=e", "link e up up",
+            "route fd00::/8 via=fe80::1", "route 0.0.0.0/0 dev=e",
             "link e mac=fe:ff:ff:ff:ff:ff", "wait store /a/b", "wait store a", "switch-root /a /x",
             "run /a/..b", "run /bin/a b/../c", "run <socket:/a..b c", "mount a..b /m nfs",
             "mount - /m proc", "run ./x", "run /bin/a /", "run @{d}/",

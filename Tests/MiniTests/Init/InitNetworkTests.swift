@@ -15,7 +15,7 @@ private func read(_ file: String) -> BootTableReader {
     @Test("devices, bridges and routes with all that they can have")
     func written() throws {
         let reader = read(
-            "bridge br0\nlink eth0 mac=fe:ff:ff:ff:ff:fe bridge=br0 flush address=10.0.0.1/24 up keep deadline=3s\nroute default via=10.0.0.254\nroute fd00::/8 dev=eth0\nlink lo down"
+            "bridge br0\nlink eth0 mac=fe:ff:ff:ff:ff:fe bridge=br0 flush address=10.0.0.1/24 address=fd00::1/64 up keep deadline=3s\nroute default via=10.0.0.254\nroute fd00::/8 dev=eth0\nlink lo down"
         )
         #expect(reader.errors == [])
         let eth0 = try #require(InterfaceName("eth0"))
@@ -26,8 +26,11 @@ private func read(_ file: String) -> BootTableReader {
                 .link(
                     LinkRequest(
                         name: eth0, hardware: HardwareAddress([0xFE, 255, 255, 255, 255, 0xFE]),
-                        bridge: br0, isFlushed: true, address: InternetNetwork("10.0.0.1/24"),
-                        state: .up, stays: true, patience: .milliseconds(3000))),
+                        bridge: br0, isFlushed: true,
+                        addresses: [
+                            try #require(InternetNetwork("10.0.0.1/24")),
+                            try #require(InternetNetwork("fd00::1/64")),
+                        ], state: .up, stays: true, patience: .milliseconds(3000))),
                 .route(RouteRequest(gateway: InternetNetwork("10.0.0.254"))),
                 .route(RouteRequest(destination: InternetNetwork("fd00::/8"), device: eth0)),
                 .link(LinkRequest(name: try #require(InterfaceName("lo")), state: .down)),

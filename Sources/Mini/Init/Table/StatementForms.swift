@@ -86,8 +86,8 @@ struct StatementForm {
             StatementForm(
                 name: "link",
                 usage: """
-                    link NAME [mac=MAC] [bridge=NAME] [flush] [address=ADDRESS] [up] [down] [keep] \
-                    [deadline=TIME]
+                    link NAME [mac=MAC] [bridge=NAME] [flush] [address=ADDRESS...] [up] [down] \
+                    [keep] [deadline=TIME]
                     """, read: link),
             StatementForm(
                 name: "route", usage: "route default | NETWORK [via=ADDRESS] [dev=NAME]",
@@ -348,7 +348,7 @@ struct StatementForm {
             case "mac": request.hardware = try option.hardwareAddress()
             case "bridge": request.bridge = try option.interface()
             case "flush": request.isFlushed = try option.flag()
-            case "address": request.address = try option.network()
+            case "address": request.addresses.append(try option.network())
             case "up", "down":
                 let state: LinkRequest.State = option.name == "up" ? .up : .down
                 if try !option.flag() || request.state.map({ $0 != state }) ?? false {

@@ -152,7 +152,7 @@ struct StatementWords {
                             word.text), at: word)
                 }
                 if front.descriptors.contains(where: { $0.number == next.number }) {
-                    throw error(.descriptorTwice(next.number), at: word)
+                    throw error(.twice("descriptor \(next.number)"), at: word)
                 }
                 // Others that are open there are process 1's own.
                 if case .same(let other) = next.target, other > 2,
@@ -221,10 +221,16 @@ struct StatementWords {
     mutating func options(
         _ take: (TableOption) throws(TableError) -> Bool
     ) throws(TableError) {
+        var seen: [Text] = []
         while let word = rest.first {
             rest = rest.dropFirst()
             let option = TableOption(word, of: self)
             if try !take(option) { throw error(.unknownOption(option.name), at: word) }
+            // A device can have several addresses; of other things the last would count, unseen.
+            if seen.contains(option.name) && !(option.name == "address") {
+                throw error(.twice("option \(option.name)"), at: word)
+            }
+            seen.append(option.name)
         }
     }
 }

@@ -23,8 +23,8 @@ struct TableError: Error, Equatable {
         case settingInCondition(Text)
         /// A list among words that each have their own meaning.
         case listNotHere(Text)
-        /// A number that stands for two things.
-        case descriptorTwice(Int32)
+        /// What can stand only once: a descriptor's number, an option.
+        case twice(Text)
         /// An end of a pipe that another statement has.
         case pipeTwice(Text, writing: Bool)
         /// A pipe that has only one end.
@@ -74,7 +74,7 @@ extension TableError.Reason {
         case .settingInCondition(let name):
             "\(name) holds for the whole table: it cannot stand inside an if"
         case .listNotHere(let word): "\(quoted: word): a list can only be a program's arguments"
-        case .descriptorTwice(let number): "descriptor \(number) is used twice"
+        case .twice(let what): "\(what) is used twice"
         case .pipeTwice(let name, let isWriting):
             "the pipe \(quoted: name) is \(isWriting ? "written" : "read") twice"
         case .openPipe(let name, let isWriting):
