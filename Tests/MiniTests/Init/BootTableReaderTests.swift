@@ -32,6 +32,28 @@ private let grantUsage =
             errors("run\u{A0}x") == ["t:1:4: \(words)"])
         #expect(errors("run x\n\u{200B}run y") == ["t:2:1: \(words)"])
         #expect(errors("run x\n\u{FEFF}run y") == ["t:2:1: \(words)"])
+        // Ranges, their first and last, and what is beside them.
+        for range: ClosedRange<UInt32> in [
+            0x80...0xA0, 0xAD...0xAD, 0x34F...0x34F, 0x61C...0x61C, 0x115F...0x1160,
+            0x1680...0x1680, 0x17B4...0x17B5, 0x180B...0x180F, 0x2000...0x200F, 0x2028...0x202F,
+            0x205F...0x206F, 0x2800...0x2800, 0x3000...0x3000, 0x3164...0x3164, 0xFE00...0xFE0F,
+            0xFEFF...0xFEFF, 0xFFA0...0xFFA0, 0xFFF0...0xFFFB, 0x1BCA0...0x1BCA3,
+            0x1D173...0x1D17A, 0xE0000...0xE0FFF,
+        ] {
+            for (code, isSeen) in [
+                (range.lowerBound, false), (range.upperBound, false),
+                (range.lowerBound - 1, true), (range.upperBound + 1, true),
+            ] where code > 0x7F {
+                let word = "/x" + String(Unicode.Scalar(code).map { Character($0) } ?? "?")
+                #expect(
+                    errors("run \(word)\nrun '\(word)'  # \(word)")
+                        == (isSeen ? [] : ["t:1:7: \(words)"]), "\(String(code, radix: 16))")
+            }
+        }
+        // Another encoding is another thing.
+        var latin = BootTableReader(programs)
+        latin.read(file: Text(bytes: Array("run ".utf8) + [0xC2, 0x20, 0xE2, 0x80]), name: "t")
+        #expect(latin.errors == [])
         var reader = BootTableReader(programs)
         reader.read(file: Text(bytes: [0xFF, 0xFE] + Array("r\0u\0n\0".utf8)), name: "t")
         #expect(

@@ -91,11 +91,24 @@ enum TableWords {
         return parameters
     }
 
-    /// A no-break space, a space of no width or a byte order mark, in UTF-8.
+    /// True for UTF-8 of a character that nobody sees: another blank, a mark of no width, an order to turn the line
+    /// round. Source: Unicode's DerivedCoreProperties.txt (Default_Ignorable_Code_Point), PropList.txt
+    /// (White_Space); controls from 0x80, marks of annotations and the empty Braille pattern besides.
     private static func isInvisible(_ bytes: ArraySlice<TableByte>) -> Bool {
-        let start = Text(bytes: bytes.prefix(3).map { $0.byte })
-        return start.dropping(prefix: "\u{A0}") != nil || start == "\u{200B}" || start == "\u{FEFF}"
-            || start == "\u{202F}"
+        guard let lead = bytes.first?.byte else { return false }
+        let count = lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3
+        let rest = bytes.dropFirst().prefix(count)
+        // Else it is text of another encoding.
+        guard rest.count == count, rest.allSatisfy({ $0.byte & 0xC0 == 0x80 }) else { return false }
+        let first = UInt32(lead & 0x3F >> count)
+        return switch rest.reduce(first, { $0 << 6 | UInt32($1.byte & 0x3F) }) {
+        case 0x80...0xA0, 0xAD, 0x34F, 0x61C, 0x115F...0x1160, 0x1680, 0x17B4...0x17B5,
+            0x180B...0x180F, 0x2000...0x200F, 0x2028...0x202F, 0x205F...0x206F, 0x2800, 0x3000,
+            0x3164, 0xFE00...0xFE0F, 0xFEFF, 0xFFA0, 0xFFF0...0xFFFB, 0x1_BCA0...0x1_BCA3,
+            0x1_D173...0x1_D17A, 0xE_0000...0xE_0FFF:
+            true
+        default: false
+        }
     }
 
     /// Blanks, and the ends of lines that come from elsewhere.
