@@ -229,10 +229,15 @@ private func run(_ line: String, on xen: FakeXen) -> Ended {
         #expect(
             try run("store exists /a /c", on: xen(values)) == Ended(code: 1, output: "", errors: "")
         )
+        // The store says so of what is missing below another domain's folder.
         let secret = try xen(values) { $0.store!.secrets = ["/b"] }
-        #expect(
-            run("store exists /b", on: secret)
-                == failed(4, "cannot read \"/b\": permission denied (EACCES)"))
+        for line in ["/b", "/a /b", "/b --and set /a 2"] {
+            #expect(
+                run("store exists \(line)", on: secret) == Ended(code: 1, output: "", errors: ""))
+        }
+        #expect(secret.now.store!.entries["/a"]?.value == [])
+        let full = try xen(values) { $0.store!.refusals[2] = "ENOSPC" }
+        #expect(run("store exists /a", on: full).code == 4)
     }
 
     @Test("permissions are shown in lists, and set downwards and upwards")

@@ -26,8 +26,13 @@ private func words(_ line: String) throws -> [TableWord] {
 }
 
 /// What the words of a line stand for, or what is wrong, behind the column.
-private func expanded(_ line: String, _ entries: [String: String]) throws -> [String] {
-    let xen = try FakeXen { $0.store = FakeStore.with(entries) }
+private func expanded(
+    _ line: String, _ entries: [String: String], secrets: Set<String> = []
+) throws -> [String] {
+    let xen = try FakeXen {
+        $0.store = FakeStore.with(entries)
+        $0.store!.secrets = secrets
+    }
     let words = try words(line)
     let result = xen.play { () -> [String] in
         var lookups = TableLookups()
@@ -54,6 +59,21 @@ private func expanded(_ line: String, _ entries: [String: String]) throws -> [St
                 "run @{/none:-d} \"@{/none:-d e}\" @{/e:-f} @{/none:-} x@{/none:-}", entries)
                 == ["run", "d", "d e", "f", "x"])
         #expect(try expanded("run a\"@\"{/a/b} @{/a/@{/none:-b}}", entries) == ["run", "a7", "7"])
+    }
+
+    @Test("a default stands for what the store does not show, as it says of what is missing")
+    func secrets() throws {
+        let entries = ["/a": "1", "/s": "2", "/s/0": "3"]
+        let line = "run @{/s:-d} @{/a} @{/s/*:-e} @{/s:-}"
+        #expect(try expanded(line, entries, secrets: ["/s"]) == ["run", "d", "1", "e"])
+        #expect(try expanded("run @{/s:-d}", entries, secrets: ["/s"]) == ["run", "d"])
+        let denied = "permission denied (EACCES)"
+        #expect(
+            try expanded("run @{/s}", entries, secrets: ["/s"])
+                == ["5: cannot read \"/s\": \(denied)"])
+        #expect(
+            try expanded("run @{/s/*}", entries, secrets: ["/s"])
+                == ["5: cannot list \"/s\": \(denied)"])
     }
 
     @Test("a list of the store's entries is a word each, in the order of their numbers")
@@ -152,6 +172,11 @@ private func expanded(_ line: String, _ entries: [String: String]) throws -> [St
         #expect(try expanded("run \"x@{file:\(path)}\"", [:]) == ["run", "xtwo\nlines"])
         #expect(try expanded("run @{file:@{/f}}", ["/f": path]) == ["run", "two\nlines"])
         #expect(try expanded("run @{file:\(path).none:-d}", [:]) == ["run", "d"])
+        // Below what is no folder there is nothing, either.
+        #expect(try expanded("run @{file:\(path)/x:-d}", [:]) == ["run", "d"])
+        #expect(
+            try expanded("run @{file:\(path)/x}", [:])
+                == ["5: cannot read \"\(path)/x\": not a directory (ENOTDIR)"])
         try Data(repeating: 65, count: 4097).write(to: file)
         #expect(
             try expanded("run @{file:\(path)}", [:])

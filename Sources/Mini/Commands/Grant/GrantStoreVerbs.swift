@@ -94,7 +94,7 @@ final class StoreOperations {
         case .set: try set(choices, words)
         case .list, .ls: try list(operation.verb == .ls, choices, words)
         case .exists:
-            for word in words where try store.valueIfAny(path(word), in: transaction) == nil {
+            for word in words where try store.valueIfLegible(path(word), in: transaction) == nil {
                 return false
             }
         case .mkdir:

@@ -255,7 +255,12 @@ struct TableLookups {
         case .file: value = try contents(of: path, column, mayBeAbsent: lookup.fallback != nil)
         case .store:
             let answer = try answer(for: path, column)
-            if case .failure(.store(_, _, .noSuchFile)) = answer, lookup.fallback != nil { break }
+            if lookup.fallback != nil, case .failure(.store(_, _, let refusal)) = answer,
+                // The store says this of what is missing below another domain's folder.
+                refusal == .noSuchFile || refusal == .accessDenied
+            {
+                break
+            }
             value = Text(bytes: try Self.known(answer, column))
         }
         if let fallback = lookup.fallback, value?.bytes.isEmpty ?? true { return fallback }
@@ -276,7 +281,7 @@ struct TableLookups {
     ) throws(Complaint) -> Text? {
         let text: Text
         do throws(Errno) { text = try SmallFile.read(path, limit: Self.longestFile + 1) } catch {
-            if error == .noSuchFile && mayBeAbsent { return nil }
+            if mayBeAbsent, error == .noSuchFile || error == .notDirectory { return nil }
             throw Complaint(column: column, words: "cannot read \(quoted: path): \(error)")
         }
         guard text.bytes.count <= Self.longestFile else {
@@ -296,7 +301,7 @@ struct TableLookups {
         let path = try path(of: list, column)
         let names = try ask(column) { (store) throws(GrantError) -> [Text] in
             let path = try StorePath(named: path)
-            if list.fallback != nil, try store.valueIfAny(path) == nil { return [] }
+            if list.fallback != nil, try store.valueIfLegible(path) == nil { return [] }
             return try store.list(path)
         }
         guard !names.isEmpty else {
