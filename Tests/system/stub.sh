@@ -58,6 +58,15 @@ exec A=b /bin/sh -c 'echo \$A \${B-none} \${MINI_INIT_PROGRAM-none}; exit 7'"
         "mini-init: $work/table:2:5: cannot open \"/nowhere/x\": no such file (ENOENT)*$off"
     boot "$arch" $'start >pipe:p 2>&1 /bin/sh -c "echo through; echo errors >&2"\nrun <pipe:p /bin/cat'
     booted "a pipe leads from one program to another and ends with it" $powered_off $'through\nerrors\n'"$off"
+    boot "$arch" $'on-error poweroff\nif file /nowhere/agent\nstart >pipe:log /nowhere/agent\nend\nrun <pipe:log /bin/cat'
+    booted "a pipe that is not written on every way is told before anything is started" $powered_off \
+        "mini-init: $work/table:5:5: the pipe \"log\" is read, but not always written"$'\n'"$off"
+    boot "$arch" $'try start >pipe:log /bin/echo @{file:/nowhere}\nrun <pipe:log /bin/cat\nrun /bin/echo next'
+    booted "who reads finds the end of a pipe whose other program has not been started" $powered_off \
+        "mini-init: $work/table:1:31: cannot read \"/nowhere\": no such file (ENOENT)"$'\nnext\n'"$off"
+    boot "$arch" $'start >pipe:log /bin/sh -c "sleep 0.2; seq 100000"\ntry run <pipe:log /bin/cat @{file:/nowhere}'
+    booted "who writes does not wait for a program that has not been started" $powered_off \
+        "mini-init: $work/table:2:28: cannot read \"/nowhere\": no such file (ENOENT)*$off"
     boot "$arch" "start 3<$work/value 4>$work/copy 5>>$work/copy >pipe:p /bin/sh -c 'cat <&3; echo state >&4; echo more >&5'
 run <pipe:p /bin/cat
 run <$work/copy /bin/cat"

@@ -17,6 +17,8 @@ final class Init {
     var children: [InitChild] = []
     var services: [InitService] = []
     var pipes = InitPipes()
+    /// The first statement whose ends of pipes are not taken yet.
+    var untaken = 0
     /// Processes that were told of as forked away.
     private var orphans: [ProcessID] = []
     /// How many programs were started.
@@ -115,6 +117,8 @@ final class Init {
         case .carryOut(let index): return carryOut(index)
         case .waitForAll:
             isReaping = true
+            untaken = table.statements.count
+            closePipes()
             return nextEvent()
         case .wait: return nextEvent()
         case .sleepForever:

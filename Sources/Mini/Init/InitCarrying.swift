@@ -4,6 +4,7 @@
 
 extension Init {
     func carryOut(_ index: Int) -> BootMachine.Event {
+        untaken = index
         let statement = table.statements[index]
         let isWanted = statement.guards.allSatisfy { outcomes[$0.statement] == $0.wanted }
         guard isWanted else { return .done }
@@ -31,6 +32,9 @@ extension Init {
 
     private func carryOut(_ statement: BootStatement) -> BootMachine.Event {
         let isKnown = statement.request != .lookup
+        // From now on its ends of pipes are a program's, or nobody's.
+        if isKnown { untaken += 1 }
+        defer { closePipes() }
         if table.settings.isVerbose && isKnown {
             var line = statement.position.text
             line += ":"
@@ -69,6 +73,25 @@ extension Init {
         } catch {
             say(error, at: statement.position)
             return statement.isTried ? .done : .failed
+        }
+    }
+
+    /// Closes the ends of pipes that no statement takes any more: it was skipped, or has failed, or has looked up something
+    /// else. So whoever has the other end notices.
+    func closePipes() {
+        pipes.close { (pipe, isWriting) in
+            services.contains { service in
+                service.front.descriptors.contains {
+                    $0.target == .pipe(pipe) && ($0.direction == .output) == isWriting
+                }
+            }
+                || table.pipeEnds.contains { end in
+                    end.isWriting == isWriting && end.statement >= untaken
+                        && (end.name == nil || end.name == pipe)
+                        && table.statements[end.statement].guards.allSatisfy {
+                            $0.statement >= untaken || outcomes[$0.statement] == $0.wanted
+                        }
+                }
         }
     }
 

@@ -65,6 +65,18 @@ struct InitPipes {
         for pipe in pipes where isOver || !pipe.isShared { InitConsole.show(pipe.rest()) }
     }
 
+    /// Closes the ends that nobody is to have any more, and shows what cannot be read then.
+    /// - Parameter isWanted: whether somebody is to have a pipe's end that writes, or that reads.
+    func close(unless isWanted: (Text, Bool) -> Bool) {
+        for pipe in pipes {
+            if !isWanted(pipe.name, true) { pipe.handOver(.output) }
+            if !isWanted(pipe.name, false) {
+                InitConsole.show(pipe.rest())
+                pipe.handOver(.input)
+            }
+        }
+    }
+
     /// Closes the ends that write, as no program is started again, so that those who read find the end.
     func endWriting() { for pipe in pipes { pipe.handOver(.output) } }
 

@@ -73,6 +73,8 @@ final class FakeBoot: Sendable {
         var clock: UInt64 = 1_000_000_000
         var forks: [UInt64] = []
         var sleeps = 0
+        /// How many ends of pipes process 1 had whenever everybody slept.
+        var ends: [Int] = []
         /// What each program would have found that was to be executed.
         var environments: [[String]] = []
         /// What process 1 wants its machine's launcher to end with.
@@ -386,6 +388,7 @@ extension FakeBoot.State {
     /// Everybody sleeps: what happens next?
     private mutating func sleep(_ length: mini_timespec?) {
         sleeps += 1
+        ends.append(open.values.filter { $0.path == "a pipe" }.count)
         precondition(sleeps < 10_000, "process 1 never comes to its end")
         if !happenings.isEmpty {
             switch happenings.removeFirst() {

@@ -288,7 +288,6 @@ private final class FakeDescriptors: Sendable {
                 "t:2:7: the pipe \"p\" is written, but never read",
                 "t:4:11: the pipe \"p\" is read, but never written",
             ])
-        #expect(errors("if file /x\nstart >pipe:p a\nend\nif file /y\nwait line p t\nend") == [])
         let early = "by a statement that waits, before anything can"
         #expect(
             errors("run <pipe:a p\nstart >pipe:a q")
@@ -304,6 +303,85 @@ private final class FakeDescriptors: Sendable {
         #expect(
             errors("if file /x\nstart >pipe:a p\nelse\nrun <pipe:a p\nstart >pipe:a q\nend").count
                 == 2)
+    }
+
+    @Test("a pipe has both ends on every way through the conditions")
+    func everyWay() {
+        let (a, b, wait) = ("start >pipe:p a", "start >pipe:p b", "wait line p t")
+        let read = "the pipe \"p\" is read, but not always written"
+        let written = "the pipe \"p\" is written, but not always read"
+        for (table, wanted) in [
+            ("if file /x\n\(a)\nend\n\(wait)", ["t:4:11: \(read)"]),
+            ("\(a)\nif file /x\n\(wait)\nend", ["t:1:7: \(written)"]),
+            (
+                "if file /x\n\(a)\nend\nif file /y\n\(wait)\nend",
+                ["t:2:7: \(written)", "t:5:11: \(read)"]
+            ),
+            // What asks the same comes out the same, as a rule.
+            ("if file /x\n\(a)\nend\nif file /x\n\(wait)\nend", []),
+            (
+                "if file /x\n\(a)\nend\nif file /x\nelse\n\(wait)\nend",
+                ["t:2:7: \(written)", "t:6:11: \(read)"]
+            ),
+            ("if file /x\n\(a)\n\(wait)\nelse\nrun c\nend", []),
+            ("if file /x\nif file /y\n\(a)\nelse\n\(b)\nend\n\(wait)\nend", []),
+            (
+                "if file /x\nif file /y\n\(a)\nend\nelse\n\(b)\nend\n\(wait)",
+                ["t:8:11: \(read)"]
+            ),
+            (
+                "if file /x\nif file /y\n\(a)\nelse\n\(b)\nend\nelse\nstart >pipe:p c\nend\n\(wait)",
+                []
+            ),
+            // Any pipe may come of it.
+            ("if file /x\nstart @{w} a\nend\n\(wait)", []),
+        ] as [(String, [String])] {
+            #expect(errors(table) == wanted, "\(table)")
+        }
+    }
+
+    @Test("process 1 keeps no end of a pipe that no statement takes any more")
+    func lostEnds() {
+        let fails = FakeBoot.Life.ends(1 << 8)
+        let (goesOn, ends) = (FakeBoot.Life.untilTerminated, FakeBoot.Life.ends(0))
+        // How the children end, and how many ends there are whenever one is waited for.
+        for (table, lives, wanted) in [
+            // What is looked up is not there, for who writes and for who reads.
+            ("try start >pipe:x a @{file:/n}\nrun <pipe:x b", [fails, ends], [0, 0]),
+            (
+                "start >pipe:x a\ntry run <pipe:x b @{file:/n}\nrun c", [goesOn, fails, ends],
+                [1, 0]
+            ),
+            ("start >pipe:x a\ntry run <pipe:x b @{file:/n}", [goesOn, fails], [1, 0]),
+            // It is skipped.
+            ("if file /n\nstart @{d} a\nend\nrun <pipe:x b", [fails, ends], [0, 0]),
+            (
+                "start <pipe:x b\nif file /n\nrun c\nelse\nstart @{d} a\nend",
+                [goesOn, ends, ends], [1, 0]
+            ),
+            // It is not what is looked up.
+            ("start <pipe:x b\nstart @{d} a\nrun c", [goesOn, ends, goesOn, ends], [1, 0]),
+            // It has them again whenever it is started.
+            ("respawn >pipe:x a\nrun <pipe:x b", [goesOn, ends], [1, 1]),
+        ] as [(String, [FakeBoot.Life], [Int])] {
+            let boot = FakeBoot(table) {
+                $0.lives = lives
+                $0.signalAfter = (lives.count, 12)
+                // The words that a child hands over.
+                $0.files["/"] = "2\0start\0" + "14\0a\0"
+            }
+            boot.boot()
+            #expect(boot.now.ends.prefix(wanted.count) == wanted[...], "\(table)")
+            #expect(boot.now.made.count == lives.count, "\(table)")
+        }
+        // What nobody is to read any more is shown.
+        let unread = FakeBoot("start >pipe:x a\ntry run <pipe:x b @{file:/n}\nrun c") {
+            $0.lives = [goesOn, fails, ends]
+            $0.signalAfter = (3, 12)
+            $0.files["a pipe"] = "no disk\n"
+        }
+        unread.boot()
+        #expect(unread.console == "no disk\nmini-init: powering off\n")
     }
 
     @Test("lookups keep no pipe from being looked at but those that they may bring")

@@ -66,6 +66,19 @@ struct BootStatement: Equatable {
 struct BootGuard: Equatable {
     var statement: Int
     var wanted: Bool
+    /// The first statement that asks the same.
+    var first: Int
+}
+
+/// An end of a pipe that a statement has.
+struct PipeEnd: Equatable {
+    /// Nil for one that is looked up.
+    var name: Text?
+    var isWriting: Bool
+    var statement: Int
+    var column: Int
+    /// Nothing behind the statement is started before it is over.
+    var waits: Bool
 }
 
 /// What an `if` asks.
@@ -226,4 +239,6 @@ struct BootTable: Equatable {
 
     var settings = BootSettings()
     var statements: [BootStatement] = []
+    /// What the statements have of pipes.
+    var pipeEnds: [PipeEnd] = []
 }

@@ -121,21 +121,11 @@ struct BootTableReader {
         }
     }
 
-    /// An end of a pipe that a statement has.
-    private struct PipeEnd {
-        /// Nil for one that is looked up.
-        var name: Text?
-        var isWriting: Bool
-        var statement: Int
-        var column: Int
-        /// Nothing behind the statement is started before it is over.
-        var waits: Bool
-    }
-
     /// Each pipe is read by one statement and written by one, on every way through the table.
     private mutating func checkPipes() {
         var ends: [PipeEnd] = []
         for index in table.statements.indices { ends += endsOfPipes(of: index) }
+        table.pipeEnds = ends
         for (index, end) in ends.enumerated() {
             guard let name = end.name else { continue }
             var place = table.statements[end.statement].position
@@ -151,11 +141,42 @@ struct BootTableReader {
                 $0.isWriting != end.isWriting && ($0.name == nil || $0.name == name)
                     && !excludes($0.statement, end.statement)
             }
-            if others.isEmpty {
-                note(TableError(position: place, reason: .openPipe(name, writing: end.isWriting)))
-            } else if end.waits, !others.contains(where: { $0.statement <= end.statement }) {
+            if !isMet(end, by: others) {
+                note(
+                    TableError(
+                        position: place,
+                        reason: .openPipe(
+                            name, writing: end.isWriting, sometimes: !others.isEmpty)))
+            } else if end.waits, !isMet(end, by: others.filter { $0.statement <= end.statement }) {
                 note(TableError(position: place, reason: .pipeReadBeforeWritten(name)))
             }
+        }
+    }
+
+    /// True if one of the others is there on every way on which this end is.
+    private func isMet(_ end: PipeEnd, by others: [PipeEnd]) -> Bool {
+        if others.contains(where: { $0.name == nil }) { return true }
+        let own = table.statements[end.statement].guards
+        return Self.coverAll(
+            others.map { other in
+                table.statements[other.statement].guards.filter { condition in
+                    !own.contains {
+                        $0.first == condition.first && $0.wanted == condition.wanted
+                    }
+                }[...]
+            })
+    }
+
+    /// True if conditions come out as one of these chains has them on every way. (The chains exclude each other.)
+    private static func coverAll(_ chains: [ArraySlice<BootGuard>]) -> Bool {
+        guard let chain = chains.first else { return false }
+        guard let condition = chain.first?.first, chains.allSatisfy({ !$0.isEmpty }) else {
+            return true
+        }
+        return [true, false].allSatisfy { wanted in
+            coverAll(
+                chains.filter { $0.first?.first == condition && $0.first?.wanted == wanted }
+                    .map { $0.dropFirst() })
         }
     }
 
@@ -267,7 +288,9 @@ struct BootTableReader {
                     guards: open))
         }
         if isCondition {
-            open.append(BootGuard(statement: table.statements.count - 1, wanted: true))
+            let index = table.statements.count - 1
+            let first = table.statements.firstIndex { $0.request == request }
+            open.append(BootGuard(statement: index, wanted: true, first: first ?? index))
         }
         if let failure { throw failure }
     }
