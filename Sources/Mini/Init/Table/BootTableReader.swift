@@ -153,31 +153,30 @@ struct BootTableReader {
         }
     }
 
-    /// True if one of the others is there on every way on which this end is.
-    private func isMet(_ end: PipeEnd, by others: [PipeEnd]) -> Bool {
-        if others.contains(where: { $0.name == nil }) { return true }
+    /// True if one of the others, which exclude each other, is there on every way on which this end is.
+    /// - Parameter depth: how many conditions the others share that are looked at already.
+    private func isMet(_ end: PipeEnd, by others: [PipeEnd], _ depth: Int = 0) -> Bool {
         let own = table.statements[end.statement].guards
-        return Self.coverAll(
-            others.map { other in
-                table.statements[other.statement].guards.filter { condition in
-                    !own.contains {
-                        $0.first == condition.first && $0.wanted == condition.wanted
-                    }
-                }[...]
-            })
-    }
-
-    /// True if conditions come out as one of these chains has them on every way. (The chains exclude each other.)
-    private static func coverAll(_ chains: [ArraySlice<BootGuard>]) -> Bool {
-        guard let chain = chains.first else { return false }
-        guard let condition = chain.first?.first, chains.allSatisfy({ !$0.isEmpty }) else {
-            return true
+        /// Where the next condition stands that may keep an end away.
+        func open(_ other: PipeEnd) -> Int? {
+            let guards = table.statements[other.statement].guards
+            return guards.indices.first { index in
+                index >= depth && !own.contains { $0.isLike(guards[index]) }
+            }
         }
-        return [true, false].allSatisfy { wanted in
-            coverAll(
-                chains.filter { $0.first?.first == condition && $0.first?.wanted == wanted }
-                    .map { $0.dropFirst() })
+        guard let first = others.first else { return false }
+        if others.contains(where: { $0.name == nil || open($0) == nil }) { return true }
+        guard let index = open(first) else { return true }
+        var condition = table.statements[first.statement].guards[index]
+        for _ in 0..<2 {
+            condition.wanted.toggle()
+            let those = others.filter {
+                let guards = table.statements[$0.statement].guards
+                return guards.count > index && guards[index].isLike(condition)
+            }
+            if !isMet(end, by: those, index + 1) { return false }
         }
+        return true
     }
 
     /// What a statement's own words say of pipes; of those that are looked up, that it may be any.
