@@ -76,8 +76,9 @@ struct BzImage: Equatable {
     /// A search for the compressed kernel, which ends when it has cost too much.
     private struct Search {
         var from: Int
-        /// The false candidate that gave most.
+        /// The false candidate that gave most: more than bytes that only look like a header, which any code may have.
         var furthest: Gzip.Outcome?
+        private static let mostByChance = 64 << 10
         private var wasted = 0
         private var candidates = 0
 
@@ -94,7 +95,8 @@ struct BzImage: Equatable {
                 if outcome.failure == nil { return (at, UInt32(outcome.produced)) }
                 unsafe UnsafeMutableRawBufferPointer(rebasing: output[..<outcome.produced])
                     .initializeMemory(as: UInt8.self, repeating: 0)
-                if outcome.produced >= furthest?.produced ?? 0 { furthest = outcome }
+                let least = max(furthest?.produced ?? 0, onUnix ? 0 : Self.mostByChance)
+                if outcome.produced >= least { furthest = outcome }
                 // What was read counts, too: a member's name can be as long as the file.
                 wasted += outcome.produced + max(outcome.position - at, 0) + 4096
                 from = at + 1

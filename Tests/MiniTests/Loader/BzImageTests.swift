@@ -53,6 +53,43 @@ import Testing
         #expect(throws: LoaderError.self) { try loadKernel(bytes) }
     }
 
+    @Test(
+        "a kernel that is not packed is not called corrupt for bytes that look like a gzip header")
+    func notPacked() throws {
+        /// - Parameter system: the tenth byte of what looks like a header; 3 is Unix.
+        func refusal(_ system: UInt8, count: Int = 4, start: UInt32 = 0x10_0000) throws
+            -> ImageError?
+        {
+            var spec = BzImageSpec()
+            spec.unpacker = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 2, system]
+            // Stored blocks, and a length that is not theirs.
+            for left in stride(from: count, to: 0, by: -0x8000) {
+                let size = UInt16(min(left, 0x8000))
+                spec.unpacker += [left > 0x8000 ? 0 : 1] + .little(UInt64(size), 2)
+                spec.unpacker += .little(UInt64(~size), 2)
+                spec.unpacker += [UInt8](repeating: 0x90, count: Int(size))
+            }
+            spec.payload = Array("code as it runs".utf8)
+            var bytes = spec.bytes()
+            bytes.put(start, at: 0x214)
+            let image = bytes
+            let error = #expect(throws: LoaderError.self) { _ = try loadKernel(image) }
+            guard case .image(_, let why)? = error else { return nil }
+            return why
+        }
+        let lack = ImageError.noCompressedKernel(version: "2.6.23")
+        #expect(try refusal(0xB6) == lack && lack.mayBePC)
+        #expect(try refusal(0xB6, start: 0) == .realModeOnly)
+        #expect(try refusal(0xB6, count: 0xFFFF) == lack)
+        // Of one that a kernel's build may have written, or that gives much, it is worth knowing what is wrong.
+        for damaged in [try refusal(3), try refusal(0xB6, count: 0x1_0000)] {
+            guard case .damaged(.gzip, at: _, .wrongLength)? = damaged else {
+                Issue.record("\(String(describing: damaged))")
+                continue
+            }
+        }
+    }
+
     @Test("the page offset is the first top byte that four loads have in common")
     func pageOffset() {
         func load(_ top: UInt8) -> [UInt8] { [0xA1, 0, 0, 0, top] }
