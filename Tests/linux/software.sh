@@ -34,7 +34,8 @@ software() {
     expect "a guest that panics: code 4, and its reason" 4 "*Kernel panic - not syncing: *" \
         "mini-launch: the guest died: Kernel panic - not syncing: VFS: Unable to mount root fs*"
     launch x86_64 --engine builtin --memory 16 "$kernel"
-    expect "too little memory is told with the least that would do" 3 "" "*it needs * MiB of memory, the guest has 16 MiB"
+    expect "too little memory is told with the least that would do" 3 "" \
+        "*it needs * MiB of memory to be loaded, and some 16 MiB more to work in; the guest has 16 MiB"
     idle 686 i386
     screen
     unified_narrow

@@ -47,9 +47,9 @@ extension StockKernel {
         }
         lines.append("entries      \(entries)")
         if let header { lines += header.description }
-        if let least = leastMebibytes {
+        if let (least, working) = mebibytes {
             lines.append(
-                "memory       \(least) MiB at least, \(unified?.initrd == nil ? "without an" : "with its") initrd"
+                "memory       \(least) MiB at least to be loaded, some \(least + working) MiB to work in, \(unified?.initrd == nil ? "without an" : "with its") initrd"
             )
         }
         return lines

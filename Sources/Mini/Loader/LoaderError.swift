@@ -63,8 +63,8 @@ enum ImageError: Error, Equatable {
     /// The byte of the file where the packed kernel is damaged.
     case damaged(Compression, at: Int, UnpackFailure)
 
-    /// Both in MiB.
-    case needsMemory(needed: UInt32, available: UInt32)
+    /// All in MiB; `working` is what it should have beside what it is loaded into.
+    case needsMemory(needed: UInt32, working: UInt32? = nil, available: UInt32)
 }
 
 /// Why a guest's memory cannot be filled.
@@ -220,7 +220,9 @@ extension ImageError {
             "corrupt \(compression.name) data: wrong length at byte \(at)"
         case .damaged(let compression, let at, .full):
             "\(compression.name) data too large for their room at byte \(at)"
-        case .needsMemory(let needed, let available):
+        case .needsMemory(let needed, let working?, let available):
+            "it needs \(needed) MiB of memory to be loaded, and some \(working) MiB more to work in; the guest has \(available) MiB"
+        case .needsMemory(let needed, nil, let available):
             "it needs \(needed) MiB of memory, the guest has \(available) MiB"
         }
     }

@@ -49,7 +49,7 @@ struct PCLayout: Equatable {
     }
     /// What a kernel is given by itself, at least.
     static let usualMebibytes: UInt32 = 64
-    /// Beside the kernel, so that it gets somewhere.
+    /// Beside the kernel, so that it gets somewhere; small ones do with less.
     static let workingMebibytes: UInt64 = 16
 
     /// RAM, a whole number of MiB.
@@ -79,6 +79,7 @@ struct PCLayout: Equatable {
                 name: name,
                 .needsMemory(
                     needed: UInt32(clamping: Self.least(kernelEnd, file?.size ?? 0)),
+                    working: UInt32(clamping: Self.working(file?.size ?? 0)),
                     available: mebibytes))
         }
         guard let file else {
@@ -110,10 +111,15 @@ struct PCLayout: Equatable {
         return MemoryExtent(low: low << 20, high: UInt64(mebibytes - low) << 20)
     }
 
-    /// The least memory in MiB for a kernel that ends there, with an initrd of so many bytes.
+    /// The least memory in MiB into which a kernel that ends there is loaded, with an initrd of so many bytes.
     static func least(_ kernelEnd: UInt64, _ initrd: UInt64) -> UInt64 {
-        mebibytes(kernelEnd) + workingMebibytes + 2 * mebibytes(initrd)
+        let pages = initrd == 0 ? 0 : initrd + UInt64(Page.offset)
+        let end = kernelEnd.addingReportingOverflow(pages)
+        return max(mebibytes(end.overflow ? .max : end.partialValue), UInt64(leastMebibytes))
     }
+
+    /// What it should have beside that, in MiB: the initrd is unpacked beside itself.
+    static func working(_ initrd: UInt64) -> UInt64 { workingMebibytes + mebibytes(initrd) }
 
     /// What it is given if nobody says: an initrd of today unpacks to several times its size.
     static func usual(_ kernelEnd: UInt64, _ initrd: UInt64) -> UInt32 {

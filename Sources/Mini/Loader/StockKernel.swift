@@ -199,10 +199,12 @@ struct StockKernel {
         return max(end, start + UInt64(self.size), run.overflow ? .max : run.partialValue)
     }
 
-    /// The least guest memory in MiB that it can do with, without any initrd but the image's own; nil where nothing tells.
-    var leastMebibytes: UInt64? {
+    /// Guest memory in MiB, without any initrd but the image's own: the least that it is loaded into, and what it should have
+    /// beside that; nil where nothing tells.
+    var mebibytes: (least: UInt64, working: UInt64)? {
         guard vmlinux != nil || header?.initSize != nil else { return nil }
-        return PCLayout.least(end, UInt64(unified?.initrd?.count ?? 0))
+        let initrd = UInt64(unified?.initrd?.count ?? 0)
+        return (PCLayout.least(end, initrd), PCLayout.working(initrd))
     }
 }
 

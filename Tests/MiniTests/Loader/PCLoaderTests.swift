@@ -201,7 +201,8 @@ import Testing
         let file = StockSpec(.zstd).bytes()
         #expect(
             error { try load(file, mebibytes: 19) }
-                == "cannot start \"vmlinuz\": it needs 36 MiB of memory, the guest has 19 MiB")
+                == "cannot start \"vmlinuz\": it needs 20 MiB of memory to be loaded, and some 16 MiB more to work in; the guest has 19 MiB"
+        )
         #expect(
             error { try load(file, mebibytes: 7) }
                 == "memory of 7 MiB is too small: a guest needs at least 8 MiB")
@@ -210,6 +211,23 @@ import Testing
                 == "initrd \"initrd\" of 9 bytes is too large: 20 MiB of memory leave 0 bytes for it"
         )
         #expect(error { try load(file, initrd: []) } == "initrd \"initrd\" is an empty file")
+    }
+
+    @Test(
+        "the least memory that is told is taken, and a MiB less is not",
+        arguments: [0, 1, 0x10_0000 - 4095, 0x10_0000 - 4094, 3 << 20])
+    func least(_ size: Int) throws {
+        let file = StockSpec(.zstd).bytes()
+        let initrd = size == 0 ? nil : [UInt8](repeating: 1, count: size)
+        let least = UInt32(PCLayout.least(20 << 20, UInt64(size)))
+        #expect(error { try load(file, mebibytes: least, initrd: initrd) } == nil)
+        #expect(error { try load(file, mebibytes: least - 1, initrd: initrd) } != nil)
+        // The refusal names it.
+        let told = try #require(error { try load(file, mebibytes: 10, initrd: initrd) })
+        #expect(told.contains("it needs \(least) MiB of memory to be loaded"))
+        // No kernel is too small for the least of all, or makes the sum run over.
+        #expect(PCLayout.least(2 << 20, UInt64(size)) == 8)
+        #expect(PCLayout.least(.max, UInt64(size)) == 1 << 44)
     }
 
     @Test("a command line is as long as the kernel's header says, and no longer")
