@@ -65,8 +65,9 @@ import Testing
             // Stored blocks, and a length that is not theirs.
             for left in stride(from: count, to: 0, by: -0x8000) {
                 let size = UInt16(min(left, 0x8000))
-                spec.unpacker += [left > 0x8000 ? 0 : 1] + .little(UInt64(size), 2)
-                spec.unpacker += .little(UInt64(~size), 2)
+                spec.unpacker.append(left > 0x8000 ? 0 : 1)
+                spec.unpacker += [UInt8].little(UInt64(size), 2)
+                spec.unpacker += [UInt8].little(UInt64(~size), 2)
                 spec.unpacker += [UInt8](repeating: 0x90, count: Int(size))
             }
             spec.payload = Array("code as it runs".utf8)
