@@ -288,6 +288,7 @@ private final class FakeDescriptors: Sendable {
                 "t:2:7: the pipe \"p\" is written, but never read",
                 "t:4:11: the pipe \"p\" is read, but never written",
             ])
+        #expect(errors("if file /x\nstart >pipe:p a\nend\nif file /y\nwait line p t\nend") == [])
         let early = "by a statement that waits, before anything can"
         #expect(
             errors("run <pipe:a p\nstart >pipe:a q")
@@ -305,41 +306,6 @@ private final class FakeDescriptors: Sendable {
                 == 2)
     }
 
-    @Test("a pipe has both ends on every way through the conditions")
-    func everyWay() {
-        let (a, b, wait) = ("start >pipe:p a", "start >pipe:p b", "wait line p t")
-        let read = "the pipe \"p\" is read, but not always written"
-        let written = "the pipe \"p\" is written, but not always read"
-        for (table, wanted) in [
-            ("if file /x\n\(a)\nend\n\(wait)", ["t:4:11: \(read)"]),
-            ("\(a)\nif file /x\n\(wait)\nend", ["t:1:7: \(written)"]),
-            (
-                "if file /x\n\(a)\nend\nif file /y\n\(wait)\nend",
-                ["t:2:7: \(written)", "t:5:11: \(read)"]
-            ),
-            // What asks the same comes out the same, as a rule.
-            ("if file /x\n\(a)\nend\nif file /x\n\(wait)\nend", []),
-            (
-                "if file /x\n\(a)\nend\nif file /x\nelse\n\(wait)\nend",
-                ["t:2:7: \(written)", "t:6:11: \(read)"]
-            ),
-            ("if file /x\n\(a)\n\(wait)\nelse\nrun c\nend", []),
-            ("if file /x\nif file /y\n\(a)\nelse\n\(b)\nend\n\(wait)\nend", []),
-            (
-                "if file /x\nif file /y\n\(a)\nend\nelse\n\(b)\nend\n\(wait)",
-                ["t:8:11: \(read)"]
-            ),
-            (
-                "if file /x\nif file /y\n\(a)\nelse\n\(b)\nend\nelse\nstart >pipe:p c\nend\n\(wait)",
-                []
-            ),
-            // Any pipe may come of it.
-            ("if file /x\nstart @{w} a\nend\n\(wait)", []),
-        ] as [(String, [String])] {
-            #expect(errors(table) == wanted, "\(table)")
-        }
-    }
-
     @Test("process 1 keeps no end of a pipe that no statement takes any more")
     func lostEnds() {
         let fails = FakeBoot.Life.ends(1 << 8)
@@ -354,6 +320,7 @@ private final class FakeDescriptors: Sendable {
             ),
             ("start >pipe:x a\ntry run <pipe:x b @{file:/n}", [goesOn, fails], [1, 0]),
             // It is skipped.
+            ("if file /n\nstart >pipe:x a\nend\nrun <pipe:x b", [ends], [0]),
             ("if file /n\nstart @{d} a\nend\nrun <pipe:x b", [fails, ends], [0, 0]),
             (
                 "start <pipe:x b\nif file /n\nrun c\nelse\nstart @{d} a\nend",

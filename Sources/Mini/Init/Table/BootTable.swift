@@ -66,10 +66,6 @@ struct BootStatement: Equatable {
 struct BootGuard: Equatable {
     var statement: Int
     var wanted: Bool
-    /// The first statement that asks the same.
-    var first: Int
-
-    func isLike(_ other: BootGuard) -> Bool { first == other.first && wanted == other.wanted }
 }
 
 /// An end of a pipe that a statement has.

@@ -141,42 +141,12 @@ struct BootTableReader {
                 $0.isWriting != end.isWriting && ($0.name == nil || $0.name == name)
                     && !excludes($0.statement, end.statement)
             }
-            if !isMet(end, by: others) {
-                note(
-                    TableError(
-                        position: place,
-                        reason: .openPipe(
-                            name, writing: end.isWriting, sometimes: !others.isEmpty)))
-            } else if end.waits, !isMet(end, by: others.filter { $0.statement <= end.statement }) {
+            if others.isEmpty {
+                note(TableError(position: place, reason: .openPipe(name, writing: end.isWriting)))
+            } else if end.waits, !others.contains(where: { $0.statement <= end.statement }) {
                 note(TableError(position: place, reason: .pipeReadBeforeWritten(name)))
             }
         }
-    }
-
-    /// True if one of the others, which exclude each other, is there on every way on which this end is.
-    /// - Parameter depth: how many conditions the others share that are looked at already.
-    private func isMet(_ end: PipeEnd, by others: [PipeEnd], _ depth: Int = 0) -> Bool {
-        let own = table.statements[end.statement].guards
-        /// Where the next condition stands that may keep an end away.
-        func open(_ other: PipeEnd) -> Int? {
-            let guards = table.statements[other.statement].guards
-            return guards.indices.first { index in
-                index >= depth && !own.contains { $0.isLike(guards[index]) }
-            }
-        }
-        guard let first = others.first else { return false }
-        if others.contains(where: { $0.name == nil || open($0) == nil }) { return true }
-        guard let index = open(first) else { return true }
-        var condition = table.statements[first.statement].guards[index]
-        for _ in 0..<2 {
-            condition.wanted.toggle()
-            let those = others.filter {
-                let guards = table.statements[$0.statement].guards
-                return guards.count > index && guards[index].isLike(condition)
-            }
-            if !isMet(end, by: those, index + 1) { return false }
-        }
-        return true
     }
 
     /// What a statement's own words say of pipes; of those that are looked up, that it may be any.
@@ -287,9 +257,7 @@ struct BootTableReader {
                     guards: open))
         }
         if isCondition {
-            let index = table.statements.count - 1
-            let first = table.statements.firstIndex { $0.request == request }
-            open.append(BootGuard(statement: index, wanted: true, first: first ?? index))
+            open.append(BootGuard(statement: table.statements.count - 1, wanted: true))
         }
         if let failure { throw failure }
     }

@@ -27,8 +27,8 @@ struct TableError: Error, Equatable {
         case twice(Text)
         /// An end of a pipe that another statement has.
         case pipeTwice(Text, writing: Bool)
-        /// A pipe that has only one end, on every way through the table or on some.
-        case openPipe(Text, writing: Bool, sometimes: Bool)
+        /// A pipe that has only one end.
+        case openPipe(Text, writing: Bool)
         /// A pipe that is read by a statement that waits, in front of the one that writes.
         case pipeReadBeforeWritten(Text)
         /// The file is UTF-16 or UTF-32.
@@ -77,8 +77,8 @@ extension TableError.Reason {
         case .twice(let what): "\(what) is used twice"
         case .pipeTwice(let name, let isWriting):
             "the pipe \(quoted: name) is \(isWriting ? "written" : "read") twice"
-        case .openPipe(let name, let isWriting, let sometimes):
-            "the pipe \(quoted: name) is \(isWriting ? "written" : "read"), but \(sometimes ? "not always" : "never") \(isWriting ? "read" : "written")"
+        case .openPipe(let name, let isWriting):
+            "the pipe \(quoted: name) is \(isWriting ? "written, but never read" : "read, but never written")"
         case .pipeReadBeforeWritten(let name):
             "the pipe \(quoted: name) is read by a statement that waits, before anything can write it"
         case .wideText: "this is text of another encoding (UTF-16?): a table is UTF-8"
