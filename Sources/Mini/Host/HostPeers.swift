@@ -32,11 +32,7 @@ extension Host {
         let outlet = inlet.outlets.outlet(to: slot, of: page)
         // Only when there is a receiver the record is looked at.
         let fate = outlet.carry({ frame(record) }, watched: watched)
-        switch fate {
-        case .taken(let count): memory.store32(record, count)
-        case .defect(let state): wayDefect = state
-        case .lost, .skipped: break
-        }
+        if case .taken(let count) = fate { memory.store32(record, count) }
     }
 
     private func inlet(of page: SharedPage) -> PeerInlet? {

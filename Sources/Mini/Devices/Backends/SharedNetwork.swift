@@ -20,7 +20,6 @@ final class SharedNetwork: NetworkBackend {
     private static let entrySize = Int(NetworkPage.entrySize)
     /// The card's own.
     let address: HardwareAddress
-    private(set) var defect: StaticString?
 
     /// - Parameters: the file's descriptor, open for reading and writing as long as this is used; the slot whose byte is ours.
     /// - Throws: EADDRINUSE if somebody has taken the slot's socket.
@@ -73,11 +72,7 @@ final class SharedNetwork: NetworkBackend {
                     moment = now
                     return now
                 })
-            switch fate {
-            case .skipped: continue
-            case .defect(let state): defect = state
-            case .taken, .lost: break
-            }
+            if case .skipped = fate { continue }
             tries += 1
         }
     }
