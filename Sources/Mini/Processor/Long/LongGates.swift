@@ -143,10 +143,14 @@ extension LongCore {
                 return true
             } catch {
                 state.isOutside = false
-                guard let next = source.replacement(of: vector, by: error) else {
-                    return shutDown()
+                if source == .exception && vector == 8 { return shutDown() }
+                switch source {
+                case .exception: fault = Core.combine(vector, error)
+                case .software: fault = error
+                case .external: fault = Core.fromOutside(error)
                 }
-                (fault, source, rip) = (next, .exception, state.rip)
+                source = .exception
+                rip = state.rip
             }
         }
     }
