@@ -60,8 +60,9 @@ struct LaunchSettings {
                 }),
             Option(
                 name: "--rng", argument: nil,
-                help: "random numbers for the guest, which it has without, too",
-                apply: { (_, _) throws(CommandError) in }),
+                help: "random numbers for the guest, also if it waits for them",
+                apply: { (settings, _) throws(CommandError) in settings.plan.wantsNumbers = true }
+            ),
             Option(
                 name: "--engine", argument: "NAME",
                 help: "auto, kvm, lguest, builtin or software (auto)",

@@ -14,6 +14,8 @@ struct LaunchPlan {
     /// The kernel's own arguments.
     var arguments: [Text] = []
     var console = PCConsole.serial
+    /// The guest has random numbers even if it has to wait for them.
+    var wantsNumbers = false
     /// In the order of their slots; the console comes after them.
     var devices: [any DeviceSetup] = []
 

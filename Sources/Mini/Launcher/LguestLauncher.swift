@@ -145,6 +145,10 @@ final class LguestLauncher: Launcher {
         return PluggedDevices(devices: plugged, console: .dma(layout), end: page.end)
     }
 
+    /// A driver asks as soon as it finds its device, and the guest's start waits for the answer: where the host has just been
+    /// started itself, that is until it has random numbers.
+    private var givesNumbers: Bool { numbers.isReady || plan.wantsNumbers }
+
     /// Devices of virtio's; the console is the last one here, too.
     private func plugVirtio(
         into memory: GuestMemory, at address: UInt32, _ abi: GuestABI
@@ -155,7 +159,8 @@ final class LguestLauncher: Launcher {
             plugged.append(try device.plug(index, into: page, notes))
         }
         let console = try ConsolePlug(into: page, notes)
-        if abi.hasRandomNumbers { plugged.append(try RandomPlug(numbers, into: page, notes)) }
+        let drawsNumbers = abi.hasRandomNumbers && givesNumbers
+        if drawsNumbers { plugged.append(try RandomPlug(numbers, into: page, notes)) }
         var guests: [any GuestDevice] = []
         let others = page.devices.filter { $0 !== console.transport }
         for (plug, descriptor) in zip(plugged, others) {
@@ -164,7 +169,7 @@ final class LguestLauncher: Launcher {
         let own = page.devices.first { $0 === console.transport }
         return PluggedDevices(
             devices: guests, console: .virtio(console, own), end: page.end,
-            descriptors: page.devices, drawsNumbers: abi.hasRandomNumbers)
+            descriptors: page.devices, drawsNumbers: drawsNumbers)
     }
 
     /// Devices of virtio's on a bus; the console is the first one, where the guest looks for it.
@@ -177,14 +182,14 @@ final class LguestLauncher: Launcher {
         for (index, device) in devices.enumerated() {
             plugs.append(try device.plug(index, into: slots, notes))
         }
-        plugs.append(try RandomPlug(numbers, into: slots, notes))
+        if givesNumbers { plugs.append(try RandomPlug(numbers, into: slots, notes)) }
         let guests: [any GuestDevice] = plugs.map { PluggedVirtio($0, nil) }
         let bus = LguestBus(slots.functions)
         bus.wantsLauncher = { console.isDue || plugs.contains { $0.isDue } }
         // No page is the devices', but what ends with memory ends below the limit.
         return PluggedDevices(
             devices: guests, console: .virtio(console, nil), end: end + Page.size, bus: bus,
-            drawsNumbers: true)
+            drawsNumbers: givesNumbers)
     }
 
     private func signs(of guest: LoadedGuest) -> GuestSigns {

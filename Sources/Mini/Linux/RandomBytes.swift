@@ -11,6 +11,9 @@ final class RandomBytes {
     /// There are none, and never will be.
     private var isMissing = false
 
+    /// False where the kernel had none yet: some time passes after its start until it has.
+    private(set) var isReady = true
+
     /// What it is read from, if that is no call of its own.
     var descriptor: Int32? { device?.number }
 
@@ -21,7 +24,10 @@ final class RandomBytes {
                 try Self.call(address, 1)
             }
         } catch {
-            guard error == .notImplemented else { return }
+            guard error == .notImplemented else {
+                isReady = error != .again
+                return
+            }
             device = try? Descriptor.open(Self.path, .readOnlyNow)
             isMissing = device == nil
         }

@@ -202,16 +202,23 @@ private final class PlayedNumbers: Sendable {
 
 /// Launches it on the built-in host.
 private func launch(
-    _ image: [UInt8], restarts: Bool = false, at terminal: FakeTerminal = FakeTerminal()
+    _ image: [UInt8], restarts: Bool = false, at terminal: FakeTerminal = FakeTerminal(),
+    hasNumbers: Bool = true, wantsNumbers: Bool = false
 ) throws -> (LaunchOutcome, String) {
     let file = try memoryFile(image)
     var plan = LaunchPlan()
     plan.kernel = "/proc/self/fd/\(file.number)"
     plan.mebibytes = 4
-    let launcher = LguestLauncher(plan, LaunchSurroundings(report: nil, notice: { _ in })) {
-        (memory, abi) throws(LauncherError) -> any LguestDevice in
-        do throws(Errno) { return try Host(memory: memory, abi: abi) } catch {
-            throw .system("make the guest", error)
+    plan.wantsNumbers = wantsNumbers
+    // EAGAIN: there will be some, but there are none yet.
+    let launcher = SystemCall.hooked({
+        $0.number == .randomBytes && !hasNumbers ? -11 : nil
+    }) {
+        LguestLauncher(plan, LaunchSurroundings(report: nil, notice: { _ in })) {
+            (memory, abi) throws(LauncherError) -> any LguestDevice in
+            do throws(Errno) { return try Host(memory: memory, abi: abi) } catch {
+                throw .system("make the guest", error)
+            }
         }
     }
     let outcome = terminal.play { launcher.run(restarts: restarts) }
@@ -289,6 +296,23 @@ private func launch(
         // At each look, of which a busy machine makes more.
         #expect(numbers.now.answers.count >= 2 && numbers.now.answers.last == true)
         #expect(!numbers.now.answers.dropLast().contains(true))
+    }
+
+    @Test(
+        "where the host has no random numbers yet, a guest has them only if that is asked for",
+        arguments: later.dropFirst())
+    func noRandomNumbersYet(_ era: GuestABI.Era) throws {
+        let image = kernel(era) {
+            $0.askForNumbers()
+            $0.call(2, Place.texts + 0x20, 1)
+        }
+        for isWanted in [false, true] {
+            let numbers = PlayedNumbers()
+            _ = try launch(
+                image, at: FakeTerminal(device: numbers.answer), hasNumbers: false,
+                wantsNumbers: isWanted)
+            #expect(numbers.now.answers.isEmpty == !isWanted)
+        }
     }
 
     @Test("what a guest dies of is told", arguments: later)

@@ -176,6 +176,17 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
         #expect(RandomBytes().descriptor == nil)
     }
 
+    @Test("a kernel that has no random numbers yet is told from one that has, by call or device")
+    func randomNumbersReady() {
+        #expect(RandomBytes().isReady)
+        for (errno, isReady) in [(-11, false), (-38, true)] {
+            let numbers = SystemCall.hooked({ $0.number == .randomBytes ? errno : nil }) {
+                RandomBytes()
+            }
+            #expect(numbers.isReady == isReady)
+        }
+    }
+
     @Test("where there is neither call nor device, there are no random numbers")
     func noRandomNumbers() {
         let numbers = SystemCall.hooked({
