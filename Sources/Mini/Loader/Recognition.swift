@@ -218,13 +218,27 @@ struct Recognition: Equatable {
 
     /// The address of `lguest_data` that the first call names, and the eras that begin with such a call.
     private static func firstCall(_ image: ByteView) -> (address: UInt32, rows: [LaterEra])? {
-        var from = 0
-        while let at = image.find("\u{1}\u{0}\u{0}\u{0}", from: from) {
-            from = at + 1
-            guard image.byte(at - 1) == 0xB8 else { continue }
-            for call in LaterEra.FirstCall.allCases where image.has(call.code, at: at - 1) {
-                let address = image.word(at - 1 + LaterEra.FirstCall.dataOffset) ?? 0
-                let setsStack = image.byte(at - 1 + call.code.count) == 0xBC
+        // A word at a time: whatever place in one `mov $1,%eax` begins at, that word has all of it that fits.
+        var aligned = 0
+        while let word = image.word(aligned) {
+            defer { aligned &+= 4 }
+            let place: Int
+            if word == 0x1B8 {
+                place = 0
+            } else if word >> 8 == 0x1B8 {
+                place = 1
+            } else if word >> 16 == 0x1B8 {
+                place = 2
+            } else if word >> 24 == 0xB8 {
+                place = 3
+            } else {
+                continue
+            }
+            let at = aligned + place
+            guard image.word(at + 1) == 1 else { continue }
+            for call in LaterEra.FirstCall.allCases where image.has(call.code, at: at) {
+                let address = image.word(at + LaterEra.FirstCall.dataOffset) ?? 0
+                let setsStack = image.byte(at + call.code.count) == 0xBC
                 return (address, LaterEra.of(call, setsStack: setsStack))
             }
         }

@@ -36,6 +36,19 @@ private func recognise(_ bytes: [UInt8]) -> Recognition {
             recognise(spec.bytes()).dialect == .virtio(era: era, data: KernelSpec.dataOffset))
     }
 
+    @Test("the first call is found whatever byte it begins at", arguments: 0..<8)
+    func firstCallAnywhere(_ shift: Int) {
+        var spec = KernelSpec()
+        spec.era = .era4d
+        spec.banner = "Linux version 3.12 (a@b)"
+        var bytes = spec.bytes()
+        let offset = KernelSpec.firstCallOffset
+        let call = Array(bytes[offset..<(offset + 13)])
+        bytes.put([UInt8](repeating: 0x40, count: 13), at: offset)
+        bytes.put(call, at: offset + shift)
+        #expect(recognise(bytes).dialect == .virtio(era: .era4d, data: KernelSpec.dataOffset))
+    }
+
     @Test("where the structure and the release do not agree, the structure is believed")
     func structureFirst() {
         var spec = KernelSpec()
