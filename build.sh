@@ -148,7 +148,7 @@ compile() {
         -mllvm -tail-dup-pred-size=1000 -mllvm -tail-dup-succ-size=1000 -mllvm -max-bytes-for-alignment=1 \
         -mllvm -apply-ext-tsp-for-size -mllvm -disable-constant-hoisting -mllvm -disable-machine-licm -mllvm -disable-postra-machine-sink \
         -mllvm -split-spill-mode=size -mllvm -min-jump-table-entries=6 -mllvm -optsize-jump-table-density=60 \
-        -mllvm -enable-machine-outliner=always -mllvm -enable-linkonceodr-outlining -Wno-override-module -x ir -c "$out/objects/$name.tuned.ir" \
+        -mllvm -disable-lsr -mllvm -enable-machine-outliner=always -mllvm -enable-linkonceodr-outlining -Wno-override-module -x ir -c "$out/objects/$name.tuned.ir" \
         -o "$out/objects/$name.swift.o" || return
     rm "$out/objects/$name.swift.ir" "$out/objects/$name.tuned.ir"
     # The execution loop at the start of a cache line: where it begins was seen to change the loops of `bench`.
