@@ -108,7 +108,7 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
             return 0
         }) {
             let setup = NetworkSetup(.tap(InterfaceName("tap7")!))
-            setup.becomeFunction()
+            setup.prepareForPC()
             let open = try setup.open(beside: []) { _ in }
             let guest = try PluggedGuest(open)
             guest.driver.ring(0)
