@@ -320,7 +320,7 @@ private final class FakeDescriptors: Sendable {
             ),
             ("start >pipe:x a\ntry run <pipe:x b @{file:/n}", [goesOn, fails], [1, 0]),
             // It is skipped.
-            ("if file /n\nstart >pipe:x a\nend\nrun <pipe:x b", [ends], [0]),
+            ("if file /n\nstart >pipe:x a\nend\nrun <pipe:x b", [fails, ends], [0, 0]),
             ("if file /n\nstart @{d} a\nend\nrun <pipe:x b", [fails, ends], [0, 0]),
             (
                 "start <pipe:x b\nif file /n\nrun c\nelse\nstart @{d} a\nend",
