@@ -143,7 +143,7 @@ compile() {
     # (612c boots in four fifths of the time). It needs that no case of the loop's is empty. Aligning the cases gains nothing.
     # The flags below that take 32 KB (3 %) out of the program and no time from a boot: blocks in the order that needs the fewest jumps, constants and
     # what does not change computed where they are needed instead of kept in registers and on the stack (of the first alone 612c gets a
-    # tenth slower), spills where they are small, jump tables where they are well filled.
+    # tenth slower), spills where they are small, jump tables where they are well filled, places in loops as the source reckons them.
     "$(tool clang)" -target "$target" -march="$cpu" -O2 -Xclang -disable-llvm-passes "$code" -ffunction-sections \
         -mllvm -tail-dup-pred-size=1000 -mllvm -tail-dup-succ-size=1000 -mllvm -max-bytes-for-alignment=1 \
         -mllvm -apply-ext-tsp-for-size -mllvm -disable-constant-hoisting -mllvm -disable-machine-licm -mllvm -disable-postra-machine-sink \
