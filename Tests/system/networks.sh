@@ -14,6 +14,8 @@ in_namespace() {
 cat >"$work/inside.sh" <<'EOF'
 ip link set lo up
 launch() { "$arch_out/mini-launch" "$@" </dev/null & child=$!; }
+# until_said PATTERN FILE [LINES]: waits until so many lines say it, or the launch is over.
+until_said() { until (($(grep -c "$1" "$2") >= ${3-1})) || ! kill -0 $child 2>/dev/null; do sleep 0.05; done; }
 # The guest is there when it answers.
 answer() {
     local address=$1 try got
@@ -118,7 +120,7 @@ slot 1, open
             in_namespace "$inside"'ip tuntap add dev last7 mode tap && ip link set last7 up; "$features" last7
                 launch --engine builtin --tap last7 "$offloads"; wait $child; echo code $?; "$features" last7
                 launch --engine builtin --tap last7 "$offloads-DSTAYS"
-                until [[ $(grep -c ^on "$said") == 2 ]]; do sleep 0.05; done; "$features" last7
+                until_said ^on "$said" 2; "$features" last7
                 kill $child; wait $child; echo code $?; "$features" last7'
             expect "$arch: a tap that stays has nothing of what a PC's guest took, however that ended" 0 "0 0
 on
@@ -134,7 +136,7 @@ code 143
 
         # While the guest's interface is down frames are dropped, and nothing spins.
         in_namespace "$inside"'launch --tunnet 10.7.0.1 '"$guest"' closed
-            until grep -q closed "$said"; do sleep 0.05; done
+            until_said closed "$said"
             for n in {1..50}; do echo x >/dev/udp/10.7.0.2/7; done 2>/dev/null
             read -r -a before <"/proc/$child/stat"; sleep 1; read -r -a after <"/proc/$child/stat"
             echo ticks $((after[13] + after[14] - before[13] - before[14])); kill $child; wait $child; echo code $?'
@@ -144,7 +146,7 @@ code 143" "*"
 
         # The tap is taken away under the guest.
         in_namespace "$inside"'launch --tunnet 10.7.0.1 '"$guest"'; answer 10.7.0.2 10 100 1
-            ip link del tap0; until grep -q "is gone" "$told"; do sleep 0.05; done; read -r -a before <"/proc/$child/stat"; sleep 1; read -r -a after <"/proc/$child/stat"
+            ip link del tap0; until_said "is gone" "$told"; read -r -a before <"/proc/$child/stat"; sleep 1; read -r -a after <"/proc/$child/stat"
             echo ticks $((after[13] + after[14] - before[13] - before[14])); kill $child; wait $child; echo code $?'
         expect "$arch: a guest whose tap is taken away goes on" 0 "slot 1, open
 @(9|10) 0

@@ -216,10 +216,10 @@ EOF
             in_namespace "source $work/inside.sh"'
                 "$calls" "$log" "$arch_out/mini-launch" --tunnet 10.7.0.1 '"$root/out/guests/responder $words"' </dev/null &
                 child=$!
-                until grep -q slot "$said"; do sleep 0.05; done
+                until_said slot "$said"
                 if [[ -z "'"$words"'" ]]; then answer 10.7.0.2 100 1000 4 >/dev/null; end 10.7.0.2; wait $child; exit; fi
                 for n in {1..50}; do echo x >/dev/udp/10.7.0.2/7; done 2>/dev/null
-                until grep -q "read(tap)" "$log"; do sleep 0.05; done
+                until_said "read(tap)" "$log"
                 kill $(pgrep -P $child); wait $child'
         done
         of_network $arch "a tap"
