@@ -26,11 +26,12 @@ swift_flags=(-enable-experimental-feature Embedded -wmo -static-stdlib -Osize -s
     -file-prefix-map "$root=.")
 link_flags=(-O2 -static --gc-sections --build-id=none -z noexecstack -s)
 
-# Types of mini whose functions count for their speed, or these functions of a type, and the section of the one that counts most (tools/tune.awk).
+# Types of mini whose functions count for their speed, or these functions of a type (tools/tune.awk).
 fast_types=(Core.execute LongCore.{execute,findBlock,slowPath,slow,read,write,physical,physicalRead,physicalWrite,check,operand}
     LongCore.{setOperand,modifiable,arithmetic,string,bulk,fill,walk,fetchable,setPart} Lzma2 X86Filter Inflate Zstd)
-# shellcheck disable=SC2016
-loop_section='.text.$e4Mini4CoreV7executeAA4FlowOyF'
+# What the linker does to the program as a whole (LLVM's names of passes).
+passes='globaldce,ipsccp,deadargelim,cgscc(inline),ipsccp,deadargelim,'
+passes+='function(sroa<modify-cfg>,early-cse<memssa>,instcombine<no-verify-fixpoint>,dse,adce),globaldce'
 
 for file in packages guests debian linux install test fresh; do
     # shellcheck source=/dev/null
@@ -139,26 +140,27 @@ compile() {
         -emit-ir "${sources[@]}" -o "$out/objects/$name.swift.ir" || return
     # swiftc by itself makes code that could lie anywhere, which costs i386 a fourteenth of its size and a tenth of its speed.
     awk -v types="${fast_types[*]}" -v preserving="${arch#i386}" -f tools/tune.awk "$out/objects/$name.swift.ir" >"$out/objects/$name.tuned.ir" || return
+    if [[ $name == mini && " ${mini_parts[*]} " == *" launch "* ]]; then
+        grep -q 'align 64 {$' "$out/objects/$name.tuned.ir" || { say "build.sh: the execution loop has another name now"; return 1; }
+    fi
+    "$(tool clang)" -target "$target" -march="$cpu" -O2 -Xclang -disable-llvm-passes "$code" -ffunction-sections -Wno-override-module \
+        -x ir -emit-llvm -c "$out/objects/$name.tuned.ir" -o "$out/objects/$name.bc" || return
+    rm "$out/objects/$name.swift.ir" "$out/objects/$name.tuned.ir"
+    # The linker knows which functions nobody else calls: what is called once goes into its caller, parameters and results that
+    # nobody uses and constants that all callers pass are left out, and what then stands there twice (25 KB). No pass moves
+    # blocks about, which the execution loops would not bear.
     # Behind each record of an execution loop a dispatch of its own, which the host's processor foresees better than one for all
     # (612c boots in four fifths of the time). It needs that no case of the loop's is empty. Aligning the cases gains nothing.
-    # The flags below that take 32 KB (3 %) out of the program and no time from a boot: blocks in the order that needs the fewest jumps, constants and
-    # what does not change computed where they are needed instead of kept in registers and on the stack (of the first alone 612c gets a
-    # tenth slower), spills where they are small, jump tables where they are well filled, places in loops as the source reckons them.
-    "$(tool clang)" -target "$target" -march="$cpu" -O2 -Xclang -disable-llvm-passes "$code" -ffunction-sections \
-        -mllvm -tail-dup-pred-size=1000 -mllvm -tail-dup-succ-size=1000 -mllvm -max-bytes-for-alignment=1 \
+    # The flags from -apply-ext-tsp-for-size on take 32 KB (3 %) out of the program and no time from a boot: blocks in the order that needs
+    # the fewest jumps, constants and what does not change computed where they are needed instead of kept in registers and on the stack
+    # (of the first alone 612c gets a tenth slower), spills where they are small, jump tables where they are well filled, places in
+    # loops as the source reckons them.
+    "$(tool ld.lld)" -m "$emulation" "${placing[@]}" "${link_flags[@]}" --icf=all -z relro -z now --lto-O2 "--lto-newpm-passes=$passes" \
+        -mllvm -inline-threshold=-20 -mllvm -tail-dup-pred-size=1000 -mllvm -tail-dup-succ-size=1000 -mllvm -max-bytes-for-alignment=1 \
         -mllvm -apply-ext-tsp-for-size -mllvm -disable-constant-hoisting -mllvm -disable-machine-licm -mllvm -disable-postra-machine-sink \
-        -mllvm -split-spill-mode=size -mllvm -min-jump-table-entries=6 -mllvm -optsize-jump-table-density=60 \
-        -mllvm -disable-lsr -mllvm -enable-machine-outliner=always -mllvm -enable-linkonceodr-outlining -Wno-override-module -x ir -c "$out/objects/$name.tuned.ir" \
-        -o "$out/objects/$name.swift.o" || return
-    rm "$out/objects/$name.swift.ir" "$out/objects/$name.tuned.ir"
-    # The execution loop at the start of a cache line: where it begins was seen to change the loops of `bench`.
-    if [[ $name == mini && " ${mini_parts[*]} " == *" launch "* ]]; then
-        grep -qF "$loop_section" "$out/objects/$name.swift.o" || { say "build.sh: the execution loop has another name now"; return 1; }
-    fi
-    "$(tool llvm-objcopy)" --set-section-alignment "$loop_section=64" \
-        --set-section-alignment "${loop_section/4Core/8LongCore}=64" "$out/objects/$name.swift.o" || return
-    "$(tool ld.lld)" -m "$emulation" "${placing[@]}" "${link_flags[@]}" --icf=all -z relro -z now \
-        -o "$out/$name" "${objects[@]}" "$out/objects/$name.swift.o" || return
+        -mllvm -split-spill-mode=size -mllvm -min-jump-table-entries=6 -mllvm -optsize-jump-table-density=60 -mllvm -disable-lsr \
+        -mllvm -enable-machine-outliner=always -mllvm -enable-linkonceodr-outlining \
+        -o "$out/$name" "${objects[@]}" "$out/objects/$name.bc" || return
     touch -r "$out/objects/$name.began" "$out/$name"
     [[ $name == mini ]] || return 0
     echo "${mini_parts[*]}" >"$out/parts"
