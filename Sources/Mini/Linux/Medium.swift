@@ -1,17 +1,18 @@
 // Where the bytes of a file are, whatever it is called. Source: linux/loop.h, LOOP_GET_STATUS64.
 
-/// Two are the same if what is written to the one is seen in the other: device files of one device, and a loop device
-/// and its file.
+/// Two are the same if what is written to the one can be seen in the other: device files of one device, a loop device
+/// and its file, and loop devices of one file that have some bytes of it in common.
 struct Medium: Equatable {
     enum Node: Equatable {
         case file(FileIdentity)
         case device(DeviceNumber)
     }
     let node: Node
-    /// Of a loop device: what it shows, from which byte on.
-    var shown: (node: Node, offset: UInt64)?
+    /// Of a loop device: what it shows, from which byte on, and up to which.
+    typealias Shown = (node: Node, start: UInt64, end: UInt64)
+    var shown: Shown?
 
-    init(_ node: Node, shown: (node: Node, offset: UInt64)? = nil) {
+    init(_ node: Node, shown: Shown? = nil) {
         self.node = node
         self.shown = shown
     }
@@ -31,25 +32,24 @@ struct Medium: Equatable {
         return Medium(status, at: number)
     }
 
-    private static func shown(
-        _ status: FileStatus, at descriptor: Int32
-    ) -> (node: Node, offset: UInt64)? {
+    private static func shown(_ status: FileStatus, at descriptor: Int32) -> Shown? {
         guard status.isLoop else { return nil }
-        // struct loop_info64 of 232 bytes: device and inode of the file, which device that is, the offset; at 40 its number.
+        // struct loop_info64 of 232 bytes: device and inode of the file, which device that is, the offset, the size, which
+        // is 0 up to the end of the file; at 40 its number.
         var words = [UInt32](repeating: 0, count: 58)
         let request = IoctlRequest(number: 0x4C05)
         guard (try? Ioctl.call(descriptor, request, words: &words)) != nil else { return nil }
         // One of its partitions gets the answer for the whole.
         guard words[10] == status.number.minor else { return nil }
-        let fields = (0..<4).map { UInt64(words[2 * $0 + 1]) << 32 | UInt64(words[2 * $0]) }
+        let fields = (0..<5).map { UInt64(words[2 * $0 + 1]) << 32 | UInt64(words[2 * $0]) }
         let node: Node =
             fields[2] == 0
             ? .file(FileIdentity(device: fields[0], inode: fields[1]))
             : .device(DeviceNumber(packed: fields[2]))
-        return (node, fields[3])
+        let (start, size) = (fields[3], fields[4])
+        return (node, start, size == 0 ? .max : start + min(size, .max - start))
     }
 
-    /// Loop devices show other parts of one file if they begin elsewhere.
     static func == (left: Self, right: Self) -> Bool {
         if left.node == right.node { return true }
         switch (left.shown, right.shown) {
@@ -57,7 +57,9 @@ struct Medium: Equatable {
         case (let shown?, nil): return shown.node == right.node
         case (nil, let shown?): return shown.node == left.node
         case (let one?, let other?):
-            return one == other || one.node == right.node || other.node == left.node
+            let isShared =
+                one.node == other.node && one.start < other.end && other.start < one.end
+            return isShared || one.node == right.node || other.node == left.node
         }
     }
 }

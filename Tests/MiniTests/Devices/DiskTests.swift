@@ -45,6 +45,8 @@ private struct PlayedDevice: Sendable {
     var isReadOnly = false
     /// A loop device shows this.
     var loop: (device: UInt64, inode: UInt64, ofDevice: UInt64, offset: UInt64)?
+    /// So many bytes of it; 0 for all.
+    var loopSize: UInt64 = 0
     /// The loop device that answers; ours is the first one.
     var loopNumber: UInt32 = 0
 
@@ -100,6 +102,7 @@ private struct PlayedDevice: Sendable {
             place.storeBytes(of: loop.inode, toByteOffset: 8, as: UInt64.self)
             place.storeBytes(of: loop.ofDevice, toByteOffset: 16, as: UInt64.self)
             place.storeBytes(of: loop.offset, toByteOffset: 24, as: UInt64.self)
+            place.storeBytes(of: loopSize, toByteOffset: 32, as: UInt64.self)
             place.storeBytes(of: loopNumber, toByteOffset: 40, as: UInt32.self)
         case 0x125E: place.storeBytes(of: isReadOnly ? 1 : 0, as: Int32.self)
         default: return -25
@@ -413,22 +416,37 @@ private struct PlayedDevice: Sendable {
                     let named = try device.play { () throws(LauncherError) in Medium.of(loop) }
                     #expect(named == second.medium && (named == disk.medium) == isSame)
                 }
+                device.loopNumber = 0
+                for (size, end) in [(0, .max), (1024, 1536), (.max, .max)] as [(UInt64, UInt64)] {
+                    device.loop = (behind.0, behind.1, 0, 512)
+                    device.loopSize = size
+                    let named = try device.play { () throws(LauncherError) in Medium.of(loop) }
+                    #expect(named?.shown?.start == 512 && named?.shown?.end == end)
+                }
             }
         }
     }
 
-    @Test("loop devices of one file that begin elsewhere are two disks")
+    @Test("loop devices of one file that have no byte of it in common are two disks")
     func loopOffsets() {
         let (one, other) = (DeviceNumber(major: 7, minor: 1), DeviceNumber(major: 7, minor: 2))
         func loop(
-            _ number: DeviceNumber, _ inode: UInt64, _ device: DeviceNumber?, from offset: UInt64
+            _ number: DeviceNumber, _ inode: UInt64, _ device: DeviceNumber?, from start: UInt64,
+            to end: UInt64 = .max
         ) -> Medium {
             let file = FileIdentity(device: 1, inode: inode)
             return Medium(
-                .device(number), shown: (device.map { .device($0) } ?? .file(file), offset))
+                .device(number), shown: (device.map { .device($0) } ?? .file(file), start, end))
         }
         #expect(loop(one, 2, nil, from: 512) == loop(other, 2, nil, from: 512))
-        #expect(loop(one, 2, nil, from: 512) != loop(other, 2, nil, from: 1024))
+        // The first one goes on behind where the other begins.
+        #expect(loop(one, 2, nil, from: 512) == loop(other, 2, nil, from: 1024))
+        for end in [1024, 1025, .max] as [UInt64] {
+            let (first, second) = (
+                loop(one, 2, nil, from: 512, to: end), loop(other, 2, nil, from: 1024, to: 1536)
+            )
+            #expect((first == second) == (end > 1024) && (second == first) == (end > 1024))
+        }
         #expect(loop(one, 2, nil, from: 512) != loop(other, 3, nil, from: 512))
         // Of a device's node the device counts.
         let device = DeviceNumber(major: 8, minor: 1)
