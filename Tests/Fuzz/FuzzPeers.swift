@@ -137,7 +137,7 @@ enum FuzzPeers {
 
     private static func makeCard(_ shared: SharedPage) {
         if let card = unsafe card {
-            card.setUp(byte() & 3 != 0)
+            card.setUp(byte() & 3 == 0 ? nil : HardwareAddress((0..<6).map { _ in byte() }))
         } else {
             unsafe card = try? SharedNetwork(
                 file, slot: UInt32(byte()), identity: shared.file)

@@ -50,18 +50,22 @@
     }
 
     /// The first bytes, the first of them lowest; 0 for those that there are not.
-    /// - Parameter count: at most 8.
-    func start(of count: Int) -> UInt64 {
+    /// - Parameters:
+    ///   - count: at most 8.
+    ///   - first: where they begin, if not at the start.
+    func start(of count: Int, from first: Int = 0) -> UInt64 {
         var value: UInt64 = 0
-        var taken = 0
+        var seen = 0
         for index in stride(from: 0, to: words.count, by: 2) {
             let piece = unsafe UnsafeRawBufferPointer(
                 start: UnsafeRawPointer(bitPattern: words[index]), count: Int(words[index + 1]))
-            for index in 0..<min(piece.count, count - taken) {
-                value |= UInt64(unsafe piece[index]) << UInt64(8 * taken)
-                taken += 1
+            for index in 0..<min(piece.count, first + count - seen) {
+                if seen >= first {
+                    value |= UInt64(unsafe piece[index]) << UInt64(8 * (seen - first))
+                }
+                seen += 1
             }
-            if taken == count { break }
+            if seen == first + count { break }
         }
         return value
     }

@@ -66,6 +66,12 @@ final class VirtioLegacyFunction: VirtioTransport, PCIFunction {
         case (Register.doorbell, 2):
             if isDriven, value < UInt32(queues.count) { device.serve(Int(value), of: self) }
         case (Register.status, 1): if status.write(UInt8(truncatingIfNeeded: value)) { reset() }
+        case (Register.own..., _):
+            let first = offset - Register.own
+            for index in 0..<UInt16(size) where first + index < device.configurationCount {
+                let byte = value >> (8 * UInt32(index)) & 0xFF
+                device.setConfiguration(first + index, byte)
+            }
         default: break
         }
     }

@@ -76,7 +76,7 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
         let file = try SharedFile()
         try file.play {
             let members = try (0..<4).map { try file.member($0) }
-            for member in members { member.setUp(true) }
+            for member in members { member.setUp(member.address) }
             // Slot 3 wants all.
             file.write([members[3].address.bytes[0] | 1] + members[3].address.bytes.dropFirst(), 3)
             let tail = [UInt8](1...60)
@@ -109,16 +109,74 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
         try file.play {
             var member: SharedNetwork? = try file.member(5)
             #expect(try file.entry(5) == [0, 0, 0, 0, 0, 0])
-            member?.setUp(true)
+            member?.setUp(member?.address)
             #expect(try file.entry(5) == member?.address.bytes && member?.address.bytes[5] == 5)
-            member?.setUp(false)
+            member?.setUp(nil)
             #expect(try file.entry(5) == [0, 0, 0, 0, 0, 0])
-            member?.setUp(true)
+            member?.setUp(member?.address)
             member = nil
             #expect(try file.entry(5) == [0, 0, 0, 0, 0, 0])
             // The slot is free again, and its socket.
             _ = try file.member(5)
         }
+    }
+
+    @Test("an address that the driver chose stands there as well, but none of a group")
+    func newAddress() throws {
+        let file = try SharedFile()
+        try file.play {
+            let (left, right) = (try file.member(0), try file.member(1))
+            left.setUp(left.address)
+            left.setUp(HardwareAddress([3, 0, 0, 0, 0, 0x77]))
+            let entry = try file.entry(0)
+            #expect(entry == [2, 0, 0, 0, 0, 0x77])
+            let frame = entry + right.address.bytes + [8, 0]
+            send(frame, from: right)
+            #expect(receive(left) == frame)
+        }
+    }
+
+    @Test("who sends under another address than its own gets every frame, until it begins anew")
+    func bridge() throws {
+        let file = try SharedFile()
+        try file.play {
+            let (left, right) = (try file.member(0), try file.member(1))
+            left.setUp(left.address)
+            let own = left.address.bytes
+            let other: [UInt8] = [2, 0, 0, 0, 0, 9]
+            let all = [UInt8](repeating: 0xFF, count: 6)
+            send(all + own + [8, 0], from: left)
+            // Too short to say whose it is.
+            send(all + own.dropLast(), from: left)
+            #expect(try file.entry(0) == own)
+            send(all + other + [8, 0], from: left)
+            #expect(try file.entry(0) == [own[0] | 1] + own.dropFirst())
+            let frame = other + right.address.bytes + [8, 0]
+            send(frame, from: right)
+            #expect(receive(left) == frame)
+            left.setUp(nil)
+            left.setUp(left.address)
+            #expect(try file.entry(0) == own)
+        }
+    }
+
+    @Test("two cards of one guest never have one address, however alike their files are")
+    func places() throws {
+        let (first, second) = (try SharedFile(), try SharedFile())
+        var addresses: [[UInt8]] = []
+        var members: [SharedNetwork] = []
+        for index in 0..<15 {
+            let file = index == 0 ? first : second
+            var inode = first.identity.inode
+            inode &+= UInt64(index) << 8
+            members.append(
+                try SharedNetwork(
+                    file.file.number, slot: 681,
+                    identity: FileIdentity(device: first.identity.device, inode: inode),
+                    index: index))
+            addresses.append(members[index].address.bytes)
+        }
+        #expect(Set(addresses).count == 15)
     }
 
     @Test(
@@ -127,7 +185,7 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
         let file = try SharedFile()
         try file.play {
             let (left, right) = (try file.member(0), try file.member(681))
-            right.setUp(true)
+            right.setUp(right.address)
             for slot in 1..<681 { file.write([UInt8(slot & 0xFF), 1, 2, 3, 4, 5], slot) }
             let frame = [UInt8](repeating: 0xFF, count: 6) + [7]
             send(frame, from: left)
@@ -177,12 +235,12 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
     func wake() throws {
         let file = try SharedFile()
         let left = try file.member(0)
-        left.setUp(true)
+        left.setUp(left.address)
         let frame = [UInt8](repeating: 0xFF, count: 60)
         file.write([2, 1, 2, 3, 4, 5], 1)
         #expect(knocks(at: 1000) { send(frame, from: left) } == 1)
         let right = try file.member(1)
-        right.setUp(true)
+        right.setUp(right.address)
         #expect(knocks(at: 1010) { send(frame, from: left) } == 0)
         #expect(receive(right) == nil)
         let heard = file.play {
@@ -199,8 +257,8 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
     func wakeBySending() throws {
         let file = try SharedFile()
         let (left, right) = try (file.member(0), file.member(1))
-        left.setUp(true)
-        right.setUp(true)
+        left.setUp(left.address)
+        right.setUp(right.address)
         let frame = [UInt8](repeating: 0xFF, count: 60)
         #expect(receive(right) == nil)
         for isRefused in [true, false] {
@@ -239,7 +297,7 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
     func full() throws {
         let file = try SharedFile()
         let (left, right) = (try file.member(0), try file.member(1))
-        right.setUp(true)
+        right.setUp(right.address)
         let ends = try PassedFiles.pipe()
         let signal = Descriptor(owning: ends.reading)
         let sender = Descriptor(owning: ends.writing)
@@ -275,7 +333,7 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
         try file.play {
             let left = try file.member(0)
             var right: SharedNetwork? = try file.member(1)
-            left.setUp(true)
+            left.setUp(left.address)
             if let right { send([UInt8](repeating: 0xFF, count: 60), from: right) }
             try left.drop()
             #expect(left.watched.count == 2, "the door, and who is inside")
@@ -289,7 +347,7 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
     func strangers() throws {
         let file = try SharedFile()
         let (left, right) = (try file.member(0), try file.member(1))
-        right.setUp(true)
+        right.setUp(right.address)
         send([UInt8](repeating: 0xFF, count: 60), from: left)
         #expect(receive(right) == nil)
     }

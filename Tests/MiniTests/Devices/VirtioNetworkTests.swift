@@ -25,7 +25,9 @@ private final class HeaderCable: NetworkBackend {
     var frames = 0
     private(set) var told: [Int] = []
     private(set) var offloads: Tap.Offloads = []
+    private(set) var up: HardwareAddress?
     var hasHeaders: Bool { true }
+    func setUp(_ address: HardwareAddress?) { up = address }
     func setOffloads(_ offloads: Tap.Offloads) {
         self.offloads = offloads
         told.append(offloads.rawValue)
@@ -112,6 +114,26 @@ private final class NetworkGuest {
         #expect(
             (0..<6).map { UInt8(guest.driver.read(0x14 + $0, size: 1)) } == NetworkGuest.address)
         #expect(guest.driver.read(0x1A, size: 2) == 1)
+    }
+
+    @Test("a driver may give the card another address, byte by byte, until it begins anew")
+    func newAddress() {
+        let cable = HeaderCable()
+        let driver = VirtioDriver(
+            VirtioNetwork(cable, address: HardwareAddress(NetworkGuest.address)))
+        func address() -> [UInt8] { (0..<6).map { UInt8(driver.read(0x14 + $0, size: 1)) } }
+        for (index, byte) in ([2, 0, 0, 0, 0, 0x77] as [UInt8]).enumerated() {
+            driver.write(0x14 + UInt16(index), UInt32(byte), size: 1)
+        }
+        #expect(address() == [2, 0, 0, 0, 0, 0x77] && cable.up == nil)
+        driver.ring(0)
+        #expect(cable.up?.bytes == [2, 0, 0, 0, 0, 0x77])
+        // The last two bytes, and two of the status, which is ours.
+        driver.write(0x18, 0xFFFF_6655, size: 4)
+        #expect(address() == [2, 0, 0, 0, 0x55, 0x66] && driver.read(0x1A, size: 2) == 1)
+        #expect(cable.up?.bytes == [2, 0, 0, 0, 0x55, 0x66])
+        driver.write(0x12, 0, size: 1)
+        #expect(address() == NetworkGuest.address && cable.up == nil)
     }
 
     @Test("a frame goes out without its header, wherever that is cut")

@@ -125,6 +125,17 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
         #expect(tap.neighbour.neighbour != tap.neighbour && tap.neighbour.bytes[0] & 3 == 2)
     }
 
+    @Test("a card on a shared network has its place and its slot in its address")
+    func sharedAddress() throws {
+        try withDisk { path in
+            let open = try NetworkSetup(.shared(Text(stringLiteral: path))).open(beside: []) { _ in
+            }
+            let guest = try PluggedGuest(open)
+            let address = (0..<6).map { UInt8(guest.driver.read(0x14 + $0, size: 1)) }
+            #expect(Array(address[..<3]) == [0x52, 0x54, 0] && Array(address[4...]) == [0x30, 0])
+        }
+    }
+
     @Test("random numbers are the kernel's; while it has none they are waited for")
     func random() throws {
         let notes = LaunchNotes(report: nil, remarks: Remarks { _ in })

@@ -7,8 +7,8 @@ protocol NetworkBackend: AnyObject {
     /// With headers: what frames for the guest may be.
     var offloads: Tap.Offloads { get }
     func setOffloads(_ offloads: Tap.Offloads)
-    /// The guest's card has a driver that takes frames, or none any more.
-    func setUp(_ isUp: Bool)
+    /// The guest's card has this address, and a driver that takes frames; or, without one, has none any more.
+    func setUp(_ address: HardwareAddress?)
     /// To be asked between frames, which can be many.
     /// - Returns: false when something ends the launch.
     func mayGoOn() -> Bool
@@ -33,7 +33,7 @@ extension NetworkBackend {
     var hasHeaders: Bool { false }
     var offloads: Tap.Offloads { [] }
     func setOffloads(_ offloads: Tap.Offloads) {}
-    func setUp(_ isUp: Bool) {}
+    func setUp(_ address: HardwareAddress?) {}
     func mayGoOn() -> Bool { true }
     var hasFrame: Bool { true }
     var pause: Nanoseconds? { nil }

@@ -9,7 +9,12 @@ final class SharedNetwork: NetworkBackend {
     private let page: SharedPage
     private let mapping: Mapping
     private let inlet: PeerInlet
-    private var isUp = false
+    /// What the driver that takes frames has as its address; nil without one.
+    private var current: HardwareAddress?
+    /// The same as it stands in a frame.
+    private var source: UInt64 = 0
+    /// The guest sends under other addresses as well: a bridge, or one that it has chosen without telling. So it wants all frames.
+    private var wantsAll = false
     /// What ends a wait for a receiver: the launch is perhaps to end.
     var signals: Poll.Interest?
     /// Waits for the network's file, which is always ready.
@@ -18,31 +23,41 @@ final class SharedNetwork: NetworkBackend {
     private var tries = 0
     static let mostTries = 256
     private static let entrySize = Int(NetworkPage.entrySize)
-    /// The card's own.
+    /// The card's own, different from those of the guest's other cards and of others in this file.
     let address: HardwareAddress
 
-    /// - Parameters: the file's descriptor, open for reading and writing as long as this is used; the slot whose byte is ours.
+    /// - Parameters: the file's descriptor, open for reading and writing as long as this is used; the slot whose byte is ours;
+    ///   the card's place among the guest's devices, 15 at the most.
     /// - Throws: EADDRINUSE if somebody has taken the slot's socket.
-    init(_ descriptor: Int32, slot: UInt32, identity: FileIdentity) throws(Errno) {
+    init(
+        _ descriptor: Int32, slot: UInt32, identity: FileIdentity, index: Int = 0
+    ) throws(Errno) {
         page = SharedPage(start: 0, file: identity, descriptor: descriptor, slot: slot)
         mapping = try Mapping.shared(
             descriptor, offset: 0, count: Int(Page.size), isWritable: true)
         inlet = try PeerInlet(page)
         guard inlet.open() else { throw .addressInUse }
         let bytes = [
-            UInt8(truncatingIfNeeded: identity.inode), UInt8(slot >> 8), UInt8(slot & 0xFF),
+            UInt8(truncatingIfNeeded: identity.inode),
+            UInt8(truncatingIfNeeded: index << 4) | UInt8(slot >> 8), UInt8(slot & 0xFF),
         ]
         address = HardwareAddress([0x52, 0x54, 0x00] + bytes)
-        put(nil)
+        put()
     }
 
-    deinit { put(nil) }
+    deinit {
+        current = nil
+        wantsAll = false
+        put()
+    }
 
-    private func put(_ address: HardwareAddress?) {
+    /// Writes our entry.
+    private func put() {
+        var bytes = current?.bytes ?? [0, 0, 0, 0, 0, 0]
+        let flag = NetworkPage.promiscuous
+        bytes[0] = bytes[0] & ~flag | (wantsAll ? flag : 0)
         let start = Int(page.slot) * Self.entrySize
-        for index in 0..<Self.entrySize {
-            unsafe mapping.bytes[start + index] = address?.bytes[index] ?? 0
-        }
+        for index in 0..<Self.entrySize { unsafe mapping.bytes[start + index] = bytes[index] }
     }
 
     /// Whether the page is there, which somebody may have cut off.
@@ -50,16 +65,25 @@ final class SharedNetwork: NetworkBackend {
         address &- UInt(bitPattern: unsafe mapping.start) < UInt(Page.size)
     }
 
-    func setUp(_ isUp: Bool) {
-        guard isUp != self.isUp else { return }
-        self.isUp = isUp
-        put(isUp ? address : nil)
+    func setUp(_ address: HardwareAddress?) {
+        guard address != current else { return }
+        current = address
+        wantsAll = false
+        source = 0
+        for byte in (address?.bytes ?? []).reversed() { source = source << 8 | UInt64(byte) }
+        put()
     }
 
     // MARK: From the card
 
     func send(_ frame: IOVector) {
         guard frame.count >= NetworkPage.entrySize else { return }
+        if !wantsAll, current != nil, frame.count >= 2 * NetworkPage.entrySize,
+            frame.start(of: Self.entrySize, from: Self.entrySize) != source
+        {
+            wantsAll = true
+            put()
+        }
         let destination = frame.start(of: Self.entrySize)
         // Read once, and only if somebody was not there.
         var moment: Nanoseconds?

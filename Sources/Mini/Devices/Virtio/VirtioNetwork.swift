@@ -33,8 +33,11 @@ final class VirtioNetwork: VirtioDevice {
     }
 
     let backend: any NetworkBackend
-    /// The guest's own.
-    private let address: HardwareAddress
+    /// The guest's own, and the one that its driver has chosen instead, until it begins anew.
+    private let ownAddress: HardwareAddress
+    private var address: HardwareAddress
+    /// A driver takes frames.
+    private var isUp = false
     /// What the driver took; the cable is told when frames can come.
     private var wanted: Tap.Offloads = []
     /// When it was told last, and how long it is not told again.
@@ -66,6 +69,7 @@ final class VirtioNetwork: VirtioDevice {
     ) {
         self.backend = backend
         self.clock = clock
+        ownAddress = address
         self.address = address
     }
 
@@ -83,6 +87,14 @@ final class VirtioNetwork: VirtioDevice {
         case 6: 1
         default: 0
         }
+    }
+
+    func setConfiguration(_ offset: UInt16, _ value: UInt32) {
+        guard offset < UInt16(HardwareAddress.count) else { return }
+        var bytes = address.bytes
+        bytes[Int(offset)] = UInt8(truncatingIfNeeded: value)
+        address = HardwareAddress(bytes)
+        if isUp { backend.setUp(address) }
     }
 
     func take(_ features: UInt32) {
@@ -117,14 +129,16 @@ final class VirtioNetwork: VirtioDevice {
     func reset(_ transport: VirtioTransport) {
         wanted = []
         untold = 0
-        backend.setUp(false)
+        address = ownAddress
+        isUp = false
+        backend.setUp(nil)
         take(.guestRan, of: transport)
     }
 
     func serve(_ queue: Int, of transport: VirtioTransport) {
-        let isReady = transport.isReady(Self.input)
-        if isReady { _ = agree() }
-        backend.setUp(isReady)
+        isUp = transport.isReady(Self.input)
+        if isUp { _ = agree() }
+        backend.setUp(isUp ? address : nil)
         if queue == Self.output {
             send(transport)
         } else {

@@ -195,11 +195,11 @@ private final class OpenSharedNetwork: OpenDevice {
         let network: SharedNetwork
         if let known = self.network {
             network = known
-            network.setUp(false)
+            network.setUp(nil)
         } else {
             do throws(Errno) {
                 network = try SharedNetwork(
-                    file.descriptor, slot: file.slot, identity: file.identity)
+                    file.descriptor, slot: file.slot, identity: file.identity, index: index)
             } catch { throw .host("use network file", name: file.name, error) }
             self.network = network
         }
