@@ -234,7 +234,9 @@ enum FuzzPeers {
         switch number {
         case 1: return byte() == 0xFF ? -24 : made()
         case 2, 4: return byte() & 31 == 31 ? -98 : 0
-        case 3: return byte() & 7 == 7 ? -111 : 0
+        case 3:
+            let kind = byte()
+            return kind & 7 != 7 ? 0 : kind & 8 == 0 ? -111 : -11
         case 5:
             let kind = byte()
             if kind & 3 == 0 { return kind == 0x80 ? -24 : -11 }

@@ -86,8 +86,8 @@ enum LocalSocket {
     private static let kind = 5  // SOCK_SEQPACKET
     private static let dontWait = 0x40
     private static let noSignal = 0x4000
-    /// How many peers may wait to be accepted.
-    private static let backlog = 16
+    /// How many peers may wait to be accepted: more than a crowd of strangers is likely to be. The kernel has a limit of its own.
+    private static let backlog = 4096
 
     private static let setNonBlocking = 0x5421  // FIONBIO
 
@@ -165,7 +165,7 @@ enum LocalSocket {
     }
 
     /// - Parameter own: an address for this end, if it is to have one.
-    /// - Throws: ECONNREFUSED if nobody listens there, EADDRINUSE if `own` is somebody's.
+    /// - Throws: ECONNREFUSED if nobody listens there, EAGAIN if too many wait there, EADDRINUSE if `own` is somebody's.
     static func connected(
         to address: LocalAddress, from own: LocalAddress? = nil
     ) throws(Errno) -> Descriptor {

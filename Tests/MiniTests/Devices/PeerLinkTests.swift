@@ -120,6 +120,14 @@ private func resting() -> PeerLink {
         #expect(action == .connect)
     }
 
+    @Test("a receiver with a crowd at its door is looked for with the next frame again")
+    func crowd() {
+        #expect(
+            run([.frame, .full, .frame, .connected, .sent]) == [
+                .connect, .finish(delivered: false), .connect, .send, .finish(delivered: true),
+            ])
+    }
+
     @Test("whoever is heard is looked for at once; whom nobody looked for does not rest")
     func heard() {
         var link = resting()

@@ -195,7 +195,7 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
 
     /// Counts the knocks at others' doors, at a moment of the clock's in milliseconds.
     private func knocks(
-        at moment: Int, isRefused: Bool = false, _ body: () throws -> Void
+        at moment: Int, answer: Int32 = 0, lock type: Int32 = F_WRLCK, _ body: () throws -> Void
     ) rethrows -> Int {
         let count = Mutex(0)
         try SystemCall.hooked(
@@ -208,13 +208,13 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
                 }
                 if call.number == .fileControl, call.arguments.1 == FileLock.ask {
                     let lock = UnsafeMutablePointer<flock>(bitPattern: call.arguments.2)!
-                    lock.pointee.l_type = Int16(F_WRLCK)
+                    lock.pointee.l_type = Int16(type)
                     lock.pointee.l_pid = getpid()
                     return 0
                 }
                 guard call.number.rawValue == SocketCall.connect.direct else { return nil }
                 count.withLock { $0 += 1 }
-                return isRefused ? -Int(ECONNREFUSED) : nil
+                return answer == 0 ? nil : -Int(answer)
             }, body)
         return count.withLock { $0 }
     }
@@ -229,6 +229,20 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
             knocks(at: moment) { send(frame, from: left) }
         }
         #expect(counts == [300, 0, 300])
+    }
+
+    @Test("a crowd at a member's door costs a frame and no rest; a door that is nobody's, both")
+    func crowd() throws {
+        let file = try SharedFile()
+        let left = try file.member(0)
+        file.write([1, 1, 2, 3, 4, 5], 1)
+        let frame = [UInt8](repeating: 0xFF, count: 60)
+        for (type, count) in [(F_WRLCK, 2), (F_UNLCK, 1)] as [(Int32, Int)] {
+            let made = knocks(at: 1000, answer: EAGAIN, lock: type) {
+                for _ in 0..<2 { send(frame, from: left) }
+            }
+            #expect(made == count)
+        }
     }
 
     @Test("whoever comes to us is looked for at once")
@@ -267,7 +281,8 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
                 return receive(left)
             }
             #expect(heard == frame)
-            #expect(knocks(at: 1000, isRefused: isRefused) { send(frame, from: left) } == 1)
+            let answer = isRefused ? ECONNREFUSED : 0
+            #expect(knocks(at: 1000, answer: answer) { send(frame, from: left) } == 1)
         }
         let heardBack = file.play { receive(right) }
         #expect(heardBack == frame)

@@ -13,6 +13,8 @@ final class PeerInlet {
     private(set) var isOpen = false
     /// Until then nobody looks who is at the door: there were too many, or one could not be let in.
     private var rest: Deadline?
+    /// Nobody in the last turn was of the network.
+    private var isCrowded = false
     private var peers: [Peer] = []
     var outlets = PeerOutlets()
     /// Frames are there, the guest's buffers are all in use.
@@ -72,7 +74,7 @@ final class PeerInlet {
 
     private var isResting: Bool { rest.map { !$0.isOver } ?? false }
 
-    /// How many knocks are answered in one turn, and how long the door rests after so many that were
+    /// How many knocks are answered in one turn, and how long the door rests after two turns of so many that were
     /// none of the network's.
     private static let knocks = 16
     private static let pause = Nanoseconds.milliseconds(10)
@@ -98,8 +100,13 @@ final class PeerInlet {
                 peers.append(peer)
                 outlets.heard(peer.slot)
             }
-            if strangers == Self.knocks { rest = .after(Self.pause) }
-        } catch { if error != .again { rest = .after(Self.pause) } }
+            let isCrowd = strangers == Self.knocks
+            if isCrowd && isCrowded { rest = .after(Self.pause) }
+            isCrowded = isCrowd && !isCrowded
+        } catch {
+            isCrowded = false
+            if error != .again { rest = .after(Self.pause) }
+        }
     }
 
     /// The most frames that are taken in one turn.

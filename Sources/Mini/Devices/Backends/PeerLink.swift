@@ -11,6 +11,7 @@
 //     -- frame, later --> connecting
 //   clogged -- frame, waiting -- room --> retrying -- sent --> clear
 //                                         retrying -- full --> clogged
+//   connecting -- full --> apart
 //
 // Where a connection is gone that was made for this frame, the receiver rests as well: nobody is there. One that is older
 // leaves nothing but apart, and is made anew while the frame has not waited.
@@ -43,7 +44,7 @@ struct PeerLink {
         case frame
         case connected, refused
         case sent
-        /// The other end has too much unread.
+        /// The other end has too much unread; or too many others wait there to be let in.
         case full
         /// The other end is not there any more.
         case gone
@@ -78,6 +79,8 @@ struct PeerLink {
         case (.resting, .heard): return go(.apart, .forget)
         case (.connecting, .connected): return go(.sending(fresh: true), .send)
         case (.connecting, .refused): return lose(since: now())
+        // It is there: whoever crowds its door is not to keep others away for longer than a frame.
+        case (.connecting, .full): return go(.apart, .finish(delivered: false))
         case (.clear, .frame): return go(.sending(fresh: false), .send)
         case (.clogged, .frame): return go(.retrying(fresh: false), .send)
         case (.sending, .sent), (.retrying, .sent): return go(.clear, .finish(delivered: true))

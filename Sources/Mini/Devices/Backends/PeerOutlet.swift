@@ -26,7 +26,12 @@ final class PeerOutlet {
             guard try page.isHolder(slot, socket.number) else { return .refused }
             self.socket = consume socket
             return .connected
-        } catch { return .refused }
+        } catch {
+            // A crowd at the door of a member; anybody can make one at a door that is nobody's.
+            guard error == .again, (try? FileLock.holder(Int(slot), of: page.descriptor)) != nil
+            else { return .refused }
+            return .full
+        }
     }
 
     /// The slot's owner has come to us or sent something.
