@@ -52,7 +52,7 @@ enum LauncherError: Error, Equatable {
         switch self {
         case .loader(let error): error.exitCode
         case .kvm, .device, .engine, .otherDevice, .diskInUse, .tap, .noFilter, .defect: 1
-        case .networkFile(_, .full), .disk(_, .claimed): 1
+        case .networkFile(_, .full), .networkFile(_, .held), .disk(_, .claimed): 1
         case .networkFile(_, .twice), .disk(_, .twice), .disk(_, .inUse), .tapTwice: 2
         case .timeline(_, .notAFile), .timeline(_, .inUseElsewhere): 1
         case .timeline, .tooManyDevices, .noRoomForDevices, .notOnPC: 2

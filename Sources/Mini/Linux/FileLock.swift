@@ -26,6 +26,14 @@ enum FileLock {
         return true
     }
 
+    static func giveBack(_ byte: Int, of descriptor: Int32) {
+        var lock = Self.lock(byte)
+        lock.type = none
+        _ = try? withKernel(&lock) { (address) throws(Errno) in
+            try SystemCall.make(.fileControl, Int(descriptor), set, address)
+        }
+    }
+
     /// The other process that holds a lock on a byte.
     /// - Returns: nil if there is none; 0 for a process of another namespace.
     static func holder(_ byte: Int, of descriptor: Int32) throws(Errno) -> Int32? {

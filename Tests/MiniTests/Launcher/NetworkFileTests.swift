@@ -105,6 +105,34 @@ private func line(_ path: String, beside others: [DeviceClaim] = []) -> String {
         }
     }
 
+    @Test("a slot whose address a stranger holds is passed over, and left to others")
+    func held() throws {
+        try withFile([]) { path in
+            let identity = try FileStatus.of(
+                Text(stringLiteral: path), followsLink: true
+            ).identity
+            let page = SharedPage(start: 0, file: identity, descriptor: -1, slot: 0)
+            let stranger = try page.makeDoor()
+            let locks = Mutex<[String]>([])
+            let result = SystemCall.hooked({ call in
+                if call.number == .fileControl, call.arguments.1 == 6 {
+                    let lock = UnsafePointer<mini_flock>(bitPattern: call.arguments.2)!.pointee
+                    locks.withLock { $0.append("\(lock.type) \(lock.start)") }
+                }
+                return nil
+            }) { line(path) }
+            #expect(result == "slot 1" && locks.withLock { $0 } == ["1 0", "2 0", "1 1"])
+            _ = stranger.number
+            let none = SystemCall.hooked({
+                $0.number.rawValue == SocketCall.bind.direct ? -98 : nil
+            }) { line(path) }
+            #expect(
+                none
+                    == "1 network file \"FILE\" has no free slot: other programs hold the addresses of its sockets"
+            )
+        }
+    }
+
     @Test("a guest finds its slot empty, keeps it through a restart, and leaves nothing behind")
     func launch() throws {
         try withFile([UInt8](repeating: 7, count: 4096)) { path in
@@ -139,7 +167,7 @@ private func line(_ path: String, beside others: [DeviceClaim] = []) -> String {
 
     @Test("whichever call fails, there is one line, and nothing stays open")
     func everyCallFails() throws {
-        for failing in 1...5 {
+        for failing in 1...8 {
             try withFile([]) { path in
                 let calls = Mutex((count: 0, open: 0))
                 let result = SystemCall.hooked({ call in
@@ -150,7 +178,8 @@ private func line(_ path: String, beside others: [DeviceClaim] = []) -> String {
                         }
                         calls.count += 1
                         if calls.count == failing { return -5 }
-                        if call.number == .open { calls.open += 1 }
+                        let isSocket = call.number.rawValue == SocketCall.socket.direct
+                        if isSocket || call.number == .open { calls.open += 1 }
                         return nil
                     }
                 }) { line(path) }

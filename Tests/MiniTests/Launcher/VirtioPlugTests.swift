@@ -136,6 +136,23 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
         }
     }
 
+    @Test("the address of a card's slot is never anybody else's, from the file's opening on")
+    func door() throws {
+        try withDisk { path in
+            let identity = try FileStatus.of(
+                Text(stringLiteral: path), followsLink: true
+            ).identity
+            let page = SharedPage(start: 0, file: identity, descriptor: -1, slot: 0)
+            let setup = NetworkSetup(.shared(Text(stringLiteral: path)))
+            setup.becomeFunction()
+            let open = try setup.open(beside: []) { _ in }
+            #expect(throws: Errno.addressInUse) { _ = try page.makeDoor() }
+            let guest = try PluggedGuest(open)
+            #expect(throws: Errno.addressInUse) { _ = try page.makeDoor() }
+            #expect(guest.driver.read(0x19, size: 1) == 0)
+        }
+    }
+
     @Test("random numbers are the kernel's; while it has none they are waited for")
     func random() throws {
         let notes = LaunchNotes(report: nil, remarks: Remarks { _ in })

@@ -16,6 +16,12 @@ extension SharedPage {
         )
     }
 
+    /// Our slot's socket, where nobody can knock yet; nobody else can have its address.
+    /// - Throws: EADDRINUSE if somebody else has it.
+    func makeDoor() throws(Errno) -> Descriptor {
+        try LocalSocket.bound(to: address(of: key(of: slot)))
+    }
+
     /// The address of our end of a connection to a key: that of the key, and which slot is ours. The kernel
     /// keeps addresses apart, so there is something behind it that nobody has foreseen.
     func ownAddress(to key: DMAKey) -> LocalAddress {

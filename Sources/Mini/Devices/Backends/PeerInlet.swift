@@ -29,18 +29,20 @@ final class PeerInlet {
         }
     }
 
+    /// - Parameter door: the slot's, if it is there already.
     /// - Throws: EADDRINUSE if somebody else has the address.
-    init(_ page: SharedPage) throws(Errno) {
+    init(_ page: SharedPage, door: consuming Descriptor? = nil) throws(Errno) {
         self.page = page
         key = page.key(of: page.slot)
-        door = try LocalSocket.bound(to: page.address(of: key))
+        self.door = door
+        if self.door == nil { self.door = try page.makeDoor() }
     }
 
     /// The guest has bound the key.
     /// - Returns: false if nobody can reach it.
     func open() -> Bool {
         if isOpen { return true }
-        if door == nil { door = try? LocalSocket.bound(to: page.address(of: key)) }
+        if door == nil { door = try? page.makeDoor() }
         guard let number = door?.number else { return false }
         isOpen = (try? LocalSocket.listen(number)) != nil
         return isOpen
@@ -54,7 +56,7 @@ final class PeerInlet {
         isWaiting = false
         peers = []
         door = nil
-        door = try? LocalSocket.bound(to: page.address(of: key))
+        door = try? page.makeDoor()
     }
 
     /// Where others knock.

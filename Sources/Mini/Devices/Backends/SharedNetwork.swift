@@ -27,15 +27,16 @@ final class SharedNetwork: NetworkBackend {
     let address: HardwareAddress
 
     /// - Parameters: the file's descriptor, open for reading and writing as long as this is used; the slot whose byte is ours;
-    ///   the card's place among the guest's devices, 15 at the most.
+    ///   the card's place among the guest's devices, 15 at the most; the slot's door, if it is there already.
     /// - Throws: EADDRINUSE if somebody has taken the slot's socket.
     init(
-        _ descriptor: Int32, slot: UInt32, identity: FileIdentity, index: Int = 0
+        _ descriptor: Int32, slot: UInt32, identity: FileIdentity, index: Int = 0,
+        door: consuming Descriptor? = nil
     ) throws(Errno) {
         page = SharedPage(start: 0, file: identity, descriptor: descriptor, slot: slot)
         mapping = try Mapping.shared(
             descriptor, offset: 0, count: Int(Page.size), isWritable: true)
-        inlet = try PeerInlet(page)
+        inlet = try PeerInlet(page, door: door)
         guard inlet.open() else { throw .addressInUse }
         let bytes = [
             UInt8(truncatingIfNeeded: identity.inode),

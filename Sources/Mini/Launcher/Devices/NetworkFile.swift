@@ -1,6 +1,7 @@
 // A file that guests share as their Ethernet: one page, with an entry for each of 682 slots. A
 // guest's slot is the first whose byte of the file can be locked, and is free again when its
-// launcher ends, however it ends. Source: docs/abi/lguest.md §5.2 (shared net).
+// launcher ends, however it ends. One whose socket has an address that somebody else holds, which anybody can, is
+// passed over. Source: docs/abi/lguest.md §5.2 (shared net).
 
 /// An open network file, with a slot of ours.
 final class NetworkFile {
@@ -10,6 +11,8 @@ final class NetworkFile {
     let slot: UInt32
     private let file: Descriptor
     let identity: FileIdentity
+    /// Holds the slot's address; nil where there are no local sockets.
+    private var door: Descriptor?
 
     var descriptor: Int32 { file.number }
 
@@ -29,8 +32,13 @@ final class NetworkFile {
             throw .networkFile(name: name, .twice)
         }
         try Self.fill(file.number, status.size, name)
-        slot = try Self.takeSlot(of: file.number, name)
+        var door: Descriptor?
+        slot = try Self.takeSlot(of: file.number, identity, &door, name)
+        self.door = door
     }
+
+    /// The slot's door, for whoever needs it; once.
+    func takeDoor() -> Descriptor? { door.take() }
 
     private static func open(_ name: Text) throws(LauncherError) -> Descriptor {
         do throws(Errno) {
@@ -68,13 +76,25 @@ final class NetworkFile {
     }
 
     private static func takeSlot(
-        of descriptor: Int32, _ name: Text
+        of descriptor: Int32, _ identity: FileIdentity, _ door: inout Descriptor?, _ name: Text
     ) throws(LauncherError) -> UInt32 {
+        var isHeld = false
         do throws(Errno) {
-            for slot in 0..<SharedPage.slots
-            where try FileLock.take(slot, of: descriptor) { return UInt32(slot) }
+            for slot in 0..<SharedPage.slots where try FileLock.take(slot, of: descriptor) {
+                let page = SharedPage(
+                    start: 0, file: identity, descriptor: descriptor, slot: UInt32(slot))
+                do throws(Errno) { door = try page.makeDoor() } catch {
+                    // What else is wrong is told to whoever needs it: not every guest does.
+                    if error == .addressInUse {
+                        FileLock.giveBack(slot, of: descriptor)
+                        isHeld = true
+                        continue
+                    }
+                }
+                return page.slot
+            }
         } catch { throw .host("lock network file", name: name, error) }
-        throw .networkFile(name: name, .full)
+        throw .networkFile(name: name, isHeld ? .held : .full)
     }
 }
 
@@ -86,6 +106,8 @@ enum NetworkFileError: Equatable {
     /// The same guest has it already.
     case twice
     case full
+    /// Others that are not on it have the addresses of all that are free.
+    case held
 
     var text: Text {
         switch self {
@@ -93,6 +115,7 @@ enum NetworkFileError: Equatable {
         case .otherSize(let size): "has \(size) bytes: it should be empty or have 4096"
         case .twice: "was given twice"
         case .full: "has no free slot: \(SharedPage.slots) guests are on it"
+        case .held: "has no free slot: other programs hold the addresses of its sockets"
         }
     }
 }

@@ -5,11 +5,11 @@
 
 final class NetworkSetup: DeviceSetup {
     let request: NetworkRequest
-    /// Drivers of virtio's know what to do with headers.
-    private var wantsHeaders = false
+    /// It is a card of a PC's.
+    private var isFunction = false
     init(_ request: NetworkRequest) { self.request = request }
 
-    func prepareForPC() { wantsHeaders = true }
+    func prepareForPC() { isFunction = true }
 
     var file: (name: Text, use: Text)? {
         if case .shared(let name) = request { (name, "a network") } else { nil }
@@ -18,9 +18,14 @@ final class NetworkSetup: DeviceSetup {
     func open(
         beside others: [DeviceClaim], notice: (Text) -> Void
     ) throws(LauncherError) -> any OpenDevice {
-        switch try request.open(beside: others, wantsHeaders: wantsHeaders) {
-        case .tap(let tap, let address): OpenTap(tap, address)
-        case .shared(let file): OpenSharedNetwork(file)
+        // Drivers of virtio's know what to do with headers.
+        switch try request.open(beside: others, wantsHeaders: isFunction) {
+        case .tap(let tap, let address): return OpenTap(tap, address)
+        case .shared(let file):
+            // The host of a guest that speaks lguest makes a door of its own, and no process that is started before shall
+            // have this one still.
+            if !isFunction { _ = file.takeDoor() }
+            return OpenSharedNetwork(file)
         }
     }
 }
@@ -199,7 +204,8 @@ private final class OpenSharedNetwork: OpenDevice {
         } else {
             do throws(Errno) {
                 network = try SharedNetwork(
-                    file.descriptor, slot: file.slot, identity: file.identity, index: index)
+                    file.descriptor, slot: file.slot, identity: file.identity, index: index,
+                    door: file.takeDoor())
             } catch { throw .host("use network file", name: file.name, error) }
             self.network = network
         }
