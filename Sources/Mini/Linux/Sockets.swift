@@ -86,8 +86,9 @@ enum LocalSocket {
     private static let kind = 5  // SOCK_SEQPACKET
     private static let dontWait = 0x40
     private static let noSignal = 0x4000
-    /// How many peers may wait to be accepted: more than a crowd of strangers is likely to be. The kernel has a limit of its own.
-    private static let backlog = 4096
+    /// How many peers may wait to be accepted. Whoever is the last of them waits for all others, strangers who have long gone as well:
+    /// with many more a crowd would hold up each member for a second.
+    private static let backlog = 128
 
     private static let setNonBlocking = 0x5421  // FIONBIO
 
