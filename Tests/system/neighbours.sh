@@ -69,6 +69,43 @@ echoed 2001 frames"
         skip "$arch: a stranger at the door" "not root, or no setpriv and perl"
     fi
 
+    # A PC's card has no driver, and a member of the network comes, sends and ends.
+    clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
+    if "$clang" -DSTAYS -DDRIVES_NOT -target i386-linux-gnu -nostdlib -static -fuse-ld=lld \
+        -Wl,--image-base=0x100000,-e,start -o "$work/idle" Tests/system/offloads.S 2>/dev/null \
+        && command -v perl >/dev/null; then
+        idle_net=$work/net-idle-$arch
+        "out/$arch/mini-launch" --engine builtin --sharenet "$idle_net" "$work/idle" </dev/null >"$work/idle-out" 2>&1 &
+        child=$!
+        for _ in {1..1200}; do
+            [[ -s $work/idle-out ]] && break
+            sleep 0.05
+        done
+        # The lock is struct flock of 64 bits, on the byte of slot 5.
+        # shellcheck disable=SC2016
+        sent=$(perl -MSocket -e '
+            my $door = "\0$ARGV[1]";
+            open(my $file, "+<", $ARGV[0]) or die;
+            my $lock = pack("s s x4 q q l x4", 1, 0, 5, 1, 0);
+            fcntl($file, 6, $lock) or die;
+            socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0) or die;
+            bind($s, pack_sockaddr_un("$door<5.1")) or die;
+            connect($s, pack_sockaddr_un($door)) or die;
+            print send($s, "\xFF" x 60, 0);
+            select(undef, undef, undef, 0.2);' \
+            "$idle_net" "$(printf 'mini-lguest/%s/%x/0' "$(stat -c %D "$idle_net")" "$(stat -c %i "$idle_net")")")
+        read -r -a before <"/proc/$child/stat"
+        sleep 1
+        read -r -a after <"/proc/$child/stat"
+        check "$arch: a member that has sent and ended costs a guest without a driver nothing" \
+            $((after[13] + after[14] - before[13] - before[14])) -le 4
+        check "$arch: it did send" "${sent:-0}" = 60
+        kill $child
+        wait $child 2>/dev/null
+    else
+        skip "$arch: a member that ends while a guest has no driver" "no perl, or no guest can be linked here (lld)"
+    fi
+
     # One that is killed while it sends, one that is killed while it receives.
     start $arch echo
     first=$child first_out=$child_out
@@ -110,6 +147,24 @@ some of many taken" ""
     launch $arch --sharenet "$net" $guest foreign
     expect "$arch: another's key cannot be bound" 0 "slot 0
 another's key: 0" ""
+    if command -v perl >/dev/null; then
+        : >"$work/held"
+        # shellcheck disable=SC2016
+        perl -MSocket -e '
+            socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0) or die;
+            bind($s, pack_sockaddr_un("\0$ARGV[0]")) or die;
+            $| = 1; print "held\n"; sleep 600' \
+            "$(printf 'mini-lguest/%s/%x/0' "$(stat -c %D "$net")" "$(stat -c %i "$net")")" >"$work/held" 2>&1 &
+        holder=$!
+        until [[ -s $work/held ]]; do kill -0 $holder 2>/dev/null || break; done
+        launch $arch --sharenet "$net" $guest foreign
+        expect "$arch: a slot whose socket's address a stranger holds is passed over" 0 "slot 1
+another's key: 0" ""
+        kill $holder
+        wait $holder 2>/dev/null
+    else
+        skip "$arch: a stranger who holds an address" "no perl"
+    fi
 
     start $arch echo
     first=$child first_out=$child_out
