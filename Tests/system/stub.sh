@@ -150,6 +150,9 @@ run /bin/sh -c "for a in 10.9.0.1 10.8.0.1; do grep -q $a /proc/net/fib_trie && 
     boot "$arch" $'on-error poweroff\nlink none0 up deadline=250ms'
     booted "a device that does not come is told of" $powered_off \
         "mini-init: $work/table:2:1: the device \"none0\" has not come in time"$'\n'"$off"
+    boot "$arch" $'on-error poweroff\nlink lo up bridge=nobr'
+    booted "a bridge that is not there is told of, and not the device" $powered_off \
+        "mini-init: $work/table:2:1: cannot plug \"lo\" into the bridge \"nobr\": no such device (ENODEV)"$'\n'"$off"
     boot "$arch" $'at-end reboot\nlink lo up keep\nrun /bin/sh -c "echo done; (sleep 0.5; echo late) &"'
     booted "who keeps a device set up ends when nobody else is left" $rebooted $'done\nlate\nmini-init: rebooting'
     boot "$arch" $'at-end reboot\nlink lo up keep\nshell /bin/echo done'
@@ -160,6 +163,11 @@ run /bin/sh -c "for a in 10.9.0.1 10.8.0.1; do grep -q $a /proc/net/fib_trie && 
 route default via=10.9.0.2
 run /bin/sh -c "while read a b c d; do echo $a $b $c; done </proc/net/route"'
         booted "a bridge is made, with its addresses and a way out" $powered_off "*br9 00000000 0200090A*$off"
+        boot "$arch" $'on-error poweroff\nbridge br8\nbridge br9\ntry bridge lo\ntry link br8 bridge=br9'
+        booted "what is no bridge is not taken for one, and none goes into another" $powered_off \
+            "mini-init: $work/table:4:5: cannot make the bridge \"lo\": there is a device of this name that is no bridge
+mini-init: $work/table:5:5: cannot plug \"br8\" into the bridge \"br9\": a bridge does not go into another
+$off"
     else
         skip "$arch: process 1: a bridge is made" "this kernel has none for us: ${output%%$'\n'*}"
     fi

@@ -57,7 +57,8 @@ enum InitNetwork {
 
     /// Makes a bridge; one that is there already is as good.
     static func makeBridge(_ name: InterfaceName) throws(InitError) {
-        try host("make the bridge", name.text) { () throws(Errno) in
+        let action: Text = "make the bridge"
+        let isMade = try host(action, name.text) { () throws(Errno) in
             let socket = try RouteSocket()
             var message = link(.newLink, [.acknowledge, .create, .exclusive])
             message.append(Self.name, text(name))
@@ -65,7 +66,13 @@ enum InitNetwork {
             message.append(information, RouteMessage.attribute(1, ("bridge" as Text).bytes))
             do throws(Errno) { _ = try socket.ask(message) } catch {
                 if error != .exists { throw error }
+                return try device(name, socket).map { isBridge($0) } ?? false
             }
+            return true
+        }
+        if !isMade {
+            throw .cause(
+                action, name: name.text, "there is a device of this name that is no bridge")
         }
     }
 
@@ -78,9 +85,7 @@ enum InitNetwork {
         guard let index else {
             throw .grant(.deadline("the device \(quoted: request.name.text) has not come in time"))
         }
-        try host("set up the device", request.name.text) { () throws(Errno) in
-            try arrange(request, index)
-        }
+        try arrange(request, index)
     }
 
     /// What is heard of devices from now on, and which one has the name now: made before anybody arranges anything, so
@@ -110,9 +115,7 @@ enum InitNetwork {
                 }
                 let now = try index(of: request.name, RouteSocket())
                 if let now, now != watch.known {
-                    do throws(Errno) { try arrange(request, now) } catch {
-                        say(.host("set up the device", name: request.name.text, error))
-                    }
+                    do throws(InitError) { try arrange(request, now) } catch { say(error) }
                 }
                 watch.known = now
             }
@@ -161,12 +164,28 @@ enum InitNetwork {
     private static func index(
         of name: InterfaceName, _ socket: borrowing RouteSocket
     ) throws(Errno) -> UInt32? {
+        try device(name, socket)?.number(at: 4, 4)
+    }
+
+    /// True if what the kernel says of a device is that it is a bridge.
+    static func isBridge(_ device: RouteReply) -> Bool {
+        // struct ifinfomsg; IFLA_INFO_KIND.
+        guard let information = device.attribute(information, behind: 16),
+            let kind = RouteReply(kind: 0, record: information).attribute(1, behind: 0)
+        else { return false }
+        return Text(bytes: Array(kind.prefix { $0 != 0 })) == "bridge"
+    }
+
+    /// What the kernel says of a device; nil if there is none of this name.
+    private static func device(
+        _ name: InterfaceName, _ socket: borrowing RouteSocket
+    ) throws(Errno) -> RouteReply? {
         var message = link(.getLink, [.acknowledge])
         message.append(Self.name, text(name))
         do throws(Errno) {
             for reply in try socket.ask(message)
             where reply.kind == RouteMessage.Kind.newLink.rawValue {
-                return reply.number(at: 4, 4)
+                return reply
             }
             return nil
         } catch {
@@ -175,21 +194,39 @@ enum InitNetwork {
         }
     }
 
-    private static func arrange(_ request: LinkRequest, _ index: UInt32) throws(Errno) {
+    private static func arrange(_ request: LinkRequest, _ index: UInt32) throws(InitError) {
+        var step: Step = (action: "set up the device", object: request.name.text)
+        do throws(Errno) { try arrange(request, index, &step) } catch {
+            // A bridge in a bridge.
+            throw error == .tooManyLinks
+                ? .cause(step.action, name: step.object, "a bridge does not go into another")
+                : .host(step.action, name: step.object, error)
+        }
+    }
+
+    /// What is done now, as a part of a sentence, and to what.
+    private typealias Step = (action: Text, object: Text)
+
+    private static func arrange(
+        _ request: LinkRequest, _ index: UInt32, _ step: inout Step
+    ) throws(Errno) {
         let socket = try RouteSocket()
         if request.isFlushed { try flush(index, socket) }
         if let hardware = request.hardware {
             // Many devices take another address only while they are down.
             _ = try socket.ask(link(.newLink, [.acknowledge], index, flags: 0, change: up))
+            step.action = "set the mac of"
             var message = link(.newLink, [.acknowledge], index)
             message.append(Self.hardware, hardware.bytes)
             _ = try socket.ask(message)
         }
         if let bridge = request.bridge {
+            step = (action: "plug \(quoted: step.object) into the bridge", object: bridge.text)
             guard let master = try Self.index(of: bridge, socket) else { throw .noDevice }
             var message = link(.newLink, [.acknowledge], index)
             message.append(Self.master, LittleEndian.bytes(master, 4))
             _ = try socket.ask(message)
+            step.object = request.name.text
         }
         for address in request.addresses {
             var message = RouteMessage(
@@ -197,8 +234,10 @@ enum InitNetwork {
                 record: [address.family, address.prefix, 0, 0] + LittleEndian.bytes(index, 4))
             message.append(local, address.bytes)
             message.append(1, address.bytes)
+            step.action = "set the address of"
             _ = try socket.ask(message)
         }
+        step.action = "set up the device"
         switch request.state {
         case .up: _ = try socket.ask(link(.newLink, [.acknowledge], index, flags: up, change: up))
         case .down: _ = try socket.ask(link(.newLink, [.acknowledge], index, flags: 0, change: up))

@@ -113,6 +113,20 @@ private func read(_ file: String) -> BootTableReader {
         #expect(refusal.errno == 19)
     }
 
+    @Test("a bridge is known by the kind that the kernel says of it")
+    func bridges() {
+        func isBridge(_ kind: [UInt8], as attribute: UInt16 = 18) -> Bool {
+            var message = RouteMessage(.newLink, [], record: [UInt8](repeating: 0, count: 16))
+            message.append(3, [65, 0])
+            message.append(attribute, RouteMessage.attribute(1, kind))
+            return RouteReply.all(in: message.bytes).contains { InitNetwork.isBridge($0) }
+        }
+        #expect(isBridge(Array("bridge\0".utf8)) && isBridge(Array("bridge".utf8)))
+        #expect(!isBridge(Array("bridge2\0".utf8)) && !isBridge(Array("dummy\0".utf8)))
+        #expect(!isBridge([]) && !isBridge(Array("bridge\0".utf8), as: 17))
+        #expect(!InitNetwork.isBridge(RouteReply(kind: 16, record: [])))
+    }
+
     @Test("whatever bytes come as an answer, nothing outside them is looked at")
     func random() {
         var generator = SplitMix(seed: 11)
