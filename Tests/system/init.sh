@@ -87,6 +87,18 @@ run /bin/grep -o $work/mounted.tmpfs.rw,nosuid,nodev,relatime,size=64k /proc/sel
     booted "a remount keeps what is so there unless it takes it back by name" $powered_off \
         "$work/mounted tmpfs ro,nosuid,nodev,noexec
 $work/mounted tmpfs rw,nosuid,nodev,relatime,size=64k"$'\n'"$off"
+    boot "$arch" "mount none $work/mounted tmpfs mode=700,private
+mount none $work/mounted none shared
+run /bin/grep -c $work/mounted.*shared: /proc/self/mountinfo
+try mount none /nowhere none remount,ro
+try mount none $work none private
+try mount /nowhere/disk $work/bound auto"
+    booted "propagation is set, and what keeps a mount from it is told" $powered_off \
+        "1
+*:4:5: cannot mount \"none\" as none on \"/nowhere\": no such file (ENOENT)
+*:5:5: cannot mount \"none\" as none on \"$work\": the folder is no mount point (EINVAL)
+*:6:5: cannot mount \"/nowhere/disk\" as auto on \"$work/bound\": no such file (ENOENT)
+$off"
     printf 'longer than what is written\nand more\n' >"$work/value"
     boot "$arch" "set $work/value a 'b  c'"
     check "$arch: process 1: set writes a value in place of what was there" "$(<"$work/value")" = "a b  c"

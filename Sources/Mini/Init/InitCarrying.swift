@@ -171,7 +171,10 @@ extension Init {
         switch statement.request {
         case .load(let file, let parameters): try InitStatements.load(file, parameters)
         case .set(let file, let value): try InitStatements.set(file, value)
-        case .mount(let request): try InitMounts.mount(request)
+        case .mount(let request):
+            if let line = try InitMounts.mount(request) {
+                say(.refused(line), at: statement.position)
+            }
         case .bridge(let name): try InitNetwork.makeBridge(name)
         case .link(let request): try InitNetwork.arrange(request)
         case .route(let request): try InitNetwork.addRoute(request)

@@ -26,38 +26,97 @@ enum InitMounts {
     }
 
     /// Mounts one, and makes its folder where that is missing.
-    static func mount(_ request: MountRequest) throws(InitError) {
+    /// - Returns: what came out otherwise than it was asked for.
+    @discardableResult
+    static func mount(_ request: MountRequest) throws(InitError) -> Text? {
         do throws(Errno) {
-            if request.flags.isDisjoint(with: [.remount]) {
-                try FileSystem.makeDirectories(request.target)
-            }
+            if !isChange(request) { try FileSystem.makeDirectories(request.target) }
         } catch { throw .host("make", name: request.target, error) }
         let source = try device(request)
-        do throws(Errno) {
-            try FileSystem.mount(
-                source, on: request.target, type: try type(request, source), try flags(request),
-                data: request.data)
-            try restrict(request)
-        } catch {
-            // Somebody has mounted the very same before.
-            if error == .busy && request.type == request.source { return }
-            let action: Text =
-                "mount \(quoted: request.source) as \(visible: request.type) on"
-            if error == .noDevice {
-                throw .cause(
-                    action, name: request.target,
-                    "this kernel has no such file system, or its module is not loaded (ENODEV)")
-            }
+        let action: Text = "mount \(quoted: request.source) as \(visible: request.type) on"
+        let type: Text
+        do throws(Errno) { type = try self.type(request, source) } catch {
             if error == .invalid {
-                // One number for a damaged or other file system and for an option that it does not know.
-                let options: Text =
-                    request.data.bytes.isEmpty
-                    ? "" : ", or it does not take \(quoted: request.data)"
                 throw .cause(
                     action, name: request.target,
-                    "the source is no such file system\(options) (EINVAL)")
+                    "none of ext2 to ext4, xfs, btrfs, vfat and iso9660 is seen there")
             }
             throw .host(action, name: request.target, error)
+        }
+        do throws(Errno) {
+            let isWritable = try mount(source, type, request)
+            try restrict(request)
+            for flag in request.propagation {
+                try FileSystem.mount("", on: request.target, type: "", flag)
+            }
+            return isWritable
+                ? nil : "\(quoted: request.source) is write-protected: it is mounted read-only"
+        } catch {
+            // Somebody has mounted the very same before. Of these there is only one, whatever its source is called.
+            if error == .busy && !isChange(request)
+                && (type == request.source || type == "devtmpfs" || type == "sysfs"
+                    || type == "proc")
+            {
+                return nil
+            }
+            if let why = reason(error, request) {
+                throw .cause(action, name: request.target, why)
+            }
+            throw .host(action, name: request.target, error)
+        }
+    }
+
+    /// - Returns: false if that was possible for reading alone.
+    private static func mount(
+        _ source: Text, _ type: Text, _ request: MountRequest
+    ) throws(Errno) -> Bool {
+        if isPropagation(request) { return true }
+        let flags = try flags(request)
+        do throws(Errno) {
+            try FileSystem.mount(source, on: request.target, type: type, flags, data: request.data)
+            return true
+        } catch {
+            // As mount(8) does it with a disk that takes no writes.
+            guard error == .accessDenied || error == .readOnlySystem,
+                flags.isDisjoint(with: [.readOnly, .remount, .bind, .move]),
+                (try? FileSystem.mount(
+                    source, on: request.target, type: type, flags.union(.readOnly),
+                    data: request.data)) != nil
+            else { throw error }
+            return false
+        }
+    }
+
+    /// True if there is a mount already.
+    private static func isChange(_ request: MountRequest) -> Bool {
+        request.flags.contains(.remount) || isPropagation(request)
+    }
+
+    /// True if nothing is to be mounted, and only said what becomes of mounts below.
+    private static func isPropagation(_ request: MountRequest) -> Bool {
+        !request.propagation.isEmpty && request.type == "none" && request.flags.isEmpty
+            && request.data.bytes.isEmpty
+    }
+
+    /// What the kernel's number means here, as a part of a sentence.
+    private static func reason(_ errno: Errno, _ request: MountRequest) -> Text? {
+        switch errno {
+        case .noDevice:
+            return "this kernel has no such file system, or its module is not loaded (ENODEV)"
+        case .notBlockDevice:
+            return "the source is no block device, and mini-init sets up no loop devices (ENOTBLK)"
+        case .invalid:
+            // One number for a damaged or other file system and for an option that it does not know.
+            let options: Text =
+                request.data.bytes.isEmpty ? "" : ", or it does not take \(quoted: request.data)"
+            let what: StaticString =
+                isChange(request)
+                ? "the folder is no mount point"
+                : request.flags.contains(.move)
+                    ? "the source is no mount point, or below a shared one"
+                    : "the source is no such file system"
+            return "\(what)\(options) (EINVAL)"
+        default: return nil
         }
     }
 
@@ -100,6 +159,7 @@ enum InitMounts {
     private static func type(_ request: MountRequest, _ device: Text) throws(Errno) -> Text {
         guard request.type == "auto", request.flags.isDisjoint(with: [.remount, .bind, .move])
         else { return request.type }
+        _ = try Descriptor.open(device, .readOnlyNow)
         guard let found = FileSystemTag.look(at: device) else { throw .invalid }
         return "\(found.type.text)"
     }

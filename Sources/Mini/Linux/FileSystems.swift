@@ -46,6 +46,11 @@ struct MountFlags: OptionSet, Equatable {
     static let lazyTimes = MountFlags(rawValue: 1 << 25)
     static let bind = MountFlags(rawValue: 4096)
     static let move = MountFlags(rawValue: 8192)
+    // Whether mounts below it appear elsewhere, and others here: one of them, in a call of its own.
+    static let unbindable = MountFlags(rawValue: 1 << 17)
+    static let own = MountFlags(rawValue: 1 << 18)  // MS_PRIVATE
+    static let slave = MountFlags(rawValue: 1 << 19)
+    static let shared = MountFlags(rawValue: 1 << 20)
     /// What can be so at one folder and not at another where the same file system is mounted.
     static let ofFolder: MountFlags = [
         .readOnly, .noSetUserID, .noDevices, .noExecution, .noSymbolicLinks, .noAccessTimes,

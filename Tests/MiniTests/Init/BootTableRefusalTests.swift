@@ -8,6 +8,7 @@ private let fileName =
     "a file's name that the kernel takes: some bytes, 255 between slashes and 4095 in all at most"
 private let storePath =
     "a path in the store: names of letters, digits, -, _ and @ with a / between them"
+private let loop = "an option here: mini-init sets up no loop devices"
 private let noParents = "a path without .. in it"
 private let tag = """
     a name that is looked for: UUID= with hexadecimal digits, LABEL= or PARTLABEL= with a label, \
@@ -59,6 +60,10 @@ private let disks = String(repeating: "--block d ", count: 16)
             ("mount none tmpfs /mnt", 18, "\"/mnt\" is not a type of file system"),
             ("mount /dev/sda1 none swap sw 0 0", 22, "\"swap\" is not a type of file system"),
             ("mount @{s} none swap", 17, "\"swap\" is not a type of file system"),
+            ("mount /x.img /m ext4 ro,loop", 22, "\"loop\" is not \(loop)"),
+            ("try mount /x /m ext4 loop=/dev/loop0", 22, "\"loop=/dev/loop0\" is not \(loop)"),
+            ("mount @{x} /m ext4 offset=512", 20, "\"offset=512\" is not \(loop)"),
+            ("mount /x /m auto sizelimit=9,nofail", 18, "\"sizelimit=9\" is not \(loop)"),
             ("run /", 5, "\"/\" is not a program: it is a folder"),
             ("exec A=1 /bin/", 10, "\"/bin/\" is not a program: it is a folder"),
             ("switch-root /a .", 16, "\".\" is not a program: it is a folder"),
@@ -289,7 +294,8 @@ private let disks = String(repeating: "--block d ", count: 16)
             "run /\(String(repeating: "a", count: 255))", "mount UUID=0000-0000 /mnt ext4",
             "mount PARTLABEL=a /mnt ext4", "mount ID=a /mnt ext4 noauto 0 0",
             "mount PARTUUID=\(long36) /mnt ext4", "wait file PARTUUID=12aB34cd-0F",
-            "mount PARTUUID=@{p} /mnt ext4",
+            "mount PARTUUID=@{p} /mnt ext4", "mount /x /m ext4 loop,noauto",
+            "mount none / none rshared", "mount /a /b none loops",
             "wait file UUID=12AB-cd", "wait file LABEL=a", "wait file PARTLABEL=a",
             "wait file /dev/UUID=", "mount LABEL=@{l} /mnt ext4",
             "mount none /mnt tmpfs", "route 10.0.0.0/8 via=10.0.0.1", "route 10.2.0.0/15 dev=e",

@@ -54,6 +54,8 @@ final class FakeBoot: Sendable {
         var failing: (call: Int, errno: Errno)?
         /// There is no memory for the next child behind so many, once.
         var forkFailsBehind: Int?
+        /// What mounts for writing end with.
+        var writeProtection: Errno?
         var disksAnswer = true
         /// True if it can be asked what is in a folder.
         var listsFolders = false
@@ -179,6 +181,7 @@ final class FakeBoot: Sendable {
                 of: state.mountedAs, toByteOffset: 80, as: Int.self)
             return 0
         case .mount:
+            if let errno = state.writeProtection, fourth & 1 == 0 { return -Int(errno.rawValue) }
             let flags = fourth == 0 ? "" : " flags=\(fourth)"
             let data = text(fifth)
             state.deeds.append(

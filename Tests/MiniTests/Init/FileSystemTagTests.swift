@@ -143,5 +143,11 @@ import Testing
         #expect(request("noauto,ro,relatime").isLeftOut)
         #expect(request("ro,rw,user,exec").flags == [.noSetUserID, .noDevices])
         #expect(request("ro,size=1,mode=7").data == "size=1,mode=7")
+        let spread = request("rslave,shared,rprivate,unbindable,rw,rshare,rrshared")
+        #expect(
+            spread.propagation == [
+                [.slave, .recursive], .shared, [.own, .recursive], .unbindable,
+            ])
+        #expect(spread.data == "rshare,rrshared" && spread.flags.isEmpty)
     }
 }

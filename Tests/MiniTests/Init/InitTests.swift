@@ -213,6 +213,103 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         #expect(writable.now.deeds == ["mount none / none flags=32"])
     }
 
+    /// What a mount says, of whatever came out.
+    private static func mounted(
+        _ source: Text, _ type: Text, _ options: Text = "", on boot: FakeBoot
+    ) -> String {
+        boot.play { () -> String in
+            var request = MountRequest(source: source, target: "/m", type: type)
+            request.take(options)
+            do throws(InitError) {
+                return try InitMounts.mount(request).map { string($0) } ?? ""
+            } catch { return string(error.text) }
+        }
+    }
+
+    @Test(
+        "a disk that takes no writes is mounted for reading, with a line, unless that was asked for"
+    )
+    func writeProtected() {
+        for errno in [Errno.accessDenied, .readOnlySystem] {
+            let boot = FakeBoot { $0.writeProtection = errno }
+            #expect(
+                Self.mounted("/dev/sr0", "iso9660", "nosuid", on: boot)
+                    == "\"/dev/sr0\" is write-protected: it is mounted read-only")
+            #expect(Self.mounted("/dev/sr0", "iso9660", "ro", on: boot) == "")
+            #expect(
+                Self.mounted("none", "none", "remount,size=1", on: boot).hasPrefix("cannot mount"))
+            #expect(
+                boot.now.deeds == [
+                    "mount /dev/sr0 /m iso9660 flags=3", "mount /dev/sr0 /m iso9660 flags=1",
+                ])
+        }
+        // Not for another reason, and told as it was where that does not help.
+        let other = FakeBoot { $0.writeProtection = .noMemory }
+        #expect(Self.mounted("/dev/sr0", "iso9660", on: other).hasSuffix("(ENOMEM)"))
+        let denied = FakeBoot { $0.refused[SystemCall.Number.mount.rawValue] = .accessDenied }
+        #expect(Self.mounted("/dev/sr0", "iso9660", on: denied).hasSuffix("(EACCES)"))
+        #expect(other.now.deeds == [] && denied.now.deeds == [])
+    }
+
+    @Test("what becomes of mounts below is said behind the mount, or alone, in calls of its own")
+    func propagation() {
+        let boot = FakeBoot()
+        #expect(Self.mounted("none", "none", "defaults,rshared", on: boot) == "")
+        #expect(Self.mounted("a", "tmpfs", "size=1,private", on: boot) == "")
+        #expect(Self.mounted("/a", "none", "bind,rslave,shared", on: boot) == "")
+        #expect(Self.mounted("a", "none", "runbindable,ro", on: boot) == "")
+        #expect(
+            boot.now.deeds == [
+                "mount  /m  flags=\(1 << 20 | 16384)", "mount a /m tmpfs size=1",
+                "mount  /m  flags=\(1 << 18)", "mount /a /m none flags=4096",
+                "mount  /m  flags=\(1 << 19 | 16384)", "mount  /m  flags=\(1 << 20)",
+                "mount a /m none flags=1", "mount  /m  flags=\(1 << 17 | 16384)",
+            ])
+    }
+
+    @Test("the kernel's number for a mount that fails is told as what it means there")
+    func mountReasons() {
+        func said(_ errno: Errno, _ source: Text, _ type: Text, _ options: Text = "") -> String {
+            let boot = FakeBoot {
+                $0.refused[SystemCall.Number.mount.rawValue] = errno
+                $0.files["/dev/vda"] = "nothing known"
+            }
+            return Self.mounted(source, type, options, on: boot)
+        }
+        for type: Text in ["devtmpfs", "sysfs", "proc"] {
+            #expect(said(.busy, "none", type) == "" && said(.busy, type, type) == "")
+            #expect(said(.busy, "none", type, "remount,ro").hasSuffix("(EBUSY)"))
+        }
+        #expect(said(.busy, "none", "tmpfs").hasSuffix("device or resource busy (EBUSY)"))
+        for (errno, source, type, options, why) in [
+            (
+                .notBlockDevice, "/x.img", "ext4", "ro",
+                "the source is no block device, and mini-init sets up no loop devices (ENOTBLK)"
+            ),
+            (.invalid, "none", "none", "remount,ro", "the folder is no mount point (EINVAL)"),
+            (
+                .invalid, "none", "none", "remount,size=x",
+                "the folder is no mount point, or it does not take \"size=x\" (EINVAL)"
+            ),
+            (.invalid, "none", "none", "rshared", "the folder is no mount point (EINVAL)"),
+            (
+                .invalid, "/a", "none", "move",
+                "the source is no mount point, or below a shared one (EINVAL)"
+            ),
+            (.invalid, "/dev/vda", "ext4", "", "the source is no such file system (EINVAL)"),
+            (
+                .invalid, "/dev/vda", "auto", "",
+                "none of ext2 to ext4, xfs, btrfs, vfat and iso9660 is seen there"
+            ),
+            (.invalid, "/dev/nosuch", "auto", "", "no such file (ENOENT)"),
+        ] as [(Errno, String, String, String, String)] {
+            let text = said(
+                errno, Text(stringLiteral: source), Text(stringLiteral: type),
+                Text(stringLiteral: options))
+            #expect(text == "cannot mount \"\(source)\" as \(type) on \"/m\": \(why)")
+        }
+    }
+
     @Test(
         "what fails says where it stands and why, and the table ends there",
         arguments: [

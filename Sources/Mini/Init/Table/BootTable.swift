@@ -166,6 +166,8 @@ struct MountRequest: Equatable {
     var flags: MountFlags = []
     /// What is taken back by its name, as `rw` does: a remount keeps the rest of what is so there.
     var denied: MountFlags = []
+    /// What is said behind the mount of others below it, in this order: `private` and the like.
+    var propagation: [MountFlags] = []
     /// What the file system itself is told.
     var data = Text()
     /// A failure is told, but changes nothing: fstab's `nofail`.

@@ -227,7 +227,10 @@ struct StatementForm {
         }
         if let options = words.rest.first {
             _ = try words.next("the options")
-            request.take(options.text.withoutEscapes)
+            if let option = request.take(options.text.withoutEscapes), !request.isLeftOut {
+                throw words.error(
+                    .notA("an option here: mini-init sets up no loop devices", option), at: options)
+            }
         }
         // What people mount may have a name that only their mount(8) looks for.
         if let tag = FileSystemTag(request.source), !tag.isPossible,
@@ -482,7 +485,10 @@ extension Text {
 extension MountRequest {
     /// Sorts options into the kernel's flags, what the file system is told, and the words of fstab that
     /// mean neither. Source: mount(8), fstab(5).
-    mutating func take(_ options: Text) {
+    /// - Returns: an option that would take a loop device.
+    @discardableResult
+    mutating func take(_ options: Text) -> Text? {
+        var loop: Text?
         for part in options.bytes[...].split(separator: UInt8(ascii: ",")) {
             let option = Text(bytes: Array(part))
             if let flag = Self.flag(option) {
@@ -491,6 +497,10 @@ extension MountRequest {
             } else if let flag = Self.denial(option) {
                 flags.subtract(flag)
                 denied.formUnion(flag)
+            } else if let flag = Self.propagation(option) {
+                propagation.append(flag)
+            } else if Self.isLoop(option) {
+                loop = option
             } else if option == "nofail" {
                 mayFail = true
             } else if option == "noauto" {
@@ -500,6 +510,7 @@ extension MountRequest {
                 data += option
             }
         }
+        return loop
     }
 
     private static func flag(_ option: Text) -> MountFlags? {
@@ -549,6 +560,26 @@ extension MountRequest {
         case "defaults": []
         default: nil
         }
+    }
+
+    /// With `r` in front for the file systems below as well.
+    private static func propagation(_ option: Text) -> MountFlags? {
+        let rest = option.dropping(prefix: "r")
+        let flag: MountFlags
+        switch rest ?? option {
+        case "shared": flag = .shared
+        case "slave": flag = .slave
+        case "private": flag = .own
+        case "unbindable": flag = .unbindable
+        default: return nil
+        }
+        return rest == nil ? flag : flag.union(.recursive)
+    }
+
+    private static func isLoop(_ option: Text) -> Bool {
+        option == "loop" || option.dropping(prefix: "loop=") != nil
+            || option.dropping(prefix: "offset=") != nil
+            || option.dropping(prefix: "sizelimit=") != nil
     }
 
     /// Words that tell other programs something.
