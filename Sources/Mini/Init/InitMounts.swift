@@ -33,18 +33,8 @@ enum InitMounts {
             if !isChange(request) { try FileSystem.makeDirectories(request.target) }
         } catch { throw .host("make", name: request.target, error) }
         let source = try device(request)
-        let action: Text = "mount \(quoted: request.source) as \(visible: request.type) on"
-        let type: Text
-        do throws(Errno) { type = try self.type(request, source) } catch {
-            if error == .invalid {
-                throw .cause(
-                    action, name: request.target,
-                    "none of ext2 to ext4, xfs, btrfs, vfat and iso9660 is seen there")
-            }
-            throw .host(action, name: request.target, error)
-        }
         do throws(Errno) {
-            let isWritable = try mount(source, type, request)
+            let isWritable = try mount(source, request)
             try restrict(request)
             for flag in request.propagation {
                 try FileSystem.mount("", on: request.target, type: "", flag)
@@ -52,13 +42,7 @@ enum InitMounts {
             return isWritable
                 ? nil : "\(quoted: request.source) is write-protected: it is mounted read-only"
         } catch {
-            // Somebody has mounted the very same before. Of these there is only one, whatever its source is called.
-            if error == .busy && !isChange(request)
-                && (type == request.source || type == "devtmpfs" || type == "sysfs"
-                    || type == "proc")
-            {
-                return nil
-            }
+            let action: Text = "mount \(quoted: request.source) as \(visible: request.type) on"
             if let why = reason(error, request) {
                 throw .cause(action, name: request.target, why)
             }
@@ -67,15 +51,20 @@ enum InitMounts {
     }
 
     /// - Returns: false if that was possible for reading alone.
-    private static func mount(
-        _ source: Text, _ type: Text, _ request: MountRequest
-    ) throws(Errno) -> Bool {
+    private static func mount(_ source: Text, _ request: MountRequest) throws(Errno) -> Bool {
         if isPropagation(request) { return true }
+        let type = try type(request, source)
         let flags = try flags(request)
         do throws(Errno) {
             try FileSystem.mount(source, on: request.target, type: type, flags, data: request.data)
             return true
         } catch {
+            // Somebody has mounted the very same before. Of these there is only one, whatever its source is called.
+            if error == .busy, flags.isDisjoint(with: .remount),
+                type == source || type == "devtmpfs" || type == "sysfs" || type == "proc"
+            {
+                return true
+            }
             // As mount(8) does it with a disk that takes no writes.
             guard error == .accessDenied || error == .readOnlySystem,
                 flags.isDisjoint(with: [.readOnly, .remount, .bind, .move]),
@@ -103,6 +92,7 @@ enum InitMounts {
         switch errno {
         case .noDevice:
             return "this kernel has no such file system, or its module is not loaded (ENODEV)"
+        case .noData: return "none of ext2 to ext4, xfs, btrfs, vfat and iso9660 is seen there"
         case .notBlockDevice:
             return "the source is no block device, and mini-init sets up no loop devices (ENOTBLK)"
         case .invalid:
@@ -160,7 +150,7 @@ enum InitMounts {
         guard request.type == "auto", request.flags.isDisjoint(with: [.remount, .bind, .move])
         else { return request.type }
         _ = try Descriptor.open(device, .readOnlyNow)
-        guard let found = FileSystemTag.look(at: device) else { throw .invalid }
+        guard let found = FileSystemTag.look(at: device) else { throw .noData }
         return "\(found.type.text)"
     }
 

@@ -32,6 +32,7 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let nameTooLong = Errno(rawValue: 36)  // ENAMETOOLONG
     static let notImplemented = Errno(rawValue: 38)  // ENOSYS
     static let tooManyLinks = Errno(rawValue: 40)  // ELOOP
+    static let noData = Errno(rawValue: 61)  // ENODATA
     static let restart = Errno(rawValue: 85)  // ERESTART
     static let noProtocolOption = Errno(rawValue: 92)  // ENOPROTOOPT
     static let unsupported = Errno(rawValue: 95)  // EOPNOTSUPP

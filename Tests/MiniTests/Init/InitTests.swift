@@ -279,6 +279,8 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         for type: Text in ["devtmpfs", "sysfs", "proc"] {
             #expect(said(.busy, "none", type) == "" && said(.busy, type, type) == "")
             #expect(said(.busy, "none", type, "remount,ro").hasSuffix("(EBUSY)"))
+            // Nor is what is said of it behind that left out.
+            #expect(said(.busy, "none", type, "private").hasSuffix("(EBUSY)"))
         }
         #expect(said(.busy, "none", "tmpfs").hasSuffix("device or resource busy (EBUSY)"))
         for (errno, source, type, options, why) in [
