@@ -200,7 +200,7 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         boot.play {
             var request = MountRequest(source: "none", target: "/m", type: "none")
             request.take(Text(stringLiteral: options))
-            try? InitMounts.mount(request)
+            _ = try? InitMounts.mount(request)
         }
         let data = options.contains("size") ? " size=2m" : ""
         #expect(boot.now.deeds == ["mount none /m none flags=\(flags)\(data)"])
@@ -208,7 +208,7 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         writable.play {
             var request = MountRequest(source: "none", target: "/", type: "none")
             request.take("remount,rw")
-            try? InitMounts.mount(request)
+            _ = try? InitMounts.mount(request)
         }
         #expect(writable.now.deeds == ["mount none / none flags=32"])
     }
