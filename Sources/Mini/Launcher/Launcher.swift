@@ -50,6 +50,7 @@ struct LaunchPlan {
 final class LaunchFiles {
     var kernel: Descriptor?
     var initrd: Descriptor?
+    let inside = UnpackedImage()
 
     /// Nothing starts from them any more.
     func close() {
@@ -89,7 +90,7 @@ class Launcher {
     var timeline: Timeline? { surroundings.timeline }
     var report: ((Text) -> Void)? { surroundings.report }
 
-    private var files: LaunchFiles { surroundings.files }
+    var files: LaunchFiles { surroundings.files }
     var kernelStatus: FileStatus?
     var initrdStatus: FileStatus?
     /// Asked before the sandbox.

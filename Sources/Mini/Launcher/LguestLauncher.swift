@@ -78,7 +78,8 @@ final class LguestLauncher: Launcher {
         }
         let file = try openKernel()
         let kernel = try loading { () throws(LoaderError) in
-            try KernelImage.examine(file, name: plan.kernel, status: kernelStatus)
+            try KernelImage.examine(
+                file, name: plan.kernel, status: kernelStatus, inside: files.inside)
         }
         note(.image)
         let initrd = try openInitrd()
@@ -89,6 +90,7 @@ final class LguestLauncher: Launcher {
         }
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         try engine.admit(loaded.kernel)
+        files.inside.kernel = nil
         note(.unpacking)
         if let engineLine { tell([engineLine]) }
         // Not before: of a kernel for another engine that opens them, and no tap comes and goes twice.

@@ -91,7 +91,8 @@ final class PCLauncher: Launcher {
         note(.devices)
         let file = try openKernel()
         let image = try loading { () throws(LoaderError) in
-            try StockImage(file, name: plan.kernel, status: kernelStatus)
+            try StockImage(
+                file, name: plan.kernel, status: kernelStatus, inside: files.inside)
         }
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         note(.image)
@@ -281,14 +282,19 @@ final class StockImage {
     let kernel: StockKernel
     var view: ByteView { unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes)) }
 
+    /// - Parameter inside: what of the file is unpacked already.
     /// - Throws: what the file is, if it cannot be started as a PC's kernel.
-    init(_ descriptor: Int32, name: Text, status: FileStatus?) throws(LoaderError) {
+    init(
+        _ descriptor: Int32, name: Text, status: FileStatus?,
+        inside: UnpackedImage = UnpackedImage()
+    ) throws(LoaderError) {
         mapping = try KernelImage.map(descriptor, name, status)
         do throws(Errno) {
-            guard
-                let kernel = try StockKernel(
-                    unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes)))
-            else { throw .notAProgram }
+            var found = inside.take(size: mapping.count)
+            if found == nil {
+                found = try StockKernel(unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes)))
+            }
+            guard let kernel = found else { throw .notAProgram }
             self.kernel = kernel
         } catch {
             if error == .notAProgram {

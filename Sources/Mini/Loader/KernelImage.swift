@@ -36,6 +36,17 @@ struct LoadedKernel: Equatable {
     }
 }
 
+/// What is inside a kernel file that was unpacked for an engine that may not take it: the next one need not unpack it again.
+final class UnpackedImage {
+    var kernel: StockKernel?
+
+    /// - Parameter size: of the file by now; in one of another size it would not be what it was.
+    func take(size: Int) -> StockKernel? {
+        defer { kernel = nil }
+        return kernel?.size == size ? kernel : nil
+    }
+}
+
 /// An open kernel file, mapped for reading.
 struct KernelImage: ~Copyable {
     private let name: Text
@@ -43,6 +54,7 @@ struct KernelImage: ~Copyable {
     private let mapping: Mapping
     private let size: UInt64
     private let kind: Kind
+    private let inside: UnpackedImage
 
     private enum Kind {
         case elf(ElfImage)
@@ -51,28 +63,35 @@ struct KernelImage: ~Copyable {
 
     private static let largestFile: UInt64 = 1 << 30
 
-    private init(name: Text, descriptor: Int32, mapping: consuming Mapping, kind: Kind) {
+    private init(
+        name: Text, descriptor: Int32, mapping: consuming Mapping, kind: Kind,
+        _ inside: UnpackedImage
+    ) {
         self.name = name
         self.descriptor = descriptor
         size = UInt64(mapping.count)
         self.mapping = mapping
         self.kind = kind
+        self.inside = inside
     }
 
     /// Looks at the file's headers.
     /// - Parameters:
     ///   - descriptor: open for reading; must stay open as long as the image is in use.
     ///   - name: for messages.
+    ///   - inside: gets what `load` unpacks.
     /// - Throws: a refusal if this can be no kernel of ours; or the kernel's errno.
     static func examine(
-        _ descriptor: Int32, name: Text, status: FileStatus? = nil
+        _ descriptor: Int32, name: Text, status: FileStatus? = nil,
+        inside: UnpackedImage = UnpackedImage()
     ) throws(LoaderError) -> KernelImage {
         let mapping = try map(descriptor, name, status)
         let kind: Kind
         do throws(ImageError) {
             kind = try self.kind(of: unsafe ByteView(UnsafeRawBufferPointer(mapping.bytes)))
         } catch { throw .image(name: name, error) }
-        return KernelImage(name: name, descriptor: descriptor, mapping: mapping, kind: kind)
+        return KernelImage(
+            name: name, descriptor: descriptor, mapping: mapping, kind: kind, inside)
     }
 
     /// A kernel that is started as a PC's, if the file is one. For the file that `examine` or `load` refused.
@@ -192,6 +211,7 @@ struct KernelImage: ~Copyable {
         do throws(Errno) { kernel = try StockKernel(file) } catch {
             throw .host("unpack", name: name, error)
         }
+        inside.kernel = kernel
         if let unpacked = kernel?.image { return (unpacked, member) }
         // What is in another than gzip is looked for nowhere else.
         if let method = image.compression(file) {

@@ -229,6 +229,35 @@ private func lines(_ file: [UInt8]) -> [String] {
         #expect(error == .image(name: "k", .withoutLguest(version: "6.1.0")))
     }
 
+    @Test(
+        "what a bzImage holds that is not for lguest is not unpacked again for a PC, unless the file has another size by now"
+    )
+    func unpackedOnce() throws {
+        var spec = VmlinuxSpec(isWide: false)
+        spec.banner = "Linux version 2.6.32 (somebody@somewhere) #1"
+        var image = StockSpec(.gzip, spec.bytes())
+        image.longFlags = 0
+        var bytes = image.bytes()
+        bytes.put("2.6.32 (", at: 0x400)
+        let file = try memoryFile(bytes)
+        let inside = UnpackedImage()
+        let memory = try GuestLayout.makeMemory(mebibytes: 32)
+        let error = #expect(throws: LoaderError.self) {
+            let image = try KernelImage.examine(file.number, name: "k", inside: inside)
+            _ = try image.load(into: memory, mebibytes: 32)
+        }
+        #expect(error == .image(name: "k", .lguestGuestOff(version: "2.6.32")))
+        let unpacked = try #require(inside.kernel?.image)
+        let stock = try StockImage(file.number, name: "k", status: nil, inside: inside)
+        #expect(stock.kernel.image === unpacked)
+        #expect(inside.kernel == nil)
+        inside.kernel = stock.kernel
+        try [UInt8(0)].withUnsafeBytes { try Transfer.writeAll(file.number, $0) }
+        let other = try StockImage(file.number, name: "k", status: nil, inside: inside)
+        #expect(other.kernel.image != nil && other.kernel.image !== unpacked)
+        #expect(inside.kernel == nil)
+    }
+
     /// A kernel with something wrong, and what is said of it.
     private static let damages: [(String, [UInt8], String)] = {
         func bzImage(_ change: (inout StockSpec) -> Void) -> [UInt8] {
