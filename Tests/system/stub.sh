@@ -109,6 +109,12 @@ send $work/s >$work/passed '{\"execute\":\"add-fd\"}' expect='\"fdset-id\"' dead
 run /bin/cat $work/passed"
         booted "an open file goes through a socket, and the answer is waited for" $powered_off \
             $'received {"execute":"add-fd"}\nfrom the receiver\n'"$off"
+        rm -f "$work/s"
+        boot "$arch" "on-error poweroff
+start $work/receive $work/s datagrams
+wait socket $work/s deadline=600
+send $work/s '<6>boot' deadline=600"
+        booted "a socket of datagrams is waited for, and takes a message" $powered_off $'received <6>boot\n'"$off"
     else
         skip "$arch: process 1: an open file goes through a socket" "no C compiler: $(head -n 1 "$work/err")"
     fi

@@ -30,11 +30,11 @@ final class InitLetter {
 
     // MARK: Words
 
-    /// In the child: each word's column and bytes, a zero byte behind each.
+    /// In the child: each word's column, doubled, with 1 for a quoted one; and its bytes; a zero byte behind each.
     func write(_ words: [TableWord]) throws(InitError) {
         var text = Text()
         for word in words {
-            text += "\(word.column)"
+            text += "\(word.column << 1 | (word.isQuoted ? 1 : 0))"
             text.append(0)
             text += word.text
             text.append(0)
@@ -49,20 +49,20 @@ final class InitLetter {
             throw .system("take the words over", error)
         }
         var words: [TableWord] = []
-        var column: Int?
+        var place: Int?
         var rest = bytes[...]
         while let end = rest.firstIndex(of: 0) {
             let text = Text(bytes: Array(rest[..<end]))
             rest = rest[(end + 1)...]
-            if let place = column {
-                words.append(TableWord(text: text, column: place))
-                column = nil
+            if let known = place {
+                words.append(TableWord(text: text, column: known >> 1, isQuoted: known & 1 == 1))
+                place = nil
             } else {
-                column = text.number.flatMap { Int(exactly: $0) }
-                if column == nil { break }
+                place = text.number.flatMap { Int(exactly: $0) }
+                if place == nil { break }
             }
         }
-        guard rest.isEmpty, column == nil, !words.isEmpty else {
+        guard rest.isEmpty, place == nil, !words.isEmpty else {
             throw .system("take the words over", .inputOutput)
         }
         return words

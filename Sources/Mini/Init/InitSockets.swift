@@ -4,15 +4,17 @@
 enum InitSockets {
     private static let pause = Nanoseconds.milliseconds(20)
 
-    /// Waits until a connection is taken. It ends at once.
+    /// Waits until somebody listens. The connection that shows it ends at once.
     static func wait(for name: Text, _ deadline: Deadline) throws(InitError) {
         while true {
             do throws(Errno) {
-                _ = try StreamSocket.connected(to: name)
+                _ = try StreamSocket.connectedToAny(name)
                 return
             } catch {
                 switch error {
-                case .noSuchFile, .refused, .again, .noDevice, .noSuchDevice: break
+                case .noSuchFile, .refused, .noDevice, .noSuchDevice: break
+                // Who listens has no room for one more.
+                case .again: return
                 default: throw .host("connect to", name: name, error)
                 }
             }
@@ -44,11 +46,11 @@ enum InitSockets {
     }
 
     /// Connects, and tries again where too many wait already.
-    private static func connected(
+    static func connected(
         to name: Text, _ deadline: Deadline
     ) throws(InitError) -> StreamSocket {
         while true {
-            do throws(Errno) { return try StreamSocket.connected(to: name) } catch {
+            do throws(Errno) { return try StreamSocket.connectedToAny(name) } catch {
                 if error != .again || deadline.isOver {
                     throw .host("connect to", name: name, error)
                 }

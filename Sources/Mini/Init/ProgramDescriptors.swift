@@ -156,7 +156,8 @@ struct ProgramDescriptor: Equatable {
                 return number
             } catch { throw .host("take the console", name: path, error) }
         case .socket(let name):
-            do throws(Errno) { return try StreamSocket.connectedNumber(to: name) } catch {
+            let socket = try InitSockets.connected(to: name, .after(WaitRequest.usualPatience))
+            do throws(Errno) { return try socket.waitingNumber() } catch {
                 throw .host("connect to", name: name, error)
             }
         case .same, .pipe, .vchan: throw .refused("somebody else opens this")

@@ -34,6 +34,7 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let tooManyLinks = Errno(rawValue: 40)  // ELOOP
     static let noData = Errno(rawValue: 61)  // ENODATA
     static let restart = Errno(rawValue: 85)  // ERESTART
+    static let wrongSocket = Errno(rawValue: 91)  // EPROTOTYPE
     static let noProtocolOption = Errno(rawValue: 92)  // ENOPROTOOPT
     static let unsupported = Errno(rawValue: 95)  // EOPNOTSUPP
     static let addressInUse = Errno(rawValue: 98)  // EADDRINUSE

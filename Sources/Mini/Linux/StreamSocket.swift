@@ -2,14 +2,16 @@
 
 import CShim
 
-/// A local socket of the kind SOCK_STREAM. Reading, writing and accepting never wait; EAGAIN says
-/// that they would have to. Closed when the last owner goes.
+/// A local socket of the kind SOCK_STREAM, but for `connectedToAny`. Reading, writing and accepting never wait; EAGAIN
+/// says that they would have to. Closed when the last owner goes.
 final class StreamSocket {
     private let descriptor: Descriptor
     var number: Int32 { descriptor.number }
 
     private static let family = 1  // AF_UNIX
     private static let kind = 1  // SOCK_STREAM
+    private static let packets = 5  // SOCK_SEQPACKET
+    private static let datagrams = 2  // SOCK_DGRAM
     private static let dontWait = 0x5421  // FIONBIO
     /// Longest name: sun_path, with its NUL.
     static let longestName = 107
@@ -18,24 +20,37 @@ final class StreamSocket {
 
     private init(owning number: Int) { descriptor = Descriptor(owning: Int32(number)) }
 
-    private static func make() throws(Errno) -> StreamSocket {
+    private static func make(_ kind: Int = kind) throws(Errno) -> StreamSocket {
         StreamSocket(owning: try SocketCall.socket.make(family, kind))
     }
 
     /// - Throws: ENOENT or ECONNREFUSED if nobody listens there, EAGAIN if too many wait there.
     static func connected(to name: Text) throws(Errno) -> StreamSocket {
-        let socket = try make()
+        try connected(to: name, kind)
+    }
+
+    /// A connection to a socket of any kind, as udev's takes packets and syslog's datagrams.
+    static func connectedToAny(_ name: Text) throws(Errno) -> StreamSocket {
+        for kind in [Self.kind, packets] {
+            do throws(Errno) { return try connected(to: name, kind) } catch {
+                if error != .wrongSocket { throw error }
+            }
+        }
+        return try connected(to: name, datagrams)
+    }
+
+    private static func connected(to name: Text, _ kind: Int) throws(Errno) -> StreamSocket {
+        let socket = try make(kind)
         // First: connecting, too, would wait, and no signal would end that.
-        try socket.neverWait()
+        try socket.setWaiting(false)
         try socket.call(.connect, name)
         return socket
     }
 
-    /// A connection whose calls wait, for whoever looks after the number.
-    static func connectedNumber(to name: Text) throws(Errno) -> Int32 {
-        let socket = try make()
-        try socket.call(.connect, name)
-        return try PassedFiles.lift(socket.number, above: 3)
+    /// Another number of it, which the caller looks after: calls through it wait.
+    func waitingNumber() throws(Errno) -> Int32 {
+        try setWaiting(true)
+        return try PassedFiles.lift(number, above: 3)
     }
 
     /// Makes the file and listens there. A file that is left from a process that ended is replaced.
@@ -47,7 +62,7 @@ final class StreamSocket {
             try Files.remove(name)
             try socket.call(.bind, name)
         }
-        try socket.neverWait()
+        try socket.setWaiting(false)
         try SocketCall.listen.make(Int(socket.number), backlog)
         return socket
     }
@@ -65,7 +80,7 @@ final class StreamSocket {
     func accept() throws(Errno) -> StreamSocket? {
         do throws(Errno) {
             let peer = StreamSocket(owning: try SocketCall.accept.make(Int(number), 0, 0))
-            try peer.neverWait()
+            try peer.setWaiting(false)
             return peer
         } catch {
             if error == .again { return nil }
@@ -104,9 +119,9 @@ final class StreamSocket {
         try SocketCall.shutdown.make(Int(number), 1)
     }
 
-    private func neverWait() throws(Errno) {
-        var on: Int32 = 1
-        try withKernel(&on) { (address) throws(Errno) -> Void in
+    private func setWaiting(_ waits: Bool) throws(Errno) {
+        var off: Int32 = waits ? 0 : 1
+        try withKernel(&off) { (address) throws(Errno) -> Void in
             try SystemCall.make(.ioctl, Int(number), Self.dontWait, address)
         }
     }

@@ -424,6 +424,36 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         }
     }
 
+    @Test("a socket of another kind, or without room for one more, has somebody who listens")
+    func otherSockets() {
+        let late = "nobody has listened on \"/s\" in time"
+        for (answers, tried, wanted) in [
+            ([0], [1], ""), ([-11], [1], ""), ([-91, -11], [1, 5], ""),
+            ([-91, -91, 0], [1, 5, 2], ""), ([-2], [1], late), ([-91, -111], [1, 5], late),
+            (
+                [-91, -91, -13], [1, 5, 2],
+                "cannot connect to \"/s\": permission denied (EACCES)"
+            ),
+        ] as [([Int], [Int], String)] {
+            let kinds = Mutex<[Int]>([])
+            let hook: @Sendable (SystemCall) -> Int? = { call in
+                if call.number.rawValue == SocketCall.socket.direct {
+                    kinds.withLock { $0.append(call.arguments.1) }
+                }
+                guard call.number.rawValue == SocketCall.connect.direct else { return nil }
+                return answers[kinds.withLock { $0.count } - 1]
+            }
+            let said = SystemCall.hooked(hook) { () -> String in
+                do throws(InitError) {
+                    try InitSockets.wait(for: "/s", .after(.milliseconds(0)))
+                } catch { return string(error.text) }
+                return ""
+            }
+            #expect(said == wanted)
+            #expect(kinds.withLock { $0 } == tried)
+        }
+    }
+
     @Test("what a child could map and process 1 cannot is told, and nothing is held")
     func notHeld() {
         for (statement, end) in [("grant", halt), ("try grant", powerOff)] {

@@ -411,6 +411,53 @@ private final class FakeDescriptors: Sendable {
         }
     }
 
+    @Test("a connection that a program gets is made when there is room for it, and its calls wait")
+    func connections() {
+        let request = read("run 3<socket:/s p").table.statements[0].request
+        guard case .program(_, _, let front) = request else {
+            Issue.record("no program")
+            return
+        }
+        let switches = Mutex<[Int32]>([])
+        let tries = Mutex(0)
+        let hook: @Sendable (SystemCall) -> Int? = { call in
+            let (_, second, third, _, _, _) = call.arguments
+            switch call.number {
+            // FIONBIO
+            case .ioctl where second == 0x5421:
+                let value = UnsafePointer<Int32>(bitPattern: third)!.pointee
+                switches.withLock { $0.append(value) }
+                return 0
+            case .fileControl: return 77
+            case .close, .poll: return 0
+            case SystemCall.Number(rawValue: SocketCall.socket.direct): return 70
+            case SystemCall.Number(rawValue: SocketCall.connect.direct):
+                return tries.withLock {
+                    $0 += 1
+                    return $0 < 3 ? -11 : 0
+                }
+            default: return nil
+            }
+        }
+        let number = SystemCall.hooked(hook) { () -> Int32? in try? front.descriptors[0].open() }
+        #expect(number == 77 && tries.withLock { $0 } == 3)
+        #expect(switches.withLock { $0 } == [1, 1, 1, 0])
+    }
+
+    @Test("a quoted word is the message that is sent, whatever sign it begins with")
+    func messages() {
+        let table = "send /s \"<6>boot\" expect=a\nsend /s <\"/a b\" '3<x'\nsend /s '>' deadline=1"
+        let reader = read(table)
+        #expect(reader.errors == [])
+        let sent = reader.table.statements.map { statement -> String in
+            guard case .send(let request) = statement.request else { return "?" }
+            return "\(request.files.count) \(string(request.message))"
+        }
+        #expect(sent == ["0 <6>boot", "1 3<x", "0 >"])
+        #expect(errors("send /s '<@{a}>'\nsend /s \"<@{a}>\"") == [])
+        #expect(errors("send /s \"</a b\" m") == ["t:1:17: unknown option \"m\""])
+    }
+
     @Test("a program without one of its carriers is ended, and has failed to start")
     func carriers() {
         let vchans = "3<>vchan:client:0:data/v 4<>vchan:client:0:data/w a"

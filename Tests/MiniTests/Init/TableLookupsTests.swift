@@ -76,6 +76,21 @@ private func expanded(
                 == ["5: cannot list \"/s\": \(denied)"])
     }
 
+    @Test("a word that began with a quotation mark is known as such when it has been looked up")
+    func quoted() throws {
+        let xen = try FakeXen { $0.store = FakeStore.with(["/m": "<x>"]) }
+        let words = try words("send /s \"@{/m}\" 'a' b@{/m}")
+        let found = xen.play { () -> [TableWord] in
+            var lookups = TableLookups()
+            return (try? lookups.expand(words)) ?? []
+        }
+        #expect(found.map { string($0.text) } == ["send", "/s", "<x>", "a", "b<x>"])
+        #expect(found.map { $0.isQuoted } == [false, false, true, true, false])
+        let letter = try InitLetter()
+        try letter.write(found)
+        #expect(try letter.words() == found)
+    }
+
     @Test("a list of the store's entries is a word each, in the order of their numbers")
     func lists() throws {
         let arguments = [

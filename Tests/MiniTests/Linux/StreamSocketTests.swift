@@ -46,6 +46,52 @@ private func errno<Value>(_ body: () throws(Errno) -> Value) -> Errno? {
         #expect(try receive(from: client) == "")
     }
 
+    /// A socket of this kind with a name, on which nobody listens yet.
+    private func bound(_ kind: Int32, _ path: String) -> Int32 {
+        let number = Foundation.socket(AF_UNIX, kind, 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let result = withUnsafePointer(to: &address) { address in
+            address.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Foundation.bind(number, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        #expect(number >= 0 && result == 0)
+        return number
+    }
+
+    @Test(
+        "where a socket of any kind will do, one of packets or of datagrams is connected to as well"
+    )
+    func otherKinds() throws {
+        // SOCK_SEQPACKET, SOCK_DGRAM
+        for kind: Int32 in [5, 2] {
+            let file = try TemporaryFile()
+            let server = bound(kind, file.path)
+            defer { Foundation.close(server) }
+            #expect(
+                errno { () throws(Errno) in try StreamSocket.connected(to: name(file)) }
+                    == .wrongSocket)
+            if kind == 5 {
+                #expect(
+                    errno { () throws(Errno) in try StreamSocket.connectedToAny(name(file)) }
+                        == .refused)
+                #expect(Foundation.listen(server, 1) == 0)
+            }
+            let client = try StreamSocket.connectedToAny(name(file))
+            try send("message", to: client)
+            let peer = kind == 5 ? Foundation.accept(server, nil, nil) : Foundation.dup(server)
+            defer { Foundation.close(peer) }
+            var room = [UInt8](repeating: 0, count: 100)
+            #expect(Foundation.recv(peer, &room, room.count, Int32(MSG_DONTWAIT)) == 7)
+        }
+        let file = try TemporaryFile()
+        let listener = try StreamSocket.listening(at: name(file))
+        _ = try StreamSocket.connectedToAny(name(file))
+        #expect(try listener.accept() != nil)
+    }
+
     @Test("connecting does not wait where too many do")
     func crowded() throws {
         let file = try TemporaryFile()

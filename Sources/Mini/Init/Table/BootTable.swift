@@ -30,6 +30,8 @@ struct TableWord: Equatable {
     var column: Int
     /// Where in the text `@{` begins a lookup; between single quotation marks it does not.
     var marks: [Int] = []
+    /// It begins with a quotation mark, so that a sign in front is no descriptor's.
+    var isQuoted = false
 }
 
 /// What to do when a statement fails.

@@ -148,7 +148,8 @@ struct StatementForm {
                 throw statement.error(error.reason, at: word)
             }
             hasList = hasList || template.list != nil
-            known[index] = TableWord(text: template.sketch, column: word.column)
+            known[index].text = template.sketch
+            known[index].marks = []
         }
         let request: BootRequest
         do throws(TableError) {

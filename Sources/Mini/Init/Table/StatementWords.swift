@@ -174,10 +174,12 @@ struct StatementWords {
     /// More are none that a person wrote.
     private static let mostVariables = 64
 
-    /// Files that are sent, written as descriptors.
+    /// Files that are sent, written as descriptors; a quoted word is the message.
     mutating func files() throws(TableError) -> [ProgramDescriptor] {
         var files: [ProgramDescriptor] = []
-        while let word = rest.first, let next = try ProgramDescriptor(word, of: self) {
+        while let word = rest.first, !word.isQuoted,
+            let next = try ProgramDescriptor(word, of: self)
+        {
             rest = rest.dropFirst()
             if files.count == Self.mostSent { throw error(.unexpectedWord(word.text), at: word) }
             if !next.target.isSendable {

@@ -198,7 +198,8 @@ struct TableLookups {
         try lookAhead(words)
         for word in words {
             for text in try expand(word) {
-                expanded.append(TableWord(text: text, column: word.column))
+                expanded.append(
+                    TableWord(text: text, column: word.column, isQuoted: word.isQuoted))
                 size += text.bytes.count + 1
             }
             if expanded.count > Self.mostWords || size > Self.mostBytes {

@@ -58,8 +58,11 @@ enum TableWords {
             } else if hasComments, word == nil, byte == UInt8(ascii: "#") {
                 return words
             } else {
-                if word == nil { word = TableWord(text: Text(), column: entry.column) }
-                if byte == single || byte == double {
+                let isQuote = byte == single || byte == double
+                if word == nil {
+                    word = TableWord(text: Text(), column: entry.column, isQuoted: isQuote)
+                }
+                if isQuote {
                     quote = entry
                 } else {
                     word?.append(byte)
