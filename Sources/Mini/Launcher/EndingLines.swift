@@ -3,10 +3,16 @@
 // kernel itself says them, at a line's start and behind its marks, and not for long; the second as long as nothing else is said.
 // What a program says on a virtio console or on the screen looks like the kernel's own words: but whoever then asks for a restart
 // has the kernel tell that, and no kernel tells it behind its panic.
+//
+// A kernel that stops, and lets interrupts in, comes back: if process 1 itself wanted that, it has gone then, and the kernel panics.
 
 struct EndingLines {
     private static let sign: StaticString = "Kernel panic - not syncing: "
+    private static let initDied: StaticString =
+        "Kernel panic - not syncing: Attempted to kill init!"
     private static let halt: StaticString = "System halted."
+    /// Of one that is to power off, and does not know how; from 2.6.13 on it halts then.
+    private static let powerDown: StaticString = "Power down."
     private static let restart: StaticString = "Restarting system"
     /// Of a line, as much as is worth keeping.
     private static let most = 512
@@ -16,7 +22,18 @@ struct EndingLines {
     private var isFromKernel = true
     private var behind = 0
     private(set) var reason: Text?
-    private var isHaltLast = false
+    /// `reason` is no more than that process 1 has gone, right behind a line that it stops.
+    private(set) var isStopped = false
+    /// Nothing has been said behind such a line.
+    private(set) var isHaltLast = false
+    /// Nor has the kernel waited for anything since.
+    private var isHaltNew = false
+    private let powersDown: Bool
+
+    /// - Parameter version: the kernel's, if it tells.
+    init(of version: LinuxVersion? = nil) {
+        powersDown = version.map { !$0.isAtLeast(2, 6, 13) } ?? false
+    }
 
     /// The last of them is that it stops.
     var endWithHalt: Bool { isHaltLast && line.isEmpty }
@@ -33,12 +50,13 @@ struct EndingLines {
             if line.isEmpty { continue }
             if reason == nil, let start = start(of: Self.sign) {
                 reason = Text(bytes: Array(line[start...]))
+                isStopped = isHaltLast && isHaltNew && isAll(Self.initDied)
                 behind = 0
             } else if reason != nil, start(of: Self.restart, isAnywhere: true) != nil {
                 reason = nil
             }
-            isHaltLast =
-                start(of: Self.halt).map { $0 + Self.halt.utf8CodeUnitCount == line.count } ?? false
+            isHaltLast = isAll(Self.halt) || powersDown && isAll(Self.powerDown)
+            isHaltNew = isHaltLast
             line.removeAll(keepingCapacity: true)
             self.isFromKernel = isFromKernel
         }
@@ -46,7 +64,18 @@ struct EndingLines {
     }
 
     /// The kernel goes on, if only to wait.
-    mutating func forgetPanic() { reason = nil }
+    mutating func forgetPanic() {
+        reason = nil
+        isHaltNew = false
+    }
+
+    /// It is a panic like any other.
+    mutating func forgetStop() { isStopped = false }
+
+    /// The line says that and nothing else.
+    private func isAll(_ sign: StaticString) -> Bool {
+        start(of: sign).map { $0 + sign.utf8CodeUnitCount == line.count } ?? false
+    }
 
     /// - Parameter isAnywhere: in a line whoever said that, and behind any words.
     private func start(of sign: StaticString, isAnywhere: Bool = false) -> Int? {

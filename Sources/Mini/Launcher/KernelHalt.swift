@@ -5,7 +5,8 @@
 //   listening -- its last line --> halting -- waits, for long --> off
 //   halting -- other words --> listening
 //
-// Source: docs/abi/pc.md §6; the line is kernel/sys.c's, kernel_halt. The same as a page: docs/kernel-halt-machine.md.
+// Source: docs/abi/pc.md §6; the lines are kernel/sys.c's, of kernel_halt and, before 2.6.13, of sys_reboot. The same as a page:
+// docs/kernel-halt-machine.md.
 
 struct KernelHalt {
     private enum State {

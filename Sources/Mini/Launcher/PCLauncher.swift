@@ -260,6 +260,7 @@ final class PCLauncher: Launcher {
         switch end {
         case .poweredOff: return .left(.poweredOff)
         case .exit(let code): return .left(.exited(code))
+        case .reset where guest.isStopped: return .left(.poweredOff)
         case .reset:
             if let panic = guest.panic { return .reason(panic) }
             return .restart

@@ -45,7 +45,7 @@ final class RunningPC: ConsoleGuest {
     private var pc: PC { made.pc }
     private var watched: [Int32] = []
     private var output: [UInt8] = []
-    private var lines = EndingLines()
+    private var lines: EndingLines
     private var use = ConsoleUse()
     var hasSent: Bool { use.hasSent }
     private var hearing = KeyHearing()
@@ -62,6 +62,7 @@ final class RunningPC: ConsoleGuest {
         self.made = made
         pace = LookPace(longest: made.pc.longestStretch)
         halt = KernelHalt(of: made.loaded.version)
+        lines = EndingLines(of: made.loaded.version)
         self.signs = signs
         session.signs = signs
         self.session = session
@@ -79,6 +80,8 @@ final class RunningPC: ConsoleGuest {
 
     /// The reason of the guest's panic, if it said one.
     var panic: Text? { lines.reason }
+    /// That says only that process 1 is gone, which has stopped it.
+    var isStopped: Bool { lines.reason != nil && lines.isStopped }
 
     var uses: [Timeline.Use] { use.uses + made.devices.flatMap { $0.uses } }
 
@@ -138,9 +141,12 @@ final class RunningPC: ConsoleGuest {
     /// - Parameter isFromKernel: false if some of it may be a program's.
     private func writeOutput(isFromKernel: Bool = true) throws(LauncherError) {
         use.hasSent = true
-        let hadReason = lines.reason != nil
+        let (hadReason, hadHalt) = (lines.reason != nil, lines.isHaltLast)
         lines.look(at: output, isFromKernel: isFromKernel)
-        if !hadReason && lines.reason != nil { _ = pc.ranProgram() }
+        if !hadReason, lines.reason != nil || !hadHalt && lines.isHaltLast {
+            // Process 1 runs no more if it has stopped the guest.
+            if pc.ranProgram() ?? false, hadHalt { lines.forgetStop() }
+        }
         halt?.hear(isHalt: lines.endWithHalt)
         try session.write(output)
         try session.guestRan(self)

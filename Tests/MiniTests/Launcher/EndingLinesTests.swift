@@ -56,6 +56,68 @@ import Testing
         #expect(lines.endWithHalt)
     }
 
+    @Test("before 2.6.13 a kernel that is to power off says so and stops, too")
+    func powersDown() {
+        for (version, isEnd) in [
+            ("2.4.37.11", true), ("2.6.9-55.0.9.EL", true), ("2.6.12-9-386", true),
+            ("2.6.13", false), ("2.6.32", false), ("3.2.0", false),
+        ] {
+            var lines = EndingLines(of: LinuxVersion(Text(stringLiteral: version)))
+            lines.look(at: Array("<0>Power down.\r\n".utf8))
+            #expect(lines.endWithHalt == isEnd, "\(version)")
+            lines.look(at: Array("Power down. Or not\n".utf8))
+            #expect(!lines.endWithHalt, "\(version)")
+            lines.look(at: Array("System halted.\n".utf8))
+            #expect(lines.endWithHalt, "\(version)")
+        }
+        var lines = EndingLines()
+        lines.look(at: Array("Power down.\n".utf8))
+        #expect(!lines.endWithHalt)
+    }
+
+    @Test(
+        "a kernel that misses process 1 right behind its halt was stopped by that, and by no other panic"
+    )
+    func stopped() {
+        func isStopped(_ text: String, isFromKernel: Bool = true, _ version: String = "2.6.9")
+            -> Bool
+        {
+            var lines = EndingLines(of: LinuxVersion(Text(stringLiteral: version)))
+            for byte in text.utf8 { lines.look(at: [byte], isFromKernel: isFromKernel) }
+            #expect(!isFromKernel || lines.reason != nil, "\(text)")
+            return lines.isStopped
+        }
+        let panic = "<0>Kernel panic - not syncing: Attempted to kill init!\n"
+        #expect(isStopped("Power down.\r\n" + panic))
+        #expect(isStopped("[    9.1] System halted.\n \r\n" + panic) == false)
+        #expect(isStopped("[    9.1] System halted.\n\n" + panic, "2.6.27.7"))
+        #expect(!isStopped("Power down.\n" + panic, "2.6.17"))
+        for text in [
+            panic, "System halted.\nx\n" + panic, "the System halted.\n" + panic,
+            "System halted.\n<0>Kernel panic - not syncing: Attempted to kill init! Or not\n",
+            "System halted.\n<0>Kernel panic - not syncing: VFS: no root\n",
+            panic + "System halted.\n" + panic,
+        ] {
+            #expect(!isStopped(text), "\(text)")
+        }
+        #expect(!isStopped("System halted.\n" + panic, isFromKernel: false))
+        // Of a program that only looks so the processor tells that it ran in between.
+        var lines = EndingLines()
+        lines.look(at: Array("System halted.\n".utf8))
+        #expect(lines.isHaltLast)
+        lines.look(at: Array(panic.utf8))
+        #expect(lines.isStopped && !lines.isHaltLast)
+        lines.forgetStop()
+        #expect(!lines.isStopped && lines.reason != nil)
+        // Nor did that stop a kernel that has waited for something since.
+        lines = EndingLines()
+        lines.look(at: Array("System halted.\n".utf8))
+        lines.forgetPanic()
+        #expect(lines.endWithHalt)
+        lines.look(at: Array(panic.utf8))
+        #expect(!lines.isStopped && lines.reason != nil)
+    }
+
     @Test("a line of which a part may be a program's counts for nothing, and the next one does")
     func ofPrograms() {
         let line = "Kernel panic - not syncing: sync\nSystem halted.\n"

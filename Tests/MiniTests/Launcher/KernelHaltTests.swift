@@ -5,10 +5,12 @@ import Testing
 /// A kernel that is looked at, milliseconds after its start.
 private struct Watched {
     var halt: KernelHalt?
-    private var lines = EndingLines()
+    private var lines: EndingLines
 
     init(_ version: String = "3.9.11") {
-        halt = KernelHalt(of: LinuxVersion(Text(stringLiteral: version)))
+        let version = LinuxVersion(Text(stringLiteral: version))
+        halt = KernelHalt(of: version)
+        lines = EndingLines(of: version)
     }
 
     mutating func says(_ text: String) {
@@ -38,6 +40,21 @@ private struct Watched {
         watched.says("Linux\n")
         seen = [watched.waits(8001, spent: 9000)]
         #expect(seen == [.powerOff] && watched.halt?.isOff == true)
+    }
+
+    @Test("one before 2.6.13 that could not power off has stopped, too")
+    func powersDown() {
+        let actions: [(String, KernelHalt.Action)] = [
+            ("2.6.12-9-386", again), ("2.6.13", .goOn),
+        ]
+        for (version, action) in actions {
+            var watched = Watched(version)
+            watched.says("<0>Power down.\n")
+            var seen = [watched.waits(5000), watched.waits(7999)]
+            #expect(seen == [action, action])
+            seen = [watched.waits(8000)]
+            #expect(seen == [action == .goOn ? .goOn : .powerOff])
+        }
     }
 
     @Test("one that computes has not stopped, and is looked at every three seconds")

@@ -155,10 +155,14 @@ import Testing
     }
 
     /// A guest that says a panic's words on its serial port, and then resets itself.
-    /// - Parameter runsProgram: whether it is in ring 3 for 10 ms before that.
-    private func panic(_ runsProgram: Bool) -> [UInt8] {
+    /// - Parameters:
+    ///   - runsProgram: whether it is in ring 3 for 10 ms before that.
+    ///   - words: what it says.
+    private func panic(
+        _ runsProgram: Bool, _ words: String = "Kernel panic - not syncing: of last week\n"
+    ) -> [UInt8] {
         let start: UInt32 = 0x100_0040
-        let text = Array("Kernel panic - not syncing: of last week\n".utf8) + [0]
+        let text = Array(words.utf8) + [0]
         let program: UInt32 = start + 42
         let data = start + 59
         let table = data + UInt32(text.count)
@@ -195,5 +199,22 @@ import Testing
         let played = try restart(panic(true))
         #expect(played.outcome == .signal(.terminate))
         #expect(played.reports.filter { $0.hasPrefix("the guest restarts") }.count == 5)
+    }
+
+    @Test("a guest that panics for want of process 1 right behind its halt has powered itself off")
+    func stopped() throws {
+        let words = "Kernel panic - not syncing: Attempted to kill init!\n"
+        let off = try restart(panic(false, "System halted.\n" + words))
+        #expect(off.outcome == .poweredOff)
+        // This one tells no version.
+        for said in ["", "System halted.\nx\n", "Power down.\n"] {
+            let died = try restart(panic(false, said + words))
+            #expect(
+                died.outcome == .died("Kernel panic - not syncing: Attempted to kill init!"),
+                "\(said)")
+        }
+        // Nor is it a panic, if a program ran since.
+        #expect(
+            try restart(panic(true, "System halted.\n" + words)).outcome == .signal(.terminate))
     }
 }
