@@ -8,8 +8,9 @@
 
 struct EndingLines {
     private static let sign: StaticString = "Kernel panic - not syncing: "
-    private static let initDied: StaticString =
-        "Kernel panic - not syncing: Attempted to kill init!"
+    /// Early kernels of 2.6, and those before, say it so.
+    private static let oldSign: StaticString = "Kernel panic: "
+    private static let initDied: StaticString = "Attempted to kill init!"
     private static let halt: StaticString = "System halted."
     /// Of one that is to power off, and does not know how; from 2.6.13 on it halts then.
     private static let powerDown: StaticString = "Power down."
@@ -28,11 +29,12 @@ struct EndingLines {
     private(set) var isHaltLast = false
     /// Nor has the kernel waited for anything since.
     private var isHaltNew = false
-    private let powersDown: Bool
+    /// It may have the lines of kernels before 2.6.13.
+    private let isOld: Bool
 
     /// - Parameter version: the kernel's, if it tells.
     init(of version: LinuxVersion? = nil) {
-        powersDown = version.map { !$0.isAtLeast(2, 6, 13) } ?? false
+        isOld = version.map { !$0.isAtLeast(2, 6, 13) } ?? false
     }
 
     /// The last of them is that it stops.
@@ -48,14 +50,16 @@ struct EndingLines {
                 continue
             }
             if line.isEmpty { continue }
-            if reason == nil, let start = start(of: Self.sign) {
+            if reason == nil,
+                let start = start(of: Self.sign) ?? (isOld ? start(of: Self.oldSign) : nil)
+            {
                 reason = Text(bytes: Array(line[start...]))
-                isStopped = isHaltLast && isHaltNew && isAll(Self.initDied)
+                isStopped = isHaltNew && ends(with: Self.initDied, isAnywhere: true)
                 behind = 0
             } else if reason != nil, start(of: Self.restart, isAnywhere: true) != nil {
                 reason = nil
             }
-            isHaltLast = isAll(Self.halt) || powersDown && isAll(Self.powerDown)
+            isHaltLast = ends(with: Self.halt) || isOld && ends(with: Self.powerDown)
             isHaltNew = isHaltLast
             line.removeAll(keepingCapacity: true)
             self.isFromKernel = isFromKernel
@@ -72,9 +76,10 @@ struct EndingLines {
     /// It is a panic like any other.
     mutating func forgetStop() { isStopped = false }
 
-    /// The line says that and nothing else.
-    private func isAll(_ sign: StaticString) -> Bool {
-        start(of: sign).map { $0 + sign.utf8CodeUnitCount == line.count } ?? false
+    /// The line ends with that.
+    private func ends(with sign: StaticString, isAnywhere: Bool = false) -> Bool {
+        start(of: sign, isAnywhere: isAnywhere).map { $0 + sign.utf8CodeUnitCount == line.count }
+            ?? false
     }
 
     /// - Parameter isAnywhere: in a line whoever said that, and behind any words.

@@ -75,6 +75,21 @@ import Testing
         #expect(!lines.endWithHalt)
     }
 
+    @Test("before 2.6.13 a panic may be told without a word of syncing")
+    func oldPanics() {
+        for (version, isPanic) in [
+            ("2.4.37.11", true), ("2.6.12", true), ("2.6.13", false), ("6.1.0", false),
+        ] {
+            var lines = EndingLines(of: LinuxVersion(Text(stringLiteral: version)))
+            lines.look(at: Array("a Kernel panic: x\n<0>Kernel panic: VFS: no root\r\n".utf8))
+            #expect((lines.reason == "Kernel panic: VFS: no root") == isPanic, "\(version)")
+            #expect((lines.reason == nil) != isPanic, "\(version)")
+            lines = EndingLines(of: LinuxVersion(Text(stringLiteral: version)))
+            lines.look(at: Array("Power down.\nKernel panic: Attempted to kill init!\n".utf8))
+            #expect(lines.isStopped == isPanic, "\(version)")
+        }
+    }
+
     @Test(
         "a kernel that misses process 1 right behind its halt was stopped by that, and by no other panic"
     )
