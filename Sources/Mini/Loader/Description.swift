@@ -40,7 +40,10 @@ extension StockKernel {
         lines.append("version      \(visible: banner ?? "not told by the image")")
         if let payload { lines.append("compressed   \(payload.description)") }
         if let vmlinux {
-            lines.append("kernel       \(vmlinux.width == .bits64 ? "64" : "32")-bit ELF")
+            let isHidden = vmlinux.width == .bits32 && mode == .protectedToLong
+            lines.append(
+                "kernel       \(vmlinux.width == .bits64 ? "64" : "32")-bit ELF\(isHidden ? ", which goes on to 64-bit mode" : "")"
+            )
             for (index, segment) in vmlinux.segments.enumerated() {
                 lines.append("segment \(index)    \(segment.description)")
             }

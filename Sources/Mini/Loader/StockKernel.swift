@@ -24,8 +24,9 @@ struct StockKernel {
     /// What `vmlinux` describes, if it was unpacked.
     private(set) var image: UnpackedKernel?
     private(set) var banner: Text?
-    /// Its first code, or that of its own unpacker, turns long mode on: before 2.12 no header says so.
-    private var goesLong = false
+    /// Its first code, or that of its own unpacker, turns long mode on: before 2.12 no header says so. In a 32-bit file with a
+    /// PVH note that may be any of its code, as in Xen's.
+    private(set) var goesLong = false
     /// What is wrong with the kernel inside, as far as it was looked at.
     private(set) var damage: ImageError?
 
@@ -50,6 +51,13 @@ struct StockKernel {
         } else if ElfImage.isElf(file) {
             do throws(ImageError) { vmlinux = try Vmlinux(file) } catch { return nil }
             banner = Recognition.banner(file)
+            if let vmlinux, vmlinux.width == .bits32, pvhEntry != nil {
+                goesLong = vmlinux.segments.contains {
+                    Self.goesLong(
+                        file, from: Int(truncatingIfNeeded: $0.fileOffset),
+                        count: Int(truncatingIfNeeded: $0.fileSize))
+                }
+            }
         } else {
             return nil
         }
@@ -142,12 +150,25 @@ struct StockKernel {
         } catch { damage = error }
     }
 
-    /// Whether code sets EFER.LME soon: `mov $0xC0000080, %ecx` and, within a few instructions, `bts $8, %eax`. What
-    /// 32-bit kernels set there is another bit.
-    private static func goesLong(_ code: ByteView, from start: Int) -> Bool {
-        for at in start..<start + Self.firstCode where code.has([0xB9, 0x80, 0, 0, 0xC0], at: at) {
-            for next in at + 5..<at + 32 where code.has([0x0F, 0xBA, 0xE8, 8], at: next) {
-                return true
+    /// Whether code sets EFER.LME: `mov $0xC0000080, %ecx` and, within a few instructions, `bts $8, %eax`, or an `or` with that
+    /// bit, or with a word of which nothing is known. What 32-bit kernels set there is another bit.
+    private static func goesLong(
+        _ code: ByteView, from start: Int, count: Int = Self.firstCode
+    ) -> Bool {
+        for at in start..<start + count
+        where code.word(at + 1) == 0xC000_0080 && code.byte(at) == 0xB9 {
+            for next in at + 5..<at + 32 {
+                // or $imm, %eax
+                let bits = code.byte(next) == 0x0D ? code.word(next + 1) ?? 0 : 0
+                // or (address), %eax; or $1, %ah
+                if bits & 0xFFFF_0100 == 0x100 || code.has([0x0F, 0xBA, 0xE8, 8], at: next)
+                    || code.has([0x0F, 0x32, 0x0B, 0x05], at: next)
+                    || code.has([0x80, 0xCC, 1], at: next)
+                {
+                    return true
+                }
+                // wrmsr
+                if code.has([0x0F, 0x30], at: next) { break }
             }
         }
         return false
@@ -174,7 +195,9 @@ struct StockKernel {
     /// How it is entered; where its page table is, its loader says.
     var mode: ProcessorStart.Mode {
         if let vmlinux {
-            guard vmlinux.width == .bits64 else { return .protected32 }
+            guard vmlinux.width == .bits64 else {
+                return pvhEntry != nil && goesLong ? .protectedToLong : .protected32
+            }
             // By its note it is entered in 32-bit mode, and is a 64-bit kernel all the same.
             return pvhEntry == nil ? .long64(pageTable: 0) : .protectedToLong
         }

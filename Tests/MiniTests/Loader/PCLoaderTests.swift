@@ -372,7 +372,9 @@ import Testing
         #expect(bytes(of: seen.memory, map, 72) == bytes(of: loaded.memory, map, 72))
     }
 
-    @Test("a 64-bit file's PVH entry may go on to 64-bit mode, a 32-bit file's not")
+    @Test(
+        "a 64-bit file's PVH entry may go on to 64-bit mode, a 32-bit file's not where nothing says so"
+    )
     func wideNote() throws {
         for isWide in [true, false] {
             var spec = VmlinuxSpec(isWide: isWide)
@@ -389,6 +391,38 @@ import Testing
             let linux = try #require(try ByteView.of(spec.bytes()) { try StockKernel($0) })
             #expect(linux.mode == (isWide ? .long64(pageTable: 0) : .protected32))
             #expect(linux.pvhEntry == nil)
+        }
+    }
+
+    @Test(
+        "a 64-bit kernel in a 32-bit file with a PVH note is known by its code, wherever that turns long mode on",
+        arguments: [
+            // bts $8, %eax; or $0x101, %eax; or $1, %ah; or (0x230), %eax, as Xen's.
+            (true, [0x0F, 0xBA, 0xE8, 8]), (true, [0x0D, 1, 1, 0, 0]), (true, [0x80, 0xCC, 1]),
+            (true, [0x0B, 0x05, 0x30, 2, 0, 0]),
+            // Bit 11, and what is for another register.
+            (false, [0x0F, 0xBA, 0xE8, 11]), (false, [0x0D, 0, 8, 0, 0]), (false, [0x80, 0xCC, 8]),
+            (false, [0x0F, 0x30, 0x0D, 0, 1, 0, 0]), (false, [0x0D, 0x33, 1, 5, 0x80]),
+        ] as [(Bool, [UInt8])])
+    func hiddenLong(isLong: Bool, sets: [UInt8]) throws {
+        var spec = VmlinuxSpec(isWide: false)
+        spec.addNotes(VmlinuxSpec.note(18, [0x50, 0, 0, 1]))
+        // In a segment, and behind all of them.
+        for (place, counts) in [(0x1400, true), (0x1980, false)] {
+            for isLinux in [false, true] {
+                spec.banner = isLinux ? VmlinuxSpec().banner : "some other kernel"
+                var file = spec.bytes()
+                // mov $EFER, %ecx; rdmsr
+                file.put([0xB9, 0x80, 0, 0, 0xC0, 0x0F, 0x32] + sets, at: place)
+                let isSeen = isLong && counts && !isLinux
+                let loaded = try load(file)
+                #expect(loaded.start.mode == (isSeen ? .protectedToLong : .protected32))
+                #expect(loaded.start.entry == (isLinux ? 0x100_0000 : 0x100_0050))
+                let lines = try #require(try ByteView.of(file) { try StockKernel($0) }).description
+                #expect(
+                    lines.contains("kernel       32-bit ELF, which goes on to 64-bit mode")
+                        == isSeen)
+            }
         }
     }
 
