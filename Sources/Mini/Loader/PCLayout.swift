@@ -9,7 +9,7 @@
 //     0x9fc00    reserved, up to 1 MiB
 //     0x100000   free; the kernel where its segments or its header say
 //       …        free
-//     initrd     its pages, up to the end of memory or of what the kernel can reach
+//     initrd     its pages, up to the end of memory or of what the kernel can reach, or is told to take
 //     0xc0000000 nothing, up to 4 GiB; from there on what memory there is beyond 3 GiB
 //
 // Source: docs/abi/pc.md §2.2.
@@ -64,9 +64,10 @@ struct PCLayout: Equatable {
     ///   - name: the kernel's, for messages.
     ///   - kernelEnd: the first byte that the kernel does not need while it starts.
     ///   - initrdLimit: the last byte that an initrd may have.
+    ///   - wordsEnd: where memory ends by the kernel's own words: old kernels do not look for an initrd above that.
     init(
         _ extent: MemoryExtent, name: Text, kernelEnd: UInt64, initrdLimit: UInt32,
-        initrd file: (name: Text, size: UInt64)?
+        wordsEnd: UInt64 = .max, initrd file: (name: Text, size: UInt64)?
     ) throws(LoaderError) {
         self.extent = extent
         let memory = extent.low
@@ -87,7 +88,10 @@ struct PCLayout: Equatable {
             return
         }
         if file.size == 0 { throw .initrdEmpty(name: file.name) }
-        let end = initrdLimit < memory ? (initrdLimit &+ 1) & Page.number : memory
+        var end = initrdLimit < memory ? (initrdLimit &+ 1) & Page.number : memory
+        // Where it does not fit there it may be of use nevertheless.
+        let told = UInt32(clamping: wordsEnd) & Page.number
+        if told < end, UInt64(told) >= kernelEnd + file.size + UInt64(Page.offset) { end = told }
         let room = UInt64(end) > kernelEnd ? UInt64(end) - kernelEnd : 0
         guard file.size + UInt64(Page.offset) <= room else {
             throw .initrdTooLarge(

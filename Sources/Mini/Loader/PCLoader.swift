@@ -60,6 +60,25 @@ enum PCLoader {
         return Int(min(kernel.header?.commandLineLimit ?? usual, PCLayout.commandLineLimit - 1))
     }
 
+    /// Where memory ends by words `mem=64M`, of which each takes something away.
+    static func memoryEnd(_ commandLine: Text) -> UInt64 {
+        var end = UInt64.max
+        for word in commandLine.bytes[...].split(separator: UInt8(ascii: " ")) {
+            guard let size = Text(bytes: Array(word)).dropping(prefix: "mem=") else { continue }
+            let shift =
+                switch (size.bytes.last ?? 0) | 0x20 {
+                case UInt8(ascii: "k"): 10
+                case UInt8(ascii: "m"): 20
+                case UInt8(ascii: "g"): 30
+                default: 0
+                }
+            // What has an address behind it, or anything else, is no such size.
+            let number = size.prefix(size.bytes.count - (shift == 0 ? 0 : 1)).number ?? .max
+            if number <= end >> UInt64(shift) { end = number << UInt64(shift) }
+        }
+        return end
+    }
+
     /// - Parameters:
     ///   - file: what the kernel was made of.
     ///   - initrd: as for `demand`.
@@ -76,7 +95,8 @@ enum PCLoader {
         }
         let layout = try PCLayout(
             memory.extent, name: name, kernelEnd: demand.kernelEnd,
-            initrdLimit: kernel.initrdLimit, initrd: demand.initrd)
+            initrdLimit: kernel.initrdLimit, wordsEnd: memoryEnd(commandLine),
+            initrd: demand.initrd)
         let entry: Entry
         let image = kernel.bytes(of: file)
         do throws(ImageError) { entry = try put(kernel, image, into: memory) } catch {

@@ -184,6 +184,26 @@ import Testing
         #expect(try load(file, initrd: content).layout.initrd == 0x157_E000)
     }
 
+    @Test(
+        "an initrd lies below the end of memory that the kernel's words say, where it fits there",
+        arguments: [
+            ("mem=32M", 32), ("quiet mem=32m ro", 32), ("mem=0x2000000", 32), ("mem=32768K", 32),
+            ("mem=40M mem=32M", 32), ("mem=32M mem=40M", 32), ("mem=33558527", 32),
+            ("mem=22M", 22), ("mem=21M", 21), ("mem=20M", 64), ("mem=16M", 64), ("mem=1G", 64),
+            ("mem=32M@16M", 64), ("mem=nopentium", 64), ("xmem=32M", 64), ("mem=", 64),
+            ("mem=M", 64), ("mem=0", 64), ("mem=99999999999999999999", 64),
+            ("mem=0x8000000000000001G", 64), ("mem=17179869185G", 64),
+        ] as [(String, UInt32)])
+    func initrdBelow(words: String, mebibytes: UInt32) throws {
+        let content = [UInt8](repeating: 0x5A, count: 5000)
+        let loaded = try load(
+            StockSpec(.zstd).bytes(), mebibytes: 64, initrd: content,
+            words: Text(stringLiteral: words))
+        #expect(loaded.layout.initrd == (mebibytes << 20) - 0x2000)
+        #expect(bytes(of: loaded.memory, loaded.layout.initrd, 5000) == content)
+        #expect(word(loaded, 0x7218) == loaded.layout.initrd)
+    }
+
     @Test("without a header an initrd lies where the oldest kernels of that width find it")
     func initrdWithoutHeader() throws {
         for (isWide, end) in [(false, 0x3800_0000), (true, 0x4000_0000)] as [(Bool, UInt32)] {
