@@ -37,6 +37,8 @@ final class Host: LguestDevice {
     private(set) var ports: (any GuestPorts)?
     /// The ways from and to guests that share a page with ours.
     var inlets: [PeerInlet] = []
+    /// The state of such a way in which something came that cannot come there: a defect of mini.
+    var wayDefect: StaticString?
 
     /// A host on the software processor.
     /// - Throws: ENOMEM.
@@ -180,6 +182,7 @@ final class Host: LguestDevice {
             case .fail(let errno): throw errno
             default: break
             }
+            if let wayDefect { return .defect(state: "\(wayDefect)") }
             if ports?.isDue ?? false || !awaited.isEmpty && hasAwaitedBuffer {
                 machine.pause()
                 throw .again

@@ -32,7 +32,11 @@ extension Host {
         let outlet = inlet.outlets.outlet(to: slot, of: page)
         // Only when there is a receiver the record is looked at.
         let fate = outlet.carry({ frame(record) }, watched: watched)
-        if case .taken(let count) = fate { memory.store32(record, count) }
+        switch fate {
+        case .taken(let count): memory.store32(record, count)
+        case .defect(let state): wayDefect = state
+        case .lost, .skipped: break
+        }
     }
 
     private func inlet(of page: SharedPage) -> PeerInlet? {

@@ -27,6 +27,8 @@ protocol NetworkBackend: AnyObject {
     var watched: [Int32] { get }
     /// When to look at the latest; nil if the descriptors tell all.
     var pause: Nanoseconds? { get }
+    /// The state of its own in which something came that cannot come there: a defect of mini.
+    var defect: StaticString? { get }
 }
 
 extension NetworkBackend {
@@ -37,6 +39,7 @@ extension NetworkBackend {
     func mayGoOn() -> Bool { true }
     var hasFrame: Bool { true }
     var pause: Nanoseconds? { nil }
+    var defect: StaticString? { nil }
 }
 
 extension Tap: NetworkBackend {

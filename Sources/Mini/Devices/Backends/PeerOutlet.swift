@@ -48,6 +48,8 @@ final class PeerOutlet {
         case lost
         /// It is lost without a call.
         case skipped
+        /// In this state of the way came what cannot come there: a defect of mini.
+        case defect(StaticString)
     }
 
     /// Brings one frame there, or loses it.
@@ -63,7 +65,8 @@ final class PeerOutlet {
         var taken: UInt32 = 0
         while true {
             switch action {
-            case nil, .finish(delivered: false), .forget: return .lost
+            case nil, .forget: return .defect(link.stateName)
+            case .finish(delivered: false): return .lost
             case .finish(delivered: true): return .taken(taken)
             case .skip: return .skipped
             case .connect: action = handle(connect())

@@ -25,6 +25,7 @@ final class SharedNetwork: NetworkBackend {
     private static let entrySize = Int(NetworkPage.entrySize)
     /// The card's own, different from those of the guest's other cards and of others in this file.
     let address: HardwareAddress
+    private(set) var defect: StaticString?
 
     /// - Parameters: the file's descriptor, open for reading and writing as long as this is used; the slot whose byte is ours;
     ///   the card's place among the guest's devices, 15 at the most; the slot's door, if it is there already.
@@ -97,7 +98,11 @@ final class SharedNetwork: NetworkBackend {
                     moment = now
                     return now
                 })
-            if case .skipped = fate { continue }
+            switch fate {
+            case .skipped: continue
+            case .defect(let state): defect = state
+            case .taken, .lost: break
+            }
             tries += 1
         }
     }

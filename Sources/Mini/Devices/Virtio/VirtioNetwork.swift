@@ -239,8 +239,8 @@ final class VirtioNetwork: VirtioDevice {
         }
     }
 
-    /// The state of ours in which something came that cannot come there.
-    var defect: StaticString? { machine.defect }
+    /// The state of ours, or of the cable's, in which something came that cannot come there.
+    var defect: StaticString? { machine.defect ?? backend.defect }
 
     /// Once after the tap was taken away: what is wrong with it.
     func takeFailure() -> Errno? {
