@@ -143,14 +143,10 @@ extension LongCore {
                 return true
             } catch {
                 state.isOutside = false
-                if source == .exception && vector == 8 { return shutDown() }
-                switch source {
-                case .exception: fault = Core.combine(vector, error)
-                case .software: fault = error
-                case .external: fault = Core.fromOutside(error)
+                guard let next = source.replacement(of: vector, by: error) else {
+                    return shutDown()
                 }
-                source = .exception
-                rip = state.rip
+                (fault, source, rip) = (next, .exception, state.rip)
             }
         }
     }

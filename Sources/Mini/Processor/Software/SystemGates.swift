@@ -9,7 +9,19 @@
 // Sources: Intel SDM volume 3, chapters 6 (6.10 to 6.15), 7.3 (task switching), 5.8.7 (SYSENTER).
 
 /// Where an event comes from.
-enum EventSource { case exception, software, external }
+enum EventSource {
+    case exception, software, external
+
+    /// What is delivered in an event's place when that has faulted on its way; nil for a shutdown.
+    /// - Parameter vector: the event's.
+    func replacement(of vector: UInt8, by fault: Fault) -> Fault? {
+        switch self {
+        case .exception: vector == 8 ? nil : Core.combine(vector, fault)
+        case .software: fault
+        case .external: Core.fromOutside(fault)
+        }
+    }
+}
 
 extension Core {
     /// Delivers an interrupt from outside.
@@ -31,14 +43,10 @@ extension Core {
                 try enterThroughTable(vector, code, returnTo: eip, source)
                 return true
             } catch {
-                if source == .exception && vector == 8 { return shutDown() }
-                switch source {
-                case .exception: fault = Self.combine(vector, error)
-                case .software: fault = error
-                case .external: fault = Self.fromOutside(error)
+                guard let next = source.replacement(of: vector, by: error) else {
+                    return shutDown()
                 }
-                source = .exception
-                eip = state.eip
+                (fault, source, eip) = (next, .exception, state.eip)
             }
         }
     }
