@@ -18,6 +18,7 @@ struct Errno: RawRepresentable, Equatable, Error {
     static let noMemory = Errno(rawValue: 12)  // ENOMEM
     static let accessDenied = Errno(rawValue: 13)  // EACCES
     static let badAddress = Errno(rawValue: 14)  // EFAULT
+    static let notBlockDevice = Errno(rawValue: 15)  // ENOTBLK
     static let busy = Errno(rawValue: 16)  // EBUSY
     static let exists = Errno(rawValue: 17)  // EEXIST
     static let noDevice = Errno(rawValue: 19)  // ENODEV
