@@ -39,11 +39,11 @@ echoed 2001 frames"
     check "$pair: the file has one page, and nobody in it" "$(tr -d '\0' <"$net" | wc -c) $(stat -c %s "$net")" = "0 4096"
     [[ $arch == "$other" ]] || continue
 
-    # Anybody may knock at a door, as often as he likes: here somebody without permission for the file.
+    # Anybody may connect, as often as he likes: here somebody without permission for the file.
     if [[ $(id -u) == 0 ]] && command -v setpriv >/dev/null && command -v perl >/dev/null; then
         start $arch echo
         first=$child first_out=$child_out
-        door=$(printf 'mini-lguest/%s/%x/0' "$(stat -c %D "$net")" "$(stat -c %i "$net")")
+        address=$(printf 'mini-lguest/%s/%x/0' "$(stat -c %D "$net")" "$(stat -c %i "$net")")
         # shellcheck disable=SC2016
         setpriv --reuid=65534 --regid=65534 --clear-groups perl -MSocket -e '
             my ($made, $to) = (0, pack_sockaddr_un("\0$ARGV[0]"));
@@ -53,20 +53,20 @@ echoed 2001 frames"
                 socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0) or next;
                 fcntl($s, 4, 2048);
                 $made++ if connect($s, $to);
-            }' "$door" >"$work/knocks" 2>&1 &
-        knocker=$!
-        until [[ -s $work/knocks ]]; do kill -0 $knocker 2>/dev/null || break; done
+            }' "$address" >"$work/connections" 2>&1 &
+        stranger=$!
+        until [[ -s $work/connections ]]; do kill -0 $stranger 2>/dev/null || break; done
         launch $arch --sharenet "$net" $guest ask
-        expect "$arch: while a stranger knocks all the time two guests talk, and lose nothing" 0 "slot 1
+        expect "$arch: while a stranger connects all the time two guests talk, and lose nothing" 0 "slot 1
 2000 back, 0 damaged, 0 lost" ""
-        waited "$arch: and whoever was knocked at has heard nothing of it" "$first" "$first_out" 0 "slot 0
+        waited "$arch: and the one that he connects to has heard nothing of it" "$first" "$first_out" 0 "slot 0
 echoed 2001 frames"
-        kill $knocker
-        wait $knocker 2>/dev/null
-        knocks=$(tail -n 1 "$work/knocks")
-        check "$arch: it did knock" "${knocks:-0}" -gt 100
+        kill $stranger
+        wait $stranger 2>/dev/null
+        connections=$(tail -n 1 "$work/connections")
+        check "$arch: he did connect" "${connections:-0}" -gt 100
     else
-        skip "$arch: a stranger at the door" "not root, or no setpriv and perl"
+        skip "$arch: a stranger who connects all the time" "not root, or no setpriv and perl"
     fi
 
     # A PC's card has no driver, and a member of the network comes, sends and ends.
@@ -84,13 +84,13 @@ echoed 2001 frames"
         # The lock is struct flock of 64 bits, on the byte of slot 5.
         # shellcheck disable=SC2016
         sent=$(perl -MSocket -e '
-            my $door = "\0$ARGV[1]";
+            my $address = "\0$ARGV[1]";
             open(my $file, "+<", $ARGV[0]) or die;
             my $lock = pack("s s x4 q q l x4", 1, 0, 5, 1, 0);
             fcntl($file, 6, $lock) or die;
             socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0) or die;
-            bind($s, pack_sockaddr_un("$door<5.1")) or die;
-            connect($s, pack_sockaddr_un($door)) or die;
+            bind($s, pack_sockaddr_un("$address<5.1")) or die;
+            connect($s, pack_sockaddr_un($address)) or die;
             print send($s, "\xFF" x 60, 0);
             select(undef, undef, undef, 0.2);' \
             "$idle_net" "$(printf 'mini-lguest/%s/%x/0' "$(stat -c %D "$idle_net")" "$(stat -c %i "$idle_net")")")

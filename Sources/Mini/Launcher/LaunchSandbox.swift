@@ -43,8 +43,8 @@ struct LaunchDescriptors {
     var assistants: [Int32] = []
     var taps: [Int32] = []
     var networks: [Int32] = []
-    /// Where others of these networks knock, of our own cards.
-    var doors: [Int32] = []
+    /// The sockets of our own cards, which others of these networks connect to.
+    var listeners: [Int32] = []
     var timeline: Int32 = -1
     /// What random numbers are read from where the kernel has no call for them, or -1.
     var numbers: Int32 = -1
@@ -61,7 +61,7 @@ struct LaunchDescriptors {
     var all: [Int32] {
         [signals, input, output, errors, timeline, numbers] + files + disks + assistants + taps
             + networks
-            + doors + host + (processor?.all ?? [])
+            + listeners + host + (processor?.all ?? [])
     }
 }
 

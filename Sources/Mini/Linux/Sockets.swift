@@ -86,8 +86,8 @@ enum LocalSocket {
     private static let kind = 5  // SOCK_SEQPACKET
     private static let dontWait = 0x40
     private static let noSignal = 0x4000
-    /// How many peers may wait to be accepted. Whoever is the last of them waits for all others, strangers who have long gone as well:
-    /// with many more a crowd would hold up each member for a second.
+    /// How many connections may wait to be accepted. The last one waits for all others, those that were closed meanwhile as well:
+    /// with thousands each member of the network could be held up for a second.
     private static let backlog = 128
 
     private static let setNonBlocking = 0x5421  // FIONBIO
@@ -183,7 +183,7 @@ enum LocalSocket {
     }
 
     /// The process at the other end, as the kernel knows it: who connected, or who listened. It may have ended
-    /// since, and its number be another's: see `isAlive`.
+    /// since, and its number be another's: see `isPeerAlive`.
     /// - Returns: 0 for one of another process namespace.
     static func peer(of socket: Int32) throws(Errno) -> Int32 {
         var credentials = mini_ucred()

@@ -120,7 +120,7 @@ private func resting() -> PeerLink {
         #expect(action == .connect)
     }
 
-    @Test("a receiver with a crowd at its door is looked for with the next frame again")
+    @Test("a receiver whose queue of connections is full is looked for again with the next frame")
     func crowd() {
         #expect(
             run([.frame, .full, .frame, .connected, .sent]) == [

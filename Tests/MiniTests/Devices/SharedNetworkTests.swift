@@ -193,8 +193,8 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
         }
     }
 
-    /// Counts the knocks at others' doors, at a moment of the clock's in milliseconds.
-    private func knocks(
+    /// Counts the connections that are tried, at a moment of the clock's in milliseconds.
+    private func connections(
         at moment: Int, answer: Int32 = 0, lock type: Int32 = F_WRLCK, _ body: () throws -> Void
     ) rethrows -> Int {
         let count = Mutex(0)
@@ -226,19 +226,19 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
         for slot in 1...300 { file.write([1, 1, 2, 3, 4, 5], slot) }
         let frame = [UInt8](repeating: 0xFF, count: 60)
         let counts = [1000, 1049, 1050].map { moment in
-            knocks(at: moment) { send(frame, from: left) }
+            connections(at: moment) { send(frame, from: left) }
         }
         #expect(counts == [300, 0, 300])
     }
 
-    @Test("a crowd at a member's door costs a frame and no rest; a door that is nobody's, both")
+    @Test("a full queue of connections costs a frame; where it is no member's, a rest as well")
     func crowd() throws {
         let file = try SharedFile()
         let left = try file.member(0)
         file.write([1, 1, 2, 3, 4, 5], 1)
         let frame = [UInt8](repeating: 0xFF, count: 60)
         for (type, count) in [(F_WRLCK, 2), (F_UNLCK, 1)] as [(Int32, Int)] {
-            let made = knocks(at: 1000, answer: EAGAIN, lock: type) {
+            let made = connections(at: 1000, answer: EAGAIN, lock: type) {
                 for _ in 0..<2 { send(frame, from: left) }
             }
             #expect(made == count)
@@ -252,17 +252,17 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
         left.setUp(left.address)
         let frame = [UInt8](repeating: 0xFF, count: 60)
         file.write([2, 1, 2, 3, 4, 5], 1)
-        #expect(knocks(at: 1000) { send(frame, from: left) } == 1)
+        #expect(connections(at: 1000) { send(frame, from: left) } == 1)
         let right = try file.member(1)
         right.setUp(right.address)
-        #expect(knocks(at: 1010) { send(frame, from: left) } == 0)
+        #expect(connections(at: 1010) { send(frame, from: left) } == 0)
         #expect(receive(right) == nil)
         let heard = file.play {
             send(frame, from: right)
             return receive(left)
         }
         #expect(heard == frame)
-        #expect(knocks(at: 1020) { send(frame, from: left) } == 1)
+        #expect(connections(at: 1020) { send(frame, from: left) } == 1)
         let heardBack = file.play { receive(right) }
         #expect(heardBack == frame)
     }
@@ -282,7 +282,7 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
             }
             #expect(heard == frame)
             let answer = isRefused ? ECONNREFUSED : 0
-            #expect(knocks(at: 1000, answer: answer) { send(frame, from: left) } == 1)
+            #expect(connections(at: 1000, answer: answer) { send(frame, from: left) } == 1)
         }
         let heardBack = file.play { receive(right) }
         #expect(heardBack == frame)
@@ -300,9 +300,9 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
             return false
         }
         #expect(SharedNetwork.mostTries == 256)
-        _ = knocks(at: 1000) { send(frame, from: left) }
+        _ = connections(at: 1000) { send(frame, from: left) }
         #expect(left.mayGoOn() && asked == 0)
-        _ = knocks(at: 2000) { send(frame, from: left) }
+        _ = connections(at: 2000) { send(frame, from: left) }
         #expect(!left.mayGoOn() && asked == 1)
         // From the beginning again.
         #expect(left.mayGoOn() && asked == 1)
@@ -351,7 +351,7 @@ private func receive(_ network: SharedNetwork) -> [UInt8]? {
             left.setUp(left.address)
             if let right { send([UInt8](repeating: 0xFF, count: 60), from: right) }
             try left.drop()
-            #expect(left.watched.count == 2, "the door, and who is inside")
+            #expect(left.watched.count == 2, "the listening socket, and the one connection")
             right = nil
             #expect(throws: Errno.again) { try left.drop() }
             #expect(left.watched.count == 1)

@@ -231,7 +231,7 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
     }
 
     /// Connects as the host of a slot would.
-    private static func knock(
+    private static func connect(
         _ guest: TinyGuest, slot: UInt32, at key: DMAKey = DMAKey(rawValue: page + 4)
     ) throws -> Descriptor {
         var shared = try #require(guest.memory.sharedPages.first)
@@ -241,8 +241,8 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
             to: shared.address(of: key), from: shared.ownAddress(to: key))
     }
 
-    @Test("whoever knocks, and whatever slot that claims, costs one look at the locks, or none")
-    func costOfAKnock() throws {
+    @Test("whoever connects, and whatever slot that claims, costs one look at the locks, or none")
+    func costOfAConnection() throws {
         let asked = Mutex(0)
         try SystemCall.hooked({ call in
             guard call.number == .fileControl else { return nil }
@@ -257,14 +257,14 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
             two.putBuffers()
             #expect(two.run() == .checkpoint(1))
             let shared = try #require(two.memory.sharedPages.first)
-            let door = shared.address(of: DMAKey(rawValue: page + 4))
+            let address = shared.address(of: DMAKey(rawValue: page + 4))
             for claim in [
                 "", "<", "<0", "<0.", "<682.7", "<1.7", "<4294967296.7", "<-1.0", "<.", ">0.1",
             ] {
                 let before = asked.withLock { $0 }
                 let isSound = claim == "<0."
-                let own = claim.isEmpty ? nil : LocalAddress(name: "\(door.name)\(claim)")
-                let socket = try LocalSocket.connected(to: door, from: own)
+                let own = claim.isEmpty ? nil : LocalAddress(name: "\(address.name)\(claim)")
+                let socket = try LocalSocket.connected(to: address, from: own)
                 try Transfer.write(socket.number, "a frame of nobody")
                 two.host.servePeers()
                 #expect(two.used(0) == 0)
@@ -287,7 +287,7 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
                 let two = try guest(segment, slot: 1) { bind(&$0, slot: 1) }
                 two.putBuffers()
                 #expect(two.run() == .checkpoint(1))
-                let socket = try Self.knock(two, slot: 0)
+                let socket = try Self.connect(two, slot: 0)
                 try Transfer.write(socket.number, "a frame")
                 SystemCall.hooked({ call in
                     if call.number == .fileControl {
@@ -317,7 +317,7 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
     }
 
     @Test(
-        "a crowd at the door is let in or sent away in parts, and those inside are served meanwhile"
+        "connections are accepted or closed sixteen at a time, and those accepted before are served meanwhile"
     )
     func crowd() throws {
         try Locks().play {
@@ -331,11 +331,11 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
             two.host.servePeers()
             #expect(two.received(0) == frame(1))
             let inlet = two.host.inlets[0]
-            let door = try #require(two.memory.sharedPages.first).address(
+            let address = try #require(two.memory.sharedPages.first).address(
                 of: DMAKey(rawValue: page + 4))
             var strangers: [Int32] = []
-            // The door takes them without being looked at.
-            while let socket = try? LocalSocket.connected(to: door) {
+            // The kernel makes the connection before anybody accepts it.
+            while let socket = try? LocalSocket.connected(to: address) {
                 strangers.append(dup(socket.number))
                 if strangers.count == 64 { break }
             }
@@ -362,11 +362,11 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
                 #expect(inlet.watched.count == 1, "both buffers are full")
                 two.host.servePeers()
                 #expect(accepted.withLock { $0 } == 32)
-                #expect(inlet.watched == [], "and the door rests")
+                #expect(inlet.watched == [], "and none is accepted for a while")
                 #expect(inlet.restLeft == .milliseconds(10))
             }
             // By the machine's clock that is over.
-            #expect(inlet.watched.count == 1, "the door")
+            #expect(inlet.watched.count == 1, "the listening socket")
         }
     }
 
@@ -386,7 +386,7 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
             two.host.servePeers()
             two.host.servePeers()
             #expect(two.received(0) == frame(1) || two.received(0) == frame(2))
-            #expect(two.host.inlets[0].watched.count == 1, "the door alone")
+            #expect(two.host.inlets[0].watched.count == 1, "the listening socket alone")
         }
     }
 
@@ -406,7 +406,7 @@ private func frame(_ number: UInt8, _ count: Int = 60) -> [UInt8] {
             #expect(two.host.inlets[0].watched.count == 2 && two.used(0) == 0)
             one.host.close()
             two.host.servePeers()
-            #expect(two.host.inlets[0].watched.count == 1, "the door alone")
+            #expect(two.host.inlets[0].watched.count == 1, "the listening socket alone")
         }
     }
 

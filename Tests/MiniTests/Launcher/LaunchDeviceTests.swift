@@ -113,7 +113,7 @@ private final class Echo: DeviceSetup, OpenDevice {
             let text = try projectText("Sources/Mini/Launcher/\(file).swift")
             for word in [
                 "BlockDevice", "Disk(", "Tap(", "OpenDisk", "OpenTap", "NetworkFile", "NetworkLink",
-                "have.disks", "have.writableDisks", "have.taps", "have.networks", "have.doors",
+                "have.disks", "have.writableDisks", "have.taps", "have.networks", "have.listeners",
             ] {
                 #expect(!text.contains(word), "\(file): \(word)")
             }

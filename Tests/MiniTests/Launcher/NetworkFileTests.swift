@@ -112,7 +112,7 @@ private func line(_ path: String, beside others: [DeviceClaim] = []) -> String {
                 Text(stringLiteral: path), followsLink: true
             ).identity
             let page = SharedPage(start: 0, file: identity, descriptor: -1, slot: 0)
-            let stranger = try page.makeDoor()
+            let stranger = try page.makeListener()
             let locks = Mutex<[String]>([])
             let result = SystemCall.hooked({ call in
                 if call.number == .fileControl, call.arguments.1 == 6 {

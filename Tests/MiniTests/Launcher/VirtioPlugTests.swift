@@ -137,7 +137,7 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
     }
 
     @Test("the address of a card's slot is never anybody else's, from the file's opening on")
-    func door() throws {
+    func ownAddress() throws {
         try withDisk { path in
             let identity = try FileStatus.of(
                 Text(stringLiteral: path), followsLink: true
@@ -146,9 +146,9 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
             let setup = NetworkSetup(.shared(Text(stringLiteral: path)))
             setup.becomeFunction()
             let open = try setup.open(beside: []) { _ in }
-            #expect(throws: Errno.addressInUse) { _ = try page.makeDoor() }
+            #expect(throws: Errno.addressInUse) { _ = try page.makeListener() }
             let guest = try PluggedGuest(open)
-            #expect(throws: Errno.addressInUse) { _ = try page.makeDoor() }
+            #expect(throws: Errno.addressInUse) { _ = try page.makeListener() }
             #expect(guest.driver.read(0x19, size: 1) == 0)
         }
     }

@@ -16,9 +16,9 @@ extension SharedPage {
         )
     }
 
-    /// Our slot's socket, where nobody can knock yet; nobody else can have its address.
+    /// Our slot's socket, which does not listen yet; nobody else can have its address.
     /// - Throws: EADDRINUSE if somebody else has it.
-    func makeDoor() throws(Errno) -> Descriptor {
+    func makeListener() throws(Errno) -> Descriptor {
         try LocalSocket.bound(to: address(of: key(of: slot)))
     }
 
@@ -32,11 +32,11 @@ extension SharedPage {
     /// The slot that whoever has such an address claims; nil for any other address.
     func slot(of address: LocalAddress, at key: DMAKey) -> UInt32? {
         let bytes = address.name.bytes
-        let door = self.address(of: key).name.bytes
-        guard bytes.starts(with: door), bytes.count > door.count,
-            bytes[door.count] == UInt8(ascii: "<"),
-            let dot = address.name.lastIndex(of: UInt8(ascii: ".")), dot > door.count,
-            let slot = address.name.part(door.count + 1..<dot).number,
+        let prefix = self.address(of: key).name.bytes
+        guard bytes.starts(with: prefix), bytes.count > prefix.count,
+            bytes[prefix.count] == UInt8(ascii: "<"),
+            let dot = address.name.lastIndex(of: UInt8(ascii: ".")), dot > prefix.count,
+            let slot = address.name.part(prefix.count + 1..<dot).number,
             slot < UInt64(Self.slots), slot != UInt64(self.slot)
         else { return nil }
         return UInt32(slot)

@@ -1,19 +1,19 @@
 // The way from the others that share a page with our guest: a local socket for the key that it has bound, to which the hosts of the
 // others connect, wherever they run, and send frames out of their guest's memory straight into the queue from which we fill our
-// guest's buffers. Any user can knock, so a knock costs the same few calls whoever it is, and many of them in a row are left waiting
-// for a while.
+// guest's buffers. Any user can connect, so a connection costs the same few calls whoever made it, and after many refused ones in
+// a row the next have to wait for a while.
 // Source: docs/abi/lguest.md §5.1, §5.2 (shared net), unix(7).
 
 /// Our guest's slot in a shared page: its key, those who send to that, and the ways to them.
 final class PeerInlet {
     let page: SharedPage
     let key: DMAKey
-    /// Where others knock; it listens only while the guest has buffers bound.
-    private var door: Descriptor?
+    /// The socket that others connect to; it listens only while the guest has buffers bound.
+    private var listener: Descriptor?
     private(set) var isOpen = false
-    /// Until then nobody looks who is at the door: there were too many, or one could not be let in.
+    /// Until then no connection is accepted: too many were refused, or accepting one failed.
     private var rest: Deadline?
-    /// Nobody in the last turn was of the network.
+    /// Every connection of the last turn was refused.
     private var isCrowded = false
     private var peers: [Peer] = []
     var outlets = PeerOutlets()
@@ -29,21 +29,21 @@ final class PeerInlet {
         }
     }
 
-    /// - Parameter door: the slot's, if it is there already.
+    /// - Parameter listener: the slot's socket, if it is there already.
     /// - Throws: EADDRINUSE if somebody else has the address.
-    init(_ page: SharedPage, door: consuming Descriptor? = nil) throws(Errno) {
+    init(_ page: SharedPage, listener: consuming Descriptor? = nil) throws(Errno) {
         self.page = page
         key = page.key(of: page.slot)
-        self.door = door
-        if self.door == nil { self.door = try page.makeDoor() }
+        self.listener = listener
+        if self.listener == nil { self.listener = try page.makeListener() }
     }
 
     /// The guest has bound the key.
     /// - Returns: false if nobody can reach it.
     func open() -> Bool {
         if isOpen { return true }
-        if door == nil { door = try? page.makeDoor() }
-        guard let number = door?.number else { return false }
+        if listener == nil { listener = try? page.makeListener() }
+        guard let number = listener?.number else { return false }
         isOpen = (try? LocalSocket.listen(number)) != nil
         return isOpen
     }
@@ -55,46 +55,45 @@ final class PeerInlet {
         rest = nil
         isWaiting = false
         peers = []
-        door = nil
-        door = try? page.makeDoor()
+        listener = nil
+        listener = try? page.makeListener()
     }
 
-    /// Where others knock.
-    var descriptor: Int32? { door?.number }
+    /// The socket that others connect to.
+    var descriptor: Int32? { listener?.number }
 
     /// The descriptors that say when there is something to do.
     var watched: [Int32] {
         guard isOpen else { return [] }
         var numbers: [Int32] = []
-        if !isResting, let number = door?.number { numbers.append(number) }
+        if !isResting, let number = listener?.number { numbers.append(number) }
         if !isWaiting { for peer in peers { numbers.append(peer.socket.number) } }
         return numbers
     }
 
-    /// How long the door is not looked at any more; nil if it is.
+    /// For how long no connection is accepted; nil if they are.
     var restLeft: Nanoseconds? { isOpen && isResting ? rest?.remaining : nil }
 
     private var isResting: Bool { rest.map { !$0.isOver } ?? false }
 
-    /// How many knocks are answered in one turn, and how long the door rests after two turns of so many that were
-    /// none of the network's.
-    private static let knocks = 16
+    /// How many connections are accepted in one turn, and how long none is after two turns in which all were refused.
+    private static let turnOfConnections = 16
     private static let pause = Nanoseconds.milliseconds(10)
 
-    /// Lets those in who are on the network. A slot has one connection: a second is in place of
-    /// the first.
+    /// Accepts connections, and closes those of anybody who is not on the network. A slot has one connection: a second
+    /// one replaces the first.
     func accept() {
-        guard isOpen, !isResting, let number = door?.number else { return }
+        guard isOpen, !isResting, let number = listener?.number else { return }
         rest = nil
-        var strangers = 0
+        var refused = 0
         do throws(Errno) {
-            for _ in 0..<Self.knocks {
-                let knock = try LocalSocket.accept(number)
-                let socket = Descriptor(owning: knock.socket)
-                guard let slot = page.slot(of: knock.address, at: key),
+            for _ in 0..<Self.turnOfConnections {
+                let connection = try LocalSocket.accept(number)
+                let socket = Descriptor(owning: connection.socket)
+                guard let slot = page.slot(of: connection.address, at: key),
                     (try? page.isHolder(slot, socket.number)) ?? false
                 else {
-                    strangers += 1
+                    refused += 1
                     continue
                 }
                 peers.removeAll { $0.slot == slot }
@@ -102,7 +101,7 @@ final class PeerInlet {
                 peers.append(peer)
                 outlets.heard(peer.slot)
             }
-            let isCrowd = strangers == Self.knocks
+            let isCrowd = refused == Self.turnOfConnections
             if isCrowd && isCrowded { rest = .after(Self.pause) }
             isCrowded = isCrowd && !isCrowded
         } catch {

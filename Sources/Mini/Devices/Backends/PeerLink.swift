@@ -44,7 +44,7 @@ struct PeerLink {
         case frame
         case connected, refused
         case sent
-        /// The other end has too much unread; or too many others wait there to be let in.
+        /// The other end has too much unread; or its queue of connections is full.
         case full
         /// The other end is not there any more.
         case gone
@@ -79,7 +79,7 @@ struct PeerLink {
         case (.resting, .heard): return go(.apart, .forget)
         case (.connecting, .connected): return go(.sending(fresh: true), .send)
         case (.connecting, .refused): return lose(since: now())
-        // It is there: whoever crowds its door is not to keep others away for longer than a frame.
+        // It is there: whoever fills its queue of connections is not to keep others away for longer than a frame.
         case (.connecting, .full): return go(.apart, .finish(delivered: false))
         case (.clear, .frame): return go(.sending(fresh: false), .send)
         case (.clogged, .frame): return go(.retrying(fresh: false), .send)

@@ -27,7 +27,7 @@ final class PeerOutlet {
             self.socket = consume socket
             return .connected
         } catch {
-            // A crowd at the door of a member; anybody can make one at a door that is nobody's.
+            // The queue of connections is full. Without the lock it is not a member's, and anybody can have made it.
             guard error == .again, (try? FileLock.holder(Int(slot), of: page.descriptor)) != nil
             else { return .refused }
             return .full

@@ -28,16 +28,16 @@ final class SharedNetwork: NetworkBackend {
     private(set) var defect: StaticString?
 
     /// - Parameters: the file's descriptor, open for reading and writing as long as this is used; the slot whose byte is ours;
-    ///   the card's place among the guest's devices, 15 at the most; the slot's door, if it is there already.
+    ///   the card's place among the guest's devices, 15 at the most; the slot's socket, if it is there already.
     /// - Throws: EADDRINUSE if somebody has taken the slot's socket.
     init(
         _ descriptor: Int32, slot: UInt32, identity: FileIdentity, index: Int = 0,
-        door: consuming Descriptor? = nil
+        listener: consuming Descriptor? = nil
     ) throws(Errno) {
         page = SharedPage(start: 0, file: identity, descriptor: descriptor, slot: slot)
         mapping = try Mapping.shared(
             descriptor, offset: 0, count: Int(Page.size), isWritable: true)
-        inlet = try PeerInlet(page, door: door)
+        inlet = try PeerInlet(page, listener: listener)
         guard inlet.open() else { throw .addressInUse }
         let bytes = [
             UInt8(truncatingIfNeeded: identity.inode),
@@ -135,6 +135,6 @@ final class SharedNetwork: NetworkBackend {
 
     var watched: [Int32] { inlet.watched }
     /// Its descriptors beside the file's, as long as nobody has come.
-    var doors: [Int32] { inlet.descriptor.map { [$0] } ?? [] }
+    var listeners: [Int32] { inlet.descriptor.map { [$0] } ?? [] }
     var pause: Nanoseconds? { inlet.restLeft }
 }

@@ -12,7 +12,7 @@ final class NetworkFile {
     private let file: Descriptor
     let identity: FileIdentity
     /// Holds the slot's address; nil where there are no local sockets.
-    private var door: Descriptor?
+    private var listener: Descriptor?
 
     var descriptor: Int32 { file.number }
 
@@ -32,13 +32,13 @@ final class NetworkFile {
             throw .networkFile(name: name, .twice)
         }
         try Self.fill(file.number, status.size, name)
-        var door: Descriptor?
-        slot = try Self.takeSlot(of: file.number, identity, &door, name)
-        self.door = door
+        var listener: Descriptor?
+        slot = try Self.takeSlot(of: file.number, identity, &listener, name)
+        self.listener = listener
     }
 
-    /// The slot's door, for whoever needs it; once.
-    func takeDoor() -> Descriptor? { door.take() }
+    /// The slot's socket, for whoever needs it; once.
+    func takeListener() -> Descriptor? { listener.take() }
 
     private static func open(_ name: Text) throws(LauncherError) -> Descriptor {
         do throws(Errno) {
@@ -76,14 +76,14 @@ final class NetworkFile {
     }
 
     private static func takeSlot(
-        of descriptor: Int32, _ identity: FileIdentity, _ door: inout Descriptor?, _ name: Text
+        of descriptor: Int32, _ identity: FileIdentity, _ listener: inout Descriptor?, _ name: Text
     ) throws(LauncherError) -> UInt32 {
         var isHeld = false
         do throws(Errno) {
             for slot in 0..<SharedPage.slots where try FileLock.take(slot, of: descriptor) {
                 let page = SharedPage(
                     start: 0, file: identity, descriptor: descriptor, slot: UInt32(slot))
-                do throws(Errno) { door = try page.makeDoor() } catch {
+                do throws(Errno) { listener = try page.makeListener() } catch {
                     // What else is wrong is told to whoever needs it: not every guest does.
                     if error == .addressInUse {
                         FileLock.giveBack(slot, of: descriptor)

@@ -22,9 +22,9 @@ final class NetworkSetup: DeviceSetup {
         switch try request.open(beside: others, wantsHeaders: isFunction) {
         case .tap(let tap, let address): return OpenTap(tap, address)
         case .shared(let file):
-            // The host of a guest that speaks lguest makes a door of its own, and no process that is started before shall
+            // The host of a guest that speaks lguest makes a socket of its own, and no process that is started before shall
             // have this one still.
-            if !isFunction { _ = file.takeDoor() }
+            if !isFunction { _ = file.takeListener() }
             return OpenSharedNetwork(file)
         }
     }
@@ -205,7 +205,7 @@ private final class OpenSharedNetwork: OpenDevice {
             do throws(Errno) {
                 network = try SharedNetwork(
                     file.descriptor, slot: file.slot, identity: file.identity, index: index,
-                    door: file.takeDoor())
+                    listener: file.takeListener())
             } catch { throw .host("use network file", name: file.name, error) }
             self.network = network
         }
@@ -220,7 +220,7 @@ private final class OpenSharedNetwork: OpenDevice {
 
     func describe(to have: inout LaunchDescriptors) {
         have.networks.append(file.descriptor)
-        have.doors += network?.doors ?? []
+        have.listeners += network?.listeners ?? []
         have.features.append(network == nil ? .sharedNetwork : .networkCard)
         // A peer takes one on each side.
         have.more = 2 * SharedPage.slots
