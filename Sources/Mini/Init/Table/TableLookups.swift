@@ -84,11 +84,6 @@ struct TableTemplate: Equatable {
         return text
     }
 
-    /// True if nothing is to be looked up.
-    var isPlain: Bool {
-        for case .lookup in pieces { return false }
-        return true
-    }
     var list: TableLookup? {
         if case .lookup(let lookup)? = pieces.first, lookup.isList { lookup } else { nil }
     }
