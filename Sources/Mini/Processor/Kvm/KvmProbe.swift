@@ -11,11 +11,12 @@ extension KvmVirtualMachine {
         return virtualMachine
     }
 
-    /// The instructions that must have ended within the limit; a processor runs them in microseconds.
-    private static let instructions: UInt32 = 40_000
+    /// Rounds of the loop that must have ended within the limit, of two instructions each; a processor runs them in
+    /// microseconds.
+    private static let rounds: UInt32 = 20_000
     static let limit = Nanoseconds.milliseconds(20)
-    /// Who runs so few within the limit was not let run.
-    private static let fewInstructions: UInt32 = 500
+    /// With fewer rounds than this within the limit the host did not let the guest run.
+    private static let fewRounds: UInt32 = 500
     private static let tries = 4
     private static let code: UInt32 = 0x2_0000
     private static let tables: UInt32 = 0x3_0000
@@ -26,44 +27,15 @@ extension KvmVirtualMachine {
         do throws(Errno) { memory = try GuestMemory(count: Self.size) } catch {
             throw .refused("get memory", error)
         }
-        var start = ProcessorStart(
-            mode: mode, entry: UInt64(Self.code), stack: UInt64(Self.code),
-            parameters: 0, globalTable: 0, globalTableLimit: 0)
-        // mov ecx, n; dec ecx; jnz; hlt. In 32-bit mode dec is FF C9 as well.
-        let half = Self.instructions / 2
-        var bytes: [UInt8] = [
-            0xB9, UInt8(half & 0xFF), UInt8(half >> 8 & 0xFF), 0, 0, 0xFF, 0xC9, 0x75, 0xFC,
-            0xF4,
-        ]
-        let large: UInt32 = 0x83  // A page by itself: present, writable, large.
-        switch mode {
-        case .long64, .protectedToLong:
-            let top = Self.tables
-            memory.store32(top, top + 0x1000 | 3)
-            memory.store32(top + 0x1000, top + 0x2000 | 3)
-            memory.store32(top + 0x2000, large)
-            start.mode = .long64(pageTable: UInt64(top))
-        case .protected32:
-            // Paging with pages of 4 MiB first: mov eax, tables; mov cr3, eax; mov eax, 10; mov cr4, eax;
-            // mov eax, 80000011; mov cr0, eax.
-            memory.store32(Self.tables, large)
-            bytes =
-                [
-                    0xB8, 0, 0, 3, 0, 0x0F, 0x22, 0xD8, 0xB8, 0x10, 0, 0, 0, 0x0F, 0x22, 0xE0,
-                    0xB8, 0x11, 0, 0, 0x80, 0x0F, 0x22, 0xC0,
-                ] + bytes
-        }
-        if let range = memory.range(Self.code, UInt32(bytes.count)) {
-            unsafe memory.writable(range).copyBytes(from: bytes)
-        }
-        let processor = try KvmProcessor(self, memory: memory, start: start)
+        let processor = try KvmProcessor(
+            self, memory: memory, start: Self.layProgram(mode, into: memory))
         for _ in 0..<Self.tries {
             switch processor.run(until: Clock.monotonic() + Self.limit, atMost: nil) {
             case .halt: return
             case .deadline, .stretchEnded, .signal:
                 let left = UInt32(truncatingIfNeeded: processor.register(.ecx))
                 // A machine that is too busy to let us run has not begun, or is where it was.
-                if left > 0 && left < half - Self.fewInstructions { throw Self.tooSlow }
+                if left > 0 && left < Self.rounds - Self.fewRounds { throw Self.tooSlow }
             case .shutdown where mode == .protected32:
                 throw .broken("it does not run 32-bit code with paging")
             case .failed(let code): throw .failed(code)
@@ -71,6 +43,41 @@ extension KvmVirtualMachine {
             }
         }
         throw Self.tooSlow
+    }
+
+    /// The loop that is run, of two instructions a round, with the page tables that its mode wants.
+    private static func layProgram(
+        _ mode: ProcessorStart.Mode, into memory: GuestMemory
+    ) -> ProcessorStart {
+        var start = ProcessorStart(
+            mode: mode, entry: UInt64(code), stack: UInt64(code),
+            parameters: 0, globalTable: 0, globalTableLimit: 0)
+        // mov ecx, n; dec ecx; jnz; hlt. In 32-bit mode dec is FF C9 as well.
+        var bytes: [UInt8] = [
+            0xB9, UInt8(rounds & 0xFF), UInt8(rounds >> 8 & 0xFF), 0, 0, 0xFF, 0xC9, 0x75, 0xFC,
+            0xF4,
+        ]
+        let large: UInt32 = 0x83  // A page by itself: present, writable, large.
+        switch mode {
+        case .long64, .protectedToLong:
+            memory.store32(tables, tables + 0x1000 | 3)
+            memory.store32(tables + 0x1000, tables + 0x2000 | 3)
+            memory.store32(tables + 0x2000, large)
+            start.mode = .long64(pageTable: UInt64(tables))
+        case .protected32:
+            // Paging with pages of 4 MiB first: mov eax, tables; mov cr3, eax; mov eax, 10; mov cr4, eax;
+            // mov eax, 80000011; mov cr0, eax.
+            memory.store32(tables, large)
+            bytes =
+                [
+                    0xB8, 0, 0, 3, 0, 0x0F, 0x22, 0xD8, 0xB8, 0x10, 0, 0, 0, 0x0F, 0x22, 0xE0,
+                    0xB8, 0x11, 0, 0, 0x80, 0x0F, 0x22, 0xC0,
+                ] + bytes
+        }
+        if let range = memory.range(code, UInt32(bytes.count)) {
+            unsafe memory.writable(range).copyBytes(from: bytes)
+        }
+        return start
     }
 
     private static var tooSlow: KvmError { .slow(milliseconds: limit.count / 1_000_000) }
