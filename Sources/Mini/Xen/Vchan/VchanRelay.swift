@@ -288,11 +288,7 @@ struct VchanRelay {
         let canSend = sends && (isInputReady || isPending)
         if (canReceive || canSend) && moves < Self.mostMoves {
             moves += 1
-            if canReceive {
-                let before = vchan.received
-                try receive(ready)
-                rest = rest.map { $0 &- UInt32(truncatingIfNeeded: vchan.received &- before) }
-            }
+            if canReceive { try receiveCounted(ready) }
             if canSend { try send(space) }
             progress?(vchan.received + vchan.sent)
             return
@@ -306,11 +302,24 @@ struct VchanRelay {
             moves += 1
             return
         }
+        try wait(sends: sends, receives: receives, isBusy: canReceive || canSend)
+    }
 
+    /// Receives, and takes that off what a peer that is gone had left in the ring.
+    private mutating func receiveCounted(_ ready: UInt32) throws(GrantError) {
+        let before = vchan.received
+        try receive(ready)
+        rest = rest.map { $0 &- UInt32(truncatingIfNeeded: vchan.received &- before) }
+    }
+
+    /// Waits until something can be done; only looks, if something can be already.
+    /// - Parameters:
+    ///   - sends: whether bytes from the input are wanted now.
+    ///   - receives: whether there are bytes for the output.
+    private mutating func wait(sends: Bool, receives: Bool, isBusy: Bool) throws(GrantError) {
         awaited.change(2, to: Poll.Interest(sends ? local.input : -1))
         awaited.change(
             3, to: Poll.Interest(discards ? -1 : local.output, receives ? .writable : .closed))
-        let isBusy = canReceive || canSend
         var idle = Nanoseconds(count: 0)
         if !isBusy && moves < Self.mostMoves {
             idle = nextLook.remaining ?? PeerDomain.pause
