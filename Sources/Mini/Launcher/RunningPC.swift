@@ -93,22 +93,7 @@ final class RunningPC: ConsoleGuest {
         let look = Clock.monotonic() + pace.pause
         while true {
             let stop = pc.run(until: look)
-            // What had no room comes when the text before it was taken, and the driver hears of it; a guest with no end of
-            // text does not keep others from being served.
-            while let console = made.console, console.hasOutput {
-                console.takeOutput(into: &output)
-                try writeOutput()
-                if loop.outcome != nil { return nil }
-                pc.platform.raiseLines()
-                if Clock.monotonic() >= look { break }
-            }
-            output.removeAll(keepingCapacity: true)
-            pc.platform.look(into: &output)
-            if !output.isEmpty {
-                if !hearing.isHearing { hearing.hear(.now) }
-                try writeOutput()
-                if loop.outcome != nil { return nil }
-            }
+            guard try takeConsoleOutput(until: look), try takeScreenOutput() else { return nil }
             // No kernel that has said why it ends runs a program.
             if lines.reason != nil && pc.ranProgram() ?? false { lines.forgetPanic() }
             switch stop {
@@ -136,6 +121,31 @@ final class RunningPC: ConsoleGuest {
             case .ended(let end): return end
             }
         }
+    }
+
+    /// Writes what a virtio console has. What had no room in it comes when the text before it was taken, and the driver hears
+    /// of it; a guest with no end of text does not keep others from being served.
+    /// - Returns: false if the launch is over.
+    private func takeConsoleOutput(until look: Nanoseconds) throws(LauncherError) -> Bool {
+        while let console = made.console, console.hasOutput {
+            console.takeOutput(into: &output)
+            try writeOutput()
+            if loop.outcome != nil { return false }
+            pc.platform.raiseLines()
+            if Clock.monotonic() >= look { break }
+        }
+        return true
+    }
+
+    /// Writes what is new on a screen.
+    /// - Returns: false if the launch is over.
+    private func takeScreenOutput() throws(LauncherError) -> Bool {
+        output.removeAll(keepingCapacity: true)
+        pc.platform.look(into: &output)
+        if output.isEmpty { return true }
+        if !hearing.isHearing { hearing.hear(.now) }
+        try writeOutput()
+        return loop.outcome == nil
     }
 
     /// - Parameter isFromKernel: false if some of it may be a program's.
