@@ -63,26 +63,14 @@ struct Vmlinux: Equatable {
         }
         width = isWide ? .bits64 : .bits32
         entry = layout.address(file, 24, 24)
-        let start = layout.address(file, 28, 32)
-        let size = file.half(isWide ? 54 : 42) ?? 0
-        let count = file.half(isWide ? 56 : 44) ?? 0
-        guard size == layout.entrySize else {
-            throw .damagedElf(
-                "its program headers have \(size) bytes each, not \(layout.entrySize)")
-        }
-        guard count >= 1 && count <= Self.mostHeaders else {
-            throw .damagedElf("it has \(count) program headers, 1 to 2048 make sense")
-        }
-        guard start <= UInt64(file.count),
-            UInt64(count) * UInt64(size) <= UInt64(file.count) - start
-        else { throw .damagedElf("its program headers lie beyond the end of the file") }
+        let (start, count) = try Self.programHeaders(file, layout)
         var segments: [Segment] = []
         var pvhEntry: UInt32?
         var isHigh = false
         var isEnteredHigh = false
         var isProgram = false
-        for index in 0..<Int(count) {
-            let header = Int(start) + index * Int(size)
+        for index in 0..<count {
+            let header = start + index * Int(layout.entrySize)
             let kind = file.word(header)
             if kind == Self.interpreter { isProgram = true }
             guard kind == Self.load || kind == Self.note else { continue }
@@ -111,6 +99,26 @@ struct Vmlinux: Equatable {
         self.pvhEntry = pvhEntry
         self.isHigh = isHigh
         self.isEnteredHigh = isEnteredHigh
+    }
+
+    /// Where the program headers begin in the file, all of which are in it, and how many there are.
+    private static func programHeaders(
+        _ file: ByteView, _ layout: Layout
+    ) throws(ImageError) -> (start: Int, count: Int) {
+        let start = layout.address(file, 28, 32)
+        let size = file.half(layout.isWide ? 54 : 42) ?? 0
+        let count = file.half(layout.isWide ? 56 : 44) ?? 0
+        guard size == layout.entrySize else {
+            throw .damagedElf(
+                "its program headers have \(size) bytes each, not \(layout.entrySize)")
+        }
+        guard count >= 1 && count <= mostHeaders else {
+            throw .damagedElf("it has \(count) program headers, 1 to 2048 make sense")
+        }
+        guard start <= UInt64(file.count),
+            UInt64(count) * UInt64(size) <= UInt64(file.count) - start
+        else { throw .damagedElf("its program headers lie beyond the end of the file") }
+        return (Int(start), Int(count))
     }
 
     private static func segment(
