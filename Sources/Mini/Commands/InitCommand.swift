@@ -42,24 +42,30 @@ enum InitCommand {
                     left.append(file)
                 }
             }
-            if left.isEmpty {
-                if !checks { return Message.print(name, help) }
-                left = [BootTable.usualFile]
-            }
-            var signal = Signal.terminate
-            switch left[0] {
-            // A table may be called anything.
-            case _ where checks, "reboot": break
-            case "poweroff": signal = .user2
-            case "halt": signal = .user1
-            case let word: throw .unwantedWord(word)
-            }
-            if left.count > 1 { throw .unwantedWord(left[1]) }
-            return checks ? check(left[0]) : ask(signal)
+            return try carryOut(left, checks: checks)
         } catch {
             Message.error(name, error.text)
             return error.exitCode
         }
+    }
+
+    /// - Parameters:
+    ///   - words: those that are no options.
+    ///   - checks: whether they name a table to look at.
+    private static func carryOut(_ words: [Text], checks: Bool) throws(CommandError) -> Int32 {
+        guard let first = words.first else {
+            return checks ? check(BootTable.usualFile) : Message.print(name, help)
+        }
+        var signal = Signal.terminate
+        switch first {
+        // A table may be called anything.
+        case _ where checks, "reboot": break
+        case "poweroff": signal = .user2
+        case "halt": signal = .user1
+        case let word: throw .unwantedWord(word)
+        }
+        if words.count > 1 { throw .unwantedWord(words[1]) }
+        return checks ? check(first) : ask(signal)
     }
 
     /// The applets as process 1 starts them.
