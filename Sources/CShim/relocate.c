@@ -34,7 +34,7 @@ enum { protect = 125 };
 // The linker's name for the start of the file where it lies in memory.
 extern const struct header __ehdr_start __attribute__((visibility("hidden")));
 
-// A word of DT_RELR is the address of a word to move, or, if it is odd, a map of the words behind the last.
+// A word of DT_RELR is the address of a word to move, or, if it is odd, a map of the words after the last.
 static void move(unsigned long by, const unsigned long *entry, unsigned long size) {
     unsigned long *place = 0;
     for (const unsigned long *end = entry + size / sizeof *entry; entry < end; entry++) {

@@ -14,7 +14,7 @@ indirect enum ArchiveError: Error, Equatable {
     case slashBehind(Text)
     /// Something else than a directory for the root.
     case isRoot(Text)
-    /// Permissions that are none, behind this word.
+    /// Permissions that are none, after this word.
     case badMode(Text)
     /// Permissions for the root, which an archive does not have.
     case modeOfRoot

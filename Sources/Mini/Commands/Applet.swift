@@ -7,7 +7,7 @@ struct Applet {
     /// As `./build.sh --parts` calls it.
     let part: StaticString
     let summary: StaticString
-    /// - Parameter: the words behind the name; the result is the exit code.
+    /// - Parameter: the words after the name; the result is the exit code.
     let run: (ArraySlice<Text>) -> Int32
 
     static let version: StaticString = "0.1"

@@ -116,7 +116,7 @@ struct PackSettings {
         return (word.prefix(comma), mode)
     }
 
-    /// Digits behind the last comma are meant as permissions, and are no part of a name.
+    /// Digits after the last comma are meant as permissions, and are no part of a name.
     @inline(never)
     private static func checkMode(_ word: Text) throws(CommandError) {
         guard let comma = word.lastIndex(of: UInt8(ascii: ",")) else { return }

@@ -33,7 +33,7 @@ final class Host: LguestDevice {
     var lastErrorCode: UInt32 = 0
     private(set) var watched: [Poll.Interest] = []
     private var awaited: [DMAKey] = []
-    /// What is behind the guest's ports, if anything is.
+    /// What answers the guest's ports, if anything does.
     private(set) var ports: (any GuestPorts)?
     /// The ways from and to guests that share a page with ours.
     var inlets: [PeerInlet] = []

@@ -178,7 +178,7 @@ final class Init {
         while true {
             isBlind = false
             hasMore = false
-            // Signals first: SIGCHLD of a child that ends behind the look at children must still wake.
+            // Signals first: SIGCHLD of a child that ends after the look at children must still wake.
             if let event = takeSignals() ?? reap() { return event }
             if deadline.isOver {
                 deadline = .never

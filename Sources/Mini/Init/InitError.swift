@@ -1,5 +1,5 @@
 // Everything that can keep process 1 from a statement's end, each with the words that a person
-// reads behind the statement's place.
+// reads after the statement's place.
 
 enum InitError: Error, Equatable {
     /// What was tried (as "load the module"), on which file.

@@ -14,7 +14,7 @@ final class InitLetter {
     /// In the child.
     func write(_ text: Text) throws(Errno) { try Transfer.write(file.number, text) }
 
-    /// In process 1, behind the child's end.
+    /// In process 1, after the child's end.
     /// - Parameter limit: what is behind so many bytes may stay unread.
     func read(atMost limit: Int = InitLetter.limit) throws(Errno) -> [UInt8] {
         try file.seek(to: 0)

@@ -17,7 +17,7 @@ struct InternetNetwork: Equatable {
         prefix = UInt8(length)
     }
 
-    /// True if no bit is set behind the prefix: the kernel has no route to an address in a network.
+    /// True if no bit is set after the prefix: the kernel has no route to an address in a network.
     var isNetwork: Bool {
         for (index, byte) in bytes.enumerated() {
             let known = max(0, min(8, Int(prefix) - index * 8))

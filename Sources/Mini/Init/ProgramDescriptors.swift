@@ -257,7 +257,7 @@ struct PreparedDescriptors {
         }
     }
 
-    /// In process 1, behind the start.
+    /// In process 1, after the start.
     /// - Parameter keepsPipes: for a program that is started again.
     func handOver(keepsPipes: Bool) {
         for entry in entries {

@@ -23,7 +23,7 @@ struct EndingLines {
     private var isFromKernel = true
     private var behind = 0
     private(set) var reason: Text?
-    /// `reason` is no more than that process 1 has gone, right behind a line that it stops.
+    /// `reason` is no more than that process 1 has gone, right after a line that it stops.
     private(set) var isStopped = false
     /// Nothing has been said behind such a line.
     private(set) var isHaltLast = false

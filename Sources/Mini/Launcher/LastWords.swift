@@ -10,7 +10,7 @@
 
 struct LastWords {
     private enum State {
-        /// So many bytes of the words came, one behind the other.
+        /// So many bytes of the words came, one after the other.
         case listening(Int)
         /// All of them; the rest of their line may follow.
         case said(isLineOver: Bool)

@@ -372,7 +372,7 @@ class Launcher {
     }
 }
 
-/// What a guest's host needs behind the sandbox.
+/// What a guest's host needs inside the sandbox.
 struct HostNeeds {
     var descriptors: [Int32] = []
     /// A processor of /dev/kvm.

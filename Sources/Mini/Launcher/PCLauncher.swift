@@ -28,7 +28,7 @@ final class PCLauncher: Launcher {
     private var arguments: [Text] = []
     /// Lasts through restarts: opened before the sandbox.
     private var kvm: KvmVirtualMachine?
-    /// So that it stays, once /dev/kvm could not be used: behind the sandbox nobody may open that again.
+    /// So that it stays, once /dev/kvm could not be used: inside the sandbox nobody may open that again.
     private var isInSoftware: Bool
     /// Says what guests wanted and did not get, to whoever wants to know everything.
     private let wishes: Remarks?

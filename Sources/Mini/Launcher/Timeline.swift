@@ -57,7 +57,7 @@ final class Timeline {
         static let launcher = 1
         static let guest = 2
         static let console = 3
-        /// Of the device with index 2, which is the first behind the console.
+        /// Of the device with index 2, which is the first after the console.
         static let devices = 4
     }
 
@@ -213,7 +213,7 @@ final class Timeline {
                 """
         }
         for event in rest { text += line(event) }
-        // Behind the last one there is no comma.
+        // After the last one there is no comma.
         return text.prefix(text.bytes.count - 2) + "\n]}\n"
     }
 
@@ -281,7 +281,7 @@ extension Text {
         return text
     }
 
-    /// With three digits behind the point.
+    /// With three digits after the point.
     fileprivate mutating func appendInterpolation(microseconds time: Nanoseconds) {
         appendInterpolation(time.count / 1000)
         appendThousandths(time.count % 1000)
@@ -340,7 +340,7 @@ extension Text {
             }
         guard count > 0, bytes.count >= count else { return 0 }
         for byte in bytes[1..<count] where byte & 0xC0 != 0x80 { return 0 }
-        // Too long for what it says, half of a pair, or behind the last one.
+        // Too long for what it says, half of a pair, or after the last one.
         switch (bytes[0], bytes[1]) {
         case (0xE0, ..<0xA0), (0xED, 0xA0...), (0xF0, ..<0x90), (0xF4, 0x90...): return 0
         default: return count

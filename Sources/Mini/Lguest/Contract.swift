@@ -129,7 +129,7 @@ extension LguestDevice {
     func connect(_ ports: any GuestPorts) {}
 }
 
-/// What is behind a guest's ports.
+/// What answers a guest's ports.
 protocol GuestPorts: AnyObject {
     /// - Returns: what the guest reads, in as many low bytes as it asks for; ones where nothing is.
     func read(_ access: PortAccess) -> UInt32

@@ -8,7 +8,7 @@ struct LaterEra {
     /// The first release that speaks it.
     let since: (major: Int, minor: Int, patch: Int)
     let call: FirstCall
-    /// Whether the guest loads its stack pointer right behind the call; nil: that tells nothing.
+    /// Whether the guest loads its stack pointer right after the call; nil: that tells nothing.
     let setsStack: Bool?
 
     /// `mov $1,%eax`, `lguest_data` in a register, and how the host is entered.

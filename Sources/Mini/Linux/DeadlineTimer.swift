@@ -1,6 +1,6 @@
 // A timer that ends a system call of this thread's at a moment: it sends a signal that is held back, and only the
 // call that is to be ended lets it through. So no handler runs, and a signal that comes just before the call
-// still ends it. The timer itself goes with the process: behind a sandbox there is no call to remove it.
+// still ends it. The timer itself goes with the process: inside a sandbox there is no call to remove it.
 // Sources: timer_create(2), timer_settime(2).
 
 import CShim

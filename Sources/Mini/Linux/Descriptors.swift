@@ -168,7 +168,7 @@ struct Descriptor: ~Copyable {
         }
         // Beside a list the group's bits are the most that anybody in it has: without it, the group would have them.
         if (try? takeList(of: path)) == nil { mode &= ~0o070 }
-        // Behind the owner: a change of that takes the bits that lend rights.
+        // After the owner: a change of that takes the bits that lend rights.
         _ = try? SystemCall.make(.changePermissions, Int(number), mode)
     }
 

@@ -36,7 +36,7 @@ enum Files {
         path.lastIndex(of: UInt8(ascii: "/")).map { path.prefix($0 + 1) } ?? Text()
     }
 
-    /// What stands behind a path's last slash.
+    /// What stands after a path's last slash.
     static func lastName(of path: Text) -> Text { path.dropping(folder(of: path).bytes.count) }
 
     /// Gives a file another name, in the place of whatever has that.

@@ -35,7 +35,7 @@ enum Process {
         if let variable = unsafe given.last(where: { nameOfVariable($0) == name }) {
             return variable.dropping(name.utf8CodeUnitCount + 1)
         }
-        // The variables lie behind the arguments and the NULL that ends them.
+        // The variables lie after the arguments and the NULL that ends them.
         var index = mini_argument_count() + 1
         while let variable = word(index) {
             index += 1
@@ -48,7 +48,7 @@ enum Process {
         return nil
     }
 
-    /// Variables that this process has got behind its start.
+    /// Variables that this process has got after its start.
     nonisolated(unsafe) private(set) static var given: [Text] = []
 
     /// Adds words `NAME=VALUE` to the environment.

@@ -93,7 +93,7 @@ struct RouteReply: Equatable {
         record.count >= offset + count ? Self.number(record[...], at: offset, count) : 0
     }
 
-    /// An attribute's value behind a record of this size.
+    /// An attribute's value after a record of this size.
     func attribute(_ wanted: UInt16, behind size: Int) -> [UInt8]? {
         var rest = record.dropFirst(size)
         while rest.count >= 4 {

@@ -3,7 +3,7 @@
 // same table pages serve both mappings. The guest soon makes its own and reuses the room.
 //
 //     two levels:   directory ── tables, one for 4 MiB
-//     PAE:          pointers ── directories, one for 1 GiB, behind the tables ── tables, one for 2 MiB
+//     PAE:          pointers ── directories, one for 1 GiB, after the tables ── tables, one for 2 MiB
 //
 // Source: docs/abi/lguest.md §2.5.
 
@@ -50,7 +50,7 @@ enum BootPageTables {
         }
     }
 
-    /// Writes entries that name pages one behind the other.
+    /// Writes entries that name pages one after the other.
     private static func fill(
         _ memory: GuestMemory, _ place: UInt32, _ count: UInt32, pointing address: UInt32,
         size: UInt32, flags: UInt32 = flags

@@ -41,7 +41,7 @@ enum BootParameters {
     private static let usableMemory: UInt32 = 1
     private static let lguest: UInt32 = 1
     private static let unknownLoader: UInt32 = 0xFF
-    /// In the byte behind the loader's type: the kernel is to leave its segments alone.
+    /// In the byte after the loader's type: the kernel is to leave its segments alone.
     private static let keepsSegments: UInt32 = 0x4000
     /// "HdrS", and the first version that has a subarchitecture.
     private static let header: UInt32 = 0x5372_6448

@@ -114,7 +114,7 @@ struct BzImage: Equatable {
                     rebasing: output[whole.produced...])
                 let next = unsafe Gzip.unpack(file, at: whole.position, to: room)
                 guard next.failure == nil else {
-                    // No member after all, but something behind the last one.
+                    // No member after all, but something after the last one.
                     unsafe UnsafeMutableRawBufferPointer(rebasing: room[..<next.produced])
                         .initializeMemory(as: UInt8.self, repeating: 0)
                     break

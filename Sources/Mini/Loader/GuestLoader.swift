@@ -68,7 +68,7 @@ enum GuestLoader {
     }
 
     /// The initrd begins at a page in file and memory: all of it is mapped. What its last page
-    /// has behind the end of the file is zero.
+    /// has beyond the end of the file is zero.
     private static func map(
         _ initrd: NamedFile, _ layout: GuestLayout, into memory: GuestMemory
     ) throws(LoaderError) {

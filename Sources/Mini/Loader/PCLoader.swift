@@ -200,7 +200,7 @@ enum PCLoader {
         }
     }
 
-    /// All of the initrd's pages; what the last one has behind the file's end is zero.
+    /// All of the initrd's pages; what the last one has beyond the file's end is zero.
     private static func map(
         _ initrd: NamedFile, _ layout: PCLayout, into memory: GuestMemory
     ) throws(LoaderError) {

@@ -19,7 +19,7 @@ enum PCParameters {
         static let initrdLimit: UInt32 = 0x22C
         static let commandLineLimit: UInt32 = 0x238
         static let map: UInt32 = 0x2D0
-        /// KiB behind the first MiB, in 16 and in 32 bits: of the BIOS's calls that came before the map.
+        /// KiB after the first MiB, in 16 and in 32 bits: of the BIOS's calls that came before the map.
         static let shortMemory: UInt32 = 0x02
         static let videoMode: UInt32 = 0x06
         static let columns: UInt32 = 0x07

@@ -133,7 +133,7 @@ struct Recognition: Equatable {
         return (GuestABI.usual, nil)
     }
 
-    /// Finds 64 bytes 0xFF (the status of the ring) behind the words 0, 1, 0, 0, 0.
+    /// Finds 64 bytes 0xFF (the status of the ring) after the words 0, 1, 0, 0, 0.
     private static func structure(_ image: ByteView, from: Int) -> Int? {
         let data = GuestABI(era: GuestABI.usual).data
         func value(_ at: Int, _ field: UInt32) -> UInt32? { image.word(at + Int(field)) }

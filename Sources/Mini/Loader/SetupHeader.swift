@@ -74,7 +74,7 @@ struct SetupHeader: Equatable {
         guard file.half(0x1FE) == 0xAA55, file.has("HdrS", at: 0x202),
             let version = file.half(0x206), let setupSectors = file.byte(0x1F1)
         else { return nil }
-        // What lies behind the header's end is something else.
+        // What lies beyond the header's end is something else.
         func word(_ offset: Int, since: UInt16) -> UInt32? {
             version >= since ? file.word(offset) : nil
         }

@@ -88,7 +88,7 @@ struct StockKernel {
             damage = header.lack(file.count)
             return
         }
-        // The last word is the size: of gzip's own trailer, or put behind the rest by the kernel's build.
+        // The last word is the size: of gzip's own trailer, or put after the rest by the kernel's build.
         let size = file.word(end - 4) ?? 0
         payload = Payload(
             compression: compression, offset: place.offset, length: place.length,

@@ -25,7 +25,7 @@ protocol PCIFunction: AnyObject {
     func writePort(_ offset: UInt16, _ size: UInt8, _ value: UInt32)
     /// True as long as it asks for an interrupt.
     var interruptLevel: Bool { get }
-    /// True if it has registers of its own behind the header; the first is where a list of them begins.
+    /// True if it has registers of its own after the header; the first is where a list of them begins.
     var hasCapabilities: Bool { get }
     /// - Parameter place: from 0x40 on, `size` bytes that do not cross a multiple of 4.
     func readCapability(_ place: UInt8, _ size: UInt8) -> UInt32

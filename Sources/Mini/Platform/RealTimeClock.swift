@@ -169,7 +169,7 @@ struct RealTimeClock {
         if let alarm = alarm(after: from), alarm <= to { flags |= Flag.alarm }
     }
 
-    /// Behind a look: the state that the flags, and those that B asks for, lead to.
+    /// After a look: the state that the flags, and those that B asks for, lead to.
     private mutating func plan(_ time: UInt64, _ now: Nanoseconds) {
         let wanted = memory[Register.b] & Flag.all
         if flags & wanted != 0 {

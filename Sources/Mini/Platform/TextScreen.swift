@@ -23,7 +23,7 @@ struct TextScreen {
     private var isChanged = false
     private var hasRetrace = false
 
-    /// The cell behind the last that was told, and where the screen began then.
+    /// The cell after the last that was told, and where the screen began then.
     private var told = 0
     private var toldStart = 0
     /// Sums of the last rows that were told whole, the newest last.
@@ -119,7 +119,7 @@ struct TextScreen {
         }
     }
 
-    /// Behind the last row that has something in it.
+    /// After the last row that has something in it.
     private func end(of cells: Cells) -> Int {
         var end = Self.cells - Self.cells % Self.columns
         while end > told, (end - Self.columns..<end).allSatisfy({ cells[$0] == 0x20 }) {

@@ -58,7 +58,7 @@ enum ProcessorExit: Equatable {
     /// INT n, INT3, INTO and the single-step trap behind it. The error code is 0 where the vector has none; the
     /// address is that of the access for vector 14, else 0.
     case trap(vector: UInt8, errorCode: UInt32, address: UInt64)
-    /// The instruction pointer is behind the instruction, in these four. Of an input the register is
+    /// The instruction pointer is after the instruction, in these four. Of an input the register is
     /// as it was until `answer`.
     case portInput(PortAccess)
     case portOutput(PortAccess, value: UInt32)

@@ -9,7 +9,7 @@ struct GrantSubcommand {
     let summary: StaticString
     /// True if its first word says what it is to do.
     var hasVerbs = false
-    /// - Parameter: the words behind the name; the result is the exit code.
+    /// - Parameter: the words after the name; the result is the exit code.
     let run: (ArraySlice<Text>) throws(CommandError) -> Int32
     /// Reads the same words and does nothing: what is wrong with them wherever they are run.
     let check: (ArraySlice<Text>) throws(CommandError) -> Void

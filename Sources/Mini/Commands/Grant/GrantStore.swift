@@ -262,7 +262,7 @@ enum GrantStore {
         var left = words.dropFirst()
         try Options.readFront(&left, table, into: &settings)
         if !Options.takeDashes(&left) {
-            // A value with a dash in front is no option, but what is one counts behind the words, too.
+            // A value with a dash in front is no option, but what is one counts after the words, too.
             var unknown: [Text] = []
             left = try Options.readBehind(left, table, into: &settings, unknown: &unknown)
         }

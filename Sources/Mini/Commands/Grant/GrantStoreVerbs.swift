@@ -145,7 +145,7 @@ final class StoreOperations {
         return bytes
     }
 
-    /// What the words behind a path stand for as modes.
+    /// What the words after a path stand for as modes.
     private static func permissions(_ words: [Text]) throws(GrantError) -> StorePermissions {
         guard let permissions = StorePermissions(Array(words.dropFirst())) else {
             throw .use("the modes are not n, r, w or b with the number of a domain")
@@ -309,7 +309,7 @@ final class StoreOperations {
         try addTree(path, below, choices, depth.map { $0 + 1 })
     }
 
-    /// Who may use an entry, as it stands behind its value.
+    /// Who may use an entry, as it stands after its value.
     private func permissions(_ path: StorePath) throws(GrantError) -> Text {
         var list = Text()
         for word in try store.permissions(of: path, in: transaction).words {

@@ -35,7 +35,7 @@ final class VirtioBlock: VirtioDevice {
     static let nameSize = 20
 
     let disk: Disk
-    /// What stands behind the last slash of its file's, as far as there is room.
+    /// What stands after the last slash of its file's, as far as there is room.
     private let name: [UInt8]
     /// Takes what is wrong with the disk, not with the guest.
     private let tell: (Disk.Trouble) -> Void

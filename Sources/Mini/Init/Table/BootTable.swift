@@ -77,7 +77,7 @@ struct PipeEnd: Equatable {
     var isWriting: Bool
     var statement: Int
     var column: Int
-    /// Nothing behind the statement is started before it is over.
+    /// Nothing after the statement is started before it is over.
     var waits: Bool
 }
 
@@ -168,7 +168,7 @@ struct MountRequest: Equatable {
     var flags: MountFlags = []
     /// What is taken back by its name, as `rw` does: a remount keeps the rest of what is so there.
     var denied: MountFlags = []
-    /// What is said behind the mount of others below it, in this order: `private` and the like.
+    /// What is said after the mount of others below it, in this order: `private` and the like.
     var propagation: [MountFlags] = []
     /// What the file system itself is told.
     var data = Text()

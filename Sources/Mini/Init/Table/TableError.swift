@@ -58,7 +58,7 @@ struct TableError: Error, Equatable {
 }
 
 extension TableError.Reason {
-    /// What a person reads behind the place.
+    /// What a person reads after the place.
     var words: Text {
         switch self {
         case .unknownStatement(let name): "there is no statement \(quoted: name)"

@@ -71,7 +71,7 @@ protocol OpenDevice: AnyObject {
     /// Hands what was written to the host, when the guest has ended.
     func finish() throws(LauncherError)
 
-    /// Adds what it needs behind the sandbox.
+    /// Adds what it needs inside the sandbox.
     func describe(to have: inout LaunchDescriptors)
     /// Takes again what closing others' descriptors has taken away.
     func keep() throws(LauncherError)

@@ -1,4 +1,4 @@
-// The wrapper around deflate data: a header, and behind the data their checksum and length.
+// The wrapper around deflate data: a header, and after the data their checksum and length.
 // Source: RFC 1952.
 
 /// A gzip member inside a larger file.
@@ -69,7 +69,7 @@ enum Gzip {
         return outcome
     }
 
-    /// Offset of the deflate data behind a header with any of the optional fields.
+    /// Offset of the deflate data after a header with any of the optional fields.
     private static func headerEnd(_ file: ByteView, _ start: Int) -> Int? {
         guard let flags = file.byte(start + 3) else { return nil }
         var at = start + 10

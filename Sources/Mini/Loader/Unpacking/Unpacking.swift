@@ -88,7 +88,7 @@ struct Damage: Error {
     }
 }
 
-/// Copies that may write more than they should, up to `slack` bytes behind their end: only where there is room.
+/// Copies that may write more than they should, up to `slack` bytes beyond their end: only where there is room.
 enum WideCopy {
     static let slack = 32
 

@@ -105,7 +105,7 @@ extension LongCore {
         return unsafe made
     }
 
-    /// A block that is not kept. Of code that goes on behind its segment's end it is one instruction, up to the one that does.
+    /// A block that is not kept. Of code that goes on beyond its segment's end it is one instruction, up to the one that does.
     private func temporary(_ linear: UInt64, limit: Int) throws(Fault)
         -> UnsafeMutablePointer<Block>
     {
@@ -222,7 +222,7 @@ extension LongCore {
         return true
     }
 
-    /// The operations behind a block's head.
+    /// The operations after a block's head.
     @inline(__always) static func operations(of block: UnsafeMutablePointer<Block>)
         -> UnsafeMutablePointer<LongOperation>
     {

@@ -316,7 +316,7 @@ extension LongCore {
         return flow
     }
 
-    /// Pushes the address behind a call; false if that faults.
+    /// Pushes the address after a call; false if that faults.
     @inline(__always) func pushReturn(_ record: LongRecord) -> Bool {
         push(unsafe state.blockStart &+ record.pointee.next) != .fault
     }
@@ -403,7 +403,7 @@ extension LongCore {
         }
     }
 
-    /// How many instructions of a block lie behind a record's.
+    /// How many instructions of a block lie after a record's.
     static func instructions(after record: LongRecord, in block: UnsafeMutablePointer<Block>)
         -> Int
     {

@@ -93,7 +93,7 @@ struct LongOperation {
     /// Of a jump the target, relative to the instruction's end.
     var displacement: Int32 = 0
     var immediate: Int32 = 0
-    /// Behind the instruction, relative to the block's start.
+    /// After the instruction, relative to the block's start.
     var end: UInt16 = 0
     var length: UInt8 = 0
     /// Which of a group the slow path is to do; an opcode.
@@ -140,7 +140,7 @@ enum LongAddress: UInt8 {
 
 /// A near branch that the loop has no code for.
 enum LongTransfer: UInt8 {
-    // Behind the sixteen conditions of jcc.
+    // After the sixteen conditions of jcc.
     case jump = 16
     case call, jumpOperand, callOperand
 }

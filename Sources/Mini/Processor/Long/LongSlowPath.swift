@@ -59,7 +59,7 @@ extension LongCore {
         return state.isLong ? place : tagged(place, i.which)
     }
 
-    /// Behind the instruction.
+    /// After the instruction.
     func following(_ i: LongOperation) -> UInt64 { state.blockStart &+ i.next }
 
     // MARK: Flags

@@ -36,7 +36,7 @@
     private var isLocked = false
     /// Set by instructions that may be locked.
     private var mayLock = false
-    /// The block ends behind the present instruction.
+    /// The block ends after the present instruction.
     private var isLast = false
 
     /// The modrm byte taken apart, and its memory operand as fields of a record.
@@ -414,7 +414,7 @@ extension Core {
         return true
     }
 
-    /// The operations behind a block's head.
+    /// The operations after a block's head.
     @inline(__always) static func operations(of block: UnsafeMutablePointer<Block>)
         -> UnsafeMutablePointer<Operation>
     {

@@ -484,7 +484,7 @@ extension Decoder {
 
     // MARK: Control
 
-    /// Near branches of 32 bits where no target is behind the code segment's limit.
+    /// Near branches of 32 bits where no target is beyond the code segment's limit.
     private var hasPlainTarget: Bool { isOperand32 && mode & BlockMode.openCode != 0 }
 
     mutating func jump(if condition: UInt8, distance: UInt32) {

@@ -4,7 +4,7 @@
 typealias Record = UnsafePointer<Operation>
 
 extension Operation {
-    /// Offset behind the instruction, relative to the block's start.
+    /// Offset after the instruction, relative to the block's start.
     @inline(__always) var end: UInt32 { UInt32(offset) &+ UInt32(length) }
 }
 
@@ -246,7 +246,7 @@ extension Core {
         return flow
     }
 
-    /// Pushes the address behind a call; false if that faults.
+    /// Pushes the address after a call; false if that faults.
     @inline(__always) func pushReturn(_ record: Record) -> Bool {
         push(unsafe state.blockStart &+ record.pointee.end) != .fault
     }
@@ -421,7 +421,7 @@ extension Core {
         }
     }
 
-    /// How many instructions of a block lie behind a record's.
+    /// How many instructions of a block lie after a record's.
     @inline(__always)
     static func instructions(after record: Record, in block: UnsafeMutablePointer<Block>)
         -> Int

@@ -103,7 +103,7 @@ extension Core {
         return .exception(vector: vector, code: code | 1)
     }
 
-    /// INT n, INT3, INTO at `State.eip`, going on behind the instruction.
+    /// INT n, INT3, INTO at `State.eip`, going on after the instruction.
     func interrupt(_ vector: UInt8, returnTo next: UInt32) throws(Fault) -> Flow {
         let gate = unsafe state.gates[Int(vector)]
         guard isSystem || state.privilege <= UInt32(gate.privilege) else {
@@ -204,7 +204,7 @@ extension Core {
     // MARK: Far calls and jumps
 
     /// Far jump or call.
-    /// - Parameters: size of the operand; eip behind the instruction.
+    /// - Parameters: size of the operand; eip after the instruction.
     func farTransfer(
         _ selector: UInt16, _ offset: UInt32, isCall: Bool, size: UInt8, returnTo next: UInt32
     ) throws(Fault) {
@@ -317,7 +317,7 @@ extension Core {
     }
 
     /// IRET and IRETD.
-    /// - Parameter next: eip behind the instruction.
+    /// - Parameter next: eip after the instruction.
     func interruptReturn(size: UInt8, next: UInt32) throws(Fault) {
         // A nested task's return goes through the link of the one task state segment, which is 0.
         guard state.otherFlags & Flag.nestedTask == 0 else {

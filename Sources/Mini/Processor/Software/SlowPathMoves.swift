@@ -309,7 +309,7 @@ extension Core {
 
     // MARK: Ports
 
-    /// Leaves the loop with the access, behind the instruction.
+    /// Leaves the loop with the access, after the instruction.
     func accessPort(_ i: Instruction, isInput: Bool) throws(Fault) -> Flow {
         let port = i.operation.shape.isCountInRegister ? state.edx : i.operation.immediate
         if isSystem {

@@ -99,7 +99,7 @@
 
     // MARK: Paging
 
-    /// What the walk refuses. At first, and in any case, pages behind the memory's end.
+    /// What the walk refuses. At first, and in any case, pages beyond the memory's end.
     var pageRules: PageRules {
         get { core.state.pageRules }
         set {

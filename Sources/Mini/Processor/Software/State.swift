@@ -126,7 +126,7 @@ enum Slot {
     static let zero: UInt8 = 32
     static let temporary: UInt8 = 36
     static let segmentBases: UInt8 = 40
-    /// Behind the last of what a record may name.
+    /// After the last of what a record may name.
     static let end: UInt8 = 64
 }
 

@@ -24,7 +24,7 @@ struct VectorCode: Equatable {
 
     /// 0 none, 1 66, 2 F3, 3 F2.
     var prefix: UInt32 { bits & 0xFF }
-    /// The byte behind the operands.
+    /// The byte after the operands.
     var value: UInt32 { bits &>> 8 & 0xFF }
     /// The decoders store nothing else there.
     var kind: Kind {

@@ -31,7 +31,7 @@ final class GntAlloc {
     func allocate(
         _ pages: PageCount, for domain: DomainID, isWritable: Bool
     ) throws(Errno) -> (index: GrantIndex, references: [GrantReference]) {
-        // The fixed part is read and written as a whole, and ends behind the first reference.
+        // The fixed part is read and written as a whole, and ends after the first reference.
         let length = MemoryLayout<mini_gntalloc_allocate>.size / MemoryLayout<UInt32>.size
         var words = [UInt32](repeating: 0, count: max(length, 4 + pages.count))
         words[0] = UInt32(domain.rawValue) | (isWritable ? Self.isWritable << 16 : 0)

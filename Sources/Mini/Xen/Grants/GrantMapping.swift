@@ -22,7 +22,7 @@ final class GrantMapping {
             MappingSteps(grants, device, plan), isNotifying: !plan.notification.isEmpty)
     }
 
-    /// The pages, one behind the other, for as long as this object is kept (`unmap` at the end of
+    /// The pages, one after the other, for as long as this object is kept (`unmap` at the end of
     /// their use keeps it). Their content may change at any moment: the granter has
     /// them too.
     var bytes: UnsafeMutableRawBufferPointer { unsafe pages.bytes }

@@ -28,7 +28,7 @@ final class GrantedPages {
 
     deinit { try? unmap() }
 
-    /// The pages, one behind the other, for as long as this object is kept (`unmap` at the end of
+    /// The pages, one after the other, for as long as this object is kept (`unmap` at the end of
     /// their use keeps it). Their content may change at any moment: another domain
     /// has them too.
     var bytes: UnsafeMutableRawBufferPointer {

@@ -28,7 +28,7 @@ final class SharedPages {
         references = steps.references
     }
 
-    /// The pages, one behind the other, for as long as this object is kept (`unmap` at the end of
+    /// The pages, one after the other, for as long as this object is kept (`unmap` at the end of
     /// their use keeps it). Their content may change at any moment if the other
     /// domain may write.
     var bytes: UnsafeMutableRawBufferPointer { unsafe pages.bytes }

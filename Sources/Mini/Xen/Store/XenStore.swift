@@ -123,7 +123,7 @@ final class XenStore {
             case .note(let path): note(path)
             case .giveUp, .send, .remember, .forget: throw Self.broken
             }
-            // There may be an event in front of every reply, or no reply behind the events.
+            // There may be an event in front of every reply, or no reply after the events.
             if deadline.isOver { break }
         }
         _ = machine.handle(.late)

@@ -6,7 +6,7 @@
 struct StorePath: Equatable {
     let text: Text
 
-    /// Why a word is no path. Prints behind the word: `"a//b" has an empty name in it`.
+    /// Why a word is no path. Prints after the word: `"a//b" has an empty name in it`.
     enum Flaw: Error, Equatable {
         case empty, tooLong, emptyName, zeroByte, foreignCharacter
 
@@ -153,7 +153,7 @@ extension Text {
 /// or `\xNN`, as xenstore-* write it; and back. So a value of any bytes survives the way through a shell.
 enum StoreValue {
     private static let backslash = UInt8(ascii: "\\")
-    /// The letter behind the backslash, and what it stands for.
+    /// The letter after the backslash, and what it stands for.
     private static let letters: [(letter: UInt8, byte: UInt8)] = [
         (UInt8(ascii: "n"), 10), (UInt8(ascii: "t"), 9), (UInt8(ascii: "r"), 13),
         (backslash, backslash),
