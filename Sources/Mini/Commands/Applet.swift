@@ -124,7 +124,7 @@ enum Message {
     /// One line on standard error, with the command's name in front.
     static func error(_ name: StaticString, _ text: Text) {
         let line: Text = "\(name): \(text)\n"
-        // Who was told to end is not kept by a reader who does not read.
+        // A reader that does not read must not keep a process that was told to end.
         let errors = Poll.Interest(2, .writable)
         if unsafe SignalQueue.hasLeftOne,
             (try? Poll.wait([errors], timeout: .milliseconds(50)))?[0] != true
@@ -140,7 +140,7 @@ enum Message {
     @inline(never)
     static func print(_ name: StaticString, _ text: Text) -> Int32 {
         do throws(Errno) { try Transfer.write(1, text) } catch {
-            // Who does not read any more does not want to hear of it.
+            // A reader that has closed the pipe does not want a message either.
             if error == .brokenPipe { return ExitCode.signal(.brokenPipe) }
             Self.error(name, "cannot write to standard output: \(error)")
             return ExitCode.hostFailure

@@ -27,7 +27,7 @@ enum InitCommand {
                     continue
                 }
                 switch word {
-                // Behind `poweroff` and the like, too: who asks for help there does not want to end the machine.
+                // After `poweroff` and the like, too: a user who asks for help there does not want to end the machine.
                 case "--help", "-h": return Message.print(name, help)
                 case "--version", "-V": return Message.print(name, "\(name) \(Applet.version)\n")
                 case "--check": checks = true

@@ -25,7 +25,7 @@ struct NetworkInput {
         case seeking(wait: UInt64, alarmSet: Bool)
         case reading, dropping
         case waiting(UInt64)
-        /// Who has lent buffers may not hear yet that one is filled.
+        /// A driver that has just lent buffers may miss the interrupt for one that is filled now.
         case lending
         case ended
     }

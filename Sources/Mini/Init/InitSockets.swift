@@ -136,8 +136,8 @@ enum PipeCopy {
     /// Longer lines are looked at in pieces of this length at most, each of which begins with what the text could lack.
     private static let longestLine = 4096
 
-    /// Copies to the end; tells when a line has the text in it, once. Who writes has last words when the machine ends, so
-    /// that this does not end before.
+    /// Copies to the end; tells when a line has the text in it, once. SIGTERM is ignored: when the machine ends, a program may
+    /// still write to it, and this ends after that.
     static func run(_ input: Int32, until text: Text, telling writer: Int32) {
         let deaf: SignalSet = [.terminate]
         _ = try? deaf.apply(.block)

@@ -1,10 +1,10 @@
-// Finds the lines of a kernel's that tell its end: the one with which it says why, and the one with which it stops
-// (KernelHalt.swift). Others say such lines as well, as who reads the log of another boot: so the words count where the
-// kernel itself says them, at a line's start and behind its marks, and not for long; the second as long as nothing else is said.
-// What a program says on a virtio console or on the screen looks like the kernel's own words: but whoever then asks for a restart
-// has the kernel tell that, and no kernel tells it behind its panic.
+// Finds the lines in which a kernel tells its end: the panic with its reason, and the line with which it halts (KernelHalt.swift).
+// Programs can print such lines as well, for example when they show the log of another boot. So a line counts only where the kernel
+// prints it, at the start of a line or after the kernel's marks (level, time), and only for a while; the line of a halt only as long as
+// nothing follows. What a program prints on a virtio console or on the screen cannot be told from the kernel's output: but a program
+// that then asks for a restart makes the kernel print a line about that, which no kernel prints after a panic.
 //
-// A kernel that stops, and lets interrupts in, comes back: if process 1 itself wanted that, it has gone then, and the kernel panics.
+// A kernel that halts with interrupts on returns to its caller. If that was process 1, it exits then, and the kernel panics.
 
 struct EndingLines {
     private static let sign: StaticString = "Kernel panic - not syncing: "
@@ -15,17 +15,17 @@ struct EndingLines {
     /// Of one that is to power off, and does not know how; from 2.6.13 on it halts then.
     private static let powerDown: StaticString = "Power down."
     private static let restart: StaticString = "Restarting system"
-    /// Of a line, as much as is worth keeping.
+    /// The most bytes of a line that are kept.
     private static let most = 512
-    /// A kernel that ends says some sixty lines more, or, if it is asked to, all that it remembers.
+    /// A panic is forgotten after so many bytes. A kernel that ends prints some sixty lines more, or, if it was told to, its whole log.
     private static let mostBehind = 262_144
     private var line: [UInt8] = []
     private var isFromKernel = true
     private var behind = 0
     private(set) var reason: Text?
-    /// `reason` is no more than that process 1 has gone, right after a line that it stops.
+    /// `reason` is only that process 1 has exited, right after the line of a halt.
     private(set) var isStopped = false
-    /// Nothing has been said behind such a line.
+    /// The last line was that of a halt.
     private(set) var isHaltLast = false
     /// Nor has the kernel waited for anything since.
     private var isHaltNew = false
@@ -37,7 +37,7 @@ struct EndingLines {
         isOld = version.map { !$0.isAtLeast(2, 6, 13) } ?? false
     }
 
-    /// The last of them is that it stops.
+    /// The output ends with the line of a halt.
     var endWithHalt: Bool { isHaltLast && line.isEmpty }
 
     /// - Parameter isFromKernel: false if some of it may be a program's.
@@ -76,13 +76,13 @@ struct EndingLines {
     /// It is a panic like any other.
     mutating func forgetStop() { isStopped = false }
 
-    /// The line ends with that.
+    /// True if the line ends with these words.
     private func ends(with sign: StaticString, isAnywhere: Bool = false) -> Bool {
         start(of: sign, isAnywhere: isAnywhere).map { $0 + sign.utf8CodeUnitCount == line.count }
             ?? false
     }
 
-    /// - Parameter isAnywhere: in a line whoever said that, and behind any words.
+    /// - Parameter isAnywhere: anywhere in a line, and in those of programs as well.
     private func start(of sign: StaticString, isAnywhere: Bool = false) -> Int? {
         let count = sign.utf8CodeUnitCount
         guard isFromKernel || isAnywhere, line.count >= count else { return nil }

@@ -3,7 +3,7 @@
 // that ends the launch is kept as its outcome, which everybody looks at after each step.
 // Sources: signal(7), signalfd(2), setitimer(2), ppoll(2).
 
-/// Who has a terminal that job control may take away.
+/// A user of a terminal that job control may take away.
 protocol TerminalHolder: AnyObject {
     /// Gives it back, because this process is about to be stopped.
     func letGo()
@@ -22,11 +22,11 @@ final class EventLoop {
     /// When the alarm goes off, if it is set.
     private var alarmTime: Nanoseconds?
     private var isAlarmUsed = false
-    /// Whoever started us wants that nobody is ended by one.
+    /// SIGALRM was ignored when we were started, and then does not end us.
     private let isAlarmIgnored: Bool
-    /// When an alarm that he has set for us is to end us.
+    /// When an alarm that was set before we were started is to end us.
     private let lastAlarm: Nanoseconds?
-    /// How often it went off: whoever waits for it remembers what he saw last.
+    /// How often it went off: a user of the alarm compares it with the count that it saw last.
     private(set) var rings: UInt64 = 0
     /// How the guest ends because of what happened.
     private(set) var outcome: LaunchOutcome?
@@ -56,7 +56,7 @@ final class EventLoop {
     /// What the sandbox is to leave.
     var descriptor: Int32 { signals.descriptor }
 
-    /// The guest ends so, unless it ends already.
+    /// Sets the outcome, unless there is one already.
     func leave(_ outcome: LaunchOutcome) { if self.outcome == nil { self.outcome = outcome } }
 
     // MARK: While the guest runs
@@ -146,8 +146,8 @@ final class EventLoop {
 
     // MARK: The alarm
 
-    /// Ends a run of the guest after this time, or sooner: there is one alarm for all who
-    /// want one, and whoever does not find what he waits for sets it again.
+    /// Ends a run of the guest after this time, or sooner: there is one alarm for all users, and one that finds it was too
+    /// early sets it again.
     func setAlarm(_ time: Nanoseconds) throws(LauncherError) {
         let wanted = Clock.monotonic() + time
         if let alarmTime, alarmTime <= wanted { return }

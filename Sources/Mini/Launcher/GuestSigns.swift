@@ -1,6 +1,6 @@
-// What a guest shows of itself, for the things that no event tells: that it waits for a restart which its host
-// does not carry out (LastWords.swift), for who wants to know everything, that nothing has been heard from it for long
-// (Silence.swift), and whether it has come anywhere before it died.
+// What is concluded from a guest's behaviour where no event tells: that it waits for a restart which its host does not carry
+// out (LastWords.swift); with --verbose, that it has printed nothing for long (Silence.swift); and whether it got anywhere before
+// it died.
 
 final class GuestSigns {
     private var words: LastWords?

@@ -1,7 +1,7 @@
-// Notices that nothing has been heard from a guest for long, and says what it may be, for who wants to know everything.
+// Notices that a guest has printed nothing for long, and says what may be the reason, with --verbose.
 
-/// Waits for the first sign of a guest, and for the next one behind each whole line. Behind half a line it is
-/// somebody else's turn: that is how a prompt looks.
+/// Waits for the first output of a guest, and for more after each whole line. After half a line the guest may wait for
+/// input: that is how a prompt looks.
 struct Silence {
     private let mebibytes: UInt32
     /// The initrd leaves too little of the memory.

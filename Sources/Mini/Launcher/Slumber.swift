@@ -1,4 +1,4 @@
-// How much of the processor a guest takes: who waits for somebody takes next to none, who computes takes what there is.
+// How much of the processor a guest takes: one that waits takes next to none, one that computes takes what there is.
 
 /// A moment, and the processor time that had been spent on the guest until then.
 struct CPUSample {

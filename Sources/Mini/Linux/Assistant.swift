@@ -56,7 +56,7 @@ final class Assistant {
     }
 
     /// An assistant that writes to the disk, once for each question, what the kernel still has of a file: until that is done no
-    /// signal ends the call, and this process shall end when it is told.
+    /// signal ends the call, and this process must end when it is told to.
     /// - Parameter number: of the file. It is opened once more where that can be: a lock on it ends with this process.
     convenience init(synchronizing number: Int32) throws(Errno) {
         let own = try? Descriptor.openNumber("/proc/self/fd/\(number)", .readOnly)
@@ -72,7 +72,7 @@ final class Assistant {
             })
     }
 
-    /// Waits for its end: whoever started this process shall not find another one that goes on.
+    /// Waits for its end, so that no process is left when this one has ended.
     deinit {
         Descriptor.closeNumber(questions)
         if !goesOn {
@@ -133,7 +133,7 @@ final class Assistant {
         all.mask = .max
         _ = try? all.apply(.block)
         Process.setName("mini-assistant")
-        // Nobody who reads our output shall wait for this process.
+        // A reader of our output sees its end when we end, not when this process does.
         let own = kept + [questions, answers]
         for number in 0...2 as ClosedRange<Int32> where !own.contains(number) {
             Descriptor.closeNumber(number)

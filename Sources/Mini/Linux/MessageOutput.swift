@@ -10,7 +10,7 @@ final class MessageOutput {
     var isTerminal: Bool { stream.isTerminal }
     /// Whether writing takes a timer.
     var isTimed: Bool { stream.way == .timed }
-    /// The last one found nobody who reads: the next does not wait at all.
+    /// Nobody read the last one in time: the next does not wait at all.
     private var isStuck = false
     private static let pause = Nanoseconds.milliseconds(5)
     private static let writeLimit = 4096

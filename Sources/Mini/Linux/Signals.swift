@@ -51,7 +51,8 @@ struct Signal: RawRepresentable, Equatable {
 
 extension Signal {
     /// What stops a process. The last two come to a whole job when one of it touches the terminal in the background. A launch's own
-    /// calls raise none while they are held back: one that comes is another's, who is stopped by it, and waits for us to be.
+    /// calls raise none while these are blocked: one that comes was raised by another process of the job, which stops, and expects
+    /// us to stop as well.
     static let stopping: [Signal] = [.stop, .backgroundRead, .backgroundWrite]
 
     /// SA_RESTORER and SA_SIGINFO: a handler brings its own way back into the program, which is

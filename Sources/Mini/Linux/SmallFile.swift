@@ -3,7 +3,7 @@
 enum SmallFile {
     /// The first bytes of a file, at most `limit` of them.
     static func read(_ path: Text, limit: Int = 4096) throws(Errno) -> Text {
-        // Of a pipe that nobody writes to there is nothing, and no wait for somebody who does.
+        // A pipe without a writer reads as empty, at once.
         let file = try Descriptor.open(path, .readOnlyNow)
         var bytes: [UInt8] = []
         // What the kernel makes up has no size to go by.

@@ -116,7 +116,7 @@ struct RawMode: ~Copyable {
     private static let changed = signalKeys | lines | echo
     private static let newlines: UInt32 = 0x1C0  // INLCR, IGNCR, ICRNL
 
-    /// Who has set the terminal as it is.
+    /// Whose settings the terminal has.
     enum Holder: Equatable {
         case us
         /// Nobody: it takes lines, as for a shell.

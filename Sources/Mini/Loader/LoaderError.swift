@@ -31,7 +31,7 @@ enum ImageError: Error, Equatable {
     case coreDump
     case unknownElfType(UInt16)
     case userProgram(bits: Int)
-    /// Linked as a program is, without a word of who is to load it.
+    /// Linked at the addresses of a program, but without an interpreter or a PVH note: some other loader's image.
     case otherLoader(bits: Int)
     /// What is wrong with the file's structure, as "program header 3 lies beyond the file".
     case damagedElf(Text)

@@ -4,8 +4,8 @@
 // even what has left the screen since the last look is still there; at the end of the memory they move the screen to its start.
 //
 //     cells   |····told····|····new····|cursor ········ |        told: up to the cursor
-//     the beginning goes back: what was untold behind it comes first, then the last rows told are looked for in front of the cursor
-//     the cursor goes back: its row is told again, behind a carriage return
+//     the beginning goes back: what was untold after it comes first, then the last rows told are looked for in front of the cursor
+//     the cursor goes back: its row is told again, after a carriage return
 //
 // Everything here is the guest's to write, and any bytes are a screen: places are taken modulo the memory's size.
 // Source: docs/abi/pc.md §3.4; IBM's VGA technical reference (text modes, CRT controller).
@@ -51,7 +51,7 @@ struct TextScreen {
             default: return 0
             }
         case 0x3DA:
-            // Who waits for a retrace, or for its end, sees it at the next look.
+            // A guest that waits for a retrace, or for its end, sees it at the next read.
             hasRetrace.toggle()
             return hasRetrace ? 9 : 0
         default: return nil

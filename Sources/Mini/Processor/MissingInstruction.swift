@@ -1,4 +1,4 @@
-// An instruction that a guest wanted and its processor does not offer: for who asks why the guest has ended. Kernels and
+// An instruction that a guest executed and its processor does not offer: it may be why the guest has ended. Kernels and
 // programs that are built for newer processors die of the first, often without a word.
 
 struct MissingInstruction {

@@ -27,7 +27,7 @@ struct ProcessorProfile {
     var identification: (UInt32) -> (UInt32, UInt32, UInt32, UInt32)
 }
 
-/// Who may use IN and OUT, which then exit; for all others they are protection faults.
+/// Which code may use IN and OUT, which then exit; for all other code they are protection faults.
 struct PortRules: Equatable {
     /// This ring and those further in.
     var ring: UInt32 = 0

@@ -59,7 +59,7 @@ final class Hypervisor {
         self.device = device
     }
 
-    /// Asks for others: who has this device can do everything with the machine, and a process in a sandbox should not.
+    /// Asks in place of a process in a sandbox: with this device everything can be done to the machine, so that one must not have it.
     /// - Returns: nil where nobody answers.
     static func assistant(for domain: DomainID) -> Assistant? {
         guard let hypervisor = Hypervisor(), hypervisor.state(of: domain) != nil else { return nil }

@@ -3,7 +3,7 @@
 
 import CShim
 
-/// An open evtchn, kept for one channel after the other: who is in a sandbox opens nothing.
+/// An open evtchn, kept for one channel after the other: in a sandbox nothing can be opened.
 final class EventDevice {
     fileprivate let device: Descriptor
     fileprivate let dead: DeadPorts?

@@ -35,8 +35,8 @@ struct PeerLink {
     }
     private var state = State.apart
 
-    /// How long nobody is looked for where a frame found none: anybody on the network can write that he is in every slot,
-    /// and looking for one who is not there takes several calls.
+    /// How long frames are dropped without a try after one found no receiver: anybody on the network can write that he has
+    /// every slot, and a try takes several calls.
     static let pause = Nanoseconds.milliseconds(50)
 
     enum Event: CaseIterable {

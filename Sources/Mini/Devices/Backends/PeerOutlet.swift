@@ -1,5 +1,5 @@
 // The ways from our guest to the others that share a page with it: PeerLink decides what becomes of a frame, this does it.
-// Who is at the other end is asked as PeerAddress.swift says. Source: docs/abi/lguest.md §5.1, unix(7).
+// How the process at the other end is identified: PeerAddress.swift. Source: docs/abi/lguest.md §5.1, unix(7).
 
 /// The end of a connection that frames go into.
 final class PeerOutlet {
@@ -16,7 +16,7 @@ final class PeerOutlet {
     /// How long a receiver has to make room.
     private static let patience = Nanoseconds.milliseconds(5)
 
-    /// Connects to whoever has bound the slot's key, if it is who has the slot.
+    /// Connects to the process that has bound the slot's key, if it is the one that has the slot.
     private func connect() -> PeerLink.Event {
         socket = nil
         do throws(Errno) {

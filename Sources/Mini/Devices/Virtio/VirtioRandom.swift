@@ -2,7 +2,7 @@
 // Device specification 1.2, chapter 5.4.
 
 final class VirtioRandom: VirtioDevice {
-    /// As much as one request gets; who wants more asks again.
+    /// The most that one request gets; a driver that wants more asks again.
     private static let mostBytes = 4096
     private static let queueSize: UInt16 = 8
 

@@ -87,7 +87,8 @@ class VirtioTransport {
 
     /// True while there is a driver that is heard.
     var isDriven: Bool { true }
-    /// Who runs the guest asks every few milliseconds, and before it waits, what was put off (`VirtioNetwork.settle`).
+    /// True if it may put something off: the run loop then calls `VirtioNetwork.settle` every few milliseconds, and before
+    /// it waits.
     var mayPutOff: Bool { false }
     /// True for drivers that ring for the buffers they have lent before they take interrupts, and that never hear of
     /// one that came so soon.

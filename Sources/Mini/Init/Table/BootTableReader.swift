@@ -189,7 +189,7 @@ struct BootTableReader {
                 default: continue
                 }
                 let isWriting = descriptor.direction == .output
-                // Who writes first goes on, if it is not more than a pipe holds.
+                // A writer that is started before its reader goes on, as long as the pipe has room.
                 add(
                     name, word, isWriting: isWriting, waits: traits.contains(.waits) && !isWriting)
             }

@@ -32,7 +32,7 @@
     /// - Returns: how many are left, and why it ended before.
     func execute(_ instructions: Int) -> (left: Int, exit: ProcessorExit?) { (0, nil) }
 
-    /// Gives an input of so many bytes to who waits for it.
+    /// Completes the IN or the read that the processor has exited for, with a value of so many bytes.
     func take(_ value: UInt64, _ size: UInt8) {}
 
     // MARK: Running

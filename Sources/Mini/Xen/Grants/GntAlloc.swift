@@ -11,7 +11,7 @@ final class GntAlloc {
 
     var number: Int32 { device.number }
 
-    /// The module's limit; who is in a sandbox cannot ask any more.
+    /// The module's limit, in pages; in a sandbox it cannot be read any more.
     private(set) lazy var limit = XenDevice.gntalloc.limit
 
     enum Request {

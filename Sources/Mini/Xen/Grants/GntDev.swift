@@ -33,7 +33,7 @@ final class GntDev {
 
     init() throws(GrantError) { device = try XenDevice.gntdev.open() }
 
-    /// The module's limit; who is in a sandbox cannot ask any more.
+    /// The module's limit, in pages; in a sandbox it cannot be read any more.
     private(set) lazy var limit = XenDevice.gntdev.limit
 
     /// Takes over a device that is open already.

@@ -251,7 +251,7 @@ struct VchanRelay {
 
     private var mostSilence: Nanoseconds? {
         if discards { return Nanoseconds(count: 0) }
-        // Who knows how much is to come does not take a silence for the end.
+        // With --expect the end is known, and a silence is none.
         if expected != nil { return linger }
         return linger ?? (vchan.willOtherFinish ? nil : Self.usualLinger)
     }
@@ -350,7 +350,7 @@ struct VchanRelay {
         nextLook = .after(PeerDomain.pause)
     }
 
-    /// Who reads a socket no more may have written to it before: that is still read.
+    /// The reader of our output is gone. One that has closed a socket may have written to it before: that is still read.
     private mutating func outputClosed() throws(GrantError) {
         if !local.isSocket { return try handle(.outputClosed) }
         discards = true

@@ -57,7 +57,7 @@ final class VchanSession {
     private let complain: (Text) -> Void
     private var listener: StreamSocket?
     private var offer: Offer?
-    // Kept from one peer to the next: who is in a sandbox opens nothing.
+    // Kept from one peer to the next: in a sandbox nothing can be opened.
     private var store: XenStore?
     private var devices: Result<VchanDevices, GrantError>?
     private var standard: LocalStreams?
@@ -194,7 +194,7 @@ final class VchanSession {
         switch outcome {
         case .left: break
         case .done:
-            // Who can say that it has finished sees that we have, and leaves by itself.
+            // A peer that knows the bit for "finished" sees that we have, and leaves by itself.
             guard vchan.isOtherFinished || vchan.presence == .gone else { return false }
             let deadline = Deadline.after(Self.farewell)
             while vchan.presence == .here && vchan.isOtherFinished {

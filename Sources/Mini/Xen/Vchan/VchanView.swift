@@ -96,10 +96,10 @@ struct VchanView {
     ) {
         self.init(.client, page, left, right, layout)
         guard presence != .gone, space != nil, ready != nil else { return nil }
-        // First what another client may have left there, for who looks only at those that are here.
+        // First what another client may have left there, for a server that looks only at clients that are here.
         page.store8(Field.orders(to: .server), Notice.written.rawValue | Self.knowsFinished)
         page.store8(Field.live(.client), Self.isHere)
-        // A server that renewed the rings may have cleared it in between. Who is here is let alone.
+        // A server that renewed the rings may have cleared it in between. A client that is here is left alone.
         page.set8(Field.orders(to: .server), Self.knowsFinished)
     }
 
@@ -159,8 +159,8 @@ struct VchanView {
         return true
     }
 
-    /// Clears what a client that is gone has said. Who is there has written it anew, and may come just now: that nobody is
-    /// there and that this is cleared is one step.
+    /// Clears the bits of a client that is gone. The next client writes its own, and may come at any moment: so the check that
+    /// nobody is there and the clearing are one atomic step.
     /// - Returns: false if somebody keeps writing there.
     private func clearIfGone() -> Bool {
         let bits = UInt32(Self.finished | Self.knowsFinished) << 24
