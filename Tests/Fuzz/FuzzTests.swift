@@ -47,9 +47,9 @@ private func withInput(_ body: (FuzzInput) throws -> Void) rethrows {
         }
     }
 
-    @Test("cases of queues have honest chains, and every lie")
-    func lies() {
-        var lies: [Virtqueue.Lie: Int] = [:]
+    @Test("cases of queues have honest chains, and every violation")
+    func violations() {
+        var violations: [Virtqueue.Violation: Int] = [:]
         var chains = 0
         withInput { input in
             for number in 0..<5000 as Range<UInt64> {
@@ -58,12 +58,15 @@ private func withInput(_ body: (FuzzInput) throws -> Void) rethrows {
                 FuzzVirtio.makeQueue(&random, input)
                 let outcome = FuzzVirtio.outcomeOfQueue(input)
                 chains += outcome.chains
-                if let lie = outcome.lie { lies[lie, default: 0] += 1 }
+                if let violation = outcome.violation { violations[violation, default: 0] += 1 }
             }
         }
         #expect(chains > 1000, "\(chains)")
-        for lie in [.place, .index, .number, .loop, .buffer, .order, .indirect] as [Virtqueue.Lie] {
-            #expect(lies[lie, default: 0] > 20, "\(lie): \(lies)")
+        let all: [Virtqueue.Violation] = [
+            .place, .index, .number, .loop, .buffer, .order, .indirect,
+        ]
+        for violation in all {
+            #expect(violations[violation, default: 0] > 20, "\(violation): \(violations)")
         }
     }
 

@@ -1,4 +1,4 @@
-// Drivers that lie. A queue whose every word is the driver's, taken chain by chain; and whole devices on the bus
+// Drivers that break the rules. A queue whose every word is the driver's, taken chain by chain; and whole devices on the bus
 // behind a guest that writes to ports and memory as it likes.
 
 #if !hasFeature(Embedded)
@@ -58,7 +58,8 @@ enum FuzzVirtio {
     static func takeQueue(_ input: FuzzInput) { _ = outcomeOfQueue(input) }
 
     /// How many chains were taken, and what then broke the queue.
-    static func outcomeOfQueue(_ input: FuzzInput) -> (chains: Int, lie: Virtqueue.Lie?) {
+    static func outcomeOfQueue(_ input: FuzzInput) -> (chains: Int, violation: Virtqueue.Violation?)
+    {
         guard let memory else { return (0, nil) }
         var script = FuzzReader(input)
         let count = UInt16(1) << UInt16(script.byte() & 7)
@@ -91,10 +92,10 @@ enum FuzzVirtio {
             queue.give(chain, written: chain.writableCount, in: memory)
         }
         Fuzz.require(taken == 0 || page < size >> 12, "chains of a ring outside memory")
-        Fuzz.require(queue.lie == nil || !queue.isReady, "a broken queue that is ready")
+        Fuzz.require(queue.violation == nil || !queue.isReady, "a broken queue that is ready")
         Fuzz.require(
-            queue.lie == nil || !queue.next(&chain, in: memory), "a broken queue gave more")
-        return (taken, queue.lie)
+            queue.violation == nil || !queue.next(&chain, in: memory), "a broken queue gave more")
+        return (taken, queue.violation)
     }
 
     /// All that a device relies on.

@@ -176,7 +176,7 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
         case (Register.choice, 2): UInt32(chosen)
         case (Register.size, 2): queue.map { UInt32(queues[$0].size) } ?? 0
         case (Register.enabled, 2):
-            queue.map { queues[$0].isReady || queues[$0].lie != nil ? 1 : 0 } ?? 0
+            queue.map { queues[$0].isReady || queues[$0].violation != nil ? 1 : 0 } ?? 0
         case (Register.parts, 4) where offset & 3 == 0: queuePart(offset)
         case (Register.interrupts, 1): UInt32(takeInterrupts())
         default: 0

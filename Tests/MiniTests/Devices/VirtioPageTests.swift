@@ -180,7 +180,7 @@ private func offer(_ ring: UInt32, size: UInt32, buffer: UInt32 = 0x1000, in mem
         #expect(device.resets == 4)
     }
 
-    @Test("a driver that has given up is not heard, nor one that lies")
+    @Test("a driver that has given up is not heard, nor one that breaks the rules")
     func failed() throws {
         let memory = try makeMemory()
         let page = VirtioPage(at: ram, .counted, in: memory)
@@ -189,7 +189,7 @@ private func offer(_ ring: UInt32, size: UInt32, buffer: UInt32 = 0x1000, in mem
         offer(ram + 0x1000, size: 8, buffer: 0xFFFF_FFF0, in: memory)
         #expect(descriptor.notified(ram + 0x1000))
         #expect(device.served == [])
-        #expect(descriptor.lie == .buffer)
+        #expect(descriptor.violation == .buffer)
         memory.writable(memory.range(ram + 4, 1)!)[0] = 0x83
         offer(ram + 0x3000, size: 256, in: memory)
         #expect(descriptor.notified(ram + 0x3000))

@@ -33,9 +33,9 @@ private let place: UInt64 = 0x40000
     }
 
     /// What becomes of the queue when the driver rings now.
-    private func lie() -> Virtqueue.Lie? {
+    private func violation() -> Virtqueue.Violation? {
         driver.ring(0)
-        return driver.function.lie
+        return driver.function.violation
     }
 
     @Test("chains are taken in order and given back, many times around the ring")
@@ -55,7 +55,7 @@ private let place: UInt64 = 0x40000
         }
         #expect(device.chains.count == 100)
         #expect(device.chains.allSatisfy { $0.readable.count == 1 && $0.writable.count == 2 })
-        #expect(driver.function.lie == nil)
+        #expect(driver.function.violation == nil)
     }
 
     @Test("several chains wait for one ring of the bell, and one interrupt tells of all")
@@ -80,17 +80,17 @@ private let place: UInt64 = 0x40000
     func longest() {
         driver.add(
             0, (0..<8).map { .init(address: place, count: UInt32($0 % 2), isWritable: $0 > 3) })
-        #expect(lie() == nil && driver.takeUsed(0).map { $0.written } == [2])
+        #expect(violation() == nil && driver.takeUsed(0).map { $0.written } == [2])
     }
 
-    @Test("a chain that bites its tail breaks the queue", arguments: [0, 1, 7] as [UInt16])
+    @Test("a chain that is a loop breaks the queue", arguments: [0, 1, 7] as [UInt16])
     func loop(end: UInt16) {
         for number in 0..<8 as Range<UInt16> {
             driver.setDescriptor(
                 0, number, address: place, count: 1, flags: 1, next: number == 7 ? end : number + 1)
         }
         driver.makeAvailable(0, 0)
-        #expect(lie() == .loop)
+        #expect(violation() == .loop)
         #expect(driver.takeUsed(0).isEmpty && device.chains.isEmpty)
     }
 
@@ -99,11 +99,11 @@ private let place: UInt64 = 0x40000
         arguments: [8, 9, 0x7FFF, 0xFFFF] as [UInt16])
     func number(number: UInt16) {
         driver.makeAvailable(0, number)
-        #expect(lie() == .number)
+        #expect(violation() == .number)
         driver.start()
         driver.setDescriptor(0, 0, address: place, count: 1, flags: 1, next: number)
         driver.makeAvailable(0, 0)
-        #expect(lie() == .number)
+        #expect(violation() == .number)
     }
 
     @Test(
@@ -111,7 +111,7 @@ private let place: UInt64 = 0x40000
         arguments: [9, 0x8000, 0xFFFF] as [UInt16])
     func index(index: UInt16) {
         driver.store16(driver.available(0) + 2, index)
-        #expect(lie() == .index)
+        #expect(violation() == .index)
     }
 
     @Test(
@@ -122,18 +122,18 @@ private let place: UInt64 = 0x40000
         ] as [(UInt64, UInt32)])
     func outside(address: UInt64, count: UInt32) {
         driver.add(0, [.init(address: address, count: count)])
-        #expect(lie() == .buffer)
+        #expect(violation() == .buffer)
     }
 
     @Test("a buffer to read behind one to fill, and a table of buffers, break the queue")
     func shape() {
         driver.add(
             0, [.init(address: place, count: 1, isWritable: true), .init(address: place, count: 1)])
-        #expect(lie() == .order)
+        #expect(violation() == .order)
         driver.start()
         driver.setDescriptor(0, 0, address: place, count: 16, flags: 4)
         driver.makeAvailable(0, 0)
-        #expect(lie() == .indirect)
+        #expect(violation() == .indirect)
     }
 
     @Test(
@@ -142,17 +142,17 @@ private let place: UInt64 = 0x40000
     func rings(page: UInt32) {
         driver.write(0x0E, 0, size: 2)
         driver.write(0x08, page, size: 4)
-        #expect(lie() == .place)
+        #expect(violation() == .place)
         #expect(driver.read(0x08, size: 4) == page)
     }
 
     @Test("a broken queue stays so until it is placed anew, and then works")
     func again() {
         driver.makeAvailable(0, 99)
-        #expect(lie() == .number)
+        #expect(violation() == .number)
         driver.place(0)
         driver.add(0, [.init(address: place, count: 1)])
-        #expect(lie() == nil && driver.takeUsed(0).count == 1)
+        #expect(violation() == nil && driver.takeUsed(0).count == 1)
     }
 
     @Test("buffers over the ring change nothing of the chain that was taken")
@@ -176,7 +176,7 @@ private let place: UInt64 = 0x40000
         memory.store32(0x1080, 1 << 16)
         var chain = VirtqueueChain()
         #expect(!queue.next(&chain, in: memory))
-        #expect(queue.lie == .buffer)
+        #expect(queue.violation == .buffer)
         queue.place(1, in: memory)
         memory.store32(0x1000 + 16 * 2 + 12, 0)
         let isTaken = queue.next(&chain, in: memory)
@@ -200,7 +200,7 @@ private let place: UInt64 = 0x40000
             store(start + 0x80, 1 << 16)
             var chain = VirtqueueChain()
             guard queue.next(&chain, in: memory) else {
-                #expect(queue.lie == .buffer)
+                #expect(queue.violation == .buffer)
                 return nil
             }
             queue.give(chain, written: 4, in: memory)
@@ -223,12 +223,12 @@ private let place: UInt64 = 0x40000
         var queue = Virtqueue(size: 8)
         for page in [3, start >> 12 + 3, start >> 12 - 1] as [UInt64] {
             queue.place(UInt32(page), in: memory)
-            #expect(queue.lie == .place)
+            #expect(queue.violation == .place)
         }
         queue.place(descriptors: start, available: 0x1000, used: start + 0x3FBC, in: memory)
         #expect(queue.isReady)
         queue.place(descriptors: start, available: 0x1000, used: start + 0x3FC0, in: memory)
-        #expect(queue.lie == .place)
+        #expect(queue.violation == .place)
     }
 
     @Test("bytes are taken from and put into the parts of a chain, wherever they are cut")
@@ -264,7 +264,7 @@ private let place: UInt64 = 0x40000
         var chain = VirtqueueChain()
         let walk = Walk(
             from: [Virtqueue(size: 8)],
-            [("placed", 1), ("placed nowhere", 0), ("placed outside", 99), ("a lie", -1)],
+            [("placed", 1), ("placed nowhere", 0), ("placed outside", 99), ("violation", -1)],
             name: { "\($0.stateName)" },
             step: { (queue: Virtqueue, page: Int) in
                 var next = queue

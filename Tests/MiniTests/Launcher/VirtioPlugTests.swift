@@ -81,7 +81,7 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
     }
 
     @Test("a driver that broke its queue is told once to whoever wants to know everything")
-    func lie() throws {
+    func violation() throws {
         try withDisk { path in
             let open = try DiskSetup(DiskRequest(Text(stringLiteral: path + ",ro"))).open(beside: []
             ) { _ in }

@@ -167,12 +167,12 @@ private final class Driver {
     }
 
     @Test("a queue outside memory is none, numbers that do not exist lead nowhere")
-    func lies() throws {
+    func violations() throws {
         let device = PlayedDevice()
         let driver = try Driver([device], number: 1)
         driver.start()
         driver.place(0, 0xFFFF_F000, 0x9000, 0x3000)
-        #expect(driver.slots.functions[0].lie == .place)
+        #expect(driver.slots.functions[0].violation == .place)
         driver.write(22, 2, 7)
         #expect(driver.read(24, 2) == 0)
         driver.place(7, 0x1000, 0x2000, 0x3000)

@@ -132,9 +132,9 @@ class VirtioTransport {
         if queues[queue].wantsInterrupt(in: memory) { raise(queue) }
     }
 
-    /// The lie by which the driver broke a queue, if it did.
-    var lie: Virtqueue.Lie? {
-        for queue in queues { if let lie = queue.lie { return lie } }
+    /// The rule that the driver broke, and with it a queue, if it did.
+    var violation: Virtqueue.Violation? {
+        for queue in queues { if let violation = queue.violation { return violation } }
         return nil
     }
 }

@@ -5,12 +5,12 @@
 //                 available ring     flags, index, heads of chains   (the driver writes)
 //     up to 4096  used ring          flags, index, heads and lengths (the device writes)
 //
-// Everything here is what a driver says, who may lie. A chain is read once, descriptor by descriptor, into
+// Everything here is written by the driver, which may be hostile. A chain is read once, descriptor by descriptor, into
 // ranges of guest memory that are checked as they are made, before a byte of its buffers is moved: what buffers
 // lie over, even over the ring itself, changes nothing any more. A ring that cannot be what a driver means breaks
 // the queue: nothing more is taken from it until the driver places it anew.
 //
-//               place                 a lie
+//               place               violation
 //     off ----------------> ready ----------> broken
 //      ^                      |                  |
 //      +---- place nowhere, reset, (both) -------+
@@ -107,15 +107,15 @@ struct VirtqueueChain {
 }
 
 struct Virtqueue {
-    /// What a driver can get wrong.
-    enum Lie: Error, Equatable {
+    /// A rule that the driver has broken.
+    enum Violation: Error, Equatable {
         /// The ring is not in guest memory.
         case place
         /// More is available than the ring has entries.
         case index
         /// A head or a next one that is no descriptor's number.
         case number
-        /// A chain longer than the ring: it bites its tail.
+        /// A chain longer than the ring: it is a loop.
         case loop
         /// A buffer that is not in guest memory, or lengths that are too large together.
         case buffer
@@ -128,7 +128,7 @@ struct Virtqueue {
     private enum State {
         case off
         case ready(Ring)
-        case broken(Lie)
+        case broken(Violation)
     }
     private var state = State.off
 
@@ -168,7 +168,7 @@ struct Virtqueue {
     }
 
     var isReady: Bool { if case .ready = state { true } else { false } }
-    var lie: Lie? { if case .broken(let lie) = state { lie } else { nil } }
+    var violation: Violation? { if case .broken(let violation) = state { violation } else { nil } }
 
     /// Bytes of whole pages that a queue of this size takes.
     static func bytes(size: UInt16) -> UInt32 {
@@ -230,7 +230,7 @@ struct Virtqueue {
     /// - Returns: false if there is none, or the queue is broken by now.
     mutating func next(_ chain: inout VirtqueueChain, in memory: GuestMemory) -> Bool {
         guard case .ready(var ring) = state else { return false }
-        do throws(Lie) {
+        do throws(Violation) {
             guard try Self.take(&ring, &chain, size, memory) else { return false }
             state = .ready(ring)
             return true
@@ -242,7 +242,7 @@ struct Virtqueue {
 
     private static func take(
         _ ring: inout Ring, _ chain: inout VirtqueueChain, _ size: UInt16, _ memory: GuestMemory
-    ) throws(Lie) -> Bool {
+    ) throws(Violation) -> Bool {
         let waiting = load16(ring.available, 2, memory) &- ring.taken
         guard waiting > 0 else { return false }
         guard waiting <= size else { throw .index }

@@ -34,7 +34,7 @@ class VirtioPlug: PCDevice {
     let notes: LaunchNotes
     private let name: Text
     private let index: Int
-    private var isLieTold = false
+    private var isViolationTold = false
 
     /// - Parameter index: its place among the devices that were asked for.
     init(
@@ -62,9 +62,9 @@ class VirtioPlug: PCDevice {
     func settle() -> Bool { false }
 
     func lookForLie() {
-        if let lie = transport.lie, !isLieTold {
-            isLieTold = true
-            notes.warn("the guest's driver of \(name) is wrong and is not heard: \(lie.text)")
+        if let violation = transport.violation, !isViolationTold {
+            isViolationTold = true
+            notes.warn("the guest's driver of \(name) is wrong and is not heard: \(violation.text)")
         }
     }
 }
@@ -117,7 +117,7 @@ final class ConsolePlug: VirtioPlug {
     func feed(_ keys: ArraySlice<UInt8>) -> Int { console.feed(keys, to: transport) }
 }
 
-extension Virtqueue.Lie {
+extension Virtqueue.Violation {
     var text: StaticString {
         switch self {
         case .place: "its queue is not in guest memory"
