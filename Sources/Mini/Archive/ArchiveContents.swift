@@ -37,6 +37,7 @@ final class ArchiveMember: Sendable {
     var isDirectory: Bool { mode & FileMode.type == FileMode.directory }
 }
 
+/// The members that an archive will have. Throws `ArchiveError` where two of them cannot stand beside each other.
 struct ArchiveContents {
     /// In the order of their paths.
     private(set) var members: [ArchiveMember] = []

@@ -2,6 +2,7 @@
 // as it comes, or something that this program was given open. A symbolic link stays, and what it
 // leads to is replaced: a boot loader reads that, whatever name the archive was given.
 
+/// The place that an archive is written to.
 enum ArchiveDestination {
     /// Standard output, or what `/dev/fd` names.
     case descriptor(Int32)

@@ -1,6 +1,7 @@
 // Where a member lies in an archive: a relative path in its one spelling, without empty
 // components and without dots. So a path that exists is not spelled in two ways, and none leads out.
 
+/// The path of a member, as it stands in the archive.
 struct ArchivePath: Equatable {
     /// Without a slash at either end; empty for the root.
     let text: Text

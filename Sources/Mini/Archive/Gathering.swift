@@ -2,6 +2,7 @@
 // a directory that was named. A link that was named is followed, one in a directory is kept. The
 // archive itself is left out of a directory: a second run gives what the first one gave.
 
+/// Collects the members of an archive from the file system.
 struct Gathering {
     private(set) var contents: ArchiveContents
     /// The archive's names in directories that are packed, which are left out.

@@ -2,6 +2,7 @@
 // another name, which goes with every failure, and with a signal that would end us. A pipe or a
 // device is written as it comes.
 
+/// Writes one archive to its destination; removes the unfinished file if that fails.
 struct Packer: ~Copyable {
     /// The archive's name, for messages.
     private let name: Text

@@ -5,6 +5,7 @@
 // signals are those of busybox's init.) Statements: InitCarrying.swift. Source of the duties:
 // docs/boot-machine.md.
 
+/// The driver of the boot machine: process 1 itself.
 final class Init {
     static let name: StaticString = "mini-init"
     let programs: InnerPrograms

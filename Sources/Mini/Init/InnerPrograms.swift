@@ -1,6 +1,7 @@
 // The applets of this binary, as programs that process 1 can start without a file: a child runs
 // one right after it is made. Which there are is the business of the floor above.
 
+/// The applets that a child of process 1 can run without a file.
 struct InnerPrograms {
     /// Runs an applet, if the first word names one.
     /// - Returns: its exit code; nil if there is no such applet.

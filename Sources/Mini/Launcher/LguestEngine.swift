@@ -2,6 +2,7 @@
 // guests' memory at a place of its choice and runs no others than its own era's. Beyond that
 // the launcher does not know what it has. Source: docs/abi/lguest.md §2.1, §6.1.
 
+/// What runs a guest that speaks lguest.
 enum LguestEngine: Equatable {
     /// Runs every guest that the launcher loads.
     case builtIn

@@ -2,6 +2,7 @@
 // contract, and does not know whether the kernel or the built-in host runs it.
 // Source: docs/abi/lguest.md §2, §7.1.
 
+/// Launches guests that speak lguest.
 final class LguestLauncher: Launcher {
     /// Makes the device for a guest in this memory that speaks this.
     typealias MakeDevice = (GuestMemory, GuestABI) throws(LauncherError) -> any LguestDevice

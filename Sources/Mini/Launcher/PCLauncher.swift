@@ -2,6 +2,7 @@
 // /dev/kvm or on the software processor.
 // Source: docs/abi/pc.md.
 
+/// Launches kernels on a PC.
 final class PCLauncher: Launcher {
     private typealias Machine = LaunchMachine<PCMemory, LoadedPC, MadePC, RunningPC>
 

@@ -3,6 +3,7 @@
 // kernel's banner decides. What an era's facts are is in its row in `GuestABI`.
 // Source: docs/abi/lguest.md §0, §6.2, §6.4.
 
+/// What an image of such an era is recognised by.
 struct LaterEra {
     let era: GuestABI.Era
     /// The first release that speaks it.

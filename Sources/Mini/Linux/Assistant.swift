@@ -2,6 +2,7 @@
 // comes, a byte goes. It was started before the sandbox, keeps the descriptors that it needs, and reads nothing else: who
 // has taken over the process that asks can ask, and nothing more. Source: pipe(7), fork(2).
 
+/// The end of the process that asks.
 final class Assistant {
     /// The assistant finds its end when this process has ended, by whatever end.
     private let questions: Int32

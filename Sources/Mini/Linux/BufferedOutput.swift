@@ -1,6 +1,7 @@
 // A file that is written from its front to its end: small pieces are gathered, so that a
 // system call writes many of them, and what comes from other files passes through the same memory.
 
+/// Gathers what is written to a descriptor. What was not flushed is lost.
 struct BufferedOutput: ~Copyable {
     private let descriptor: Int32
     private let memory: Mapping

@@ -31,6 +31,7 @@ extension Nanoseconds? {
     }
 }
 
+/// The monotonic clock, the time of day and the processor time of the calling thread.
 enum Clock {
     /// Lets time pass; a signal ends it early.
     static func sleep(_ time: Nanoseconds) { _ = try? Poll.wait([], timeout: time) }

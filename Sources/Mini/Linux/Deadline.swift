@@ -1,6 +1,7 @@
 // The moment until which something may take its time, on the monotonic clock; and a signal that may
 // end it before. A loop whose turns others can cause looks at `isOver` in every turn.
 
+/// A moment on the monotonic clock; none counts as never.
 struct Deadline: Equatable {
     private let moment: Nanoseconds?
     /// Readable when a signal has come; -1 where those end the process by themselves.
@@ -14,6 +15,7 @@ struct Deadline: Equatable {
     /// No limit at all.
     static let never = Deadline(moment: nil)
 
+    /// So long from now.
     static func after(_ time: Nanoseconds) -> Deadline {
         let (end, isFar) = Clock.monotonic().count.addingReportingOverflow(time.count)
         return isFar ? never : Deadline(moment: Nanoseconds(count: end))

@@ -4,6 +4,7 @@
 
 import CShim
 
+/// Locks on single bytes, by number from the file's start.
 enum FileLock {
     static let ask = 5  // F_GETLK
     private static let set = 6  // F_SETLK
@@ -26,6 +27,7 @@ enum FileLock {
         return true
     }
 
+    /// Gives a byte back; does nothing if it was not ours.
     static func giveBack(_ byte: Int, of descriptor: Int32) {
         var lock = Self.lock(byte)
         lock.type = none

@@ -58,6 +58,7 @@ struct MountFlags: OptionSet, Equatable {
     ]
 }
 
+/// The calls, each with the kernel's errno.
 enum FileSystem {
     @inline(never)
     static func mount(
@@ -108,6 +109,7 @@ enum FileSystem {
         } catch { if error != .exists { throw error } }
     }
 
+    /// Removes an empty folder.
     static func removeDirectory(_ path: Text) throws(Errno) {
         _ = try path.withCString { (path) throws(Errno) in
             try SystemCall.make(.removeDirectory, path)
@@ -120,6 +122,7 @@ enum FileSystem {
         }
     }
 
+    /// Makes a folder the root of this process; its working directory stays.
     static func changeRoot(_ path: Text) throws(Errno) {
         _ = try path.withCString { (path) throws(Errno) in try SystemCall.make(.changeRoot, path) }
     }

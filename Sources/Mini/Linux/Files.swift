@@ -1,6 +1,7 @@
 // Files by their names: what is in a directory, where a link points, and taking a name away or
 // putting one file in another's place. Sources: getdents64(2), readlink(2), rename(2), unlink(2).
 
+/// The calls, each with the kernel's errno.
 enum Files {
     /// A path's longest, its end included. Source: linux/limits.h, PATH_MAX.
     static let longestPath = 4096

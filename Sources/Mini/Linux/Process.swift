@@ -2,6 +2,7 @@
 
 import CShim
 
+/// This process and its children.
 enum Process {
     /// The kernel's number of this process.
     static var identity: Int {

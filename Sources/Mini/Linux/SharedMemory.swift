@@ -51,6 +51,7 @@ import CShim
     /// Where a byte is, the last time.
     func lastIndex(of byte: UInt8) -> Int? { (0..<count).last { load8($0) == byte } }
 
+    /// Sets every byte to 0.
     func clear() { for offset in 0..<count { store8(offset, 0) } }
 
     /// Copies bytes to its start, as many as it has room for.

@@ -49,6 +49,7 @@ struct ArgumentRule {
     static let neverExecuted = ArgumentRule(
         index: 2, condition: .without(~3), name: "no PROT_EXEC")
 
+    /// The argument has this value. Only its lower 32 bits are compared.
     static func value(_ index: Int, _ value: UInt32, _ name: StaticString) -> ArgumentRule {
         ArgumentRule(index: index, condition: .oneOf([value]), name: name)
     }

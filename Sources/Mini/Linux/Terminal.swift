@@ -31,6 +31,7 @@ enum Terminal {
         }
     }
 
+    /// True for a terminal; false for anything else, and for a descriptor that is not open.
     static func isTerminal(_ descriptor: Int32) -> Bool {
         (try? attributes(of: descriptor)) != nil
     }

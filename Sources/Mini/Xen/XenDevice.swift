@@ -7,6 +7,7 @@ enum XenPresence: Equatable {
     /// Neither /sys nor /proc is mounted, and no device of Xen's is there.
     case unknown
 
+    /// Looks at /sys and /proc, and else at the device nodes.
     static func find() -> XenPresence {
         if let type = SmallFile.line("/sys/hypervisor/type") {
             return type == "xen" ? .xen : .notXen

@@ -5,6 +5,7 @@
 // that nobody takes.
 // Source: docs/abi/lguest.md §5.1, §5.2 (shared net).
 
+/// A virtio card's way to a shared network: a back end that sends and receives frames.
 final class SharedNetwork: NetworkBackend {
     private let page: SharedPage
     private let mapping: Mapping

@@ -6,6 +6,7 @@
 //
 // Source: docs/abi/pc.md §4.3; Virtual I/O Device specification 1.2, chapter 5.2.
 
+/// The virtio device of a disk.
 final class VirtioBlock: VirtioDevice {
     private enum Request {
         static let read: UInt32 = 0

@@ -2,6 +2,7 @@
 // as the serial port's does; what has no room there stays in the queue. Source: docs/abi/pc.md §4.5; Virtual I/O Device
 // specification 1.2, chapter 5.3.
 
+/// The virtio device of a console.
 final class VirtioConsole: VirtioDevice {
     private static let input = 0
     private static let text = 1

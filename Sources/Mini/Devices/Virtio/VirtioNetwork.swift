@@ -9,6 +9,7 @@
 // than a frame does, and while the driver has not heard of a frame, a kernel collects what is written meanwhile into one of the next.
 // Source: docs/abi/pc.md §4.6; Virtual I/O Device specification 1.2, chapter 5.1.
 
+/// The virtio device of a network card.
 final class VirtioNetwork: VirtioDevice {
     private static let input = 0
     private static let output = 1

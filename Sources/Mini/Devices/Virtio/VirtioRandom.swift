@@ -1,6 +1,7 @@
 // Random numbers for the guest: it lends buffers, and gets them back filled. Source: docs/abi/pc.md §4.4; Virtual I/O
 // Device specification 1.2, chapter 5.4.
 
+/// The virtio device of random numbers.
 final class VirtioRandom: VirtioDevice {
     /// The most that one request gets; a driver that wants more asks again.
     private static let mostBytes = 4096

@@ -66,6 +66,7 @@ protocol VirtioDevice: AnyObject {
     func reset(_ transport: VirtioTransport)
 }
 
+/// The queues and the interrupt of one device; its subclasses are the ways in which a driver finds them.
 class VirtioTransport {
     let device: any VirtioDevice
     let memory: GuestMemory

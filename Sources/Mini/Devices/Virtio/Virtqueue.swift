@@ -106,6 +106,7 @@ struct VirtqueueChain {
     }
 }
 
+/// One queue, as far as the driver has set it up.
 struct Virtqueue {
     /// A rule that the driver has broken.
     enum Violation: Error, Equatable {

@@ -236,6 +236,7 @@ struct LineRequest: Equatable {
     var patience = WaitRequest.usualPatience
 }
 
+/// A boot table as it was read: statements and settings.
 struct BootTable: Equatable {
     static let usualFile: Text = "/etc/mini.table"
 

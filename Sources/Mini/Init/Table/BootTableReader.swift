@@ -2,6 +2,7 @@
 // the last word in settings. An error does not end the reading, so that all are told, and so that what
 // to do about them is known however it stands. Grammar: docs/boot-table.md.
 
+/// Makes a `BootTable` of bytes; keeps the errors, each with its place.
 struct BootTableReader {
     private let programs: InnerPrograms
     private(set) var table = BootTable()

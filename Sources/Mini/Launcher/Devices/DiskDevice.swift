@@ -2,6 +2,7 @@
 // DiskFile.swift; what the guest's driver sees is in Devices/Lguest/BlockDevice.swift, and in
 // Devices/Virtio/VirtioBlock.swift. Source: docs/abi/lguest.md §5.2 (block), docs/abi/pc.md §4.3.
 
+/// A disk that was asked for.
 final class DiskSetup: DeviceSetup {
     let request: DiskRequest
     init(_ request: DiskRequest) { self.request = request }

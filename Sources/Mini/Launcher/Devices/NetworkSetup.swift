@@ -3,6 +3,7 @@
 // is in Devices/Lguest/NetworkDevice.swift, and in Devices/Virtio/VirtioNetwork.swift.
 // Source: docs/abi/lguest.md §5.2 (net, shared net), docs/abi/pc.md §4.6.
 
+/// A network that was asked for.
 final class NetworkSetup: DeviceSetup {
     let request: NetworkRequest
     /// It is a card of a PC's.

@@ -5,10 +5,13 @@
 /// The machine's actions as the calls of one device: gntdev for pages of others (GrantMapping.swift),
 /// gntalloc for our own (SharedPages.swift).
 protocol GrantSteps: AnyObject {
+    /// Gets an index for the pages; nothing is mapped yet.
     func reference() throws(GrantError) -> GrantIndex
     /// - Throws: nothing for a page that is not there yet: that is nil.
     func map(_ index: GrantIndex) throws(GrantError) -> Mapping?
+    /// Asks Xen to notify the other domain when the mapping goes.
     func arm(_ index: GrantIndex) throws(GrantError)
+    /// Gives the index back, when nothing is mapped by it.
     func release(_ index: GrantIndex) throws(GrantError)
     /// Lets some time pass, if there is any left.
     func wait() throws(GrantError)
