@@ -20,7 +20,7 @@ import Testing
         #expect(xen.now.left == [])
     }
 
-    @Test("and in")
+    @Test("pages are copied in without being mapped")
     func input() throws {
         let file = try TemporaryFile(pages("xyz"))
         let xen = try threePages { $0.input = Array("hello".utf8) }

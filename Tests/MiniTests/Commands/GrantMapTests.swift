@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test("times may have a fraction")
+    @Test("a deadline may have a fraction of a second")
     func fractions() throws {
         for (word, nanoseconds) in [
             ("11.6", 11_600_000_000), (".25", 250_000_000), ("3", 3_000_000_000),
@@ -62,7 +62,7 @@ import Testing
         }
     }
 
-    @Test("or to a file, which is emptied before")
+    @Test("what is mapped goes to a file, which is emptied before")
     func file() throws {
         let file = try TemporaryFile(pages("zzzz"))
         let xen = try threePages()
@@ -361,7 +361,7 @@ import Testing
         #expect(xen.now.executed == [])
     }
 
-    @Test("no such program")
+    @Test("a program that is not there is told, and nothing stays mapped")
     func missing() throws {
         let xen = try threePages()
         #expect(

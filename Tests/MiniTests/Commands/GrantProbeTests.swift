@@ -38,7 +38,7 @@ import Testing
         #expect(xen.now.left == [])
     }
 
-    @Test("or one JSON object")
+    @Test("probe --json prints one JSON object")
     func json() throws {
         for isXen in [true, false] {
             let xen = try FakeXen {

@@ -31,7 +31,9 @@ private func model(_ change: (inout FakeXen.State) -> Void) throws -> FakeXen {
         #expect(xen.now.left == [])
     }
 
-    @Test("nor from a signal, with a deadline and without", arguments: ["", " --deadline 9"])
+    @Test(
+        "pipe --client: such an entry does not keep it from a signal, with a deadline and without",
+        arguments: ["", " --deadline 9"])
     func restlessSignal(words: String) throws {
         let xen = try model {
             $0.store!.isRestless = true

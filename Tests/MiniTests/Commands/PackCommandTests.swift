@@ -512,7 +512,7 @@ private func members(_ archive: [UInt8]) throws -> [String] {
         #expect(failures > 15)
     }
 
-    @Test("nothing stays open or mapped")
+    @Test("a packing leaves nothing open or mapped")
     func releases() throws {
         let folder = try Folder()
         let user = terminal()

@@ -33,7 +33,7 @@ private func press(_ keys: [(UInt8, UInt64)]) -> [ConsoleEscape.Action] {
         #expect(press([(3, 0), (65, 1), (3, 2), (3, 3), (3, 4)]).last == .leave)
     }
 
-    @Test("who left stays out")
+    @Test("no key brings a guest back that was left")
     func final() {
         #expect(press([(3, 0), (3, 0), (3, 0), (65, 1)]).last == .leave)
     }

@@ -364,7 +364,7 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         #expect(boot.now.deeds.suffix(2) == ["ports 501 1", powerOff])
     }
 
-    @Test("without exit no port is touched")
+    @Test("a table without exit touches no port of a guest's exit")
     func noExit() {
         let boot = FakeBoot("try run /p") { $0.lives = [.ends(3 << 8)] }
         boot.boot()

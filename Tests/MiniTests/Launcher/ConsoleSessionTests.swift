@@ -139,7 +139,7 @@ import Testing
         #expect(played.terminal.terminal == FakeTerminal.cooked)
     }
 
-    @Test("so does an alarm that somebody else has sent, but not one of ours")
+    @Test("an alarm that somebody else has sent ends the guest, but not one of ours")
     func alarm() throws {
         // SI_KERNEL, SI_USER, SI_TKILL.
         for (code, isOurs) in [(0x80, true), (0, false), (-6, false)] as [(Int32, Bool)] {

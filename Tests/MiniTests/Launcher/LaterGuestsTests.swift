@@ -237,10 +237,12 @@ private func launch(
         #expect(outcome == .poweredOff)
     }
 
-    @Test("in a bzImage it starts however it is compressed", arguments: ["gzip", "zstd"])
+    @Test("in a bzImage compressed by gzip or zstd it starts", arguments: ["gzip", "zstd"])
     func compressed(_ method: String) throws { try start(by: method) }
 
-    @Test("compressed by xz, too", .enabled(if: toolPath("xz") != nil, "there is no xz"))
+    @Test(
+        "in a bzImage compressed by xz it starts",
+        .enabled(if: toolPath("xz") != nil, "there is no xz"))
     func compressedByXz() throws { try start(by: "xz") }
 
     private func start(by method: String) throws {
@@ -264,7 +266,9 @@ private func launch(
         #expect(outcome == .poweredOff)
     }
 
-    @Test("a guest with PAE does the same", arguments: later.filter { $0 >= .era4a })
+    @Test(
+        "a guest with PAE speaks before it has a console, and on it, and powers off",
+        arguments: later.filter { $0 >= .era4a })
     func wide(_ era: GuestABI.Era) throws {
         let (outcome, output) = try launch(
             kernel(era, isWide: true) { $0.call(2, Place.texts + 0x20, 1) })

@@ -180,7 +180,9 @@ struct TerminalProgramTests {
         #expect(try session.keys == cooked)
     }
 
-    @Test("SIGTERM ends it there, too", arguments: [SIGTERM, SIGHUP, SIGINT])
+    @Test(
+        "a signal ends a guest that writes to a terminal which nobody reads",
+        arguments: [SIGTERM, SIGHUP, SIGINT])
     func signalAtFullTerminal(signal: Int32) throws {
         let session = try Session("\(start) \(flood)")
         try session.until("the terminal is taken, and full", isReading: false) {
@@ -192,7 +194,7 @@ struct TerminalProgramTests {
         #expect(try session.keys == cooked)
     }
 
-    @Test("and after ^S")
+    @Test("three ^C leave a guest whose output ^S has stopped")
     func stopped() throws {
         let session = try Session("\(start) \(flood)")
         try session.until("it writes") { $0.shows("ABCDE") }
@@ -206,7 +208,7 @@ struct TerminalProgramTests {
         #expect(try session.keys == cooked)
     }
 
-    @Test("^Q lets it go on, and nothing is lost")
+    @Test("^Q lets a guest that ^S has stopped go on, and nothing is lost")
     func proceeds() throws {
         let session = try Session("\(start) \(flood)")
         try session.until("it writes") { $0.shows("ABCDE") }
@@ -265,7 +267,7 @@ struct TerminalProgramTests {
         try quit(session)
     }
 
-    @Test("with others in between, too")
+    @Test("with other programs in front of the pager the terminal is as before")
     func longPipeline() throws {
         try quit(try Session(pipeline("GUEST | tee /dev/null | (sleep 0.6; exec less)", "flood")))
     }

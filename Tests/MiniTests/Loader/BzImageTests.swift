@@ -16,7 +16,7 @@ import Testing
         }
     }
 
-    @Test("no setup sectors mean four")
+    @Test("a header that says 0 setup sectors has four")
     func noSectors() {
         var bytes = BzImageSpec().bytes()
         bytes[0x1F1] = 0

@@ -331,7 +331,7 @@ import Testing
         #expect(word(loaded, 0x514) == 0x00CF_9B00)
     }
 
-    @Test("so is one from before ELF files inside, by the kernel's own first code")
+    @Test("a 64-bit kernel from before ELF files inside is known by its own first code")
     func oldestLong() throws {
         for number in [8, 11] as [UInt8] {
             var inside = [UInt8](repeating: 0x90, count: 4096)

@@ -105,7 +105,7 @@ private func lines(_ file: [UInt8]) -> [String] {
         #expect(try !header(0x20B).is64Bit && header(0x20C).is64Bit)
     }
 
-    @Test("no setup sectors mean four")
+    @Test("a header that says 0 setup sectors has four")
     func noSectors() {
         var spec = StockSpec(.lz4)
         spec.setupSectors = 0
@@ -343,7 +343,7 @@ private func lines(_ file: [UInt8]) -> [String] {
         ]
     }()
 
-    @Test("damage is told with its place", arguments: damages.indices)
+    @Test("damage in a kernel is told by what is wrong with it", arguments: damages.indices)
     func damage(_ index: Int) throws {
         let (_, file, text) = Self.damages[index]
         let damage = try #require(kernel(file)?.damage)

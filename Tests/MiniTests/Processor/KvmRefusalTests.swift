@@ -357,7 +357,7 @@ struct KvmPutOffTests {
         .portOutput(PortAccess(port: 0x3F8, size: 1), value: UInt32(byte))
     }
 
-    @Test("they come in their order in front of what ended the run, and so does no interrupt")
+    @Test("writes that were put off come in order before what ended the run, without an interrupt")
     func come() throws {
         // Behind a byte the ring may have anything.
         let kvm = FakeKvm {

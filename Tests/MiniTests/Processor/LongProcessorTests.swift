@@ -7,7 +7,7 @@ import Testing
 @Suite struct LongProcessorTests: LongInstructions {
     // MARK: Entry and identity
 
-    @Test("a 32-bit start is refused")
+    @Test("the 64-bit processor refuses a 32-bit start")
     func protectedStart() throws {
         let memory = try GuestMemory(count: 1 << 20)
         #expect(throws: Errno.noDevice) {

@@ -32,7 +32,7 @@ import Testing
         #expect(machine.processor.missing?.isKernel == false)
     }
 
-    @Test("so is a 32-bit guest's, behind its code segment's base")
+    @Test("an instruction of a 32-bit guest that is not offered is told, by its linear address")
     func short() throws {
         let machine = try SystemMachine()
         #expect(machine.run(Self.newer) == .event(6))

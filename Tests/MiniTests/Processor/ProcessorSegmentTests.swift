@@ -112,7 +112,7 @@ import Testing
         #expect(machine.processor.descriptor(26) >> 40 & 0xFF == 0xB3)
     }
 
-    @Test("the base is added")
+    @Test("a segment's base is added to an address")
     func base() throws {
         let machine = try M()
         machine.processor.setDescriptor(26, machine.descriptor(0xB3, base: M.data))

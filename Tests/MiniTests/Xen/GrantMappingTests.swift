@@ -106,7 +106,7 @@ private func map(
         #expect(xen.now.left == [])
     }
 
-    @Test("but only until the deadline")
+    @Test("a page that is never there is asked for until the deadline")
     func deadline() throws {
         let xen = try FakeXen()
         xen.grant([17], of: 3)

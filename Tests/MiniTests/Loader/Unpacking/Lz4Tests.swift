@@ -41,7 +41,7 @@ import Testing
         }
     }
 
-    @Test("damage is told with its place")
+    @Test("damage in lz4 data is told with the byte where it is")
     func damage() {
         func failure(_ blocks: [[UInt8]], room: Int = 100) -> Unpacked {
             unpack(lz4Frame(blocks), room: room).outcome
