@@ -303,8 +303,9 @@ struct TerminalProgramTests {
             try session.until("the terminal is taken") { try $0.keys == 0 }
             for number in [first, 1 - first] {
                 let rest = string(session.screen).components(separatedBy: "pid-\(number)-")[1]
-                kill(pid_t(rest.prefix { $0 != "." })!, SIGTERM)
-                Clock.sleep(.milliseconds(20))
+                let process = pid_t(rest.prefix { $0 != "." })!
+                kill(process, SIGTERM)
+                try session.until("guest \(number) is gone") { _ in kill(process, 0) != 0 }
             }
             try session.until("it ends") { $0.isOver }
             #expect(try session.keys == cooked)
