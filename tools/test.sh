@@ -19,6 +19,9 @@ lint() {
         check_lint "shellcheck: bash" shellcheck -S warning build.sh .ci/run tools/*.sh Tests/*.sh Tests/xen/*.sh Tests/initramfs/*.sh Tests/linux/*.sh \
             contrib/dracut/95mini/*.sh contrib/mkinitcpio/*/mini contrib/initramfs-tools/hooks/mini \
             contrib/initramfs-tools/scripts/*/mini
+        # Pieces of system.sh and bench.sh, which set what they use.
+        check_lint "shellcheck: pieces of other scripts" shellcheck -S warning -s bash -e SC2034,SC2154 Tests/system/*.sh \
+            Tests/bench/{kvm,pc,wide}.sh
         check_lint "shellcheck: cases that run in any shell" shellcheck -S warning -s sh -e SC2154 Tests/compare/cases.sh
         check_lint "shellcheck: a machine with /dev/lguest" shellcheck -S warning -s sh Tests/bench/device.sh
         # The parts are pieces of one script.

@@ -77,16 +77,14 @@ mount $work/mounted $work/bound none bind,ro,nodev
 run /bin/grep -o $work/bound.tmpfs.ro,nosuid,nodev /proc/self/mounts
 run /bin/grep -o $work/mounted.tmpfs.rw,nosuid /proc/self/mounts"
     booted "a folder is bound with options of its own and those of where it comes from" $powered_off \
-        "$work/bound tmpfs ro,nosuid,nodev
-$work/mounted tmpfs rw,nosuid"$'\n'"$off"
+        "$work/bound tmpfs ro,nosuid,nodev"$'\n'"$work/mounted tmpfs rw,nosuid"$'\n'"$off"
     boot "$arch" "mount none $work/mounted tmpfs mode=700,nosuid,nodev,noexec
 mount none $work/mounted none remount,ro
 run /bin/grep -o $work/mounted.tmpfs.ro,nosuid,nodev,noexec /proc/self/mounts
 mount none $work/mounted none remount,size=64k,rw,exec
 run /bin/grep -o $work/mounted.tmpfs.rw,nosuid,nodev,relatime,size=64k /proc/self/mounts"
     booted "a remount keeps what is so there unless it takes it back by name" $powered_off \
-        "$work/mounted tmpfs ro,nosuid,nodev,noexec
-$work/mounted tmpfs rw,nosuid,nodev,relatime,size=64k"$'\n'"$off"
+        "$work/mounted tmpfs ro,nosuid,nodev,noexec"$'\n'"$work/mounted tmpfs rw,nosuid,nodev,relatime,size=64k"$'\n'"$off"
     boot "$arch" "mount none $work/mounted tmpfs mode=700,private
 mount none $work/mounted none shared
 run /bin/grep -c $work/mounted.*shared: /proc/self/mountinfo
