@@ -53,7 +53,7 @@ extension Host {
         }
     }
 
-    /// False while a record waits for the launcher, and when nobody is left to serve.
+    /// False while a record waits for the launcher, and when the guest is dead.
     private var canServe: Bool {
         let phase = machine.phase
         return phase != .notifying && phase != .dead

@@ -1,4 +1,4 @@
-// What the host makes of segment descriptors that a guest loads: nobody but the host has
+// What the host makes of segment descriptors that a guest loads: only the host has
 // ring 0, and four entries belong to the host. Source: docs/abi/lguest.md §4.1, §4.2.
 
 enum SegmentRules {

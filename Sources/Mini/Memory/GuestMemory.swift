@@ -1,9 +1,8 @@
 // The guest's physical memory: one private anonymous mapping of ours, guest-physical 0 at its
-// start, between pages that nobody may touch; nobody may touch what lies between its two parts, either, if
-// there are two. Every address and length that comes from outside
-// becomes a `GuestRange` here, once, and is then used without further doubt. Whoever keeps something that
-// it made of the guest's bytes, as a processor keeps code that it decoded, watches them: every write by
-// others (loaders, devices, the host) goes through `writable`, which tells the observer before.
+// start, between guard pages; so is what lies between its two parts, if there are two. Every address and length that comes from outside
+// becomes a `GuestRange` here, once, and is then used without further doubt. A processor that keeps
+// decoded code watches the bytes that it was made of: every write by others (loaders, devices, the host)
+// goes through `writable`, which tells the observer before.
 
 /// A range of bytes that lies wholly inside guest memory. Only `GuestMemory` makes one.
 struct GuestRange: Equatable {
@@ -47,7 +46,7 @@ struct SharedPage: Equatable {
 /// Guest-physical memory, zero when made, taken from the machine when touched.
 @safe final class GuestMemory {
     private let mapping: Mapping
-    /// Which 64-byte lines of each page somebody watches: a word a page.
+    /// Which 64-byte lines of each page the observer watches: a word a page.
     private let lines: Mapping
     /// The observer: called with an address and a count before bytes of a page change of which some line is
     /// watched; they do not go past the page's end. It knows of its own writes.
@@ -56,7 +55,7 @@ struct SharedPage: Equatable {
     /// Bytes from address 0 on, a multiple of 4096.
     var count: UInt32 { extent.low }
     /// The first byte that a range can have: 1 for memory at our address 0, of which no pointer
-    /// can be told from nil. (In a guest's first byte are boot parameters that nobody uses.)
+    /// can be told from nil. (A guest's first byte is of boot parameters that are not used.)
     private let first: UInt32
 
     /// Where guest-physical 0 is in our address space.

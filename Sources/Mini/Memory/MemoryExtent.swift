@@ -1,5 +1,5 @@
 // Where a guest has memory: from address 0 on, and, if it has more than fits below the addresses that a PC keeps for its devices,
-// from 4 GiB on. Whoever takes an address from outside asks here whether memory is there.
+// from 4 GiB on. An address that comes from outside is checked here: whether memory is there.
 // Source: docs/abi/pc.md §2.2.
 
 struct MemoryExtent: Equatable {

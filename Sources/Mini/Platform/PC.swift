@@ -61,7 +61,7 @@ final class PC {
     /// Whether a program ran since this was asked before; nil if its processor does not tell.
     func ranProgram() -> Bool? { processor.ranProgram() }
 
-    /// How long it should run while nobody has anything for it.
+    /// How long it should run without a look at the devices.
     var longestStretch: Nanoseconds { processor.longestStretch }
 
     /// Time passed in which the guest did not run.
@@ -131,7 +131,7 @@ final class PC {
         case .signal: return .signal
         case .failed(let code): end = .failed(code)
         case .interruptWindow, .deadline, .stretchEnded: break
-        // Its tables are its own, and nobody else's.
+        // A PC's processor has no page rules and no traps of a host's.
         case .trap, .refusedDirectoryEntry, .refusedMiddleEntry, .refusedTableEntry:
             end = .failed(.max)
         }

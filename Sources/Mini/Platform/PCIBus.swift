@@ -198,7 +198,7 @@ struct PCIBus {
         return nil
     }
 
-    /// The number of the header that CF8 names; nil if nobody is there.
+    /// The number of the header that CF8 names; nil if there is none.
     private var addressed: Int? {
         let place = address >> 8 & 0xFF_FFFF
         // Switched on, bus 0, function 0.

@@ -26,7 +26,7 @@ final class PCPlatform {
     private var clock = RealTimeClock()
     private var bus: PCIBus
     private let wallClock: () -> Nanoseconds
-    /// What somebody sits in front of, if there is one.
+    /// Screen and keyboard, with `--console screen`.
     private struct Desk {
         var screen = TextScreen()
         var keyboard = Keyboard()

@@ -1,5 +1,5 @@
 // A serial port with FIFOs (16550A), at 3F8 and interrupt line 4. What the guest sends is sent at once: its bytes
-// wait in `output` for whoever takes them, and while too many wait there the transmitter is not empty. What comes
+// wait in `output` until they are taken, and while too many wait there the transmitter is not empty. What comes
 // in waits in the receiver's FIFO; there is no timing, so a FIFO below its trigger level has "timed out" at once. Nothing
 // comes in before the guest listens: drivers throw away what the FIFO has when they start.
 //
@@ -12,7 +12,7 @@
 // Source: docs/abi/pc.md §3.3; the data sheet of National's PC16550D.
 
 struct SerialPort {
-    /// What the guest sent and nobody has taken yet.
+    /// What the guest sent and the launcher has not taken yet.
     private(set) var output: [UInt8] = []
     /// What was taken last was sent with the port's interrupts off, as a kernel's own console does it: what programs say goes
     /// through a driver that has them on.
@@ -180,7 +180,7 @@ struct SerialPort {
             if isDivisorOpen {
                 divisor = divisor & 0x00FF | UInt16(value) << 8
             } else {
-                // Whoever asks for it is told again that the transmitter is empty.
+                // A driver that switches this interrupt on is told again that the transmitter is empty.
                 if value & ~interruptEnable & Enable.transmitted != 0 { isEmptyTold = false }
                 interruptEnable = value & 0x0F
             }

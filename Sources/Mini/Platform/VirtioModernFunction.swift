@@ -248,7 +248,7 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
     private func setStatus(_ value: UInt8) {
         var value = value
         if !status.hasFailed, value & ~status.byte & Self.featuresTaken != 0 {
-            // Nobody here knows an older way.
+            // A driver that does not take virtio 1.0 cannot be served here.
             if takesVersion { device.take(taken) } else { value &= ~Self.featuresTaken }
         }
         if status.write(value) { reset() }

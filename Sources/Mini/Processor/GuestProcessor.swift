@@ -20,13 +20,13 @@
 // before KVM_RUN if one was set. `run`: a timer of the thread's for the deadline, whose signal sets
 // immediate_exit; EINTR is `deadline` if that has passed, else `signal`. Exits: IO, MMIO, HLT (with if_flag),
 // SHUTDOWN and IRQ_WINDOW_OPEN are cases here; INTERNAL_ERROR and FAIL_ENTRY are `failed`. `answer` puts its value
-// where kvm_run says; the next KVM_RUN takes it, so nobody reads the register before. `inject` is KVM_INTERRUPT,
+// where kvm_run says; the next KVM_RUN takes it, so the register must not be read before. `inject` is KVM_INTERRUPT,
 // `awaitsInterruptWindow` is request_interrupt_window. It has no trap of the user's: a guest that needs those needs a
 // `DeprivilegedProcessor`.
 //
 // The 64-bit software processor (Long/) fits by width: values and addresses have 64 bits here; its registers are those
-// of `ProcessorRegister`, by their 64-bit names; r8 to r15 nobody outside asks for. What a guest starts with (control
-// registers, segments with their hidden parts, tables) is set on the concrete processor by whoever makes it.
+// of `ProcessorRegister`, by their 64-bit names; r8 to r15 are not asked for from outside. What a guest starts with (control
+// registers, segments with their hidden parts, tables) is set when the concrete processor is made.
 
 enum ProcessorRegister: UInt8 {
     // In the order of their numbers in instructions.
@@ -137,7 +137,7 @@ protocol GuestProcessor: AnyObject {
     /// - Throws: ENOMEM; the processor is not to be used any more then.
     func rest() throws(Errno)
 
-    /// How long it should run while nobody has anything for it: each stop costs something.
+    /// How long it should run without a look at the devices: each stop costs something.
     var longestStretch: Nanoseconds { get }
 
     /// The last instruction that the guest wanted and this processor does not have, if that is known.

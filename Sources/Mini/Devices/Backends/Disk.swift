@@ -1,6 +1,6 @@
-// What stands behind a block device: an open file or block device of the host, whose size was
-// fixed when the guest was made. A transfer is all or nothing to the guest; why one failed is
-// kept for whoever wants to tell a person.
+// The back end of a guest's disk: an open file or block device of the host, whose size was fixed when
+// the guest was made. A transfer is all or nothing to the guest; the reason of a failure is kept, so
+// that the launcher can print it.
 
 /// A disk of whole sectors.
 final class Disk {
@@ -10,7 +10,7 @@ final class Disk {
     /// As the guest sees it.
     private(set) var sectorCount: UInt32
     let isReadOnly: Bool
-    /// nil for one that nobody else can name.
+    /// nil for one that no other disk can be the same as.
     let medium: Medium?
     private let file: Descriptor
     /// A file can shrink under the guest; a block device cannot.
@@ -18,13 +18,13 @@ final class Disk {
     /// Where the file's position is.
     private var position: UInt64?
     private var isChanged = false
-    /// Puts what was written on the disk, where somebody waits for signals meanwhile.
+    /// Makes the call that puts what was written on the disk, while this process waits for signals.
     var assistant: Assistant?
     /// Waits for what an assistant says, or for the disk itself, which is always ready.
     var wait: Poll.Patience?
     /// The transfer's at hand.
     private var pieces = IOVector()
-    /// Bytes that were moved since somebody looked for signals, and how many may be.
+    /// Bytes that were moved since the last look at signals, and how many may be.
     private var moved: UInt64 = 0
     var mostMoved: UInt64 = 64 << 20
 
@@ -100,7 +100,7 @@ final class Disk {
     }
 
     /// Puts what was written on the disk for good. No signal ends the call that does it, so an assistant makes it; when
-    /// something ends the launch meanwhile, it goes on by itself, and nobody has an error.
+    /// something ends the launch meanwhile, it goes on by itself, and an error is not reported.
     func synchronize() throws(Errno) {
         guard isChanged else { return }
         if let assistant {

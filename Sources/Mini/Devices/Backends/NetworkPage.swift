@@ -1,9 +1,9 @@
-// The page that all who are on a network share, an entry for each slot: a tap's with one guest, or a file's with the guests of
-// several launchers. Whoever is in a slot is sent to by a DMA key of its own.
+// The page that all members of a network share, with an entry for each slot: that of a tap, with one guest, or that of a file, with
+// the guests of several launchers. Each slot has a DMA key, under which frames are sent to it.
 // Source: docs/abi/lguest.md §5.1, §5.2 (net, shared net).
 
 enum NetworkPage {
-    /// Bytes of a slot's entry: a hardware address, or zeros where nobody is.
+    /// Bytes of a slot's entry: a hardware address, or zeros in a free slot.
     static let entrySize: UInt32 = 6
     /// In an entry's first byte: wants every frame.
     static let promiscuous: UInt8 = 1
@@ -24,7 +24,7 @@ enum NetworkPage {
         (key.rawValue &- page) / keyDistance
     }
 
-    /// Whether a frame is for whoever has this entry.
+    /// Whether a frame is for the slot with this entry.
     /// - Parameters:
     ///   - entry: six bytes, the first one lowest.
     ///   - destination: the frame's first six, likewise.

@@ -23,13 +23,13 @@ extension SharedPage {
     }
 
     /// The address of our end of a connection to a key: that of the key, and which slot is ours. The kernel
-    /// keeps addresses apart, so there is something behind it that nobody has foreseen.
+    /// refuses an address that is taken, so a number follows that others cannot have foreseen.
     func ownAddress(to key: DMAKey) -> LocalAddress {
         let chance = UInt32(truncatingIfNeeded: Clock.monotonic().count)
         return LocalAddress(name: "\(address(of: key).name)<\(slot).\(bareHex: chance)")
     }
 
-    /// The slot that whoever has such an address claims; nil for any other address.
+    /// The slot that the owner of such an address claims; nil for any other address.
     func slot(of address: LocalAddress, at key: DMAKey) -> UInt32? {
         let bytes = address.name.bytes
         let prefix = self.address(of: key).name.bytes

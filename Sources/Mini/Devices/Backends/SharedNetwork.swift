@@ -20,7 +20,7 @@ final class SharedNetwork: NetworkBackend {
     var signals: Poll.Interest?
     /// Waits for the network's file, which is always ready.
     var wait: Poll.Patience?
-    /// How often a frame was brought to a slot since anybody looked for signals, and how often it may be.
+    /// How often a frame was brought to a slot since the last look at signals, and how often it may be.
     private var tries = 0
     static let mostTries = 256
     private static let entrySize = Int(NetworkPage.entrySize)
@@ -88,7 +88,7 @@ final class SharedNetwork: NetworkBackend {
             put()
         }
         let destination = frame.start(of: Self.entrySize)
-        // Read once, and only if somebody was not there.
+        // Read once for a frame, and only if it is asked for.
         var moment: Nanoseconds?
         for slot in 0..<UInt32(SharedPage.slots) where slot != page.slot {
             guard NetworkPage.wants(entry(slot), destination) else { continue }
@@ -135,7 +135,7 @@ final class SharedNetwork: NetworkBackend {
     func drop() throws(Errno) { _ = try receive(into: IOVector()) }
 
     var watched: [Int32] { inlet.watched }
-    /// Its descriptors beside the file's, as long as nobody has come.
+    /// Its descriptors beside the file's, while it has no connections.
     var listeners: [Int32] { inlet.descriptor.map { [$0] } ?? [] }
     var pause: Nanoseconds? { inlet.restLeft }
 }

@@ -52,8 +52,8 @@ struct BlockDevice {
     /// - Parameter address: the DMA record that the guest sent.
     /// - Returns: what is wrong with the disk, not with the guest.
     func serve(_ address: GuestAddress, on device: any LguestDevice) -> Disk.Trouble? {
-        // Without a bound record, or with one whose last answer the guest has not taken, there is nobody
-        // to tell; the next run says if the guest died. The result of the request before is not its.
+        // Without a bound record, or with one whose last answer the guest has not taken, the guest cannot
+        // be told; the next run says if the guest died. The result of the request before is not its.
         guard let bound = try? device.dmaBuffer(key), let line = memory.load32(bound.rawValue)
         else {
             memory.store32(page + Field.result, Result.none)

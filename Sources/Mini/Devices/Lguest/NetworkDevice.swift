@@ -156,7 +156,7 @@ final class NetworkDevice {
     }
 
     /// Asks for a free buffer. Without one, a kernel's lguest hands out one that the guest has
-    /// not read yet, and overwrites its length: nobody runs meanwhile, so it is put back.
+    /// not read yet, and overwrites its length: the guest does not run meanwhile, so that is put back.
     private func borrow(from device: any LguestDevice) -> Loan? {
         for index in busy.indices.reversed()
         where busy[index].record.isFree(in: memory) {

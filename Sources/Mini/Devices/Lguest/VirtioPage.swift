@@ -155,11 +155,11 @@ final class VirtioDescriptor: VirtioTransport {
     override var ringsEarly: Bool { isFirst }
     override func raise(_ queue: Int) { interruptLine(rings[queue].line) }
 
-    /// The guest notified somebody.
+    /// The guest notified a device.
     /// - Returns: false if it was not this device.
     func notified(_ place: UInt32) -> Bool {
         if place == address {
-            // Who tells of what he does tells of something before he is ready.
+            // A driver that reports its status at all reports one before that of being ready.
             if status == 0 || !isTold && DriverStatus.isReady(status) {
                 reset()
             } else {

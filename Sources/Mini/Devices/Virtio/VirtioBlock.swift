@@ -92,7 +92,7 @@ final class VirtioBlock: VirtioDevice {
                 UnsafeMutableRawBufferPointer(rebasing: $0[..<transport.requestHeader]),
                 from: memory)
         }
-        // Without room for an answer there is nobody to tell.
+        // Without room for a status byte the driver cannot be told.
         guard let status = chain.takeLastByte() else { return 0 }
         var written: UInt32 = 0
         let answer =

@@ -1,4 +1,4 @@
-// A console beside the serial port: one port, a queue for keys and one for text. Text waits in `output` for whoever takes it,
+// A console beside the serial port: one port, a queue for keys and one for text. Text waits in `output` until it is taken,
 // as the serial port's does; what has no room there stays in the queue. Source: docs/abi/pc.md §4.5; Virtual I/O Device
 // specification 1.2, chapter 5.3.
 
@@ -8,10 +8,10 @@ final class VirtioConsole: VirtioDevice {
     private static let text = 1
     private static let queueSize: UInt16 = 64
 
-    /// What the guest sent and nobody has taken yet.
+    /// What the guest sent and the launcher has not taken yet.
     private(set) var output: [UInt8] = []
     static let outputRoom = 4096
-    /// The guest has lent room for keys, and nobody has looked yet.
+    /// The guest has lent room for keys since the last look.
     var hasNewRoom = false
     /// At most so much of a text is copied at a time.
     private var chain = VirtqueueChain()

@@ -208,7 +208,7 @@ final class VirtioNetwork: VirtioDevice {
 
     /// What tells of frames, while one must end a run of the guest.
     var watched: [Int32] { machine.isWatching ? backend.watched : [] }
-    /// Somebody watches it now.
+    /// The launcher has put `watched` into its poll set.
     func begin() { hasNewWatch = false }
     /// When to look at the latest.
     var pause: Nanoseconds? { machine.isWatching ? backend.pause : nil }

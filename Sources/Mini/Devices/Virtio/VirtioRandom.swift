@@ -10,8 +10,8 @@ final class VirtioRandom: VirtioDevice {
     /// Gives so many random bytes; nil if there are none now.
     private let source: (Int) -> [UInt8]?
     private var chain = VirtqueueChain()
-    /// A request waits until there are some: a driver that gets an empty buffer back may never ask again. Somebody has
-    /// to look again.
+    /// A request waits until there are some: a driver that gets an empty buffer back may never ask again. The launcher
+    /// looks again later.
     private(set) var hasRequest = false
 
     init(source: @escaping (Int) -> [UInt8]?) { self.source = source }
@@ -22,7 +22,7 @@ final class VirtioRandom: VirtioDevice {
     var configurationCount: UInt16 { 0 }
     func configuration(_ offset: UInt16) -> UInt8 { 0 }
 
-    /// - Returns: whether a request waits; whoever asks looks again.
+    /// - Returns: whether a request waits; the caller has to look again later.
     func takeRequest() -> Bool {
         defer { hasRequest = false }
         return hasRequest

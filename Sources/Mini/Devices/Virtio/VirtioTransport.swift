@@ -56,7 +56,7 @@ protocol VirtioDevice: AnyObject {
     func configuration(_ offset: UInt16) -> UInt8
     /// How many there are.
     var configurationCount: UInt16 { get }
-    /// The driver writes there; nobody else looks whether it may.
+    /// The driver writes there; the device has to check whether it may.
     func setConfiguration(_ offset: UInt16, _ value: UInt32)
     /// The driver has rung for this queue.
     func serve(_ queue: Int, of transport: VirtioTransport)
@@ -113,7 +113,7 @@ class VirtioTransport {
     func hasMore(_ queue: Int) -> Bool { isDriven && queues[queue].hasMore(in: memory) }
 
     /// Takes the next chain of a queue. What a chain is filled with may lie over the ring and make another one available:
-    /// nobody takes more in one turn than the ring has entries. No more can wait than that, so that nothing is left over
+    /// a device takes no more in one turn than the ring has entries. No more can wait than that, so that nothing is left over
     /// but what such a driver has added meanwhile, which waits for its next ring.
     /// - Returns: false if there is none.
     func next(_ queue: Int, _ chain: inout VirtqueueChain) -> Bool {

@@ -1,6 +1,6 @@
 // A processor of /dev/kvm behind the contract of GuestProcessor.swift. What its header says of one holds here: registers are
 // read once after an exit that wants one, written before the next run if one was set; a timer's signal, held back but while the guest
-// runs, ends a run at the deadline; any other signal that is held back ends it, too, and stays for whoever reads it.
+// runs, ends a run at the deadline; any other signal that is held back ends it, too, and stays pending.
 //
 // Source: docs/abi/pc.md §5; the kernel's KVM API.
 
@@ -52,7 +52,7 @@
         isChanged = true
     }
 
-    /// Not told by this processor without a request more: nobody learns here that a guest is in a program.
+    /// Always 0: to know that the guest is in a program would take one request more.
     var privilege: UInt8 { 0 }
 
     // MARK: Running
@@ -132,8 +132,8 @@
                 isLoaded = false
                 try Ioctl.call(virtualMachine.processor.number, KvmRequest.run)
             } catch {
-                // The kernel found that a file was cut short, which is no signal then: whoever looks after those
-                // looks at the files.
+                // The kernel met a page of a file that was cut short, for which it sends no signal here: as after a
+                // signal the launcher looks at the files.
                 if error == .badAddress, virtualMachine.touchFiles() { return .signal }
                 guard error == .interrupted || error == .again else {
                     return .failed(UInt32(bitPattern: error.rawValue) | Self.callFailed)

@@ -90,7 +90,7 @@ struct BlockShape {
     /// A chain of the hash is as long as it may get.
     private var isCrowded = false
     /// A guest can choose addresses that all have one place in the hash, and each block that is looked for costs the way
-    /// through its chain. Chains that nobody chose are hardly longer than ten.
+    /// through its chain. Without that, chains are hardly longer than ten.
     static let longestChain = 24
     /// Arena offsets of first blocks: by physical address and mode, of each physical page, and of those that end on it but
     /// begin on another.

@@ -99,8 +99,8 @@ extension Core {
         }
         if state.blocks.isFull { forgetBlocks() }
         let made = unsafe state.blocks.next
-        // Never by this call's limit: whoever finds the block later may have less left, and is
-        // then given one of fewer than `maximumInstructions`.
+        // Not by this call's limit, as the block is kept: a later call that has fewer instructions left
+        // gets a shorter one of its own.
         if unsafe try !decode(into: made, linear, physical, limit: BlockShape.maximumInstructions) {
             guard isOpen else { return unsafe try temporary(linear, limit: 1) }
             let second = try fetchable((linear | Page.offset) &+ 1)

@@ -5,7 +5,7 @@
 //     carries  bit 31 carry · bits 31 and 30 differ: overflow · bit 3 auxiliary carry
 //              bit 0 inverts sign, bit 8 inverts parity (set when flags are loaded)
 //
-// Every flag is then a few instructions for whoever asks, whatever the operation was.
+// Every flag then takes a few instructions to compute, whatever the operation was.
 // Source of the flags themselves: Intel 64 and IA-32 SDM, volume 1, section 3.4.3.
 
 /// EFLAGS bits.
