@@ -26,7 +26,7 @@ final class Init {
     var programCount: UInt64 = 0
     /// How the last program ended that was awaited, as a shell has it.
     var lastCode: UInt8 = 0
-    /// What `exit` wants whoever runs this machine as a guest to end with.
+    /// The code of `exit`: the launcher that runs this machine as a guest ends with it.
     var exitCode: UInt8?
     /// When the shell of a table that has failed was started.
     var rescueStart = Nanoseconds(count: 0)
@@ -68,7 +68,7 @@ final class Init {
         }
     }
 
-    /// Tells of an event that cannot come in this state, which nobody would wait out.
+    /// Tells of an event that cannot come in this state. There is no way to go on from it.
     /// - Returns: what ends the machine, as the table has it for errors.
     private func defect() -> BootMachine.Event {
         say(.defect(state: "\(machine.stateName)"))
@@ -124,7 +124,7 @@ final class Init {
         case .wait: return nextEvent()
         case .sleepForever:
             while true {
-                // For nobody else reaps them. What has happened does not matter any more.
+                // Only process 1 reaps them. Which events come does not matter any more.
                 _ = reap()
                 Clock.sleep(Self.second)
             }
@@ -249,7 +249,7 @@ final class Init {
 
     private func ended(_ id: ProcessID, _ end: ProcessEnd) -> BootMachine.Event? {
         guard let index = children.firstIndex(where: { $0.id == id }) else {
-            // Somebody else may get its number.
+            // Another process may get its number.
             orphans.removeAll { $0 == id }
             return nil
         }
@@ -266,7 +266,8 @@ final class Init {
             outcomes[statement] = end.isSuccess
             return .succeeded
         case .rescue:
-            // So soon nobody has used it: it could not be run, as without its libraries. What was said before is to stay there.
+            // It ended at once, with a code of 126 or more: it could not be run, for want of its libraries, say. Messages on the screen
+            // are to stay there.
             return Clock.monotonic() - rescueStart < Self.second && end.shellCode >= 126
                 ? .noShell : .succeeded
         case .keeper: return nil
@@ -280,7 +281,7 @@ final class Init {
             return nil
         case .vital:
             let hasForkedAway = notices(child, end)
-            // Whoever looks after the machine in a shell ends it.
+            // With a rescue shell on the console the machine ends when that does.
             if isEnding || children.contains(where: { $0.role == .rescue }) { return nil }
             if !hasForkedAway && end.isSuccess { return .asked(table.settings.atEnd) }
             // The statement that is carried out now is not awaited any more.
@@ -360,16 +361,16 @@ final class Init {
         isEnding = true
         deadline = .after(patience)
         Process.signalAll(signal)
-        // Whoever is stopped cannot take it.
+        // A stopped process does not get SIGTERM before it continues.
         if signal == .terminate { Process.signalAll(.proceed) }
-        // A slow console holds nobody up.
+        // After the signals: a slow console must not delay them.
         if isFirst { pipes.showRests(isOver: false) }
     }
 
     private func end(_ ending: Ending) -> BootMachine.Event {
         InitConsole.say(ending.announcement)
         InitConsole.drain()
-        // Where nobody takes it, the machine ends as it would have.
+        // Outside a guest of ours nothing takes it, and the machine ends as usual.
         if let exitCode { GuestExit.tell(exitCode) }
         do throws(Errno) { try Kernel.end(ending) } catch {
             say(.system(ending.verb, error))

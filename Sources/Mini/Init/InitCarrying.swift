@@ -32,7 +32,7 @@ extension Init {
 
     private func carryOut(_ statement: BootStatement) -> BootMachine.Event {
         let isKnown = statement.request != .lookup
-        // From now on its ends of pipes are a program's, or nobody's.
+        // From now on its ends of pipes belong to its program, or are to be closed.
         if isKnown { untaken += 1 }
         defer { closePipes() }
         if table.settings.isVerbose && isKnown {
@@ -77,7 +77,7 @@ extension Init {
     }
 
     /// Closes the ends of pipes that no statement takes any more: it was skipped, or has failed, or has looked up something
-    /// else. So whoever has the other end notices.
+    /// else. So the program at the other end notices.
     func closePipes() {
         pipes.close { (pipe, isWriting) in
             services.contains { service in
@@ -315,7 +315,7 @@ extension Init {
                     InitChild(id: id, name: carrier.words[0], position: position, role: .started))
             }
         } catch {
-            // It has failed to start: whatever runs of it must not go on beside its successor. Nobody awaits it.
+            // It has failed to start: whatever runs of it must not go on beside its successor. It is not waited for.
             for child in started { try? Process.signal(child.id, .kill) }
             throw error
         }

@@ -59,7 +59,7 @@ enum InitMounts {
             try FileSystem.mount(source, on: request.target, type: type, flags, data: request.data)
             return true
         } catch {
-            // Somebody has mounted the very same before. Of these there is only one, whatever its source is called.
+            // The same file system is mounted there already. Of these types there is only one, whatever its source is called.
             if error == .busy, flags.isDisjoint(with: .remount),
                 type == source || type == "devtmpfs" || type == "sysfs" || type == "proc"
             {
@@ -169,12 +169,12 @@ enum InitMounts {
 
     // MARK: The end
 
-    /// How long disks may stand still before nobody waits for them any more.
+    /// How long disks may make no progress before they are given up.
     private static let patience = Nanoseconds.milliseconds(30_000)
 
     /// Unmounts all that can be, in a process of its own: no signal ends a call that waits for a disk, and one that is dead
     /// must not keep the machine. As long as less and less is left to write, it is waited for.
-    /// - Parameter left: how much that is; nil where nobody knows.
+    /// - Parameter left: how much that is; nil where that is unknown.
     /// - Returns: false if the disks stand still. The process may still go on.
     static func leave(left: () -> UInt64? = unwritten) -> Bool {
         guard

@@ -88,8 +88,8 @@ enum InitNetwork {
         try arrange(request, index)
     }
 
-    /// What is heard of devices from now on, and which one has the name now: made before anybody arranges anything, so
-    /// that no device comes unseen.
+    /// The kernel's messages about devices from now on, and which device has the name now: made before a device is waited
+    /// for, so that none appears unseen.
     final class Watch {
         fileprivate let ears: RouteSocket
         fileprivate var known: UInt32?

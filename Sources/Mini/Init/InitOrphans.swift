@@ -43,7 +43,7 @@ enum InitOrphans {
     }
 
     /// Judges by one process's line in /proc: a child of process 1 that is in the program's session, or has begun one of
-    /// its own, as a daemon does, and has the program's mark. (Anything less can be somebody else's.)
+    /// its own, as a daemon does, and has the program's mark. (Anything less can be a process of another program.)
     static func orphan(
         _ stat: Text, of program: ProcessID, besides others: [ProcessID], isMarked: () -> Bool
     ) -> InitOrphan? {

@@ -8,7 +8,7 @@ final class InitPipe {
     private var writing: Descriptor?
     /// A program reads it, whose end is here as well so that it can be started again.
     var isShared = false
-    /// As much as a pipe can hold, where nobody has set its limit higher, in parts.
+    /// As much as a pipe can hold with the kernel's usual limit, in parts.
     private static let mostParts = 256
     /// The last of it says why a program has ended.
     private static let mostShown = 4096
@@ -58,15 +58,15 @@ extension InitPipe {
 struct InitPipes {
     private var pipes: [InitPipe] = []
 
-    /// Shows what nobody reads any more.
-    /// - Parameter isOver: true when no process is left; else somebody may still read what is shared.
+    /// Shows what is left in pipes without a reader.
+    /// - Parameter isOver: true when no process is left; else a program may still read what is shared.
     @inline(never)
     func showRests(isOver: Bool) {
         for pipe in pipes where isOver || !pipe.isShared { InitConsole.show(pipe.rest()) }
     }
 
-    /// Closes the ends that nobody is to have any more, and shows what cannot be read then.
-    /// - Parameter isWanted: whether somebody is to have a pipe's end that writes, or that reads.
+    /// Closes the ends that no program is to have any more, and shows what cannot be read then.
+    /// - Parameter isWanted: whether a program is still to have the pipe's end for writing (true) or for reading.
     func close(unless isWanted: (Text, Bool) -> Bool) {
         for pipe in pipes {
             if !isWanted(pipe.name, true) { pipe.handOver(.output) }

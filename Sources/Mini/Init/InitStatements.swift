@@ -22,7 +22,7 @@ enum InitStatements {
     }
 
     /// Writes a value into a file that is there, in one piece as sysfs wants it, and in place of what an ordinary one holds.
-    /// A pipe that nobody reads is no such file. A driver may take its time all the same.
+    /// A pipe without a reader is an error. A driver may take its time.
     static func set(_ name: Text, _ value: Text) throws(InitError) {
         do throws(Errno) {
             let file = try Descriptor.open(name, .rewriteNow)
@@ -49,8 +49,8 @@ enum InitStatements {
             ) { $0 != nil && (wanted == nil || $0 == wanted) }
         case .event(let domain, let port):
             let channel = try InitGrants.channel(domain, port, deadline)
-            // Xen rings the bell of whoever binds it, in case it was rung before. Then the other
-            // side gets to know that somebody listens.
+            // Xen sends an event to a port as soon as it is bound, in case one was sent before: that one is taken off first.
+            // Then the other side is told that somebody listens.
             _ = try channel.wait(.after(min(settling, request.patience)))
             try channel.notify()
             if try !channel.wait(deadline) { throw .deadline("no event has come in time") }

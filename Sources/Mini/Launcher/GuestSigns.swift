@@ -17,7 +17,7 @@ final class GuestSigns {
 
     /// - Parameters:
     ///   - asksForRestart: false if only its last words tell its restart.
-    ///   - report: takes what `silence` comes to, if somebody wants to know.
+    ///   - report: takes the line of `silence`; nil without --verbose.
     init(asksForRestart: Bool = true, _ silence: Silence, _ report: ((Text) -> Void)?) {
         words = asksForRestart ? nil : LastWords()
         self.silence = report == nil ? nil : silence

@@ -1,6 +1,6 @@
-// Notices that a kernel before 3.10 has stopped for good. Later ones halt with interrupts off, which is the end of a PC. These let
-// interrupts in where they have nobody who switches them off, say so with their last line, and then do nothing. Others can
-// say these words as well: so it counts that nothing is said behind them, and next to nothing done for three seconds.
+// Notices that a kernel before 3.10 has stopped for good. Later ones halt with interrupts off, which is the end of a PC. Some of
+// these halt with interrupts on, after a last line that says so. Programs can print that line as well: so it counts only if nothing
+// is printed after it, and next to no processor time is used for three seconds.
 //
 //   listening -- its last line --> halting -- waits, for long --> off
 //   halting -- other words --> listening

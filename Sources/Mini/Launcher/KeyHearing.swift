@@ -1,11 +1,11 @@
-// Says when a guest whose console is a screen hears its keys. Kernels throw away what is typed before a program has their
-// screen. From its first program on there is one: the screen is open before it is started. Where that is not seen, a guest
-// waits for keys that says nothing for a second and needs next to no processor for it: on a busy machine a kernel that
-// starts can be silent for as long.
+// Says from when on a guest whose console is a screen is given keys. A kernel throws away what is typed before a program has
+// its screen open, as the first program has it from its start. Where the launcher cannot see that a program runs, a guest counts
+// as waiting for keys when it prints nothing for a second and uses next to no processor time in it: silence alone does not tell,
+// since a kernel that starts on a busy machine can be silent for as long.
 //
 //   starting -- a program runs, it rests for a second --> hearing
 //
-// Whatever it says, and every second in which it does not rest, begin that second anew.
+// Output of the guest, and every second in which it does not rest, begin that second anew.
 // The same as a page: docs/key-hearing-machine.md.
 
 struct KeyHearing {
@@ -35,7 +35,7 @@ struct KeyHearing {
     /// It runs a program.
     mutating func run() { state = .hearing }
 
-    /// Somebody has keys for it, and looks at what it does.
+    /// There are keys for it: looks at what it does.
     /// - Parameter isIdle: whether it does nothing now.
     mutating func look(_ now: CPUSample, isIdle: Bool) {
         guard case .starting(let since) = state, since.time + Self.rest < now.time else { return }

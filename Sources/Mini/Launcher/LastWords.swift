@@ -1,7 +1,7 @@
 // Notices that a guest waits for a restart. A kernel before 2.6.25 has no call that asks for one: it writes its last words
-// to the console, pulls the reset line of a keyboard controller, and computes for ever. The built-in host sees that
-// line; the kernel's device ignores it and tells nobody. There the words tell, and the processor time that
-// the guest takes from then on without saying or using anything: one that waits for somebody takes next to none.
+// to the console, pulls the reset line of a keyboard controller, and computes for ever. The built-in host sees the
+// reset; the kernel's device ignores it and reports nothing. There the words tell, and the processor time that the guest takes
+// from then on without output and without using a device: a guest that waits takes next to none.
 //
 //   listening -- last words --> said -- looked --> computing -- looked, for long --> restarting
 //   said, computing -- other words, a device --> listening
@@ -20,21 +20,21 @@ struct LastWords {
     }
     private var state = State.listening(0)
 
-    /// `Restarting system.`, or ` with command '…'`. No two of its bytes are like the first.
+    /// The start of `Restarting system.` and of `Restarting system with command '…'`. The first byte is not in it again.
     private static let words: StaticString = "Restarting system"
     private static let lineEnd: UInt8 = 0x0A
     private static let carriageReturn: UInt8 = 0x0D
-    /// So long a guest computes for nothing that is about to restart.
+    /// After so much processor time without anything else the guest is taken to restart.
     static let patience = Nanoseconds.milliseconds(2000)
     /// One that waits takes less of the time; one that computes gets more, on a busy machine, too.
     private static let share: UInt64 = 8
 
-    /// True once it has said its last words, until somebody looks.
+    /// True once it has said its last words, until the first look.
     var isNew: Bool {
         if case .said(isLineOver: true) = state { return true }
         return false
     }
-    /// True from its last words on, as long as nothing else has come: somebody has to look.
+    /// True from its last words on, as long as nothing else has come: `look` has to be called.
     var isWaiting: Bool {
         switch state {
         case .said(let isLineOver): isLineOver
@@ -76,7 +76,7 @@ struct LastWords {
         if !isRestarting { state = .listening(0) }
     }
 
-    /// Somebody looks at what it does.
+    /// Takes a sample of its processor time.
     mutating func look(_ now: CPUSample) {
         switch state {
         case .listening, .restarting, .said(isLineOver: false): return

@@ -53,7 +53,7 @@ struct LaunchMachine<Memory, Image, Made, Running> {
         /// The guest sent a DMA record under a key.
         case notified(DMANotification)
         case outputServed
-        /// Somebody but the guest wants attention.
+        /// Something else than the guest wants attention: input, a signal, a device.
         case brokenOut
         case inputServed
         /// The guest died; its reason comes with the next run.

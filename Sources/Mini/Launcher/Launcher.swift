@@ -8,7 +8,7 @@ struct LaunchPlan {
     var kernel = Text()
     /// The guest's memory in MiB.
     var mebibytes = GuestLayout.defaultMebibytes
-    /// False if that is nobody's choice.
+    /// False for the default.
     var isMemoryGiven = false
     var initrd: Text?
     /// The kernel's own arguments.
@@ -61,7 +61,7 @@ final class LaunchFiles {
 
 /// Who hears of a launch, and what it may do: the same for guests of every kind.
 struct LaunchSurroundings {
-    /// Takes a line of what is done, if somebody wants to know.
+    /// Takes a line about what is done; nil without --verbose.
     let report: ((Text) -> Void)?
     /// Takes a line that a person should read in any case.
     let notice: (Text) -> Void
@@ -69,9 +69,9 @@ struct LaunchSurroundings {
     var sandbox = SandboxChoice.off
     /// What the lines of `notice` are written to.
     var messages: Int32 = 2
-    /// Gets what happens when, if somebody wants to know.
+    /// Gets the moments of events; nil without --timeline.
     var timeline: Timeline?
-    /// What somebody else writes it to, or -1.
+    /// The timeline's file, which its owner writes; -1 without one.
     var timelineFile: Int32 = -1
     var files = LaunchFiles()
 }

@@ -29,9 +29,9 @@ final class PCLauncher: Launcher {
     private var arguments: [Text] = []
     /// Lasts through restarts: opened before the sandbox.
     private var kvm: KvmVirtualMachine?
-    /// So that it stays, once /dev/kvm could not be used: inside the sandbox nobody may open that again.
+    /// Kept once /dev/kvm could not be used: inside the sandbox it cannot be opened again.
     private var isInSoftware: Bool
-    /// Says what guests wanted and did not get, to whoever wants to know everything.
+    /// With --verbose: says what guests asked for and did not get.
     private let wishes: Remarks?
 
     /// - Parameter defaults: whether words of ours go in front of the user's on the kernel's command line.
@@ -78,7 +78,7 @@ final class PCLauncher: Launcher {
             if let outcome = guest.loop.outcome { return .left(outcome) }
             note(guest.uses)
             return .inputServed
-        // A PC notifies nobody outside.
+        // A PC sends no notifications.
         case .serveOutput: return .outputServed
         case .finish(let outcome): return .left(outcome)
         }
@@ -175,7 +175,7 @@ final class PCLauncher: Launcher {
             console = plug
             plugged.append(plug)
         }
-        // Last, so that it moves nobody.
+        // Last, so that it changes no other device's place.
         plugged.append(try RandomPlug(numbers, into: slots, notes))
         let platform = PCPlatform(
             memory: loaded.memory, functions: slots.functions.map { $0 as any PCIFunction },

@@ -29,7 +29,7 @@ final class LaunchNotes {
 
     func remark(_ line: Text) { remarks.note(line) }
 
-    /// Once: a guest must not be able to fill somebody's log.
+    /// Once: a guest must not be able to fill a log.
     func warn(_ line: Text) {
         if !isWarned { report?(line) }
         isWarned = true

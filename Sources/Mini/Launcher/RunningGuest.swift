@@ -50,7 +50,7 @@ final class MadeGuest {
 final class RunningGuest {
     private let made: MadeGuest
     let loop: EventLoop
-    /// Who has the terminal.
+    /// The user of the terminal.
     let holder: any TerminalHolder
     private let session: ConsoleSession
     private let virtioConsole: VirtioConsoleDevice?
@@ -150,8 +150,8 @@ final class RunningGuest {
 
     /// Tells a person.
     func remark(_ line: Text) { notes.remark(line) }
-    /// Tells whoever wants to know everything, once.
+    /// With --verbose: tells it, once.
     func warn(_ line: Text) { notes.warn(line) }
-    /// Tells him that a record of the guest's is none.
+    /// Warns of a record of the guest's that is invalid.
     func warnOfRecord() { warn("the guest sent a DMA record that points outside its memory") }
 }

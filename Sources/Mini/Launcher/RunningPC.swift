@@ -86,7 +86,7 @@ final class RunningPC: ConsoleGuest {
     var uses: [Timeline.Use] { use.uses + made.devices.flatMap { $0.uses } }
 
     /// Runs the guest.
-    /// - Returns: how it ended; nil if somebody wants to be served.
+    /// - Returns: how it ended; nil if something is to be served.
     func run() throws(LauncherError) -> PC.End? {
         if halt?.isOff ?? false { return .poweredOff }
         isIdle = false

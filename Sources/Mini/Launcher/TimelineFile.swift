@@ -34,10 +34,10 @@ final class TimelineFile {
         }
         // Two launches that write the same file would leave a mixture of both.
         do throws(Errno) { try file.lock(shared: false) } catch {
-            // A file system without locks has nobody to keep away.
+            // A file system without locks cannot keep others away.
             if error == .again { throw .timeline(name: name, .inUseElsewhere) }
         }
-        // Whose bytes cannot be read may be somebody else's.
+        // A file whose bytes cannot be read may be of another kind.
         if status.size > 0 && Descriptor.isWriteOnly(file.number) {
             throw .host("read timeline", name: name, .accessDenied)
         }

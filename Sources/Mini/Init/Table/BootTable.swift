@@ -102,7 +102,7 @@ indirect enum BootRequest: Equatable {
     /// Send an event on a channel of another domain.
     case notify(domain: ValueOrEntry<DomainID>, port: ValueOrEntry<EventPort>)
     case wait(WaitRequest)
-    /// Wait for somebody to listen on a socket.
+    /// Wait until a program listens on a socket.
     case waitSocket(Text, patience: Nanoseconds)
     /// Wait for a program to write a line into a pipe that has this text in it.
     case waitLine(LineRequest)
@@ -115,7 +115,7 @@ indirect enum BootRequest: Equatable {
     case send(SendRequest)
     /// Become a program, on this root or on another.
     case replace([Text], root: Text?, variables: [Text] = [])
-    /// End the machine, with a code for whoever runs it as a guest; nil for that of the last `run`.
+    /// End the machine, with a code for the launcher that runs it as a guest; nil for that of the last `run`.
     case exit(UInt8?)
     /// Decide whether the statements up to `else` or `end` are carried out.
     case condition(BootCondition)
@@ -149,7 +149,7 @@ struct ProgramFront: Equatable {
     }
 }
 
-/// A message to whoever listens on a socket.
+/// A message to the program that listens on a socket.
 struct SendRequest: Equatable {
     /// The socket's file.
     var socket: Text
@@ -228,7 +228,7 @@ struct WaitRequest: Equatable {
     var patience = usualPatience
 }
 
-/// A line that somebody else writes first.
+/// Wait for a line of another program.
 struct LineRequest: Equatable {
     var pipe: Text
     /// What the line has in it.

@@ -344,7 +344,7 @@ extension BootSettings {
             guard let time = TableTime.read(value) else { return false }
             grace = time
         case "verbose": isVerbose = true
-        // Whoever reads the table has looked for it already.
+        // It has been looked for before the table is read.
         case "table": return !value.hasParent && value.isFileName
         default: break
         }

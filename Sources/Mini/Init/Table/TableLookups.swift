@@ -156,7 +156,7 @@ extension Text {
         return bytes[...].split(separator: UInt8(ascii: "/")).allSatisfy { $0.count <= 255 }
     }
 
-    /// True if a part of this path is `..`: whoever put that there leads elsewhere.
+    /// True if a part of this path is `..`, by which a looked-up value would lead elsewhere.
     var hasParent: Bool {
         for part in bytes[...].split(separator: UInt8(ascii: "/"))
         where part.elementsEqual([46, 46]) {
@@ -464,7 +464,7 @@ struct TableLookups {
             }
             return values
         } catch {
-            // What is still asked there belongs to nobody.
+            // Replies to requests that are still open would be taken for others.
             stores = []
             throw Complaint(column: column, words: error.text)
         }

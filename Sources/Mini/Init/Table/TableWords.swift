@@ -94,7 +94,7 @@ enum TableWords {
         return parameters
     }
 
-    /// True for UTF-8 of a character that nobody sees: another blank, a mark of no width, an order to turn the line
+    /// True for UTF-8 of a character that cannot be seen: another blank, a mark of no width, an order to turn the line
     /// round. Source: Unicode's DerivedCoreProperties.txt (Default_Ignorable_Code_Point), PropList.txt
     /// (White_Space); controls from 0x80, marks of annotations and the empty Braille pattern besides.
     private static func isInvisible(_ bytes: ArraySlice<TableByte>) -> Bool {

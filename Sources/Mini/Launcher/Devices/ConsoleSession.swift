@@ -4,10 +4,10 @@
 // Nothing here waits without looking at the signals and the keys as well: a guest that writes to a stopped
 // terminal or into a full pipe can still be ended, by both.
 //
-// With a pipe as output there may be a pager, which wants the terminal for itself: whoever of the two
-// looked at the settings second would take the other's for the user's, and leave them behind. So a
-// terminal is then taken a moment later, when a pager has had it; never from somebody who has it; and
-// what others set is not overwritten. If the guest ends while a pager shows what it wrote, the terminal
+// With a pipe as output there may be a pager, which wants the terminal for itself: of the two the one that
+// reads the settings second would take the other's for the user's, and leave them at its end. So a
+// terminal is then taken a moment later, when a pager has taken it; it is never taken from another
+// program; and what others set is not overwritten. If the guest ends while a pager shows what it wrote, the terminal
 // is put right when the pager has gone. Sources: docs/abi/lguest.md §5.2 (console), termios(3) (job
 // control), signal(7).
 
@@ -49,7 +49,7 @@ final class ConsoleSession: TerminalHolder {
     private let isTerminal: Bool
     /// The output is a pipe, so that others may use the terminal.
     private let isPiped: Bool
-    /// What to watch of the output, to hear that nobody is there any more; nil for a terminal, a file or a device.
+    /// What to watch of the output, to notice that its reader is gone; nil for a terminal, a file or a device.
     private let outputEnd: Int32?
     private var machine = ConsoleInput()
     private var escape = ConsoleEscape()
@@ -103,13 +103,12 @@ final class ConsoleSession: TerminalHolder {
         loop.close()
         if let outcome, isPiped { awaitPager(outcome) }
         rawMode = nil
-        // Who leaves by ^C does not want to be kept by a ^S from before.
+        // Three ^C leave also after a ^S, which would keep the last lines from the terminal.
         if outcome == .escaped, output?.isTerminal ?? false { Terminal.proceed(Self.outputNumber) }
     }
 
-    /// While somebody has the terminal who took our settings for the user's, he will put those back at his
-    /// end: stays until then, to put back what was before. A signal to us ends that; those of
-    /// its keys are for the other.
+    /// A pager that took our settings for the user's puts those back when it ends: waits for that, to put back what was
+    /// before. A signal to us ends the wait; signals of the terminal's keys are for the pager.
     private func awaitPager(_ outcome: LaunchOutcome) {
         switch outcome {
         case .signal(.brokenPipe), .signal(.interrupt), .signal(.quit): break
@@ -308,7 +307,7 @@ final class ConsoleSession: TerminalHolder {
     }
 
     /// Looks whether the terminal is still as we have set it, before keys are read from it.
-    /// - Returns: false if the keys are for somebody else.
+    /// - Returns: false if the keys are for another program.
     private func keepTerminal() -> Bool {
         switch rawMode?.holder {
         case .others?: return !isPiped

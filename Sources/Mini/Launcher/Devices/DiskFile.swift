@@ -100,7 +100,7 @@ extension DiskRequest {
             }
         }
         do throws(Errno) { try file.lock(shared: isReadOnly) } catch {
-            // A file system without locks has nobody to keep away.
+            // A file system without locks cannot keep others away.
             if error == .again { throw .diskInUse(name: name) }
         }
         // Behind everything that can go wrong: of a disk that is refused one line is enough.
@@ -146,7 +146,7 @@ extension DiskRequest {
     }
 }
 
-/// What somebody may have named who wanted a disk. Source: the formats' published signatures.
+/// The format of a file that was named as a disk, where it is not raw. Source: the formats' published signatures.
 struct DiskFormat {
     /// A format of disk images that is not raw, as "a qcow2"; nil for all others.
     private(set) var image: Text?

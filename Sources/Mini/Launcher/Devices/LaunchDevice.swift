@@ -31,7 +31,7 @@ struct DeviceClaim {
     let use: Text
     let name: Text
     var file: Medium?
-    /// A disk may be there twice if nobody writes to it.
+    /// A disk may be given twice if it is read-only both times.
     var isDisk = false
     var isReadOnly = false
     var tap: InterfaceName?
@@ -61,7 +61,7 @@ protocol OpenDevice: AnyObject {
     func plug(
         _ index: Int, into socket: any VirtioSocket, _ notes: LaunchNotes
     ) throws(LauncherError) -> VirtioPlug
-    /// From now on there is somebody who waits for signals.
+    /// From now on signals are waited for together with what takes long.
     /// - Parameters:
     ///   - signals: a descriptor that is readable when one has come.
     ///   - wait: to be asked where something may take long.

@@ -1,6 +1,6 @@
 // A file that guests share as their Ethernet: one page, with an entry for each of 682 slots. A
 // guest's slot is the first whose byte of the file can be locked, and is free again when its
-// launcher ends, however it ends. One whose socket has an address that somebody else holds, which anybody can, is
+// launcher ends, however it ends. A slot whose socket's address is taken, which any process can do, is
 // passed over. Source: docs/abi/lguest.md §5.2 (shared net).
 
 /// An open network file, with a slot of ours.
@@ -37,7 +37,7 @@ final class NetworkFile {
         self.listener = listener
     }
 
-    /// The slot's socket, for whoever needs it; once.
+    /// Hands the slot's socket over, once.
     func takeListener() -> Descriptor? { listener.take() }
 
     private static func open(_ name: Text) throws(LauncherError) -> Descriptor {
@@ -54,7 +54,7 @@ final class NetworkFile {
     }
 
     /// An empty file gets its page. Two launchers may do so at once, hence a second page is
-    /// allowed: what is written goes to the end, so nobody's entry is lost.
+    /// allowed: what is written goes to the end, so no entry is lost.
     private static func fill(
         _ descriptor: Int32, _ size: UInt64, _ name: Text
     ) throws(LauncherError) {
@@ -84,7 +84,7 @@ final class NetworkFile {
                 let page = SharedPage(
                     start: 0, file: identity, descriptor: descriptor, slot: UInt32(slot))
                 do throws(Errno) { listener = try page.makeListener() } catch {
-                    // What else is wrong is told to whoever needs it: not every guest does.
+                    // Another error is told later, if the guest needs the socket at all.
                     if error == .addressInUse {
                         FileLock.giveBack(slot, of: descriptor)
                         isHeld = true

@@ -1,5 +1,5 @@
 // What a guest's network leads to, made ready before the guest starts: a tap that we set up
-// with an address or on a bridge, or one that somebody else has set up.
+// with an address or on a bridge, or one that was set up before.
 // Source: docs/abi/lguest.md §5.2 (net), netdevice(7).
 
 /// `--tunnet`, `--tap` and `--sharenet`.

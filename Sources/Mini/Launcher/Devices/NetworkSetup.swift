@@ -64,7 +64,7 @@ private final class OpenTap: OpenDevice {
             VirtioNetwork(tap, address: address.neighbour), name, index, into: socket, notes)
     }
 
-    /// Whoever uses the tap next may know nothing of headers.
+    /// The next user of the tap may know nothing of headers.
     func leave() { tap.setOffloads([]) }
 
     func describe(to have: inout LaunchDescriptors) {

@@ -73,7 +73,7 @@ final class VirtioConsoleDevice: GuestDevice, ConsoleGuest {
         try flush(guest.loop)
         if guest.loop.outcome != nil { return nil }
         if let ready = occasion.ready { try session.serve(self, ready) }
-        // On a bus a guest gives room for keys without notifying anybody.
+        // On a bus a guest lends buffers for keys without a notification that ends its run.
         if occasion.ready == nil || descriptor == nil, guest.loop.outcome == nil {
             try session.guestRan(self)
         }

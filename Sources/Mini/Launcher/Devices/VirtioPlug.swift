@@ -108,7 +108,7 @@ final class ConsolePlug: VirtioPlug {
                 && (transport.isDriven || console.output.count >= 256
                     || console.output.last == 0x0A)
     }
-    /// Somebody looks after it now.
+    /// It is served now.
     func begin() { console.hasNewRoom = false }
     func takeOutput(into bytes: inout [UInt8]) {
         console.takeOutput(into: &bytes, of: transport)
