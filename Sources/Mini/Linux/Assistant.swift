@@ -44,7 +44,7 @@ final class Assistant {
     }
 
     /// An assistant that only waits, to remove the name of a socket when this process has ended, by whatever end. A process
-    /// in a sandbox could not: to remove a file is a right that somebody who has taken it over would use for others.
+    /// in a sandbox could not: with the right to remove a file, code that has taken it over could remove others.
     /// - Parameter name: of a file that is there.
     convenience init(removing name: Text) throws(Errno) {
         let identity = try FileStatus.of(name, followsLink: false).identity
@@ -87,7 +87,7 @@ final class Assistant {
         Descriptor.closeNumber(ends.writing)
     }
 
-    /// - Returns: nil if no answer came in time, or nobody is there.
+    /// - Returns: nil if no answer came in time, or the assistant has ended.
     func ask() -> UInt8? {
         guard begin() else { return nil }
         var answer: UInt8?
@@ -102,7 +102,7 @@ final class Assistant {
     }
 
     /// Asks; `answered` is ready when the answer, or the assistant's end, can be taken.
-    /// - Returns: false if nobody is there.
+    /// - Returns: false if the assistant has ended.
     func begin() -> Bool {
         // Readable without a question: it has ended.
         if pending == 0,

@@ -10,7 +10,7 @@ struct Descriptor: ~Copyable {
 
     deinit { _ = try? SystemCall.make(.close, Int(number)) }
 
-    /// Opens what a descriptor is of once more, so that it waits for nothing, whoever else has the same
+    /// Opens a descriptor's file once more, without waiting (O_NONBLOCK), which changes nothing for others that have the same
     /// file open; nil where that cannot be, as for sockets.
     /// - Parameter mode: `.readOnlyNow` or `.writeOnlyNow`.
     static func neverWaiting(_ number: Int32, _ mode: OpenMode) -> Descriptor? {
@@ -18,12 +18,12 @@ struct Descriptor: ~Copyable {
         return Descriptor(owning: opened)
     }
 
-    /// The same for whoever looks after the number himself.
+    /// The same, as a number that the caller has to close.
     static func neverWaitingNumber(_ number: Int32, _ mode: OpenMode) -> Int32? {
         try? openNumber("/proc/self/fd/\(number)", mode)
     }
 
-    /// Closes one that nobody here owns.
+    /// Closes a number that no `Descriptor` owns.
     static func closeNumber(_ number: Int32) { _ = try? SystemCall.make(.close, Int(number)) }
 
     /// True if it was opened for nothing but writing. Source: fcntl(2), F_GETFL.
@@ -110,7 +110,7 @@ struct Descriptor: ~Copyable {
         Descriptor(owning: try openNumber(path, mode))
     }
 
-    /// The same for whoever looks after the number himself.
+    /// The same, as a number that the caller has to close.
     static func openNumber(_ path: Text, _ mode: OpenMode) throws(Errno) -> Int32 {
         let number = try path.withCString { (name) throws(Errno) in
             try SystemCall.retrying(.open, name, mode.rawValue, mode.permissions)
@@ -124,7 +124,7 @@ struct Descriptor: ~Copyable {
     /// Moves the position at which it is read and written, in bytes from the start.
     func seek(to offset: UInt64) throws(Errno) { try Self.seek(number, to: offset) }
 
-    /// The same for one that somebody else owns.
+    /// The same for a number with another owner.
     static func seek(_ number: Int32, to offset: UInt64) throws(Errno) {
         try move(number, offset, 0)  // SEEK_SET
     }
@@ -163,10 +163,10 @@ struct Descriptor: ~Copyable {
                 .changeOwner, Int(number), Int(truncatingIfNeeded: other.user),
                 Int(truncatingIfNeeded: other.group))) == nil
         {
-            // They would lend the rights of somebody else.
+            // Without this, set-user-ID and set-group-ID would lend the rights of another owner.
             mode &= 0o1777
         }
-        // Beside a list the group's bits are the most that anybody in it has: without it, the group would have them.
+        // With a list, the group's bits are its mask, the most that any entry gives; without it they would be the group's rights.
         if (try? takeList(of: path)) == nil { mode &= ~0o070 }
         // After the owner: a change of that takes the bits that lend rights.
         _ = try? SystemCall.make(.changePermissions, Int(number), mode)
@@ -185,7 +185,7 @@ struct Descriptor: ~Copyable {
             if let count {
                 return try SystemCall.make(.setAttribute, Int(number), attribute, list, count)
             }
-            // Its folder may have given the new one a list: a version and nothing behind it is none.
+            // Its folder may have given the new one a list: a version and nothing after it stands for none.
             unsafe memory.start.storeBytes(of: 2, as: UInt32.self)
             _ = try? SystemCall.make(.setAttribute, Int(number), attribute, list, 4)
             return 0
@@ -202,13 +202,14 @@ struct Descriptor: ~Copyable {
     /// Empties a file.
     func truncate() throws(Errno) { try SystemCall.retrying(.truncate, Int(number), 0) }
 
-    /// Waits until what was written is on the disk. No signal ends that: `Assistant` does it for whoever has signals.
+    /// Waits until what was written is on the disk. No signal ends that: a process that waits for signals leaves it to an
+    /// `Assistant`.
     func synchronize() throws(Errno) { try SystemCall.retrying(.synchronize, Int(number)) }
 
-    /// Takes the file for this open description, until that is closed. Others that ask, too,
-    /// are kept away; whoever does not ask is not. Source: flock(2).
+    /// Takes the file for this open description, until that is closed. Others that ask for a lock
+    /// are kept away, those that do not ask are not. Source: flock(2).
     /// - Parameter shared: true to let others in that ask for a share, too.
-    /// - Throws: EAGAIN if somebody else has it.
+    /// - Throws: EAGAIN if it is locked.
     func lock(shared: Bool) throws(Errno) {
         // LOCK_SH or LOCK_EX, with LOCK_NB.
         try SystemCall.retrying(.lock, Int(number), (shared ? 1 : 2) | 4)

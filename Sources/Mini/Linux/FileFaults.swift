@@ -1,7 +1,6 @@
-// A mapped file can become shorter while we use it, by the hand of whoever may write to it. What lies behind
-// its new end cannot be touched any more: whoever does gets SIGBUS, which would be our end. Here the page
-// that was touched becomes one of zeros, of our own, and the program goes on: it asks in its own time
-// whether that happened, and tells it in a line. System calls on such a page fail with EFAULT instead.
+// A mapped file can become shorter while we use it: others may be able to write to it. An access to a page
+// beyond its new end raises SIGBUS, which would end us. Here that page is replaced by one of zeros, of our
+// own, and the program goes on: it asks in its own time whether that happened, and tells it in a line. System calls on such a page fail with EFAULT instead.
 // Sources: mmap(2) (SIGBUS), sigaction(2) (si_code BUS_ADRERR, si_addr).
 
 import CShim
@@ -9,7 +8,7 @@ import CShim
 enum FileFaults {
     /// How many pages were replaced; it may come round.
     nonisolated(unsafe) private(set) static var count: UInt = 0
-    /// The first address since somebody asked, and the last.
+    /// The first address since the last `take`, and the last one.
     nonisolated(unsafe) private static var first: UInt = 0
     nonisolated(unsafe) private static var last: UInt = 0
     nonisolated(unsafe) private static var isInstalled = false
@@ -55,15 +54,15 @@ enum FileFaults {
         return unsafe count != before
     }
 
-    /// - Parameter information: siginfo_t; its third word is the code, the address stands behind it.
+    /// - Parameter information: siginfo_t; its third word is the code, after which the address stands.
     private static func handle(_ signal: Int32, _ information: UnsafePointer<Int32>) {
         let place = MemoryLayout<Int>.size == 8 ? 16 : 12
         let address = unsafe UnsafeRawPointer(information).load(
             fromByteOffset: place, as: UInt.self)
         guard unsafe information[2] == behindEnd, replace(address & ~(pageSize - 1)) else {
             Terminal.rescue()
-            // As whoever waits for us would see it from the signal itself; a sandbox has no call to take the
-            // handler away.
+            // The exit code that a shell gives for the signal; in a sandbox there is no call to take the handler
+            // away.
             Process.exit(128 + Signal.busError.rawValue)
         }
         unsafe count &+= 1

@@ -5,7 +5,7 @@
     let start: UnsafeMutableRawPointer
     /// Length in bytes, as asked for (the kernel rounds up to pages).
     let count: Int
-    /// Bytes of ours in front and behind that nobody may touch.
+    /// Bytes of the guards before and after it.
     private let front: Int
     private let back: Int
 
@@ -49,11 +49,11 @@
     /// Bytes that lie idle on either side of a guarded mapping.
     static let guardCount = 0x1_0000
 
-    /// The same between pages that nobody may touch: who leaves it faults, instead of reading or
-    /// changing what happens to lie beside it.
+    /// The same between guard pages: an access outside it faults, instead of reading or changing what
+    /// happens to lie beside it.
     /// - Parameters:
     ///   - count: in bytes; is rounded up to pages.
-    ///   - hole: nobody may touch what is there, either: bytes within, multiples of 4096.
+    ///   - hole: a part of it that is guarded as well: bytes, multiples of 4096.
     /// - Throws: as the kernel, EINVAL for no bytes.
     static func guarded(count: Int, hole: Range<Int>? = nil) throws(Errno) -> Mapping {
         guard count > 0 else { throw .invalid }
@@ -96,7 +96,7 @@
     }
 
     /// Gives all pages of a guarded mapping back to the kernel: it is zeros again, and takes pages as they are touched.
-    /// - Throws: ENOMEM; nobody may touch it any more then.
+    /// - Throws: ENOMEM; it must not be touched any more then.
     func empty() throws(Errno) {
         precondition(front == Self.guardCount && back == Self.guardCount)
         try Self.renew(Int(bitPattern: unsafe start), count)
@@ -143,7 +143,7 @@
             count: count, protection: readable, flags: isPrivate, descriptor: Int(descriptor))
     }
 
-    /// Part of a device's or file's memory, shared with whoever else maps it.
+    /// Part of a device's or file's memory, shared with all others that map it.
     /// - Parameters: offset and count in bytes, multiples of 4096.
     static func shared(
         _ descriptor: Int32, offset: Int, count: Int, isWritable: Bool
@@ -153,8 +153,8 @@
             flags: isShared, descriptor: Int(descriptor), offset: offset)
     }
 
-    /// Keeps the pages out of processes that are forked from this one: there they would count as
-    /// used for longer than anybody here knows, or be no memory at all.
+    /// Keeps the pages out of processes that are forked from this one: there they would stay
+    /// in use after we have given them up, or be no memory at all.
     func excludeFromFork() throws(Errno) {
         try SystemCall.make(.memoryAdvice, Int(bitPattern: unsafe start), count, Self.notForked)
     }

@@ -1,5 +1,5 @@
 // Standard error while signals are held back: a message is not worth more than a moment's wait, and is cut
-// off where nobody reads it. Without signals held back, `Transfer.write` may wait as long as it likes.
+// off if it is not read. Without signals held back, `Transfer.write` may wait as long as it likes.
 
 /// Takes messages for people.
 final class MessageOutput {

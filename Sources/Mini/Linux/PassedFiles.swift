@@ -35,7 +35,7 @@ enum PassedFiles {
     }
 
     /// Makes descriptors that are closed for programs that are executed. A kernel before 2.6.27 knows no flag for that: there
-    /// each is marked by a call of its own, and nobody executes anything in between.
+    /// each is marked by a call of its own, and nothing is executed in between.
     /// - Parameter make: gets the flag, or 0; gives the descriptors.
     static func closed(_ make: (Int) throws(Errno) -> [Int32]) throws(Errno) {
         do throws(Errno) { _ = try make(closeOnExec) } catch {

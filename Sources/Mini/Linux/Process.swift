@@ -16,7 +16,7 @@ enum Process {
 
     nonisolated(unsafe) private static var remembered: (process: Int, group: Int)?
 
-    /// Keeps both, so that nobody needs to ask again, in a sandbox say: for a process that will not fork
+    /// Keeps both, so that no call is needed later, as in a sandbox: for a process that will not fork
     /// any more, before it does anything. Job control does not change the group of a program that runs
     /// already (setpgid(2), EACCES).
     static func remember() {
@@ -65,7 +65,7 @@ enum Process {
         return unsafe Text(cString: UnsafeRawPointer(start))
     }
 
-    /// Fills the numbers 0 to 2 where whoever started us left one closed: a file that is opened
+    /// Fills the numbers 0 to 2 where one was closed at our start: a file that is opened
     /// later must not be taken for the console. Reading there finds the end, writing fails.
     static func fillStandardDescriptors() {
         for number in 0...2 as ClosedRange<Int32> {
@@ -82,7 +82,7 @@ enum Process {
     /// This process's number.
     static var identifier: Int { (try? SystemCall.make(.processID)) ?? 0 }
 
-    /// Closes standard output, so that whoever reads it finds its end. Its number stands for nothing
+    /// Closes standard output, so that its reader finds its end. Its number stands for nothing
     /// then, and is not given to another file.
     /// - Parameter nothing: /dev/null, opened before; -1 where there is none.
     static func endStandardOutput(_ nothing: Int32) {

@@ -139,7 +139,7 @@ extension Process {
     }
 
     /// Begins a session of its own, whose terminal becomes the one behind this descriptor, if it
-    /// is one and nobody else's.
+    /// is a terminal and not that of another session.
     static func beginSession(terminal descriptor: Int32?) {
         _ = try? SystemCall.make(.newSession)
         // TIOCSCTTY

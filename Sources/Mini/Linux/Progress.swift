@@ -18,8 +18,8 @@ final class Progress {
     static let step = 1 << 20
 
     /// - Parameters:
-    ///   - total: in bytes; nil if nobody knows.
-    ///   - messages: where signals are held back: nobody is waited for then.
+    ///   - total: in bytes; nil if it is unknown.
+    ///   - messages: given where signals are held back: then no write waits.
     init(of total: Int?, _ messages: MessageOutput? = nil) {
         self.messages = messages
         self.total = total.map { UInt64($0) }
@@ -56,7 +56,7 @@ final class Progress {
         if line.bytes.isEmpty { text += "\r" }
         width = line.bytes.count
         if let messages { return messages.write(text, patience: .milliseconds(0)) }
-        // Somebody else's terminal that takes nothing more is no reason to fail.
+        // A terminal that takes nothing more is no reason to fail.
         try? Transfer.write(2, text)
     }
 }

@@ -1,5 +1,5 @@
 // The kernel's interface for network devices, their addresses and routes: one message asks, others answer. What comes back
-// is looked at within its own length only, whoever has sent it. Sources: netlink(7), rtnetlink(7), linux/netlink.h,
+// is looked at within its own length only, whatever its sender says. Sources: netlink(7), rtnetlink(7), linux/netlink.h,
 // linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h.
 
 import CShim

@@ -116,7 +116,7 @@ enum Sandbox {
         guard first <= last else { return }
         do throws(Errno) { try SystemCall.make(.closeRange, first, last, 0) } catch {
             guard error == .notImplemented else { return }
-            // Before 5.9. Whoever hands on a descriptor that high means harm to himself.
+            // Before 5.9. No caller hands on a higher descriptor by mistake, and one that does it on purpose harms only itself.
             for number in first...min(last, max(first, 1023)) {
                 _ = try? SystemCall.make(.close, number)
             }

@@ -1,10 +1,10 @@
-// Memory that somebody else, whom we need not trust, reads and writes at the same time. Every
+// Memory that another process, which is not trusted, reads and writes at the same time. Every
 // access is one access: what was loaded and checked is in a variable of ours and cannot change any
 // more. Bytes move between it and files without a stop in our own memory.
 
 import CShim
 
-/// A range of shared memory. It does not own it: whoever has the mapping keeps it long enough.
+/// A range of shared memory. It does not own it: the mapping has to be kept as long as this is used.
 @safe struct SharedMemory {
     private let bytes: UnsafeMutableRawBufferPointer
     var count: Int { unsafe bytes.count }

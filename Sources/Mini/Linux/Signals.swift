@@ -38,7 +38,7 @@ struct Signal: RawRepresentable, Equatable {
         try SystemCall.make(.kill, Process.identity, Int(rawValue))
     }
 
-    /// True if whoever started us chose that this signal is to be ignored, as `nohup` does.
+    /// True if this signal was ignored when we were started, as by `nohup`.
     var isIgnored: Bool {
         var action = mini_sigaction()
         let asked: Int? = try? withKernel(&action) { (address) throws(Errno) in
@@ -91,8 +91,8 @@ struct SignalSet: Equatable, ExpressibleByArrayLiteral {
 
     init(arrayLiteral signals: Signal...) { for signal in signals { insert(signal) } }
 
-    /// All that would end us: not those of faults, nor what C libraries and this program use, nor what whoever
-    /// started us wants ignored.
+    /// All that would end us: not those of faults, nor what C libraries and this program use, nor those that were
+    /// ignored when we were started.
     static var ending: SignalSet {
         let others: SignalSet = [
             .illegalInstruction, .busError, .arithmetic, .kill, .segmentationFault, .childEnded,
@@ -172,7 +172,7 @@ struct SignalQueue: ~Copyable {
         self.before = before
     }
 
-    /// One came too late to be answered: the process is about to end, and must not wait for anybody any more.
+    /// One came too late to be answered: the process is about to end, and must not wait for anything any more.
     nonisolated(unsafe) private(set) static var hasLeftOne = false
 
     deinit {

@@ -1,4 +1,4 @@
-// Standard input, output and error, read and written without a wait for whoever is at the other end.
+// Standard input, output and error, read and written without waiting for the other end.
 //
 // The descriptors are shared with the shell and its other jobs. O_NONBLOCK belongs to what they share, so
 // it is not ours to set: it would stay behind if we were killed. A terminal or pipe is opened once more
@@ -9,7 +9,7 @@
 /// One of the three, for as long as it is used.
 final class StandardStream {
     enum Way: Equatable {
-        /// A file or a device of memory: nobody is at the other end.
+        /// A file or a device of memory: there is no other end to wait for.
         case direct
         /// Through an open description of our own.
         case own
@@ -66,13 +66,13 @@ final class StandardStream {
         guard isTerminal, !Terminal.isForeground(number) else {
             return try unsafe transfer(.write, bytes)
         }
-        // In the background, `stty tostop` asks that whoever writes is stopped.
+        // In the background, `stty tostop` asks that a process which writes is stopped.
         let stopping: SignalSet = [.backgroundWrite]
         let before = try stopping.apply(.unblock)
         let count: Int?
         do throws(Errno) { count = try unsafe transfer(.write, bytes) } catch {
             _ = try? before.apply(.replace)
-            // Nobody could let us go on if we were stopped: then it is written all the same.
+            // EIO: our process group is orphaned, and no shell could let us go on if we were stopped. It is written all the same.
             guard error == .inputOutput else { throw error }
             return try unsafe transfer(.write, bytes)
         }

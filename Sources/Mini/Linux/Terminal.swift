@@ -46,7 +46,7 @@ enum Terminal {
     }
     private static let getNumber = Int(bitPattern: UInt(0x8004_5430))  // TIOCGPTN
 
-    /// Lets every byte through as it is, without echo, for whoever has the terminal from now on.
+    /// Lets every byte through as it is, without echo, from now on.
     /// - Throws: ENOTTY if it is none.
     static func makeRaw(_ descriptor: Int32) throws(Errno) {
         var raw = try attributes(of: descriptor)
@@ -87,7 +87,7 @@ enum Terminal {
     static func rescue() { Rescue.putBack() }
 
     /// False if job control has given the terminal to others. True for a terminal that does
-    /// not control this process: nobody shares it by such rules.
+    /// not control this process: job control does not apply to it.
     static func isForeground(_ descriptor: Int32) -> Bool {
         var group = Int32(0)
         let asked: Int? = try? withKernel(&group) { (address) throws(Errno) in
@@ -120,7 +120,7 @@ struct RawMode: ~Copyable {
     /// Whose settings the terminal has.
     enum Holder: Equatable {
         case us
-        /// Nobody: it takes lines, as for a shell.
+        /// No program's: it takes lines, as for a shell.
         case nobody
         case others
     }
@@ -149,7 +149,7 @@ struct RawMode: ~Copyable {
     /// Makes everything ready for a terminal that may be taken later.
     static func prepare() throws(Errno) { try Rescue.install() }
 
-    /// True if the terminal takes lines, as for a shell, and so is nobody's.
+    /// True if the terminal takes lines, as for a shell, so that no program has taken it.
     static func isFree(_ descriptor: Int32) -> Bool {
         ((try? Terminal.attributes(of: descriptor))?.local ?? lines) & lines != 0
     }
@@ -161,7 +161,7 @@ struct RawMode: ~Copyable {
         return now.local & Self.lines != 0 ? .nobody : .others
     }
 
-    /// Sets raw mode again, after somebody else had the terminal. As that left it, it is left in the end.
+    /// Sets raw mode again, after another program had the terminal. At our end it gets the settings that that one left.
     mutating func enter() throws(Errno) {
         let now = try Terminal.attributes(of: descriptor)
         if now.local & Self.lines != 0 {
@@ -200,7 +200,7 @@ struct RawMode: ~Copyable {
             var now = try? Terminal.attributes(of: descriptor)
         else { return }
         guard !isShared || areOurs(now) else { return }
-        // What somebody has changed beside that stays.
+        // Other settings that were changed meanwhile stay.
         now.local |= saved.local & Self.changed
         if passesReturns { now.input |= saved.input & Self.newlines }
         now.characters.6 = saved.characters.6

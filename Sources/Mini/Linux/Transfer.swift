@@ -1,4 +1,4 @@
-// Reading and writing through a descriptor that somebody else owns. Sources: read(2), write(2).
+// Reading and writing through a descriptor, by its number. Sources: read(2), write(2).
 
 enum Transfer {
     /// Reads up to `buffer.count` bytes; 0 is the end of the file.
@@ -95,7 +95,7 @@ enum Transfer {
                     .write, Int(descriptor), Int(bitPattern: buffer.baseAddress) &+ done,
                     buffer.count - done)
             } catch {
-                // Somebody made our output non-blocking: wait until it takes more.
+                // Another process has made our output non-blocking: wait until it takes more.
                 if error != .again { throw error }
                 _ = try Poll.wait([Poll.Interest(descriptor, .writable)], timeout: nil)
             }

@@ -1,6 +1,6 @@
 // Event channels of a domain that was saved and restored. Xen has closed them, and evtchn does not know: Linux (seen on
-// 6.1) has a BUG where it unbinds such a port, whoever does it, and whoever closes the file last. That process never ends,
-// and whoever waits for it neither. So an assistant has the file open, too: it knows whether this domain was
+// 6.1) hits a BUG when such a port is unbound, or when the last process with the file closes it. That process never ends,
+// nor does one that waits for it. So an assistant has the file open, too: it knows whether this domain was
 // restored, and keeps it then until the machine ends. Source: docs/abi/xen-grants.md §6.
 
 /// What this domain was called when a port was bound.
@@ -15,7 +15,7 @@ final class OwnDomain {
         self.number = number
     }
 
-    /// - Returns: nil in domain 0, which nobody restores, and where nothing tells.
+    /// - Returns: nil in domain 0, which is never restored, and where nothing tells.
     static func now() -> OwnDomain? {
         guard let machine = SmallFile.line("/sys/hypervisor/uuid"),
             machine.bytes.contains(where: { $0 != UInt8(ascii: "0") && $0 != UInt8(ascii: "-") }),
@@ -26,7 +26,7 @@ final class OwnDomain {
         return OwnDomain(store, number)
     }
 
-    /// The connection, for whoever keeps it.
+    /// The connection's descriptor, which has to be kept open.
     var descriptor: Int32 { store.descriptor }
 
     /// True if it was restored since.
@@ -37,7 +37,7 @@ final class OwnDomain {
     }
 }
 
-/// Sees to it that a file of evtchn is not closed, by nobody, once this domain was restored.
+/// Keeps a file of evtchn open, by an assistant, once this domain was restored.
 final class DeadPorts {
     private let assistant: Assistant
 
@@ -53,7 +53,7 @@ final class DeadPorts {
         } catch { return nil }
     }
 
-    /// True if the ports are from before, and nobody may touch them.
+    /// True if the ports are from before a restore, and must not be touched.
     var areDead: Bool {
         if assistant.ask() == 1 { assistant.goesOn = true }
         return assistant.goesOn

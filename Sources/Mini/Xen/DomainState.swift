@@ -53,14 +53,14 @@ final class Hypervisor {
     /// Versions of the interface, from 4.11's on, in which number and flags are where they are here.
     private static let versions: ClosedRange<UInt32> = 0x10...0x18
 
-    /// Nil where there is no such device: whoever may not ask, does not.
+    /// Nil where there is no such device, or it may not be opened.
     init?() {
         guard let device = try? Descriptor.open("/dev/xen/privcmd", .readWrite) else { return nil }
         self.device = device
     }
 
     /// Asks in place of a process in a sandbox: with this device everything can be done to the machine, so that one must not have it.
-    /// - Returns: nil where nobody answers.
+    /// - Returns: nil where Xen does not answer.
     static func assistant(for domain: DomainID) -> Assistant? {
         guard let hypervisor = Hypervisor(), hypervisor.state(of: domain) != nil else { return nil }
         return try? Assistant(
@@ -77,7 +77,7 @@ final class Hypervisor {
                 self.version = version
                 return state
             } catch {
-                // Said of another version, or of whoever may not ask at all.
+                // EACCES means another version, or that this domain may not ask at all.
                 guard error == .accessDenied else { return nil }
             }
         }

@@ -112,7 +112,7 @@ final class EventChannel {
         }
     }
 
-    /// Waits for an event, and takes it. Several that came before somebody looked are one.
+    /// Waits for an event, and takes it. Several that came before it was called are one.
     /// - Returns: false when the deadline has passed.
     func wait(_ deadline: Deadline) throws(GrantError) -> Bool {
         do throws(Errno) {
@@ -166,7 +166,7 @@ final class EventChannel {
         var number = port.rawValue
         do throws(Errno) {
             try Ioctl.call(device.number, Request.unbind, &number)
-            // An event that nobody took is not the next channel's.
+            // An event that was not taken must not be taken for the next channel's.
             if isKept { try Ioctl.call(device.number, Request.reset, &number) }
         } catch { throw .system("unbind an event port", error) }
     }

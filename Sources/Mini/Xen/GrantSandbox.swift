@@ -48,7 +48,7 @@ struct GrantDescriptors {
     var listener: Int32 = -1
     /// The socket of the pipe; or the numbers that it can get.
     var sockets: [Int32] = []
-    /// Pipes to and from whoever removes the socket's name at the end.
+    /// Pipes to and from the process that removes the socket's name at the end.
     var keeper: [Int32] = []
     /// Pipes to and from processes that answer what this one may not find out.
     var assistants: [Int32] = []

@@ -3,11 +3,11 @@
 // this one was restored from a file and what it had lent is gone. The store knows.
 // Source: docs/abi/xen-grants.md §7.
 
-/// Another domain, as it was when somebody first looked.
+/// Another domain, as it was at the first look.
 final class PeerDomain {
     let domain: DomainID
     private let deadline: Deadline
-    /// Kept open: whoever waits may not open anything later. Nil after a failure, until the next look.
+    /// Kept open: in a sandbox it could not be opened again. Nil after a failure, until the next look.
     private var store: XenStore?
     private var wasThere = false
     private let awaitsSuspension: Bool
@@ -26,17 +26,17 @@ final class PeerDomain {
 
     /// How long to wait between two looks.
     static let pause = Nanoseconds.milliseconds(3000)
-    /// How long the store may take each time: who looks has signals to wait for, and looks again.
+    /// How long the store may take each time: the caller has signals to look at meanwhile, and looks again.
     private static let patience = Nanoseconds.milliseconds(1000)
     private static let mostEvents = 1 << 16
 
-    /// Why nobody reaches the other side any more.
+    /// Why the other side cannot be reached any more.
     enum Breach: Equatable {
         /// The domain was there, and is not any more.
         case ended(DomainID)
         /// It was saved to a file, or has moved: should it come back, then with another number.
         case suspended(DomainID)
-        /// It was told something that nobody could see in time, perhaps to let itself be saved.
+        /// It was told something that could not be read in time, perhaps to let itself be saved.
         case endedAsTold(DomainID)
         /// It was started again, or restored, with another number.
         case renumbered(DomainID, Text)
@@ -65,7 +65,7 @@ final class PeerDomain {
         }
     }
 
-    /// What the domain is about to do, as far as anybody said.
+    /// What the domain is about to do, as far as the store has said.
     private enum Fate {
         case unknown
         /// Told by the toolstack, and the domain has taken the word out of the store before we could read it.
@@ -169,7 +169,7 @@ final class PeerDomain {
         }
     }
 
-    /// Whether the number is another machine's by now, or nobody's: a toolstack removes what a domain has in the store
+    /// Whether the number is another machine's by now, or free: a toolstack removes what a domain has in the store
     /// before the domain itself, when it runs no more.
     private func exchange(_ store: XenStore) throws(GrantError) -> Breach? {
         let now = try value("/local/domain/\(domain.rawValue)/vm", store)
@@ -184,7 +184,7 @@ final class PeerDomain {
     /// The toolstack writes what a domain is to do, and the domain takes it away at once. Once it has done so it is
     /// down, until the toolstack has written all of its memory.
     private func watchSuspension(_ store: XenStore) throws(GrantError) {
-        // Before anybody is waited for.
+        // Asked first, before anything is waited for.
         let state = state()
         let path = try StorePath(named: "/local/domain/\(domain.rawValue)/control/shutdown")
         if !isWatching {

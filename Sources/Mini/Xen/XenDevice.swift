@@ -115,7 +115,7 @@ enum XenDevice {
     static func open(_ path: Text) throws(Errno) -> Descriptor {
         let device = try Descriptor.open(path, .readWrite)
         let kind = try device.status().kind
-        // Of xenfs and old kernels' /proc the store is a regular file, and nobody's data is there.
+        // In xenfs and old kernels' /proc the store is a regular file, and no file there can be a user's.
         if kind == .regular && path.dropping(prefix: "/proc/xen/") != nil { return device }
         if kind != .other { throw .noDevice }
         return device

@@ -14,7 +14,7 @@ enum GrantFiles {
         }
     }
 
-    /// Refuses to fill a person's terminal with bytes that nobody asked for there.
+    /// Refuses to write the bytes of pages to a terminal, unless that was asked for.
     static func checkOutput(_ name: Text?) throws(GrantError) {
         guard name == nil, Terminal.isTerminal(1) else { return }
         throw .use(
@@ -35,13 +35,13 @@ enum GrantFiles {
         if try !deadline.wait(for: interest) { throw .interrupted }
     }
 
-    /// Between two looks at a pipe that nobody has opened at its other end, or a stream that took nothing.
+    /// Between two looks at a pipe that is not open at its other end, or a stream that took nothing.
     private static let pause = Nanoseconds.milliseconds(5)
 
     // MARK: Writing
 
     /// A file that is made or emptied, or standard output. Where signals are held back, nothing is waited for
-    /// without them: a pipe that is full, one that nobody reads yet, a terminal that was stopped.
+    /// without them: a pipe that is full, one without a reader yet, a terminal that was stopped.
     final class Sink {
         private let name: Text
         private let file: Descriptor?
@@ -137,7 +137,7 @@ enum GrantFiles {
         private let number: Int32
         /// How many bytes it has; nil for what does not tell: a pipe, a file of /proc.
         let size: Int?
-        /// A device, which gives as much as somebody wants.
+        /// A device, which gives as much as is asked for.
         private let isEndless: Bool
         /// What was read before it was wanted.
         private var held: Mapping?
@@ -175,7 +175,7 @@ enum GrantFiles {
         /// - Parameters:
         ///   - count: how many bytes it must have. This is looked at first, so that nothing is changed
         ///     where it cannot work: what does not tell is read for it.
-        ///   - isPart: whether it may have more, because somebody wanted just so many.
+        ///   - isPart: whether it may have more, because just so many were asked for.
         convenience init(
             _ name: Text, filling count: Int, isPart: Bool, _ deadline: Deadline = .never
         ) throws(GrantError) {

@@ -1,5 +1,5 @@
 // A list of granted pages that is known to be one: from one domain, neither empty nor too long,
-// no page twice. Only this type makes one, so nobody below checks it again.
+// no page twice. Only this type makes one, so it is not checked again below.
 
 /// Pages that one domain has granted, in the order in which they are to lie.
 struct GrantList {

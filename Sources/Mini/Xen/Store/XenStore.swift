@@ -130,7 +130,7 @@ final class XenStore {
         throw .deadline("the store did not answer in time")
     }
 
-    /// Waits for a reply that nobody wants any more.
+    /// Waits for a reply that came too late for its request, and drops it.
     private func awaitOverdue() throws(GrantError) {
         while machine.isOverdue, let action = try receive(until: deadline) {
             switch action {
@@ -143,7 +143,7 @@ final class XenStore {
         if machine.isOverdue { throw .deadline("the store did not answer in time") }
     }
 
-    /// False once nobody could tell any more what a message belongs to.
+    /// False once it cannot be told any more to which request a message belongs.
     var isUsable: Bool { !machine.isLost }
 
     /// Keeps the path of an event until somebody asks. Of many, none is kept twice, and of a flood not all:

@@ -128,8 +128,8 @@ extension XenStore {
         _ = try ask(.unwatch(path, token: token))
     }
 
-    /// Waits until an entry is as somebody wants it. What may not be read is one that is not there yet:
-    /// the store says so of whatever is missing below what is somebody else's.
+    /// Waits until an entry meets a condition. One that may not be read counts as one that is not there yet:
+    /// the store answers EACCES for what is missing below an entry of another domain.
     /// - Parameter isMet: nil stands for an entry that is not there.
     /// - Returns: its value then.
     func wait(
@@ -147,7 +147,7 @@ extension XenStore {
                 }
                 reason = ""
             } catch {
-                // Whoever waits for its end is not to take that for it.
+                // A caller that waits for the entry's end must not take that for it.
                 guard case .store(_, _, .accessDenied) = error, !isMet(nil) else { throw error }
                 reason = "; \(error.text)"
             }

@@ -56,7 +56,7 @@ final class Vchan {
 
     // MARK: Making it
 
-    /// Makes a server's end for one domain. Nobody comes before the address is told.
+    /// Makes a server's end for one domain. No client can come before the address is published.
     static func offered(
         to domain: DomainID, _ layout: VchanLayout, on devices: VchanDevices
     ) throws(GrantError) -> (vchan: Vchan, address: VchanAddress) {

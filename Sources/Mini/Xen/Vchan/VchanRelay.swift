@@ -14,7 +14,7 @@ final class LocalStreams {
     /// A pipe whose writer is somewhere: it ends when that does.
     let isInputPipe: Bool
     let socket: StreamSocket?
-    /// One socket is standard input and output: closing a number of it tells nobody anything.
+    /// One socket is standard input and output: closing one of the numbers does not end the connection.
     let isOneSocket: Bool
     private var ownInput: Descriptor?
     private var ownOutput: Descriptor?
@@ -28,7 +28,7 @@ final class LocalStreams {
     private static let least = 4096
 
     /// Standard input and output.
-    /// - Parameter keepsOutput: somebody will need it again.
+    /// - Parameter keepsOutput: it stays open for the next peer.
     static func standard(keepsOutput: Bool) -> LocalStreams {
         LocalStreams(keepsOutput: keepsOutput)
     }
@@ -105,7 +105,7 @@ final class LocalStreams {
         if ownOutput != nil { Descriptor.widenPipe(self.output, to: output) }
     }
 
-    /// Lets whoever reads the output see its end.
+    /// Lets the reader of the output see its end.
     func endOutput() {
         if socket != nil {
             try? socket?.endWriting()
@@ -131,7 +131,7 @@ struct VchanRelay {
     /// When our input has ended and the other end has taken it: after how long a silence nothing more
     /// is awaited from there. Nil for what is usual.
     let linger: Nanoseconds?
-    /// How many bytes are to come, where somebody knows.
+    /// How many bytes are to come, if that was given (--expect).
     let expected: UInt64?
 
     /// For ends that cannot say that they have finished. Others are listened to until they do.
@@ -143,7 +143,7 @@ struct VchanRelay {
     private var silence: Deadline?
     /// Why nothing more can come from the other domain, although its end of the vchan does not say so.
     private(set) var breach: PeerDomain.Breach?
-    /// How many bytes have come that nobody took any more.
+    /// How many bytes have come after the reader of the output was gone.
     private(set) var thrownAway: UInt64 = 0
     /// Whether bytes came from the input.
     private var hasRead = false
@@ -155,7 +155,7 @@ struct VchanRelay {
     private let progress: ((UInt64) -> Void)?
     /// What an end that has left had sent, as far as it is not written yet.
     private var rest: UInt32?
-    /// Nobody takes what comes: it is thrown away.
+    /// The reader of the output is gone: what comes is thrown away.
     private var discards = false
     /// Nil with a ring that takes all that one read gives.
     private var ahead: VchanReadAhead?
@@ -264,7 +264,7 @@ struct VchanRelay {
     }
 
     /// Whether the input has more for a peer that is gone. What is idle has nothing, but for a pipe from which
-    /// bytes came: whoever writes it has not finished.
+    /// bytes came: its writer has not finished.
     private func isInputLeft() throws(GrantError) -> Bool {
         if local.isForNextPeer { return false }
         let isIdle = local.isInputPipe && hasRead
@@ -377,7 +377,7 @@ struct VchanRelay {
         if let marker, vchan.role == .server,
             let index = vchan.lastIndex(of: marker, ready: ready)
         {
-            // What was before it was the last peer's, of which nobody wants to hear any more.
+            // What was before it was the last peer's, of whom nothing more is to be reported.
             try vchan.discard(ready: UInt32(index + 1))
             if !isAtStart || index > 0 { try handle(.peerReplaced) }
             isAtStart = false

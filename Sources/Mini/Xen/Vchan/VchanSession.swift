@@ -18,7 +18,7 @@ struct PipePlan {
     /// How long to wait for a peer; nil for as long as it takes.
     var patience: Nanoseconds?
     var linger: Nanoseconds?
-    /// How many bytes are to come; nil if nobody knows.
+    /// How many bytes are to come; nil if that was not given.
     var expected: UInt64?
     /// After one peer, wait for the next.
     var reconnects: Bool
@@ -46,7 +46,7 @@ final class VchanSession {
         let address: VchanAddress
         /// The path was made for it.
         let isNew: Bool
-        /// Somebody was there before.
+        /// A client has used it before.
         var isUsed = false
     }
     private let plan: PipePlan
@@ -86,7 +86,7 @@ final class VchanSession {
 
     deinit { if keeper == nil { stopListening() } }
 
-    /// Nobody else comes through the socket.
+    /// Accepts no further connections.
     private func stopListening() {
         guard case .listen(let name) = plan.local, listener != nil else { return }
         listener = nil
@@ -103,7 +103,7 @@ final class VchanSession {
                 // It may be the signal that ended what failed.
                 if stopped == nil, error.mayBeSignal { stopped = try signals.next() }
                 if let stopped { return .stopped(stopped) }
-                // Whoever serves the socket may be there for the next peer.
+                // The server of the socket may be there for the next peer.
                 guard plan.reconnects, case .host("connect to", _, _) = error else { throw error }
                 complain(error.text)
                 _ = try? wait(for: -1, until: .after(Self.breath))
@@ -141,7 +141,7 @@ final class VchanSession {
         var isKept = false
         defer {
             if !isKept {
-                // First the entries: nobody shall come to what is going away.
+                // The entries first, so that no client comes to a vchan that is going away.
                 try? openStore(.after(Self.farewell))
                     .withdraw(offer.address, at: plan.path, isNew: offer.isNew)
                 vchan.close()
@@ -152,11 +152,11 @@ final class VchanSession {
         try tellState()
         if plan.local == .standard || plan.hasFurtherPeers { try confine(with: nil) }
         report?("offered to domain \(plan.domain.rawValue) at \(quoted: plan.path.text)")
-        // A second client may have come, written and left before anybody looked.
+        // A second client may have come, written and left between two looks.
         while offer.isUsed
             ? vchan.presence == .gone && vchan.ready == 0 : vchan.presence == .notYet
         {
-            // An event need not mean that somebody came: the other domain may send them all the time.
+            // An event need not mean that a client came: the other domain may send them all the time.
             guard !deadline.isOver, try wait(for: vchan.descriptor, until: deadline) else {
                 throw .deadline("domain \(plan.domain.rawValue) did not connect in time")
             }
@@ -219,7 +219,7 @@ final class VchanSession {
 
     private func connect() throws(GrantError) -> VchanOutcome {
         try tellState()
-        // Nobody is disturbed before there is something to connect with.
+        // The server is not connected to before there is something to connect with it.
         var local: LocalStreams?
         if case .listen = plan.local { local = try streams(until: .never) }
         if local != nil || plan.local == .standard || plan.hasFurtherPeers {
@@ -240,7 +240,7 @@ final class VchanSession {
         let store = try openStore(deadline.within(XenStore.patience))
         try store.watch(plan.path, token: "vchan")
         defer {
-            // What its entries do later is nobody's business, and would fill the connection.
+            // Later events of its entries are of no use, and would fill the connection.
             store.deadline = .after(Self.farewell)
             try? store.unwatch(plan.path, token: "vchan")
         }
@@ -318,7 +318,7 @@ final class VchanSession {
         have.signals = signals.descriptor
         have.stores = [try openStore(deadline.within(XenStore.patience)).descriptor]
         if let number = peer.confine() { have.stores.append(number) }
-        // Where there are none, that is told when there is somebody to connect to.
+        // Where there are none, that is told when there is a peer to connect to.
         if let devices = try? openDevices() { devices.keep(&have) }
         switch plan.role {
         case .server: features += plan.hasFurtherPeers ? [.server, .nextClients] : [.server]
@@ -446,7 +446,7 @@ extension VchanOutcome {
         }
     }
 
-    /// True if the other end, and nobody here, ended it.
+    /// True if the other end ended it.
     var isOfPeer: Bool {
         switch self {
         case .done, .left: true

@@ -31,8 +31,8 @@ extension XenStore {
         return isNew
     }
 
-    /// Takes back what was published, unless somebody has published something else there since.
-    /// - Parameter isNew: the path was made for it, and goes as well if nobody has put anything there.
+    /// Takes back what was published, unless something else has been published there since.
+    /// - Parameter isNew: the path was made for it, and goes as well if it is empty.
     func withdraw(_ address: VchanAddress, at path: StorePath, isNew: Bool) throws(GrantError) {
         let transaction = try StoreTransaction(self)
         repeat {
@@ -47,7 +47,7 @@ extension XenStore {
         } while try !transaction.commit()
     }
 
-    /// Where a vchan is that somebody has published.
+    /// The address of a vchan that was published.
     /// - Returns: nil if there is none, or not for us.
     @inline(never)
     func find(

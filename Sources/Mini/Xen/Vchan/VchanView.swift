@@ -40,9 +40,9 @@ struct VchanView {
         case read = 2
     }
 
-    /// Our own addition, which libxenvchan does not see: whoever set this sends nothing more.
+    /// Our own addition, which libxenvchan does not see: an end that has set this sends nothing more.
     private static let finished: UInt8 = 0x80
-    /// Whoever set this knows what `finished` means, and will set it itself.
+    /// An end that has set this knows `finished`, and will set it when it has finished.
     private static let knowsFinished: UInt8 = 0x40
 
     /// What the other end says of itself.
@@ -161,7 +161,7 @@ struct VchanView {
 
     /// Clears the bits of a client that is gone. The next client writes its own, and may come at any moment: so the check that
     /// nobody is there and the clearing are one atomic step.
-    /// - Returns: false if somebody keeps writing there.
+    /// - Returns: false if the other domain keeps writing there.
     private func clearIfGone() -> Bool {
         let bits = UInt32(Self.finished | Self.knowsFinished) << 24
         for _ in 0..<1000 {
