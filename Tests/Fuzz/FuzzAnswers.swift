@@ -1,6 +1,6 @@
 // What others answer that is no store: the kernel about network devices, block devices about what they hold, files about
 // why they are no programs and no modules (packed ones as well), children of process 1 about what they have found out, a real /dev/lguest about
-// traps and its kernel about its release; and what a timeline is told of a guest. A case is one door and the bytes that come through it.
+// traps and its kernel about its release; and what a timeline is told of a guest. A case is one entry point and the bytes that it gets.
 
 import CShim
 
@@ -9,7 +9,7 @@ import CShim
 #endif
 
 enum FuzzAnswers {
-    private enum Door: UInt8, CaseIterable {
+    private enum EntryPoint: UInt8, CaseIterable {
         case routes, routeSocket, blocks, program, module, letter, grants, timeline, domain, trap,
             release
     }
@@ -17,9 +17,9 @@ enum FuzzAnswers {
     // MARK: Making
 
     static func make(_ random: inout FuzzRandom, _ input: FuzzInput) {
-        let door = Door.allCases[random.below(Door.allCases.count)]
-        input.append(door.rawValue)
-        switch door {
+        let entryPoint = EntryPoint.allCases[random.below(EntryPoint.allCases.count)]
+        input.append(entryPoint.rawValue)
+        switch entryPoint {
         case .routes, .routeSocket: makeRoutes(&random, input)
         case .blocks: makeBlocks(&random, input)
         case .program: makeProgram(&random, input)
@@ -35,7 +35,7 @@ enum FuzzAnswers {
         }
         if random.once(in: 2) {
             input.mutate(&random, span: 80)
-            input[0] = door.rawValue
+            input[0] = entryPoint.rawValue
         }
     }
 
@@ -197,8 +197,8 @@ enum FuzzAnswers {
 
     static func take(_ input: FuzzInput) {
         var reader = FuzzReader(input)
-        let door = Door.allCases[Int(reader.byte()) % Door.allCases.count]
-        switch door {
+        let entryPoint = EntryPoint.allCases[Int(reader.byte()) % EntryPoint.allCases.count]
+        switch entryPoint {
         case .routes: takeReplies(RouteReply.all(in: reader.rest()))
         case .routeSocket: takeSocket(reader)
         case .blocks: takeBlocks(&reader)
@@ -335,7 +335,7 @@ enum FuzzAnswers {
     /// True for a case of a packed module that tells what is wrong with it.
     static func isPackedModule(_ input: FuzzInput) -> Bool {
         var reader = FuzzReader(input)
-        guard reader.byte() == Door.module.rawValue, input.count > 2,
+        guard reader.byte() == EntryPoint.module.rawValue, input.count > 2,
             unsafe Compression(
                 ByteView(UnsafeRawBufferPointer(rebasing: input.bytes.dropFirst(2))), at: 0) != nil
         else { return false }

@@ -1,5 +1,5 @@
 // Block devices that are looked through for a file system or a partition by its name: the root folders of FATs, the tables
-// of partitions, and the whole look, for which it plays the kernel's folder of block devices. A case is one door, and a
+// of partitions, and the whole look, for which it plays the kernel's folder of block devices. A case is one entry point, and a
 // device in pieces, each with its place.
 
 #if !hasFeature(Embedded)
@@ -7,7 +7,7 @@
 #endif
 
 enum FuzzDisks {
-    enum Door: UInt8, CaseIterable { case folder, table, look }
+    enum EntryPoint: UInt8, CaseIterable { case folder, table, look }
 
     private static let room = 0x1_2000
     /// More than one look reads of anything.
@@ -16,14 +16,14 @@ enum FuzzDisks {
     // MARK: Making
 
     static func make(_ random: inout FuzzRandom, _ input: FuzzInput) {
-        let door = Door.allCases[random.below(Door.allCases.count)]
-        input.append(door.rawValue)
+        let entryPoint = EntryPoint.allCases[random.below(EntryPoint.allCases.count)]
+        input.append(entryPoint.rawValue)
         // On a disk of 16 blocks.
         let block: UInt64 = random.once(in: 3) ? 4096 : 512
         let partition = KnownPartition(
             number: UInt64(1 + random.below(8)), start: 5 * block / 512, size: 16 * block / 512,
             block: block)
-        switch door {
+        switch entryPoint {
         case .folder: makeFAT(&random, input)
         case .table:
             for value in [partition.number, partition.start, partition.size, partition.block] {
@@ -35,7 +35,7 @@ enum FuzzDisks {
         }
         if random.once(in: 2) {
             input.mutate(&random, span: 80)
-            input[0] = door.rawValue
+            input[0] = entryPoint.rawValue
         }
     }
 
@@ -154,14 +154,14 @@ enum FuzzDisks {
 
     static func take(_ input: FuzzInput) { _ = outcome(input) }
 
-    /// - Returns: the door, and whether something was found behind it.
-    static func outcome(_ input: FuzzInput) -> (door: Door, isFound: Bool) {
+    /// - Returns: the entry point, and whether it found something.
+    static func outcome(_ input: FuzzInput) -> (entryPoint: EntryPoint, isFound: Bool) {
         var reader = FuzzReader(input)
-        let door = Door.allCases[Int(reader.byte()) % Door.allCases.count]
-        switch door {
-        case .folder: return (door, takeFolder(&reader))
-        case .table: return (door, takeTable(&reader))
-        case .look: return (door, takeLook(&reader))
+        let entryPoint = EntryPoint.allCases[Int(reader.byte()) % EntryPoint.allCases.count]
+        switch entryPoint {
+        case .folder: return (entryPoint, takeFolder(&reader))
+        case .table: return (entryPoint, takeTable(&reader))
+        case .look: return (entryPoint, takeLook(&reader))
         }
     }
 

@@ -1,4 +1,4 @@
-// A member of a shared network that wants to do harm, and strangers at the door: the kernel is played, and
+// A member of a shared network that wants to do harm, and strangers that connect: the kernel is played, and
 // does what a kernel may do with what they sent. Messages are of any length, addresses of any bytes,
 // processes end at any moment, and the buffers that our own guest lent point anywhere.
 
@@ -12,7 +12,6 @@ enum FuzzPeers {
     private static let page: UInt32 = 0x5000
     private static let buffers: UInt32 = 0x8000
     private static let size: UInt32 = 0x10_000
-    private static let door = 500
     private static let firstSocket = 600
 
     nonisolated(unsafe) private static var reader: FuzzReader?
@@ -253,7 +252,7 @@ enum FuzzPeers {
         }
     }
 
-    /// The address of whoever knocks: right, almost right, or any.
+    /// The address of who connects: right, almost right, or any.
     private static func name(_ kind: UInt8, _ address: Int, _ length: Int) {
         guard let target = unsafe UnsafeMutablePointer<UInt8>(bitPattern: address),
             let count = unsafe UnsafeMutablePointer<Int32>(bitPattern: length),

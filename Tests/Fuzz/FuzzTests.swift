@@ -91,20 +91,21 @@ private func withInput(_ body: (FuzzInput) throws -> Void) rethrows {
     @Test(
         "cases of disks have labels, partitions and devices that are found, and ones that are not")
     func disks() {
-        var (taken, found): ([FuzzDisks.Door: Int], [FuzzDisks.Door: Int]) = ([:], [:])
+        var (taken, found): ([FuzzDisks.EntryPoint: Int], [FuzzDisks.EntryPoint: Int]) = ([:], [:])
         withInput { input in
             for number in 0..<3000 as Range<UInt64> {
                 var random = FuzzRandom(seed: 1, number: number)
                 input.count = 0
                 FuzzDisks.make(&random, input)
-                let (door, isFound) = FuzzDisks.outcome(input)
-                taken[door, default: 0] += 1
-                if isFound { found[door, default: 0] += 1 }
+                let (entryPoint, isFound) = FuzzDisks.outcome(input)
+                taken[entryPoint, default: 0] += 1
+                if isFound { found[entryPoint, default: 0] += 1 }
             }
         }
-        for door in FuzzDisks.Door.allCases {
-            let count = found[door, default: 0]
-            #expect(count > 50 && count < taken[door, default: 0] - 50, "\(door): \(found)")
+        for entryPoint in FuzzDisks.EntryPoint.allCases {
+            let count = found[entryPoint, default: 0]
+            #expect(
+                count > 50 && count < taken[entryPoint, default: 0] - 50, "\(entryPoint): \(found)")
         }
     }
 
