@@ -1,50 +1,8 @@
-// The client of gntdev: each of its calls, on the model and, where the model has none, on a kernel that
-// the test plays.
+// The client of gntdev: each of its calls, on the model.
 
-import CShim
-import Synchronization
 import Testing
 
 @testable import Mini
-
-/// A device that answers requests and notes their words.
-private final class Played: Sendable {
-    struct State {
-        var requests: [(number: Int, words: [UInt32])] = []
-        /// What is put into the words, from the first, before the answer.
-        var answer: [Int: UInt32] = [:]
-        var result = 0
-    }
-    let state = Mutex(State())
-    /// How many words a request is looked at.
-    let length: Int
-
-    init(length: Int, _ change: (inout State) -> Void = { _ in }) {
-        self.length = length
-        state.withLock { change(&$0) }
-    }
-
-    func play<Value, Failure: Error>(
-        _ body: (GntDev) throws(Failure) -> Value
-    ) throws(Failure) -> Value {
-        try SystemCall.hooked({ call in
-            switch call.number {
-            case .ioctl:
-                let words = UnsafeMutablePointer<UInt32>(bitPattern: call.arguments.2)!
-                return self.state.withLock { state in
-                    state.requests.append(
-                        (call.arguments.1, (0..<self.length).map { words[$0] }))
-                    for (index, word) in state.answer { words[index] = word }
-                    return state.result
-                }
-            case .close: return 0
-            default: return nil
-            }
-        }) { () throws(Failure) in try body(GntDev(owning: Descriptor(owning: 1_000_900))) }
-    }
-
-    var request: (number: Int, words: [UInt32])? { state.withLock { $0.requests.first } }
-}
 
 @Suite struct GntDevTests {
     @Test("the index of a mapping is found by any address in it")
