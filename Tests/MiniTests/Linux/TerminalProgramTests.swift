@@ -25,22 +25,19 @@ private final class Session {
     init(_ command: String) throws {
         let mode = Descriptor.OpenMode(rawValue: 0o2004402)  // O_NONBLOCK and O_NOCTTY
         keyboard = try Descriptor.open("/dev/ptmx", mode)
-        var unlock = Int32(0)
-        var number = UInt32(0)
-        let descriptor = Int(keyboard.number)
-        try withKernel(&unlock) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.ioctl, descriptor, 0x4004_5431, address)  // TIOCSPTLCK
-        }
-        try withKernel(&number) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.ioctl, descriptor, 0x8004_5430, address)  // TIOCGPTN
-        }
+        let path = try unlockedTerminal(of: keyboard.number)
         terminal = try Descriptor.open(
-            "/dev/pts/\(number)", Descriptor.OpenMode(rawValue: 0o2000402))
+            Text(stringLiteral: path), Descriptor.OpenMode(rawValue: 0o2000402))
+        process = try Self.spawn(command, at: path)
+    }
+
+    /// Starts bash with a command, as the leader of a session with this terminal, with no signal blocked or ignored.
+    private static func spawn(_ command: String, at terminal: String) throws -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         // The first terminal that the leader of a session opens is its own.
         for target in 0...2 as ClosedRange<Int32> {
-            posix_spawn_file_actions_addopen(&actions, target, "/dev/pts/\(number)", O_RDWR, 0)
+            posix_spawn_file_actions_addopen(&actions, target, terminal, O_RDWR, 0)
         }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -63,7 +60,7 @@ private final class Session {
         let failure = posix_spawn(
             &process, "/bin/bash", &actions, &attributes, &pointers, &environment)
         guard failure == 0 else { throw Errno(rawValue: failure) }
-        self.process = process
+        return process
     }
 
     deinit {

@@ -10,6 +10,22 @@ extension Signal {
     fileprivate static let profiling = Signal(rawValue: 27)
 }
 
+/// Unlocks a pseudo-terminal.
+/// - Parameter controller: /dev/ptmx, open.
+/// - Returns: the terminal's file.
+func unlockedTerminal(of controller: Int32) throws -> String {
+    var unlock = Int32(0)
+    var number = UInt32(0)
+    let descriptor = Int(controller)
+    try withKernel(&unlock) { (address) throws(Errno) -> Void in
+        try SystemCall.make(.ioctl, descriptor, 0x4004_5431, address)  // TIOCSPTLCK
+    }
+    try withKernel(&number) { (address) throws(Errno) -> Void in
+        try SystemCall.make(.ioctl, descriptor, 0x8004_5430, address)  // TIOCGPTN
+    }
+    return "/dev/pts/\(number)"
+}
+
 /// A pseudo-terminal: its two ends.
 private struct PseudoTerminal: ~Copyable {
     let keyboard: Descriptor
@@ -18,16 +34,8 @@ private struct PseudoTerminal: ~Copyable {
     init() throws {
         let mode = Descriptor.OpenMode(rawValue: 0o2000402)  // also O_NOCTTY
         let keyboard = try Descriptor.open("/dev/ptmx", mode)
-        var unlock = Int32(0)
-        var number = UInt32(0)
-        let descriptor = Int(keyboard.number)
-        try withKernel(&unlock) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.ioctl, descriptor, 0x4004_5431, address)  // TIOCSPTLCK
-        }
-        try withKernel(&number) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.ioctl, descriptor, 0x8004_5430, address)  // TIOCGPTN
-        }
-        let terminal = try Descriptor.open("/dev/pts/\(number)", mode)
+        let path = try unlockedTerminal(of: keyboard.number)
+        let terminal = try Descriptor.open(Text(stringLiteral: path), mode)
         self.keyboard = keyboard
         self.terminal = terminal
     }
