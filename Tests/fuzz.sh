@@ -9,6 +9,14 @@ seconds=${1:-}
 # shellcheck source=Tests/results.sh
 source Tests/results.sh
 
+# finds_nothing PREFIX SENTENCE COMMAND...: where the command ends well, what it says is the result, after PREFIX; else it is
+# shown below SENTENCE.
+finds_nothing() {
+    local prefix=$1 sentence=$2 said
+    shift 2
+    if said=$("$@" 2>&1); then ok "$prefix$said"; else not_ok "$sentence" "$said"; fi
+}
+
 crashes=out/crashes
 mkdir -p "$crashes"
 for arch in x86_64 i386; do
@@ -30,7 +38,8 @@ for arch in x86_64 i386; do
             [[ -e $file ]] || continue
             said=$(timeout -s KILL 120 "$fuzz" "$target" --replay "$file" 2>&1)
             code=$?
-            if ((code == 0)); then ok "$arch: ${file##*/} is taken"; else not_ok "$arch: ${file##*/} is taken" "$said" "$code"; fi
+            sentence="$arch: ${file##*/} is taken"
+            if ((code == 0)); then ok "$sentence"; else not_ok "$sentence" "$said" "$code"; fi
         done
         if [[ -n $seconds ]]; then
             seed=$RANDOM$RANDOM
@@ -40,9 +49,10 @@ for arch in x86_64 i386; do
         fi
         # In the checked build, where there is one, what only it can see.
         if [[ $target == @(guests|systems|longs) && -n $seconds && -x $fuzz-checked ]]; then
-            if said=$("$fuzz-checked" "$target" "${how[@]}" --crashes "$crashes" 2>&1); then ok "checked build: $said"; else not_ok "$arch: the checked build finds nothing in $target" "$said"; fi
+            finds_nothing "checked build: " "$arch: the checked build finds nothing in $target" \
+                "$fuzz-checked" "$target" "${how[@]}" --crashes "$crashes"
         fi
-        if said=$("$fuzz" "$target" "${how[@]}" --crashes "$crashes" 2>&1); then ok "$said"; else not_ok "$arch: no case of $target ends or stops a run" "$said"; fi
+        finds_nothing "" "$arch: no case of $target ends or stops a run" "$fuzz" "$target" "${how[@]}" --crashes "$crashes"
     done
 done
 results_end
