@@ -49,11 +49,17 @@ part_sources() {
     local part name folders=(Linux Commands/{Applet,CommandError,ExitCode,Options}.swift)
     for part in "$@"; do
         case $part in
-        launch) folders+=(Commands/LaunchCommand.swift 'Commands/*Argument.swift' Launcher Loader Devices Platform Host Xen Lguest Processor Memory) ;;
+        launch)
+            folders+=(Commands/LaunchCommand.swift 'Commands/*Argument.swift' Launcher Loader Devices Platform Host Xen Lguest
+                Processor Memory)
+            ;;
         grant) folders+=(Commands/Grant Xen) ;;
         pack) folders+=(Commands/PackCommand.swift Archive) ;;
         # It knows programs and modules by their ELF headers, and kernels' words.
-        init) folders+=(Commands/InitCommand.swift Init Xen Loader Lguest Processor/{GuestProcessor,MissingInstruction,ProcessorProfile,ProcessorStart}.swift Platform/TextScreen.swift Memory) ;;
+        init)
+            folders+=(Commands/InitCommand.swift Init Xen Loader Lguest Platform/TextScreen.swift Memory
+                Processor/{GuestProcessor,MissingInstruction,ProcessorProfile,ProcessorStart}.swift)
+            ;;
         esac
     done
     for name in "${folders[@]}"; do compgen -G "Sources/Mini/$name"; done
@@ -139,7 +145,8 @@ compile() {
         -Xllvm -sil-disable-pass=closure-specialize -module-name Mini "${flags[@]}" \
         -emit-ir "${sources[@]}" -o "$out/objects/$name.swift.ir" || return
     # swiftc by itself makes code that could lie anywhere, which costs i386 a fourteenth of its size and a tenth of its speed.
-    awk -v types="${fast_types[*]}" -v preserving="${arch#i386}" -f tools/tune.awk "$out/objects/$name.swift.ir" >"$out/objects/$name.tuned.ir" || return
+    awk -v types="${fast_types[*]}" -v preserving="${arch#i386}" -f tools/tune.awk "$out/objects/$name.swift.ir" \
+        >"$out/objects/$name.tuned.ir" || return
     if [[ $name == mini && " ${mini_parts[*]} " == *" launch "* ]]; then
         grep -q 'align 64 {$' "$out/objects/$name.tuned.ir" || { say "build.sh: the execution loop has another name now"; return 1; }
     fi
