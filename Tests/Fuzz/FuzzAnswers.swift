@@ -10,7 +10,7 @@ import CShim
 
 enum FuzzAnswers {
     private enum EntryPoint: UInt8, CaseIterable {
-        case routes, routeSocket, blocks, program, module, letter, grants, timeline, domain, trap,
+        case routes, routeSocket, blocks, program, module, result, grants, timeline, domain, trap,
             release
     }
 
@@ -24,7 +24,7 @@ enum FuzzAnswers {
         case .blocks: makeBlocks(&random, input)
         case .program: makeProgram(&random, input)
         case .module: makeModule(&random, input)
-        case .letter, .grants: makeLetter(&random, input)
+        case .result, .grants: makeResult(&random, input)
         case .trap: makeTraps(&random, input)
         case .release:
             for _ in 0..<1 + random.below(24) {
@@ -178,7 +178,7 @@ enum FuzzAnswers {
         }
     }
 
-    private static func makeLetter(_ random: inout FuzzRandom, _ input: FuzzInput) {
+    private static func makeResult(_ random: inout FuzzRandom, _ input: FuzzInput) {
         for index in 0..<random.below(9) {
             if random.once(in: 5) {
                 for _ in 0..<random.below(9) { input.append(random.byte()) }
@@ -204,7 +204,7 @@ enum FuzzAnswers {
         case .blocks: takeBlocks(&reader)
         case .program: takeProgram(&reader)
         case .module: takeModule(&reader)
-        case .letter: takeLetter(&reader)
+        case .result: takeResult(&reader)
         case .grants: takeGrants(&reader)
         case .trap: takeTraps(&reader)
         case .release: takeRelease(&reader)
@@ -342,12 +342,12 @@ enum FuzzAnswers {
         return takeModule(&reader)
     }
 
-    private static func takeLetter(_ reader: inout FuzzReader) {
-        guard let letter = try? InitLetter(),
-            (try? letter.write(Text(bytes: reader.rest()))) != nil
+    private static func takeResult(_ reader: inout FuzzReader) {
+        guard let result = try? ChildResult(),
+            (try? result.write(Text(bytes: reader.rest()))) != nil
         else { return }
         do throws(InitError) {
-            Fuzz.require(try !letter.words().isEmpty, "a letter without a word")
+            Fuzz.require(try !result.words().isEmpty, "a result without a word")
         } catch {}
     }
 

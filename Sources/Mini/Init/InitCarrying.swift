@@ -10,7 +10,7 @@ extension Init {
         guard isWanted else { return .done }
         guard case .condition = statement.request else { return carryOut(statement) }
         do throws(InitError) {
-            return try beside(statement, as: .condition(index)) { () throws(InitError) in
+            return try startChild(statement, as: .condition(index)) { () throws(InitError) in
                 try self.holds(statement)
             }
         } catch {
@@ -50,24 +50,25 @@ extension Init {
             case .replace(let words, nil, let variables): try replace(words, nil, variables)
             case .replace(let words, let root?, let variables):
                 try SwitchRoot.check(root)
-                return try beside(
+                return try startChild(
                     statement, then: .replace(words, root: root, variables: variables))
             case .lookup:
                 let name = statement.words[0].text
                 if name == "run" || name == "launch" { lastCode = Self.notRun }
-                return try beside(statement, then: .carryOut(statement, words: try InitLetter()))
+                return try startChild(
+                    statement, then: .carryOut(statement, words: try ChildResult()))
             case .link(let request):
                 if request.stays { try keep(request, statement) }
-                return try beside(statement, then: nil)
+                return try startChild(statement, then: nil)
             case .exit(let code):
                 exitCode = code ?? lastCode
                 return .asked(.powerOff)
             case .condition: break
             case .grant(let request) where request.isHeld:
-                return try beside(statement, then: .hold(try GrantPromise(request)))
+                return try startChild(statement, then: .hold(try GrantPromise(request)))
             case .mount(let request) where request.isLeftOut: return .done
             case .load, .set, .mount, .grant, .notify, .wait, .waitSocket, .send, .bridge, .route:
-                return try beside(statement, then: nil)
+                return try startChild(statement, then: nil)
             }
             return .done
         } catch {
@@ -98,12 +99,12 @@ extension Init {
     // MARK: What a child does
 
     /// Lets a child carry out a statement.
-    private func beside(
+    private func startChild(
         _ statement: BootStatement, then promise: InitPromise?
     ) throws(InitError) -> BootMachine.Event {
         var isTried = statement.isTried
         if case .mount(let request) = statement.request, request.mayFail { isTried = true }
-        return try beside(statement, as: .awaited(isTried: isTried), promise) {
+        return try startChild(statement, as: .awaited(isTried: isTried), promise) {
             () throws(InitError) in
             try self.child(statement, promise)
             return true
@@ -111,7 +112,7 @@ extension Init {
     }
 
     /// - Parameter body: false and errors make the child end with code 1.
-    private func beside(
+    private func startChild(
         _ statement: BootStatement, as role: InitChild.Role, _ promise: InitPromise? = nil,
         _ body: () throws(InitError) -> Bool
     ) throws(InitError) -> BootMachine.Event {
@@ -183,8 +184,8 @@ extension Init {
             try InitSockets.wait(for: name, .after(patience))
         case .replace(let words, let root?, _): try SwitchRoot.check(root, has: words[0])
         case .lookup:
-            if case .carryOut(_, let letter)? = promise {
-                try letter.write(try lookedUp(statement))
+            if case .carryOut(_, let result)? = promise {
+                try result.write(try lookedUp(statement))
             }
         case .notify(let domain, let port):
             try onXen { () throws(GrantError) in
@@ -228,8 +229,8 @@ extension Init {
                     throw .grant(error)
                 }
             case .replace(let words, let root, let variables): try replace(words, root, variables)
-            case .carryOut(let statement, let letter):
-                switch carryOut(try known(statement, try letter.words())) {
+            case .carryOut(let statement, let result):
+                switch carryOut(try known(statement, try result.words())) {
                 case .started: return nil
                 case .done: return .succeeded
                 case let event: return event
@@ -346,7 +347,7 @@ extension Init {
                 id: copier, name: "wait", position: statement.position, role: .started,
                 isOwn: true))
         pipe.handOver(.input)
-        return try beside(statement, as: .awaited(isTried: statement.isTried)) {
+        return try startChild(statement, as: .awaited(isTried: statement.isTried)) {
             () throws(InitError) in
             // Else the end of the copier would not be seen.
             _ = Descriptor(owning: ends.writing)

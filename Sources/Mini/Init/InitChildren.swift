@@ -40,7 +40,7 @@ enum InitPromise {
     case hold(GrantPromise)
     case replace([Text], root: Text, variables: [Text])
     /// A statement whose words the child has looked up.
-    case carryOut(BootStatement, words: InitLetter)
+    case carryOut(BootStatement, words: ChildResult)
 }
 
 /// A program that is to run for as long as the machine.

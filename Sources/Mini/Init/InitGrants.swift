@@ -238,26 +238,26 @@ extension EventPort {
 /// comes from the child, in a file that is only memory.
 final class GrantPromise {
     let request: GrantRequest
-    private let letter: InitLetter?
+    private let result: ChildResult?
 
     init(_ request: GrantRequest) throws(InitError) {
         self.request = request
-        letter = request.asksTheStore ? try InitLetter() : nil
+        result = request.asksTheStore ? try ChildResult() : nil
     }
 
     /// In the child: hands over what the words stand for.
     func tell(_ terms: GrantTerms) throws(GrantError) {
-        guard let letter else { return }
-        do throws(Errno) { try letter.write(Text(bytes: terms.bytes)) } catch {
+        guard let result else { return }
+        do throws(Errno) { try result.write(Text(bytes: terms.bytes)) } catch {
             throw .system("hand the grants over", error)
         }
     }
 
     /// In process 1: what the words stand for.
     func terms() throws(GrantError) -> GrantTerms {
-        guard let letter else { return try InitGrants.terms(request, .never) }
+        guard let result else { return try InitGrants.terms(request, .never) }
         let bytes: [UInt8]
-        do throws(Errno) { bytes = try letter.read(atMost: GrantTerms.mostBytes + 1) } catch {
+        do throws(Errno) { bytes = try result.read(atMost: GrantTerms.mostBytes + 1) } catch {
             throw .system("take the grants over", error)
         }
         guard let terms = GrantTerms(bytes) else {

@@ -86,9 +86,9 @@ private func expanded(
         }
         #expect(found.map { string($0.text) } == ["send", "/s", "<x>", "a", "b<x>"])
         #expect(found.map { $0.isQuoted } == [false, false, true, true, false])
-        let letter = try InitLetter()
-        try letter.write(found)
-        #expect(try letter.words() == found)
+        let result = try ChildResult()
+        try result.write(found)
+        #expect(try result.words() == found)
     }
 
     @Test("a list of the store's entries is a word each, in the order of their numbers")

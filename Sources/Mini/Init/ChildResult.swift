@@ -1,7 +1,8 @@
-// What a child of process 1 hands over at its end: a file that is only memory, which both have open.
+// What a child of process 1 leaves as its result: a file in memory (memfd), which both have open.
 // The child is this program, too, but it has read what others have written: lengths are bounded.
 
-final class InitLetter {
+/// The file, from the fork to the child's end.
+final class ChildResult {
     private let file: Descriptor
     private static let limit = 2 * TableLookups.mostBytes
 
@@ -15,8 +16,8 @@ final class InitLetter {
     func write(_ text: Text) throws(Errno) { try Transfer.write(file.number, text) }
 
     /// In process 1, after the child's end.
-    /// - Parameter limit: what is behind so many bytes may stay unread.
-    func read(atMost limit: Int = InitLetter.limit) throws(Errno) -> [UInt8] {
+    /// - Parameter limit: bytes after so many may stay unread.
+    func read(atMost limit: Int = ChildResult.limit) throws(Errno) -> [UInt8] {
         try file.seek(to: 0)
         var bytes: [UInt8] = []
         var part = [UInt8](repeating: 0, count: 4096)
@@ -30,7 +31,7 @@ final class InitLetter {
 
     // MARK: Words
 
-    /// In the child: each word's column, doubled, with 1 for a quoted one; and its bytes; a zero byte behind each.
+    /// In the child: each word's column, doubled, with 1 for a quoted one; and its bytes; a zero byte after each.
     func write(_ words: [TableWord]) throws(InitError) {
         var text = Text()
         for word in words {
