@@ -449,6 +449,20 @@ import Testing
     }
 
     @Test(
+        "SSE with a register of MMX is an invalid opcode without CR4.OSFXSR, also with CR0.TS",
+        // cvtpi2ps xmm0, mm1; cvttpd2pi mm0, xmm1; movdq2q mm0, xmm1
+        arguments: [[0x0F, 0x2A, 0xC1], [0x66, 0x0F, 0x2C, 0xC1], [0xF2, 0x0F, 0xD6, 0xC1]]
+            as [[UInt8]])
+    func mixedBarred(_ instruction: [UInt8]) throws {
+        let machine = try LongMachine()
+        machine.kernel(
+            rax(0x20) + [0x0F, 0x22, 0xE0] + rax(0x8000_003B) + [0x0F, 0x22, 0xC0] + instruction)
+        #expect(machine.vector == 6)
+        machine.kernel(rax(0x220) + [0x0F, 0x22, 0xE0] + instruction)
+        #expect(machine.vector == 7)
+    }
+
+    @Test(
         "an unknown model-specific register is a protection fault",
         arguments: [0x1A0, 0xC001_0011, 0x8C] as [UInt64])
     func modelRegister(number: UInt64) throws {

@@ -79,6 +79,17 @@ import Testing
         return code.bytes
     }
 
+    @Test("SSE with a register of MMX is an invalid opcode without CR4.OSFXSR, also with CR0.TS")
+    func mixedBarred() throws {
+        let machine = try M()
+        // cvtpi2ps xmm0, mm1; movdq2q mm0, xmm1
+        for code in [[0x0F, 0x2A, 0xC1], [0xF2, 0x0F, 0xD6, 0xC1]] as [[UInt8]] {
+            let barred = setControl(0, 0x39) + code
+            #expect(machine.run(setControl(4, 0) + barred) == .event(6))
+            #expect(machine.run(setControl(4, 0x600) + barred) == .event(7))
+        }
+    }
+
     @Test("every instruction that there is does what it does on the machine's own processor")
     func differential() throws {
         let machine = try M()

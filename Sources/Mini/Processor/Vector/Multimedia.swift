@@ -9,9 +9,11 @@ extension VectorCore {
     private func register(_ number: UInt8) -> UInt64 { floatingPoint[multimedia: number] }
 
     func multimedia(_ i: Operands, _ code: VectorCode) throws(Fault) {
-        try useMultimedia()
         let opcode = code.opcode
         let value = code.value
+        // Those with a vector as the other operand are instructions of SSE, and as such #UD before anything else.
+        if opcode & 0xF8 == 0x28 || opcode == 0xD6 { try useVectors() }
+        try useMultimedia()
         // Memory first: if it faults, nothing has happened.
         var source: UInt64 = 0
         if opcode == 0x2A || opcode == 0x2C || opcode == 0x2D { return try convert(i, code) }
@@ -42,7 +44,6 @@ extension VectorCore {
                 ).0
         case 0xC5: setGeneral(i.a, 2, source &>> (UInt64(value & 3) &* 16) & 0xFFFF)
         case 0xD6:
-            try useVectors()
             if code.prefix == 2 {
                 unsafe VectorUnit.setLane(vector(i.a), 0, register(i.b))
                 unsafe VectorUnit.setLane(vector(i.a), 1, 0)
@@ -69,7 +70,6 @@ extension VectorCore {
 
     /// CVTPI2PS, CVTPI2PD, and back.
     private func convert(_ i: Operands, _ code: VectorCode) throws(Fault) {
-        try useVectors()
         let isFromMultimedia = code.opcode == 0x2A
         let isWide = !isFromMultimedia && code.prefix == 1
         var from: InlineArray<2, UInt64> = [0, 0]
