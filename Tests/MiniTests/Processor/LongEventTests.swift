@@ -253,6 +253,24 @@ import Testing
         #expect(machine.run(test, image: image).trap == 12)
     }
 
+    @Test("an operand that ends behind the last canonical address faults as a whole")
+    func lastAddress() throws {
+        let machine = try LongMachine()
+        let last: UInt64 = 0x7FFF_FFFF_FFF8
+        // mov rax, [rdi]; [rdi], rax; [rbp]
+        for (code, vector) in [([0x8B, 0x07], 13), ([0x89, 0x07], 13), ([0x8B, 0x45, 0], 12)]
+            as [([UInt8], UInt32)]
+        {
+            var test = program([0x48] + code)
+            (test.registers[7], test.registers[5]) = (last + 1, last + 1)
+            #expect(machine.run(test, image: image).trap == vector)
+            // Its page is not there.
+            (test.registers[7], test.registers[5]) = (last, last)
+            let ending = machine.run(test, image: image)
+            #expect(ending.trap == 14 && ending.address == last)
+        }
+    }
+
     @Test(
         "by fs and gs no operand is on the stack, whatever its base; other prefixes are ignored",
         arguments: [

@@ -83,14 +83,18 @@ extension LongCore {
     }
 
     @inline(__always) func checkTag(_ linear: UInt64, _ count: UInt64, write: Bool) throws(Fault) {
-        if linear &>> Self.tagShift != 0 && state.linearMask != ~0 {
-            try checkSegment(linear, count, write: write)
-        }
+        if linear &>> Self.tagShift != 0 { try checkFar(linear, count, write: write) }
     }
 
-    @inline(never) private func checkSegment(_ linear: UInt64, _ count: UInt64, write: Bool)
+    @inline(never) private func checkFar(_ linear: UInt64, _ count: UInt64, write: Bool)
         throws(Fault)
     {
+        guard state.linearMask != ~0 else {
+            // Before any page: the last byte of an operand has to be canonical as well.
+            if Self.isCanonical(linear &+ (count &- 1)) { return }
+            state.isOutside = true
+            throw .protection(0)
+        }
         // Of a sum below 0, seven.
         let tag = Int(truncatingIfNeeded: linear &>> Self.tagShift & 7)
         guard tag != 0 && tag != 7 else { return }
