@@ -259,6 +259,14 @@ import Testing
         #expect(machine.bytes(LongPlace.dataPhysical + 0x80C, 1) == [6])
     }
 
+    @Test("POPA that faults has changed no register")
+    func popAll() {
+        let top = UInt32(LongPlace.data) + UInt32(LongPlace.dataSize) - 8
+        let ending = run([0x61], [1, 2, 3, 4, top, 6, 7, 8])
+        #expect(ending.trap == 14 && ending.address == UInt64(top) + 8)
+        #expect(Array(ending.registers[0..<8]) == [1, 2, 3, 4, UInt64(top), 6, 7, 8])
+    }
+
     @Test("INT3 with the trap flag set clears it, and no step is reported of the handler")
     func steppedInterrupt() {
         // push 302; popf; int3, the step of which comes before it

@@ -150,10 +150,14 @@ extension LongCore {
             moveStack(to: rsp &- 8 &* bytes)
         case .popAll:
             let place = rsp
-            for index in 0..<8 as Range<UInt64> {
-                let value = try read(stackPlace(place &+ index &* bytes), bytes)
-                // rsp's is skipped.
-                if index != 3 { setPart(UInt8(truncatingIfNeeded: 7 &- index) &* 8, size, value) }
+            var values = InlineArray<8, UInt64>(repeating: 0)
+            for index in 0..<8 {
+                values[index] = try read(
+                    stackPlace(place &+ UInt64(truncatingIfNeeded: index) &* bytes), bytes)
+            }
+            // rsp's is skipped.
+            for index in 0..<8 where index != 3 {
+                setPart(UInt8(truncatingIfNeeded: 7 &- index) &* 8, size, values[index])
             }
             moveStack(to: place &+ 8 &* bytes)
         case .bounds:
