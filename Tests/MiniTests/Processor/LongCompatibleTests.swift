@@ -137,8 +137,8 @@ import Testing
         machine.store(0x2FF8, 0x3007)
         machine.store(0x3FF8, 0x4007)
         machine.store(0x4FF8, UInt64(LongPlace.dataPhysical) | 7)
-        // call far 4B, whose two words lie to both sides of address 0.
-        let ending = run([0x9A, 0, 0, 0, 0, 0x4B, 0], [0, 0, 0, 0, 8])
+        // call far 4B, whose first word lies to both sides of address 0.
+        let ending = run([0x9A, 0, 0, 0, 0, 0x4B, 0], [0, 0, 0, 0, 4])
         #expect(ending.trap == 14 && ending.address == 0)
         // mov eax, [ebx - 8]
         let next = run([0x8B, 0x43, 0xF8])

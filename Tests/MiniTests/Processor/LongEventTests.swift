@@ -271,6 +271,15 @@ import Testing
         }
     }
 
+    @Test("the address of a frame that finds no page is that of the first word pushed there")
+    func frameFault() throws {
+        let machine = try LongMachine()
+        // The stack of all gates: two words lie on the data's first page, those below nowhere.
+        machine.store(LongPlace.task + 0x24, LongPlace.data + 0x10)
+        #expect(machine.kernel([0x0F, 0x0B]) == .shutdown)
+        #expect(machine.processor.core.state.faultAddress == LongPlace.data - 8)
+    }
+
     @Test(
         "by fs and gs no operand is on the stack, whatever its base; other prefixes are ignored",
         arguments: [

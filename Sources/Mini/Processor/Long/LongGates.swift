@@ -247,7 +247,12 @@ extension LongCore {
         state.linearMask = ~0
         unsafe state.tlb = new == 3 ? state.userTLB : state.supervisorTLB
         do throws(Fault) {
-            try checkWrite(bottom, UInt64(6 - first) &* 8)
+            // From above, as they are pushed: a fault's address is that of the first that finds no page.
+            var place = stack
+            while place != bottom {
+                place &-= 8
+                try checkWrite(place, 8)
+            }
             for index in first..<6 {
                 try write(bottom &+ UInt64(index - first) &* 8, frame[index], 8)
             }
