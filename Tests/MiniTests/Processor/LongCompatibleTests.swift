@@ -267,6 +267,24 @@ import Testing
         #expect(Array(ending.registers[0..<8]) == [1, 2, 3, 4, UInt64(top), 6, 7, 8])
     }
 
+    @Test(
+        "a return to a 16-bit stack loads 16 bits of its pointer",
+        arguments: [0xCF, 0xCB] as [UInt8])
+    func shortStack(_ instruction: UInt8) {
+        machine.store(LongPlace.global + 0x38, 0x0000_F300_0000_FFFF)
+        machine.write(LongPlace.codePhysical + 0x800, [0xCC])
+        // push ss, rsp, flags, cs, rip; iretq, or without flags a far return
+        func push(_ value: UInt64) -> [UInt8] { [0x48, 0xB8] + bytes(value, 8) + [0x50] }
+        let flags = instruction == 0xCF ? push(2) : []
+        machine.kernel(
+            push(UInt64(small)) + push(0x1234_5678) + flags + push(UInt64(code32))
+                + push(LongPlace.code + 0x800) + [0x48, instruction])
+        #expect(machine.vector == 3)
+        #expect(machine.frame(1) == UInt64(code32) && machine.frame(4) == UInt64(small))
+        // Above are the kernel's: its stack lies in the first 64 KiB.
+        #expect(machine.frame(3) == 0x5678)
+    }
+
     @Test("INT3 with the trap flag set clears it, and no step is reported of the handler")
     func steppedInterrupt() {
         // push 302; popf; int3, the step of which comes before it

@@ -316,6 +316,13 @@ extension LongCore {
         return descriptor
     }
 
+    /// rsp of a return with a stack. Of a 16-bit one only 16 bits are loaded, and the kernel's others stay for all to see: what
+    /// kernels have a stack of their own for (espfix).
+    private func setStack(_ pointer: UInt64, _ stack: SegmentDescriptor?, long: Bool) {
+        let mask: UInt64 = long || (stack?.isDefault32 ?? true) ? ~0 : 0xFFFF
+        rsp = rsp & ~mask | pointer & mask
+    }
+
     func interruptReturn(_ i: LongOperation) throws(Fault) -> Flow {
         let size = i.shape.size
         let bytes = Self.bytes(size)
@@ -345,7 +352,7 @@ extension LongCore {
         if size == 1 { value = value & 0xFFFF | flags & ~0xFFFF }
         value &= ~UInt64(Flag.virtual8086 | Flag.resume)
         if hasStack {
-            rsp = frame[3]
+            setStack(frame[3], outer, long: code.isLong)
             install(2, stack, outer)
         } else {
             moveStack(to: rsp &+ 3 &* bytes)
@@ -384,7 +391,7 @@ extension LongCore {
             let outer = try stackDescriptor(stack, privilege: new, long: code.isLong)
             try markAccessed(selector, code)
             if let outer { try markAccessed(stack, outer) }
-            rsp = pointer &+ popped
+            setStack(pointer &+ popped, outer, long: code.isLong)
             install(2, stack, outer)
             setCode(selector, code, privilege: new)
             nullInner()
