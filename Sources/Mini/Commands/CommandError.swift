@@ -7,6 +7,7 @@ enum CommandError: Error, Equatable {
     case unknownOption(Text, nearest: Text? = nil)
     case missingArgument(option: Text)
     case unwantedArgument(option: Text)
+    case twice(option: Text)
     case badEngine(Text)
     case badConsole(Text)
     case badSandbox(Text)
@@ -61,6 +62,7 @@ enum CommandError: Error, Equatable {
         case .unknownOption(let option, nil): "unknown option \(quoted: option); --help lists them"
         case .missingArgument(let option): "option \(option) needs an argument"
         case .unwantedArgument(let option): "option \(option) takes no argument"
+        case .twice(let option): "option \(option) is given twice"
         case .badEngine(let name):
             "unknown engine \(quoted: name): it is auto, kvm, lguest, builtin or software"
         case .badConsole(let name):

@@ -34,27 +34,28 @@ struct LaunchSettings {
                 apply: { (settings, word) throws(CommandError) in settings.plan.initrd = word }),
             Option(
                 name: "--block", argument: "FILE",
-                help: "a disk, ,ro behind it for read-only; up to 15 devices",
+                help: "a disk, ,ro behind it for read-only; up to 15 devices", repeats: true,
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(DiskSetup(DiskRequest(word)))
                 }),
             Option(
                 name: "--tunnet", argument: "LINK",
                 help: "a network to the host: IP address of its end, or bridge:NAME",
+                repeats: true,
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(
                         NetworkSetup(try NetworkArgument.tunnel(word)))
                 }),
             Option(
                 name: "--tap", argument: "NAME",
-                help: "a network through this tap, which others have set up",
+                help: "a network through this tap, which others have set up", repeats: true,
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(
                         NetworkSetup(try NetworkArgument.tap(word)))
                 }),
             Option(
                 name: "--sharenet", argument: "FILE",
-                help: "a network of all guests that name this file",
+                help: "a network of all guests that name this file", repeats: true,
                 apply: { (settings, word) throws(CommandError) in
                     settings.plan.devices.append(NetworkSetup(.shared(word)))
                 }),
@@ -85,6 +86,7 @@ struct LaunchSettings {
             Option(
                 name: "--sandbox", argument: "WORD",
                 help: "on, or require: refuse where the kernel has no seccomp (on)",
+                excludes: "--no-sandbox",
                 apply: { (settings, word) throws(CommandError) in
                     settings.sandbox = try Options.sandbox(word)
                 }),
@@ -115,21 +117,21 @@ struct LaunchSettings {
     /// - Parameter words: without the applet's name.
     init(_ words: ArraySlice<Text>) throws(CommandError) {
         var rest = words
-        try Options.readFront(&rest, Self.table, into: &self)
+        var given = GivenOptions()
+        try Options.readFront(&rest, Self.table, into: &self, &given)
         let memoryIsKnown = hasMemory
         let isEnded = Options.takeDashes(&rest)
         if !isEnded {
             var unknown: [Text] = []
-            rest = try Options.readBehind(rest, Self.table, into: &self, unknown: &unknown)
+            rest = try Options.readBehind(rest, Self.table, into: &self, &given, unknown: &unknown)
             handedOver = unknown
         }
         if wantsHelp || wantsVersion { return }
         // The first word is the memory if it looks like that, a kernel follows it, and no
         // --memory stands before it. So a kernel may be called 64.
         if let first = rest.first, rest.count > 1, !memoryIsKnown, MemoryArgument.isMeant(first) {
-            let mebibytes = try MemoryArgument(first).mebibytes
-            plan.isMemoryGiven = true
-            if !hasMemory { plan.mebibytes = mebibytes }
+            if hasMemory { throw .conflict("MEMORY of \(quoted: first)", "--memory") }
+            try setMemory(first)
             rest = rest.dropFirst()
             // In front of the kernel two dashes end the options, not the kernel's arguments.
             if !isEnded { _ = Options.takeDashes(&rest) }
@@ -443,7 +445,7 @@ enum LaunchCommand {
             What follows KERNEL is the kernel's own, but for the options below: they count
             wherever they stand, up to a word --, which the kernel gets with what follows.
 
-            Options:
+            Options, each once, but as many devices as are wanted:
 
             """
         text += Options.help(LaunchSettings.table)

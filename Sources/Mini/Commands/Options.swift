@@ -1,7 +1,8 @@
 // Options of a command line as a table: names, arguments and help in one place, and one
 // reader for all applets. `--name value` and `--name=value` are the same. Options count wherever they
 // stand, up to a word `--`; only in front of a program to be started, whose words are its own,
-// they end at the first word that is none. Of an option that is given twice the last one counts.
+// they end at the first word that is none. None counts for another one that is dropped unseen: what has an
+// argument is given once, but for things that there can be several of, and nothing beside what contradicts it.
 
 /// One option of an applet.
 struct Option<Settings> {
@@ -12,8 +13,35 @@ struct Option<Settings> {
     /// What its argument is called in help; nil for an option without.
     let argument: StaticString?
     let help: StaticString
+    /// True for one with an argument that counts each time, as a device does.
+    var repeats = false
+    /// Another option that makes no sense beside it.
+    var excludes: StaticString?
     /// Puts the option, with its argument, into the settings.
     let apply: (inout Settings, Text) throws(CommandError) -> Void
+}
+
+/// The options that a command line has given so far, each once.
+struct GivenOptions {
+    private var list: [(name: StaticString, excludes: StaticString?)] = []
+
+    /// - Throws: an error of use if it does not go with what is there.
+    @inline(never)
+    fileprivate mutating func add(
+        _ name: StaticString, isOnce: Bool, excludes: StaticString?
+    ) throws(CommandError) {
+        let new: Text = "\(name)"
+        for given in list {
+            let old: Text = "\(given.name)"
+            if old == new {
+                if isOnce { throw .twice(option: new) }
+                return
+            }
+            if let excludes, old == excludes { throw .conflict(new, old) }
+            if let excludes = given.excludes, new == excludes { throw .conflict(old, new) }
+        }
+        list.append((name, excludes))
+    }
 }
 
 enum Options {
@@ -33,7 +61,8 @@ enum Options {
         _ words: ArraySlice<Text>, _ table: [Option<Settings>], into settings: inout Settings
     ) throws(CommandError) -> ArraySlice<Text> {
         var rest = words
-        try readFront(&rest, table, into: &settings)
+        var given = GivenOptions()
+        try readFront(&rest, table, into: &settings, &given)
         _ = takeDashes(&rest)
         return rest
     }
@@ -45,8 +74,9 @@ enum Options {
     ) throws(CommandError) -> ArraySlice<Text> {
         var rest = words
         var left: [Text] = []
+        var given = GivenOptions()
         while true {
-            try readFront(&rest, table, into: &settings)
+            try readFront(&rest, table, into: &settings, &given)
             if takeDashes(&rest) { break }
             guard let word = rest.popFirst() else { break }
             left.append(word)
@@ -56,11 +86,13 @@ enum Options {
 
     /// Reads what stands behind the options in front, where words with a dash may be somebody else's.
     /// Up to a word `--`, which stays, the options of the table count.
-    /// - Parameter unknown: gets the words with a dash that are no option.
+    /// - Parameters:
+    ///   - given: those in front.
+    ///   - unknown: gets the words with a dash that are no option.
     /// - Returns: the other words, and those.
     static func readBehind<Settings>(
         _ words: ArraySlice<Text>, _ table: [Option<Settings>], into settings: inout Settings,
-        unknown: inout [Text]
+        _ given: inout GivenOptions, unknown: inout [Text]
     ) throws(CommandError) -> ArraySlice<Text> {
         var rest = words
         var left: [Text] = []
@@ -68,9 +100,7 @@ enum Options {
             rest = rest.dropFirst()
             let (name, value) = split(word)
             if isOption(word), let option = find(name, in: table) {
-                let argument = try argument(
-                    value, of: name, isWanted: option.argument != nil, &rest)
-                try option.apply(&settings, argument)
+                try take(option, name, value, &rest, into: &settings, &given)
             } else {
                 if isOption(word) { unknown.append(word) }
                 left.append(word)
@@ -81,17 +111,28 @@ enum Options {
 
     /// Takes the options off the front.
     static func readFront<Settings>(
-        _ rest: inout ArraySlice<Text>, _ table: [Option<Settings>], into settings: inout Settings
+        _ rest: inout ArraySlice<Text>, _ table: [Option<Settings>],
+        into settings: inout Settings, _ given: inout GivenOptions
     ) throws(CommandError) {
         while let word = next(&rest) {
             let (name, value) = split(word)
             guard let option = find(name, in: table) else {
                 throw .unknownOption(name, nearest: nearest(name, table.map { $0.name }))
             }
-            let argument = try argument(
-                value, of: name, isWanted: option.argument != nil, &rest)
-            try option.apply(&settings, argument)
+            try take(option, name, value, &rest, into: &settings, &given)
         }
+    }
+
+    /// Puts an option into the settings, with its argument.
+    private static func take<Settings>(
+        _ option: Option<Settings>, _ name: Text, _ value: Text?, _ rest: inout ArraySlice<Text>,
+        into settings: inout Settings, _ given: inout GivenOptions
+    ) throws(CommandError) {
+        let isOnce = option.argument != nil && !option.repeats
+        try given.add(option.name, isOnce: isOnce, excludes: option.excludes)
+        try option.apply(
+            &settings,
+            argument(value, of: name, isWanted: option.argument != nil, &rest))
     }
 
     private static func find<Settings>(

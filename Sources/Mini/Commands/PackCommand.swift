@@ -15,13 +15,14 @@ struct PackSettings {
         [
             Option(
                 name: "--dir", argument: "PATH", help: "a directory; ,MODE may stand behind PATH",
+                repeats: true,
                 apply: { (settings, word) throws(CommandError) in try settings.addDirectory(word) }),
             Option(
-                name: "--link", argument: "PATH=TARGET", help: "a symbolic link",
+                name: "--link", argument: "PATH=TARGET", help: "a symbolic link", repeats: true,
                 apply: { (settings, word) throws(CommandError) in try settings.addLink(word) }),
             Option(
                 name: "--node", argument: "PATH=KIND",
-                help: "KIND is c:MAJOR:MINOR, b:MAJOR:MINOR or p, a pipe",
+                help: "KIND is c:MAJOR:MINOR, b:MAJOR:MINOR or p, a pipe", repeats: true,
                 apply: { (settings, word) throws(CommandError) in try settings.addNode(word) }),
             Option(
                 name: "--help", shortName: "-h", argument: nil, help: "print this",

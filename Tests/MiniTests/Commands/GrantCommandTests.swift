@@ -75,6 +75,66 @@ func pages(_ letters: String) -> String {
         }
     }
 
+    @Test(
+        "what has an argument is given once, by whichever of its names",
+        arguments: [
+            ("map --domain 3 --ref 17 --domain 3", "--domain"),
+            ("copy --domain 3 --ref 17 --ref=18", "--ref"),
+            ("share --domain 3 --hold --pages 1 --pages 2", "--pages"),
+            ("pipe --server --domain 3 --path /v --path /w", "--path"),
+            ("pipe --server --domain 3 --path /v --deadline 1 --deadline 2", "--deadline"),
+            ("event wait --domain 3 --port 7 --port 8", "--port"),
+            ("store get --deadline 1 /a --deadline=2", "--deadline"),
+            ("store watch -n 1 /a --count 2", "--count"),
+            ("store watch -n1 --number=2 /a", "--count"),
+            ("store set --mode n0 /a 1 --mode r0", "--mode"),
+        ])
+    func twice(line: String, name: String) throws {
+        #expect(
+            try grant(line, on: FakeXen()) == failed(2, "option \(name) is given twice"), "\(line)")
+    }
+
+    @Test(
+        "of two options that contradict each other the line names both, whichever is first",
+        arguments: [
+            ("map --domain 3 --ref 17 --hold", "--sandbox=on", "--no-sandbox"),
+            ("copy --domain 3 --ref 17", "--out=a", "--in=b"),
+            ("share --domain 3 --hold", "--sandbox=require", "--no-sandbox"),
+            ("pipe --domain 3 --path /v", "--server", "--client"),
+            ("pipe --domain 3 --path /v --server --socket s", "--listen", "--connect"),
+            ("pipe --domain 3 --path /v --server", "--expect=5", "--reconnect"),
+            ("pipe --domain 3 --path /v", "--ring=5", "--client"),
+            ("store wait /a", "--value=1", "--gone"),
+        ])
+    func contradictions(line: String, one: String, other: String) throws {
+        let names = [one, other].map { $0.prefix { $0 != "=" } }
+        for words in ["\(one) \(other)", "\(other) \(one)"] {
+            #expect(
+                try grant("\(line) \(words)", on: FakeXen())
+                    == failed(2, "\(names[0]) does not go with \(names[1])"), "\(line) \(words)")
+        }
+    }
+
+    @Test(
+        "what says how pages are mapped here says nothing of a program that maps them",
+        arguments: [
+            "--out=a", "--in=a", "--offset=0", "--length=1", "--hexdump", "--hold",
+            "--notify-byte=1", "--notify-port=1",
+        ])
+    func mappedElsewhere(word: String) throws {
+        let name = word.prefix { $0 != "=" }
+        #expect(
+            try grant("map --domain 3 --ref 17 \(word) --exec prog", on: threePages())
+                == failed(2, "\(name) does not go with --exec"))
+    }
+
+    @Test("what has no argument may be said again")
+    func again() throws {
+        let xen = try threePages()
+        let line = "map --domain 3 --ref 17 --hexdump --hexdump --write --write"
+        #expect(grant(line, on: xen).code == 0)
+    }
+
     @Test("the manual page has every subcommand, its options and the exit codes of help")
     func manualPage() throws {
         let page = try projectText("docs/mini-grant.1").replacing("\\-", with: "-")

@@ -355,6 +355,18 @@ private func run(_ line: String, on xen: FakeXen) -> Ended {
         }
     }
 
+    @Test("the shortest of several deadlines counts for what --and joins")
+    func deadlines() throws {
+        for (one, other) in [("2", "60"), ("60", "2")] {
+            let full = try xen(["/a": "1"]) { $0.fullStore = .max }
+            let before = full.now.clock
+            #expect(
+                run("store get /a --deadline \(one) --and get /a --deadline \(other)", on: full)
+                    == failed(5, "the store took no more connections in time"))
+            #expect(full.now.clock - before < 10_000_000_000)
+        }
+    }
+
     @Test("words that no verb takes are refused")
     func words() throws {
         #expect(

@@ -73,12 +73,42 @@ private func error(_ line: String) -> String {
         #expect(try Self.of("k --check").isCheck)
     }
 
-    @Test("--memory behind the kernel counts for more than a first word that is a size")
+    @Test("--memory behind a first word that is a size is one memory too many")
     func memoryBehind() throws {
-        let settings = try settings("64 k --memory 0x80")
-        #expect(settings.plan.kernel == "k" && settings.plan.mebibytes == 128)
-        #expect(try Self.of("0x20 k").plan.mebibytes == 32)
-        #expect(try Self.of("--memory 8 --memory 9 k").plan.mebibytes == 9)
+        #expect(error("64 k --memory 0x80") == "MEMORY of \"64\" does not go with --memory")
+        #expect(error("64 k --memory 64") == "MEMORY of \"64\" does not go with --memory")
+        #expect(try settings("0x20 k").plan.mebibytes == 32)
+        #expect(try settings("k --memory 0x80").plan.mebibytes == 128)
+        #expect(try settings("64 --memory 8").plan.kernel == "64")
+    }
+
+    @Test(
+        "what has an argument is given once: none is dropped unseen",
+        arguments: [
+            "--memory 8 --memory 9 k", "--memory=8 k --memory=8", "--engine kvm --engine builtin k",
+            "k --initrd a --initrd b", "--console serial k --console=screen",
+            "--sandbox on --sandbox require k", "--timeline a k quiet --timeline b",
+        ])
+    func twice(line: String) {
+        let name = line.split(separator: " ").first { $0.hasPrefix("--") }!
+            .prefix { $0 != "=" }
+        #expect(error(line) == "option \(name) is given twice", "\(line)")
+    }
+
+    @Test("what contradicts another option is refused, whichever is first")
+    func contradictions() {
+        for line in ["--sandbox=require --no-sandbox k", "--no-sandbox k --sandbox require"] {
+            #expect(error(line) == "--sandbox does not go with --no-sandbox")
+        }
+    }
+
+    @Test("each device is one of its own, and what has no argument may be said again")
+    func again() throws {
+        let settings = try settings(
+            "--block a --tap t --block a --sharenet n --tunnet 10.0.0.1 k -v --rng --sharenet n --tap t"
+                + " --tunnet 10.0.0.2 --verbose --rng --no-reboot --no-reboot")
+        #expect(settings.plan.devices.count == 8)
+        #expect(settings.isVerbose && settings.plan.wantsNumbers && !settings.restarts)
     }
 
     private static func of(_ line: String) throws(CommandError) -> LaunchSettings {

@@ -147,6 +147,15 @@ private func members(_ archive: [UInt8]) throws -> [String] {
         #expect(try folder.names == ["tree"])
     }
 
+    @Test("each directory, link and node is one of its own")
+    func several() throws {
+        let settings = try PackSettings([
+            "--dir", "a", "--link", "b=x", "out", "--dir", "c", "--link=d=x", "--node", "e=p",
+            "--node", "f=p",
+        ])
+        #expect(settings.contents.members.count == 6)
+    }
+
     @Test("names of one file are one file in the archive, and only the last one has its bytes")
     func hardLinks() throws {
         let folder = try Folder()

@@ -3,10 +3,16 @@
 enum GrantCopyCommand {
     private static var table: [GrantSettings.Choice] {
         [
-            GrantSettings.forDomain, GrantSettings.forReferences, GrantSettings.forOutput,
+            GrantSettings.forDomain, GrantSettings.forReferences, forOutput,
             GrantSettings.forInput, GrantSettings.forOffset, GrantSettings.forLength,
             GrantSettings.forHelp,
         ]
+    }
+
+    private static var forOutput: GrantSettings.Choice {
+        var option = GrantSettings.forOutput
+        option.excludes = "--in"
+        return option
     }
 
     /// What is copied at a time.
@@ -42,9 +48,6 @@ enum GrantCopyCommand {
     private static func read(_ words: ArraySlice<Text>) throws(CommandError) -> GrantSettings {
         var settings = GrantSettings()
         try GrantCommand.read(words, table, into: &settings)
-        if !settings.wantsHelp && settings.input != nil && settings.output != nil {
-            throw .conflict("--out", "--in")
-        }
         return settings
     }
 

@@ -67,10 +67,6 @@ enum GrantMap {
             return
         }
         if program.isEmpty { throw .missingArgument(option: "--exec") }
-        if settings.output != nil { throw .conflict("--out", "--exec") }
-        if settings.input != nil { throw .conflict("--in", "--exec") }
-        if settings.isHexdump { throw .conflict("--hexdump", "--exec") }
-        if settings.isHolding { throw .conflict("--hold", "--exec") }
         if settings.sandbox != nil { throw .missingOption("--hold") }
     }
 

@@ -2,17 +2,11 @@
 
 /// What a command line of `pipe` asks for, beside the domain.
 struct PipeChoices {
-    var role: VchanRole? {
-        didSet { hasTwoRoles = hasTwoRoles || oldValue != nil && oldValue != role }
-    }
-    var hasTwoRoles = false
+    var role: VchanRole?
     var path: Text?
     var socket: Text?
     /// Whether to listen on the socket or to connect to it; nil for what is usual for the role.
-    var listens: Bool? {
-        didSet { hasTwoWays = hasTwoWays || oldValue != nil && oldValue != listens }
-    }
-    var hasTwoWays = false
+    var listens: Bool?
     var ringBytes = 131072
     var patience: Nanoseconds?
     var linger: Nanoseconds?
@@ -32,9 +26,9 @@ enum GrantPipe {
             GrantSettings.word("--path", "P", "where in the store the ends find each other") {
                 $0.pipe.path = $1
             },
-            GrantSettings.flag("--server", "offer the vchan, and wait for the client") {
-                $0.pipe.role = .server
-            },
+            GrantSettings.flag(
+                "--server", "offer the vchan, and wait for the client", excludes: "--client"
+            ) { $0.pipe.role = .server },
             GrantSettings.flag("--client", "wait for the server, and connect to it") {
                 $0.pipe.role = .client
             },
@@ -42,7 +36,9 @@ enum GrantPipe {
                 "--socket", "FILE",
                 "a socket instead: a server connects, a client listens"
             ) { $0.pipe.socket = $1 },
-            GrantSettings.flag("--listen", "listen on the socket") { $0.pipe.listens = true },
+            GrantSettings.flag("--listen", "listen on the socket", excludes: "--connect") {
+                $0.pipe.listens = true
+            },
             GrantSettings.flag("--connect", "connect to the socket") { $0.pipe.listens = false },
             GrantSettings.flag("--reconnect", "after one peer wait for the next") {
                 $0.pipe.reconnects = true
@@ -66,6 +62,7 @@ enum GrantPipe {
             Choice(
                 name: "--expect", argument: "BYTES",
                 help: "just so many are to come; fewer or more are an error",
+                excludes: "--reconnect",
                 apply: { (settings, word) throws(CommandError) in
                     guard let bytes = word.number else {
                         throw .badArgument(option: "--expect", word, why: "is no number of bytes")
@@ -74,6 +71,7 @@ enum GrantPipe {
                 }),
             Choice(
                 name: "--ring", argument: "BYTES", help: "the least size of each ring (131072)",
+                excludes: "--client",
                 apply: { (settings, word) throws(CommandError) in
                     guard let bytes = word.number, bytes > 0, bytes <= 1 << 20 else {
                         throw .badArgument(
@@ -125,8 +123,6 @@ enum GrantPipe {
         role: VchanRole, local: PipePlan.Local, path: StorePath, statePath: StorePath?
     ) {
         let pipe = settings.pipe
-        if pipe.hasTwoRoles { throw .conflict("--server", "--client") }
-        if pipe.hasTwoWays { throw .conflict("--listen", "--connect") }
         guard let role = pipe.role else { throw .missingOption("--server or --client") }
         try settings.checkDomain()
         guard let path = pipe.path else { throw .missingOption("--path") }
@@ -137,7 +133,6 @@ enum GrantPipe {
         } else if pipe.listens != nil {
             throw .missingOption("--socket")
         }
-        if pipe.expected != nil && pipe.reconnects { throw .conflict("--expect", "--reconnect") }
         return try GrantCommand.onXen { () throws(GrantError) in
             let statePath = try pipe.statePath.map { (path) throws(GrantError) in
                 try PublishedEntry.path(path)

@@ -36,28 +36,29 @@ struct GrantSettings {
 
     /// An option without an argument.
     static func flag(
-        _ name: StaticString, _ help: StaticString, _ set: @escaping (inout GrantSettings) -> Void
+        _ name: StaticString, _ help: StaticString, excludes: StaticString? = nil,
+        _ set: @escaping (inout GrantSettings) -> Void
     ) -> Choice {
         Choice(
-            name: name, argument: nil, help: help,
+            name: name, argument: nil, help: help, excludes: excludes,
             apply: { (settings, _) throws(CommandError) in set(&settings) })
     }
     /// An option whose argument is taken as it is.
     static func word(
         _ name: StaticString, _ argument: StaticString, _ help: StaticString,
-        _ set: @escaping (inout GrantSettings, Text) -> Void
+        excludes: StaticString? = nil, _ set: @escaping (inout GrantSettings, Text) -> Void
     ) -> Choice {
         Choice(
-            name: name, argument: argument, help: help,
+            name: name, argument: argument, help: help, excludes: excludes,
             apply: { (settings, word) throws(CommandError) in set(&settings, word) })
     }
     /// An option whose argument is a number from 0 on.
     static func number(
         _ name: StaticString, _ argument: StaticString, _ help: StaticString,
-        _ set: @escaping (inout GrantSettings, Int) -> Void
+        excludes: StaticString? = nil, _ set: @escaping (inout GrantSettings, Int) -> Void
     ) -> Choice {
         Choice(
-            name: name, argument: argument, help: help,
+            name: name, argument: argument, help: help, excludes: excludes,
             apply: { (settings, word) throws(CommandError) in
                 set(&settings, try count("\(name)", word))
             })
@@ -85,35 +86,44 @@ struct GrantSettings {
         ) { $0.references = $1 }
     }
     static var forOutput: Choice {
-        word("--out", "FILE", "write the bytes to FILE; - is standard output") { $0.output = $1 }
+        word(
+            "--out", "FILE", "write the bytes to FILE; - is standard output", excludes: "--exec"
+        ) { $0.output = $1 }
     }
     static var forInput: Choice {
-        word("--in", "FILE", "fill the bytes from FILE; - is standard input") { $0.input = $1 }
+        word(
+            "--in", "FILE", "fill the bytes from FILE; - is standard input", excludes: "--exec"
+        ) { $0.input = $1 }
     }
     static var forOffset: Choice {
-        number("--offset", "N", "start at this byte (0)") { $0.offset = $1 }
+        number("--offset", "N", "start at this byte (0)", excludes: "--exec") { $0.offset = $1 }
     }
     static var forLength: Choice {
-        number("--length", "N", "this many bytes (to the end of the pages)") { $0.length = $1 }
+        number(
+            "--length", "N", "this many bytes (to the end of the pages)", excludes: "--exec"
+        ) { $0.length = $1 }
     }
     static var forHexdump: Choice {
-        flag("--hexdump", "write them for people to read") { $0.isHexdump = true }
+        flag("--hexdump", "write them for people to read", excludes: "--exec") {
+            $0.isHexdump = true
+        }
     }
     static var forWriting: Choice {
         flag("--write", "map for writing") { $0.isWritable = true }
     }
     static var forHolding: Choice {
-        flag("--hold", "keep them until a signal") { $0.isHolding = true }
+        flag("--hold", "keep them until a signal", excludes: "--exec") { $0.isHolding = true }
     }
     static var forNotifiedByte: Choice {
-        number("--notify-byte", "N", "when they go, by whatever end, this byte becomes 0") {
-            $0.notifiedByte = $1
-        }
+        number(
+            "--notify-byte", "N", "when they go, by whatever end, this byte becomes 0",
+            excludes: "--exec"
+        ) { $0.notifiedByte = $1 }
     }
     static var forNotifiedPort: Choice {
         Choice(
             name: "--notify-port", argument: "P",
-            help: "and this port of the other domain gets an event",
+            help: "and this port of the other domain gets an event", excludes: "--exec",
             apply: { (settings, word) throws(CommandError) in
                 guard let port = word.number.flatMap({ EventPort($0) }) else {
                     throw .badArgument(option: "--notify-port", word, why: "is no event port")
@@ -152,6 +162,7 @@ struct GrantSettings {
             Choice(
                 name: "--sandbox", argument: "WORD",
                 help: "on, or require: refuse where the kernel has no seccomp (on)",
+                excludes: "--no-sandbox",
                 apply: { (settings, word) throws(CommandError) in
                     settings.sandbox = try Options.sandbox(word)
                 }),

@@ -62,7 +62,10 @@ extension GrantSettings {
             "-t")
     }
     fileprivate static var forValue: Choice {
-        anywhere(word("--value", "V", "until the value is V, not just any") { $0.store.value = $1 })
+        anywhere(
+            word("--value", "V", "until the value is V, not just any", excludes: "--gone") {
+                $0.store.value = $1
+            })
     }
     fileprivate static var forAbsence: Choice {
         anywhere(flag("--gone", "until the entry is not there") { $0.store.awaitsAbsence = true })
@@ -260,11 +263,12 @@ enum GrantStore {
         let table = table(verb)
         let words = apart(words, table)
         var left = words.dropFirst()
-        try Options.readFront(&left, table, into: &settings)
+        var given = GivenOptions()
+        try Options.readFront(&left, table, into: &settings, &given)
         if !Options.takeDashes(&left) {
             // A value with a dash in front is no option, but what is one counts after the words, too.
             var unknown: [Text] = []
-            left = try Options.readBehind(left, table, into: &settings, unknown: &unknown)
+            left = try Options.readBehind(left, table, into: &settings, &given, unknown: &unknown)
         }
         var rest = Array(left)
         let dashes = words.firstIndex { $0 == "--" }
@@ -293,7 +297,7 @@ enum GrantStore {
     }
 
     private static func run(_ operations: [Operation]) throws(CommandError) -> Int32 {
-        var patience = operations.compactMap { $0.choices.patience }.first
+        var patience = operations.compactMap { $0.choices.patience }.min()
         let first = operations[0]
         let waits = first.verb == .watch || first.verb == .wait
         if !waits { patience = patience ?? XenStore.patience }
