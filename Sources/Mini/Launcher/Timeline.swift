@@ -327,23 +327,4 @@ extension Text {
             rest = rest.dropFirst(count)
         }
     }
-
-    /// How many bytes of UTF-8 its first character has; 0 if it is none. Source: RFC 3629.
-    private static func lengthOfCharacter(_ bytes: ArraySlice<UInt8>) -> Int {
-        let bytes = Array(bytes.prefix(4))
-        let count =
-            switch bytes[0] {
-            case 0xC2...0xDF: 2
-            case 0xE0...0xEF: 3
-            case 0xF0...0xF4: 4
-            default: 0
-            }
-        guard count > 0, bytes.count >= count else { return 0 }
-        for byte in bytes[1..<count] where byte & 0xC0 != 0x80 { return 0 }
-        // Too long for what it says, half of a pair, or after the last one.
-        switch (bytes[0], bytes[1]) {
-        case (0xE0, ..<0xA0), (0xED, 0xA0...), (0xF0, ..<0x90), (0xF4, 0x90...): return 0
-        default: return count
-        }
-    }
 }

@@ -1,7 +1,7 @@
 // Text as bytes. A message is built once and written by one system call. `String`'s
 // comparison, hashing and splitting would bring 60 KB of Unicode tables along; a file name or
-// a kernel's banner is bytes anyway, and is printed as the bytes it is. The steps that every
-// message is made of are kept from being inlined: a hundred messages of them are 20 KB.
+// a kernel's banner is bytes anyway. The steps that every message is made of are kept from being
+// inlined: a hundred messages of them are 20 KB.
 
 /// A line or paragraph under construction: UTF-8 or any other bytes.
 ///
@@ -77,19 +77,43 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
         bytes.append(UInt8(ascii: "\""))
     }
 
-    /// With control characters made visible as `\xNN`, also those of U+0080 to U+009F, in UTF-8.
+    /// With control characters made visible as `\xNN`, also those of U+0080 to U+009F, and bytes that are no UTF-8,
+    /// which a terminal may take for such.
     @inline(never)
     mutating func appendInterpolation(visible text: Text) {
-        let all = text.bytes
-        for (index, byte) in all.enumerated() {
-            let isLead = byte == 0xC2 && index + 1 < all.count && all[index + 1] & 0xE0 == 0x80
-            let isRest = byte & 0xE0 == 0x80 && index > 0 && all[index - 1] == 0xC2
-            if byte < 0x20 || byte == 0x7F || isLead || isRest {
+        var rest = text.bytes[...]
+        while let byte = rest.first {
+            var count = byte < 0x20 || byte == 0x7F ? 0 : 1
+            if byte >= 0x80 { count = Self.lengthOfCharacter(rest) }
+            if byte == 0xC2, count == 2, rest[rest.startIndex + 1] < 0xA0 { count = 0 }
+            if count == 0 {
                 appendLiteral("\\x")
                 appendDigits(UInt64(byte), radix: 16, width: 2)
+                count = 1
             } else {
-                bytes.append(byte)
+                bytes.append(contentsOf: rest.prefix(count))
             }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    /// How many bytes of UTF-8 the first character has, of one that has several; 0 if it is none. Source: RFC 3629.
+    @inline(never)
+    static func lengthOfCharacter(_ bytes: ArraySlice<UInt8>) -> Int {
+        let bytes = Array(bytes.prefix(4))
+        let count =
+            switch bytes[0] {
+            case 0xC2...0xDF: 2
+            case 0xE0...0xEF: 3
+            case 0xF0...0xF4: 4
+            default: 0
+            }
+        guard count > 0, bytes.count >= count else { return 0 }
+        for byte in bytes[1..<count] where byte & 0xC0 != 0x80 { return 0 }
+        // Too long for what it says, half of a pair, or behind the last one.
+        switch (bytes[0], bytes[1]) {
+        case (0xE0, ..<0xA0), (0xED, 0xA0...), (0xF0, ..<0x90), (0xF4, 0x90...): return 0
+        default: return count
         }
     }
 

@@ -13,15 +13,26 @@ import Testing
         #expect(("\(quoted: "a\u{1B}b")" as Text) == ("\"a\\x1bb\"" as Text))
     }
 
-    @Test("so are those of two bytes; other letters and what is no UTF-8 stay as they are")
+    @Test("so are those of two bytes, and what is no UTF-8; other letters stay as they are")
     func longControls() {
-        let controls = Text(bytes: [0x61, 0xC2, 0x80, 0x62, 0xC2, 0x9B, 0xC2, 0x9F])
-        #expect(("\(visible: controls)" as Text) == ("a\\xc2\\x80b\\xc2\\x9b\\xc2\\x9f" as Text))
+        func visible(_ bytes: [UInt8]) -> Text { "\(visible: Text(bytes: bytes))" }
+        #expect(
+            visible([0x61, 0xC2, 0x80, 0x62, 0xC2, 0x9B, 0xC2, 0x9F])
+                == ("a\\xc2\\x80b\\xc2\\x9b\\xc2\\x9f" as Text))
         for bytes in [
-            [0xC2, 0xA0], [0xC3, 0x9B], [0xE2, 0x82, 0xAC], [0xC2], [0xC2, 0xC2, 0xA9],
-            [0x9B, 0x61],
+            [], [0x61], [0xC2, 0xA0], [0xC3, 0x9B], [0xE2, 0x82, 0xAC], [0xF0, 0x9F, 0x90, 0xA7],
+            [0x61, 0xC3, 0x9B, 0x62],
         ] as [[UInt8]] {
-            #expect(("\(visible: Text(bytes: bytes))" as Text).bytes == bytes)
+            #expect(visible(bytes).bytes == bytes)
+        }
+        for (bytes, text) in [
+            // What a terminal of eight bits takes for the beginning of a control sequence.
+            ([0x9B, 0x61], "\\x9ba"), ([0xC2], "\\xc2"), ([0xC2, 0xC2, 0xA9], "\\xc2\u{A9}"),
+            ([0xE9, 0x74], "\\xe9t"), ([0xE2, 0x82], "\\xe2\\x82"), ([0xFF], "\\xff"),
+            // The same, said too long.
+            ([0xE0, 0x82, 0x9B], "\\xe0\\x82\\x9b"),
+        ] as [([UInt8], String)] {
+            #expect(visible(bytes) == Text(stringLiteral: text))
         }
     }
 
