@@ -45,7 +45,7 @@ struct ArchiveContents {
     /// Puts in a member, and the directories above it that are missing.
     /// - Parameter hasOwnMode: true if somebody asked for its permissions. The root, which is no member, gets none.
     /// - Throws: if its place is taken, or lies in something that is no directory. A directory
-    ///   may be named twice: the first one counts.
+    ///   may be named twice: the first one counts, but for permissions that somebody asked for.
     mutating func add(
         _ member: ArchiveMember, hasOwnMode: Bool = false
     ) throws(ArchiveError) {
@@ -67,17 +67,23 @@ struct ArchiveContents {
         for path in missing.reversed() {
             try put(ArchiveMember(path: path, mode: FileMode.directory | 0o755, isImplied: true))
         }
-        try put(member)
+        try put(member, hasOwnMode: hasOwnMode)
     }
 
-    private mutating func put(_ member: ArchiveMember) throws(ArchiveError) {
+    private mutating func put(
+        _ member: ArchiveMember, hasOwnMode: Bool = false
+    ) throws(ArchiveError) {
         let index = place(of: member.path)
         guard let present = present(member.path, index) else {
             members.insert(member, at: index)
             return
         }
         if member.isDirectory && present.isDirectory {
-            if present.isImplied { members[index] = member }
+            if present.isImplied {
+                members[index] = member
+            } else if hasOwnMode && member.mode != present.mode {
+                throw .exists(member.path.text)
+            }
         } else if member.isImplied || present.isImplied {
             throw .notADirectory(member.path.text)
         } else {

@@ -40,6 +40,18 @@ private func lines(_ contents: ArchiveContents) -> [String] {
         #expect(lines(contents) == ["a 40700", "a/b 100644", "a/c 100644"])
     }
 
+    @Test("permissions that somebody asked for are not dropped for those of a first one")
+    func permissions() throws {
+        var contents = ArchiveContents()
+        try contents.add(directory("a", 0o700), hasOwnMode: true)
+        try contents.add(directory("a", 0o700), hasOwnMode: true)
+        try contents.add(directory("a", 0o755))
+        #expect(throws: ArchiveError.exists("a")) {
+            try contents.add(directory("a", 0o755), hasOwnMode: true)
+        }
+        #expect(lines(contents) == ["a 40700"])
+    }
+
     @Test("no place is taken twice, and nothing lies in a file")
     func conflicts() throws {
         var contents = ArchiveContents()
