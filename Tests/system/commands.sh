@@ -136,6 +136,10 @@ for arch in x86_64 i386; do
     check "$arch: a file that is named as the store and is none gets no request" "$?$errors$(<"$work/no-store")" = \
         "3mini-grant: cannot open \"$work/no-store\": no such device; XENSTORED_PATH names another filethese words are no store"
 
+    errors=$(XENSTORED_PATH=$work/none "out/$arch/mini-grant" store get /a 2>&1)
+    check "$arch: of a store that is not where the environment says, the line says so" "$?$errors" = \
+        "1mini-grant: cannot open XENSTORED_PATH \"$work/none\": no such file (ENOENT)"
+
     # Stopped while it writes, and told to end; once more where it had come to its own end by then.
     truncate -s 1G "$work/large-member"
     for signal in USR1:138 XCPU:152 ALRM:142 PIPE:141; do

@@ -57,7 +57,8 @@ final class XenStore {
                 case .timedOut: throw .deadline("the store took no more connections in time")
                 default: break
                 }
-                throw .host("open", name: path, error)
+                throw .host(
+                    named == nil ? "open" : "open \(Self.variable)", name: path, error)
             }
         }
         // Says why there is none. Should it have come up meanwhile, so much the better.
