@@ -190,6 +190,7 @@ class Launcher {
         if let loop, let session { return (loop, session) }
         let loop = try EventLoop()
         let session = try ConsoleSession(loop, passesReturns: passesReturns)
+        session.remark = remarks.note
         self.loop = loop
         self.session = session
         for device in devices { device.attend(loop.descriptor) { session.wait(for: $0) } }

@@ -82,6 +82,25 @@ import Testing
         #expect(played.device.memory.load32(0x8100) == 0)
     }
 
+    @Test(
+        "an input that cannot be read ends, and a line says why, but of one that was closed",
+        arguments: [
+            (Errno.isDirectory, false, ["cannot read standard input: is a directory (EISDIR)"]),
+            (.inputOutput, false, ["cannot read standard input: input/output error (EIO)"]),
+            (.badDescriptor, false, []), (.inputOutput, true, []),
+        ] as [(Errno, Bool, [String])])
+    func unreadableInput(errno: Errno, isTerminal: Bool, lines: [String]) throws {
+        let number = -Int(errno.rawValue)
+        let terminal = FakeTerminal(device: { call in
+            let isInput = call.arguments.0 == 0 || isTerminal && call.arguments.0 == 1_001_100
+            return call.number == .read && isInput ? number : nil
+        }) { $0.isTerminal = isTerminal }
+        let played = try playLaunch([[.listen, attention, .send("on"), attention]], on: terminal)
+        #expect(played.outcome == .poweredOff)
+        #expect(string(played.terminal.output) == "on")
+        #expect(played.notices == lines)
+    }
+
     @Test("what cannot come is told as a defect of ours, not as the guest's death")
     func defect() throws {
         let played = try playLaunch([[.fail(.noSuchFile), .send("from the grave")]])

@@ -60,6 +60,8 @@ final class ConsoleSession: TerminalHolder {
     private var isAlarmDue = false
     /// Hears what the guest writes.
     var signs: GuestSigns?
+    /// Takes a line that a person should read.
+    var remark: ((Text) -> Void)?
     /// What of the alarm was seen.
     private var rings: UInt64 = 0
 
@@ -377,7 +379,12 @@ final class ConsoleSession: TerminalHolder {
             case .again?: return .received
             case .inputOutput? where isTerminal && !Terminal.isForeground(Self.inputNumber):
                 return .lost
-            default: return .endOfInput
+            default:
+                // One that was closed ends, and so does a terminal that nobody is at any more.
+                if let failure, failure != .badDescriptor, !isTerminal {
+                    remark?("cannot read standard input: \(failure)")
+                }
+                return .endOfInput
             }
         }
         pending.append(contentsOf: bytes)
