@@ -100,6 +100,11 @@ final class LguestLauncher: Launcher {
         note(.devices)
         tell(loaded.description)
         if let remark = loaded.remark { remarks.note(remark) }
+        if plan.console != .serial {
+            remarks.note(
+                "--console is for a kernel of today: \(quoted: plan.kernel) speaks lguest, which has one of its own"
+            )
+        }
         return loaded
     }
 

@@ -45,6 +45,24 @@ private func launch(_ words: [Text], _ file: borrowing Descriptor, on terminal: 
         #expect(terminal.now.errors.isEmpty)
     }
 
+    @Test("a console that the guest cannot have is not dropped without a word")
+    func console() throws {
+        let file = try memoryFile(hello())
+        for (console, line) in [
+            ("serial", ""),
+            (
+                "screen",
+                "mini-launch: --console is for a kernel of today: \"/proc/self/fd/\(file.number)\" speaks lguest, which has one of its own\n"
+            ),
+        ] {
+            let terminal = FakeTerminal()
+            let words: [Text] = ["--memory", "4", "--console", Text(stringLiteral: console)]
+            #expect(launch(words, file, on: terminal) == 0)
+            #expect(string(terminal.now.output) == "hello\n")
+            #expect(string(terminal.now.errors) == line)
+        }
+    }
+
     @Test("--check prints what the image is, and starts nothing")
     func check() throws {
         let file = try memoryFile(hello())
