@@ -148,7 +148,17 @@ private func run(_ line: String, on xen: FakeXen) -> Ended {
         #expect(run("store chmod /m", on: store) == done("r0\nb5\n"))
         #expect(
             try run("store chmod /m x", on: xen(["/m": ""]))
-                == failed(2, "the modes are not n, r, w or b with the number of a domain"))
+                == failed(2, "mode of \"x\" is not n, r, w or b with the number of a domain"))
+        for (words, mode) in [
+            ("chmod /m n0 3", "3"), ("set --mode n0,r1,q /m 1", "q"), ("set --mode= /m 1", ""),
+            ("set --mode n0, /m 1", ""), ("set --mode r4294967296 /m 1", "r4294967296"),
+        ] {
+            #expect(
+                try run("store \(words)", on: xen(["/m": ""]))
+                    == failed(
+                        2, "mode of \"\(mode)\" is not n, r, w or b with the number of a domain"),
+                "\(words)")
+        }
     }
 
     @Test("the root can have a value and permissions, as for every store, and is not removed")

@@ -210,7 +210,7 @@ private let disks = String(repeating: "--block d ", count: 16)
             ("run mini-grant store watch a/", 1, "mini-grant: \"a/\" has an empty name in it"),
             (
                 "run mini-grant store chmod /a n0 3", 1,
-                "mini-grant: the modes are not n, r, w or b with the number of a domain"
+                "mini-grant: mode of \"3\" is not n, r, w or b with the number of a domain"
             ),
             (
                 "run mini-pack /a", 1,

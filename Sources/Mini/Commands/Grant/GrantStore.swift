@@ -76,10 +76,10 @@ extension GrantSettings {
                 name: "--mode", argument: "M[,M...]",
                 help: "who may use them: owner and others, then domains (n0,r3)",
                 apply: { (settings, word) throws(CommandError) in
-                    settings.store.permissions = try permissions(
-                        word.bytes[...].split(
-                            separator: UInt8(ascii: ","), omittingEmptySubsequences: false
-                        ).map { Text(bytes: Array($0)) })
+                    let modes = word.bytes[...].split(
+                        separator: UInt8(ascii: ","), omittingEmptySubsequences: false
+                    ).map { Text(bytes: Array($0)) }
+                    settings.store.permissions = try permissions(modes)
                 }))
     }
     fileprivate static var forCount: Choice {
@@ -94,11 +94,12 @@ extension GrantSettings {
     }
     fileprivate static var forStoreHelp: Choice { anywhere(forHelp, "-h") }
 
+    /// - Parameter words: at least one.
     static func permissions(_ words: [Text]) throws(CommandError) -> StorePermissions {
         guard let permissions = StorePermissions(words) else {
             throw .badArgument(
-                option: "mode", words.first ?? Text(),
-                why: "is not a list of n, r, w or b with the number of a domain")
+                option: "mode", words.first { !StorePermissions.isMode($0) } ?? Text(),
+                why: "is not n, r, w or b with the number of a domain")
         }
         return permissions
     }

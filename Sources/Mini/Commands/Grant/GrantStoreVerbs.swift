@@ -147,10 +147,9 @@ final class StoreOperations {
 
     /// What the words after a path stand for as modes.
     private static func permissions(_ words: [Text]) throws(GrantError) -> StorePermissions {
-        guard let permissions = StorePermissions(Array(words.dropFirst())) else {
-            throw .use("the modes are not n, r, w or b with the number of a domain")
-        }
-        return permissions
+        do throws(CommandError) {
+            return try GrantSettings.permissions(Array(words.dropFirst()))
+        } catch { throw .use(error.text) }
     }
 
     private static func refuseMore(_ words: [Text]) throws(GrantError) {

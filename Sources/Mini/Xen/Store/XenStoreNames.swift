@@ -76,16 +76,17 @@ struct StorePermissions: Equatable {
 
     /// - Returns: nil unless all words are such, and there is one.
     init?(_ words: [Text]) {
-        for word in words {
-            switch word.bytes.first {
-            case UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "w"), UInt8(ascii: "b"): break
-            default: return nil
-            }
-            // The store knows numbers that are no domain's, but none this long.
-            guard let number = Self.number(word), number <= UInt32.max else { return nil }
-        }
-        guard !words.isEmpty else { return nil }
+        guard !words.isEmpty, words.allSatisfy(Self.isMode) else { return nil }
         self.words = words
+    }
+
+    static func isMode(_ word: Text) -> Bool {
+        switch word.bytes.first {
+        // The store knows numbers that are no domain's, but none that is longer.
+        case UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "w"), UInt8(ascii: "b"):
+            number(word) ?? .max <= UInt32.max
+        default: false
+        }
     }
 
     /// The same owner, and one domain that may read; nobody else may do anything.
