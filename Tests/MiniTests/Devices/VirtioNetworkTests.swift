@@ -359,7 +359,7 @@ private final class NetworkGuest {
             #expect(asked.withLock { $0 } == [])
             for _ in 0..<2 { guest.lend(1) }
             guest.driver.start(features: 0)
-            guest.time.count += VirtioNetwork.shortestAgreement.count
+            guest.time.count += OffloadAgreement.shortest.count
             guest.lend(1)
         }
         #expect(asked.withLock { $0 } == (told == 0 ? [] : [told, 0]))
@@ -382,7 +382,7 @@ private final class NetworkGuest {
         }
         #expect(cable.told == [7])
         // A frame may be what the driver does not take any more: it is lost.
-        time.count = VirtioNetwork.shortestAgreement.count - 1
+        time.count = OffloadAgreement.shortest.count - 1
         cable.frames = 2
         card.handle(.readable, of: driver.function)
         #expect(cable.frames == 0 && driver.takeUsed(0).isEmpty && cable.told == [7])

@@ -39,11 +39,8 @@ final class VirtioNetwork: VirtioDevice {
     private var address: HardwareAddress
     /// A driver takes frames.
     private var isUp = false
-    /// What the driver took; the cable is told when frames can come.
-    private var wanted: Tap.Offloads = []
-    /// When it was told last, and how long it is not told again.
-    private var agreed: Nanoseconds?
-    static let shortestAgreement = Nanoseconds.milliseconds(100)
+    /// What the driver took, and what the cable knows of it.
+    private var agreement: OffloadAgreement
     /// The most frames that wait in a tap.
     private static let mostOld = 1000
     private var machine = NetworkInput()
@@ -69,6 +66,7 @@ final class VirtioNetwork: VirtioDevice {
         clock: @escaping () -> Nanoseconds = Clock.monotonic
     ) {
         self.backend = backend
+        agreement = OffloadAgreement(told: backend.offloads)
         self.clock = clock
         ownAddress = address
         self.address = address
@@ -106,29 +104,27 @@ final class VirtioNetwork: VirtioDevice {
             if features & Feature.guestSegments4 != 0 { offloads.insert(.segments4) }
             if features & Feature.guestSegments6 != 0 { offloads.insert(.segments6) }
         }
-        wanted = offloads
+        _ = agreement.handle(.taken(offloads))
     }
 
-    /// Has the cable give what the driver took. A driver that changes its mind all the time is not to keep the host's networks
-    /// busy.
-    /// - Returns: false if a frame may be more than the driver took.
+    /// Has the cable give what the driver took.
+    /// - Returns: false if a frame may be more than that.
     private func agree() -> Bool {
-        let old = backend.offloads
-        guard wanted != old else { return true }
-        let isLess = !old.isSubset(of: wanted)
-        let now = clock()
-        if let agreed, now < agreed + Self.shortestAgreement { return !isLess }
-        agreed = now
-        backend.setOffloads(wanted)
-        // Those that wait there are still as they were.
-        var frames = isLess ? Self.mostOld : 0
-        while frames > 0, backend.hasFrame, (try? backend.drop()) != nil { frames -= 1 }
-        return true
+        guard !agreement.isReached else { return true }
+        switch agreement.handle(.frames(at: clock())) {
+        case .goOn: return true
+        case .drop: return false
+        case .tell(let offloads, let dropsWaiting):
+            backend.setOffloads(offloads)
+            var frames = dropsWaiting ? Self.mostOld : 0
+            while frames > 0, backend.hasFrame, (try? backend.drop()) != nil { frames -= 1 }
+            return true
+        }
     }
 
     /// What waited for buffers is old by the time that there are some.
     func reset(_ transport: VirtioTransport) {
-        wanted = []
+        _ = agreement.handle(.taken([]))
         untold = 0
         address = ownAddress
         isUp = false
