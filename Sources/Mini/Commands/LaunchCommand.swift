@@ -256,8 +256,7 @@ enum LaunchCommand {
                 guard case .file(let name)? = try? FileSource(settings.plan.kernel) else {
                     return false
                 }
-                files.kernel = try FileSource.open(name, .readOnly, "open")
-                _ = try KernelImage.examine(files.kernel?.number ?? -1, name: name)
+                _ = try KernelImage.examine(files.openKernel(name), name: name)
                 return false
             } catch {
                 guard case .image(_, let why) = error else { return false }

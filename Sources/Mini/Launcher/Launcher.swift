@@ -39,18 +39,25 @@ struct LaunchPlan {
             throw .tooManyDevices(count: devices.count, most: most)
         }
     }
-
-    /// Opens one of its files.
-    static func open(_ name: Text) throws(LauncherError) -> Descriptor {
-        try loading { () throws(LoaderError) in try FileSource.open(name, .readOnly, "open") }
-    }
 }
 
 /// Kernel and initrd: opened once, for all launches, also where another engine follows one that takes no such kernel.
 final class LaunchFiles {
-    var kernel: Descriptor?
-    var initrd: Descriptor?
+    private(set) var kernel: Descriptor?
+    private(set) var initrd: Descriptor?
     let inside = UnpackedImage()
+
+    /// - Returns: its descriptor, which stays open until all are closed.
+    func openKernel(_ name: Text) throws(LoaderError) -> Int32 { try Self.open(name, &kernel) }
+    func openInitrd(_ name: Text) throws(LoaderError) -> Int32 { try Self.open(name, &initrd) }
+
+    private static func open(_ name: Text, _ file: inout Descriptor?) throws(LoaderError) -> Int32 {
+        if let number = file?.number { return number }
+        let opened = try FileSource.open(name, .readOnly, "open")
+        let number = opened.number
+        file = .some(opened)
+        return number
+    }
 
     /// Nothing starts from them any more.
     func close() {
@@ -202,8 +209,7 @@ class Launcher {
     /// Opens the kernel, or looks at it again.
     /// - Returns: its descriptor, which stays open.
     func openKernel() throws(LauncherError) -> Int32 {
-        if files.kernel == nil { files.kernel = try LaunchPlan.open(plan.kernel) }
-        let number = files.kernel?.number ?? -1
+        let number = try loading { () throws(LoaderError) in try files.openKernel(plan.kernel) }
         let status = try status(number, plan.kernel, kernelStatus)
         if kernelMedium == nil { kernelMedium = Medium(status, at: number) }
         kernelStatus = status
@@ -213,8 +219,7 @@ class Launcher {
     /// The same for the initrd, if there is to be one.
     func openInitrd() throws(LauncherError) -> NamedFile? {
         guard let name = plan.initrd else { return nil }
-        if files.initrd == nil { files.initrd = try LaunchPlan.open(name) }
-        let number = files.initrd?.number ?? -1
+        let number = try loading { () throws(LoaderError) in try files.openInitrd(name) }
         let status = try status(number, name, initrdStatus)
         if initrdMedium == nil { initrdMedium = Medium(status, at: number) }
         initrdStatus = status
