@@ -257,8 +257,8 @@ final class Init {
         if !isEnding && !child.hasSaid(end) { say(.program(child.name, end), at: child.position) }
         switch child.role {
         case .awaited(let isTried):
-            // Only what `run` has started has one of those that are awaited.
-            if child.mark != nil { lastCode = end.shellCode }
+            // Of those that are awaited only what `run` has started has one.
+            if case .program(mark: _?) = child.kind { lastCode = end.shellCode }
             guard end.isSuccess else { return isTried ? .succeeded : .failed }
             guard !isEnding, let promise = child.promise else { return .succeeded }
             return keep(promise, isTried: isTried, child.position)
@@ -298,9 +298,9 @@ final class Init {
     /// Looks whether a program that has ended goes on under another number, and says so. One that has failed does not: what
     /// is left of it was only to help it.
     private func notices(_ child: InitChild, _ end: ProcessEnd) -> Bool {
-        guard !isEnding, !child.isOwn, end.isSuccess,
+        guard !isEnding, end.isSuccess, case .program(let mark) = child.kind,
             let orphan = InitOrphans.find(
-                of: child.id, marked: child.mark, besides: children.map { $0.id } + orphans)
+                of: child.id, marked: mark, besides: children.map { $0.id } + orphans)
         else { return false }
         orphans.append(orphan.id)
         say(

@@ -125,7 +125,7 @@ extension Init {
         children.append(
             InitChild(
                 id: id, name: statement.words[0].text, position: statement.position, role: role,
-                isOwn: true, promise: promise))
+                kind: .own, promise: promise))
         return .started
     }
 
@@ -142,7 +142,7 @@ extension Init {
         children.append(
             InitChild(
                 id: id, name: statement.words[0].text, position: statement.position,
-                role: .keeper, isOwn: true))
+                role: .keeper, kind: .own))
     }
 
     /// In a child: the words that the words of a statement stand for.
@@ -297,7 +297,8 @@ extension Init {
                 try prepared.apply(&self.pipes)
             }, say: { self.say($0, at: position) })
         var started = [
-            InitChild(id: id, name: words[0], position: position, role: role, mark: mark)
+            InitChild(
+                id: id, name: words[0], position: position, role: role, kind: .program(mark: mark))
         ]
         do throws(InitError) {
             for carrier in prepared.carriers {
@@ -313,7 +314,9 @@ extension Init {
                         self.pipes.forget()
                     }, say: { self.say($0, at: position) })
                 started.append(
-                    InitChild(id: id, name: carrier.words[0], position: position, role: .started))
+                    InitChild(
+                        id: id, name: carrier.words[0], position: position, role: .started,
+                        kind: .program(mark: nil)))
             }
         } catch {
             // It has failed to start: whatever runs of it must not go on beside its successor. It is not waited for.
@@ -345,7 +348,7 @@ extension Init {
         children.append(
             InitChild(
                 id: copier, name: "wait", position: statement.position, role: .started,
-                isOwn: true))
+                kind: .own))
         pipe.handOver(.input)
         return try startChild(statement, as: .awaited(isTried: statement.isTried)) {
             () throws(InitError) in
@@ -363,7 +366,8 @@ extension Init {
         children.append(
             InitChild(
                 id: id, name: name, position: statement.position,
-                role: .awaited(isTried: isTried ?? statement.isTried)))
+                role: .awaited(isTried: isTried ?? statement.isTried),
+                kind: .program(mark: nil)))
         return .started
     }
 
@@ -378,7 +382,7 @@ extension Init {
             children.append(
                 InitChild(
                     id: try launcher.start(words, isInteractive: true), name: words[0],
-                    position: nil, role: .rescue))
+                    position: nil, role: .rescue, kind: .program(mark: nil)))
             rescueStart = Clock.monotonic()
         } catch {
             say(error)

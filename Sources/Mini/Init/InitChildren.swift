@@ -18,20 +18,24 @@ struct InitChild {
         /// An index into the services.
         case service(Int)
     }
+    enum Kind {
+        /// It carries out a statement of process 1's own, and says itself what is wrong with that.
+        case own
+        /// With the variable that only it and what comes from it have. A shell has none, nor what carries a vchan's bytes
+        /// for a program.
+        case program(mark: Text?)
+    }
     let id: ProcessID
     let name: Text
     let position: TablePosition?
     var role: Role
-    /// It carries out a statement of process 1's own, and says itself what is wrong with that.
-    var isOwn = false
+    let kind: Kind
     /// What process 1 does when it has ended well.
     var promise: InitPromise?
-    /// The variable that only it and what comes from it have.
-    var mark: Text?
 
     /// True if there is nothing to say about an end.
     func hasSaid(_ end: ProcessEnd) -> Bool {
-        if case .exited = end, isOwn { true } else { end.isSuccess }
+        if case .exited = end, case .own = kind { true } else { end.isSuccess }
     }
 }
 
