@@ -144,7 +144,7 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
             ).identity
             let page = SharedPage(start: 0, file: identity, descriptor: -1, slot: 0)
             let setup = NetworkSetup(.shared(Text(stringLiteral: path)))
-            setup.becomeFunction()
+            setup.prepareForPC()
             let open = try setup.open(beside: []) { _ in }
             #expect(throws: Errno.addressInUse) { _ = try page.makeListener() }
             let guest = try PluggedGuest(open)

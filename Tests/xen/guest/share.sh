@@ -90,7 +90,7 @@ mini-grant event bind --domain 0 --publish /test/port --count 2 --deadline 300 >
 bound=$!
 run mini-grant store wait --deadline 300 /test/port
 run mini-grant event wait --domain 0 --port @/test/port --deadline 2.5
-expect "event wait: the ring of binding is nobody's event" 5 "" "mini-grant: no event of domain 0 came in time"
+expect "event wait: the ring of binding is nobody's event" 5 "" "mini-grant: *in time"
 kill $bound
 wait $bound
 xenstore-rm /test 2>/dev/null
