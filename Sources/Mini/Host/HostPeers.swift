@@ -31,8 +31,8 @@ extension Host {
         else { return }
         let outlet = inlet.outlets.outlet(to: slot, of: page)
         // Only when there is a receiver the record is looked at.
-        let fate = outlet.carry({ frame(record) }, watched: watched)
-        switch fate {
+        let outcome = outlet.carry({ frame(record) }, watched: watched)
+        switch outcome {
         case .taken(let count): memory.store32(record, count)
         case .defect(let state): wayDefect = state
         case .lost, .skipped: break

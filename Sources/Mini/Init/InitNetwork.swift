@@ -91,12 +91,12 @@ enum InitNetwork {
     /// The kernel's messages about devices from now on, and which device has the name now: made before a device is waited
     /// for, so that none appears unseen.
     final class Watch {
-        fileprivate let ears: RouteSocket
+        fileprivate let messages: RouteSocket
         fileprivate var known: UInt32?
 
         init(_ name: InterfaceName) throws(InitError) {
             do throws(Errno) {
-                ears = try RouteSocket(hears: true)
+                messages = try RouteSocket(isNotified: true)
                 known = try InitNetwork.index(of: name, RouteSocket())
             } catch { throw .host("watch the device", name: name.text, error) }
         }
@@ -109,7 +109,7 @@ enum InitNetwork {
     ) throws(InitError) {
         try host("watch the device", request.name.text) { () throws(Errno) in
             while true {
-                do throws(Errno) { _ = try watch.ears.receive() } catch {
+                do throws(Errno) { _ = try watch.messages.receive() } catch {
                     // So much has happened that the kernel could not tell all of it: look.
                     if error != .noBufferSpace { throw error }
                 }
@@ -150,12 +150,12 @@ enum InitNetwork {
     private static func appearance(
         of name: InterfaceName, _ deadline: Deadline
     ) throws(Errno) -> UInt32? {
-        let ears = try RouteSocket(hears: true)
+        let messages = try RouteSocket(isNotified: true)
         while true {
             if let index = try index(of: name, RouteSocket()) { return index }
             if deadline.isOver { return nil }
-            if try Poll.wait([Poll.Interest(ears.number)], timeout: deadline.remaining)[0] {
-                _ = try? ears.receive()
+            if try Poll.wait([Poll.Interest(messages.number)], timeout: deadline.remaining)[0] {
+                _ = try? messages.receive()
             }
         }
     }

@@ -139,8 +139,8 @@ enum PipeCopy {
     /// Copies to the end; tells when a line has the text in it, once. SIGTERM is ignored: when the machine ends, a program may
     /// still write to it, and this ends after that.
     static func run(_ input: Int32, until text: Text, telling writer: Int32) {
-        let deaf: SignalSet = [.terminate]
-        _ = try? deaf.apply(.block)
+        let blocked: SignalSet = [.terminate]
+        _ = try? blocked.apply(.block)
         var line = Text()
         var hasTold = false
         var part = [UInt8](repeating: 0, count: 4096)

@@ -32,7 +32,7 @@ final class PCLauncher: Launcher {
     /// Kept once /dev/kvm could not be used: inside the sandbox it cannot be opened again.
     private var isInSoftware: Bool
     /// With --verbose: says what guests asked for and did not get.
-    private let wishes: Remarks?
+    private let missingNotes: Remarks?
 
     /// - Parameter defaults: whether words of ours go in front of the user's on the kernel's command line.
     init(
@@ -40,7 +40,7 @@ final class PCLauncher: Launcher {
     ) {
         self.engine = engine
         isInSoftware = engine == .software
-        wishes = surroundings.report.map { Remarks($0) }
+        missingNotes = surroundings.report.map { Remarks($0) }
         self.defaults = defaults
         super.init(plan, surroundings)
     }
@@ -250,7 +250,7 @@ final class PCLauncher: Launcher {
             if Self.isDeath(end, missing, hasSent: guest.hasSent) {
                 return .reason("it wanted \(missing.text)")
             }
-            wishes?.note("the guest wanted \(missing.text)")
+            missingNotes?.note("the guest wanted \(missing.text)")
         }
         let isSilent = !guest.hasSent && guest.panic == nil && !arguments.contains("quiet")
         if isSilent && plan.console == .serial && (end == .poweredOff || end == .reset) {

@@ -121,8 +121,8 @@ struct RouteSocket: ~Copyable {
 
     var number: Int32 { socket.number }
 
-    /// - Parameter hears: true to be told of devices that come, go and change.
-    init(hears: Bool = false) throws(Errno) {
+    /// - Parameter isNotified: true to receive a message for each device that comes, goes or changes.
+    init(isNotified: Bool = false) throws(Errno) {
         var made: Int32 = -1
         try PassedFiles.closed { (flag) throws(Errno) in
             made = Int32(try SocketCall.socket.make(Self.family, Self.kind | flag, 0))
@@ -130,7 +130,7 @@ struct RouteSocket: ~Copyable {
         }
         let socket = Descriptor(owning: made)
         // struct sockaddr_nl: family, padding, port, groups (RTMGRP_LINK).
-        var address: (UInt32, UInt32, UInt32) = (UInt32(Self.family), 0, hears ? 1 : 0)
+        var address: (UInt32, UInt32, UInt32) = (UInt32(Self.family), 0, isNotified ? 1 : 0)
         try withKernel(&address) { (place) throws(Errno) -> Void in
             try SocketCall.bind.make(Int(socket.number), place, 12)
         }

@@ -230,9 +230,9 @@ enum LocalSocket {
         var result: Result<Int, Errno> = .failure(.invalid)
         var byte: UInt8 = 0
         unsafe withUnsafeMutableBytes(of: &byte) { bytes in
-            var waste = IOVector(pieces: 1)
-            unsafe waste.append(UnsafeRawBufferPointer(bytes))
-            do throws(Errno) { result = .success(try waste.transfer(.read, socket)) } catch {
+            var discarded = IOVector(pieces: 1)
+            unsafe discarded.append(UnsafeRawBufferPointer(bytes))
+            do throws(Errno) { result = .success(try discarded.transfer(.read, socket)) } catch {
                 result = .failure(error)
             }
         }

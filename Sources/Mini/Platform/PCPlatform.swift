@@ -27,11 +27,11 @@ final class PCPlatform {
     private var bus: PCIBus
     private let wallClock: () -> Nanoseconds
     /// Screen and keyboard, with `--console screen`.
-    private struct Desk {
+    private struct ScreenAndKeyboard {
         var screen = TextScreen()
         var keyboard = Keyboard()
     }
-    private var desk: Desk?
+    private var screenAndKeyboard: ScreenAndKeyboard?
     /// Set once; the first end counts.
     private(set) var end: End?
 
@@ -55,7 +55,7 @@ final class PCPlatform {
         wallClock: @escaping () -> Nanoseconds
     ) {
         self.memory = memory
-        desk = screen ? Desk() : nil
+        screenAndKeyboard = screen ? ScreenAndKeyboard() : nil
         bus = PCIBus(functions)
         self.wallClock = wallClock
     }
@@ -88,20 +88,20 @@ final class PCPlatform {
     }
 
     /// Appends what is new on the screen.
-    func look(into output: inout [UInt8]) { desk?.screen.look(memory, into: &output) }
+    func look(into output: inout [UInt8]) { screenAndKeyboard?.screen.look(memory, into: &output) }
 
     /// Whether keys are taken now; nil without a keyboard.
-    var hasKeyRoom: Bool? { desk?.keyboard.hasRoom }
+    var hasKeyRoom: Bool? { screenAndKeyboard?.keyboard.hasRoom }
 
     func type(_ byte: UInt8) {
-        desk?.keyboard.type(byte)
+        screenAndKeyboard?.keyboard.type(byte)
         raiseKeyboard()
     }
 
     /// Each byte that waits is an edge of its own.
     private func raiseKeyboard() {
         interrupts.setLine(Line.keyboard, false)
-        interrupts.setLine(Line.keyboard, desk?.keyboard.isInterruptRequested ?? false)
+        interrupts.setLine(Line.keyboard, screenAndKeyboard?.keyboard.isInterruptRequested ?? false)
     }
 
     // MARK: Ports
@@ -153,12 +153,12 @@ final class PCPlatform {
         case 0x20, 0x21, 0xA0, 0xA1, 0x4D0, 0x4D1: interrupts.read(port)
         case 0x40...0x42, 0x61: timer.read(port, now)
         // A keyboard controller that is none, to a driver that empties it first, and yet is ready for the word that resets.
-        case 0x64: desk?.keyboard.status ?? 0xFD
+        case 0x64: screenAndKeyboard?.keyboard.status ?? 0xFD
         case 0x60: readKey()
         case 0x71: readClock(now)
         // A20 is on.
         case 0x92: 0x02
-        case 0x3D4, 0x3D5, 0x3DA: desk?.screen.read(port)
+        case 0x3D4, 0x3D5, 0x3DA: screenAndKeyboard?.screen.read(port)
         default: nil
         }
     }
@@ -170,15 +170,19 @@ final class PCPlatform {
     }
 
     private func readKey() -> UInt8? {
-        guard let byte = desk?.keyboard.read() else { return nil }
+        guard let byte = screenAndKeyboard?.keyboard.read() else { return nil }
         raiseKeyboard()
         return byte
     }
 
     /// - Returns: false for a port without a keyboard.
     private func writeKey(_ port: UInt16, _ byte: UInt8) -> Bool {
-        guard desk != nil else { return false }
-        if port == 0x64 { desk?.keyboard.writeCommand(byte) } else { desk?.keyboard.write(byte) }
+        guard screenAndKeyboard != nil else { return false }
+        if port == 0x64 {
+            screenAndKeyboard?.keyboard.writeCommand(byte)
+        } else {
+            screenAndKeyboard?.keyboard.write(byte)
+        }
         raiseKeyboard()
         return port == 0x60
     }
@@ -199,7 +203,7 @@ final class PCPlatform {
             raiseClock()
         // Kernels write there to let time pass.
         case 0x80: break
-        case 0x3D4, 0x3D5: return desk?.screen.write(port, byte) ?? false
+        case 0x3D4, 0x3D5: return screenAndKeyboard?.screen.write(port, byte) ?? false
         default: return false
         }
         return true

@@ -13,7 +13,7 @@ final class PeerDomain {
     private let awaitsSuspension: Bool
     private var isWatching = false
     private var isConfined = false
-    private var fate = Fate.unknown
+    private var shutdown = Shutdown.unknown
     private var isDown = false
     /// Asked where it answers: what the store says of a suspension is gone within a moment.
     private let state: () -> DomainState?
@@ -66,7 +66,7 @@ final class PeerDomain {
     }
 
     /// What the domain is about to do, as far as the store has said.
-    private enum Fate {
+    private enum Shutdown {
         case unknown
         /// Told by the toolstack, and the domain has taken the word out of the store before we could read it.
         case told
@@ -162,7 +162,7 @@ final class PeerDomain {
     /// How the domain went that is not there any more.
     private func departure(_ store: XenStore) throws(GrantError) -> Breach {
         if let number = try successor(store) { return .renumbered(domain, number) }
-        return switch fate {
+        return switch shutdown {
         case .suspended: .suspended(domain)
         case .told: .endedAsTold(domain)
         case .unknown, .ended: .ended(domain)
@@ -204,18 +204,18 @@ final class PeerDomain {
         }
         if case .down(let reason)? = state {
             isDown = true
-            fate = reason == .suspend ? .suspended : .ended
+            shutdown = reason == .suspend ? .suspended : .ended
             return
         }
         if isDown, state == .up {
             // It goes on: what was written was a copy.
             isDown = false
-            fate = .unknown
+            shutdown = .unknown
         }
         switch try value(path.text, store).map({ Text(bytes: $0) }) {
         case nil: break
-        case ""?: if isTold && fate == .unknown { fate = .told }
-        case let word?: fate = word == "suspend" ? .suspended : .ended
+        case ""?: if isTold && shutdown == .unknown { shutdown = .told }
+        case let word?: shutdown = word == "suspend" ? .suspended : .ended
         }
     }
 

@@ -42,7 +42,7 @@ final class PeerOutlet {
     }
 
     /// What became of a frame.
-    enum Fate {
+    enum Outcome {
         /// So many bytes have arrived.
         case taken(UInt32)
         case lost
@@ -60,7 +60,7 @@ final class PeerOutlet {
     func carry(
         _ frame: () -> IOVector?, watched: @autoclosure () -> [Poll.Interest],
         at now: () -> Nanoseconds = Clock.monotonic
-    ) -> Fate {
+    ) -> Outcome {
         var action = link.handle(.frame, at: now())
         var taken: UInt32 = 0
         while true {

@@ -92,14 +92,14 @@ final class SharedNetwork: NetworkBackend {
         var moment: Nanoseconds?
         for slot in 0..<UInt32(SharedPage.slots) where slot != page.slot {
             guard NetworkPage.wants(entry(slot), destination) else { continue }
-            let fate = inlet.outlets.outlet(to: slot, of: page).carry(
+            let outcome = inlet.outlets.outlet(to: slot, of: page).carry(
                 { frame }, watched: signals.map { [$0] } ?? [],
                 at: {
                     let now = moment ?? Clock.monotonic()
                     moment = now
                     return now
                 })
-            switch fate {
+            switch outcome {
             case .skipped: continue
             case .defect(let state): defect = state
             case .taken, .lost: break

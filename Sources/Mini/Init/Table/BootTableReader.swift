@@ -167,12 +167,12 @@ struct BootTableReader {
         let traits = StatementForm.named(words[0].text)?.traits ?? []
         if traits.contains(.opens) {
             for word in words.dropFirst() {
-                let sketch = (try? TableTemplate(word))?.sketch ?? word.text
-                if sketch.isVariable { continue }
+                let sample = (try? TableTemplate(word))?.sample ?? word.text
+                if sample.isVariable { continue }
                 let descriptor: ProgramDescriptor?
                 do throws(TableError) {
                     descriptor = try ProgramDescriptor(
-                        TableWord(text: sketch, column: word.column),
+                        TableWord(text: sample, column: word.column),
                         of: StatementWords(words, at: statement.position, usage: ""))
                 } catch { continue }
                 guard let descriptor else {

@@ -148,7 +148,7 @@ struct StatementForm {
                 throw statement.error(error.reason, at: word)
             }
             hasList = hasList || template.list != nil
-            known[index].text = template.sketch
+            known[index].text = template.sample
             known[index].marks = []
         }
         let request: BootRequest

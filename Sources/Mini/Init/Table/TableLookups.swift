@@ -76,7 +76,7 @@ struct TableTemplate: Equatable {
     }
 
     /// The word with a number where a lookup stands, which would do for most.
-    var sketch: Text {
+    var sample: Text {
         var text = Text()
         for piece in pieces {
             if case .plain(let part) = piece { text += part } else { text += "1" }

@@ -104,7 +104,7 @@ final class PublishedEntry {
         return Int(number)
     }
 
-    private static let farewell = Nanoseconds.milliseconds(1000)
+    private static let closingPatience = Nanoseconds.milliseconds(1000)
 
     /// Takes the references back: they mean nothing any more. What others have put there since stays.
     func withdraw() throws(GrantError) {
@@ -112,7 +112,7 @@ final class PublishedEntry {
         isThere = false
         // A signal has come already, and no other must leave the entry there; but a store that does not answer
         // is not waited for as long as at the beginning.
-        store.deadline = .after(Self.farewell)
+        store.deadline = .after(Self.closingPatience)
         let transaction = try StoreTransaction(store)
         repeat {
             try withdraw(in: transaction.number)

@@ -106,7 +106,7 @@ final class VchanSession {
                 // The server of the socket may be there for the next peer.
                 guard plan.reconnects, case .host("connect to", _, _) = error else { throw error }
                 complain(error.text)
-                _ = try? wait(for: -1, until: .after(Self.breath))
+                _ = try? wait(for: -1, until: .after(Self.retryPause))
                 if let stopped { return .stopped(stopped) }
                 continue
             }
@@ -121,14 +121,14 @@ final class VchanSession {
     }
 
     /// After a peer that could not be served.
-    private static let breath = Nanoseconds.milliseconds(1000)
+    private static let retryPause = Nanoseconds.milliseconds(1000)
 
     private var deadline: Deadline {
         (plan.patience.map { Deadline.after($0) } ?? .never).orSignal(at: signals.descriptor)
     }
 
     /// For what is taken back at the end, which a signal must not leave undone.
-    private static let farewell = Nanoseconds.milliseconds(1000)
+    private static let closingPatience = Nanoseconds.milliseconds(1000)
 
     // MARK: Server
 
@@ -142,7 +142,7 @@ final class VchanSession {
         defer {
             if !isKept {
                 // The entries first, so that no client comes to a vchan that is going away.
-                try? openStore(.after(Self.farewell))
+                try? openStore(.after(Self.closingPatience))
                     .withdraw(offer.address, at: plan.path, isNew: offer.isNew)
                 vchan.close()
             }
@@ -196,7 +196,7 @@ final class VchanSession {
         case .done:
             // A peer that knows the bit for "finished" sees that we have, and leaves by itself.
             guard vchan.isOtherFinished || vchan.presence == .gone else { return false }
-            let deadline = Deadline.after(Self.farewell)
+            let deadline = Deadline.after(Self.closingPatience)
             while vchan.presence == .here && vchan.isOtherFinished {
                 guard !deadline.isOver, try wait(for: vchan.descriptor, until: deadline) else {
                     return false
@@ -207,7 +207,7 @@ final class VchanSession {
         }
         // The domain may have ended, and others may have changed the entries.
         guard vchan.presence == .gone || !vchan.isOtherFinished,
-            let address = try? openStore(.after(Self.farewell)).find(plan.path),
+            let address = try? openStore(.after(Self.closingPatience)).find(plan.path),
             address == offer.address, vchan.renew()
         else { return false }
         self.offer = offer
@@ -241,7 +241,7 @@ final class VchanSession {
         try store.watch(plan.path, token: "vchan")
         defer {
             // Later events of its entries are of no use, and would fill the connection.
-            store.deadline = .after(Self.farewell)
+            store.deadline = .after(Self.closingPatience)
             try? store.unwatch(plan.path, token: "vchan")
         }
         var failure: GrantError?
