@@ -1,11 +1,11 @@
-// The eras of lguest's guest interface, a row each: where the words of `lguest_data` lie, which registers a
-// hypercall is made in and in which order it stands in the ring, what kind of devices the guest has, and what else not
-// every era has or does. Recognition compares an image with the rows (Loader/Recognition.swift); host, devices and the
-// kernel's device look the facts up here, and ask for a fact, never for the era.
+// The eras of lguest's guest interface, a row each: where the words of `lguest_data` lie, in which registers a hypercall is
+// made, in which order it stands in the ring, what kind of devices the guest has, and what else differs between eras.
+// Recognition compares an image with the rows (Loader/Recognition.swift); host, devices and the kernel's device look the
+// facts up here, and ask for a fact, never for the era.
 //
-// An era more is a name in `Era`; a row, and a set of traits if it has none of before, here; a row in `LaterEra`, by
-// which it is recognised; a place in a row of `DeviceEra`; a line of Tests/Guests/Eras/eras.table. Nothing asks which of
-// two eras is the older.
+// A new era is a name in `Era`; a row here, with a new set of traits if no old one fits; a row in `LaterEra`, by which it
+// is recognised; a place in a row of `DeviceEra`; a line of Tests/Guests/Eras/eras.table. Nothing asks which of two eras is
+// the older.
 // Source: docs/abi/lguest.md §0, §1.1, §2.5, §3, §4, §5.
 
 /// The facts of one era of the guest interface.

@@ -1,6 +1,6 @@
-// The domain at the other side of something that is kept for long, looked at now and then: no event tells
-// that a domain has ended whose kernel could say nothing, that another one has its number, or that
-// this one was restored from a file and what it had lent is gone. The store knows.
+// The domain at the other side of something that is kept for long, looked at now and then. No event tells that a
+// domain was destroyed, that another domain has its number, or that this domain was saved and restored and the
+// pages that it had granted are gone. The store knows.
 // Source: docs/abi/xen-grants.md §7.
 
 /// Another domain, as it was at the first look.

@@ -1,6 +1,6 @@
-// The way from the others that share a page with our guest: a local socket for the key that it has bound, to which the hosts of the
-// others connect, wherever they run, and send frames out of their guest's memory straight into the queue from which we fill our
-// guest's buffers. Any user can connect, so a connection costs the same few calls whoever made it, and after many refused ones in
+// Frames from the others that share a page with our guest. The key that the guest has bound is a local socket. The hosts of the other
+// guests connect to it and send frames straight out of their guests' memory; we receive them straight into our guest's buffers.
+// Any user can connect, so a connection costs the same few calls whoever made it, and after many refused ones in
 // a row the next have to wait for a while.
 // Source: docs/abi/lguest.md §5.1, §5.2 (shared net), unix(7).
 

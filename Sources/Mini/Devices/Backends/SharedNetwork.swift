@@ -1,8 +1,8 @@
 // A card of ours on the Ethernet of guests that share a file. lguest's own drivers find each other in the page that they
-// share, and send to each other by themselves; a PC's guest knows nothing of that, so this does it for its card: its hardware
-// address stands in the slot's entry while a driver takes frames, what it sends goes to the slots whose entries it is meant
-// for, and what others send to its slot is for the card. Others can write any nonsense there at any time: it leads to frames
-// that nobody takes.
+// share, and send to each other by themselves. A PC's guest knows nothing of that, so this does it for its card: it writes the
+// card's hardware address into the slot's entry while a driver takes frames, sends each frame to the slots whose entries match
+// its destination, and receives what others send to the slot. Others can write any nonsense into the page at any time: frames
+// are then lost, and nothing else happens.
 // Source: docs/abi/lguest.md §5.1, §5.2 (shared net).
 
 /// A virtio card's way to a shared network: a back end that sends and receives frames.

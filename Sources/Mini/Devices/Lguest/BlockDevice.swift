@@ -1,7 +1,7 @@
-// A disk as the guest sees it: one page with one request at a time, and two DMA records: the
-// one that the guest sends (its data for a write, nothing for a read), the other bound to the
-// device's key, which takes the data of a read and is how we learn which interrupt to raise.
-// Whatever is wrong with a request is an I/O error of the guest's, and harms nobody else.
+// A disk as the guest sees it: one page with one request at a time, and two DMA records. The guest
+// sends one of them: the data of a write, or nothing for a read. The other one is bound to the device's
+// key: it takes the data of a read, and tells which interrupt to raise. A bad request is an I/O error
+// of the guest's, and has no other effect.
 // Source: docs/abi/lguest.md §5.2 (block).
 
 /// The device's side of the page that it shares with the driver.

@@ -1,5 +1,5 @@
 // A disk as a virtio driver sees it: requests of 512-byte sectors in one queue, done one after the other and
-// at once. Whatever is wrong with a request is an I/O error of the guest's, and harms nobody else.
+// at once. A bad request is an I/O error of the guest's, and has no other effect.
 //
 //     readable   type (4), priority (4), sector (8), the data of a write
 //     writable   the data of a read or the disk's name; the last byte: 0 done, 1 failed, 2 not known
