@@ -43,8 +43,8 @@ struct LaunchPlan {
 
 /// Kernel and initrd: opened once, for all launches, also where another engine follows one that takes no such kernel.
 final class LaunchFiles {
-    private(set) var kernel: Descriptor?
-    private(set) var initrd: Descriptor?
+    var kernel: Descriptor?
+    var initrd: Descriptor?
     let inside = UnpackedImage()
 
     /// - Returns: its descriptor, which stays open until all are closed.
