@@ -48,7 +48,7 @@ final class RunningPC: ConsoleGuest {
     private var lines: EndingLines
     private var use = ConsoleUse()
     var hasSent: Bool { use.hasSent }
-    private var hearing = KeyHearing()
+    private var keyDelivery = KeyDelivery()
     /// The guest does nothing, until this moment or for ever; `serve` waits for it.
     private var isIdle = false
     private var idleUntil: Nanoseconds?
@@ -143,7 +143,7 @@ final class RunningPC: ConsoleGuest {
         output.removeAll(keepingCapacity: true)
         pc.platform.look(into: &output)
         if output.isEmpty { return true }
-        if !hearing.isHearing { hearing.hear(.now) }
+        if !keyDelivery.isDelivering { keyDelivery.wrote(.now) }
         try writeOutput()
         return loop.outcome == nil
     }
@@ -203,15 +203,15 @@ final class RunningPC: ConsoleGuest {
     /// Keys go to the virtio console once a driver takes some there.
     func room() -> Int? {
         if made.console?.hasRoom ?? false { return Self.mostInput }
-        if let hasRoom = pc.platform.hasKeyRoom { return hasRoom && hearsKeys ? 1 : nil }
+        if let hasRoom = pc.platform.hasKeyRoom { return hasRoom && deliversKeys ? 1 : nil }
         return pc.platform.serial.hasRoom ? Self.mostInput : nil
     }
 
-    private var hearsKeys: Bool {
-        if !hearing.isHearing {
-            if pc.isInProgram { hearing.run() } else { hearing.look(.now, isIdle: isIdle) }
+    private var deliversKeys: Bool {
+        if !keyDelivery.isDelivering {
+            if pc.isInProgram { keyDelivery.run() } else { keyDelivery.look(.now, isIdle: isIdle) }
         }
-        return hearing.isHearing
+        return keyDelivery.isDelivering
     }
 
     /// What is read at once: the rest waits until the guest has room.

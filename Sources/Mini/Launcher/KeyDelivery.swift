@@ -3,16 +3,16 @@
 // as waiting for keys when it prints nothing for a second and uses next to no processor time in it: silence alone does not tell,
 // since a kernel that starts on a busy machine can be silent for as long.
 //
-//   starting -- a program runs, it rests for a second --> hearing
+//   starting -- a program runs, it rests for a second --> delivering
 //
 // Output of the guest, and every second in which it does not rest, begin that second anew.
-// The same as a page: docs/key-hearing-machine.md.
+// The same as a page: docs/key-delivery-machine.md.
 
-struct KeyHearing {
+struct KeyDelivery {
     private enum State {
         /// The beginning of its rest, if it is one.
         case starting(since: CPUSample)
-        case hearing
+        case delivering
     }
     private var state = State.starting(
         since: CPUSample(time: Nanoseconds(count: 0), spent: Nanoseconds(count: 0)))
@@ -21,33 +21,33 @@ struct KeyHearing {
     /// One that rests takes less of the processor in that time.
     private static let work = Nanoseconds.milliseconds(100)
 
-    /// True for good once it hears them.
-    var isHearing: Bool {
-        if case .hearing = state { return true }
+    /// True for good once it is given its keys.
+    var isDelivering: Bool {
+        if case .delivering = state { return true }
         return false
     }
 
     /// The guest wrote to its screen.
-    mutating func hear(_ now: CPUSample) {
-        if !isHearing { state = .starting(since: now) }
+    mutating func wrote(_ now: CPUSample) {
+        if !isDelivering { state = .starting(since: now) }
     }
 
     /// It runs a program.
-    mutating func run() { state = .hearing }
+    mutating func run() { state = .delivering }
 
     /// There are keys for it: looks at what it does.
     /// - Parameter isIdle: whether it does nothing now.
     mutating func look(_ now: CPUSample, isIdle: Bool) {
         guard case .starting(let since) = state, since.time + Self.rest < now.time else { return }
         state =
-            isIdle && now.spent < since.spent + Self.work ? .hearing : .starting(since: now)
+            isIdle && now.spent < since.spent + Self.work ? .delivering : .starting(since: now)
     }
 
     /// The state's name in the diagram.
     var stateName: StaticString {
         switch state {
         case .starting: "starting"
-        case .hearing: "hearing"
+        case .delivering: "delivering"
         }
     }
 }
