@@ -44,7 +44,7 @@ struct Packer: ~Copyable {
         let signals = try holdSignals(name)
         let awaited = Poll.Interest(signals.descriptor)
         // Not the archive's name with something behind it: that may be too long.
-        var temporary: Text = "\(Files.folder(of: path)).mini-pack.\(Process.identifier)"
+        var temporary: Text = "\(Files.folder(of: path)).mini-pack.\(Process.id)"
         let file = try create(&temporary, old == nil ? .createNew : .createOwn, for: name)
         do throws(ArchiveError) {
             var packer = try Packer(name: name, file.number, signals: signals)

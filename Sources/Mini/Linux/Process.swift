@@ -4,7 +4,7 @@ import CShim
 
 /// This process and its children.
 enum Process {
-    /// The kernel's number of this process.
+    /// This process's number, without a call once `remember` has been called.
     static var identity: Int {
         unsafe remembered?.process ?? (try? SystemCall.make(.processID)) ?? 0
     }
@@ -78,9 +78,6 @@ enum Process {
             }
         }
     }
-
-    /// This process's number.
-    static var identifier: Int { (try? SystemCall.make(.processID)) ?? 0 }
 
     /// Closes standard output, so that its reader finds its end. Its number stands for nothing
     /// then, and is not given to another file.

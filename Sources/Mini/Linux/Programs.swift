@@ -60,7 +60,7 @@ private struct WordVector {
 }
 
 extension Process {
-    /// This process's number.
+    /// This process's number, asked of the kernel each time: right in a child of a fork as well.
     static var id: Int { (try? SystemCall.make(.processID)) ?? 0 }
 
     /// Gives this process a name, which /proc shows as `comm`: at most 15 bytes.
