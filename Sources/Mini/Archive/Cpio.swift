@@ -7,7 +7,7 @@ enum Cpio {
     /// The path of the last member.
     static let trailer: StaticString = "TRAILER!!!"
     /// An archive's length is a multiple of this, as other programs make it, so that
-    /// whatever is put behind it starts where the kernel looks.
+    /// whatever is put after it starts where the kernel looks.
     static let block: UInt64 = 512
     /// Bytes up to which a number of bytes is filled.
     static let alignment: UInt64 = 4

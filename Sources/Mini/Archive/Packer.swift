@@ -43,7 +43,7 @@ struct Packer: ~Copyable {
     ) throws(ArchiveError) {
         let signals = try holdSignals(name)
         let awaited = Poll.Interest(signals.descriptor)
-        // Not the archive's name with something behind it: that may be too long.
+        // Not the archive's name with something after it: that may be too long.
         var temporary: Text = "\(Files.folder(of: path)).mini-pack.\(Process.id)"
         let file = try create(&temporary, old == nil ? .createNew : .createOwn, for: name)
         do throws(ArchiveError) {
@@ -61,7 +61,7 @@ struct Packer: ~Copyable {
     }
 
     /// Makes a file that is not there. A process of our number may have left one, or have one now where processes are
-    /// counted anew: then the name gets a number behind it.
+    /// counted anew: then the name gets a number after it.
     private static func create(
         _ path: inout Text, _ mode: Descriptor.OpenMode, for name: Text
     ) throws(ArchiveError) -> Descriptor {

@@ -16,7 +16,7 @@ enum InitCommand {
             var rest = words
             var left: [Text] = []
             var checks = false
-            // Not a table of Options: --check may have a word behind it.
+            // Not a table of Options: --check may have a word after it.
             while let word = rest.popFirst() {
                 if word == "--" {
                     left += rest

@@ -181,7 +181,7 @@ enum LaunchCommand {
         let settings: LaunchSettings
         do throws(CommandError) { settings = try LaunchSettings(words) } catch {
             Message.error(name, error.text)
-            // What was read before the mistake does not tell: the option may stand behind it.
+            // What was read before the mistake does not tell: the option may stand after it.
             let options = words.prefix { !($0 == "--") }
             return failure(ExitCode.wrongUse, options.contains { $0 == "--guest-exit" })
         }

@@ -4,7 +4,7 @@
 struct MemoryArgument: Equatable {
     let mebibytes: UInt32
 
-    /// True for a word that is meant as a size: digits, perhaps with letters behind them.
+    /// True for a word that is meant as a size: digits, perhaps with letters after them.
     static func isMeant(_ word: Text) -> Bool {
         if word.dropping(prefix: "0x") != nil { return word.number != nil }
         let rest = word.bytes.drop { isDigit($0) }

@@ -47,7 +47,7 @@ struct PackSettings {
     // MARK: Members
 
     /// Finds what a word for a file asks for, and adds it. The last `=` of the word counts: one in a
-    /// file's name wants a path behind it.
+    /// file's name wants a path after it.
     static func add(_ word: Text, to gathering: inout Gathering) throws(ArchiveError) {
         let (place, permissions) = withoutMode(word)
         let (name, path) = split(place, at: place.lastIndex(of: equals)) ?? (place, place)
@@ -108,7 +108,7 @@ struct PackSettings {
         index.map { (word.prefix($0), word.dropping($0 + 1)) }
     }
 
-    /// Takes off a comma with three or four octal digits behind it.
+    /// Takes off a comma with three or four octal digits after it.
     @inline(never)
     private static func withoutMode(_ word: Text) -> (Text, UInt32?) {
         guard let comma = word.lastIndex(of: UInt8(ascii: ",")),

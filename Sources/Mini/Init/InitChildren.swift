@@ -39,7 +39,7 @@ struct InitChild {
     }
 }
 
-/// What only process 1 can do, behind a child that found it possible.
+/// What only process 1 can do, after a child that found it possible.
 enum InitPromise {
     case hold(GrantPromise)
     case replace([Text], root: Text, variables: [Text])

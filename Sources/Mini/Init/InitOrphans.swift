@@ -10,7 +10,7 @@ struct InitOrphan: Equatable {
 enum InitOrphans {
     /// Names the variable that tells whose a process is.
     private static let variable: StaticString = "MINI_INIT_PROGRAM"
-    /// More than most environments have: what is behind that is not looked at.
+    /// More than most environments have: what is after that is not looked at.
     private static let longestEnvironment = 1 << 17
 
     /// - Parameter number: no two programs have the same.

@@ -6,7 +6,7 @@
 struct ProgramDescriptor: Equatable {
     enum Direction: Equatable {
         case input, output
-        /// Output that is put behind what is there.
+        /// Output that is put after what is there.
         case append
         case both
 

@@ -1,6 +1,6 @@
 // Why a program's file cannot be run: the kernel says "no such file" of a script whose interpreter is
 // missing and of a program whose loader is, and nothing of what is wrong with the others. Asked
-// behind a failure, and before the root is switched. Source: execve(2), elf(5), the kernel's
+// after a failure, and before the root is switched. Source: execve(2), elf(5), the kernel's
 // fs/binfmt_script.c.
 
 enum ProgramTrouble {

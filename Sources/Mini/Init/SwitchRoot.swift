@@ -28,7 +28,7 @@ enum SwitchRoot {
         } catch { throw .host("make the root", name: root, error) }
     }
 
-    /// In a child: looks for a program as it will be found behind the new root.
+    /// In a child: looks for a program as it will be found under the new root.
     static func check(_ root: Text, has program: Text) throws(InitError) {
         do throws(Errno) {
             try FileSystem.changeDirectory(root)

@@ -296,7 +296,7 @@ extension GuestABI {
     var bootsByHeader: Bool { traits.contains(.bootsByHeader) }
     /// True if the memory that the guest's kernel maps for good may end up to 5 MiB lower than before.
     var reservesMore: Bool { traits.contains(.reservesMore) }
-    /// True if some images of the era initialise a word behind `data` with the system call's vector,
+    /// True if some images of the era initialise a word after `data` with the system call's vector,
     /// which no host of it reads.
     var hasVectorBehind: Bool { traits.contains(.hasVectorBehind) }
     /// True if the guest has a driver of virtio's source of random numbers.

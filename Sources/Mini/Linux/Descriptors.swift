@@ -57,7 +57,7 @@ struct Descriptor: ~Copyable {
         static let readAppend = OpenMode(rawValue: 0o2102002)
         /// O_APPEND | O_CREAT; a file that is made here is its owner's alone.
         static let createAppend = OpenMode(rawValue: 0o2102102, permissions: 0o600)
-        /// For writing behind what is there, or from nothing: O_WRONLY | O_APPEND | O_CREAT.
+        /// For writing after what is there, or from nothing: O_WRONLY | O_APPEND | O_CREAT.
         static let writeAppend = OpenMode(rawValue: 0o2102101)
         /// For writing, a file that was not there: O_WRONLY | O_CREAT | O_EXCL.
         static let createNew = OpenMode(rawValue: 0o2100301)
@@ -79,7 +79,7 @@ struct Descriptor: ~Copyable {
         static let writeOnlyNow = OpenMode(rawValue: 0o2104401)
         /// The same for reading.
         static let readOnlyNow = OpenMode(rawValue: 0o2104400)
-        /// The same for reading, and for writing behind what is there.
+        /// The same for reading, and for writing after what is there.
         static let readAppendNow = OpenMode(rawValue: 0o2106402)
         /// For writing in place of what is there, never waiting: O_WRONLY | O_TRUNC | O_NONBLOCK | O_NOCTTY.
         static let rewriteNow = OpenMode(rawValue: 0o2105401)
@@ -192,7 +192,7 @@ struct Descriptor: ~Copyable {
         }
     }
 
-    /// Whether it begins so; its position moves behind that.
+    /// Whether it begins so; its position moves after that.
     func begins(with start: StaticString) throws(Errno) -> Bool {
         var bytes = [UInt8](repeating: 0, count: start.utf8CodeUnitCount)
         let count = try Transfer.read(number, into: &bytes)

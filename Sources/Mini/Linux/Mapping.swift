@@ -109,7 +109,7 @@
     #endif
 
     /// As `anonymous`, from address 0 of our address space on, and guarded at its end. A pointer with
-    /// that address is not one that Swift could test for nil: only what lies behind byte 0 may be
+    /// that address is not one that Swift could test for nil: only what lies after byte 0 may be
     /// looked at.
     /// - Throws: EPERM or EACCES where address 0 is not to be had; EEXIST where something else
     ///   of ours is in the way.

@@ -1,5 +1,5 @@
 // Random numbers of the kernel's. One that is older than the call for them (3.17) has a device, which is opened before
-// the sandbox and kept, as nothing can be opened behind it. Sources: getrandom(2), urandom(4).
+// the sandbox and kept, as nothing can be opened in it. Sources: getrandom(2), urandom(4).
 
 final class RandomBytes {
     private static let withoutWaiting = 1  // GRND_NONBLOCK

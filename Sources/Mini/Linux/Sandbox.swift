@@ -77,7 +77,7 @@ enum Sandbox {
     private static func install(_ filter: SystemCallFilter) throws(Errno) {
         var failure: Errno?
         unsafe filter.words.withUnsafeBufferPointer { words in
-            // struct sock_fprog: a count of 16 bits, and behind its padding the address.
+            // struct sock_fprog: a count of 16 bits, and after its padding the address.
             var program = (words.count, Int(bitPattern: words.baseAddress))
             do throws(Errno) {
                 try withKernel(&program) { (address) throws(Errno) in try install(address) }

@@ -21,7 +21,7 @@ import CShim
         return unsafe bytes.baseAddress.unsafelyUnwrapped + offset
     }
 
-    // Later accesses stay behind a load, earlier ones before a store.
+    // No later access moves before a load, no earlier one after a store (acquire and release).
     func load32(_ offset: Int) -> UInt32 { unsafe mini_load32(place(offset, 4)) }
     func store32(_ offset: Int, _ value: UInt32) { unsafe mini_store32(place(offset, 4), value) }
     func load16(_ offset: Int) -> UInt16 { unsafe mini_load16(place(offset, 2)) }

@@ -208,7 +208,7 @@ extension Text {
         "a defect of mini, please report it: in the state \"\(state)\" came what cannot come there"
     }
 
-    /// The number that the whole text is, in decimal or in hexadecimal behind `0x`; nil if it
+    /// The number that the whole text is, in decimal or in hexadecimal after `0x`; nil if it
     /// is none, or more than 64 bits.
     var number: UInt64? { Self.number(bytes.span) }
 

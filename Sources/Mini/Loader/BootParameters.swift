@@ -1,5 +1,5 @@
 // What the guest's kernel reads before anything else: the boot parameters at guest-physical 0
-// and the command line behind them. Source: docs/abi/lguest.md §2.2.
+// and the command line after them. Source: docs/abi/lguest.md §2.2.
 
 /// The command line of a guest.
 struct CommandLine: Equatable {

@@ -17,7 +17,7 @@ enum FinerEras {
     ) -> GuestABI.DMALayout? {
         var at = from
         while at < end {
-            // The length: half a word of 0x0100 with 0 behind it.
+            // The length: half a word of 0x0100 with 0 after it.
             if image.word(at) == 0x100 {
                 for layout in [GuestABI.DMALayout.lengthsFirst, .addressesFirst]
                 where isRecord(image, at - Int(layout.lengths), layout) {

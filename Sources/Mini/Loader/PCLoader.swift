@@ -72,7 +72,7 @@ enum PCLoader {
                 case UInt8(ascii: "g"): 30
                 default: 0
                 }
-            // What has an address behind it, or anything else, is no such size.
+            // What has an address after it, or anything else, is no such size.
             let number = size.prefix(size.bytes.count - (shift == 0 ? 0 : 1)).number ?? .max
             if number <= end >> UInt64(shift) { end = number << UInt64(shift) }
         }

@@ -270,7 +270,7 @@ struct Recognition: Equatable {
     }
 
     /// Whether the kernel's first page tables are those of PAE: a page of four entries, of which the first and the one
-    /// where the kernel's half begins lead to the same page, those behind it to the pages behind that, and nothing else.
+    /// where the kernel's half begins lead to the same page, those after it to the pages after that, and nothing else.
     private static func hasPAE(_ image: ByteView) -> Bool {
         var at = 0
         while let first = image.word(at) {

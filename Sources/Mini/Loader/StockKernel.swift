@@ -208,7 +208,7 @@ struct StockKernel {
     /// Where the protected-mode part goes if the image unpacks itself.
     var imageStart: UInt32 { header?.imageStart ?? 0 }
 
-    /// The first byte behind what it needs until it runs; 0 where nothing tells.
+    /// The first byte after what it needs until it runs; 0 where nothing tells.
     var end: UInt64 {
         let end = vmlinux?.highest ?? 0
         guard let header else { return end }

@@ -91,7 +91,7 @@ struct SharedPage: Equatable {
     /// The same as a number, which may be 0.
     var address: UInt { UInt(bitPattern: unsafe mapping.start) }
 
-    /// Adds numbers and not pointers: compilers take it that nothing lies behind a null pointer.
+    /// Adds numbers and not pointers: compilers assume that nothing lies beyond a null pointer.
     private func pointer(_ offset: UInt) -> UnsafeMutableRawPointer? {
         unsafe UnsafeMutableRawPointer(bitPattern: address &+ offset)
     }

@@ -15,7 +15,7 @@ struct MemoryExtent: Equatable {
         self.high = high
     }
 
-    /// The first address behind all of it.
+    /// The first address after all of it.
     var end: UInt64 { high == 0 ? UInt64(low) : Self.highStart + high }
     /// In all; what is less than a MiB is not counted.
     var mebibytes: UInt32 { UInt32(truncatingIfNeeded: (UInt64(low) + high) >> 20) }

@@ -55,7 +55,7 @@ struct MemoryAccess: Equatable {
 /// Why `run` returned. The instruction pointer is at an instruction boundary.
 enum ProcessorExit: Equatable {
     /// A vector whose gate is the user's. After a fault the instruction pointer is at the instruction, after
-    /// INT n, INT3, INTO and the single-step trap behind it. The error code is 0 where the vector has none; the
+    /// INT n, INT3, INTO and the single-step trap after it. The error code is 0 where the vector has none; the
     /// address is that of the access for vector 14, else 0.
     case trap(vector: UInt8, errorCode: UInt32, address: UInt64)
     /// The instruction pointer is after the instruction, in these four. Of an input the register is
@@ -120,7 +120,7 @@ protocol GuestProcessor: AnyObject {
     func inject(_ vector: UInt8, errorCode: UInt32)
 
     /// An interrupt can be injected now: the guest takes interrupts, and no instruction (STI, MOV SS) holds them
-    /// off for the one behind it.
+    /// off for the one after it.
     var canInject: Bool { get }
 
     /// While set, `run` ends with `interruptWindow` as soon as an interrupt may be injected.

@@ -200,7 +200,7 @@ enum GrantStore {
         [("--prefix", "--paths"), ("--flat", "--full"), ("--number", "--count")]
     }
 
-    /// Our name of an option in place of that of xenstore-*, with what stands behind a `=`.
+    /// Our name of an option in place of that of xenstore-*, with what stands after a `=`.
     private static func renamed(_ word: Text, _ table: [GrantSettings.Choice]) -> Text {
         for (theirs, ours) in otherNames {
             guard let rest = word.dropping(prefix: theirs),
@@ -287,7 +287,7 @@ enum GrantStore {
             return .help(text)
         }
         if dashes == nil {
-            // A value may begin with a dash. A path that does, stands behind `--`.
+            // A value may begin with a dash. A path that does, stands after `--`.
             for (index, word) in rest.enumerated()
             where (verb != .set || index % 2 == 0) && word.bytes.first == UInt8(ascii: "-") {
                 throw .unknownOption(word)

@@ -169,7 +169,7 @@ extension Disk {
         let action: Action
         let failure: Failure
 
-        /// Printed behind "the guest cannot ".
+        /// Printed after "the guest cannot ".
         var verb: StaticString {
             switch action {
             case .read: "read"
@@ -181,7 +181,7 @@ extension Disk {
 }
 
 extension Disk.Failure {
-    /// Printed behind `the guest cannot read disk "root.img": `.
+    /// Printed after `the guest cannot read disk "root.img": `.
     var text: Text {
         switch self {
         case .beyondEnd: "it asked for sectors beyond the end"

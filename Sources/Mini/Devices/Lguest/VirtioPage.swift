@@ -1,4 +1,4 @@
-// The page that tells a guest of eras 2 to 4 its virtio devices, right above its memory: descriptors one behind the
+// The page that tells a guest of eras 2 to 4 its virtio devices, right above its memory: descriptors one after the
 // other, of which each names the rings of its device; these are on the pages that follow. Each queue has an
 // interrupt of its own.
 //

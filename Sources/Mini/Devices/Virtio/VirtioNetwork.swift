@@ -16,7 +16,7 @@ final class VirtioNetwork: VirtioDevice {
     private static let queueSize: UInt16 = 256
     /// The most pieces of a frame; more than one call takes would be several frames.
     private static let mostPieces = 64
-    /// The longest frame that can be one: a packet of 64 KiB behind Ethernet's header.
+    /// The longest frame that can be one: a packet of 64 KiB after Ethernet's header.
     private static let longest: UInt32 = 65_535 + 18
 
     private enum Feature {

@@ -120,7 +120,7 @@ struct Virtqueue {
         case loop
         /// A buffer that is not in guest memory, or lengths that are too large together.
         case buffer
-        /// A buffer to read behind one to fill.
+        /// A buffer to read after one to fill.
         case order
         /// A table of descriptors in a buffer, which was not offered.
         case indirect

@@ -177,7 +177,7 @@ struct BootTableReader {
                 } catch { continue }
                 guard let descriptor else {
                     guard !word.marks.isEmpty else { break }
-                    // It may bring descriptors, variables or nothing, with others behind it.
+                    // It may bring descriptors, variables or nothing, with others after it.
                     add(Text(), word, isWriting: true, waits: false)
                     add(Text(), word, isWriting: false, waits: false)
                     break

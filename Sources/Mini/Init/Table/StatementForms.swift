@@ -6,11 +6,11 @@ struct StatementTraits: OptionSet {
     let rawValue: UInt8
     /// Its program can find files open, and so pipes.
     static let opens = StatementTraits(rawValue: 1)
-    /// Nothing behind it is started before its program is over.
+    /// Nothing after it is started before its program is over.
     static let waits = StatementTraits(rawValue: 2)
     /// A lookup may stand for a list of its words.
     static let takesList = StatementTraits(rawValue: 4)
-    /// Nothing behind it is carried out.
+    /// Nothing after it is carried out.
     static let ends = StatementTraits(rawValue: 8)
     /// It cannot fail once its words are known.
     static let succeeds = StatementTraits(rawValue: 16)

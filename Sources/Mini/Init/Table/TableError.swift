@@ -1,4 +1,4 @@
-// Everything that can be wrong with a boot table, each with the words that a person reads behind
+// Everything that can be wrong with a boot table, each with the words that a person reads after
 // the place where it stands.
 
 struct TableError: Error, Equatable {

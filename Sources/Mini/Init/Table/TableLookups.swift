@@ -271,7 +271,7 @@ struct TableLookups {
         return value
     }
 
-    /// A file's bytes without the line ends behind them.
+    /// A file's bytes without the line ends after them.
     private func contents(
         of path: Text, _ column: Int, mayBeAbsent: Bool
     ) throws(Complaint) -> Text? {

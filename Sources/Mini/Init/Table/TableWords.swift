@@ -2,7 +2,7 @@
 //
 // A line of the file: words with blanks between; '…' and "…" keep blanks in a word; # where a word
 // would begin starts a comment. A word of the kernel's command line is cut as the kernel cuts it,
-// where "…" keeps blanks and is itself dropped; what is behind `mini.NAME=` is then a line
+// where "…" keeps blanks and is itself dropped; what is after `mini.NAME=` is then a line
 // in which '…' keeps blanks. Source: docs/boot-table.md, kernel-parameters of the kernel's manual.
 
 /// A byte and the column where it stands, from 1.

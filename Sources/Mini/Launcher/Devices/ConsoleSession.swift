@@ -361,7 +361,7 @@ final class ConsoleSession: TerminalHolder {
         pending.removeFirst(guest.fill(with: pending[...]))
     }
 
-    /// Reads what there is, at most so much, behind what is pending. The user can leave by it.
+    /// Reads what there is, at most so much, after what is pending. The user can leave by it.
     /// - Returns: an event if nothing was read.
     private func read(_ count: Int) -> ConsoleInput.Event? {
         if rawMode != nil && !keepTerminal() { return .lost }

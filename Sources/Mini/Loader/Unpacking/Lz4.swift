@@ -128,7 +128,7 @@ enum Lz4 {
                     }
                     at &+= literals
                     to &+= literals
-                    // The last literals have no copy behind them.
+                    // The last literals have no copy after them.
                     if at == count { return .whole }
                 }
                 if count &- at < 2 { return .endsEarly }

@@ -89,7 +89,7 @@ enum Xz {
                 UnsafeRawBufferPointer(start: input.pointer(from), count: to - from))
         }
 
-        /// - Throws: if a checksum over the bytes from `start` up to here does not follow; goes behind it.
+        /// - Throws: if a checksum over the bytes from `start` up to here does not follow; goes after it.
         private mutating func verify(from start: Int) throws(Damage) {
             let stored = try input.number(position, bytes: 4)
             guard stored == UInt64(checksum(start, position)) else {

@@ -200,7 +200,7 @@ enum ZstdKind {
 
     init(_ cells: UnsafeMutablePointer<UInt16>) { unsafe self.cells = unsafe cells }
 
-    /// Reads a description, which lies between `position` and `end`; goes behind it.
+    /// Reads a description, which lies between `position` and `end`; goes after it.
     mutating func read(_ input: PackedBytes, _ position: inout Int, end: Int) throws(Damage) {
         log = 0
         let start = position

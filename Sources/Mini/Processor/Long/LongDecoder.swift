@@ -244,7 +244,7 @@
 
     /// A NOP or what is one here; not with an operand in memory, which nothing touches.
     mutating func nothing() {
-        // LOCK is not for it, which is looked at behind it.
+        // LOCK is not for it, which is looked at after it.
         operation = LongOperation()
     }
 

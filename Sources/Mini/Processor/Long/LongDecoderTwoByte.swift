@@ -1,4 +1,4 @@
-// The opcodes behind 0F.
+// The opcodes after 0F.
 
 extension LongDecoder {
     mutating func twoByte(_ opcode: UInt8) {
@@ -166,7 +166,7 @@ extension LongDecoder {
         slow(.setIf, size: 0, which: condition)
     }
 
-    /// With an address shorter than usual, the bit's distance goes round its end: the base is added behind that.
+    /// With an address shorter than usual, the bit's distance goes round its end: the base is added after that.
     private mutating func bitTestInRegister() {
         guard !isRegister && addressSize < (isLong ? 3 : 2) else { return }
         let (base, tag) = isLong ? (baseSlot, 0) : compatibleBase
