@@ -376,7 +376,7 @@ enum LaunchCommand {
             Message.error(name, "the guest asked for a reboot")
             return ExitCode.reboot
         case .escaped:
-            // Who leaves is not kept by a terminal that takes nothing.
+            // A terminal that takes nothing must not keep a user who leaves.
             messages.write("\(name): left by three ^C\n", patience: .milliseconds(300))
             return ExitCode.escaped
         case .signal(let signal): return ExitCode.signal(signal)

@@ -118,7 +118,7 @@ final class PCLauncher: Launcher {
     private func load(_ made: PCMemory) throws(LauncherError) -> LoadedPC {
         let kernel = made.kernel.kernel
         let usual = defaults ? Self.defaultWords(for: kernel.version, on: plan.console) : []
-        // Who says anything says all, as to the program in a unified kernel image.
+        // Arguments replace those in a unified kernel image as a whole, as systemd's stub has it.
         let own = kernel.unified?.commandLine ?? []
         arguments = plan.arguments.isEmpty ? own : plan.arguments
         let room = PCLoader.commandLineLimit(kernel)
@@ -187,21 +187,7 @@ final class PCLauncher: Launcher {
 
     private func makeProcessor(_ loaded: LoadedPC) throws(LauncherError) -> any GuestProcessor {
         if !isInSoftware {
-            do throws(KvmError) {
-                let virtualMachine: KvmVirtualMachine
-                if let kvm {
-                    virtualMachine = kvm
-                } else {
-                    virtualMachine = try .probed(loaded.start.mode)
-                }
-                let processor = try KvmProcessor(
-                    virtualMachine, memory: loaded.memory, start: loaded.start)
-                // What a driver writes there it asks about before it goes on.
-                if kvm == nil { virtualMachine.putOffWrites(to: PCPlatform.serialData) }
-                kvm = virtualMachine
-                if isFirst { report?("engine: /dev/kvm") }
-                return processor
-            } catch {
+            do throws(KvmError) { return try makeKvmProcessor(loaded) } catch {
                 if engine == .kvm { throw .kvm(error) }
                 guard PCEngine.softwareRuns(loaded.start.mode) else {
                     throw .needsKvm(name: plan.kernel, error)
@@ -223,6 +209,22 @@ final class PCLauncher: Launcher {
             #endif
             return try SystemProcessor(memory: loaded.memory, start: loaded.start)
         } catch { throw .system("make the processor", error) }
+    }
+
+    private func makeKvmProcessor(_ loaded: LoadedPC) throws(KvmError) -> KvmProcessor {
+        let virtualMachine: KvmVirtualMachine
+        if let kvm {
+            virtualMachine = kvm
+        } else {
+            virtualMachine = try .probed(loaded.start.mode)
+        }
+        let processor = try KvmProcessor(
+            virtualMachine, memory: loaded.memory, start: loaded.start)
+        // A driver that has written there reads the port's status before it goes on: the writes before come with that.
+        if kvm == nil { virtualMachine.putOffWrites(to: PCPlatform.serialData) }
+        kvm = virtualMachine
+        if isFirst { report?("engine: /dev/kvm") }
+        return processor
     }
 
     private func signs(of guest: LoadedPC) -> GuestSigns {
