@@ -56,25 +56,17 @@ struct KvmDescriptors {
         }
         let version = try Self.ask("tell its version", system.number, KvmRequest.version)
         guard version == 12 else { throw .otherVersion(version) }
-        // KVM_CAP_USER_MEMORY, KVM_CAP_EXT_CPUID.
-        for (number, name) in [(3, "KVM_CAP_USER_MEMORY"), (7, "KVM_CAP_EXT_CPUID")]
-            as [(Int, Text)]
-        {
-            let has = try Self.ask(
-                "tell what it can do", system.number, KvmRequest.hasExtension, number)
-            if has == 0 { throw .lacks(name) }
+        for (number, name) in [
+            (Capability.userMemory, "KVM_CAP_USER_MEMORY"),
+            (Capability.extendedCPUID, "KVM_CAP_EXT_CPUID"),
+        ] as [(Int, Text)] {
+            if try Self.capability(number, of: system.number) == 0 { throw .lacks(name) }
         }
-        let immediateExit = 136
-        canEndAtOnce =
-            try Self.ask(
-                "tell what it can do", system.number, KvmRequest.hasExtension, immediateExit) != 0
-        // KVM_CAP_COALESCED_PIO, and KVM_CAP_COALESCED_MMIO, which gives the number of the page.
-        let canPutOff = try Self.ask(
-            "tell what it can do", system.number, KvmRequest.hasExtension, 162)
+        canEndAtOnce = try Self.capability(Capability.immediateExit, of: system.number) != 0
+        let canPutOff = try Self.capability(Capability.coalescedPorts, of: system.number)
         let ringPage =
             canPutOff == 0
-            ? 0
-            : try Self.ask("tell what it can do", system.number, KvmRequest.hasExtension, 15)
+            ? 0 : try Self.capability(Capability.coalescedMemory, of: system.number)
         virtualMachine = Descriptor(
             owning: Int32(
                 try Self.ask("make a machine", system.number, KvmRequest.makeVirtualMachine)))
@@ -100,8 +92,23 @@ struct KvmDescriptors {
         try setSignalMask()
     }
 
-    /// While the guest runs everything is let through but what nobody looks at: a signal that waits ends the run, and one that whoever
-    /// started us holds back would wait for ever.
+    /// Numbers of KVM_CAP_… Source: linux/kvm.h.
+    private enum Capability {
+        static let userMemory = 3
+        static let extendedCPUID = 7
+        /// Its value is the number of the page with the ring, which has the writes to ports as well.
+        static let coalescedMemory = 15
+        static let immediateExit = 136
+        static let coalescedPorts = 162
+    }
+
+    /// - Returns: 0 for a capability that this kernel does not have.
+    private static func capability(_ number: Int, of system: Int32) throws(KvmError) -> Int {
+        try ask("tell what it can do", system, KvmRequest.hasExtension, number)
+    }
+
+    /// While the guest runs, the launch's signals and the timer's are let through: one that is pending ends the run. Others that
+    /// were blocked at our start stay blocked, as they are never read, and a pending one would end each run at once.
     private func setSignalMask() throws(KvmError) {
         var mask = (try? SignalSet().apply(.block)) ?? SignalSet()
         mask.mask &= ~SignalSet.ofLaunch.mask
