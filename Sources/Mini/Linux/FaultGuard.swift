@@ -8,9 +8,6 @@ enum FaultGuard {
     private static let faults: [Signal] = [
         .illegalInstruction, .busError, .arithmetic, .segmentationFault,
     ]
-    private static let onStack: UInt = 0x0800_0000
-    private static let hasRestorer: UInt = 0x0400_0000
-    private static let hasInformation: UInt = 4
     private static let stackSize = 16384
 
     /// Handles the faults from now on.
@@ -26,7 +23,7 @@ enum FaultGuard {
             unsafe FaultGuard.stand($0, $1)
         }
         action.handler = unsafe unsafeBitCast(handler, to: (@convention(c) (Int32) -> Void).self)
-        action.flags = onStack | hasRestorer | hasInformation
+        action.flags = Signal.onOwnStack | Signal.returnsByItself
         action.restorer = mini_signal_return
         try set(action)
     }

@@ -15,7 +15,6 @@ enum FileFaults {
     /// Whether SIGALRM is held back and looked for: it then ends a run of the guest.
     nonisolated(unsafe) static var isAlarmAwaited = false
 
-    private static let onStack: UInt = 0x0800_0000
     private static let behindEnd: Int32 = 2  // BUS_ADRERR
     private static let pageSize = UInt(Page.size)
 
@@ -26,7 +25,7 @@ enum FileFaults {
             unsafe FileFaults.handle($0, $1)
         }
         action.handler = unsafe unsafeBitCast(handler, to: (@convention(c) (Int32) -> Void).self)
-        action.flags = onStack | Signal.returnsByItself
+        action.flags = Signal.onOwnStack | Signal.returnsByItself
         action.restorer = mini_signal_return
         unsafe isInstalled = (try? Signal.busError.set(action)) != nil
     }

@@ -58,6 +58,8 @@ extension Signal {
     /// SA_RESTORER and SA_SIGINFO: a handler brings its own way back into the program, which is
     /// rt_sigreturn; for a handler without SA_SIGINFO i386 would want another.
     static let returnsByItself: UInt = 0x0400_0000 | 0x4
+    /// SA_ONSTACK: a handler runs on the stack that sigaltstack(2) has set.
+    static let onOwnStack: UInt = 0x0800_0000
 
     /// Sets what happens when it comes.
     /// - Returns: what happened before.

@@ -21,6 +21,9 @@ struct SocketCall {
     static let shutdown = SocketCall(direct: 48, packed: 13)
     static let send = SocketCall(direct: 46, packed: 16)
 
+    /// The ioctl request by which a socket's calls do not wait (FIONBIO).
+    static let setNonBlocking = 0x5421
+
     /// Makes the call.
     /// - Throws: the kernel's errno, but begins again when a signal interrupted the call.
     @discardableResult
@@ -90,8 +93,6 @@ enum LocalSocket {
     /// with thousands each member of the network could be held up for a second.
     private static let backlog = 128
 
-    private static let setNonBlocking = 0x5421  // FIONBIO
-
     private static func make() throws(Errno) -> Descriptor {
         let socket = Descriptor(owning: Int32(try SocketCall.socket.make(family, kind)))
         try neverWait(socket.number)
@@ -101,7 +102,7 @@ enum LocalSocket {
     private static func neverWait(_ socket: Int32) throws(Errno) {
         var on: Int32 = 1
         _ = try withKernel(&on) { (address) throws(Errno) in
-            try SystemCall.make(.ioctl, Int(socket), setNonBlocking, address)
+            try SystemCall.make(.ioctl, Int(socket), SocketCall.setNonBlocking, address)
         }
     }
 
@@ -121,7 +122,7 @@ enum LocalSocket {
                 "socket", .value(0, UInt32(family), "AF_UNIX"),
                 .value(1, UInt32(kind), "SOCK_SEQPACKET")),
             SocketCall.bind.rule("bind"),
-            CallRule("ioctl", .ioctl, .value(1, UInt32(setNonBlocking), "FIONBIO")),
+            CallRule("ioctl", .ioctl, .value(1, UInt32(SocketCall.setNonBlocking), "FIONBIO")),
         ] + (listens ? [SocketCall.listen.rule("listen")] : [])
     }
 

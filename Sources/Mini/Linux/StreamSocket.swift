@@ -12,7 +12,6 @@ final class StreamSocket {
     private static let kind = 1  // SOCK_STREAM
     private static let packets = 5  // SOCK_SEQPACKET
     private static let datagrams = 2  // SOCK_DGRAM
-    private static let dontWait = 0x5421  // FIONBIO
     /// Longest name: sun_path, with its NUL.
     static let longestName = 107
     /// How many peers may wait to be accepted.
@@ -108,7 +107,7 @@ final class StreamSocket {
     }
 
     private static var neverWaitRule: CallRule {
-        CallRule("ioctl", .ioctl, .value(1, UInt32(dontWait), "FIONBIO"))
+        CallRule("ioctl", .ioctl, .value(1, UInt32(SocketCall.setNonBlocking), "FIONBIO"))
     }
 
     /// Tells the other end that no more bytes will come from this one.
@@ -122,7 +121,7 @@ final class StreamSocket {
     private func setWaiting(_ waits: Bool) throws(Errno) {
         var off: Int32 = waits ? 0 : 1
         try withKernel(&off) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.ioctl, Int(number), Self.dontWait, address)
+            try SystemCall.make(.ioctl, Int(number), SocketCall.setNonBlocking, address)
         }
     }
 

@@ -224,7 +224,6 @@ private enum Rescue {
 
     /// SIGBUS has a handler of its own: FileFaults.swift.
     private static let faults: [Signal] = [.illegalInstruction, .arithmetic, .segmentationFault]
-    private static let onStack: UInt = 0x0800_0000
     /// The second time is the last, and comes at once: SA_RESETHAND, SA_NODEFER.
     private static let onlyOnce: UInt = 0x8000_0000 | 0x4000_0000
 
@@ -240,7 +239,7 @@ private enum Rescue {
         }
         var action = mini_sigaction()
         action.handler = { Rescue.restore(Signal(rawValue: $0)) }
-        action.flags = onStack | Signal.returnsByItself | onlyOnce
+        action.flags = Signal.onOwnStack | Signal.returnsByItself | onlyOnce
         action.restorer = mini_signal_return
         for fault in faults { try fault.set(action) }
         unsafe isInstalled = true

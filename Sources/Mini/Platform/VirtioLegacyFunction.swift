@@ -95,9 +95,12 @@ final class VirtioLegacyFunction: VirtioTransport, PCIFunction {
 }
 
 extension VirtioKind {
+    /// PCI's number of the vendor of all virtio devices.
+    static let vendor: UInt16 = 0x1AF4
+
     var identity: PCIIdentity {
         PCIIdentity(
-            vendor: 0x1AF4, device: row.legacyDevice, classCode: row.classCode,
-            subsystemVendor: 0x1AF4, subsystem: rawValue)
+            vendor: Self.vendor, device: row.legacyDevice, classCode: row.classCode,
+            subsystemVendor: Self.vendor, subsystem: rawValue)
     }
 }

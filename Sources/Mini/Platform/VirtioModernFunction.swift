@@ -83,9 +83,9 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
 
     var identity: PCIIdentity {
         PCIIdentity(
-            vendor: 0x1AF4, device: 0x1040 + device.kind.rawValue,
-            classCode: device.kind.row.classCode, subsystemVendor: 0x1AF4, subsystem: 0x40,
-            revision: 1)
+            vendor: VirtioKind.vendor, device: 0x1040 + device.kind.rawValue,
+            classCode: device.kind.row.classCode, subsystemVendor: VirtioKind.vendor,
+            subsystem: 0x40, revision: 1)
     }
     var portCount: UInt16 { 128 }
     var interruptLevel: Bool { interrupts != 0 }
