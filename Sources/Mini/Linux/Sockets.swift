@@ -21,8 +21,20 @@ struct SocketCall {
     static let shutdown = SocketCall(direct: 48, packed: 13)
     static let send = SocketCall(direct: 46, packed: 16)
 
-    /// The ioctl request by which a socket's calls do not wait (FIONBIO).
-    static let setNonBlocking = 0x5421
+    private static let setNonBlocking = 0x5421  // FIONBIO
+
+    /// Says whether calls on a socket wait from now on.
+    static func setWaiting(_ waits: Bool, of socket: Int32) throws(Errno) {
+        var isOff: Int32 = waits ? 0 : 1
+        try withKernel(&isOff) { (address) throws(Errno) -> Void in
+            try SystemCall.make(.ioctl, Int(socket), setNonBlocking, address)
+        }
+    }
+
+    /// A rule for `setWaiting`, for a process whose calls are filtered.
+    static var waitingRule: CallRule {
+        CallRule("ioctl", .ioctl, .value(1, UInt32(setNonBlocking), "FIONBIO"))
+    }
 
     /// Makes the call.
     /// - Throws: the kernel's errno, but begins again when a signal interrupted the call.
@@ -95,15 +107,8 @@ enum LocalSocket {
 
     private static func make() throws(Errno) -> Descriptor {
         let socket = Descriptor(owning: Int32(try SocketCall.socket.make(family, kind)))
-        try neverWait(socket.number)
+        try SocketCall.setWaiting(false, of: socket.number)
         return socket
-    }
-
-    private static func neverWait(_ socket: Int32) throws(Errno) {
-        var on: Int32 = 1
-        _ = try withKernel(&on) { (address) throws(Errno) in
-            try SystemCall.make(.ioctl, Int(socket), SocketCall.setNonBlocking, address)
-        }
     }
 
     /// What all of this takes, for a process whose calls are filtered.
@@ -122,7 +127,7 @@ enum LocalSocket {
                 "socket", .value(0, UInt32(family), "AF_UNIX"),
                 .value(1, UInt32(kind), "SOCK_SEQPACKET")),
             SocketCall.bind.rule("bind"),
-            CallRule("ioctl", .ioctl, .value(1, UInt32(SocketCall.setNonBlocking), "FIONBIO")),
+            SocketCall.waitingRule,
         ] + (listens ? [SocketCall.listen.rule("listen")] : [])
     }
 
@@ -153,7 +158,7 @@ enum LocalSocket {
                 try SocketCall.accept.make(Int(socket), place, length)
             }
         }
-        do throws(Errno) { try neverWait(Int32(number)) } catch {
+        do throws(Errno) { try SocketCall.setWaiting(false, of: Int32(number)) } catch {
             Descriptor.closeNumber(Int32(number))
             throw error
         }

@@ -90,7 +90,10 @@ final class StreamSocket {
     // What accepting, connecting and ending take, for a process whose calls are filtered.
 
     static func acceptingRules(_ listener: Int32) -> [CallRule] {
-        [SocketCall.accept.rule("accept", .descriptor("listener", [listener])), neverWaitRule]
+        [
+            SocketCall.accept.rule("accept", .descriptor("listener", [listener])),
+            SocketCall.waitingRule,
+        ]
     }
 
     static var connectingRules: [CallRule] {
@@ -98,16 +101,12 @@ final class StreamSocket {
             SocketCall.socket.rule(
                 "socket", .value(0, UInt32(family), "AF_UNIX"),
                 .value(1, UInt32(kind), "SOCK_STREAM")),
-            SocketCall.connect.rule("connect"), neverWaitRule,
+            SocketCall.connect.rule("connect"), SocketCall.waitingRule,
         ]
     }
 
     static func endingRule(_ sockets: [Int32]) -> CallRule {
         SocketCall.shutdown.rule("shutdown", .descriptor("socket", sockets))
-    }
-
-    private static var neverWaitRule: CallRule {
-        CallRule("ioctl", .ioctl, .value(1, UInt32(SocketCall.setNonBlocking), "FIONBIO"))
     }
 
     /// Tells the other end that no more bytes will come from this one.
@@ -119,10 +118,7 @@ final class StreamSocket {
     }
 
     private func setWaiting(_ waits: Bool) throws(Errno) {
-        var off: Int32 = waits ? 0 : 1
-        try withKernel(&off) { (address) throws(Errno) -> Void in
-            try SystemCall.make(.ioctl, Int(number), SocketCall.setNonBlocking, address)
-        }
+        try SocketCall.setWaiting(waits, of: number)
     }
 
     private func call(_ call: SocketCall, _ name: Text) throws(Errno) {
