@@ -19,7 +19,7 @@ final class ArchiveMember: Sendable {
     let body: Body
     /// Of a file that has other names, which may be members as well.
     let identity: FileIdentity?
-    /// A directory that nobody named.
+    /// A directory that was not named, but that a member lies in.
     let isImplied: Bool
 
     init(
@@ -43,7 +43,7 @@ struct ArchiveContents {
     private(set) var members: [ArchiveMember] = []
 
     /// Puts in a member, and the directories above it that are missing.
-    /// - Parameter hasOwnMode: true if somebody asked for its permissions. The root, which is no member, gets none.
+    /// - Parameter hasOwnMode: true if its permissions were asked for. The root, which is no member, gets none.
     /// - Throws: if its place is taken, or lies in something that is no directory. A directory
     ///   may be named twice: the first one counts, but for permissions that somebody asked for.
     mutating func add(

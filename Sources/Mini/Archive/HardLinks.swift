@@ -1,4 +1,4 @@
-// Which members are names of one file. They get one inode number, which says so to whoever unpacks
+// Which members are names of one file. They get one inode number, which says so to the program that unpacks
 // the archive, and only the last of them has the bytes: so GNU cpio writes it, and kernels of every
 // age read it. Names that are to have different permissions stay files of their own.
 

@@ -1,4 +1,4 @@
-// How the applets end: the codes, and what they mean to whoever started them.
+// How the applets end: the codes, and what they mean.
 // The manual page and README.md list the same.
 
 /// A process's exit code.

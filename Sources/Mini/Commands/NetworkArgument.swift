@@ -28,7 +28,7 @@ enum NetworkArgument {
         return name
     }
 
-    /// - Returns: nil for an address of nobody, or of a group, too.
+    /// - Returns: nil for the address of zeros, or of a group, too.
     private static func internetAddress(_ word: Text) -> InternetAddress? {
         guard let bytes = numbers(word, separator: UInt8(ascii: "."), radix: 10), bytes.count == 4,
             (1..<224).contains(bytes[0])

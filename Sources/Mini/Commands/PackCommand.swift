@@ -1,5 +1,5 @@
 // `mini-pack [options] ARCHIVE FILE[=PATH]…`: makes an initramfs of files. The same words and files
-// give the same bytes, whoever packs them, when and where.
+// give the same bytes, independent of user, time and machine.
 
 /// What a command line of mini-pack asks for.
 struct PackSettings {
@@ -189,7 +189,7 @@ enum PackCommand {
     }
 
     #if !MINI_WITHOUT_INIT
-    /// What is wrong with words that somebody else will run, as far as that can be known without the files.
+    /// What is wrong with words that a boot table will run, as far as that can be known without the files.
     static func complaint(_ words: ArraySlice<Text>) -> Text? {
         do throws(CommandError) { _ = try PackSettings(words) } catch { return error.text }
         return nil

@@ -1,6 +1,6 @@
 // The console of process 1: where it says what it does and what is wrong. The kernel hands it one if
 // the initramfs has /dev/console; with this binary as the only file there is none, and it is
-// opened as soon as devtmpfs is there. Writing never holds process 1 up for long: somebody may have
+// opened as soon as devtmpfs is there. Writing never holds process 1 up for long: a user may have
 // stopped the output with ^S and gone home. Source: console(4), the kernel's
 // console_on_rootfs (init/main.c).
 

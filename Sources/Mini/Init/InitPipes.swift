@@ -1,5 +1,5 @@
 // Pipes between programs, which the table names. Process 1 has their ends until these go to the programs, and shows what is left in
-// one that nobody reads. Source: pipe(7).
+// one without a reader. Source: pipe(7).
 
 /// A pipe that the table names. Each end waits in process 1 until it goes to the program that has it.
 final class InitPipe {

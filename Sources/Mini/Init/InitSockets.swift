@@ -1,10 +1,10 @@
-// What children of process 1 do with the sockets and pipes of other programs: waiting until somebody listens, sending a message
+// What children of process 1 do with the sockets and pipes of other programs: waiting until a program listens, sending a message
 // and files with it, and waiting for a line. Sources: unix(7), pipe(7).
 
 enum InitSockets {
     private static let pause = Nanoseconds.milliseconds(20)
 
-    /// Waits until somebody listens. The connection that shows it ends at once.
+    /// Waits until a program listens. The connection that shows it ends at once.
     static func wait(for name: Text, _ deadline: Deadline) throws(InitError) {
         while true {
             do throws(Errno) {
@@ -13,7 +13,7 @@ enum InitSockets {
             } catch {
                 switch error {
                 case .noSuchFile, .refused, .noDevice, .noSuchDevice: break
-                // Who listens has no room for one more.
+                // Its queue of connections is full.
                 case .again: return
                 default: throw .host("connect to", name: name, error)
                 }

@@ -17,7 +17,7 @@ struct ProgramDescriptor: Equatable {
         case file(Text)
         /// A terminal of this name below /dev, which neither echoes nor waits for whole lines.
         case console(Text)
-        /// The file of a socket that somebody listens on.
+        /// The file of a socket that a program listens on.
         case socket(Text)
         /// What another number of the program stands for, as `2>&1` has it.
         case same(Int32)

@@ -66,7 +66,7 @@ final class LaunchFiles {
     }
 }
 
-/// Who hears of a launch, and what it may do: the same for guests of every kind.
+/// Where a launch reports to, and what it may do: the same for guests of every kind.
 struct LaunchSurroundings {
     /// Takes a line about what is done; nil without --verbose.
     let report: ((Text) -> Void)?

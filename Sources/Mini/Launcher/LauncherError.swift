@@ -17,7 +17,7 @@ enum LauncherError: Error, Equatable {
     /// A kind of device that a PC does not have, as "network".
     case notOnPC(Text)
     case disk(name: Text, DiskError)
-    /// Somebody else has locked it.
+    /// Another process has locked it.
     case diskInUse(name: Text)
     /// The kernel cannot filter system calls; the errno says why, if it was asked.
     case noFilter(Errno?)

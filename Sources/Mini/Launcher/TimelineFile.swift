@@ -90,7 +90,7 @@ enum TimelineError: Equatable {
     case notAFile
     /// It holds something else.
     case otherFile
-    /// Somebody else has locked it.
+    /// Another process has locked it.
     case inUseElsewhere
     /// As "the kernel".
     case inUse(as: Text)

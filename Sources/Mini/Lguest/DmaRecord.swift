@@ -60,7 +60,7 @@ struct DmaRecord {
     /// Whether the guest wants the buffer filled.
     func isFree(in memory: GuestMemory) -> Bool { Self.isFree(record.start, in: memory) }
 
-    /// The same of a record that nobody has looked at; false outside memory.
+    /// The same of a record that was not checked; false outside memory.
     static func isFree(_ address: UInt32, in memory: GuestMemory) -> Bool {
         memory.load32(address) == 0
     }

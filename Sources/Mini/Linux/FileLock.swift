@@ -1,5 +1,5 @@
 // Locks on bytes of a file, which belong to a process: the kernel gives them back when the
-// process ends, or when it closes the file for the first time. Who holds one can be asked.
+// process ends, or when it closes the file for the first time. The kernel tells which process holds one.
 // Source: fcntl(2), asm-generic/fcntl.h.
 
 import CShim

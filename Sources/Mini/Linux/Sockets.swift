@@ -49,7 +49,7 @@ struct SocketCall {
         }
     }
 
-    /// A rule for it, for a process whose calls are filtered. On i386 nobody can look at the arguments.
+    /// A rule for it, for a process whose calls are filtered. On i386 the arguments cannot be looked at.
     func rule(_ name: StaticString, _ arguments: ArgumentRule...) -> CallRule {
         #if arch(i386)
         CallRule(
@@ -131,7 +131,7 @@ enum LocalSocket {
         ] + (listens ? [SocketCall.listen.rule("listen")] : [])
     }
 
-    /// A socket with an address, which nobody can reach before `listen`.
+    /// A socket with an address, which cannot be reached before `listen`.
     /// - Throws: EADDRINUSE if another socket has that address.
     static func bound(to address: LocalAddress) throws(Errno) -> Descriptor {
         let socket = try make()
@@ -172,7 +172,7 @@ enum LocalSocket {
     }
 
     /// - Parameter own: an address for this end, if it is to have one.
-    /// - Throws: ECONNREFUSED if nobody listens there, EAGAIN if too many wait there, EADDRINUSE if `own` is somebody's.
+    /// - Throws: ECONNREFUSED if no socket listens there, EAGAIN if its queue is full, EADDRINUSE if `own` is taken.
     static func connected(
         to address: LocalAddress, from own: LocalAddress? = nil
     ) throws(Errno) -> Descriptor {

@@ -23,7 +23,7 @@ final class StreamSocket {
         StreamSocket(owning: try SocketCall.socket.make(family, kind))
     }
 
-    /// - Throws: ENOENT or ECONNREFUSED if nobody listens there, EAGAIN if too many wait there.
+    /// - Throws: ENOENT or ECONNREFUSED if no socket listens there, EAGAIN if its queue is full.
     static func connected(to name: Text) throws(Errno) -> StreamSocket {
         try connected(to: name, kind)
     }
@@ -53,7 +53,7 @@ final class StreamSocket {
     }
 
     /// Makes the file and listens there. A file that is left from a process that ended is replaced.
-    /// - Throws: EADDRINUSE if somebody listens there, or the file is no socket.
+    /// - Throws: EADDRINUSE if a socket listens there, or the file is no socket.
     static func listening(at name: Text) throws(Errno) -> StreamSocket {
         let socket = try make()
         do throws(Errno) { try socket.call(.bind, name) } catch {

@@ -45,7 +45,7 @@ struct ArgumentRule {
     /// For people, as "input" or "TCGETS".
     let name: StaticString
 
-    /// Of mmap: neither PROT_EXEC nor what nobody has named yet, PROT_READ and PROT_WRITE alone.
+    /// Of mmap: PROT_READ and PROT_WRITE alone; neither PROT_EXEC nor bits of later kernels.
     static let neverExecuted = ArgumentRule(
         index: 2, condition: .without(~3), name: "no PROT_EXEC")
 

@@ -103,7 +103,7 @@ struct SystemCall {
         #endif
         let result = mini_syscall(number.rawValue, a1, a2, a3, a4, a5, a6)
         #if !hasFeature(Embedded)
-        // Who closes what is not open can close what somebody else opens at that moment: a test on another thread, for one.
+        // Closing a number that is not open can hit one that another thread, of a test say, has just opened.
         precondition(
             number != .close || a1 < 0 || result != -Int(Errno.badDescriptor.rawValue),
             "descriptor \(a1) is closed and was not open")

@@ -1,4 +1,4 @@
-// Bytes of somebody else's making, looked at without trust: every access says where, and gets
+// Bytes from outside, read without trust: every access says where, and gets
 // nothing if that lies outside. All words are little-endian.
 
 /// A view of bytes that are owned, and kept alive, elsewhere.

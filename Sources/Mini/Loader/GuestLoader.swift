@@ -5,7 +5,7 @@
 /// An open file with the name that the user gave it.
 struct NamedFile {
     let name: Text
-    /// Stays open, and belongs to somebody else.
+    /// Stays open, and is its owner's to close.
     let descriptor: Int32
     /// What the kernel says of it, where it was asked already.
     var status: FileStatus?

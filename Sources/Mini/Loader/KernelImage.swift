@@ -1,4 +1,4 @@
-// A kernel file on its way into a guest: opened by somebody else, recognised here, loaded, and
+// A kernel file on its way into a guest: opened by the caller, recognised here, loaded, and
 // described. Whatever the file holds, it ends up inside the memory that it was given or is
 // refused with the reason. Source: docs/abi/lguest.md §2.3, §2.4, §6.4.
 

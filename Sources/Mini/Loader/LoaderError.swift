@@ -49,7 +49,7 @@ enum ImageError: Error, Equatable {
     /// Of a PC's kernel it would be physical.
     case virtualEntry
     case pageOffsetUnknown
-    /// A kernel without an ELF header that is linked for nobody knows where.
+    /// A kernel without an ELF header that is linked for an unknown address.
     case addressUnknown
 
     // bzImages.

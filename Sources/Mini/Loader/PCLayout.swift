@@ -125,7 +125,7 @@ struct PCLayout: Equatable {
     /// What it should have beside that, in MiB: the initrd is unpacked beside itself.
     static func working(_ initrd: UInt64) -> UInt64 { workingMebibytes + mebibytes(initrd) }
 
-    /// What it is given if nobody says: an initrd of today unpacks to several times its size.
+    /// What it is given without --memory: an initrd of today unpacks to several times its size.
     static func usual(_ kernelEnd: UInt64, _ initrd: UInt64) -> UInt32 {
         let wanted = mebibytes(kernelEnd) + 2 * workingMebibytes + 6 * mebibytes(initrd)
         return min(max(UInt32(clamping: wanted), usualMebibytes), mostLowMebibytes)

@@ -1,4 +1,4 @@
-// The setup header that a bzImage begins with: what the kernel's build says about it to whoever loads it. Fields came with versions of the
+// The setup header that a bzImage begins with: what the kernel's build tells its loader. Fields came with versions of the
 // boot protocol; a field that an image is too old for is nil here, or what the protocol says it is then.
 // Source: docs/abi/pc.md §1.1; the kernel's boot protocol for x86.
 

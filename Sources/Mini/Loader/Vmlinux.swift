@@ -86,7 +86,7 @@ struct Vmlinux: Equatable {
             isEnteredHigh = isEnteredHigh || entry &- virtual < segment.fileSize
             if segment.memorySize > 0 { segments.append(segment) }
         }
-        // With the note it may be linked as a program is: whoever enters it there has no paging.
+        // With the note it may be linked as a program is: it is entered there without paging.
         if pvhEntry == nil {
             if isProgram { throw .userProgram(bits: isWide ? 64 : 32) }
             if !isHigh { throw .otherLoader(bits: isWide ? 64 : 32) }

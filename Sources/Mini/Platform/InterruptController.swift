@@ -1,5 +1,5 @@
 // The two interrupt controllers (8259) of a PC: 16 inputs, of which the second chip's eight come in
-// at input 2 of the first. Who is served next is decided here and nowhere else; the run loop sees INTR and INTA.
+// at input 2 of the first. Which input is served next is decided here and nowhere else; the run loop sees INTR and INTA.
 //
 //            ICW1                ICW2                 ICW3              ICW4
 //   ready ---------> vectorBase ------> cascade ---------------> mode ---------> ready
@@ -35,7 +35,7 @@ struct InterruptChip {
 
     private var endsByItself = false
     private var rotatesByItself = false
-    /// Special mask mode: an input in service that is masked holds back nobody.
+    /// Special mask mode: an input in service that is masked holds back no other.
     private var isMaskSpecial = false
     /// Special fully nested mode of the first chip: the second one is never held back by itself.
     private var isFullyNested = false

@@ -1,5 +1,5 @@
 // A keyboard and its controller (an 8042), at 60 and 64 and interrupt line 1, for a guest whose console is its screen: bytes
-// that somebody types become the presses and releases, of an American keyboard, that give a kernel the same bytes. There is no
+// that are typed become the presses and releases, of an American keyboard, that give a kernel the same bytes. There is no
 // mouse.
 //
 //     byte ── typed ──> scan codes (set 1, as the controller translates them) ──┐

@@ -40,7 +40,7 @@ final class PC {
     private var end: End?
     /// When the guest was to go on, if there is such a moment.
     private var due: Nanoseconds?
-    /// Who goes on so much later was stopped: by a write that waits, a disk, job control.
+    /// A run that goes on so much later was stopped in between: by a write that waits, a disk, job control.
     private static let stop = Nanoseconds.milliseconds(1000)
 
     init(

@@ -186,7 +186,7 @@ struct PCIBus {
         return true
     }
 
-    /// Who has all ports of an access.
+    /// The function that has all ports of an access.
     private func function(_ access: PortAccess) -> (Int, UInt16)? {
         let first = UInt32(access.port)
         for index in functions.indices {

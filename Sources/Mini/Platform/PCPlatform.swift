@@ -8,7 +8,7 @@
 //     64, 92, CF9   the end: a reset          501   the end: the guest's own code
 //     3D4 3D5 3DA   TextScreen    60 64 -- 1 --> InterruptController   Keyboard: both, if there is a screen
 //
-// Who uses it calls `advance` when `nextEvent` has come, and looks at INTR before the guest goes on. It makes no call of its
+// Its user calls `advance` when `nextEvent` has come, and looks at INTR before the guest goes on. It makes no call of its
 // own and knows no clock: moments come from outside.
 // Source: docs/abi/pc.md §3.
 

@@ -3,7 +3,7 @@
 // at the end of each second, as a clock of this kind has it while it is being updated: kernels up to 2.6.16 wait for it
 // to rise and fall. (A guest that sees a second pass while it reads looks again, as it must with any such clock.)
 //
-// Nothing ticks here: which flags of register C have risen is reckoned when somebody looks, from the moment of the look
+// Nothing ticks here: which flags of register C have risen is computed at each look, from the moment of the look
 // before. Only a flag that asks for an interrupt, as B says, has to be there in time.
 //
 //   quiet -- B asks --> waiting -- it rises --> asking -- C is read --> waiting

@@ -4,7 +4,7 @@
 struct MissingInstruction {
     /// Linear.
     let address: UInt64
-    /// In ring 0, where nobody but the kernel could make up for it.
+    /// In ring 0, where only the kernel itself could make up for it.
     let isKernel: Bool
     /// The first eight bytes, the first of them lowest; of a page's last ones, the rest is 0.
     let bytes: UInt64

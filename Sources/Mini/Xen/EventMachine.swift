@@ -6,7 +6,7 @@
 //   bound, pending, overflowed -- finished --> unbound
 //
 // The kernel masks a port when it delivers an event, and no second one comes until the port is
-// written back. When its ring has overflowed, nobody knows which ports it lost: resetting it
+// written back. When its ring has overflowed, it is unknown which ports it lost: resetting it
 // empties it, and the port must be taken for one of them.
 //
 // Source: docs/abi/xen-grants.md §6. The same as a page: docs/event-machine.md.

@@ -99,7 +99,7 @@ enum GrantCommand {
         }
     }
 
-    /// What is wrong with words that somebody else will run, as far as that can be known before.
+    /// What is wrong with words that a boot table will run, as far as that can be known before.
     static func complaint(_ words: ArraySlice<Text>) -> Text? {
         guard let first = words.first else { return CommandError.noSubcommand.text }
         if first.bytes.first == UInt8(ascii: "-") {

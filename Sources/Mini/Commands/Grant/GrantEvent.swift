@@ -154,7 +154,7 @@ enum GrantEvent {
         return try hold.answering { () throws(GrantError) in
             let deadline = deadline(choices, hold)
             let channel = try EventChannel(.interdomain(domain, port))
-            // Xen rings a port as soon as it is bound to another domain's: that is nobody's event.
+            // Xen rings a port as soon as it is bound to another domain's: that event has no sender.
             _ = try channel.wait(deadline.within(.milliseconds(1000)))
             let code = try awaitEvents(channel, of: domain, hold, choices.count, deadline)
             try channel.unbind()

@@ -1,9 +1,9 @@
-// Keeping what is mapped or shared until somebody sends a signal.
+// Keeping what is mapped or shared until a signal comes.
 
 /// The signals that end a hold. Made before there is anything to hold, so that none comes too early.
 final class Hold {
     private let signals: SignalQueue
-    /// What is said while it lasts. Nobody is waited for with it: a signal could not end that.
+    /// What is said while it lasts. Writing it never waits: a signal could not end that.
     let messages = MessageOutput()
 
     init() throws(GrantError) {
@@ -11,7 +11,7 @@ final class Hold {
         for signal: Signal in [.hangUp, .interrupt, .quit, .terminate] where !signal.isIgnored {
             awaited.insert(signal)
         }
-        // What nobody reads is an error like others: what is held is given back then.
+        // A closed output is an error like others: what is held is given back then.
         do throws(Errno) {
             signals = try SignalQueue(awaited: awaited, silenced: [.brokenPipe])
         } catch {

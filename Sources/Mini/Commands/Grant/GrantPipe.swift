@@ -93,7 +93,7 @@ enum GrantPipe {
         var settings = GrantSettings()
         try GrantCommand.read(words, table, into: &settings)
         if settings.wantsHelp { return Message.print(GrantCommand.name, help) }
-        // Nobody is waited for with what is said: a signal could not end that.
+        // Writing a message never waits: a signal could not end that.
         let messages = MessageOutput()
         let plan = try plan(settings, messages)
         let complain: (Text) -> Void = { messages.write("\(GrantCommand.name): \($0)\n") }

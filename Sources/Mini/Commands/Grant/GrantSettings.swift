@@ -241,7 +241,7 @@ struct GrantSettings {
         return domain
     }
 
-    /// What is wrong with the words for the domain, for whoever looks nothing up in the store.
+    /// What is wrong with the words for the domain, for a command that looks nothing up in the store.
     func checkDomain() throws(CommandError) {
         if !(domain?.isStorePath ?? false) { _ = try namedDomain() }
     }
@@ -305,7 +305,7 @@ enum StoreWord {
         try GrantCommand.onXen { () throws(GrantError) in try word.fromStore() }
     }
 
-    /// What is wrong with a word: ours, or what somebody put into the store.
+    /// What is wrong with a word: one of the command line, or of the store.
     static func complaint(_ option: Text, _ word: Text, _ value: Text, _ why: Text) -> CommandError
     {
         guard let path = word.storePath else { return .badArgument(option: option, word, why: why) }

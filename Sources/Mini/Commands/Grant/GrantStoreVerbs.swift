@@ -56,7 +56,7 @@ final class StoreOperations {
         // One request of the store's is a whole; and a transaction can touch less.
         case .rm: operation.words.count > 1 || operation.choices.isTidy
         case .mkdir, .chmod, .get, .exists: operation.words.count > 1
-        // A whole store changes all the time: nobody could read it in a transaction.
+        // A whole store changes all the time: it could never be read in a transaction.
         case .list, .ls, .watch, .wait: false
         }
     }
@@ -280,7 +280,7 @@ final class StoreOperations {
     ) throws(GrantError) {
         for name in names {
             guard let child = try? path.child(name) else { throw XenStore.broken }
-            // A store can have more than anybody waits for.
+            // Reading a whole store can take very long.
             if store.deadline.isOver { throw Self.late }
             var line = Text()
             for _ in 0..<(depth ?? 0) { line.append(0x20) }

@@ -12,7 +12,7 @@ protocol NetworkBackend: AnyObject {
     /// To be asked between frames, which can be many.
     /// - Returns: false when something ends the launch.
     func mayGoOn() -> Bool
-    /// What nobody takes is lost, as on a cable.
+    /// A frame that is not taken is lost, as on a cable.
     func send(_ frame: IOVector)
     /// Receives one frame; what has no room is lost.
     /// - Returns: its length.

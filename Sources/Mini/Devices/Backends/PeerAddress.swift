@@ -1,5 +1,5 @@
 // How hosts of guests that share a page find each other, and whom they believe. Each bound key of such a page is a local socket,
-// named after the file and the word in it. Who connects says by the address of its own end which slot it has; both ends ask the
+// named after the file and the word in it. A host that connects says by the address of its own end which slot it has; both ends ask the
 // kernel which process the other one is, whether that holds the slot's lock on the file, which takes permission to write it, and
 // whether it still lives: a number alone may be another process's by then.
 // Source: docs/abi/lguest.md §5.1, §5.2 (shared net), unix(7), fcntl(2).

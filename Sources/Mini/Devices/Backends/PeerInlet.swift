@@ -30,7 +30,7 @@ final class PeerInlet {
     }
 
     /// - Parameter listener: the slot's socket, if it is there already.
-    /// - Throws: EADDRINUSE if somebody else has the address.
+    /// - Throws: EADDRINUSE if the address is taken.
     init(_ page: SharedPage, listener: consuming Descriptor? = nil) throws(Errno) {
         self.page = page
         key = page.key(of: page.slot)
@@ -39,7 +39,7 @@ final class PeerInlet {
     }
 
     /// The guest has bound the key.
-    /// - Returns: false if nobody can reach it.
+    /// - Returns: false if it cannot be reached.
     func open() -> Bool {
         if isOpen { return true }
         if listener == nil { listener = try? page.makeListener() }
@@ -48,7 +48,7 @@ final class PeerInlet {
         return isOpen
     }
 
-    /// The guest listens no more. Whoever sends now finds nobody.
+    /// The guest has taken its key back. Senders are refused from now on.
     func close() {
         guard isOpen else { return }
         isOpen = false
@@ -80,7 +80,7 @@ final class PeerInlet {
     private static let turnOfConnections = 16
     private static let pause = Nanoseconds.milliseconds(10)
 
-    /// Accepts connections, and closes those of anybody who is not on the network. A slot has one connection: a second
+    /// Accepts connections, and closes those of processes that are not on the network. A slot has one connection: a second
     /// one replaces the first.
     func accept() {
         guard isOpen, !isResting, let number = listener?.number else { return }
@@ -161,7 +161,7 @@ final class PeerInlet {
         if peers.count > 1 { peers.append(peers.removeFirst()) }
     }
 
-    /// Takes one frame of whoever is next.
+    /// Takes one frame of the next peer that has one.
     /// - Returns: its length, as far as there is room; nil if there is none.
     func receive(into room: IOVector) -> UInt32? {
         isWaiting = false

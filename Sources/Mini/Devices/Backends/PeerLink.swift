@@ -13,7 +13,7 @@
 //                                         retrying -- full --> clogged
 //   connecting -- full --> apart
 //
-// Where a connection is gone that was made for this frame, the receiver rests as well: nobody is there. One that is older
+// Where a connection is gone that was made for this frame, the link rests as well: there is no receiver. One that is older
 // leaves nothing but apart, and is made anew while the frame has not waited.
 //
 // Source: docs/abi/lguest.md §5.1 (SEND_DMA with a shared key).
@@ -24,7 +24,7 @@ struct PeerLink {
     /// `fresh`: the connection was made for this frame.
     private enum State {
         case apart
-        /// Nobody was there.
+        /// There was no receiver.
         case resting(until: Nanoseconds)
         case connecting
         case sending(fresh: Bool)
@@ -62,7 +62,7 @@ struct PeerLink {
         case waitForRoom
         /// The frame has arrived, or is lost.
         case finish(delivered: Bool)
-        /// The frame is lost, and nobody was looked for.
+        /// The frame is lost, without a try.
         case skip
         /// Nothing before the next frame.
         case forget
@@ -79,7 +79,7 @@ struct PeerLink {
         case (.resting, .heard): return go(.apart, .forget)
         case (.connecting, .connected): return go(.sending(fresh: true), .send)
         case (.connecting, .refused): return lose(since: now())
-        // It is there: whoever fills its queue of connections is not to keep others away for longer than a frame.
+        // It is there: a process that fills its queue of connections must not keep others away for longer than a frame.
         case (.connecting, .full): return go(.apart, .finish(delivered: false))
         case (.clear, .frame): return go(.sending(fresh: false), .send)
         case (.clogged, .frame): return go(.retrying(fresh: false), .send)

@@ -30,7 +30,7 @@ final class SharedNetwork: NetworkBackend {
 
     /// - Parameters: the file's descriptor, open for reading and writing as long as this is used; the slot whose byte is ours;
     ///   the card's place among the guest's devices, 15 at the most; the slot's socket, if it is there already.
-    /// - Throws: EADDRINUSE if somebody has taken the slot's socket.
+    /// - Throws: EADDRINUSE if the slot's address is taken.
     init(
         _ descriptor: Int32, slot: UInt32, identity: FileIdentity, index: Int = 0,
         listener: consuming Descriptor? = nil
@@ -63,7 +63,7 @@ final class SharedNetwork: NetworkBackend {
         for index in 0..<Self.entrySize { unsafe mapping.bytes[start + index] = bytes[index] }
     }
 
-    /// Whether the page is there, which somebody may have cut off.
+    /// Whether the page is there, which may have been cut off.
     func has(_ address: UInt) -> Bool {
         address &- UInt(bitPattern: unsafe mapping.start) < UInt(Page.size)
     }

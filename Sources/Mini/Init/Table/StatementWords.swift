@@ -1,4 +1,4 @@
-// The words of one statement, taken one by one by whoever reads it.
+// The words of one statement, taken one by one by the statement's reader.
 
 struct StatementWords {
     /// Where the statement begins.

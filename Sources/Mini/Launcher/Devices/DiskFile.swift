@@ -58,7 +58,7 @@ extension DiskRequest {
         return try examine(file, isReadOnly: isReadOnly, beside: others, notice: notice)
     }
 
-    /// Why a block device cannot be opened exclusively: a disk of this guest has it, or somebody else.
+    /// Why a block device cannot be opened exclusively: a disk of this guest has it, or another program.
     private func claimed(beside others: [DeviceClaim]) -> LauncherError {
         let medium = Medium.of(name)
         let other = others.first { $0.isDisk && $0.file != nil && $0.file == medium }

@@ -63,7 +63,7 @@
         return peek(count)
     }
 
-    /// The same where nobody hurries; zeros once all are read.
+    /// The same where speed does not count; zeros once all are read.
     mutating func slowly(_ count: Int) -> Int {
         refill()
         if used < 64 { return take(count) }

@@ -1,7 +1,7 @@
 // The checksums of xz and zstd that gzip does not have. Sources: ECMA-182 for CRC-64; the description of
 // XXH64 by its author.
 
-/// The checksum that the xz tool takes when nobody asks for another one; four bytes a step.
+/// The checksum that the xz tool takes by default; four bytes a step.
 enum CRC64 {
     private static let polynomial: UInt64 = 0xC96C_5795_D787_0F42
 

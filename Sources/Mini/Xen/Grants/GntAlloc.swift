@@ -52,7 +52,7 @@ final class GntAlloc {
         return mapping
     }
 
-    /// DEALLOC_GREF: the pages go when nobody has them mapped any more, here or there.
+    /// DEALLOC_GREF: the pages go when they are not mapped any more, here or there.
     /// - Throws: EINVAL if they are none of this file's.
     func free(_ index: GrantIndex) throws(Errno) {
         var request = mini_gntalloc_free(index: index.offset, count: UInt32(index.pages.count))
@@ -60,7 +60,7 @@ final class GntAlloc {
     }
 
     /// SET_UNMAP_NOTIFY, for the one page that the cleared byte is in, or the first one.
-    /// - Throws: ENOENT for an unknown page, EINVAL for a port that nobody here has bound.
+    /// - Throws: ENOENT for an unknown page, EINVAL for a port that is not bound here.
     func notify(_ notification: UnmapNotification, of index: GrantIndex) throws(Errno) {
         var request = notification.structure(at: index.offset)
         try Ioctl.call(device.number, Request.notify, &request)

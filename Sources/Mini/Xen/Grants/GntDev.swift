@@ -124,7 +124,7 @@ final class GntDev {
     }
 
     /// SET_UNMAP_NOTIFY. An empty notification takes back an earlier one.
-    /// - Throws: ENOENT for an unknown index; EINVAL for a port that nobody here has bound, or a byte
+    /// - Throws: ENOENT for an unknown index; EINVAL for a port that is not bound here, or a byte
     ///   of a mapping that is not writable.
     func notify(_ notification: UnmapNotification, of index: GrantIndex) throws(Errno) {
         var request = notification.structure(at: index.offset)

@@ -75,7 +75,7 @@ enum GrantFiles {
                 do throws(Errno) {
                     return try Descriptor.open(name, .create.withoutWaiting)
                 } catch {
-                    // ENXIO of a pipe: nobody reads it yet.
+                    // ENXIO of a pipe: it has no reader yet.
                     guard error == .noSuchDevice,
                         try FileStatus.of(name, followsLink: true).kind == .pipe
                     else { throw error }

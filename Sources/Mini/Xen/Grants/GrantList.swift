@@ -16,7 +16,7 @@ struct GrantList {
         self.references = references
     }
 
-    /// - Throws: an error of use for what is no list, whoever has granted it.
+    /// - Throws: an error of use for what is no list.
     static func check(_ references: [GrantReference]) throws(GrantError) {
         if references.isEmpty { throw .use("no grant reference is named") }
         if references.count > most.count {

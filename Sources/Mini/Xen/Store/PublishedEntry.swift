@@ -1,6 +1,6 @@
 // A list of grant references in the store, for one domain to read. References that follow one another are a
 // range. What is more than an entry holds stands in parts below it: PATH is then `parts N`, and
-// PATH/0 to PATH/N-1 are the list, one after the other. Whoever reads @PATH gets the whole list either way.
+// PATH/0 to PATH/N-1 are the list, one after the other. A reader of @PATH gets the whole list either way.
 //
 // An entry holds less than a message: xenstored and oxenstored let a domain that is not privileged write 2048
 // bytes, names of what is below and permissions counted. Source: docs/abi/xen-grants.md §7.

@@ -147,8 +147,8 @@ final class XenStore {
     /// False once it cannot be told any more to which request a message belongs.
     var isUsable: Bool { !machine.isLost }
 
-    /// Keeps the path of an event until somebody asks. Of many, none is kept twice, and of a flood not all:
-    /// whoever is told of any looks at what is there then.
+    /// Keeps the path of an event until it is asked for. None is kept twice, and of a flood not all: the caller looks at the
+    /// store itself after any event.
     private func note(_ path: Text) {
         if events.count >= Self.fewEvents && events.contains(path) { return }
         if events.count >= Self.mostEvents && path != lastingEvent {

@@ -68,7 +68,7 @@ struct StorePath: Equatable {
     }
 }
 
-/// Who may do what with an entry: words of a letter (n, r, w or b: nothing, read, write, both) and a
+/// The permissions of an entry: words of a letter (n, r, w or b: nothing, read, write, both) and a
 /// domain's number, as "r3". The first one names the owner, who may do everything, and what those domains may
 /// do that have no word of their own.
 struct StorePermissions: Equatable {
@@ -89,7 +89,7 @@ struct StorePermissions: Equatable {
         }
     }
 
-    /// The same owner, and one domain that may read; nobody else may do anything.
+    /// The same owner, and one domain that may read; all others may do nothing.
     func forReading(by domain: DomainID) -> StorePermissions? {
         StorePermissions(["n\(Self.number(words[0]) ?? 0)", "r\(domain.rawValue)"])
     }

@@ -17,7 +17,7 @@ extension XenStore {
         try store.write(path, value.bytes)
     }
 
-    /// How long a store may take that somebody does not expect to wait for.
+    /// How long the store may take for a request that does not wait for anything.
     static let patience = Nanoseconds.milliseconds(10_000)
 
     /// The value of an entry: any bytes.
@@ -45,7 +45,7 @@ extension XenStore {
         _ = try ask(.remove(path), in: transaction)
     }
 
-    /// Who may do what with an entry.
+    /// The permissions of an entry.
     @inline(never)
     func permissions(
         of path: StorePath, in transaction: UInt32 = 0
@@ -62,7 +62,7 @@ extension XenStore {
         _ = try ask(.setPermissions(path, permissions), in: transaction)
     }
 
-    /// Writes an entry for one other domain to read, and nobody else. Its owner stays who he is.
+    /// Writes an entry for one other domain to read, and no other. Its owner stays the same.
     func publish(
         _ value: Text, at path: StorePath, for domain: DomainID, in transaction: UInt32 = 0
     ) throws(GrantError) {
@@ -188,7 +188,7 @@ extension XenStore {
 }
 
 extension StorePath {
-    /// A path that somebody named, with what is wrong with it as an error of use.
+    /// A path that was given, with what is wrong with it as an error of use.
     @inline(never)
     init(named path: Text) throws(GrantError) {
         do throws(Flaw) { self = try StorePath(written: path) } catch {

@@ -1,8 +1,8 @@
 // One request to the store at a time, on a connection that also carries watch events whenever it
 // likes. A reply is known by its kind and number; older kernels answer WATCH and UNWATCH
-// with the number 0. A reply that came too late for whoever asked is awaited before anything else is
-// asked, and forgotten. A connection on which one comes for something that nobody asked is not used
-// again: nobody knew what the next message would belong to.
+// with the number 0. A reply that came too late is awaited before anything else is asked, and dropped. A
+// connection on which a reply to no request comes is not used again: it could not be told what the next message
+// belongs to.
 //
 //   idle -- asked --> awaiting -- reply, refusal --> idle
 //   idle, awaiting, overdue -- watch event --> (the same)
@@ -16,7 +16,7 @@ struct StoreRequestMachine {
     private enum State {
         case idle
         case awaiting(StoreMessageType, number: UInt32, transaction: UInt32)
-        /// Nobody waits for the reply any more.
+        /// The reply is not waited for any more.
         case overdue(StoreMessageType, number: UInt32)
         case lost
     }
@@ -42,7 +42,7 @@ struct StoreRequestMachine {
         case note(path: Text)
         /// The reply is still to come.
         case remember
-        /// That was it, and nobody wants it any more.
+        /// The late reply has come: drop it.
         case forget
         /// Give up the connection.
         case giveUp

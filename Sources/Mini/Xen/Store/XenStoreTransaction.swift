@@ -24,7 +24,7 @@ final class StoreTransaction {
         }
     }
 
-    /// - Returns: false if somebody else was there in between: nothing has happened, and all is to be
+    /// - Returns: false if another client has changed something in between: nothing has happened, and all is to be
     ///   done again.
     /// - Throws: `.deadline` if that is so still when the store's deadline has passed.
     func commit() throws(GrantError) -> Bool {

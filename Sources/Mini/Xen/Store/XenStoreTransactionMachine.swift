@@ -1,4 +1,4 @@
-// A transaction: requests of which the store takes all or none. When somebody else changed what
+// A transaction: requests of which the store takes all or none. When another client changed what
 // they touched, the store answers the end with EAGAIN and everything begins again, until the
 // deadline. When one of the requests fails, the transaction is abandoned before that is told.
 //
@@ -25,7 +25,7 @@ struct StoreTransactionMachine {
         /// All of its requests were done, or one was not.
         case performed, failed
         case committed
-        /// The store cannot take the changes: somebody else was there before.
+        /// The store cannot take the changes: another client was first.
         case conflict(isLate: Bool)
     }
 
@@ -34,7 +34,7 @@ struct StoreTransactionMachine {
         case perform(UInt32)
         /// End it with its changes.
         case commit(UInt32)
-        /// End it without them. Nobody waits for what becomes of that.
+        /// End it without them, whatever becomes of that.
         case abandon(UInt32)
         /// The store has nothing of it any more.
         case finish

@@ -26,7 +26,7 @@ enum StoreMessageType: UInt32 {
 struct StoreMessage: Equatable {
     /// Unchecked: a store may have kinds that we do not know.
     var type: UInt32
-    /// Chosen by whoever asks, repeated in the reply.
+    /// Chosen for the request, repeated in the reply.
     var request: UInt32 = 0
     /// 0 outside a transaction.
     var transaction: UInt32 = 0

@@ -85,7 +85,7 @@ final class Vchan {
     }
 
     /// Makes a client's end of what a domain offers.
-    /// - Throws: `.refused` if that is no vchan, or nobody is there any more.
+    /// - Throws: `.refused` if that is no vchan, or its server is gone.
     static func connected(
         to domain: DomainID, _ address: VchanAddress, on devices: VchanDevices,
         _ deadline: Deadline
@@ -225,7 +225,7 @@ final class Vchan {
 
     /// Writes from the ring to a file.
     /// - Parameter most: how many bytes the file takes without waiting.
-    /// - Returns: `.closed` if nobody reads the file any more.
+    /// - Returns: `.closed` if the file has no reader any more.
     func receive(
         to descriptor: Int32, name: Text, ready: UInt32, most: Int
     ) throws(GrantError) -> Reception {

@@ -22,7 +22,7 @@ struct VchanDeparture: Equatable {
     var word: Word
     /// How many bytes of ours it did not take.
     var untaken: UInt32
-    /// Our input was not at its end: the rest of it reaches nobody.
+    /// Our input was not at its end: the rest of it is not sent.
     var leavesInput: Bool
 
     /// True if bytes of either direction are known not to have arrived.
@@ -37,7 +37,7 @@ enum VchanOutcome: Equatable {
     case left(VchanDeparture)
     /// Another program has taken the other end's place in the same rings, and says so.
     case replaced
-    /// Nobody reads our output any more.
+    /// Our output has no reader any more.
     case outputClosed
     case stopped(Signal)
     /// The other end's indices are impossible.
@@ -59,7 +59,7 @@ struct VchanMachine {
         /// The other end sends nothing more, and what it sent is written.
         case peerFinished
         case peerLeft(VchanDeparture)
-        /// It left, and the next one came, before anybody looked.
+        /// It left, and the next one came, between two looks.
         case peerReplaced
         /// What the other end had sent is written.
         case drained
@@ -76,7 +76,7 @@ struct VchanMachine {
         case relay
         /// Tell the other end that we send nothing more.
         case finishSending
-        /// Whoever reads our output may see its end.
+        /// The reader of our output may see its end.
         case endOutput
         case end(VchanOutcome)
     }

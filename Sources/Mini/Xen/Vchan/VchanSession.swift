@@ -402,7 +402,7 @@ final class VchanSession {
         case .listen(let name):
             while try wait(for: listener?.number ?? -1, until: deadline) {
                 do throws(Errno) {
-                    // Who was there a moment ago may have gone.
+                    // The program that connected may have gone before it was accepted.
                     if let socket = try listener?.accept() {
                         if !plan.hasFurtherPeers { stopListening() }
                         return LocalStreams(socket, name: name)
