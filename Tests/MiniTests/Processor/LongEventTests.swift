@@ -269,6 +269,14 @@ import Testing
             let ending = machine.run(test, image: image)
             #expect(ending.trap == 14 && ending.address == last)
         }
+        // push [rdi]; pop [rdi]; call [rdi]: which of both it is, their other operand on the stack or this.
+        for code in [[0xFF, 0x37], [0x8F, 0x07], [0xFF, 0x17]] as [[UInt8]] {
+            var test = program(code)
+            test.registers[7] = last + 1
+            #expect(machine.run(test, image: image).trap == 13)
+            test = program(code, stack: code == [0x8F, 0x07] ? last + 1 : last + 9)
+            #expect(machine.run(test, image: image).trap == 12)
+        }
     }
 
     @Test("the address of a frame that finds no page is that of the first word pushed there")

@@ -433,21 +433,26 @@ extension LongCore {
         let isStack =
             switch operation.code {
             case .push64r, .push64i, .pop64r, .leave64, .callNear, .callRegister, .returnNear: true
-            case .callMemory: unsafe Self.isCanonical(address(record))
+            case .callMemory: unsafe Self.isInside(address(record))
             case .slowPath:
                 switch LongSlow(rawValue: operation.aux) {
                 case .returnPopping, .pushFlags, .popFlags, .enter, .leave, .interruptReturn,
                     .returnFar, .pushSegment, .popSegment:
                     true
                 case .push, .callFar:
-                    unsafe !operation.shape.isMemory || Self.isCanonical(address(record))
-                case .pop: !Self.isCanonical(rsp)
+                    unsafe !operation.shape.isMemory || Self.isInside(address(record))
+                case .pop: !Self.isInside(rsp)
                 default: false
                 }
             default: false
             }
         let isByStack = (base == 32 || base == 40) && segment < LongSlot.bases
         if isStack || isByStack { state.fault = .stack(0) }
+    }
+
+    /// Eight bytes that are canonical all of them.
+    private static func isInside(_ linear: UInt64) -> Bool {
+        isCanonical(linear) && isCanonical(linear &+ 7)
     }
 
     /// To be called at an instruction boundary where `LongState.attention` is not 0.
