@@ -249,6 +249,19 @@ import Testing
         #expect(wrapped.address == LongPlace.code + 0x8003)
     }
 
+    @Test("SSE of 16-bit code is of packed singles without 66, and of doubles with it")
+    func shortVectors() {
+        core.state.control4 |= 0x600
+        let single: UInt64 = 0x4000_0000_3F80_0000
+        for index in 0..<4 { core.state.vectors[index] = single }
+        // addps xmm0, xmm1: 1 and 1, 2 and 2
+        run([0x0F, 0x58, 0xC1], cs: code16)
+        #expect(machine.vector == 3 && core.state.vectors[0] == 0x4080_0000_4000_0000)
+        // pxor xmm0, xmm0
+        run([0x66, 0x0F, 0xEF, 0xC0], cs: code16)
+        #expect(machine.vector == 3 && core.state.vectors[0] == 0)
+    }
+
     @Test("POP counts rsp in its operand's address as it is afterwards")
     func popToStack() {
         // push 5; pop dword [esp + ecx * 4 + 8]

@@ -463,6 +463,25 @@ import Testing
     }
 
     @Test(
+        "MOVNTI, LDMXCSR, STMXCSR and the fences have no form with 66, F2 or F3",
+        // movnti [rax], ecx and rcx; ldmxcsr [rax]; stmxcsr [rax]; lfence; mfence; sfence
+        arguments: [
+            [0x0F, 0xC3, 0x08], [0x48, 0x0F, 0xC3, 0x08], [0x0F, 0xAE, 0x10], [0x0F, 0xAE, 0x18],
+            [0x0F, 0xAE, 0xE8], [0x0F, 0xAE, 0xF0], [0x0F, 0xAE, 0xF8],
+        ] as [[UInt8]])
+    func withoutPrefix(_ instruction: [UInt8]) throws {
+        let machine = try LongMachine()
+        machine.store(LongPlace.dataPhysical, 0x1F80)
+        machine.kernel(rax(LongPlace.data) + instruction)
+        #expect(machine.vector == nil)
+        for prefix in [0x66, 0xF2, 0xF3] as [UInt8] {
+            machine.store(LongPlace.dataPhysical, 0x1F80)
+            machine.kernel(rax(LongPlace.data) + [prefix] + instruction)
+            #expect(machine.vector == 6)
+        }
+    }
+
+    @Test(
         "an unknown model-specific register is a protection fault",
         arguments: [0x1A0, 0xC001_0011, 0x8C] as [UInt64])
     func modelRegister(number: UInt64) throws {

@@ -47,8 +47,9 @@ extension LongDecoder {
             operands(size)
             slow(.bitScan, size: size, which: opcode & 1)
         case 0xC3:
+            let size: UInt8 = isWide ? 3 : 2
             operands(size)
-            guard !isRegister && size >= 2 && repeating == 0 else { return undefined() }
+            guard !isRegister && vectorPrefix == 0 else { return undefined() }
             slow(.storeNonTemporal, size: size)
         case 0xC7: group9()
         case 0xC8...0xCF:
@@ -122,10 +123,13 @@ extension LongDecoder {
         takeModrm()
         if isRegister {
             // LFENCE, MFENCE, SFENCE.
-            guard group >= 5 && repeating == 0 else { return undefined() }
+            guard group >= 5 && vectorPrefix == 0 else { return undefined() }
             return slow(.fence)
         }
-        guard repeating == 0 else { return undefined() }
+        // Only FXSAVE, FXRSTOR and CLFLUSH do not mind 66.
+        guard repeating == 0, vectorPrefix == 0 || ![2, 3].contains(group) else {
+            return undefined()
+        }
         switch group {
         case 0: slow(.saveState, size: size)
         case 1: slow(.restoreState, size: size)
@@ -222,7 +226,9 @@ extension LongDecoder {
 
     /// 0 none, 1 66, 2 F3, 3 F2: the last two win.
     private var vectorPrefix: UInt8 {
-        repeating == 2 ? 2 : repeating == 1 ? 3 : operand16 ? 1 : 0
+        // 16-bit code has operands of 16 bits without one.
+        let is66 = operand16 != (mode & LongMode.short != 0)
+        return repeating == 2 ? 2 : repeating == 1 ? 3 : is66 ? 1 : 0
     }
 
     private mutating func vector(_ opcode: UInt8) {
