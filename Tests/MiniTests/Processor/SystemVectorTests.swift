@@ -79,6 +79,20 @@ import Testing
         return code.bytes
     }
 
+    @Test("LDMXCSR, STMXCSR and the fences have no form with 66, F2 or F3")
+    func withoutPrefix() throws {
+        let machine = try M()
+        machine.run(usable())
+        machine.memory.store32(M.data, 0x1F80)
+        // ldmxcsr [eax]; stmxcsr [eax]; lfence; mfence; sfence
+        for modrm in [0x10, 0x18, 0xE8, 0xF0, 0xF8] as [UInt8] {
+            #expect(machine.run(load(0, M.data) + [0x0F, 0xAE, modrm]) == .halt(false))
+            for prefix in [0x66, 0xF2, 0xF3] as [UInt8] {
+                #expect(machine.run(load(0, M.data) + [prefix, 0x0F, 0xAE, modrm]) == .event(6))
+            }
+        }
+    }
+
     @Test("SSE with a register of MMX is an invalid opcode without CR4.OSFXSR, also with CR0.TS")
     func mixedBarred() throws {
         let machine = try M()

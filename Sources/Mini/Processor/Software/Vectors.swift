@@ -6,8 +6,10 @@
 import CShim
 
 extension Decoder {
+    /// 66 stands in front.
+    private var hasOperandSize: Bool { isOperand32 != (mode & BlockMode.code32 != 0) }
+
     mutating func vector(_ opcode: UInt8) {
-        let hasOperandSize = isOperand32 != (mode & BlockMode.code32 != 0)
         let prefix: UInt8 = repeating == 2 ? 2 : repeating == 1 ? 3 : hasOperandSize ? 1 : 0
         // EMMS has no operands.
         if opcode == 0x77 { modrm = 0xC0 } else { readModrm() }
@@ -26,6 +28,9 @@ extension Decoder {
     /// FXSAVE, FXRSTOR, LDMXCSR, STMXCSR; the fences, which have nothing to wait for.
     mutating func group15() {
         readModrm()
+        // Only FXSAVE and FXRSTOR do not mind 66.
+        let hasVectors = hasVectors && !hasOperandSize
+        guard repeating == 0 else { return undefined() }
         switch (regField, isRegisterForm) {
         case (0...1, false):
             laySystem(
@@ -43,7 +48,7 @@ extension Decoder {
     /// MOVNTI.
     mutating func storeNonTemporal() {
         readModrm()
-        guard hasVectors && isOperand32 && !isRegisterForm && repeating == 0 else {
+        guard hasVectors && !hasOperandSize && !isRegisterForm && repeating == 0 else {
             return undefined()
         }
         layMemory(Operation(code: .store32, b: reg(2)), 4, write: true)
