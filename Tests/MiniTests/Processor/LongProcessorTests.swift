@@ -462,6 +462,20 @@ import Testing
         #expect(machine.vector == 7)
     }
 
+    @Test("MMX registers are the x87's by their own numbers, wherever the top of its stack is")
+    func multimediaBelowTop() throws {
+        let machine = try LongMachine()
+        let core = machine.processor.core
+        // fninit; movq mm5, rax; emms; fld1; fldpi; movq rbx, mm5; rcx, mm6; rdx, mm7
+        machine.kernel(
+            [0xDB, 0xE3] + rax(0x0102_0304_0506_0708) + [
+                0x48, 0x0F, 0x6E, 0xE8, 0x0F, 0x77, 0xD9, 0xE8, 0xD9, 0xEB, 0x48, 0x0F, 0x7E, 0xEB,
+                0x48, 0x0F, 0x7E, 0xF1, 0x48, 0x0F, 0x7E, 0xFA,
+            ])
+        #expect(core.rbx == 0x0102_0304_0506_0708)
+        #expect(core.rcx == 0xC90F_DAA2_2168_C235 && core.rdx == 0x8000_0000_0000_0000)
+    }
+
     @Test(
         "MOVNTI, LDMXCSR, STMXCSR and the fences have no form with 66, F2 or F3",
         // movnti [rax], ecx and rcx; ldmxcsr [rax]; stmxcsr [rax]; lfence; mfence; sfence

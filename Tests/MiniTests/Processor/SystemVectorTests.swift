@@ -79,6 +79,23 @@ import Testing
         return code.bytes
     }
 
+    @Test("MMX registers are the x87's by their own numbers, wherever the top of its stack is")
+    func multimediaBelowTop() throws {
+        let machine = try M()
+        machine.run(usable())
+        machine.store64(M.data, 0x0102_0304_0506_0708)
+        // fninit; movq mm5, [eax]; emms; fld1; fldpi; movq [eax], mm6; [eax + 8], mm7; [eax + 16], mm5
+        let code: [UInt8] = [
+            0xDB, 0xE3, 0x0F, 0x6F, 0x28, 0x0F, 0x77, 0xD9, 0xE8, 0xD9, 0xEB, 0x0F, 0x7F, 0x30,
+            0x0F, 0x7F, 0x78, 8, 0x0F, 0x7F, 0x68, 16,
+        ]
+        #expect(machine.run(load(0, M.data) + code) == .halt(false))
+        #expect(machine.word(M.data) == 0x2168_C235 && machine.word(M.data + 4) == 0xC90F_DAA2)
+        #expect(machine.word(M.data + 8) == 0 && machine.word(M.data + 12) == 0x8000_0000)
+        #expect(machine.word(M.data + 16) == 0x0506_0708)
+        #expect(machine.word(M.data + 20) == 0x0102_0304)
+    }
+
     @Test("LDMXCSR, STMXCSR and the fences have no form with 66, F2 or F3")
     func withoutPrefix() throws {
         let machine = try M()

@@ -140,7 +140,7 @@ import CShim
                 for number in 0..<8 {
                     let place = unsafe old.baseAddress.unsafelyUnwrapped
                     unsafe (image + 28 + number * 10).copyMemory(
-                        from: place + 28 + (number - top & 7) * 10, byteCount: 10)
+                        from: place + 28 + ((number - top) & 7) * 10, byteCount: 10)
                 }
             }
         }
