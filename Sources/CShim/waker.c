@@ -1,13 +1,15 @@
 // The waker's thread: sleeps until something that it watches is readable, then writes BREAK to
-// the lguest device, which blocks it until the launcher has served whatever it was. To a device without
-// BREAK it sends the launcher a signal, again and again until that says so: the first can come just before the
-// launcher is where a signal ends anything. It shares
+// the lguest device, which blocks it until the launcher has served whatever it was. Where the device has no
+// BREAK it waits by itself until the launcher says that it has looked. If that runs the guest, it is sent a signal, again
+// each millisecond: the first can come just before it is where a signal ends anything. The thread shares
 // everything with the launcher and so ends with it, however that ends. It is C, and small,
 // because it runs beside the Swift code: it may use no heap and nothing with a state.
 // Source: docs/abi/lguest.md 1.5 (BREAK), 1.8.
 #include "CShim.h"
 
 enum { interrupted = 4, readable = 1, request_break = 3 };
+
+static const struct mini_timespec again = {0, 1000000};
 
 // Defined in call.S: clone(2), and a call of `function` on the new stack.
 long mini_start_thread(long number, long flags, void *stack, int *identity,
@@ -39,11 +41,15 @@ static void wake(struct mini_waker *waker) {
             continue;
         }
         if (result < 0) waker->failure = (int)-result;
-        if (waker->signal && !waker->failure) {
-            do {
-                mini_syscall(waker->kill, waker->process, waker->owner, waker->signal, 0, 0, 0);
-                result = mini_syscall(waker->poll, (long)polled, 1, 1, 0, 0, 0);
-            } while (result == 0 || result == -interrupted);
+        if (waker->signal) {
+            __atomic_store_n(&waker->waits, 1, __ATOMIC_SEQ_CST);
+            while (__atomic_load_n(&waker->waits, __ATOMIC_SEQ_CST)) {
+                int runs = __atomic_load_n(&waker->runs, __ATOMIC_SEQ_CST);
+                if (runs) mini_syscall(waker->kill, waker->process, waker->owner, waker->signal, 0, 0, 0);
+                // FUTEX_WAIT, for as long as it is 1.
+                mini_syscall(waker->futex, (long)&waker->waits, 0, 1, runs ? (long)&again : 0, 0, 0);
+            }
+            if (waker->failure) count = 1;
             continue;
         }
         result = mini_syscall(waker->write, waker->device, (long)request, sizeof request, 0, 0, 0);

@@ -84,8 +84,21 @@ struct mini_waker {
     int process, owner;
     int control;   // where a struct mini_watch is read when it should watch others
     volatile int failure;  // an errno that the thread met, or 0
-    long poll, read, write, kill, exit;  // numbers of the system calls
+    // With a signal: the launcher runs the guest, and the thread waits until it has looked.
+    int runs, waits;
+    long poll, read, write, kill, futex, exit;  // numbers of the system calls
 };
+
+// The launcher runs its guest from now on, or does not. Whether the thread waits: one of the two sees what the other does.
+static inline int mini_waker_run(struct mini_waker *waker, int runs) {
+    __atomic_store_n(&waker->runs, runs, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&waker->waits, __ATOMIC_SEQ_CST);
+}
+// It need not wait any longer. Where a futex(2) wakes it.
+static inline long mini_waker_free(struct mini_waker *waker) {
+    __atomic_store_n(&waker->waits, 0, __ATOMIC_SEQ_CST);
+    return (long)&waker->waits;
+}
 
 // What the waker is to watch; one record of its control pipe.
 struct mini_watch {

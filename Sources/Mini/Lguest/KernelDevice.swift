@@ -17,6 +17,8 @@ final class KernelDevice: LguestDevice {
     private var watched: [Int32] = []
     /// The last run was ended by BREAK, and the waker waits for it to be taken back.
     private var isBroken = false
+    /// The last run was ended for the launcher to look around. Where a signal does that, the waker may wait for the look.
+    private var looksAround = false
     /// A call said that the guest is dead: what read() gives now is the reason.
     private var isDead = false
     /// A record is stored whatever the size says; only a reason needs the room.
@@ -75,10 +77,18 @@ final class KernelDevice: LguestDevice {
     func run() throws(Errno) -> RunResult {
         guard let number = device?.number else { throw .badDescriptor }
         if !isDead { try awaitAttention() }
+        defer { waker?.launcherRuns(false) }
         while true {
+            // What became ready while the guest did not run needs no signal.
+            if waker?.launcherRuns(true) ?? false, !isDead { throw interruption(.interrupted) }
             if let result = try runOn(number) { return result }
-            if ports?.isDue ?? false { throw .again }
+            if ports?.isDue ?? false { throw interruption(.again) }
         }
+    }
+
+    private func interruption(_ error: Errno) -> Errno {
+        looksAround = true
+        return error
     }
 
     /// - Returns: nil if the guest only wanted something of a port, and has it.
@@ -88,8 +98,7 @@ final class KernelDevice: LguestDevice {
             switch error {
             case .noSuchFile: isDead = true
             case .again: isBroken = true
-            // Whoever sent the signal may send it again until he is told.
-            case .interrupted: if !abi.hasBreak { try waker?.rest() }
+            case .interrupted: looksAround = true
             default: break
             }
             throw error
@@ -118,6 +127,8 @@ final class KernelDevice: LguestDevice {
         if let failure = waker?.failure { throw failure }
         // The new descriptors first: it goes on with them at once.
         try waker?.watch(watched)
+        if looksAround { waker?.resume() }
+        looksAround = false
         guard isBroken else { return }
         do throws(Errno) { try breakOut(false) } catch {
             // It died by the request that served the last break.

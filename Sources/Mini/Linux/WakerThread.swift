@@ -62,10 +62,11 @@ final class WakerThread {
                     identity: 0, device: device, signal: signals ? Self.ender.rawValue : 0,
                     process: signals ? number(.processID) : 0,
                     owner: signals ? number(.threadID) : 0, control: pipe.reading,
-                    failure: 0, poll: SystemCall.Number.poll.rawValue,
+                    failure: 0, runs: 0, waits: 0, poll: SystemCall.Number.poll.rawValue,
                     read: SystemCall.Number.read.rawValue,
                     write: SystemCall.Number.write.rawValue,
                     kill: SystemCall.Number.killThread.rawValue,
+                    futex: SystemCall.Number.futex.rawValue,
                     exit: SystemCall.Number.exitThread.rawValue))
             // The thread takes over the mask. Signals to the process are for the launcher.
             var others = SignalSet()
@@ -91,6 +92,7 @@ final class WakerThread {
         // just before the wait begins, so it comes again until the thread has gone.
         writing = nil
         while identity != 0 {
+            resume()
             _ = try? SystemCall.make(
                 .killThread, (try? SystemCall.make(.processID)) ?? 0, Int(identity),
                 Int(Self.ender.rawValue))
@@ -122,10 +124,18 @@ final class WakerThread {
         watched = descriptors
     }
 
-    /// Watches nothing, and sends no signal, until `watch` says what.
-    func rest() throws(Errno) {
-        watched = [-1]
-        try watch([])
+    // MARK: Where a signal wakes
+
+    /// The launcher runs its guest from now on, or does not: a signal is sent only to one that does.
+    /// - Returns: true if something was ready, and the thread waits until the launcher has looked.
+    @discardableResult
+    func launcherRuns(_ runs: Bool) -> Bool { unsafe mini_waker_run(record, runs ? 1 : 0) != 0 }
+
+    /// The launcher has looked: the thread looks again whether something is ready, if it waited for that.
+    func resume() {
+        guard launcherRuns(false) else { return }
+        // FUTEX_WAKE
+        _ = try? SystemCall.make(.futex, unsafe mini_waker_free(record), 1, 1)
     }
 
     /// Both ends of the pipe.

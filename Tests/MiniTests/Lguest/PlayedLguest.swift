@@ -58,6 +58,8 @@ final class PlayedLguest: Sendable {
         var waker = 0
         var watches: [[Int32]] = []
         var starts = 0
+        /// How often it was told that the launcher has looked.
+        var wakes = 0
     }
 
     struct Guest {
@@ -238,7 +240,10 @@ final class PlayedLguest: Sendable {
             case .attention:
                 // Nobody wakes the launcher for what is not watched.
                 guard state.watches.last?.isEmpty == false else { return -5 }
-                if state.era == .eventDescriptors || state.era == .pci { return -4 }
+                if state.era == .eventDescriptors || state.era == .pci {
+                    UnsafeMutablePointer<mini_waker>(bitPattern: state.waker)?.pointee.waits = 1
+                    return -4
+                }
                 guest.isBroken = true
             case .die(let reason): guest.death = reason
             case .dieUnseen(let reason):
@@ -314,6 +319,10 @@ final class PlayedLguest: Sendable {
             let record = UnsafeMutablePointer<mini_waker>(bitPattern: third)!
             record.pointee.identity = 4242
             return 4242
+        // FUTEX_WAKE
+        case .futex where second == 1:
+            state.wakes += 1
+            return 1
         case .killThread where state.waker != 0:
             UnsafeMutablePointer<mini_waker>(bitPattern: state.waker)!.pointee.identity = 0
             state.waker = 0

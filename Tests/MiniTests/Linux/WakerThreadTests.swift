@@ -101,7 +101,9 @@ private func processorTime(of thread: String) throws -> Int {
         #expect(waker.failure == nil)
     }
 
-    @Test("for a device without BREAK a signal ends a wait, again and again until the waker rests")
+    @Test(
+        "for a device without BREAK a signal ends the launcher's wait, again and again until it does not run its guest"
+    )
     func signals() throws {
         let empty = try Bell()
         let bell = try Bell()
@@ -116,22 +118,59 @@ private func processorTime(of thread: String) throws -> Int {
             }
             if let failure { throw failure }
         }
+        waker.launcherRuns(true)
         try waker.watch([bell.descriptor])
         try bell.ring()
         // The bell stays rung, so each wait is ended, also one that begins after a signal.
         for _ in 0..<20 {
             #expect(throws: Errno.interrupted) { try wait() }
         }
-        try waker.rest()
+        #expect(waker.launcherRuns(false))
         // A signal may still be under way; then none comes any more.
         try empty.ring()
         while (try? wait()) == nil {}
         try pause()
         try empty.ring()
         #expect(throws: Never.self) { try wait() }
-        try waker.watch([bell.descriptor])
+        // It waits until it is told that the launcher has looked, and finds the bell rung as before.
+        #expect(waker.launcherRuns(true))
         #expect(throws: Errno.interrupted) { try wait() }
+        waker.resume()
+        #expect(try eventually { waker.launcherRuns(false) })
         #expect(waker.failure == nil)
+    }
+
+    @Test("where a signal wakes, the waker takes next to no processor while something is ready")
+    func sleeps() throws {
+        let bell = try Bell()
+        let waker = try WakerThread(device: -1, by: .signal)
+        try waker.watch([bell.descriptor])
+        try bell.ring()
+        // While the launcher runs its guest and no signal ends that, and while it does not.
+        for runs in [true, false] {
+            waker.launcherRuns(runs)
+            let identity = try onlyWaker()
+            let before = try processorTime(of: identity)
+            // Half a second; a signal each millisecond.
+            for _ in 0..<10 { try pause() }
+            #expect(try processorTime(of: identity) - before < 20)
+        }
+        #expect(waker.failure == nil)
+    }
+
+    @Test("a waker that waits for the launcher goes at once, too")
+    func stopsWaiting() throws {
+        for runs in [true, false] {
+            let bell = try Bell()
+            var waker: WakerThread? = try WakerThread(device: -1, by: .signal)
+            waker?.launcherRuns(runs)
+            try waker?.watch([bell.descriptor])
+            try bell.ring()
+            #expect(try eventually { waker?.launcherRuns(runs) ?? false })
+            let identity = try onlyWaker()
+            waker = nil
+            #expect(try eventually { !(try threads().contains(identity)) })
+        }
     }
 
     @Test("a hang-up wakes as well")
@@ -260,5 +299,9 @@ private func processorTime(of thread: String) throws -> Int {
         return false
     }
 
-    private func pause() throws { _ = try Poll.wait([], timeout: .milliseconds(50)) }
+    /// Lets time pass, whatever signals come.
+    private func pause() throws {
+        let deadline = Deadline.after(.milliseconds(50))
+        while !deadline.isOver { _ = try Poll.wait([], timeout: deadline.remaining) }
+    }
 }
