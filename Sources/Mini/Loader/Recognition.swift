@@ -218,31 +218,38 @@ struct Recognition: Equatable {
 
     /// The address of `lguest_data` that the first call names, and the eras that begin with such a call.
     private static func firstCall(_ image: ByteView) -> (address: UInt32, rows: [LaterEra])? {
-        // A word at a time: whatever place in one `mov $1,%eax` begins at, that word has all of it that fits.
-        var aligned = 0
-        while let word = image.word(aligned) {
-            defer { aligned &+= 4 }
-            let place: Int
-            if word == 0x1B8 {
-                place = 0
-            } else if word >> 8 == 0x1B8 {
-                place = 1
-            } else if word >> 16 == 0x1B8 {
-                place = 2
-            } else if word >> 24 == 0xB8 {
-                place = 3
-            } else {
-                continue
-            }
-            let at = aligned + place
-            guard image.word(at + 1) == 1 else { continue }
+        var from = 0
+        while let at = firstMoves(image, from: from) {
             for call in LaterEra.FirstCall.allCases where image.has(call.code, at: at) {
                 let address = image.word(at + LaterEra.FirstCall.dataOffset) ?? 0
                 let setsStack = image.byte(at + call.code.count) == 0xBC
                 return (address, LaterEra.of(call, setsStack: setsStack))
             }
+            from = at + 1
         }
         return nil
+    }
+
+    /// Where `mov $1,%eax` with a `mov` to %edx or %ebx behind it stands. The byte where the last of these six would be tells how
+    /// far on it could be at the nearest: of most bytes, six.
+    private static func firstMoves(_ image: ByteView, from: Int) -> Int? {
+        unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { steps -> Int? in
+            unsafe steps.initialize(repeating: 6)
+            unsafe steps[0] = 1
+            unsafe steps[1] = 4
+            unsafe steps[0xB8] = 5
+            unsafe steps[0xBA] = 0
+            unsafe steps[0xBB] = 0
+            var last = from + 5
+            while last < image.count {
+                let step = unsafe steps[Int(image[last])]
+                if step == 0, image.word(last - 5) == 0x1B8, image[last - 1] == 0 {
+                    return last - 5
+                }
+                last &+= step == 0 ? 6 : Int(step)
+            }
+            return nil
+        }
     }
 
     /// The guest-physical address that an image of eras 2 to 5 is linked for: the one that makes what its first call

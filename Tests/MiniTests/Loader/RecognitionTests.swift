@@ -49,6 +49,23 @@ private func recognise(_ bytes: [UInt8]) -> Recognition {
         #expect(recognise(bytes).dialect == .virtio(era: .era4d, data: KernelSpec.dataOffset))
     }
 
+    @Test(
+        "what begins as the first call does, right in front of it, does not hide it",
+        arguments: [
+            [0xB8], [0xB8, 1], [0xB8, 1, 0], [0xB8, 1, 0, 0, 0], [1], [0], [0, 0, 0], [0xBA],
+            [0xBB],
+            [0xBB, 0], [0xB8, 1, 0, 0, 1, 0xBB], [0xB8, 1, 0, 0, 0, 0xBB],
+            [0xB8, 1, 0, 0, 0, 0xBA, 0],
+        ] as [[UInt8]])
+    func firstCallBehind(_ beginning: [UInt8]) {
+        var spec = KernelSpec()
+        spec.era = .era4d
+        spec.banner = "Linux version 3.12 (a@b)"
+        var bytes = spec.bytes()
+        bytes.put(beginning, at: KernelSpec.firstCallOffset - beginning.count)
+        #expect(recognise(bytes).dialect == .virtio(era: .era4d, data: KernelSpec.dataOffset))
+    }
+
     @Test("where the structure and the release do not agree, the structure is believed")
     func structureFirst() {
         var spec = KernelSpec()
