@@ -94,6 +94,8 @@ final class LguestLauncher: Launcher {
         files.inside.kernel = nil
         note(.unpacking)
         if let engineLine { tell([engineLine]) }
+        // A disk has an assistant, which is forked.
+        memory.excludeFromFork()
         // Not before: of a kernel for another engine that opens them, and no tap comes and goes twice.
         try openDevices()
         try checkDevices()

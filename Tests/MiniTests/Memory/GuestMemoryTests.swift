@@ -1,3 +1,4 @@
+import Foundation
 import Synchronization
 import Testing
 
@@ -15,6 +16,23 @@ import Testing
         #expect(memory.range(0x2001, 0) == nil)
         #expect(memory.range(0xFFFF_FFFF, 2) == nil)
         #expect(memory.range(1, 0xFFFF_FFFF) == nil)
+    }
+
+    @Test("memory that is excluded from forks is marked so")
+    func excluded() throws {
+        let memory = try GuestMemory(count: 0x3000)
+        func isMarked() throws -> Bool {
+            let report = try String(contentsOfFile: "/proc/self/smaps", encoding: .utf8)
+            let lines = report.split(separator: "\n")
+            let start = String(memory.address, radix: 16) + "-"
+            let first = try #require(lines.firstIndex { $0.hasPrefix(start) })
+            let flags = try #require(lines[first...].first { $0.hasPrefix("VmFlags:") })
+            // "Do not copy."
+            return flags.split(separator: " ").contains("dc")
+        }
+        #expect(try !isMarked())
+        memory.excludeFromFork()
+        #expect(try isMarked())
     }
 
     @Test("memory of two parts has nothing between them, and ranges lie in one of them")
