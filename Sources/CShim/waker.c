@@ -1,6 +1,6 @@
-// The waker's thread: sleeps until something that it watches is readable, then writes BREAK to
-// the lguest device, which blocks it until the launcher has served whatever it was. Where the device has no
-// BREAK it waits by itself until the launcher says that it has looked. If that runs the guest, it is sent a signal, again
+// The waker's thread: sleeps until something that it watches is readable, then waits until the launcher says that it has
+// looked. If that runs the guest, BREAK is written to the lguest device, which blocks the thread until then. Where the
+// device has no BREAK the launcher is sent a signal, again
 // each millisecond: the first can come just before it is where a signal ends anything. The thread shares
 // everything with the launcher and so ends with it, however that ends. It is C, and small,
 // because it runs beside the Swift code: it may use no heap and nothing with a state.
@@ -41,21 +41,23 @@ static void wake(struct mini_waker *waker) {
             continue;
         }
         if (result < 0) waker->failure = (int)-result;
-        if (waker->signal) {
-            __atomic_store_n(&waker->waits, 1, __ATOMIC_SEQ_CST);
-            while (__atomic_load_n(&waker->waits, __ATOMIC_SEQ_CST)) {
-                int runs = __atomic_load_n(&waker->runs, __ATOMIC_SEQ_CST);
-                if (runs) mini_syscall(waker->kill, waker->process, waker->owner, waker->signal, 0, 0, 0);
-                // FUTEX_WAIT, for as long as it is 1.
-                mini_syscall(waker->futex, (long)&waker->waits, 0, 1, runs ? (long)&again : 0, 0, 0);
+        __atomic_store_n(&waker->waits, 1, __ATOMIC_SEQ_CST);
+        while (__atomic_load_n(&waker->waits, __ATOMIC_SEQ_CST)) {
+            const int runs = __atomic_load_n(&waker->runs, __ATOMIC_SEQ_CST);
+            if (runs && waker->signal) {
+                mini_syscall(waker->kill, waker->process, waker->owner, waker->signal, 0, 0, 0);
+            } else if (runs) {
+                result = mini_syscall(waker->write, waker->device, (long)request, sizeof request, 0, 0, 0);
+                // Whoever cannot wake watches nothing more until it is told to again. (A guest
+                // that is dead, ENOENT, needs no waking.)
+                if (result < 0 && result != -interrupted) count = 1;
+                if (count == 1) mini_waker_free(waker);
+                if (!__atomic_load_n(&waker->waits, __ATOMIC_SEQ_CST)) break;
             }
-            if (waker->failure) count = 1;
-            continue;
+            // FUTEX_WAIT, for as long as it is 1.
+            mini_syscall(waker->futex, (long)&waker->waits, 0, 1, runs ? (long)&again : 0, 0, 0);
         }
-        result = mini_syscall(waker->write, waker->device, (long)request, sizeof request, 0, 0, 0);
-        // Whoever cannot wait or wake watches nothing more until it is told to again. (A guest
-        // that is dead, ENOENT, needs no waking.)
-        if (waker->failure || (result < 0 && result != -interrupted)) count = 1;
+        if (waker->failure) count = 1;
     }
     mini_syscall(waker->exit, 0, 0, 0, 0, 0, 0);
 }

@@ -84,7 +84,7 @@ struct mini_waker {
     int process, owner;
     int control;   // where a struct mini_watch is read when it should watch others
     volatile int failure;  // an errno that the thread met, or 0
-    // With a signal: the launcher runs the guest, and the thread waits until it has looked.
+    // The launcher runs the guest; the thread waits until it has looked.
     int runs, waits;
     long poll, read, write, kill, futex, exit;  // numbers of the system calls
 };

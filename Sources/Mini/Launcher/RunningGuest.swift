@@ -15,6 +15,12 @@ struct PluggedDevices {
     var descriptors: [VirtioDescriptor] = []
     var bus: LguestBus?
     var drawsNumbers = false
+
+    /// See `VirtioTransport`.
+    func lookForAnswers() {
+        for descriptor in descriptors { descriptor.looksForAnswers = true }
+        for function in bus?.functions ?? [] { function.looksForAnswers = true }
+    }
 }
 
 /// A guest that its host has made. When this goes, so does the guest.

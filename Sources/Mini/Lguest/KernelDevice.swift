@@ -17,8 +17,8 @@ final class KernelDevice: LguestDevice {
     private var watched: [Int32] = []
     /// The last run was ended by BREAK, and the waker waits for it to be taken back.
     private var isBroken = false
-    /// The last run was ended for the launcher to look around. Where a signal does that, the waker may wait for the look.
-    private var looksAround = false
+    /// Since the guest ran last the launcher was to look around, or has interrupted the guest.
+    private var mayHaveServed = false
     /// A call said that the guest is dead: what read() gives now is the reason.
     private var isDead = false
     /// A record is stored whatever the size says; only a reason needs the room.
@@ -48,6 +48,7 @@ final class KernelDevice: LguestDevice {
     }
 
     func interrupt(_ line: InterruptLine) throws(Errno) {
+        mayHaveServed = true
         do throws(Errno) {
             try write(LguestRequest.interrupt, line.rawValue)
         } catch {
@@ -77,28 +78,45 @@ final class KernelDevice: LguestDevice {
     func run() throws(Errno) -> RunResult {
         guard let number = device?.number else { throw .badDescriptor }
         if !isDead { try awaitAttention() }
-        defer { waker?.launcherRuns(false) }
         while true {
-            // What became ready while the guest did not run needs no signal.
-            if waker?.launcherRuns(true) ?? false, !isDead { throw interruption(.interrupted) }
+            if !isDead { try lookBefore() }
             if let result = try runOn(number) { return result }
             if ports?.isDue ?? false { throw interruption(.again) }
         }
     }
 
+    /// What became ready while the guest did not run needs no BREAK and no signal. If the launcher may have served it, the waker
+    /// looks; if not, the launcher.
+    private func lookBefore() throws(Errno) {
+        while let waker, waker.launcherRuns(true) {
+            guard mayHaveServed else {
+                waker.launcherRuns(false)
+                throw interruption(.interrupted)
+            }
+            mayHaveServed = false
+            waker.resume()
+        }
+        mayHaveServed = false
+    }
+
     private func interruption(_ error: Errno) -> Errno {
-        looksAround = true
+        mayHaveServed = true
         return error
     }
 
     /// - Returns: nil if the guest only wanted something of a port, and has it.
     private func runOn(_ number: Int32) throws(Errno) -> RunResult? {
         let count: Int
-        do throws(Errno) { count = try read(number) } catch {
+        do throws(Errno) {
+            defer { waker?.launcherRuns(false) }
+            count = try read(number)
+        } catch {
             switch error {
             case .noSuchFile: isDead = true
-            case .again: isBroken = true
-            case .interrupted: looksAround = true
+            case .again:
+                isBroken = true
+                mayHaveServed = true
+            case .interrupted: mayHaveServed = true
             default: break
             }
             throw error
@@ -127,9 +145,8 @@ final class KernelDevice: LguestDevice {
         if let failure = waker?.failure { throw failure }
         // The new descriptors first: it goes on with them at once.
         try waker?.watch(watched)
-        if looksAround { waker?.resume() }
-        looksAround = false
         guard isBroken else { return }
+        waker?.free()
         do throws(Errno) { try breakOut(false) } catch {
             // It died by the request that served the last break.
             guard error == .noSuchFile else { throw error }

@@ -1,8 +1,8 @@
-// A thread that ends the wait of another: it watches descriptors, and when one is readable it
-// writes BREAK to an lguest device, which makes the launcher's run() return. What the thread
+// A thread that ends the wait of another: it watches descriptors, and when one is readable while the launcher runs its guest it
+// writes BREAK to an lguest device, or sends a signal, which makes the launcher's run() return. What the thread
 // itself does is in CShim/waker.c. It shares all that the process has and lives in the same
 // thread group, so it ends with the process, whatever ends that; it needs a pipe, and memory
-// for its stack. Nothing but the pipe and the device is between the two threads.
+// for its stack. Between the two threads are the pipe, the device, and two words: the launcher runs, the waker waits.
 // Sources: clone(2), set_tid_address(2), futex(2), pipe(7) (writes up to 4096 bytes are whole).
 
 import CShim
@@ -124,12 +124,15 @@ final class WakerThread {
         watched = descriptors
     }
 
-    // MARK: Where a signal wakes
+    // MARK: What the two tell each other
 
-    /// The launcher runs its guest from now on, or does not: a signal is sent only to one that does.
+    /// The launcher runs its guest from now on, or does not: only one that does is woken.
     /// - Returns: true if something was ready, and the thread waits until the launcher has looked.
     @discardableResult
     func launcherRuns(_ runs: Bool) -> Bool { unsafe mini_waker_run(record, runs ? 1 : 0) != 0 }
+
+    /// The launcher has looked, and takes its BREAK back, which wakes the thread.
+    func free() { _ = unsafe mini_waker_free(record) }
 
     /// The launcher has looked: the thread looks again whether something is ready, if it waited for that.
     func resume() {

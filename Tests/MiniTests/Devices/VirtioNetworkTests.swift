@@ -241,6 +241,23 @@ private final class NetworkGuest {
         #expect(guest.driver.takeInterrupt() == 1 && guest.driver.takeInterrupt() == nil)
     }
 
+    @Test(
+        "where it is dear to be told of frames, those that are there are taken as soon as some have gone out"
+    )
+    func answers() throws {
+        for looks in [false, true] {
+            let guest = try NetworkGuest()
+            guest.driver.function.looksForAnswers = looks
+            guest.lend(2)
+            guest.sendFrame()
+            #expect(guest.sent != nil && guest.driver.takeUsed(0).isEmpty)
+            guest.arrive([1, 2])
+            guest.sendFrame()
+            #expect(guest.driver.takeUsed(0).map { $0.written } == (looks ? [12] : []))
+            #expect(guest.driver.takeUsed(1).count == 2 && !guest.card.watched.isEmpty)
+        }
+    }
+
     @Test("a frame for which there is no buffer waits in the tap until one is lent")
     func noBuffer() throws {
         let guest = try NetworkGuest()

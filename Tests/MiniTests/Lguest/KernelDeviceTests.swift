@@ -1,5 +1,6 @@
 // The client of a kernel's /dev/lguest against a kernel that the test plays.
 
+import CShim
 import Testing
 
 @testable import Mini
@@ -13,6 +14,11 @@ import Testing
         /// What each read gives: a record or text, or an errno.
         var reads: [Result<[UInt8], Errno>] = []
         var closed = 0
+        /// The waker's record, where its thread is played.
+        var waker: UnsafeMutablePointer<mini_waker>?
+        var playsWaker = false
+        /// How often it was told to go on.
+        var wakes = 0
         static let number = 1_000_040
         var opening = number
 
@@ -42,6 +48,16 @@ import Testing
                     ).copyBytes(from: bytes)
                     return bytes.count
                 }
+            case .clone where playsWaker:
+                waker = UnsafeMutablePointer(bitPattern: arguments.2)
+                waker?.pointee.identity = 4242
+                return 4242
+            case .futex where playsWaker && arguments.1 == 1:
+                wakes += 1
+                return 1
+            case .killThread where playsWaker:
+                waker?.pointee.identity = 0
+                return 0
             default: return nil
             }
         }
@@ -107,6 +123,40 @@ import Testing
             #expect(throws: Errno.restart) { try device.run() }
             #expect(throws: Errno.noSuchFile) { try device.run() }
             #expect(try device.run() == .reason("CRA"))
+        }
+    }
+
+    @Test(
+        "what is ready while the guest does not run needs no read of the device: the launcher looks, or the waker if the launcher may have served it",
+        arguments: [.era3a, .era4b] as [GuestABI.Era])
+    func looksBefore(_ era: GuestABI.Era) throws {
+        let kernel = Kernel()
+        kernel.playsWaker = true
+        let record: [UInt8] = [0, 0x10, 0, 4]
+        kernel.reads = [
+            .success(record), .success(record), .failure(.interrupted), .success(record),
+        ]
+        try with(kernel, era) { device throws in
+            let notified = RunResult.dma(DMANotification(0, 0x0400_1000))
+            _ = try device.initialize(
+                .init(pageLimit: 1, pageDirectory: 2, start: 3, pageOffset: 4))
+            let waker = try #require(kernel.waker)
+            waker.pointee.waits = 1
+            #expect(throws: Errno.interrupted) { try device.run() }
+            #expect(kernel.reads.count == 4 && kernel.wakes == 0 && waker.pointee.runs == 0)
+            // The launcher has looked.
+            #expect(try device.run() == notified)
+            #expect(kernel.wakes == 1 && waker.pointee.waits == 0 && waker.pointee.runs == 0)
+            waker.pointee.waits = 1
+            try device.interrupt(3)
+            #expect(try device.run() == notified)
+            #expect(kernel.wakes == 2 && waker.pointee.waits == 0)
+            // What was interrupted before the guest ran says nothing of what is ready since.
+            waker.pointee.waits = 1
+            #expect(throws: Errno.interrupted) { try device.run() }
+            waker.pointee.waits = 0
+            #expect(throws: Errno.interrupted) { try device.run() }
+            #expect(kernel.reads.count == 1 && kernel.wakes == 2)
         }
     }
 

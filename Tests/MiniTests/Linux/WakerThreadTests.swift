@@ -81,10 +81,26 @@ private func processorTime(of thread: String) throws -> Int {
         let quiet = try Bell()
         let bell = try Bell()
         let waker = try WakerThread(device: device.writing, by: .request)
+        waker.launcherRuns(true)
         try waker.watch([quiet.descriptor, bell.descriptor])
         #expect(try device.nextBreak(within: .milliseconds(50)) == nil)
         try bell.ring()
         for _ in 0..<3 { #expect(try device.nextBreak() == [3, 1]) }
+        #expect(waker.failure == nil)
+    }
+
+    @Test("while the launcher does not run its guest no BREAK is written, and one when it does")
+    func wakesRunner() throws {
+        let device = try PipeDevice()
+        let bell = try Bell()
+        let waker = try WakerThread(device: device.writing, by: .request)
+        try waker.watch([bell.descriptor])
+        try bell.ring()
+        #expect(try eventually { waker.launcherRuns(false) })
+        #expect(try device.nextBreak(within: .milliseconds(50)) == nil)
+        // It may wait again before the guest runs.
+        for _ in 0..<10_000 where waker.launcherRuns(true) { waker.resume() }
+        #expect(try device.nextBreak() == [3, 1])
         #expect(waker.failure == nil)
     }
 
@@ -93,6 +109,7 @@ private func processorTime(of thread: String) throws -> Int {
         let device = try PipeDevice()
         let bell = try Bell()
         let waker = try WakerThread(device: device.writing, by: .request)
+        waker.launcherRuns(true)
         try waker.watch([~bell.descriptor])
         try bell.ring()
         #expect(try device.nextBreak(within: .milliseconds(50)) == nil)
@@ -178,6 +195,7 @@ private func processorTime(of thread: String) throws -> Int {
         let device = try PipeDevice()
         let bell = try Bell()
         let waker = try WakerThread(device: device.writing, by: .request)
+        waker.launcherRuns(true)
         try waker.watch([bell.descriptor])
         bell.hangUp()
         #expect(try device.nextBreak() == [3, 1])
@@ -190,6 +208,7 @@ private func processorTime(of thread: String) throws -> Int {
         let first = try Bell()
         let second = try Bell()
         let waker = try WakerThread(device: device.writing, by: .request)
+        waker.launcherRuns(true)
         try waker.watch([first.descriptor])
         try waker.watch([])
         try first.ring()
@@ -207,6 +226,7 @@ private func processorTime(of thread: String) throws -> Int {
             if isBlocked { try device.fill() }
             let bell = try Bell()
             var waker: WakerThread? = try WakerThread(device: device.writing, by: .request)
+            waker?.launcherRuns(true)
             try waker?.watch([bell.descriptor])
             if isBlocked { try bell.ring() }
             try pause()
@@ -222,6 +242,7 @@ private func processorTime(of thread: String) throws -> Int {
         let bell = try Bell()
         let full = try Descriptor.open("/dev/full", .readWrite)
         let waker = try WakerThread(device: full.number, by: .request)
+        waker.launcherRuns(true)
         try bell.ring()
         try waker.watch([bell.descriptor])
         _ = try onlyWaker()
@@ -238,6 +259,7 @@ private func processorTime(of thread: String) throws -> Int {
     func limits() throws {
         let device = try PipeDevice()
         let waker = try WakerThread(device: device.writing, by: .request)
+        waker.launcherRuns(true)
         #expect(throws: Errno.invalid) {
             try waker.watch([Int32](repeating: 0, count: WakerThread.mostWatched + 1))
         }

@@ -138,6 +138,7 @@ final class VirtioNetwork: VirtioDevice {
         backend.setUp(isUp ? address : nil)
         if queue == Self.output {
             send(transport)
+            if transport.looksForAnswers, machine.isWatching { handle(.readable, of: transport) }
         } else {
             take(transport.ringsEarly ? .lent : .guestRan, of: transport)
         }

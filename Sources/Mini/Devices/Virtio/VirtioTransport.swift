@@ -86,6 +86,9 @@ class VirtioTransport {
         for size in device.queueSizes { queues.append(Virtqueue(size: size)) }
     }
 
+    /// To be told of a frame is dear: who has sent some looks at once whether the answer is there.
+    var looksForAnswers = false
+
     /// True while there is a driver that is heard.
     var isDriven: Bool { true }
     /// True if it may put something off: the run loop then calls `VirtioNetwork.settle` every few milliseconds, and before
