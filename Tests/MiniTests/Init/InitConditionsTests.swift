@@ -138,7 +138,7 @@ private func boot(_ table: String, _ codes: [Int32]) -> (verbose: [String], cons
     func lookups() {
         let played = FakeBoot("verbose\non-error halt\nrun @{a} @{b/*}\nrun z") {
             // What the child has written.
-            $0.files["/"] = "1\0run\u{0}5\0x\u{0}10\0y y\u{0}"
+            $0.files["/"] = "2\0run\u{0}10\0x\u{0}20\0y y\u{0}"
         }
         played.boot()
         #expect(
@@ -150,7 +150,7 @@ private func boot(_ table: String, _ codes: [Int32]) -> (verbose: [String], cons
                 """)
         #expect(played.now.made.count == 3)
         let wrong = FakeBoot("on-error halt\nnotify @{a} 1") {
-            $0.files["/"] = "1\0notify\u{0}8\0x\u{0}13\u{0}1\u{0}"
+            $0.files["/"] = "2\0notify\u{0}16\0x\u{0}26\u{0}1\u{0}"
         }
         wrong.boot()
         #expect(

@@ -266,6 +266,8 @@ final class FakeTerminal: Sendable {
         guard result >= 0 || result < -4095 else { return result }
         switch call.number {
         case .open: state.descriptors.insert(result)
+        case _ where call.number.rawValue == SocketCall.socket.direct:
+            state.descriptors.insert(result)
         case .pipe:
             let ends = UnsafeRawPointer(bitPattern: first)!
             for offset in [0, 4] {
