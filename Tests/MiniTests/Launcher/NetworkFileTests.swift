@@ -183,7 +183,9 @@ private func line(_ path: String, beside others: [DeviceClaim] = []) -> String {
                         return nil
                     }
                 }) { line(path) }
-                #expect(result.hasPrefix("1 cannot ") || result == "slot 0", "call \(failing): \(result)")
+                #expect(
+                    result.hasPrefix("1 cannot ") || result == "slot 0",
+                    "call \(failing): \(result)")
                 #expect(calls.withLock { $0.open } == 0)
             }
         }
