@@ -94,8 +94,8 @@ final class LguestLauncher: Launcher {
         files.inside.kernel = nil
         note(.unpacking)
         if let engineLine { tell([engineLine]) }
-        // A disk has an assistant, which is forked.
-        memory.excludeFromFork()
+        // A disk has an assistant, which is forked; once, before the sandbox, which does not let this call through.
+        if isFirst { memory.excludeFromFork() }
         // Not before: of a kernel for another engine that opens them, and no tap comes and goes twice.
         try openDevices()
         try checkDevices()
