@@ -94,23 +94,28 @@ enum Gzip {
 enum CRC32 {
     private static let polynomial: UInt32 = 0xEDB8_8320
 
-    static func of(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+    @_optimize(speed) static func of(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
         let tables = ChecksumTables.make(polynomial)
-        var checksum = UInt32.max
-        var at = 0
-        while bytes.count - at >= 4 {
-            checksum ^= unsafe UInt32(
-                littleEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self))
-            checksum =
-                tables[768 + Int(checksum & 0xFF)]
-                ^ tables[512 + Int(checksum >> 8 & 0xFF)]
-                ^ tables[256 + Int(checksum >> 16 & 0xFF)] ^ tables[Int(checksum >> 24)]
-            at &+= 4
+        return unsafe tables.withUnsafeBufferPointer { tables in
+            guard let table = tables.baseAddress, let start = bytes.baseAddress else { return 0 }
+            var checksum = UInt32.max
+            var at = 0
+            while bytes.count &- at >= 4 {
+                checksum ^= unsafe UInt32(
+                    littleEndian: start.loadUnaligned(fromByteOffset: at, as: UInt32.self))
+                let near = unsafe table[768 &+ Int(checksum & 0xFF)]
+                let next = unsafe table[512 &+ Int(checksum >> 8 & 0xFF)]
+                let far = unsafe table[256 &+ Int(checksum >> 16 & 0xFF)]
+                checksum = unsafe near ^ next ^ far ^ table[Int(checksum >> 24)]
+                at &+= 4
+            }
+            while at < bytes.count {
+                let byte = unsafe start.load(fromByteOffset: at, as: UInt8.self)
+                let index = Int(UInt8(truncatingIfNeeded: checksum) ^ byte)
+                checksum = unsafe checksum >> 8 ^ table[index]
+                at &+= 1
+            }
+            return ~checksum
         }
-        while at < bytes.count {
-            checksum = checksum >> 8 ^ tables[Int((checksum ^ UInt32(unsafe bytes[at])) & 0xFF)]
-            at &+= 1
-        }
-        return ~checksum
     }
 }

@@ -147,5 +147,49 @@ private func bits(_ groups: (value: Int, count: Int)...) -> [UInt8] {
             let result = inflate(packed + [0, 0, 0, 0], room: 100)
             #expect(result.failure == .corrupt(Text(stringLiteral: what)), "\(what)")
         }
+        for (what, packed) in cases {
+            // The same with so much behind it that nothing can end in a word of a code.
+            let result = inflate(packed + [UInt8](repeating: 0, count: 100), room: 1000)
+            #expect(result.failure == .corrupt(Text(stringLiteral: what)), "\(what), far")
+        }
+    }
+
+    @Test("what fits comes out right, and nothing is written behind it")
+    func room() {
+        let packed = Array(InflateVectors.dynamic[10...])
+        let whole = inflate(packed, room: InflateVectors.dynamicCount).bytes
+        for room in 0..<whole.count {
+            var output = [UInt8](repeating: 0xA5, count: room + 300)
+            let (failure, produced) = ByteView.of(packed) { view in
+                output.withUnsafeMutableBytes { buffer -> (Inflate.Failure?, Int) in
+                    var inflate = Inflate(
+                        view, from: 0, to: UnsafeMutableRawBufferPointer(rebasing: buffer[..<room]))
+                    do throws(Inflate.Failure) { try inflate.run() } catch {
+                        return (error, inflate.produced)
+                    }
+                    return (nil, inflate.produced)
+                }
+            }
+            // A copy that does not fit, of 258 bytes at most, is left out.
+            #expect(failure == .full && produced <= room && room - produced < 258)
+            #expect(output[..<produced] == whole[..<produced])
+            #expect(output[produced...].allSatisfy { $0 == 0xA5 })
+        }
+    }
+
+    @Test(
+        "a copy repeats what was written just before, at every distance and length, far from both ends",
+        arguments: 1...20)
+    func copies(_ distance: Int) {
+        for length in 3...258 {
+            let start = (0..<distance).map { UInt8(truncatingIfNeeded: $0 * 37 + 5) }
+            let tail = (0..<400).map { UInt8(truncatingIfNeeded: $0 * $0 >> 3 ^ $0) }
+            var data = start
+            for _ in 0..<length { data.append(data[data.count - distance]) }
+            data += tail
+            let packed = Packer.deflate(data)
+            let result = inflate(packed + [UInt8](repeating: 0, count: 64), room: data.count + 300)
+            #expect(result.failure == nil && result.bytes == data)
+        }
     }
 }
