@@ -47,6 +47,16 @@ private func withInput(_ body: (FuzzInput) throws -> Void) rethrows {
         }
     }
 
+    @Test("each kept case is one of a target's")
+    func keptNames() throws {
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "kept")
+        let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+        #expect(!files.isEmpty)
+        for file in files {
+            #expect(FuzzTarget.all.contains { file.hasPrefix("\($0.name)-") }, "\(file)")
+        }
+    }
+
     @Test("cases of queues have honest chains, and every violation")
     func violations() {
         var violations: [Virtqueue.Violation: Int] = [:]

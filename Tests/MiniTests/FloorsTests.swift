@@ -292,7 +292,7 @@ private func complaints(_ tree: [(floor: String, files: [Source])]) -> [String] 
     func links() throws {
         for page in try pagesOfProject() {
             let folder = project(page).deletingLastPathComponent()
-            for match in try projectText(page).matches(of: #/\]\(([^)#:]+\.md)[)#]/#) {
+            for match in try projectText(page).matches(of: #/\]\(([^)#:]+)[)#]/#) {
                 let file = folder.appending(path: String(match.1)).path
                 #expect(FileManager.default.fileExists(atPath: file), "\(page): \(match.1)")
             }

@@ -19,14 +19,15 @@ private func manual(_ page: String) throws -> String {
     @Test("called by an applet's name, in whatever folder, it is that applet")
     func byName() {
         for name in ["mini-launch", "./mini-launch", "/usr/bin/mini-launch"] {
-            #expect(run("\(name) --version").output == "mini-launch 0.1\n")
+            #expect(run("\(name) --version").output == "mini-launch \(Applet.version)\n")
         }
     }
 
     @Test("called by any other name, the first word is the applet")
     func byFirstWord() {
-        #expect(run("mini mini-launch --version").output == "mini-launch 0.1\n")
-        #expect(run("/opt/mini.new mini-launch --version").output == "mini-launch 0.1\n")
+        #expect(run("mini mini-launch --version").output == "mini-launch \(Applet.version)\n")
+        #expect(
+            run("/opt/mini.new mini-launch --version").output == "mini-launch \(Applet.version)\n")
     }
 
     @Test(
@@ -89,12 +90,14 @@ private func manual(_ page: String) throws -> String {
             #expect(run("\(command) -h").output.hasPrefix("Usage: mini-grant "), "\(command)")
             #expect(run("\(command) -h") == run("\(command) --help"), "\(command)")
             for word in ["-V", "--version"] {
-                #expect(run("\(command) \(word)") == (0, "mini-grant 0.1\n", ""), "\(command)")
+                #expect(
+                    run("\(command) \(word)") == (0, "mini-grant \(Applet.version)\n", ""),
+                    "\(command)")
             }
         }
         for word in ["poweroff", "reboot", "halt", "--check"] {
             #expect(run("mini-init \(word) -h") == run("mini-init --help"))
-            #expect(run("mini-init \(word) -V") == (0, "mini-init 0.1\n", ""))
+            #expect(run("mini-init \(word) -V") == (0, "mini-init \(Applet.version)\n", ""))
         }
     }
 
@@ -129,13 +132,29 @@ private func manual(_ page: String) throws -> String {
             #expect(run("\(name) -h") == run("\(name) --help"))
             #expect(run("\(name) -h").output.hasPrefix("Usage: \(name) "))
             let parts = name == "mini" ? " (launch, grant, pack, init)" : ""
-            #expect(run("\(name) -V") == (0, "\(name) 0.1\(parts)\n", ""))
+            #expect(run("\(name) -V") == (0, "\(name) \(Applet.version)\(parts)\n", ""))
         }
     }
 
     @Test("--version tells the version and what is in")
     func version() {
-        #expect(run("mini --version") == (0, "mini 0.1 (launch, grant, pack, init)\n", ""))
+        let words = "mini \(Applet.version) (launch, grant, pack, init)\n"
+        #expect(run("mini --version") == (0, words, ""))
+    }
+
+    @Test("the manual pages, and the packages that the README names, are of this version")
+    func versionOfPages() throws {
+        for page in ["mini.1", "mini-launch.1", "mini-grant.1", "mini-pack.1", "mini-init.8"] {
+            let title = try #require(try manual(page).split(separator: "\n").first)
+            #expect(
+                title.hasPrefix(".TH ") && title.contains(" \"mini \(Applet.version)\" "), "\(page)"
+            )
+        }
+        let readme = try projectText("README.md")
+        for match in readme.matches(of: #/mini_([0-9.]+)_(?:amd64|i386)\.deb/#) {
+            #expect(match.1 == "\(Applet.version)", "\(match.0)")
+        }
+        #expect(readme.contains("mini_\(Applet.version)_amd64.deb"))
     }
 
     @Test("an unknown applet or option is refused")

@@ -65,7 +65,7 @@ func pages(_ letters: String) -> String {
             try grant("--mapp", on: xen())
                 == Ended(
                     code: 2, output: "", errors: "mini-grant: unknown option \"--mapp\"; \(help)"))
-        #expect(try grant("--version", on: xen()).output == "mini-grant 0.1\n")
+        #expect(try grant("--version", on: xen()).output == "mini-grant \(Applet.version)\n")
         let output = try grant("--help", on: xen()).output
         for command in GrantCommand.table { #expect(output.contains("\n  \(command.name) ")) }
         for command in GrantCommand.table {

@@ -79,7 +79,10 @@ import Testing
                 $0.failing = (call, .inputOutput)
             }
             let ended = grant("probe", on: xen)
-            guard call <= xen.now.calls.count else { return }
+            guard call <= xen.now.calls.count else {
+                #expect(call > 10)
+                return
+            }
             if SystemCall.Number(rawValue: xen.now.calls[call - 1]) != .write {
                 #expect(ended.output.contains("evtchn"), "call \(call)")
             }
@@ -87,5 +90,6 @@ import Testing
                 #expect(xen.now.left == [], "call \(call)")
             }
         }
+        Issue.record("more than 100 calls")
     }
 }

@@ -372,15 +372,21 @@ private let grantUsage =
             let usage = "\(form.usage.text)"
             #expect(page.contains("`\(name) ") || page.contains("`\(name)["), "\(name)")
             #expect(manual.contains("\n.BI \(name) \""), "\(name)")
-            for option in usage.matches(of: #/\[([a-z-]+)=?/#) {
-                #expect(page.contains(String(option.1)), "\(option.1)")
-                #expect(manual.contains(String(option.1)), "\(option.1)")
+            for match in usage.matches(of: #/\[([a-z-]+)=?/#) {
+                // Where an option stands: the word alone stands in any text.
+                let option = match.1
+                let onPage = ["[\(option)", "`\(option)=", "`\(option)`"]
+                let inManual = ["\\fP\(option)", "\n.B \(option)\n", "\n.BI \(option)= "]
+                #expect(onPage.contains { page.contains($0) }, "\(option)")
+                #expect(inManual.contains { manual.contains($0) }, "\(option)")
             }
         }
         for setting in BootTableReader.settings {
             let name = "\(setting.name)"
             #expect(page.contains("| `\(name)"), "\(name)")
-            #expect(manual.contains(name), "\(name)")
+            let isThere =
+                manual.contains("\n.BI \(name) \"") || manual.contains("\n.B \(name)\n")
+            #expect(isThere, "\(name)")
         }
     }
 

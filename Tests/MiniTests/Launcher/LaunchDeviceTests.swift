@@ -106,11 +106,14 @@ private final class Echo: DeviceSetup, OpenDevice {
 
     @Test("the launcher itself names no kind of device")
     func kinds() throws {
-        for file in [
-            "Launcher", "LaunchMachine", "EventLoop", "LguestEngine", "LguestLauncher",
-            "RunningGuest", "PCEngine", "PCLauncher", "RunningPC",
-        ] {
-            let text = try projectText("Sources/Mini/Launcher/\(file).swift")
+        // The sandbox has a row for each; errors of a network's file are taken up.
+        let others = ["LaunchSandbox.swift", "LauncherError.swift"]
+        let files = try FileManager.default.contentsOfDirectory(
+            atPath: project("Sources/Mini/Launcher").path
+        ).filter { $0.hasSuffix(".swift") && !others.contains($0) }
+        #expect(files.contains("Launcher.swift") && files.contains("RunningPC.swift"))
+        for file in files {
+            let text = try projectText("Sources/Mini/Launcher/\(file)")
             for word in [
                 "BlockDevice", "Disk(", "Tap(", "OpenDisk", "OpenTap", "NetworkFile", "NetworkLink",
                 "have.disks", "have.writableDisks", "have.taps", "have.networks", "have.listeners",

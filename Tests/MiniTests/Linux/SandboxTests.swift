@@ -51,22 +51,23 @@ import Testing
     }
 
     @Test("root becomes nobody before its capabilities go, and the filter comes last")
-    func order() {
+    func order() throws {
         let (outcome, calls) = enter(SandboxPlan(rules: rules))
         #expect(outcome.hasLeftRoot && outcome.calls == 2 && outcome.failure == nil)
-        func place(_ number: SystemCall.Number) -> Int {
-            calls.firstIndex { $0.number == number } ?? -1
+        func place(_ number: SystemCall.Number) throws -> Int {
+            try #require(calls.firstIndex { $0.number == number })
         }
-        #expect(place(.setGroups) < place(.setGroup))
-        #expect(place(.setGroup) < place(.setUser))
-        #expect(place(.setUser) < place(.setCapabilities))
+        let setUser = try place(.setUser)
+        #expect(try place(.setGroups) < place(.setGroup))
+        #expect(try place(.setGroup) < setUser)
+        #expect(try setUser < place(.setCapabilities))
         #expect(calls.last?.number == .seccomp)
         #expect(calls[calls.count - 2].arguments.0 == 38)  // PR_SET_NO_NEW_PRIVS
         // The bounding set is emptied while it may be.
         #expect(calls.contains { $0.number == .processControl && $0.arguments.0 == 24 })
         #expect(
             calls.firstIndex { $0.number == .processControl && $0.arguments.0 == 24 }!
-                < place(.setUser))
+                < setUser)
     }
 
     @Test("what a played kernel says of this process is forgotten with it")

@@ -114,7 +114,7 @@ private func lines(_ file: [UInt8]) -> [String] {
     }
 
     @Test("before 2.08 the compressed kernel is searched for")
-    func search() {
+    func search() throws {
         var spec = StockSpec(.gzip)
         spec.protocolVersion = 0x204
         #expect(kernel(spec.bytes())?.payload?.offset == 1600)
@@ -123,7 +123,7 @@ private func lines(_ file: [UInt8]) -> [String] {
         spec = StockSpec(
             .gzip, Array("Linux version 2.6.20 (x)\n".utf8) + [UInt8](repeating: 7, count: 99))
         spec.protocolVersion = 0x204
-        #expect(kernel(spec.bytes())?.damage == nil)
+        #expect(try #require(kernel(spec.bytes())).damage == nil)
         spec = StockSpec(.zstd)
         spec.protocolVersion = 0x204
         #expect(kernel(spec.bytes())?.damage == .noCompressedKernel(version: "6.1.0"))

@@ -112,6 +112,7 @@ private let rows: [Row] = [
     func balance() {
         // Random walks: what map and reference took, unmap and release have given back at the end.
         var random = SplitMix(seed: 4)
+        var ends = 0
         for _ in 0..<2000 {
             var machine = GrantMachine(isNotifying: Bool.random(using: &random))
             var indices = 0
@@ -133,7 +134,11 @@ private let rows: [Row] = [
                 if action == .end { isAtEnd = true }
                 #expect(indices >= 0 && indices <= 1 && mappings >= 0 && mappings <= 1)
             }
-            if isAtEnd { #expect(indices == 0 && mappings == 0) }
+            if isAtEnd {
+                #expect(indices == 0 && mappings == 0)
+                ends += 1
+            }
         }
+        #expect(ends > 1000)
     }
 }
