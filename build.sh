@@ -3,9 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 root=$PWD
-# Whatever the caller has: the tests look at modes of files and at what programs say.
+# Whatever the caller has: the tests look at modes and times of files and at what programs say.
 umask 022
-export LC_ALL=C
+export LC_ALL=C TZ=UTC0
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "build.sh: $*"; exit 1; }

@@ -1,10 +1,14 @@
 # shellcheck shell=bash
 # How the tests in shell tell what they found: a line each, and how many at the end.
 passed=0 failed=0 skipped=0
-# Whatever the caller has: tests look at modes of files and at what programs say, and make scripts with names of files in them.
+# Whatever the caller has: tests look at files' modes and times and at what programs say, and make scripts with names of files.
 umask 022
-export LC_ALL=C
+export LC_ALL=C TZ=UTC0
 [[ ${TMPDIR-} != *[[:space:]]* ]] || unset TMPDIR
+
+# What `--version` says.
+# shellcheck disable=SC2034
+mini_version=$(sed -n 's/.*let version: StaticString = "\(.*\)"/\1/p' Sources/Mini/Commands/Applet.swift)
 
 # without_spaces: $root by a name that has none.
 without_spaces() {

@@ -78,6 +78,8 @@ deb() {
         folder=out/deb/$name
         rm -rf "$folder"
         (umask 022 && deb_folder "$arch" "$name" "$version" "$folder" "$epoch" "$maintainer")
+        # Those of another version go.
+        rm -f out/mini_*_"$name.deb"
         SOURCE_DATE_EPOCH=$epoch dpkg-deb --root-owner-group -Zxz --build "$folder" "out/mini_${version}_$name.deb" >/dev/null
         say "out/mini_${version}_$name.deb: $(stat -c %s "out/mini_${version}_$name.deb") bytes"
     done

@@ -21,7 +21,7 @@ for arch in amd64 i386; do
     "$pack" "$work/only.cpio" "out/$binary/mini=mini"
     boot 900 192 "$work/only.cpio" 'rdinit=/mini mini.verbose mini.run="mini-pack --version" mini.at-end=reboot'
     booted "the binary alone, as rdinit=/mini" "$again" "mini-init: /proc/cmdline:1:*: run mini-pack --version" \
-        "mini-pack 0.1" "mini-init: rebooting"
+        "mini-pack $mini_version" "mini-init: rebooting"
 
     # --- a table with each kind of fault ----------------------------------------------------------------
 
@@ -31,7 +31,7 @@ for arch in amd64 i386; do
     boot 900 192 "$work/checks.cpio"
     booted "process 1 mounts what every program needs" "$off" "/proc/mounts devtmpfs /dev devtmpfs *" \
         "/proc/mounts proc /proc proc *" "/proc/mounts sysfs /sys sysfs *" "/proc/mounts tmpfs /run tmpfs *" \
-        "/proc/1/status Name:*init" "mini-pack 0.1"
+        "/proc/1/status Name:*init" "mini-pack $mini_version"
     booted "modules, values and mounts: what fails is told with its place, what does not works" "$off" \
         "$table:*:*: cannot open module \"/none.ko\": no such file (ENOENT)" \
         "$table:*:*: cannot load module \"/child\": * (ENOEXEC)" \

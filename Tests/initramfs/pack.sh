@@ -84,16 +84,15 @@ for arch in x86_64 i386; do
     same "$arch: other folder, times, order and umask, the same bytes" "$work/$arch.cpio" "$work/again.cpio"
     rm -rf "$work/again" "$work/again.cpio"
 
-    SOURCE_DATE_EPOCH=1234567890 pack $arch - "$tree/etc"
-    check "$arch: SOURCE_DATE_EPOCH is the time of every member" \
-        "$(cpio -tv --quiet <"$work/out" 2>/dev/null | grep -vc 'Feb 13  *2009')" = 0
-
     if command -v cpio >/dev/null; then
+        SOURCE_DATE_EPOCH=1234567890 pack $arch - "$tree/etc"
+        check "$arch: SOURCE_DATE_EPOCH is the time of every member" "$(cpio -tv --quiet <"$work/out" 2>/dev/null |
+            awk '{ members++ } !/ Feb 13  *2009 / { others++ } END { print (members > 1), others + 0 }')" = "1 0"
         check "$arch: cpio lists it without complaint" "$(cpio -t --quiet <"$work/$arch.cpio" 2>&1 >/dev/null)" = ""
         cpio -t --quiet <"$work/$arch.cpio" >"$work/order"
         check "$arch: members are in the order of their bytes" "$(LC_ALL=C sort -c "$work/order" 2>&1)" = ""
     else
-        skip "$arch: cpio lists it" "cpio is not installed"
+        skip "$arch: cpio lists it, with the time of SOURCE_DATE_EPOCH" "cpio is not installed"
     fi
 
     refused "no archive" 2 "no archive is named; --help tells how to use this"
