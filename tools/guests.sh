@@ -31,10 +31,10 @@ guests() {
     guests_of_eras
 }
 
-# The guests of eras 2 to 5: one source, and a row of its own for each (Tests/Guests/Eras/eras.table). Called by guests.
+# The guests of eras 2 and later: one source, and a row of its own for each (Tests/Guests/Eras/eras.table). Called by guests.
 guests_of_eras() {
     local eras=Tests/Guests/Eras parts=() words=() name release call gate ring data start end gdt devices tables rest
-    [[ -e $out/eras/5-pae && -z $(find $eras "$common" build.sh tools/guests.sh -newer "$out/eras/5-pae" -type f) ]] && return
+    [[ -e $out/objects/eras/made && -z $(find $eras "$common" build.sh tools/guests.sh -newer "$out/objects/eras/made" -type f) ]] && return
     [[ -n $told ]] || say "build.sh: building the guests"
     mkdir -p "$out/eras" "$out/objects/eras"
     mapfile -t units < <(find "$eras" -name '*.swift' | LC_ALL=C sort)
@@ -42,7 +42,7 @@ guests_of_eras() {
         -c "$common/Text.swift" "${units[@]}" -o "$out/objects/eras/guest.o" || return
     parts=("$out/objects/"{traps.S,memory.c,division.c}.o "$out/objects/eras/guest.o")
     while read -r name release call gate ring data start end gdt devices tables rest; do
-        [[ $name == [2-5]* ]] || continue
+        [[ $name == [0-9]* ]] || continue
         words=("CALL_$call" "CALL_$gate" "RING_$ring" "DATA_$data" "START_$start" "END_$end" "GDT_$gdt" "DEVICES_$devices"
             "TABLES_$tables")
         "$(tool clang)" -target $target "${flags[@]}" "-DRELEASE=\"$release\"" "${words[@]/#/-D}" \
@@ -51,6 +51,7 @@ guests_of_eras() {
             --defsym=era_entry=guest_entry-0xC0000000 -e era_entry -o "$out/eras/$name" \
             "$out/objects/eras/start.o" "${parts[@]}" || return
     done < <(tr '[:lower:]' '[:upper:]' <$eras/eras.table | sed 's/^\([^ ]*\)/\L\1/')
+    : >"$out/objects/eras/made"
 }
 
 oracle() {

@@ -3,9 +3,10 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 
 # keyed WORDS...: as boot, with a keyboard: once somebody has said "ready" it is Ctrl-Alt-Del that is pressed. A machine that has
-# halted is still there: QEMU is asked how it is ($status), and ended.
+# halted is still there: QEMU is asked how it is ($status), and ended. $pressed: whether the keys were, or "late" if "later" had been said.
 keyed() {
-    local pid pressed=
+    local pid
+    pressed=
     local machine_devices="-monitor stdio -serial file:$work/console.raw"
     : >"$work/console.raw"
     rm -f "$work/keys" && mkfifo "$work/keys"
@@ -15,6 +16,7 @@ keyed() {
     while sleep 0.1 && kill -0 $pid 2>/dev/null; do
         if [[ -z $pressed ]] && grep -aq '^ready' "$work/console.raw"; then
             pressed=1
+            ! grep -aq '^later' "$work/console.raw" || pressed=late
             echo "sendkey ctrl-alt-delete" >&7
         elif grep -aq 'reboot: System halted' "$work/console.raw"; then
             echo "info status" >&7
@@ -66,6 +68,7 @@ for arch in amd64 i386; do
     keyed 'mini.ctrl-alt-del=halt mini.run="/child say ready" mini.run="/child idle"'
     booted "Ctrl-Alt-Del does what the table says; a machine that has halted stays" "reboot: System halted" ready "mini-init: halting"
     check "$arch kernel: QEMU runs on behind a halt ($status)" "$status" = "VM status: running"
-    keyed 'mini.ctrl-alt-del=ignore mini.run="/child say ready" mini.try="wait file /none deadline=1s" mini.run="/child say later"'
+    keyed 'mini.ctrl-alt-del=ignore mini.run="/child say ready" mini.try="wait file /none deadline=5s" mini.run="/child say later"'
     booted "Ctrl-Alt-Del can be ignored" "$off" ready later "mini-init: powering off"
+    check "$arch kernel: and the keys had been pressed by then" "$pressed" = 1
 done
