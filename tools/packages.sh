@@ -2,7 +2,8 @@
 # What must be on the machine: one table of part, what is looked for, and the Debian package that has it. As root what is
 # missing is installed; for anybody else one line names it. Sourced by build.sh.
 
-# A library that one of the toolchain's programs wants, a file or pattern, or a command.
+# A library that one of the toolchain's programs wants, a file or pattern, or a command. (fish depends on python3. lintian, which a test
+# uses where it is, is not here: it brings two hundred packages.)
 package_table() {
     cat <<'EOF'
 toolchain libncurses.so.6 libncurses6
@@ -32,12 +33,16 @@ system setpriv util-linux
 system losetup mount
 system cmp diffutils
 system /usr/include/c++/* libstdc++-12-dev
+system zsh zsh
+system fish fish
+system python3 python3
 compare cmp diffutils
 initramfs qemu-system-x86_64 qemu-system-x86
 initramfs cpio cpio
 initramfs xz xz-utils
 initramfs dpkg-deb dpkg
 initramfs wget wget
+initramfs mandoc mandoc
 linux qemu-system-x86_64 qemu-system-x86
 linux dpkg-deb dpkg
 linux objcopy binutils

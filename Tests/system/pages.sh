@@ -45,8 +45,8 @@ needs_more() {
     *--tunnet*) [[ -c /dev/net/tun ]] && return 1 || echo "there is no /dev/net/tun" ;;
     qemu-system-x86_64*)
         command -v qemu-system-x86_64 >/dev/null || { echo "QEMU is not installed" && return; }
-        [[ -e $scratch/vmlinuz ]] && return 1
-        echo "there is no kernel to boot: ./build.sh test initramfs fetches one"
+        [[ -e $scratch/out/debian/cloud/vmlinuz ]] && return 1
+        echo "no Debian kernel: $debian_missing"
         ;;
     *" /boot/vmlinuz"*) [[ -r /boot/vmlinuz ]] && return 1 || echo "there is no /boot/vmlinuz" ;;
     *out/debian/*)
@@ -77,7 +77,6 @@ prepare() {
     fi
     printf 'on-error poweroff\nlaunch /vmlinux\n' >"$scratch/boot.table"
     echo x >"$scratch/tree/file"
-    [[ ! -e out/initramfs/amd64/vmlinuz ]] || cp out/initramfs/amd64/vmlinuz "$scratch/vmlinuz"
 }
 
 # in_scratch COMMAND: with a /tmp and a network that are gone afterwards. A TMPDIR may lie in the /tmp of before.
