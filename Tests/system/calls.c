@@ -113,7 +113,7 @@ static const struct {
     {46, 370, "sendmsg", plain},      {47, 372, "recvmsg", plain},     {49, 361, "bind", plain},
     {50, 363, "listen", plain},       {55, 365, "getsockopt", ask_socket}, {62, 37, "kill", own_kill},
     {72, 55, "fcntl", lock},          {74, 118, "fsync", of_file},     {228, 265, "clock_gettime", plain},
-    {231, 252, "exit_group", plain},  {271, 309, "ppoll", plain},      {-1, 102, "socketcall", socket_call},
+    {231, 252, "exit_group", plain},  {318, 355, "getrandom", plain},  {271, 309, "ppoll", plain},      {-1, 102, "socketcall", socket_call},
 };
 
 // A 32-bit word of the process's: what socketcall's second argument points at.
@@ -184,7 +184,8 @@ static void describe(pid_t number, const struct __ptrace_syscall_info *info) {
             break;
         }
         what = a[1] == 0x5401 ? "TCGETS" : a[1] == 0x5402 ? "TCSETS" : a[1] == 0x540F ? "TIOCGPGRP"
-             : a[1] == 0x540A ? "TCXONC" : a[1] == 0x5411 ? "TIOCOUTQ" : a[1] == 0x5421 ? "FIONBIO" : "other";
+             : a[1] == 0x540A ? "TCXONC" : a[1] == 0x5411 ? "TIOCOUTQ" : a[1] == 0x5421 ? "FIONBIO"
+             : a[1] == 0x400454D0 ? "TUNSETOFFLOAD" : "other";
         if (a[1] == 0x5421) snprintf(line, sizeof line, "ioctl(FIONBIO)");
         // Messages are written to a terminal as the guest's output is.
         else snprintf(line, sizeof line, "ioctl(%s, %s)", (int)a[0] == 2 ? "output" : role(number, (int)a[0]), what);

@@ -23,9 +23,9 @@ running() {
     printed 1
 }
 
-# again COMMAND WORDS...: a guest that is started three times, and its kernel's file gone meanwhile.
+# again COMMAND WORDS...: a guest that is started three times, and its kernel's file gone meanwhile. $kernel: another one than lguest's.
 again() {
-    cp out/guests/again "$work/kernel"
+    cp "${kernel:-out/guests/again}" "$work/kernel"
     running "$@" "$work/kernel"
     rm "$work/kernel"
     for round in 2 3; do printf x >&8; printed $round; done
@@ -177,21 +177,24 @@ EOF
             "$(grep '^[<>]' "$work/difference" | sed 's/^</only on the page:/; s/^>/only in the trace:/')"
     fi
 
-    # of_network ARCH FEATURE: of what was seen, all of this row and else only what every launch may.
-    of_network() {
+    # of_feature GUEST FEATURE [FEATURE...]: of what was seen, all of the first row, and else only what the others and every launch may.
+    of_feature() {
         local differences
-        LC_ALL=C sort -u "$log" >"$work/network-calls"
+        LC_ALL=C sort -u "$log" >"$work/feature-calls"
         differences=$(
-            rows "$2" | LC_ALL=C comm -23 - "$work/network-calls" | sed 's/^/only on the page: /'
-            rows "$2" "every launch" restarts | LC_ALL=C comm -13 - "$work/network-calls" | sed 's/^/only in the trace: /'
+            rows "$2" | LC_ALL=C comm -23 - "$work/feature-calls" | sed 's/^/only on the page: /'
+            rows "every launch" restarts "${@:2}" | LC_ALL=C comm -13 - "$work/feature-calls" | sed 's/^/only in the trace: /'
         )
         if [[ -z $differences ]]; then ok "$1: the calls of the page are those that a trace sees: $2"; else
             not_ok "$1: the calls of the page are those that a trace sees: $2" "$differences"
         fi
     }
+    linker=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
+    "$linker" -target i386-linux-gnu -nostdlib -static -fuse-ld=lld -Wl,--image-base=0x100000,-e,start \
+        -o "$work/again-pc" Tests/system/again.S 2>/dev/null
     for arch in x86_64 i386; do
         if ! "out/$arch/mini" --version >/dev/null 2>&1; then
-            skip "$arch: calls of networks" "this machine does not run $arch programs"
+            skip "$arch: calls of networks, random numbers and a PC's guest" "this machine does not run $arch programs"
             continue
         fi
         log=$work/calls-share-$arch net=$work/net-calls-$arch
@@ -203,7 +206,31 @@ EOF
         printed 1
         timeout 600 "${member[@]}" ask </dev/null >/dev/null 2>&1
         ended $child
-        of_network $arch "a shared network"
+        of_feature $arch "a shared network"
+
+        # Cards of virtio, and random numbers: a guest of era 5 that uses all that it has, and one that answers it.
+        log=$work/calls-card-$arch net=$work/net-cards-$arch
+        member=("$work/calls" "$log" "out/$arch/mini-launch" --memory 8 --sharenet "$net")
+        : >"$log"
+        rm -f "$work/disk-card" && truncate -s 8192 "$work/disk-card"
+        "${member[@]}" out/guests/eras/4d answer </dev/null >/dev/null 2>&1 &
+        child=$!
+        timeout 600 "${member[@]}" --block "$work/disk-card" out/guests/eras/5 <<<"some keys" >/dev/null 2>&1
+        kill -TERM "$(pgrep -P $child)"
+        wait $child
+        of_feature $arch "a card on a shared network" "random numbers" "a disk" "a disk that can be written"
+        of_feature $arch "random numbers" "a card on a shared network" "a disk" "a disk that can be written"
+
+        # A PC's restarts.
+        if [[ -x $work/again-pc ]]; then
+            log=$work/calls-pc-$arch
+            : >"$log"
+            kernel=$work/again-pc again "$work/calls" "$log" "out/$arch/mini-launch" --engine builtin
+            expect "$arch: a PC's restart opens nothing: the kernel's name is gone" 0 $'again\nagain\nagain' ""
+            of_feature "$arch, a PC's guest" restarts
+        else
+            skip "$arch: calls of a PC's guest" "no guest can be linked here (lld)"
+        fi
 
         if [[ ! -x ${datagrams-} ]]; then
             skip "$arch: calls of a tap" "no tap can be made here"
@@ -222,7 +249,14 @@ EOF
                 until_said "read(tap)" "$log"
                 kill $(pgrep -P $child); wait $child'
         done
-        of_network $arch "a tap"
+        of_feature $arch "a tap"
+
+        [[ -x ${offloads-} ]] || continue
+        log=$work/calls-offloads-$arch
+        : >"$log"
+        in_namespace 'ip tuntap add dev last7 mode tap && ip link set last7 up && "$@"' - \
+            "$calls" "$log" "out/$arch/mini-launch" --engine builtin --tap last7 "$offloads"
+        of_feature $arch "a tap of a PC's" "a tap"
     done
 
     # Told to end while its guest writes: it does not wait for the disk, for which no signal ends a wait.
