@@ -34,7 +34,8 @@ guests() {
 # The guests of eras 2 and later: one source, and a row of its own for each (Tests/Guests/Eras/eras.table). Called by guests.
 guests_of_eras() {
     local eras=Tests/Guests/Eras parts=() words=() name release call gate ring data start end gdt devices tables rest
-    [[ -e $out/objects/eras/made && -z $(find $eras "$common" build.sh tools/guests.sh -newer "$out/objects/eras/made" -type f) ]] && return
+    local made=$out/objects/eras/made
+    [[ -e $made && -z $(find $eras "$common" build.sh tools/guests.sh -newer "$made" -type f) ]] && return
     [[ -n $told ]] || say "build.sh: building the guests"
     mkdir -p "$out/eras" "$out/objects/eras"
     mapfile -t units < <(find "$eras" -name '*.swift' | LC_ALL=C sort)
@@ -51,7 +52,7 @@ guests_of_eras() {
             --defsym=era_entry=guest_entry-0xC0000000 -e era_entry -o "$out/eras/$name" \
             "$out/objects/eras/start.o" "${parts[@]}" || return
     done < <(tr '[:lower:]' '[:upper:]' <$eras/eras.table | sed 's/^\([^ ]*\)/\L\1/')
-    : >"$out/objects/eras/made"
+    : >"$made"
 }
 
 oracle() {

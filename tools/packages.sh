@@ -2,8 +2,8 @@
 # What must be on the machine: one table of part, what is looked for, and the Debian package that has it. As root what is
 # missing is installed; for anybody else one line names it. Sourced by build.sh.
 
-# A library that one of the toolchain's programs wants, a file or pattern, or a command. (fish depends on python3. lintian, which a test
-# uses where it is, is not here: it brings two hundred packages.)
+# A library that one of the toolchain's programs wants, a file or pattern, or a command. (fish depends on python3. lintian,
+# which a test uses where it is, is not here: it brings two hundred packages.)
 package_table() {
     cat <<'EOF'
 toolchain libncurses.so.6 libncurses6

@@ -3,7 +3,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 
 # keyed WORDS...: as boot, with a keyboard: once somebody has said "ready" it is Ctrl-Alt-Del that is pressed. A machine that has
-# halted is still there: QEMU is asked how it is ($status), and ended. $pressed: whether the keys were, or "late" if "later" had been said.
+# halted is still there: QEMU is asked how it is ($status), and ended. $pressed: 1 when the keys were
+# pressed, "late" if "later" had been said by then.
 keyed() {
     local pid
     pressed=

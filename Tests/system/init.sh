@@ -2,32 +2,6 @@
 # instead of the machine: with SIGINT for power-off and halt, with SIGHUP for a reboot. Real
 # machines are in Tests/initramfs. Sourced by system.sh.
 
-# boot ARCH TABLE [KERNEL COMMAND LINE]: process 1 carries out the table; sets $output and $code.
-boot() {
-    printf '%s' "mini.table=$work/table ${3-}" >"$work/cmdline"
-    printf '%s' "$2" >"$work/table"
-    local binary=$root/out/$1/mini-init
-    # The shell's own word about the signal is dropped.
-    # shellcheck disable=SC2016
-    (timeout -k 5 600 unshare ${spaces:+$spaces} --user --map-root-user --pid --fork --mount --kill-child sh -c '
-        mount -t proc proc /proc && mount --bind "$1" /proc/cmdline && exec "$2"
-    ' sh "$work/cmdline" "$binary" </dev/null >"$work/out" 2>&1; exit $?) 2>/dev/null
-    code=$?
-    output=$(<"$work/out")
-}
-
-# booted SENTENCE CODE PATTERN: a bash pattern over the last boot's output.
-booted() {
-    # shellcheck disable=SC2053
-    if [[ $code == "$2" && $output == $3 ]]; then
-        ok "$arch: process 1: $1"
-    else
-        not_ok "$arch: process 1: $1" "exit $code (wanted $2)" "output: ${output:0:600}"
-    fi
-}
-powered_off=130 rebooted=129
-off="mini-init: powering off"
-
 for arch in ${archs:-x86_64 i386}; do
     if ! unshare --user --map-root-user --pid --fork --mount true 2>/dev/null; then
         skip "$arch: process 1" "no user namespaces can be made here (there are none in a chroot)"

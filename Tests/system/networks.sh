@@ -1,14 +1,6 @@
 # Networks through a tap, with the guest that answers whoever asks. Sourced by system.sh. All of it
 # happens in a network namespace of its own, with interfaces that nobody else sees.
 
-# in_namespace SCRIPT WORDS...: runs a bash script where it may make interfaces.
-# Datagrams may be lost on the way, a few of them; none may be damaged.
-in_namespace() {
-    timeout 600 unshare --net -- bash -c "$@" </dev/null >"$work/out" 2>"$work/err"
-    code=$?
-    output=$(<"$work/out") errors=$(<"$work/err")
-}
-
 # Inside: answer ADDRESS COUNT SIZE WINDOW: datagrams to the guest and back, how many came back and how
 # many of those were damaged; end ADDRESS.
 cat >"$work/inside.sh" <<'EOF'

@@ -8,33 +8,6 @@ calls_tool() {
     "$clang" -O2 -o "$work/calls" Tests/system/calls.c
 }
 
-# printed COUNT: waits until the one in the background has printed so many lines.
-printed() { for _ in {1..600}; do (($(wc -l <"$work/out") >= $1)) && break; sleep 0.05; done; }
-
-# running COMMAND WORDS...: in the background, with descriptor 8 as its input and further ones that are not
-# its business; $child when it has printed something.
-running() {
-    rm -f "$work/hold"
-    mkfifo "$work/hold"
-    : >"$work/out"
-    "$@" <"$work/hold" >"$work/out" 2>"$work/err" 7</dev/null 9</etc/passwd &
-    child=$!
-    exec 8>"$work/hold"
-    printed 1
-}
-
-# again COMMAND WORDS...: a guest that is started three times, and its kernel's file gone meanwhile. $kernel: another one than lguest's.
-again() {
-    cp "${kernel:-out/guests/again}" "$work/kernel"
-    running "$@" "$work/kernel"
-    rm "$work/kernel"
-    for round in 2 3; do printf x >&8; printed $round; done
-    printf o >&8
-    wait $child
-    code=$? output=$(<"$work/out") errors=$(<"$work/err")
-    exec 8>&-
-}
-
 status() { awk -v name="$1:" '$1 == name { $1 = ""; print substr($0, 2) }' "/proc/$child/status"; }
 limit() { awk -v name="$1" 'index($0, name) == 1 { print $(NF - 2), $(NF - 1) }' "/proc/$child/limits"; }
 
@@ -177,7 +150,8 @@ EOF
             "$(grep '^[<>]' "$work/difference" | sed 's/^</only on the page:/; s/^>/only in the trace:/')"
     fi
 
-    # of_feature GUEST FEATURE [FEATURE...]: of what was seen, all of the first row, and else only what the others and every launch may.
+    # of_feature GUEST FEATURE [FEATURE...]: of what was seen, all of the first row, and else only what the others and every
+    # launch may.
     of_feature() {
         local differences
         LC_ALL=C sort -u "$log" >"$work/feature-calls"

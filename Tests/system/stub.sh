@@ -1,6 +1,6 @@
 # What a stub domain's start-up script does, carried out by process 1 in a process namespace of its own: words that are looked
 # up, conditions, descriptors, sockets, network devices. The store of a real Xen is in Tests/xen/guest. Sourced by
-# system.sh behind init.sh, whose boot and booted it uses.
+# system.sh.
 
 clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
 [[ -x $clang ]] || clang=clang

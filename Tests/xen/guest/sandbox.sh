@@ -150,8 +150,8 @@ wait $server
 kill $waiter
 xenstore-rm /test 2>/dev/null
 
-# The page's rows but three: every stream here can be opened once more, an assistant is asked when three seconds are over, and process 1
-# has no tracer.
+# The page's rows but three: every stream here can be opened once more, an assistant is asked when three seconds are over, and
+# process 1 has no tracer.
 awk -F'|' '/<!-- grant -->/ { on = 1 } /<!-- end -->/ { on = 0 } on && $2 !~ /cannot be opened|assistant|boot table/ { print $3 }' /tests/sandbox.md |
     grep -o '`[^`]*`' | tr -d '`' | sort -u >/tmp/wanted
 grep -v '(assistant)' $log | sort -u >/tmp/seen
