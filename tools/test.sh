@@ -18,7 +18,7 @@ lint() {
     else
         check_lint "shellcheck: bash" shellcheck -S warning build.sh .ci/run tools/*.sh Tests/*.sh Tests/xen/*.sh Tests/initramfs/*.sh Tests/linux/*.sh \
             contrib/dracut/95mini/*.sh contrib/mkinitcpio/*/mini contrib/initramfs-tools/hooks/mini \
-            contrib/initramfs-tools/scripts/*/mini
+            contrib/initramfs-tools/scripts/*/mini contrib/completion/mini.bash
         # Pieces of system.sh and bench.sh, which set what they use.
         check_lint "shellcheck: pieces of other scripts" shellcheck -S warning -s bash -e SC2034,SC2154 Tests/system/*.sh \
             Tests/bench/{kvm,pc,wide}.sh

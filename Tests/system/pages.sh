@@ -41,6 +41,7 @@ needs_more() {
     *"xl create "*) echo "it needs Xen: Tests/xen runs the same lines" ;;
     "./build.sh run xen"*) echo "it starts a Xen and a prompt: Tests/xen.sh does" ;;
     "Tests/xen.sh loop"*) echo "it needs Xen: a part of Tests/xen.sh" ;;
+    out/*/fuzz\ *) echo "it is built by ./build.sh fuzz: Tests/fuzz.sh runs it" ;;
     "./build.sh test"*) echo "it is what this is a part of" ;;
     *--tunnet*) [[ -c /dev/net/tun ]] && return 1 || echo "there is no /dev/net/tun" ;;
     qemu-system-x86_64*)
@@ -132,7 +133,7 @@ if ! unshare "${apart[@]}" mount -t tmpfs none /tmp 2>/dev/null; then
     skip "the commands of the pages" "this machine does not let us have mounts of our own"
 else
     prepare
-    for page in README.md contrib/README.md docs/*.md docs/*.[18]; do
+    for page in README.md contrib/README.md Tests/Fuzz/README.md docs/*.md docs/*.[18]; do
         number='' kind='' text=''
         while IFS= read -r line; do
             if [[ $line == $'\001'* ]]; then

@@ -14,7 +14,7 @@ final class WakerThread {
 
     private let pipe: PipeEnds
     private var writing: Descriptor?
-    /// The thread's record at its end, and its stack from there down: one page does for both.
+    /// The thread's record at its end, and its stack from there down: some pages do for both.
     private let room: Mapping
     /// What the signal that ends it meant before.
     private let action: mini_sigaction
