@@ -92,7 +92,12 @@ deb_folder() {
     mkdir -p "$folder/DEBIAN" "$documents"
     find "$folder/usr/share/man" -type f -exec gzip -9n {} +
     install -m 644 contrib/README.md "$documents/README.hooks.md"
-    { printf 'Files: *\nCopyright: the authors of mini\nLicense: 0BSD\n\n' && cat LICENSE; } >"$documents/copyright"
+    # LICENSE as a field's value: its lines begin with a space, empty ones have a dot.
+    {
+        printf '%s\n' 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/' '' 'Files: *' \
+            "Copyright: $(sed -n 's/^Copyright (c) //p' LICENSE)" 'License: 0BSD'
+        sed -e '1,/^Copyright/d' LICENSE | sed -e '/./,$!d' -e 's/^$/./' -e 's/^/ /'
+    } >"$documents/copyright"
     printf 'mini (%s) unstable; urgency=medium\n\n  * See README.md.\n\n -- %s  %s\n' "$version" "$maintainer" \
         "$(LC_ALL=C date -u -d "@$epoch" -R)" | gzip -9n >"$documents/changelog.gz"
     mkdir -p "$folder/usr/share/lintian/overrides"

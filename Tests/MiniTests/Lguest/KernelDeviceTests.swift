@@ -243,7 +243,7 @@ import Testing
     }
 
     @Test(
-        "where no program can be, nobody asks who it was: an output takes eight calls of the device's, an input of a word seven"
+        "where no program can run, cs is not asked for: an output takes eight calls of the device's, an input of a word seven"
     )
     func calls() throws {
         let forms: [(code: [UInt8], registers: [UInt32], calls: Int)] = [
