@@ -87,3 +87,31 @@ func transitionsOfPage(_ name: String) throws -> Set<String> {
         .map { $0.trimmingCharacters(in: .whitespaces) }
     return Set(lines.filter { $0.contains(" --> ") && !$0.contains("[*]") })
 }
+
+@Suite struct PagesOfMachinesTests {
+    @Test("each diagram has a beginning, and an end wherever nothing leads on")
+    func ends() throws {
+        let pages = try FileManager.default.contentsOfDirectory(atPath: project("docs").path)
+            .filter { $0.hasSuffix("-machine.md") }
+        #expect(pages.count > 20)
+        for page in pages {
+            var beginnings = 0
+            var states: Set<String> = []
+            var left: Set<String> = []
+            var ends: Set<String> = []
+            for line in try projectText("docs/\(page)").split(separator: "\n") {
+                guard let match = line.wholeMatch(of: #/\s*(\S+) --> ([^\s:]+)(?::.*)?/#) else {
+                    continue
+                }
+                let (from, to) = (String(match.1), String(match.2))
+                if from == "[*]" { beginnings += 1 } else if from != to { left.insert(from) }
+                if to == "[*]" { ends.insert(from) } else { states.insert(to) }
+            }
+            // Process 1 that the kernel does not let end goes on for ever.
+            let others: Set<String> = page == "boot-machine.md" ? ["stuck"] : []
+            #expect(beginnings > 0, "\(page)")
+            #expect(states.subtracting(left).subtracting(others).isEmpty, "\(page)")
+            #expect(ends.isSubset(of: states), "\(page)")
+        }
+    }
+}
