@@ -14,7 +14,8 @@ wrong() { say "build.sh: $*"; exit 2; }
 # --- the toolchain -----------------------------------------------------------------------------
 
 command -v swiftc >/dev/null || die "swiftc is not on the PATH: install Swift 6.3 or later"
-[[ $(swiftc --version 2>/dev/null) =~ Swift\ version\ ([0-9]+)\.([0-9]+) ]] && ((BASH_REMATCH[1] * 100 + BASH_REMATCH[2] >= 603)) ||
+[[ $(swiftc --version 2>/dev/null) =~ Swift\ version\ ([0-9]+)\.([0-9]+) ]] &&
+    ((BASH_REMATCH[1] * 100 + BASH_REMATCH[2] >= 603)) ||
     die "this is not Swift 6.3 or later: $(swiftc --version 2>&1 | head -n 1)"
 swift_bin=$(dirname "$(readlink -f "$(command -v swiftc)")")
 toolchain=$(dirname "$swift_bin")
@@ -159,7 +160,8 @@ compile() {
     # nobody uses and constants that all callers pass are left out, and what then stands there twice (25 KB). No pass moves
     # blocks about, which the execution loops would not bear.
     # Behind each record of an execution loop a dispatch of its own, which the host's processor foresees better than one for all
-    # (Debian 13's cloud kernel, 6.12, boots in four fifths of the time). It needs that no case of the loop's is empty. Aligning the cases gains nothing.
+    # (Debian 13's cloud kernel, 6.12, boots in four fifths of the time). It needs that no case of the loop's is empty. Aligning the
+    # cases gains nothing.
     # The flags from -apply-ext-tsp-for-size on take 32 KB (3 %) out of the program and no time from a boot: blocks in the order that needs
     # the fewest jumps, constants and what does not change computed where they are needed instead of kept in registers and on the stack
     # (of the first alone that boot gets a tenth slower), spills where they are small, jump tables where they are well filled, places in

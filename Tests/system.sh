@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # System tests: the built binaries as a person runs them, with the guests of Tests/Guests.
-# Each test says what must be true; a test that cannot run says why it was skipped. With words: only these files of Tests/system,
-# of what is built.
+# Each test says what must be true; a test that cannot run says why it was skipped. With words: only these files of
+# Tests/system, with what is built.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 root=$PWD

@@ -69,7 +69,7 @@ for arch in amd64 i386; do
     keyed 'mini.ctrl-alt-del=halt mini.run="/child say ready" mini.run="/child idle"'
     booted "Ctrl-Alt-Del does what the table says; a machine that has halted stays" "reboot: System halted" ready "mini-init: halting"
     check "$arch kernel: QEMU runs on behind a halt ($status)" "$status" = "VM status: running"
-    keyed 'mini.ctrl-alt-del=ignore mini.run="/child say ready" mini.try="wait file /none deadline=5s" mini.run="/child say later"'
+    keyed 'mini.ctrl-alt-del=ignore mini.run="/child say ready"' 'mini.try="wait file /none deadline=5s" mini.run="/child say later"'
     booted "Ctrl-Alt-Del can be ignored" "$off" ready later "mini-init: powering off"
     check "$arch kernel: and the keys had been pressed by then" "$pressed" = 1
 done

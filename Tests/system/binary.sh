@@ -72,7 +72,8 @@ done
 # A choice of parts: what is not in it is not there.
 if (cd "$work/elsewhere" && ./build.sh --parts pack,grant,init x86_64) >"$work/log" 2>&1; then
     built=$work/elsewhere/out/x86_64
-    check "--parts grant,init,pack: the version names them" "$("$built/mini" --version)" = "mini $mini_version (grant, pack, init)"
+    check "--parts grant,init,pack: the version names them" \
+        "$("$built/mini" --version)" = "mini $mini_version (grant, pack, init)"
     check "they have commands, the others have none" "$(cd "$built" && echo mini-*)" = "mini-grant mini-init mini-pack"
     "$built/mini" mini-launch /dev/null >/dev/null 2>"$work/err"
     check "a part that is not in is no applet" "$? $(<"$work/err")" = "2 mini: there is no applet \"mini-launch\"; --help lists them"

@@ -1,5 +1,5 @@
-# The guests of eras 2 and later, a row of Tests/Guests/Eras/eras.table each: the image is recognised, and the guest finds what a
-# host and a launcher of its era had. Each asks the one before it across a shared network. Sourced by system.sh.
+# The guests of eras 2 and later, a row of Tests/Guests/Eras/eras.table each: the image is recognised, and the guest finds what
+# a host and a launcher of its era had. Each asks the one before it across a shared network. Sourced by system.sh.
 
 tap_missing=
 if ! unshare --net true 2>/dev/null; then

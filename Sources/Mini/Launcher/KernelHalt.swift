@@ -1,6 +1,6 @@
 // Notices that a kernel before 3.10 has stopped for good. Later ones halt with interrupts off, which is the end of a PC. Some
-// before 3.10 halt with interrupts on, after a last line that says so. Programs can print that line as well: so it counts only if nothing
-// is printed after it, and next to no processor time is used for three seconds.
+// before 3.10 halt with interrupts on, after a last line that says so. Programs can print that line as well: so it counts only
+// if nothing is printed after it, and next to no processor time is used for three seconds.
 //
 //   listening -- its last line --> halting -- waits, for long --> off
 //   halting -- other words --> listening

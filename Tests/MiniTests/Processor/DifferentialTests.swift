@@ -1,7 +1,8 @@
 // The differential test: random instruction sequences on the software processor and natively
 // (by way of the oracle), compared in registers, defined flags, memory, x87, trap and fault
 // address. A fixed seed and ten thousand sequences in the debug build, a hundred thousand in an
-// optimised one; MINI_SEQUENCES=1000000 runs more, MINI_SEED begins elsewhere. A difference is shrunk to the instructions that make it.
+// optimised one; MINI_SEQUENCES=1000000 runs more, MINI_SEED begins elsewhere. A difference is
+// shrunk to the instructions that make it.
 
 import Glibc
 import Testing
