@@ -73,11 +73,11 @@ final class PC {
     /// Runs the guest.
     /// - Parameter look: when to come back at the latest.
     func run(until look: Nanoseconds) -> Stop {
+        var now = clock()
         while true {
             if let end { return .ended(end) }
             // What was said before the end is worth more than the end.
             if platform.serial.isOutputDue { return .output }
-            let now = clock()
             if let due, now - due > Self.stop { processor.tellStop() }
             due = now
             platform.advance(to: now)
@@ -89,11 +89,10 @@ final class PC {
             }
             if now >= look { return platform.serial.output.isEmpty ? .look : .output }
             let event = platform.nextEvent
-            if let stop = handle(
-                processor.run(until: event.map { min($0, look) } ?? look, atMost: nil))
-            {
-                return stop
-            }
+            let exit = processor.run(until: event.map { min($0, look) } ?? look, atMost: nil)
+            // Once for each exit: it is a system call.
+            now = clock()
+            if let stop = handle(exit, at: now) { return stop }
             if let ended = platform.end {
                 end =
                     switch ended {
@@ -117,11 +116,11 @@ final class PC {
     }
 
     /// - Returns: nil to go on.
-    private func handle(_ exit: ProcessorExit) -> Stop? {
+    private func handle(_ exit: ProcessorExit, at now: Nanoseconds) -> Stop? {
         switch exit {
         case .portInput(let access):
-            processor.answer(UInt64(platform.input(access, at: clock())))
-        case .portOutput(let access, let value): platform.output(access, value, at: clock())
+            processor.answer(UInt64(platform.input(access, at: now)))
+        case .portOutput(let access, let value): platform.output(access, value, at: now)
         // Where no memory is, reads give ones.
         case .memoryRead: processor.answer(.max)
         case .memoryWrite: break
