@@ -130,6 +130,9 @@ struct TimerChannel {
         }
     }
 
+    /// It counts once, and then waits for the next count.
+    var isSingle: Bool { mode == 0 || mode == 4 }
+
     /// More often than every so many ticks no edge of a period is told: 0.1 ms.
     private static let shortest: UInt64 = 120
 
@@ -238,6 +241,8 @@ struct IntervalTimer {
     private var control: UInt8 = 0
     /// The tick of the next rise of channel 0's output, and its moment.
     private(set) var nextEvent: Nanoseconds?
+    /// Channel 0's output rises once for each count that is written.
+    var isSingle: Bool { clock.isSingle }
 
     /// Bit 4 of port 61 changes this often.
     private static let refreshTime: UInt64 = 15_085

@@ -37,6 +37,8 @@ final class PC {
     private let processor: any GuestProcessor
     private let clock: () -> Nanoseconds
     private var isHalted = false
+    /// A program ran, which nobody has asked for since.
+    private var hasRun = false
     private var end: End?
     /// When the guest was to go on, if there is such a moment.
     private var due: Nanoseconds?
@@ -59,7 +61,10 @@ final class PC {
     var isInProgram: Bool { processor.privilege == 3 }
 
     /// Whether a program ran since this was asked before; nil if its processor does not tell.
-    func ranProgram() -> Bool? { processor.ranProgram() }
+    func ranProgram() -> Bool? {
+        defer { hasRun = false }
+        return processor.ranProgram().map { $0 || hasRun }
+    }
 
     /// How long it should run without a look at the devices.
     var longestStretch: Nanoseconds { processor.longestStretch }
@@ -84,7 +89,10 @@ final class PC {
             deliverInterrupt()
             if isHalted {
                 if !platform.serial.output.isEmpty { return .output }
-                due = platform.nextEvent
+                // One that does not tell is never late.
+                let ran = processor.ranProgram() ?? true
+                hasRun = hasRun || ran
+                due = platform.wakeTime(at: now, ranProgram: ran)
                 return .idle(until: due)
             }
             if now >= look { return platform.serial.output.isEmpty ? .look : .output }

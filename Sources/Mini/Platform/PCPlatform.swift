@@ -23,6 +23,9 @@ final class PCPlatform {
     private let memory: GuestMemory
     private var interrupts = InterruptController()
     private var timer = IntervalTimer()
+    private var lazyTick = LazyTick()
+    /// It was used for something else than a tick.
+    private var isUsed = true
     private var clock = RealTimeClock()
     private var bus: PCIBus
     private let wallClock: () -> Nanoseconds
@@ -68,6 +71,19 @@ final class PCPlatform {
         return timer.nextEvent.map { min($0, alarm) } ?? alarm
     }
 
+    /// The guest waits: when it is to be woken, if nothing else does it; nil for never. A kernel whose timer goes on by itself
+    /// counts the interrupts: none of them is late.
+    /// - Parameter ranProgram: whether a program ran since it waited before.
+    func wakeTime(at now: Nanoseconds, ranProgram: Bool) -> Nanoseconds? {
+        if ranProgram { isUsed = true }
+        guard timer.isSingle, clock.nextEvent == nil, let event = timer.nextEvent else {
+            isUsed = true
+            return nextEvent
+        }
+        defer { isUsed = false }
+        return lazyTick.waits(for: event, at: now, isQuiet: !isUsed)
+    }
+
     /// Timers that are due raise their line.
     func advance(to now: Nanoseconds) {
         if timer.advance(to: now) { interrupts.pulse(Line.timer) }
@@ -108,6 +124,7 @@ final class PCPlatform {
 
     /// - Returns: what the guest reads, in as many low bytes as it asks for; ones where nothing is.
     func input(_ access: PortAccess, at now: Nanoseconds) -> UInt32 {
+        use(access.port)
         if access.size == 1, let byte = readByte(access.port, now) { return UInt32(byte) }
         if let value = bus.read(access) {
             // Reading can acknowledge an interrupt.
@@ -125,6 +142,7 @@ final class PCPlatform {
     }
 
     func output(_ access: PortAccess, _ value: UInt32, at now: Nanoseconds) {
+        use(access.port)
         if access.size == 1 {
             let byte = UInt8(truncatingIfNeeded: value)
             if writeByte(access.port, byte, now) || endByWriting(access.port, byte) { return }
@@ -142,6 +160,11 @@ final class PCPlatform {
             if writeByte(port, byte, now) { continue }
             if bus.write(PortAccess(port: port, size: 1), UInt32(byte)) { raiseLines() }
         }
+    }
+
+    /// All that a tick uses are the interrupt controllers, the timer, and the port by which kernels let time pass.
+    private func use(_ port: UInt16) {
+        if port & 0xFF7E != 0x20 && port & 0xFFFC != 0x40 && port != 0x80 { isUsed = true }
     }
 
     /// The serial port's register for what is sent.

@@ -54,6 +54,65 @@ import Testing
         }
     }
 
+    /// A guest that waits for its timer, once in 4 ms, for 1200 ms.
+    /// - Parameters:
+    ///   - mode: how the timer is set each time; nil if it goes on by itself.
+    ///   - work: what else it does.
+    /// - Returns: by how much it was woken too late at the end, and how many ticks it got.
+    private func tick(
+        _ mode: UInt32?, ranProgram: Bool = false, work: (PlayedPC) -> Void = { _ in }
+    ) -> (late: Nanoseconds, ticks: Int) {
+        let pc = PlayedPC()
+        pc.setUpInterrupts()
+        pc.out(0x43, mode ?? 0x34)
+        for value in [0xA5, 0x12] as [UInt32] { pc.out(0x40, value) }
+        let end = pc.now + .milliseconds(1200)
+        var late = Nanoseconds(count: 0)
+        var ticks = 0
+        while pc.now < end, let event = pc.platform.nextEvent,
+            let moment = pc.platform.wakeTime(at: pc.now, ranProgram: ranProgram)
+        {
+            late = moment - event
+            pc.now = moment
+            pc.platform.advance(to: moment)
+            while pc.takeInterrupt() != nil { ticks += 1 }
+            work(pc)
+            pc.out(0x80, 0)
+            if mode != nil { for value in [0xA5, 0x12] as [UInt32] { pc.out(0x40, value) } }
+        }
+        return (late, ticks)
+    }
+
+    @Test(
+        "a guest that only ticks is woken late, if it sets each tick",
+        arguments: [0x30, 0x38] as [UInt32])
+    func lateTick(mode: UInt32) {
+        let (late, ticks) = tick(mode)
+        #expect(late >= .milliseconds(16) && late <= .milliseconds(17))
+        #expect((251...270).contains(ticks))
+    }
+
+    @Test("no tick is late of a timer that goes on by itself: its guest counts them")
+    func countedTick() {
+        let (late, ticks) = tick(nil)
+        #expect(late == Nanoseconds(count: 0))
+        #expect((299...300).contains(ticks))
+    }
+
+    @Test("none is of a guest that does anything else: a program, a port, an alarm of the clock's")
+    func tickOfMore() {
+        let works: [(PlayedPC) -> Void] = [
+            { _ = $0.read(0x3FD) }, { $0.out(0x60, 0) }, { _ = $0.read(0xCFC, size: 4) },
+            { $0.out(0xCF8, 0x8000_0800, size: 4) },
+            // Bit 4 of register B: an interrupt with each second.
+            { if $0.platform.nextEvent == nil { $0.out(0x70, 0x0B); $0.out(0x71, 0x12) } },
+        ]
+        for (index, work) in works.enumerated() {
+            #expect(tick(0x38, work: work).late == Nanoseconds(count: 0), "\(index)")
+        }
+        #expect(tick(0x38, ranProgram: true).late == Nanoseconds(count: 0))
+    }
+
     @Test("a byte for the serial port comes as interrupt 4, which ends when it is read")
     func serial() {
         let pc = PlayedPC()

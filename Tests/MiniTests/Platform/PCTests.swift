@@ -11,6 +11,8 @@ private final class PlayedProcessor: GuestProcessor {
     }
     var exits: [ProcessorExit]
     var notes: [Note] = []
+    /// What it tells of programs.
+    var ran: Bool?
     /// How often it was told that it was stopped.
     var stops = 0
     var canInject = true
@@ -33,6 +35,7 @@ private final class PlayedProcessor: GuestProcessor {
     func inject(_ vector: UInt8, errorCode: UInt32) { notes.append(.inject(vector)) }
     func resume(at now: Nanoseconds) {}
     func tellStop() { stops += 1 }
+    func ranProgram() -> Bool? { ran }
 }
 
 private func byte(_ port: UInt16, _ value: UInt32) -> ProcessorExit {
@@ -211,6 +214,43 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
         processor.exits = [.signal]
         #expect(pc.run(until: time.now + look) == .signal)
         #expect(processor.stops == stops)
+    }
+
+    @Test(
+        "a guest is woken for several ticks at once if it is known that no program runs",
+        arguments: [(nil, false), (true, false), (false, true)] as [(Bool?, Bool)])
+    func lateTicks(ran: Bool?, isLate: Bool) throws {
+        let (pc, processor) = try make(controller + [byte(0x43, 0x38)])
+        processor.ran = ran
+        var late = Nanoseconds(count: 0)
+        for _ in 0..<300 {
+            processor.exits += [byte(0x20, 0x60), byte(0x40, 0xA5), byte(0x40, 0x12)]
+            processor.exits.append(.halt(interruptsEnabled: true))
+            guard case .idle(let until?) = pc.run(until: time.now + look),
+                let event = pc.platform.nextEvent
+            else {
+                Issue.record("it does not sleep")
+                return
+            }
+            late = until - event
+            time.now = until
+        }
+        #expect((late >= .milliseconds(16)) == isLate)
+        #expect(late <= .milliseconds(17))
+        #expect(processor.stops == 0)
+    }
+
+    @Test("who asks whether a program ran hears of one that ran before the guest waited")
+    func programs() throws {
+        let (pc, processor) = try make([.halt(interruptsEnabled: true)])
+        processor.ran = true
+        #expect(pc.run(until: look) == .idle(until: nil))
+        processor.ran = false
+        #expect(pc.run(until: look) == .idle(until: nil))
+        #expect(pc.ranProgram() == true)
+        #expect(pc.ranProgram() == false)
+        processor.ran = nil
+        #expect(pc.ranProgram() == nil)
     }
 
     @Test("a guest that sleeps for no time is never stopped")
