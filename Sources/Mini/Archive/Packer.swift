@@ -203,7 +203,7 @@ struct Packer: ~Copyable {
         var answer: UInt8?
         var signal: Signal?
         do throws(Errno) {
-            let assistant = try Assistant(synchronizing: file)
+            let assistant = try Assistant(synchronizing: [file])
             var isAsked = assistant.begin()
             while isAsked && signal == nil {
                 let ready = try Poll.wait([assistant.answered, awaited], timeout: nil)

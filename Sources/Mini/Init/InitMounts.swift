@@ -180,7 +180,7 @@ enum InitMounts {
         guard
             let assistant = try? Assistant(
                 keeping: [],
-                answer: {
+                answer: { _ in
                     unmountAll()
                     return 0
                 }), assistant.begin()

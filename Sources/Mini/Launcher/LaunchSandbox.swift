@@ -39,7 +39,7 @@ struct LaunchDescriptors {
     var disks: [Int32] = []
     /// Those of the disks that can be written.
     var writableDisks: [Int32] = []
-    /// Pipes to and from the processes that wait for these.
+    /// Pipes to and from the process that waits for these.
     var assistants: [Int32] = []
     var taps: [Int32] = []
     var networks: [Int32] = []

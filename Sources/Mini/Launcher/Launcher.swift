@@ -109,6 +109,10 @@ class Launcher {
     let numbers = RandomBytes()
     /// Last through restarts, in the order in which they were asked for.
     private(set) var devices: [any OpenDevice] = []
+    /// One for all of them that need one.
+    private var assistant: Assistant?
+    /// Processes can be started at any time. Where calls are filtered, that is before the sandbox only.
+    var startsProcesses: Bool { false }
 
     init(_ plan: LaunchPlan, _ surroundings: LaunchSurroundings) {
         self.plan = plan
@@ -147,6 +151,7 @@ class Launcher {
         session = nil
         loop = nil
         devices = []
+        assistant = nil
         // Where a guest has run, no other engine follows.
         if !isFirst || !outcome.isForAnotherEngine { files.close() }
         return outcome
@@ -251,9 +256,24 @@ class Launcher {
             devices.append(
                 try setup.open(beside: devices.map { $0.claim }, notice: remarks.note))
         }
+        try startAssistant()
         for (index, device) in devices.enumerated() {
             if let report, let line = device.description { report(line) }
             timeline?.name(.device(index), device.name)
+        }
+    }
+
+    private func startAssistant() throws(LauncherError) {
+        let written = devices.compactMap { $0.written }
+        if !written.isEmpty && !startsProcesses {
+            do throws(Errno) { assistant = try Assistant(synchronizing: written) } catch {
+                throw .system("start a process", error)
+            }
+        }
+        var question: UInt8 = 0
+        for device in devices where device.written != nil {
+            device.use(assistant, question)
+            question &+= 1
         }
     }
 
@@ -307,6 +327,7 @@ class Launcher {
         if let number = files.kernel?.number { have.files.append(number) }
         if let number = files.initrd?.number { have.files.append(number) }
         for device in devices { device.describe(to: &have) }
+        have.assistants = assistant?.descriptors ?? []
         have.host = host.descriptors
         have.processor = host.processor
         have.timeline = surroundings.timelineFile
@@ -323,9 +344,10 @@ class Launcher {
         var plan = SandboxPlan(have.features, have)
         if !host.isFiltered {
             // A restart opens the device anew, its waker's thread makes calls of its own, and there is no table of them.
+            // It opens three descriptors, an assistant's start five.
             plan.rules = nil
             plan.keepsUser = true
-            plan.moreDescriptors = 3
+            plan.moreDescriptors = 5
         }
         plan.fileSize = largestFile()
         return plan

@@ -31,6 +31,9 @@ final class LguestLauncher: Launcher {
         super.init(plan, surroundings)
     }
 
+    /// Calls on the kernel's device are not filtered.
+    override var startsProcesses: Bool { engine != .builtIn }
+
     override func launch() -> LaunchOutcome {
         let outcome = Machine.drive { (action) throws(LauncherError) in try perform(action) }
         if case .died(let reason) = outcome, pcSigns?.isEarly(reason) ?? false {
@@ -94,8 +97,13 @@ final class LguestLauncher: Launcher {
         files.inside.kernel = nil
         note(.unpacking)
         if let engineLine { tell([engineLine]) }
-        // A disk has an assistant, which is forked; once, before the sandbox, which does not let this call through.
-        if isFirst { memory.excludeFromFork() }
+        // Disks have an assistant, which is forked; once, before the sandbox, which does not let this call through, or, for the
+        // kernel's device, at any time: then the guest's pages and ours would become two.
+        if isFirst || startsProcesses {
+            do throws(Errno) { try memory.excludeFromFork() } catch {
+                if startsProcesses { throw .system("keep guest memory out of forks", error) }
+            }
+        }
         // Not before: of a kernel for another engine that opens them, and no tap comes and goes twice.
         try openDevices()
         try checkDevices()

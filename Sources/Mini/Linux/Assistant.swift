@@ -18,10 +18,10 @@ final class Assistant {
 
     /// - Parameters:
     ///   - kept: the assistant's descriptors.
-    ///   - answer: carried out there, for each question.
+    ///   - answer: carried out there, for each question, with the byte that came.
     ///   - end: carried out there when this process has ended.
     init(
-        keeping kept: [Int32], answer: () -> UInt8, end: () -> Void = {}
+        keeping kept: [Int32], answer: (UInt8) -> UInt8, end: () -> Void = {}
     ) throws(Errno) {
         let toAssistant = try PassedFiles.pipe()
         let fromAssistant: (reading: Int32, writing: Int32)
@@ -48,7 +48,7 @@ final class Assistant {
     /// - Parameter name: of a file that is there.
     convenience init(removing name: Text) throws(Errno) {
         let identity = try FileStatus.of(name, followsLink: false).identity
-        try self.init(keeping: [], answer: { 0 }) {
+        try self.init(keeping: [], answer: { _ in 0 }) {
             // Another socket may have the name by now.
             if (try? FileStatus.of(name, followsLink: false))?.identity == identity {
                 try? Files.remove(name)
@@ -58,15 +58,24 @@ final class Assistant {
 
     /// An assistant that writes to the disk, once for each question, what the kernel still has of a file: until that is done no
     /// signal ends the call, and this process must end when it is told to.
-    /// - Parameter number: of the file. It is opened once more where that can be: a lock on it ends with this process.
-    convenience init(synchronizing number: Int32) throws(Errno) {
-        let own = try? Descriptor.openNumber("/proc/self/fd/\(number)", .readOnly)
-        defer { if let own { Descriptor.closeNumber(own) } }
-        let kept = own ?? number
+    /// - Parameter numbers: of the files; a question is a place among them. They are opened once more where that can be: a lock
+    ///   on one ends with this process.
+    convenience init(synchronizing numbers: [Int32]) throws(Errno) {
+        var own: [Int32] = []
+        var kept = numbers
+        defer { for number in own { Descriptor.closeNumber(number) } }
+        for (index, number) in numbers.enumerated() {
+            guard let again = try? Descriptor.openNumber("/proc/self/fd/\(number)", .readOnly)
+            else { continue }
+            own.append(again)
+            kept[index] = again
+        }
         try self.init(
-            keeping: [kept],
-            answer: {
-                do throws(Errno) { try SystemCall.retrying(.synchronize, Int(kept)) } catch {
+            keeping: kept,
+            answer: { question in
+                let place = Int(question)
+                guard place < kept.count else { return UInt8(Errno.invalid.rawValue) }
+                do throws(Errno) { try SystemCall.retrying(.synchronize, Int(kept[place])) } catch {
                     return UInt8(clamping: error.rawValue)
                 }
                 return 0
@@ -103,14 +112,14 @@ final class Assistant {
 
     /// Asks; `answered` is ready when the answer, or the assistant's end, can be taken.
     /// - Returns: false if the assistant has ended.
-    func begin() -> Bool {
+    func begin(_ question: UInt8 = 0) -> Bool {
         // Readable without a question: it has ended.
         if pending == 0,
             (try? Poll.wait([answered], timeout: Nanoseconds(count: 0)))?[0] ?? true
         {
             return false
         }
-        guard (try? Transfer.write(questions, Text(bytes: [0]))) != nil else { return false }
+        guard (try? Transfer.write(questions, Text(bytes: [question]))) != nil else { return false }
         pending += 1
         return true
     }
@@ -127,7 +136,7 @@ final class Assistant {
 
     /// What the other process does.
     private static func serve(
-        _ questions: Int32, _ answers: Int32, _ kept: [Int32], _ answer: () -> UInt8,
+        _ questions: Int32, _ answers: Int32, _ kept: [Int32], _ answer: (UInt8) -> UInt8,
         _ end: () -> Void
     ) -> Never {
         var all = SignalSet()
@@ -142,7 +151,9 @@ final class Assistant {
         Sandbox.closeOthers(own)
         var byte: [UInt8] = [0]
         while (try? Transfer.read(questions, into: &byte)) ?? 0 > 0 {
-            guard (try? Transfer.write(answers, Text(bytes: [answer()]))) != nil else { break }
+            guard (try? Transfer.write(answers, Text(bytes: [answer(byte[0])]))) != nil else {
+                break
+            }
         }
         end()
         Process.exit(0)

@@ -94,7 +94,7 @@ extension Process {
         return words
     }
 
-    /// Makes a copy of this process, which has one thread.
+    /// Makes a copy of this process, which has one thread: the one that calls this.
     /// - Returns: the child's number; nil in the child.
     static func fork() throws(Errno) -> ProcessID? {
         let number = try SystemCall.make(.fork)

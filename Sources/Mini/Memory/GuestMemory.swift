@@ -171,7 +171,7 @@ struct SharedPage: Equatable {
 
     /// A process that is forked from now on has none of it: the pages would be copied as the guest writes to them, and its
     /// page tables at once.
-    func excludeFromFork() { try? mapping.excludeFromFork() }
+    func excludeFromFork() throws(Errno) { try mapping.excludeFromFork() }
 
     /// Pages that other guests have, too.
     private(set) var sharedPages: [SharedPage] = []

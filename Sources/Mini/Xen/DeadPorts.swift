@@ -48,7 +48,7 @@ final class DeadPorts {
         guard let own = OwnDomain.now(), Process.id != 1 else { return nil }
         do throws(Errno) {
             assistant = try Assistant(
-                keeping: [device, own.descriptor], answer: { own.isAnother ? 1 : 0 },
+                keeping: [device, own.descriptor], answer: { _ in own.isAnother ? 1 : 0 },
                 end: { if own.isAnother { Self.stay() } })
         } catch { return nil }
     }

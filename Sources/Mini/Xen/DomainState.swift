@@ -65,7 +65,7 @@ final class Hypervisor {
         guard let hypervisor = Hypervisor(), hypervisor.state(of: domain) != nil else { return nil }
         return try? Assistant(
             keeping: [hypervisor.device.number],
-            answer: { hypervisor.state(of: domain)?.code ?? 0 })
+            answer: { _ in hypervisor.state(of: domain)?.code ?? 0 })
     }
 
     /// - Returns: nil if Xen does not tell.

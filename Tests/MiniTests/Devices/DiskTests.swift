@@ -546,7 +546,8 @@ private struct PlayedDevice: Sendable {
             let memory = try GuestMemory(count: 0x1000)
             let played = PlayedAssistant()
             try played.play {
-                disk.assistant = try Assistant(synchronizing: disk.descriptor)
+                disk.assistant = try Assistant(synchronizing: [disk.descriptor])
+                disk.question = 3
                 // Nothing was written: nobody is asked.
                 #expect(failureOfSynchronizing(disk, failing: true) == nil)
                 #expect(played.now.asked == 0)
@@ -557,7 +558,7 @@ private struct PlayedDevice: Sendable {
                 }
                 played.change { $0.answer = nil }
                 #expect(throws: Errno.inputOutput) { try disk.synchronize() }
-                #expect(played.now.asked == 2)
+                #expect(played.now.asked == 2 && played.now.question == 3)
                 played.change { $0.answer = 0 }
                 disk.wait = { _ in false }
                 try disk.synchronize()
@@ -570,6 +571,37 @@ private struct PlayedDevice: Sendable {
                 disk.assistant = nil
             }
             #expect(played.now.open == [])
+        }
+    }
+
+    @Test(
+        "where assistants can be started at any time there is one for each question, and none in between; without, the disk is synchronized all the same"
+    )
+    func assistedLater() throws {
+        try withFile(512) { path in
+            let (disk, _) = try open(Text(stringLiteral: path))
+            let memory = try GuestMemory(count: 0x1000)
+            let played = PlayedAssistant()
+            disk.startsAssistants = true
+            try played.play {
+                try disk.synchronize()
+                #expect(played.now.forks == 0)
+                for turn in 1...2 {
+                    try disk.write(0, from: [memory.range(0, 512)!], of: memory)
+                    try disk.synchronize()
+                    try disk.synchronize()
+                    #expect(played.now.forks == turn && played.now.asked == turn)
+                    #expect(played.now.open == [])
+                }
+                played.change { $0.answer = 5 }
+                try disk.write(0, from: [memory.range(0, 512)!], of: memory)
+                #expect(throws: Errno.inputOutput) { try disk.synchronize() }
+                #expect(played.now.forks == 3 && played.now.open == [])
+                played.change { $0.isFull = true }
+                try disk.synchronize()
+                try disk.synchronize()
+                #expect(played.now.forks == 3 && played.now.asked == 3 && played.now.open == [])
+            }
         }
     }
 

@@ -90,6 +90,35 @@ private final class Echo: DeviceSetup, OpenDevice {
         #expect(played.reports.contains("the guest sent to DMA key 0x401004, where no device is"))
     }
 
+    @Test("disks that can be written have one assistant, which lasts through restarts")
+    func assistant() throws {
+        let sectors = [UInt8](repeating: 0, count: 1024)
+        let first = try memoryFile(sectors)
+        let second = try memoryFile(sectors)
+        let third = try memoryFile(sectors)
+        func launched(_ disks: [(number: Int32, isReadOnly: Bool)]) throws -> PlayedAssistant.State
+        {
+            let played = PlayedAssistant()
+            let setups = disks.map {
+                DiskSetup(
+                    DiskRequest(name: "/proc/self/fd/\($0.number)", isReadOnly: $0.isReadOnly))
+            }
+            let launch = try playLaunch(
+                [[.fail(.restart)], []], on: FakeTerminal(device: played.answer), with: setups)
+            #expect(launch.outcome == .poweredOff && launch.devices.count == 2)
+            // The second guest's memory is made behind the sandbox.
+            let advice = SystemCall.Number.memoryAdvice.rawValue
+            #expect(launch.terminal.calls.filter { $0 == advice }.count == 1)
+            return played.now
+        }
+        let some = try launched([
+            (first.number, false), (second.number, true), (third.number, false),
+        ])
+        #expect(some.forks == 1 && some.pipes == 2 && some.open == [])
+        #expect(try launched([(first.number, true), (second.number, true)]).forks == 0)
+        _ = (first.number, second.number, third.number)
+    }
+
     @Test("what a guest has set is taken back in whatever way it ends, also where nobody waits")
     func left() throws {
         for (steps, outcome, isFinished) in [

@@ -243,6 +243,9 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
         #expect(again.output == "Linux\nRestarting system.\r\nand again\n")
         // One guest for the probe and two that ran; each has its waker.
         #expect(again.device.starts == 2)
+        // Of each that ran no copy is made.
+        let advice = SystemCall.Number.memoryAdvice.rawValue
+        #expect(again.terminal.calls.filter { $0 == advice }.count == 2)
     }
 
     @Test("a guest that said so and waits, and one of an era that can ask, go on")
@@ -416,6 +419,17 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
         for phase in ["engine", "memory", "image", "unpacking", "devices"] {
             #expect(ready.first?.components(separatedBy: " \(phase) ").count == 2)
         }
+    }
+
+    @Test("a disk that nobody has written to has no assistant, as one can be started later")
+    func assistant() throws {
+        let disk = try memoryFile([UInt8](repeating: 0, count: 1024))
+        let launched = try launch(
+            ["--engine=lguest", "--block", "/proc/self/fd/\(disk.number)"],
+            on: played(.era1, Self.session))
+        _ = disk.number
+        #expect(launched.code == 0 && launched.errors.isEmpty, "\(launched.errors)")
+        #expect(!launched.terminal.calls.contains(SystemCall.Number.fork.rawValue))
     }
 
     @Test(

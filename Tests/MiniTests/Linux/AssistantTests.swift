@@ -17,6 +17,11 @@ final class PlayedAssistant: Sendable {
         /// Whether it is ready for a wait that has time.
         var isReady = true
         var pipes = 0
+        var forks = 0
+        /// The last question.
+        var question: UInt8 = 0
+        /// No process can be started.
+        var isFull = false
         var open: Set<Int> = []
     }
     private let state = Mutex(State())
@@ -35,7 +40,11 @@ final class PlayedAssistant: Sendable {
     private func answer(_ call: SystemCall, _ state: inout State) -> Int? {
         let (first, second, third, _, _, _) = call.arguments
         switch call.number {
-        case .fork: return 4242
+        case .fork:
+            state.forks += state.isFull ? 0 : 1
+            return state.isFull ? -11 : 4242
+        // Children of the test's own are for others.
+        case .waitForChild: return -10
         case .pipeWithFlags:
             let ends = UnsafeMutablePointer<Int32>(bitPattern: first)!
             let first = Self.numbers.lowerBound + 2 * state.pipes
@@ -55,6 +64,7 @@ final class PlayedAssistant: Sendable {
             return 1
         case .write where Self.numbers.contains(first):
             state.asked += 1
+            state.question = UnsafePointer<UInt8>(bitPattern: second)!.pointee
             return 1
         case .read where Self.numbers.contains(first):
             guard let answer = state.answer else { return 0 }
@@ -73,7 +83,7 @@ final class PlayedAssistant: Sendable {
     func answers() throws {
         let played = PlayedAssistant()
         try played.play {
-            let assistant = try Assistant(keeping: [], answer: { 0 })
+            let assistant = try Assistant(keeping: [], answer: { _ in 0 })
             #expect(played.now.open == Set(assistant.descriptors.map { Int($0) }))
             played.change { $0.answer = 7 }
             #expect(assistant.ask() == 7 && assistant.begin() && assistant.take() == 7)

@@ -39,7 +39,7 @@ import Testing
             return flags.split(separator: " ").contains("dc")
         }
         #expect(try !isMarked())
-        memory.excludeFromFork()
+        try memory.excludeFromFork()
         #expect(try isMarked())
     }
 

@@ -18,8 +18,11 @@ final class Disk {
     /// Where the file's position is.
     private var position: UInt64?
     private var isChanged = false
-    /// Makes the call that puts what was written on the disk, while this process waits for signals.
+    /// Makes the call that puts what was written on the disk, asked with this, while this process waits for signals.
     var assistant: Assistant?
+    var question: UInt8 = 0
+    /// One is started each time, and has no memory in between.
+    var startsAssistants = false
     /// Waits for what an assistant says, or for the disk itself, which is always ready.
     var wait: Poll.Patience?
     /// The transfer's at hand.
@@ -103,8 +106,8 @@ final class Disk {
     /// something ends the launch meanwhile, it goes on by itself, and an error is not reported.
     func synchronize() throws(Errno) {
         guard isChanged else { return }
-        if let assistant {
-            guard assistant.begin() else { throw .inputOutput }
+        if let assistant = startsAssistants ? startAssistant() : assistant {
+            guard assistant.begin(question) else { throw .inputOutput }
             if let wait, !wait(assistant.answered) {
                 assistant.goesOn = true
                 return
@@ -115,6 +118,13 @@ final class Disk {
             try file.synchronize()
         }
         isChanged = false
+    }
+
+    /// - Returns: nil where there can be no more processes.
+    private func startAssistant() -> Assistant? {
+        // The ones before have ended.
+        while (try? Process.endedChild()) != nil {}
+        return try? Assistant(synchronizing: [file.number])
     }
 
     /// To be asked between transfers, which can be many and large.

@@ -12,13 +12,7 @@ final class DiskSetup: DeviceSetup {
     func open(
         beside others: [DeviceClaim], notice: (Text) -> Void
     ) throws(LauncherError) -> any OpenDevice {
-        let disk = try request.open(beside: others, notice: notice)
-        if !disk.isReadOnly {
-            do throws(Errno) {
-                disk.assistant = try Assistant(synchronizing: disk.descriptor)
-            } catch { throw .system("start a process", error) }
-        }
-        return OpenDisk(disk)
+        OpenDisk(try request.open(beside: others, notice: notice))
     }
 }
 
@@ -61,6 +55,14 @@ private final class OpenDisk: OpenDevice {
         return PluggedDisk(block, self, index)
     }
 
+    var written: Int32? { disk.isReadOnly ? nil : disk.descriptor }
+
+    func use(_ assistant: Assistant?, _ question: UInt8) {
+        disk.assistant = assistant
+        disk.question = question
+        disk.startsAssistants = assistant == nil
+    }
+
     func attend(_ signals: Int32, _ wait: @escaping Poll.Patience) {
         disk.wait = wait
     }
@@ -78,7 +80,6 @@ private final class OpenDisk: OpenDevice {
             have.writableDisks.append(disk.descriptor)
             have.features.append(.writableDisk)
         }
-        have.assistants += disk.assistant?.descriptors ?? []
     }
 
     /// A disk does not grow.

@@ -61,6 +61,12 @@ protocol OpenDevice: AnyObject {
     func plug(
         _ index: Int, into socket: any VirtioSocket, _ notes: LaunchNotes
     ) throws(LauncherError) -> VirtioPlug
+    /// A file that an assistant puts on the disk, if there is one.
+    var written: Int32? { get }
+    /// - Parameters:
+    ///   - assistant: does that; nil where one can be started each time.
+    ///   - question: what it is asked with.
+    func use(_ assistant: Assistant?, _ question: UInt8)
     /// From now on signals are waited for together with what takes long.
     /// - Parameters:
     ///   - signals: a descriptor that is readable when one has come.
@@ -90,6 +96,8 @@ extension OpenDevice {
     }
     func check(beside others: [DeviceClaim]) throws(LauncherError) {}
     func renew() throws(LauncherError) {}
+    var written: Int32? { nil }
+    func use(_ assistant: Assistant?, _ question: UInt8) {}
     func attend(_ signals: Int32, _ wait: @escaping Poll.Patience) {}
     func leave() {}
     func finish() throws(LauncherError) {}
