@@ -64,6 +64,11 @@ final class RunningGuest {
     private let signs: GuestSigns
     /// The console first.
     let devices: [any GuestDevice]
+    /// Those of them that ever watch something, and those that look up at every notification.
+    private let watchers: [any GuestDevice]
+    private let hearers: [any GuestDevice]
+    /// The one that was notified last.
+    private var notified = 0
     private let wantsBuffers: Bool
     /// The host says itself when the guest has a buffer.
     private var isTold = false
@@ -95,6 +100,8 @@ final class RunningGuest {
             virtioConsole = device
             devices = [device] + made.devices
         }
+        watchers = devices.filter { $0.watches }
+        hearers = devices.filter { $0.hearsAll }
         wantsBuffers = made.devices.contains { $0.wantsBuffers }
         loop.forget()
     }
@@ -102,14 +109,15 @@ final class RunningGuest {
     /// Lets a run of the guest end when one of its devices has something to do.
     func watch() {
         watched.removeAll(keepingCapacity: true)
-        for device in devices { device.watch(&watched) }
+        for device in watchers { device.watch(&watched) }
         if let all = loop.watch(watched) { device.watch(all) }
     }
 
     /// The guest notified a device, and had none if this is false.
     func notify(_ notification: DMANotification) throws(LauncherError) -> Bool {
-        for device in devices where try device.notified(notification, by: self) {
-            if device !== devices[0] { signs.notifies() }
+        for index in devices.indices where try devices[index].notified(notification, by: self) {
+            if index > 0 { signs.notifies() }
+            notified = index
             return true
         }
         return false
@@ -131,16 +139,19 @@ final class RunningGuest {
         return true
     }
 
-    /// Looks after all devices.
+    /// Looks after all devices, or after those that a notification is for.
     /// - Parameter ready: says what of the watched is ready; nil if the guest only notified a device. A
     ///   kernel's host is asked for a buffer by a call each time, so there nothing else is looked at.
     func serve(_ ready: PollSet?) throws(LauncherError) {
         let occasion = Occasion(ready: ready, isTold: isTold)
         var next: Nanoseconds?
-        for device in devices {
-            let wait = try device.serve(occasion, for: self)
+        for device in ready == nil ? hearers : devices {
+            try serve(device, occasion, &next)
             if loop.outcome != nil { return }
-            next.shorten(to: wait)
+        }
+        if ready == nil, !devices[notified].hearsAll {
+            try serve(devices[notified], occasion, &next)
+            if loop.outcome != nil { return }
         }
         if signs.isDue(loop) {
             let isUsed = made.devices.contains { !$0.uses(of: self).isEmpty }
@@ -149,6 +160,12 @@ final class RunningGuest {
         if wantsBuffers { isTold = device.awaitBuffers(devices.compactMap { $0.awaitedBuffer }) }
         // A host that says when the guest has a buffer needs no alarm.
         if !isTold, let next { try loop.setAlarm(next) }
+    }
+
+    private func serve(
+        _ device: any GuestDevice, _ occasion: Occasion, _ next: inout Nanoseconds?
+    ) throws(LauncherError) {
+        next.shorten(to: try device.serve(occasion, for: self))
     }
 
     /// True once it waits for a restart that its host does not carry out.

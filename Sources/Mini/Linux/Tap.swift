@@ -84,6 +84,8 @@ final class Tap {
 
     /// Reading and writing it never waits.
     var descriptor: Int32 { file.number }
+    /// An array that is asked for at each frame.
+    let watched: [Int32]
 
     /// Opens the device of taps.
     /// - Throws: ENOENT or ENODEV where the kernel has none, EACCES.
@@ -120,6 +122,7 @@ final class Tap {
         }
         hasHeaders = flags & Self.headers != 0
         guard let given = InterfaceName(of: request) else { throw .invalid }
+        watched = [device.number]
         arrival = PollSet([Poll.Interest(device.number)])
         file = device
         self.name = given

@@ -12,6 +12,8 @@ private final class Echo: DeviceSetup, OpenDevice {
     private(set) var isFinished = false
     private(set) var leaves = 0
     private(set) var rings = 0
+    private(set) var serves = 0
+    var hearsAll = true
 
     // What is asked for.
     var file: (name: Text, use: Text)? { nil }
@@ -42,6 +44,8 @@ private final class Echo: DeviceSetup, OpenDevice {
             self.slot = slot
         }
 
+        var hearsAll: Bool { echo.hearsAll }
+
         func notified(
             _ notification: DMANotification, by guest: RunningGuest
         ) throws(LauncherError) -> Bool {
@@ -58,6 +62,7 @@ private final class Echo: DeviceSetup, OpenDevice {
             _ occasion: Occasion, for guest: RunningGuest
         ) throws(LauncherError) -> Nanoseconds? {
             echo.rings = Int(guest.loop.rings)
+            echo.serves += 1
             return nil
         }
     }
@@ -88,6 +93,21 @@ private final class Echo: DeviceSetup, OpenDevice {
         #expect(echo.renewals == 1 && echo.isFinished && echo.leaves == 2)
         #expect(played.reports.contains("an echo"))
         #expect(played.reports.contains("the guest sent to DMA key 0x401004, where no device is"))
+    }
+
+    @Test("after a notification its own device is served, and those that hear all; else every one")
+    func served() throws {
+        let echoes = [Echo(), Echo(), Echo()]
+        echoes[0].hearsAll = false
+        echoes[1].hearsAll = false
+        let pages: [UInt32] = [0x40_1000, 0x40_2000, 0x40_3000]
+        _ = try playLaunch(
+            [[.notify(0x9000, key: pages[0]), .send("x"), .notify(0x9000, key: pages[0])]],
+            with: echoes)
+        // (Text for the console is nobody's here.)
+        #expect(echoes.map { $0.serves } == [2, 0, 3])
+        _ = try playLaunch([[.notify(0x9000, key: pages[2]), .fail(.again)]], with: echoes)
+        #expect(echoes.map { $0.serves } == [3, 1, 5])
     }
 
     @Test("disks that can be written have one assistant, which lasts through restarts")

@@ -47,5 +47,4 @@ extension Tap: NetworkBackend {
     func receive(into room: IOVector) throws(Errno) -> UInt32 {
         UInt32(try room.transfer(.read, descriptor))
     }
-    var watched: [Int32] { [descriptor] }
 }

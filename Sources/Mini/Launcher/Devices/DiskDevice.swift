@@ -138,6 +138,8 @@ private final class PluggedDisk: GuestDevice {
         return true
     }
 
+    var watches: Bool { false }
+    var hearsAll: Bool { false }
     func uses(of guest: RunningGuest) -> [Timeline.Use] { isUsed ? [.device(index)] : [] }
 }
 

@@ -121,6 +121,11 @@ protocol GuestDevice: AnyObject {
     /// - Returns: when to look again at the latest, if it waits for a buffer of the guest's.
     func serve(_ occasion: Occasion, for guest: RunningGuest) throws(LauncherError) -> Nanoseconds?
 
+    /// True if it ever watches something.
+    var watches: Bool { get }
+    /// True if it is to be served after every notification, and not just after its own.
+    var hearsAll: Bool { get }
+
     /// True if it ever waits for a buffer; then the key under which it lacks one.
     var wantsBuffers: Bool { get }
     var awaitedBuffer: DMAKey? { get }
@@ -131,6 +136,8 @@ protocol GuestDevice: AnyObject {
 
 extension GuestDevice {
     func watch(_ descriptors: inout [Int32]) {}
+    var watches: Bool { true }
+    var hearsAll: Bool { true }
     func serve(
         _ occasion: Occasion, for guest: RunningGuest
     ) throws(LauncherError) -> Nanoseconds? { nil }

@@ -92,6 +92,8 @@ private final class VirtioCard: VirtioPlug {
     override var isUsed: Bool { card.isUsed }
     override var isDue: Bool { card.hasNewWatch }
 
+    override var watches: Bool { true }
+
     override func watch(_ descriptors: inout [Int32]) {
         card.begin()
         descriptors += card.watched
@@ -248,6 +250,8 @@ private final class PluggedSharedNetwork: GuestDevice {
         _ notification: DMANotification, by guest: RunningGuest
     ) throws(LauncherError) -> Bool { false }
 
+    var watches: Bool { false }
+    var hearsAll: Bool { false }
     func uses(of guest: RunningGuest) -> [Timeline.Use] {
         guest.device.hasUsed(shared: descriptor) ? [.device(index)] : []
     }

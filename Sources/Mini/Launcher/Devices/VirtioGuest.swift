@@ -11,14 +11,15 @@ final class PluggedVirtio: GuestDevice {
         self.descriptor = descriptor
     }
 
+    var watches: Bool { plug.watches }
     func watch(_ descriptors: inout [Int32]) { plug.watch(&descriptors) }
+    /// What it waits for is told by its driver.
+    var hearsAll: Bool { false }
 
     func notified(
         _ notification: DMANotification, by guest: RunningGuest
     ) throws(LauncherError) -> Bool {
-        guard descriptor?.notified(notification.key.rawValue) ?? false else { return false }
-        plug.lookForLie()
-        return true
+        descriptor?.notified(notification.key.rawValue) ?? false
     }
 
     func serve(

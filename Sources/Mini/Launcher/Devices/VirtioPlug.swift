@@ -52,6 +52,7 @@ class VirtioPlug: PCDevice {
     /// True while the launcher has something to do because of what the guest did in a port, which does not end its run.
     var isDue: Bool { false }
 
+    var watches: Bool { false }
     func watch(_ descriptors: inout [Int32]) {}
 
     func serve(_ ready: PollSet) throws(LauncherError) -> Nanoseconds? {
