@@ -4,11 +4,10 @@
 //   empty -- memory mapped --> memory -- image loaded --> loaded -- initialized -->
 //   initialized -- session opened --> running
 //
-//   running -- notified --> servingOutput -- output served --> running
 //   running -- broken out --> servingInput -- input served --> running
 //   running -- died --> dying -- reason --> ended(powered off or died)
 //   running -- reason, restart --> ended
-//   running, servingOutput, servingInput -- left --> ended(escaped, signal, powered off, exited)
+//   running, servingInput -- left --> ended(escaped, signal, powered off, exited)
 //   every state but ended -- failed --> ended(failed)
 //
 // Source: docs/abi/lguest.md §1.6 (what run returns), §2.6 (the order of things).
@@ -38,7 +37,6 @@ struct LaunchMachine<Memory, Image, Made, Running> {
         case loaded(Image)
         case initialized(Made)
         case running(Running)
-        case servingOutput(Running)
         case servingInput(Running)
         case dying(Running)
         case ended
@@ -50,9 +48,6 @@ struct LaunchMachine<Memory, Image, Made, Running> {
         case imageLoaded(Image)
         case deviceInitialized(Made)
         case sessionOpened(Running)
-        /// The guest sent a DMA record under a key.
-        case notified(DMANotification)
-        case outputServed
         /// Something else than the guest wants attention: input, a signal, a device.
         case brokenOut
         case inputServed
@@ -71,8 +66,8 @@ struct LaunchMachine<Memory, Image, Made, Running> {
         case loadImage(Memory)
         case initializeDevice(Image)
         case openSession(Made)
+        /// Runs the guest, and serves what it notifies, until something else is to be done.
         case run(Running)
-        case serveOutput(Running, DMANotification)
         case serveInput(Running)
         indirect case finish(LaunchOutcome)
     }
@@ -88,17 +83,13 @@ struct LaunchMachine<Memory, Image, Made, Running> {
         case (.memory, .imageLoaded(let image)): enter(.loaded(image), .initializeDevice(image))
         case (.loaded, .deviceInitialized(let made)): enter(.initialized(made), .openSession(made))
         case (.initialized, .sessionOpened(let guest)): enter(.running(guest), .run(guest))
-        case (.running(let guest), .notified(let notification)):
-            enter(.servingOutput(guest), .serveOutput(guest, notification))
-        case (.servingOutput(let guest), .outputServed): enter(.running(guest), .run(guest))
         case (.running(let guest), .brokenOut): enter(.servingInput(guest), .serveInput(guest))
         case (.servingInput(let guest), .inputServed): enter(.running(guest), .run(guest))
         case (.running(let guest), .died): enter(.dying(guest), .run(guest))
         case (.running, .reason(let reason)), (.dying, .reason(let reason)):
             end(Self.outcome(of: reason))
         case (.running, .restart): end(.restart)
-        case (.running, .left(let outcome)), (.servingOutput, .left(let outcome)),
-            (.servingInput, .left(let outcome)):
+        case (.running, .left(let outcome)), (.servingInput, .left(let outcome)):
             end(outcome)
         case (.ended, _): nil
         case (_, .failed(let error)): end(.failed(error))
@@ -129,7 +120,6 @@ struct LaunchMachine<Memory, Image, Made, Running> {
         case .loaded: "loaded"
         case .initialized: "initialized"
         case .running: "running"
-        case .servingOutput: "servingOutput"
         case .servingInput: "servingInput"
         case .dying: "dying"
         case .ended: "ended"

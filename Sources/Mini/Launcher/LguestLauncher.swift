@@ -67,8 +67,6 @@ final class LguestLauncher: Launcher {
             return .sessionOpened(
                 RunningGuest(made, console: session, loop: loop, notes: notes, signs))
         case .run(let guest): return try run(guest)
-        case .serveOutput(let guest, let notification):
-            return try serveOutput(notification, of: guest)
         case .serveInput(let guest): return try serveInput(guest)
         case .finish(let outcome): return .left(outcome)
         }
@@ -227,7 +225,15 @@ final class LguestLauncher: Launcher {
 
     // MARK: Serving the guest
 
+    /// Runs the guest, and serves what it notifies, until there is something else to do.
     private func run(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event {
+        while true {
+            if let event = try runOnce(guest) { return event }
+        }
+    }
+
+    /// - Returns: nil if what it notified was served.
+    private func runOnce(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event? {
         try lookAtFiles(guest.memory, initrd: guest.layout.initrd)
         guest.watch()
         noteBeginning()
@@ -245,7 +251,7 @@ final class LguestLauncher: Launcher {
             }
         }
         switch result {
-        case .dma(let notification): return .notified(notification)
+        case .dma(let notification): return try serveOutput(notification, of: guest)
         case .reason(let text): return .reason(text)
         case .defect(let state): throw .defect(state: state)
         }
@@ -253,7 +259,7 @@ final class LguestLauncher: Launcher {
 
     private func serveOutput(
         _ notification: DMANotification, of guest: RunningGuest
-    ) throws(LauncherError) -> Machine.Event {
+    ) throws(LauncherError) -> Machine.Event? {
         if try !guest.notify(notification), try !guest.saysText(notification) {
             notes.warn(
                 "the guest sent to DMA key \(hex: notification.key.rawValue), where no device is")
@@ -262,7 +268,7 @@ final class LguestLauncher: Launcher {
         try guest.serve(nil)
         if let outcome = guest.loop.outcome { return .left(outcome) }
         noteUses(guest)
-        return .outputServed
+        return nil
     }
 
     private func serveInput(_ guest: RunningGuest) throws(LauncherError) -> Machine.Event {

@@ -78,8 +78,6 @@ final class PCLauncher: Launcher {
             if let outcome = guest.loop.outcome { return .left(outcome) }
             note(guest.uses)
             return .inputServed
-        // A PC sends no notifications.
-        case .serveOutput: return .outputServed
         case .finish(let outcome): return .left(outcome)
         }
     }
