@@ -258,6 +258,35 @@ private final class NetworkGuest {
         }
     }
 
+    @Test(
+        "whether an answer has more frames is not asked, as long as there never were some; then it is, until there are none"
+    )
+    func longAnswers() throws {
+        let guest = try NetworkGuest()
+        guest.driver.function.looksForAnswers = true
+        guest.lend(12)
+        let polls = Mutex(0)
+        /// The lengths that came in when a frame went out, and how often it was asked for more.
+        func answers(_ frames: Int) -> (lengths: [UInt32], polls: Int) {
+            polls.withLock { $0 = 0 }
+            for _ in 0..<frames { guest.arrive([1, 2]) }
+            SystemCall.hooked({
+                if $0.number == .poll { polls.withLock { $0 += 1 } }
+                return nil
+            }) { guest.sendFrame() }
+            return (guest.driver.takeUsed(0).map { $0.written }, polls.withLock { $0 })
+        }
+        #expect(answers(0) == ([], 0))
+        #expect(answers(1) == ([12], 0))
+        #expect(answers(2) == ([12], 0))
+        // The launcher is told of the second one.
+        guest.serve()
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [12])
+        #expect(answers(2) == ([12, 12], 1))
+        #expect(answers(1) == ([12], 1))
+        #expect(answers(1) == ([12], 0))
+    }
+
     @Test("a frame for which there is no buffer waits in the tap until one is lent")
     func noBuffer() throws {
         let guest = try NetworkGuest()

@@ -47,6 +47,9 @@ final class VirtioNetwork: VirtioDevice {
     private var pieces = IOVector(pieces: mostPieces)
     private var chain = VirtqueueChain()
     private var failure: Errno?
+    /// Answers come in several frames, as far as is known; a look took one and did not ask for a second.
+    private var areMany = false
+    private var isUnsure = false
     /// Frames that have gone out since the driver heard of any, and when that began to be put off.
     private var untold = 0
     private var untoldSince = Nanoseconds(count: 0)
@@ -138,7 +141,10 @@ final class VirtioNetwork: VirtioDevice {
         backend.setUp(isUp ? address : nil)
         if queue == Self.output {
             send(transport)
-            if transport.looksForAnswers, machine.isWatching { handle(.readable, of: transport) }
+            // Most answers are one frame. Whether there are more costs a call, to be told of them costs more.
+            if transport.looksForAnswers, machine.isWatching {
+                handle(.readable, of: transport, asks: areMany)
+            }
         } else {
             take(transport.ringsEarly ? .lent : .guestRan, of: transport)
         }
@@ -211,7 +217,10 @@ final class VirtioNetwork: VirtioDevice {
     var pause: Nanoseconds? { machine.isWatching ? backend.pause : nil }
 
     /// The tap can be read, or the guest has lent buffers.
-    func handle(_ event: NetworkInput.Event, of transport: VirtioTransport) {
+    /// - Parameter asks: false to take one frame without asking for more.
+    func handle(
+        _ event: NetworkInput.Event, of transport: VirtioTransport, asks: Bool = true
+    ) {
         var action = machine.handle(event)
         var isServed = false
         var frames = 0
@@ -226,11 +235,13 @@ final class VirtioNetwork: VirtioDevice {
             case .read, .drop:
                 frames += 1
                 let event = action == .read ? receive(transport, &isServed) : drop()
-                action = machine.handle(event, frame: frames, hasMore: backend.hasFrame)
+                action = machine.handle(event, frame: frames, hasMore: asks && backend.hasFrame)
             }
         }
         if isServed {
             isUsed = true
+            if asks { areMany = isUnsure || frames > 1 }
+            isUnsure = !asks
             transport.interrupt(Self.input)
             // The driver looks at both queues then.
             if untold > 0 { tell(transport) }
