@@ -60,6 +60,20 @@ disk 1 of 195 sectors
     launch $arch --block "$disk" $guest check die
     expect "$arch: a guest that dies leaves its disk whole" 4 "*words that differ: 0" "*Kernel panic - as asked for*"
 
+    if command -v pgrep >/dev/null; then
+        "out/$arch/mini-launch" --block "$disk" --block "$disk-two" out/guests/sleep forever </dev/null >"$work/out" 2>&1 &
+        child=$!
+        for _ in {1..600}; do
+            grep -q asleep "$work/out" && break
+            sleep 0.05
+        done
+        check "$arch: one process waits for all disks" "$(pgrep -c -P $child -x mini-assistant)" = 1
+        kill $child
+        wait $child 2>/dev/null
+    else
+        skip "$arch: one process waits for all disks" "there is no pgrep to see it with (package procps)"
+    fi
+
     # The disk takes for ever: the process that waits for it is stopped before the guest has ended.
     for how in told "left alone"; do
         if ! command -v pgrep >/dev/null; then
