@@ -112,8 +112,9 @@ static const struct {
     {28, 219, "madvise", of_memory},  {33, 63, "dup2", twice},         {48, 373, "shutdown", ended},
     {46, 370, "sendmsg", plain},      {47, 372, "recvmsg", plain},     {49, 361, "bind", plain},
     {50, 363, "listen", plain},       {55, 365, "getsockopt", ask_socket}, {62, 37, "kill", own_kill},
-    {72, 55, "fcntl", lock},          {74, 118, "fsync", of_file},     {228, 265, "clock_gettime", plain},
-    {231, 252, "exit_group", plain},  {318, 355, "getrandom", plain},  {271, 309, "ppoll", plain},      {-1, 102, "socketcall", socket_call},
+    {72, 55, "fcntl", lock},          {74, 118, "fsync", of_file},     {75, 148, "fdatasync", of_file},
+    {228, 265, "clock_gettime", plain}, {231, 252, "exit_group", plain}, {318, 355, "getrandom", plain},
+    {271, 309, "ppoll", plain},       {-1, 102, "socketcall", socket_call},
 };
 
 // A 32-bit word of the process's: what socketcall's second argument points at.

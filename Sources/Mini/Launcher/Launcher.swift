@@ -266,7 +266,9 @@ class Launcher {
     private func startAssistant() throws(LauncherError) {
         let written = devices.compactMap { $0.written }
         if !written.isEmpty && !startsProcesses {
-            do throws(Errno) { assistant = try Assistant(synchronizing: written) } catch {
+            do throws(Errno) {
+                assistant = try Assistant(synchronizing: written, by: .synchronizeData)
+            } catch {
                 throw .system("start a process", error)
             }
         }

@@ -58,9 +58,13 @@ final class Assistant {
 
     /// An assistant that writes to the disk, once for each question, what the kernel still has of a file: until that is done no
     /// signal ends the call, and this process must end when it is told to.
-    /// - Parameter numbers: of the files; a question is a place among them. They are opened once more where that can be: a lock
-    ///   on one ends with this process.
-    convenience init(synchronizing numbers: [Int32]) throws(Errno) {
+    /// - Parameters:
+    ///   - numbers: of the files; a question is a place among them. They are opened once more where that can be: a lock on one
+    ///     ends with this process.
+    ///   - call: fsync, or fdatasync.
+    convenience init(
+        synchronizing numbers: [Int32], by call: SystemCall.Number = .synchronize
+    ) throws(Errno) {
         var own: [Int32] = []
         var kept = numbers
         defer { for number in own { Descriptor.closeNumber(number) } }
@@ -75,7 +79,7 @@ final class Assistant {
             answer: { question in
                 let place = Int(question)
                 guard place < kept.count else { return UInt8(Errno.invalid.rawValue) }
-                do throws(Errno) { try SystemCall.retrying(.synchronize, Int(kept[place])) } catch {
+                do throws(Errno) { try SystemCall.retrying(call, Int(kept[place])) } catch {
                     return UInt8(clamping: error.rawValue)
                 }
                 return 0

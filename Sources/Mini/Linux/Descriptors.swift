@@ -204,7 +204,9 @@ struct Descriptor: ~Copyable {
 
     /// Waits until what was written is on the disk. No signal ends that: a process that waits for signals leaves it to an
     /// `Assistant`.
-    func synchronize() throws(Errno) { try SystemCall.retrying(.synchronize, Int(number)) }
+    func synchronizeData() throws(Errno) {
+        try SystemCall.retrying(.synchronizeData, Int(number))
+    }
 
     /// Takes the file for this open description, until that is closed. Others that ask for a lock
     /// are kept away, those that do not ask are not. Source: flock(2).

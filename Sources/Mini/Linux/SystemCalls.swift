@@ -159,6 +159,8 @@ extension SystemCall.Number {
     static let writeVector = Self(x86_64: 20, i386: 146)
     static let lock = Self(x86_64: 73, i386: 143)
     static let synchronize = Self(x86_64: 74, i386: 118)
+    /// fdatasync: without times and the like, which a file can do without.
+    static let synchronizeData = Self(x86_64: 75, i386: 148)
     /// ftruncate, whose length is a word.
     static let truncate = Self(x86_64: 77, i386: 93)
     static let intervalTimer = Self(x86_64: 38, i386: 104)

@@ -27,7 +27,7 @@ private func withFile(_ count: Int, _ body: (String) throws -> Void) throws {
 /// - Returns: what went wrong.
 private func failureOfSynchronizing(_ disk: Disk, failing: Bool) -> Errno? {
     let failure: Errno? = SystemCall.hooked({ call in
-        failing && call.number == .synchronize ? -5 : nil
+        failing && call.number == .synchronizeData ? -5 : nil
     }) {
         do throws(Errno) { try disk.synchronize() } catch { return error }
         return nil

@@ -161,7 +161,7 @@ private final class BlockGuest {
         nonisolated(unsafe) let counter = count
         func flush(_ answer: Int) -> (UInt8, UInt32) {
             SystemCall.hooked({ call in
-                guard call.number == .synchronize else { return nil }
+                guard call.number == .synchronizeData else { return nil }
                 counter.pointee += 1
                 return answer
             }) { guest.request(4, 0) }
@@ -189,7 +189,7 @@ private final class BlockGuest {
         nonisolated(unsafe) var answer = 0
         func hooked(_ body: () -> (UInt8, UInt32)) -> (UInt8, UInt32) {
             SystemCall.hooked({ call in
-                if call.number == .synchronize {
+                if call.number == .synchronizeData {
                     log.pointee.append(true)
                     return answer
                 }

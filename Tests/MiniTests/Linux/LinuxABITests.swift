@@ -36,6 +36,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.signalStack, "sigaltstack", "sigaltstack"), (.seek, "lseek", "_llseek"),
         (.readVector, "readv", "readv"), (.writeVector, "writev", "writev"),
         (.lock, "flock", "flock"), (.synchronize, "fsync", "fsync"),
+        (.synchronizeData, "fdatasync", "fdatasync"),
         (.makeDirectory, "mkdir", "mkdir"), (.makeNode, "mknod", "mknod"),
         (.removeDirectory, "rmdir", "rmdir"),
         (.changeDirectory, "chdir", "chdir"),

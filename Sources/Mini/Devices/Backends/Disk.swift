@@ -115,7 +115,7 @@ final class Disk {
             let errno = assistant.take().map { Errno(rawValue: Int32($0)) } ?? .inputOutput
             if errno.rawValue != 0 { throw errno }
         } else {
-            try file.synchronize()
+            try file.synchronizeData()
         }
         isChanged = false
     }
@@ -124,7 +124,7 @@ final class Disk {
     private func startAssistant() -> Assistant? {
         // The ones before have ended.
         while (try? Process.endedChild()) != nil {}
-        return try? Assistant(synchronizing: [file.number])
+        return try? Assistant(synchronizing: [file.number], by: .synchronizeData)
     }
 
     /// To be asked between transfers, which can be many and large.
