@@ -5,6 +5,15 @@
 // that then asks for a restart makes the kernel print a line about that, which no kernel prints after a panic.
 //
 // A kernel that halts with interrupts on returns to its caller. If that was process 1, it exits then, and the kernel panics.
+//
+//   listening -- a halt --> halting -- it goes on --> resting -- a halt --> halting
+//   listening, resting -- a panic, process 1 is missed --> panicked
+//   halting -- a panic --> panicked; process 1 is missed --> stopped -- a program ran --> panicked
+//   halting, resting -- another line --> listening
+//   panicked, stopped -- a restart, it goes on, much output --> what the last line makes of it without the panic
+//
+// Source: docs/abi/pc.md §6; the lines are kernel/panic.c's, kernel/exit.c's and kernel/sys.c's. The same as a page:
+// docs/ending-lines-machine.md.
 
 struct EndingLines {
     private static let sign: StaticString = "Kernel panic - not syncing: "
@@ -18,17 +27,33 @@ struct EndingLines {
     /// The most bytes of a line that are kept.
     private static let most = 512
     /// A panic is forgotten after so many bytes. A kernel that ends prints some sixty lines more, or, if it was told to, its whole log.
-    private static let mostBehind = 262_144
+    private static let mostBehind: UInt64 = 262_144
+
+    private enum State {
+        /// The last line tells no end.
+        case listening
+        /// It is that of a halt.
+        case halting
+        /// The same, but the kernel has waited for something since: the halt is not what a process 1 exits from.
+        case resting
+        case panicked(Panic)
+        /// Process 1 has exited right after the line of a halt: the panic is only that.
+        case stopped(Panic)
+    }
+    private struct Panic {
+        let reason: Text
+        /// How many bytes there were up to the end of its line.
+        let end: UInt64
+        /// The last line is that of a halt, whoever printed it.
+        var isHaltLast: Bool
+        /// What is left without the panic.
+        var rest: State { isHaltLast ? .halting : .listening }
+    }
+    private var state = State.listening
     private var line: [UInt8] = []
     private var isFromKernel = true
-    private var behind = 0
-    private(set) var reason: Text?
-    /// `reason` is only that process 1 has exited, right after the line of a halt.
-    private(set) var isStopped = false
-    /// The last line was that of a halt.
-    private(set) var isHaltLast = false
-    /// Nor has the kernel waited for anything since.
-    private var isHaltNew = false
+    /// All bytes so far.
+    private var taken: UInt64 = 0
     /// It may have the lines of kernels before 2.6.13.
     private let isOld: Bool
 
@@ -37,44 +62,94 @@ struct EndingLines {
         isOld = version.map { !$0.isAtLeast(2, 6, 13) } ?? false
     }
 
+    /// Why the kernel panicked, if it did.
+    var reason: Text? { panic?.reason }
+    /// `reason` is only that process 1 has exited, right after the line of a halt.
+    var isStopped: Bool {
+        if case .stopped = state { return true }
+        return false
+    }
+    /// The last line was that of a halt.
+    var isHaltLast: Bool {
+        switch state {
+        case .listening: false
+        case .halting, .resting: true
+        case .panicked(let panic), .stopped(let panic): panic.isHaltLast
+        }
+    }
     /// The output ends with the line of a halt.
     var endWithHalt: Bool { isHaltLast && line.isEmpty }
+
+    private var panic: Panic? {
+        switch state {
+        case .listening, .halting, .resting: nil
+        case .panicked(let panic), .stopped(let panic): panic
+        }
+    }
 
     /// - Parameter isFromKernel: false if some of it may be a program's.
     mutating func look(at bytes: [UInt8], isFromKernel: Bool = true) {
         self.isFromKernel = isFromKernel && (self.isFromKernel || line.isEmpty)
         for byte in bytes {
-            behind &+= 1
+            taken &+= 1
             guard byte == 0x0A || byte == 0x0D else {
                 if line.count < Self.most { line.append(byte) }
                 continue
             }
             if line.isEmpty { continue }
-            if reason == nil,
-                let start = start(of: Self.sign) ?? (isOld ? start(of: Self.oldSign) : nil)
-            {
-                reason = Text(bytes: Array(line[start...]))
-                isStopped = isHaltNew && ends(with: Self.initDied, isAnywhere: true)
-                behind = 0
-            } else if reason != nil, start(of: Self.restart, isAnywhere: true) != nil {
-                reason = nil
-            }
-            isHaltLast = ends(with: Self.halt) || isOld && ends(with: Self.powerDown)
-            isHaltNew = isHaltLast
+            endLine()
             line.removeAll(keepingCapacity: true)
             self.isFromKernel = isFromKernel
         }
-        if behind > Self.mostBehind { reason = nil }
+        if let panic, taken &- panic.end > Self.mostBehind { state = panic.rest }
+    }
+
+    /// The line is whole.
+    private mutating func endLine() {
+        let isHalt = ends(with: Self.halt) || isOld && ends(with: Self.powerDown)
+        guard var panic else {
+            guard let start = start(of: Self.sign) ?? (isOld ? start(of: Self.oldSign) : nil)
+            else {
+                state = isHalt ? .halting : .listening
+                return
+            }
+            let new = Panic(
+                reason: Text(bytes: Array(line[start...])), end: taken, isHaltLast: isHalt)
+            if case .halting = state, ends(with: Self.initDied, isAnywhere: true) {
+                state = .stopped(new)
+            } else {
+                state = .panicked(new)
+            }
+            return
+        }
+        panic.isHaltLast = isHalt
+        if start(of: Self.restart, isAnywhere: true) != nil {
+            state = panic.rest
+        } else {
+            state = isStopped ? .stopped(panic) : .panicked(panic)
+        }
     }
 
     /// The kernel goes on, if only to wait.
     mutating func forgetPanic() {
-        reason = nil
-        isHaltNew = false
+        if isHaltLast { state = .resting } else { state = .listening }
     }
 
     /// It is a panic like any other.
-    mutating func forgetStop() { isStopped = false }
+    mutating func forgetStop() {
+        if case .stopped(let panic) = state { state = .panicked(panic) }
+    }
+
+    /// The state's name in the diagram.
+    var stateName: StaticString {
+        switch state {
+        case .listening: "listening"
+        case .halting: "halting"
+        case .resting: "resting"
+        case .panicked: "panicked"
+        case .stopped: "stopped"
+        }
+    }
 
     /// True if the line ends with these words.
     private func ends(with sign: StaticString, isAnywhere: Bool = false) -> Bool {

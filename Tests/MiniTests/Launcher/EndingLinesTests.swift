@@ -187,4 +187,37 @@ import Testing
             reason([long, "\n", "Kernel panic - not syncing: y\n"])
                 == "Kernel panic - not syncing: y")
     }
+
+    @Test("its page shows the transitions that it takes")
+    func page() throws {
+        let (halt, panic) = ("System halted.\n", "Kernel panic - not syncing: VFS: no root\n")
+        let missed = "Kernel panic - not syncing: Attempted to kill init!\n"
+        /// - Parameter event: a line, or what happens without one.
+        func after(_ event: String, _ lines: EndingLines) -> EndingLines {
+            var next = lines
+            switch event {
+            case "it goes on": next.forgetPanic()
+            case "a program ran": next.forgetStop()
+            default: next.look(at: Array(event.utf8))
+            }
+            return next
+        }
+        // A line of a halt behind a panic is no step from state to state, but where the panic's end leads to.
+        let panicked = after(halt, after(panic, EndingLines()))
+        let stopped = after(halt, after(missed, after(halt, EndingLines())))
+        let walk = Walk(
+            from: [EndingLines(), panicked, stopped],
+            [
+                ("a halt", halt), ("a panic", panic), ("process 1 is missed", missed),
+                ("a restart", "Restarting system.\n"), ("another line", "x\n"),
+                ("it goes on", "it goes on"), ("a program ran", "a program ran"),
+                ("much output", String(repeating: "\n", count: 262_145)),
+            ],
+            name: { "\($0.stateName)" }, key: { "\($0.stateName) \($0.isHaltLast)" },
+            step: { (lines: EndingLines, event: String) in
+                let next = after(event, lines)
+                return next.stateName.description == lines.stateName.description ? [] : [next]
+            })
+        #expect(try transitionsOfPage("ending-lines-machine.md") == walk.transitions)
+    }
 }
