@@ -15,32 +15,39 @@ struct Option<Settings> {
     let help: StaticString
     /// True for one with an argument that counts each time, as a device does.
     var repeats = false
-    /// Another option that makes no sense beside it.
+    /// Another option that makes no sense beside it. It stands at one of the two and counts for both.
     var excludes: StaticString?
     /// Puts the option, with its argument, into the settings.
     let apply: (inout Settings, Text) throws(CommandError) -> Void
 }
 
-/// The options that a command line has given so far, each once.
+/// The options that a command line has given so far: their places in its table, each once.
 struct GivenOptions {
-    private var list: [(name: StaticString, excludes: StaticString?)] = []
+    /// Of an option, what tells whether it goes with another one.
+    fileprivate typealias Row = (name: StaticString, excludes: StaticString?)
+    private var places: [Int] = []
 
+    /// - Parameter row: the table's at a place.
     /// - Throws: an error of use if it does not go with what is there.
     @inline(never)
     fileprivate mutating func add(
-        _ name: StaticString, isOnce: Bool, excludes: StaticString?
+        _ place: Int, isOnce: Bool, _ row: (Int) -> Row
     ) throws(CommandError) {
-        let new: Text = "\(name)"
-        for given in list {
-            let old: Text = "\(given.name)"
-            if old == new {
-                if isOnce { throw .twice(option: new) }
+        let new = row(place)
+        for given in places {
+            if given == place {
+                if isOnce { throw .twice(option: "\(new.name)") }
                 return
             }
-            if let excludes, old == excludes { throw .conflict(new, old) }
-            if let excludes = given.excludes, new == excludes { throw .conflict(old, new) }
+            let old = row(given)
+            if Self.excludes(new, old) { throw .conflict("\(new.name)", "\(old.name)") }
+            if Self.excludes(old, new) { throw .conflict("\(old.name)", "\(new.name)") }
         }
-        list.append((name, excludes))
+        places.append(place)
+    }
+
+    private static func excludes(_ one: Row, _ other: Row) -> Bool {
+        one.excludes.map { ("\(other.name)" as Text) == $0 } ?? false
     }
 }
 
@@ -99,8 +106,8 @@ enum Options {
         while let word = rest.first, !(word == "--") {
             rest = rest.dropFirst()
             let (name, value) = split(word)
-            if isOption(word), let option = find(name, in: table) {
-                try take(option, name, value, &rest, into: &settings, &given)
+            if isOption(word), let place = find(name, in: table) {
+                try take(place, of: table, name, value, &rest, into: &settings, &given)
             } else {
                 if isOption(word) { unknown.append(word) }
                 left.append(word)
@@ -116,29 +123,29 @@ enum Options {
     ) throws(CommandError) {
         while let word = next(&rest) {
             let (name, value) = split(word)
-            guard let option = find(name, in: table) else {
+            guard let place = find(name, in: table) else {
                 throw .unknownOption(name, nearest: nearest(name, table.map { $0.name }))
             }
-            try take(option, name, value, &rest, into: &settings, &given)
+            try take(place, of: table, name, value, &rest, into: &settings, &given)
         }
     }
 
     /// Puts an option into the settings, with its argument.
     private static func take<Settings>(
-        _ option: Option<Settings>, _ name: Text, _ value: Text?, _ rest: inout ArraySlice<Text>,
-        into settings: inout Settings, _ given: inout GivenOptions
+        _ place: Int, of table: [Option<Settings>], _ name: Text, _ value: Text?,
+        _ rest: inout ArraySlice<Text>, into settings: inout Settings, _ given: inout GivenOptions
     ) throws(CommandError) {
+        let option = table[place]
         let isOnce = option.argument != nil && !option.repeats
-        try given.add(option.name, isOnce: isOnce, excludes: option.excludes)
+        try given.add(place, isOnce: isOnce) { (table[$0].name, table[$0].excludes) }
         try option.apply(
             &settings,
             argument(value, of: name, isWanted: option.argument != nil, &rest))
     }
 
-    private static func find<Settings>(
-        _ name: Text, in table: [Option<Settings>]
-    ) -> Option<Settings>? {
-        table.first { option in
+    /// - Returns: its place in the table, by either of its names.
+    private static func find<Settings>(_ name: Text, in table: [Option<Settings>]) -> Int? {
+        table.firstIndex { option in
             name == option.name || (option.shortName.map { name == $0 } ?? false)
         }
     }
