@@ -7,10 +7,22 @@ struct Medium: Equatable {
         case file(FileIdentity)
         case device(DeviceNumber)
     }
+    /// Bytes of a file or device, one after the other.
+    struct Extent {
+        let start: UInt64
+        /// Behind the last one; the greatest number for all that there are.
+        let end: UInt64
+
+        func overlaps(_ other: Self) -> Bool { start < other.end && other.start < end }
+    }
+    /// What a loop device shows.
+    struct Shown {
+        let node: Node
+        let bytes: Extent
+    }
     let node: Node
-    /// Of a loop device: what it shows, from which byte on, and up to which.
-    typealias Shown = (node: Node, start: UInt64, end: UInt64)
-    var shown: Shown?
+    /// Nil for what is no loop device.
+    let shown: Shown?
 
     init(_ node: Node, shown: Shown? = nil) {
         self.node = node
@@ -47,7 +59,8 @@ struct Medium: Equatable {
             ? .file(FileIdentity(device: fields[0], inode: fields[1]))
             : .device(DeviceNumber(packed: fields[2]))
         let (start, size) = (fields[3], fields[4])
-        return (node, start, size == 0 ? .max : start + min(size, .max - start))
+        let end = size == 0 ? .max : start + min(size, .max - start)
+        return Shown(node: node, bytes: Extent(start: start, end: end))
     }
 
     static func == (left: Self, right: Self) -> Bool {
@@ -57,8 +70,7 @@ struct Medium: Equatable {
         case (let shown?, nil): return shown.node == right.node
         case (nil, let shown?): return shown.node == left.node
         case (let one?, let other?):
-            let isShared =
-                one.node == other.node && one.start < other.end && other.start < one.end
+            let isShared = one.node == other.node && one.bytes.overlaps(other.bytes)
             return isShared || one.node == right.node || other.node == left.node
         }
     }

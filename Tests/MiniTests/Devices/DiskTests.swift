@@ -421,7 +421,8 @@ private struct PlayedDevice: Sendable {
                     device.loop = (behind.0, behind.1, 0, 512)
                     device.loopSize = size
                     let named = try device.play { () throws(LauncherError) in Medium.of(loop) }
-                    #expect(named?.shown?.start == 512 && named?.shown?.end == end)
+                    let bytes = named?.shown?.bytes
+                    #expect(bytes?.start == 512 && bytes?.end == end)
                 }
             }
         }
@@ -434,9 +435,12 @@ private struct PlayedDevice: Sendable {
             _ number: DeviceNumber, _ inode: UInt64, _ device: DeviceNumber?, from start: UInt64,
             to end: UInt64 = .max
         ) -> Medium {
-            let file = FileIdentity(device: 1, inode: inode)
+            let file = Medium.Node.file(FileIdentity(device: 1, inode: inode))
             return Medium(
-                .device(number), shown: (device.map { .device($0) } ?? .file(file), start, end))
+                .device(number),
+                shown: Medium.Shown(
+                    node: device.map { .device($0) } ?? file,
+                    bytes: Medium.Extent(start: start, end: end)))
         }
         #expect(loop(one, 2, nil, from: 512) == loop(other, 2, nil, from: 512))
         // The first one goes on behind where the other begins.
