@@ -83,17 +83,42 @@ struct LaunchSurroundings {
     var files = LaunchFiles()
 }
 
+/// What only the first launch does, in front of the sandbox: calls that this does not let through, and lines that are told once.
+struct LaunchPreparation {
+    /// As that of the surroundings.
+    let report: ((Text) -> Void)?
+
+    func tell(_ lines: [Text]) {
+        if let report { for line in lines { report(line) } }
+    }
+
+    /// Disks have an assistant, which is forked.
+    func excludeFromFork(_ memory: GuestMemory) { try? memory.excludeFromFork() }
+
+    /// - Returns: open devices, in the order in which they were asked for.
+    func open(
+        _ setups: [any DeviceSetup], notice: (Text) -> Void
+    ) throws(LauncherError) -> [any OpenDevice] {
+        var devices: [any OpenDevice] = []
+        for setup in setups {
+            devices.append(try setup.open(beside: devices.map { $0.claim }, notice: notice))
+        }
+        tell(devices.compactMap { $0.description })
+        return devices
+    }
+}
+
 /// Launches guests by one plan, one after the other.
 class Launcher {
     let plan: LaunchPlan
     private let surroundings: LaunchSurroundings
     let remarks: Remarks
     let notes: LaunchNotes
-    private(set) var isFirst = true
+    /// Gone from the sandbox on, so that a restart, which is inside, reaches nothing of it.
+    private(set) var preparation: LaunchPreparation?
     /// From the first guest's first instruction on, through restarts.
     private var session: ConsoleSession?
     private var loop: EventLoop?
-    private var isConfined = false
     var timeline: Timeline? { surroundings.timeline }
     var report: ((Text) -> Void)? { surroundings.report }
 
@@ -117,6 +142,7 @@ class Launcher {
     init(_ plan: LaunchPlan, _ surroundings: LaunchSurroundings) {
         self.plan = plan
         self.surroundings = surroundings
+        preparation = LaunchPreparation(report: surroundings.report)
         remarks = Remarks(surroundings.notice)
         notes = LaunchNotes(report: surroundings.report, remarks: remarks)
     }
@@ -139,7 +165,6 @@ class Launcher {
                         ? "the guest restarts"
                         : "the guest restarts for the \(pace.count)th time; not each is told")
             }
-            isFirst = false
             let left = pause(wait)
             if wait.count > 0 { note(.pause) }
             if let left {
@@ -153,7 +178,7 @@ class Launcher {
         devices = []
         assistant = nil
         // Where a guest has run, no other engine follows.
-        if !isFirst || !outcome.isForAnotherEngine { files.close() }
+        if preparation == nil || !outcome.isForAnotherEngine { files.close() }
         return outcome
     }
 
@@ -231,11 +256,6 @@ class Launcher {
         return NamedFile(name: name, descriptor: number, status: status)
     }
 
-    /// Says what was made of the files, the first time.
-    func tell(_ lines: [Text]) {
-        if let report, isFirst { for line in lines { report(line) } }
-    }
-
     /// What the kernel says of a file; for a restart only its size is asked again.
     func status(
         _ number: Int32, _ name: Text, _ known: FileStatus?
@@ -248,17 +268,13 @@ class Launcher {
 
     func openDevices() throws(LauncherError) {
         try plan.checkDevices()
-        guard devices.isEmpty else {
+        guard let preparation else {
             for device in devices { try device.renew() }
             return
         }
-        for setup in plan.devices {
-            devices.append(
-                try setup.open(beside: devices.map { $0.claim }, notice: remarks.note))
-        }
+        devices = try preparation.open(plan.devices, notice: remarks.note)
         try startAssistant()
         for (index, device) in devices.enumerated() {
-            if let report, let line = device.description { report(line) }
             timeline?.name(.device(index), device.name)
         }
     }
@@ -295,13 +311,14 @@ class Launcher {
 
     // MARK: The sandbox
 
-    /// Everything is open, and no instruction of the guest's has run yet.
+    /// Everything is open, and no instruction of the guest's has run yet. That is so once: a restart is inside already.
     /// - Parameter host: what the guest's host keeps, and whether it can do with filtered calls.
     func confine(
         _ host: HostNeeds, _ loop: EventLoop, _ session: ConsoleSession
     ) throws(LauncherError) {
-        guard surroundings.sandbox != .off && !isConfined else { return }
-        isConfined = true
+        guard preparation != nil else { return }
+        preparation = nil
+        if surroundings.sandbox == .off { return }
         if !restarts { files.close() }
         let plan = sandboxPlan(host, loop, session)
         Sandbox.closeOthers(plan.descriptors)

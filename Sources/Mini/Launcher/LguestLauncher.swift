@@ -56,13 +56,13 @@ final class LguestLauncher: Launcher {
             return .deviceInitialized(made)
         case .openSession(let made):
             let (loop, session) = try openSession()
+            let signs = signs(of: made.loaded)
             try confine(
                 HostNeeds(
                     descriptors: made.device.descriptors, drawsNumbers: made.plugged.drawsNumbers,
                     isFiltered: engine == .builtIn),
                 loop, session)
             note(.sandbox)
-            let signs = signs(of: made.loaded)
             if suggestsPC && made.loaded.kernel.mayBePC { pcSigns = signs }
             return .sessionOpened(
                 RunningGuest(made, console: session, loop: loop, notes: notes, signs))
@@ -94,19 +94,20 @@ final class LguestLauncher: Launcher {
         try engine.admit(loaded.kernel)
         files.inside.kernel = nil
         note(.unpacking)
-        if let engineLine { tell([engineLine]) }
-        // Disks have an assistant, which is forked; once, before the sandbox, which does not let this call through, or, for the
-        // kernel's device, at any time: then the guest's pages and ours would become two.
-        if isFirst || startsProcesses {
+        if let engineLine { preparation?.tell([engineLine]) }
+        if startsProcesses {
+            // At any time: then the guest's pages and ours would become two.
             do throws(Errno) { try memory.excludeFromFork() } catch {
-                if startsProcesses { throw .system("keep guest memory out of forks", error) }
+                throw .system("keep guest memory out of forks", error)
             }
+        } else {
+            preparation?.excludeFromFork(memory)
         }
         // Not before: of a kernel for another engine that opens them, and no tap comes and goes twice.
         try openDevices()
         try checkDevices()
         note(.devices)
-        tell(loaded.description)
+        preparation?.tell(loaded.description)
         if let remark = loaded.remark { remarks.note(remark) }
         if plan.console != .serial {
             remarks.note(
@@ -220,7 +221,7 @@ final class LguestLauncher: Launcher {
                 console: abi.dma == nil
                     ? "its kernel may have no driver of the console hvc0 (CONFIG_VIRTIO_CONSOLE)"
                     : "its kernel may have no driver of the console hvc0 (CONFIG_HVC_DRIVER)"
-            ), isFirst ? report : nil)
+            ), preparation?.report)
     }
 
     // MARK: Serving the guest

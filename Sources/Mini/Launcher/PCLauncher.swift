@@ -65,10 +65,11 @@ final class PCLauncher: Launcher {
             return .deviceInitialized(made)
         case .openSession(let made):
             let (loop, session) = try openSession(passesReturns: true)
+            let signs = signs(of: made.loaded)
             try confine(
                 HostNeeds(processor: kvm?.descriptors, isPC: true), loop, session)
             note(.sandbox)
-            return .sessionOpened(RunningPC(made, session, loop, signs(of: made.loaded)))
+            return .sessionOpened(RunningPC(made, session, loop, signs))
         case .run(let guest):
             try lookAtFiles(guest.made.loaded.memory, initrd: guest.made.loaded.layout.initrd)
             noteBeginning()
@@ -129,7 +130,7 @@ final class PCLauncher: Launcher {
         }
         if FileFaults.take() != nil { throw .fileCut(name: plan.kernel) }
         try checkDevices()
-        tell(loaded.description)
+        preparation?.tell(loaded.description)
         if words.count < usual.count {
             let left = CommandLine.joined(Array(usual[words.count...]))
             remarks.note(
@@ -197,7 +198,7 @@ final class PCLauncher: Launcher {
             guard PCEngine.softwareRuns(loaded.start.mode) else {
                 throw .needsKvm(name: plan.kernel, nil)
             }
-            if isFirst { report?("engine: the software processor") }
+            preparation?.tell(["engine: the software processor"])
         }
         do throws(Errno) {
             #if arch(x86_64) && !MINI_WITHOUT_LONG
@@ -221,7 +222,7 @@ final class PCLauncher: Launcher {
         // A driver that has written there reads the port's status before it goes on: the writes before come with that.
         if kvm == nil { virtualMachine.putOffWrites(to: PCPlatform.serialData) }
         kvm = virtualMachine
-        if isFirst { report?("engine: /dev/kvm") }
+        preparation?.tell(["engine: /dev/kvm"])
         return processor
     }
 
@@ -233,7 +234,7 @@ final class PCLauncher: Launcher {
                 console: defaults
                     ? "its kernel may have no serial console; \"--console screen\" shows its screen"
                     : "its kernel may not know of a console; \"console=ttyS0\" names one"
-            ), isFirst ? report : nil)
+            ), preparation?.report)
     }
 
     // MARK: Serving the guest

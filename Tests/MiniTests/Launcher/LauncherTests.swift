@@ -88,6 +88,11 @@ import Testing
         #expect(played.devices[1].memory.load32(0x20_0000) == 0)
         #expect(string(played.terminal.output) == "onetwo")
         #expect(played.terminal.terminal == FakeTerminal.cooked)
+        // The sandbox lets no such call through.
+        let advice = played.terminal.calls.filter {
+            $0 == SystemCall.Number.memoryAdvice.rawValue
+        }
+        #expect(advice.count == 1)
     }
 
     @Test("without restarts a reboot is the end")
