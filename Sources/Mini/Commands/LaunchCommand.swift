@@ -43,8 +43,7 @@ struct LaunchSettings {
                 help: "a network to the host: IP address of its end, or bridge:NAME",
                 repeats: true,
                 apply: { (settings, word) throws(CommandError) in
-                    settings.plan.devices.append(
-                        NetworkSetup(try NetworkArgument.tunnel(word)))
+                    try settings.addTunnel(word)
                 }),
             Option(
                 name: "--tap", argument: "NAME",
@@ -139,6 +138,17 @@ struct LaunchSettings {
         guard let kernel = rest.first, !kernel.bytes.isEmpty else { throw .noKernel }
         plan.kernel = kernel
         plan.arguments = Array(rest.dropFirst())
+    }
+
+    /// Of two networks with one address the host would use the first alone.
+    private mutating func addTunnel(_ word: Text) throws(CommandError) {
+        let new = NetworkSetup(try NetworkArgument.tunnel(word))
+        if let address = new.hostAddress,
+            plan.devices.contains(where: { $0.hostAddress == address })
+        {
+            throw .badArgument(option: "--tunnet", word, why: "is given twice")
+        }
+        plan.devices.append(new)
     }
 
     private mutating func setMemory(_ word: Text) throws(CommandError) {

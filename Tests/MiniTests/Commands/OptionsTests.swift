@@ -287,6 +287,14 @@ private func error(_ line: String) -> String {
         }
     }
 
+    @Test("two networks have two addresses, and a bridge has many ports")
+    func addressTwice() throws {
+        #expect(
+            error("--tunnet 10.0.0.1 --tunnet 10.0.0.2 --tunnet 010.0.0.1 k")
+                == "--tunnet of \"010.0.0.1\" is given twice")
+        #expect(try settings("--tunnet bridge:b --tunnet=bridge:b k").plan.devices.count == 2)
+    }
+
     @Test("interfaces have names of 1 to 15 bytes, and hardware addresses are no group's")
     func badInterface() {
         for line in ["--tunnet bridge: k", "--tunnet bridge:,2:0:0:0:0:1 k"] {

@@ -179,6 +179,12 @@ private func open(_ request: NetworkRequest, on kernel: TapKernel) -> String {
         try kernel.play { () throws(LauncherError) in _ = try requests[3].open(beside: []) }
         #expect(
             kernel.now.requests == ["open /dev/net/tun", "make guest7 4098", "hardware? guest7"])
+        // The kernel's number is in what is told, and in what is asked from then on.
+        let numbered = TapKernel()
+        let text = open(.tap(try #require(InterfaceName("tap%d"))), on: numbered)
+        #expect(text == "network: tap \"tap4\", 02:03:04:05:06:07")
+        #expect(
+            numbered.now.requests == ["open /dev/net/tun", "make tap%d 4098", "hardware? tap4"])
     }
 
     @Test("nothing stays of what another program has set on a tap", arguments: [false, true])

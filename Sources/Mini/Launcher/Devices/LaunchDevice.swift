@@ -10,6 +10,8 @@
 protocol DeviceSetup: AnyObject {
     /// The file that it is or writes to, and as what: "a disk".
     var file: (name: Text, use: Text)? { get }
+    /// The address that this host gets on a network of its own.
+    var hostAddress: InternetAddress? { get }
 
     /// It is to be opened for a PC's guest.
     func prepareForPC()
@@ -22,6 +24,7 @@ protocol DeviceSetup: AnyObject {
 }
 
 extension DeviceSetup {
+    var hostAddress: InternetAddress? { nil }
     func prepareForPC() {}
 }
 

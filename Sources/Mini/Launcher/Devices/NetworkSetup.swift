@@ -15,6 +15,9 @@ final class NetworkSetup: DeviceSetup {
     var file: (name: Text, use: Text)? {
         if case .shared(let name) = request { (name, "a network") } else { nil }
     }
+    var hostAddress: InternetAddress? {
+        if case .address(let address) = request { address } else { nil }
+    }
 
     func open(
         beside others: [DeviceClaim], notice: (Text) -> Void
