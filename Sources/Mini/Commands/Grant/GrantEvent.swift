@@ -101,7 +101,8 @@ enum GrantEvent {
         guard let first = words.first else { throw .noSubcommand }
         if first == "--help" || first == "-h" { return nil }
         guard let verb = Verb.allCases.first(where: { first == description($0).name }) else {
-            throw .unknownSubcommand("event \(first)")
+            let names = Verb.allCases.map { description($0).name }
+            throw .unknownSubcommand("event \(first)", nearest: Options.nearest(first, names))
         }
         var settings = GrantSettings()
         try GrantCommand.read(words.dropFirst(), table(verb), into: &settings)

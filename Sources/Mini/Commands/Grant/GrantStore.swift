@@ -259,7 +259,10 @@ enum GrantStore {
             let verb = Verb.allCases.first(where: {
                 first == description($0).name || first == description($0).alias
             })
-        else { throw .unknownSubcommand("store \(first)") }
+        else {
+            let names = Verb.allCases.map { description($0).name }
+            throw .unknownSubcommand("store \(first)", nearest: Options.nearest(first, names))
+        }
         var settings = GrantSettings()
         let table = table(verb)
         let words = apart(words, table)
