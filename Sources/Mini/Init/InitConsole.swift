@@ -54,17 +54,15 @@ enum InitConsole {
     /// program began.
     private static var isOpen: Bool {
         guard let status = try? FileStatus.of(output) else { return false }
-        return status.number != nullDevice
+        return status.number != .null
     }
     /// True if there is another /dev/console by now than the one that is open.
     private static var isHidden: Bool {
-        guard let open = try? FileStatus.of(output), open.number == console,
-            let named = try? FileStatus.of(path, followsLink: true), named.number == console
+        guard let open = try? FileStatus.of(output), open.number == .console,
+            let named = try? FileStatus.of(path, followsLink: true), named.number == .console
         else { return false }
         return named.identity != open.identity
     }
-    private static let console = DeviceNumber(major: 5, minor: 1)
-    private static let nullDevice = DeviceNumber(major: 1, minor: 3)
 
     /// Waits, but not for ever, until everything is on its way.
     static func drain() { Terminal.drain(output, patience: patience) }

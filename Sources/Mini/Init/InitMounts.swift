@@ -20,8 +20,8 @@ enum InitMounts {
             } catch { errors.append(error) }
         }
         // A kernel without devtmpfs: the two nodes that programs count on.
-        _ = try? FileSystem.makeNode(InitConsole.path, major: 5, minor: 1)
-        _ = try? FileSystem.makeNode("/dev/null", major: 1, minor: 3)
+        _ = try? FileSystem.makeNode(InitConsole.path, .console)
+        _ = try? FileSystem.makeNode("/dev/null", .null)
         return errors
     }
 

@@ -61,8 +61,9 @@ struct FileStatus: Equatable {
         var status = mini_stat()
         _ = try withKernel(&status) { (address) throws(Errno) in
             try path.withCString { (name) throws(Errno) in
-                // AT_FDCWD; AT_SYMLINK_NOFOLLOW.
-                try SystemCall.make(.fileStatusAt, -100, name, address, followsLink ? 0 : 0x100)
+                let flags = followsLink ? 0 : 0x100  // AT_SYMLINK_NOFOLLOW
+                return try SystemCall.make(
+                    .fileStatusAt, Files.workingDirectory, name, address, flags)
             }
         }
         return FileStatus(status)
@@ -96,6 +97,12 @@ struct DeviceNumber: Equatable {
     var major: UInt32 = 0
     /// At most 20 bits.
     var minor: UInt32 = 0
+
+    /// Source: Documentation/admin-guide/devices.txt.
+    static let null = DeviceNumber(major: 1, minor: 3)
+    static let console = DeviceNumber(major: 5, minor: 1)
+    static let memoryMajor: UInt32 = 1
+    static let loopMajor: UInt32 = 7
 }
 
 extension DeviceNumber {

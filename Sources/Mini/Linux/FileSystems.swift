@@ -101,10 +101,12 @@ enum FileSystem {
     }
 
     /// Makes the node of a character device that only its owner may use.
-    static func makeNode(_ path: Text, major: Int, minor: Int) throws(Errno) {
+    /// - Parameter number: of 8 bits each.
+    static func makeNode(_ path: Text, _ number: DeviceNumber) throws(Errno) {
         do throws(Errno) {
             _ = try path.withCString { (path) throws(Errno) in
-                try SystemCall.make(.makeNode, path, 0o020600, major << 8 | minor)
+                try SystemCall.make(
+                    .makeNode, path, 0o020600, Int(number.major << 8 | number.minor))
             }
         } catch { if error != .exists { throw error } }
     }

@@ -5,6 +5,8 @@
 enum Files {
     /// A path's longest, its end included. Source: linux/limits.h, PATH_MAX.
     static let longestPath = 4096
+    /// What names are looked up from that begin without a slash, where a call asks for a folder.
+    static let workingDirectory = -100  // AT_FDCWD
 
     /// The names in a directory, in no order, without `.` and `..`.
     static func names(in directory: Text) throws(Errno) -> [Text] {
@@ -26,7 +28,7 @@ enum Files {
     static func isForbidden(_ path: Text) -> Bool {
         do throws(Errno) {
             _ = try path.withCString { (name) throws(Errno) in
-                try SystemCall.make(.mayAccess, -100, name, 1)  // AT_FDCWD, X_OK
+                try SystemCall.make(.mayAccess, workingDirectory, name, 1)  // X_OK
             }
             return false
         } catch { return error == .accessDenied }

@@ -44,13 +44,14 @@ struct Medium: Equatable {
         return Medium(status, at: number)
     }
 
+    private static let askLoop = IoctlRequest(number: 0x4C05)  // LOOP_GET_STATUS64
+
     private static func shown(_ status: FileStatus, at descriptor: Int32) -> Shown? {
         guard status.isLoop else { return nil }
         // struct loop_info64 of 232 bytes: device and inode of the file, which device that is, the offset, the size, which
         // is 0 up to the end of the file; at 40 its number.
         var words = [UInt32](repeating: 0, count: 58)
-        let request = IoctlRequest(number: 0x4C05)
-        guard (try? Ioctl.call(descriptor, request, words: &words)) != nil else { return nil }
+        guard (try? Ioctl.call(descriptor, askLoop, words: &words)) != nil else { return nil }
         // One of its partitions gets the answer for the whole.
         guard words[10] == status.number.minor else { return nil }
         let fields = (0..<5).map { UInt64(words[2 * $0 + 1]) << 32 | UInt64(words[2 * $0]) }
@@ -79,5 +80,5 @@ struct Medium: Equatable {
 extension FileStatus {
     /// Of a block device's file the device counts.
     fileprivate var node: Medium.Node { kind == .block ? .device(number) : .file(identity) }
-    fileprivate var isLoop: Bool { kind == .block && number.major == 7 }
+    fileprivate var isLoop: Bool { kind == .block && number.major == DeviceNumber.loopMajor }
 }

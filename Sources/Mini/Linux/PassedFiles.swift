@@ -97,8 +97,8 @@ enum PassedFiles {
                                 header.control_length = UInt(control.count)
                             }
                             return try withKernel(&header) { (place) throws(Errno) in
-                                // MSG_NOSIGNAL
-                                try SocketCall.send.make(Int(socket), place, 0x4000)
+                                try SocketCall.send.make(
+                                    Int(socket), place, SocketCall.withoutSignal)
                             }
                         })
                 } catch { result = .failure(error) }

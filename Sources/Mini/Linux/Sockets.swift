@@ -21,6 +21,8 @@ struct SocketCall {
     static let shutdown = SocketCall(direct: 48, packed: 13)
     static let send = SocketCall(direct: 46, packed: 16)
 
+    /// A flag of `send`: of a peer that is gone only EPIPE tells.
+    static let withoutSignal = 0x4000  // MSG_NOSIGNAL
     private static let setNonBlocking = 0x5421  // FIONBIO
 
     /// Says whether calls on a socket wait from now on.
@@ -99,8 +101,10 @@ struct LocalAddress: Equatable {
 enum LocalSocket {
     fileprivate static let family = 1  // AF_UNIX
     private static let kind = 5  // SOCK_SEQPACKET
-    private static let dontWait = 0x40
-    private static let noSignal = 0x4000
+    private static let dontWait = 0x40  // MSG_DONTWAIT
+    private static let everySocket = 1  // SOL_SOCKET
+    private static let peerCredentials = 17  // SO_PEERCRED
+    private static let peerProcess = 77  // SO_PEERPIDFD
     /// How many connections may wait to be accepted. The last one waits for all others, those that were closed meanwhile as well:
     /// with thousands each member of the network could be held up for a second.
     private static let backlog = 128
@@ -114,14 +118,15 @@ enum LocalSocket {
     /// What all of this takes, for a process whose calls are filtered.
     /// - Parameter listens: whether it still begins to listen.
     static func rules(listens: Bool) -> [CallRule] {
-        let option = SocketCall.option
+        func option(_ number: Int, _ name: StaticString) -> CallRule {
+            SocketCall.option.rule(
+                "getsockopt", .value(1, UInt32(everySocket), "SOL_SOCKET"),
+                .value(2, UInt32(number), name))
+        }
         return [
             CallRule("readv", .readVector), SocketCall.send.rule("sendmsg"),
-            SocketCall.accept.rule("accept"),
-            option.rule(
-                "getsockopt", .value(1, 1, "SOL_SOCKET"), .value(2, 17, "SO_PEERCRED")),
-            option.rule(
-                "getsockopt", .value(1, 1, "SOL_SOCKET"), .value(2, 77, "SO_PEERPIDFD")),
+            SocketCall.accept.rule("accept"), option(peerCredentials, "SO_PEERCRED"),
+            option(peerProcess, "SO_PEERPIDFD"),
             SocketCall.connect.rule("connect"),
             SocketCall.socket.rule(
                 "socket", .value(0, UInt32(family), "AF_UNIX"),
@@ -193,7 +198,7 @@ enum LocalSocket {
     /// - Returns: 0 for one of another process namespace.
     static func peer(of socket: Int32) throws(Errno) -> Int32 {
         var credentials = mini_ucred()
-        try option(17, of: socket, &credentials)  // SO_PEERCRED
+        try option(peerCredentials, of: socket, &credentials)
         return credentials.process
     }
 
@@ -201,7 +206,7 @@ enum LocalSocket {
     /// before, it had itself. Kernels before 6.5 do not tell; there it is taken to be.
     static func isPeerAlive(_ socket: Int32) throws(Errno) -> Bool {
         var number: Int32 = -1
-        do throws(Errno) { try option(77, of: socket, &number) } catch {  // SO_PEERPIDFD
+        do throws(Errno) { try option(peerProcess, of: socket, &number) } catch {
             return error == .noProtocolOption
         }
         let process = Descriptor(owning: number)
@@ -215,8 +220,7 @@ enum LocalSocket {
         var count = Int32(MemoryLayout<Value>.size)
         try withKernel(&value) { (place) throws(Errno) -> Void in
             _ = try withKernel(&count) { (length) throws(Errno) in
-                // SOL_SOCKET
-                try SocketCall.option.make(Int(socket), 1, option, place, length)
+                try SocketCall.option.make(Int(socket), everySocket, option, place, length)
             }
         }
     }
@@ -224,7 +228,7 @@ enum LocalSocket {
     /// Sends one message, straight from where its parts lie.
     /// - Throws: EAGAIN if the other end has too much unread, EPIPE if it is gone.
     static func send(_ socket: Int32, _ message: IOVector) throws(Errno) {
-        try transfer(.send, socket, message, dontWait | noSignal)
+        try transfer(.send, socket, message, dontWait | SocketCall.withoutSignal)
     }
 
     /// Receives one message, straight to where its parts belong; what has no room is lost.

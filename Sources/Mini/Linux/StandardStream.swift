@@ -44,12 +44,11 @@ final class StandardStream {
             switch kind {
             case .regular, .block, .directory: .direct
             // /dev/null and its like.
-            case .other where status?.number.major == Self.memoryDevices: .direct
+            case .other where status?.number.major == DeviceNumber.memoryMajor: .direct
             default: opened == nil ? .timed : .own
             }
         if way == .timed { Alarm.prepare() }
     }
-    private static let memoryDevices: UInt32 = 1
 
     deinit { if used != number { Descriptor.closeNumber(used) } }
 

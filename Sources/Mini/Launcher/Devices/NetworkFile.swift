@@ -112,7 +112,7 @@ enum NetworkFileError: Equatable {
     var text: Text {
         switch self {
         case .notAFile: "is not a regular file"
-        case .otherSize(let size): "has \(size) bytes: it should be empty or have 4096"
+        case .otherSize(let size): "has \(size) bytes: it should be empty or have \(Page.size)"
         case .twice: "was given twice"
         case .full: "has no free slot: \(SharedPage.slots) guests are on it"
         case .held: "has no free slot: other programs hold the addresses of its sockets"

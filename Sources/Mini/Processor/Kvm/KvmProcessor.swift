@@ -23,10 +23,10 @@
         self.virtualMachine = virtualMachine
         run = virtualMachine.run
         do throws(Errno) {
-            registerPage = try Mapping.anonymous(count: 4096)
+            registerPage = try Mapping.anonymous(count: Int(Page.size))
         } catch { throw .refused("get a page", error) }
         timer = virtualMachine.timer
-        registers = unsafe RecordBytes(start: registerPage.start, count: 4096)
+        registers = unsafe RecordBytes(start: registerPage.start, count: Int(Page.size))
         try virtualMachine.reset(memory, start)
     }
 
