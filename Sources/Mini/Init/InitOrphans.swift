@@ -66,8 +66,7 @@ enum InitOrphans {
                 return false
             }
             guard let (child, _, _) = child(stat), !keepers.contains(child.id) else { continue }
-            // DeadPorts.swift.
-            guard child.name == "mini-dead-ports" else { return false }
+            guard child.name == DeadPorts.name else { return false }
             isAny = true
         }
         return isAny

@@ -51,9 +51,7 @@ enum ModuleTrouble {
             return ElfImage.isElf(file) ? nil : "it is no module"
         }
         let built = Text(bytes: Array(value.bytes.prefix { $0 != UInt8(ascii: " ") }))
-        guard let running = SmallFile.line("/proc/sys/kernel/osrelease"), !(built == running) else {
-            return nil
-        }
+        guard let running = Kernel.release, !(built == running) else { return nil }
         return "it is a module for Linux \(visible: built), and this is Linux \(visible: running)"
     }
 

@@ -42,7 +42,7 @@ enum LguestEngine: Equatable {
     /// - Throws: why it does not run this kernel.
     func admit(_ kernel: LoadedKernel) throws(LauncherError) {
         guard case .device(let era) = self else { return }
-        let release = SmallFile.line("/proc/sys/kernel/osrelease").flatMap { LinuxVersion($0) }
+        let release = Kernel.release.flatMap { LinuxVersion($0) }
         let host = release.flatMap { LaterEra.of($0.isAtLeast, among: LaterEra.all)?.era }
         guard era.runs(kernel.era, on: host) else {
             throw .engine(.otherGuest(era, kernel.era))

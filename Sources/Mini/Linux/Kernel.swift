@@ -25,6 +25,9 @@ enum Kernel {
             Int(truncatingIfNeeded: Int32(bitPattern: command)))
     }
 
+    /// What it calls its version, as "6.1.0-32-amd64"; nil where that is not told.
+    static var release: Text? { SmallFile.line("/proc/sys/kernel/osrelease") }
+
     /// Ends it. What is not on the disks is lost.
     /// - Throws: EPERM, or what keeps the kernel from it; else it does not return.
     static func end(_ ending: Ending) throws(Errno) { try reboot(ending.command) }

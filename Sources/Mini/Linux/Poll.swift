@@ -24,6 +24,9 @@ enum Poll {
         init(watching number: Int32) {
             self = number < 0 ? Self(~number, .closed) : Self(number)
         }
+
+        /// The complement, for `init(watching:)`.
+        static func end(of descriptor: Int32) -> Int32 { ~descriptor }
     }
 
     /// Waits for something: false if something ends the launch before.

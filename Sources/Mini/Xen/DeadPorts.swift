@@ -39,6 +39,8 @@ final class OwnDomain {
 
 /// Keeps a file of evtchn open, by an assistant, once this domain was restored.
 final class DeadPorts {
+    /// What the assistant is called once it keeps the file.
+    static let name: StaticString = "mini-dead-ports"
     private let assistant: Assistant
 
     var descriptors: [Int32] { assistant.descriptors }
@@ -60,7 +62,7 @@ final class DeadPorts {
     }
 
     private static func stay() -> Never {
-        Process.setName("mini-dead-ports")
+        Process.setName(name)
         while true { _ = try? Poll.wait([], timeout: nil) }
     }
 }

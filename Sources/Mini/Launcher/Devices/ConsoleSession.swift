@@ -78,7 +78,9 @@ final class ConsoleSession: TerminalHolder {
         isPiped = output.isPipe
         // Of a pipe that is only written, nothing is ever ready but its end; a socket is read, too.
         outputEnd =
-            output.isPipe ? Self.outputNumber : output.isSocket ? ~Self.outputNumber : nil
+            output.isPipe
+            ? Self.outputNumber
+            : output.isSocket ? Poll.Interest.end(of: Self.outputNumber) : nil
         self.input = input
         self.output = output
         if isTerminal {

@@ -128,7 +128,7 @@ final class XenStore {
             if deadline.isOver { break }
         }
         _ = machine.handle(.late)
-        throw .deadline("the store did not answer in time")
+        throw Self.late
     }
 
     /// Waits for a reply that came too late for its request, and drops it.
@@ -141,8 +141,10 @@ final class XenStore {
             }
             if deadline.isOver { break }
         }
-        if machine.isOverdue { throw .deadline("the store did not answer in time") }
+        if machine.isOverdue { throw Self.late }
     }
+
+    private static var late: GrantError { .deadline("the store did not answer in time") }
 
     /// False once it cannot be told any more to which request a message belongs.
     var isUsable: Bool { !machine.isLost }
