@@ -8,7 +8,6 @@ enum ProgramTrouble {
     private static let deepest = 5
     /// What the kernel reads of a file to see what it is.
     private static let beginning = 256
-    private static let interpreterHeader: UInt32 = 3  // PT_INTERP
 
     /// - Returns: what is wrong, as a part of a sentence; nil if nothing is seen to be wrong.
     static func reason(_ path: Text, _ errno: Errno? = nil, depth: Int = 0) -> Text? {
@@ -63,16 +62,19 @@ enum ProgramTrouble {
     private static func elf(
         _ start: ByteView, _ file: borrowing Descriptor, _ errno: Errno?, _ depth: Int
     ) -> Text? {
-        guard ElfImage.isElf(start), let bits = start.byte(4), let machine = start.half(18) else {
+        guard ElfImage.isElf(start), let machine = start.half(18) else {
             return start.count == 0
                 ? "it is empty" : "it is neither an ELF program nor a script that begins with #!"
         }
-        guard machine == 3 || machine == 62, start.byte(5) == 1 else {
+        guard machine == Elf.machine386 || machine == Elf.machineX86, start.byte(5) == 1 else {
             return "it is a program for another machine (\(ImageError.machine(machine)))"
         }
-        if start.half(16) == 1 { return "it is an object file or a kernel module, not a program" }
-        if start.half(16) == 4 { return "it is a core dump, not a program" }
-        let is64Bit = bits == 2
+        let kind = start.half(16)
+        if kind == Elf.objectFile {
+            return "it is an object file or a kernel module, not a program"
+        }
+        if kind == Elf.coreDump { return "it is a core dump, not a program" }
+        let is64Bit = ElfImage.isElf64(start)
         if isCutOff(start, file, is64Bit) { return "it is cut off" }
         if errno == .notAProgram {
             return "it is \(is64Bit ? "a 64" : "a 32")-bit program that this kernel cannot run"
@@ -84,21 +86,31 @@ enum ProgramTrouble {
     private static func isCutOff(
         _ start: ByteView, _ file: borrowing Descriptor, _ is64Bit: Bool
     ) -> Bool {
+        guard let headers = programHeaders(start, is64Bit), let status = try? file.status() else {
+            return true
+        }
+        let (end, isFar) = headers.place.addingReportingOverflow(
+            UInt64(headers.size) * UInt64(headers.count))
+        return isFar || end > status.size
+    }
+
+    /// Where in the file they are, how long each is, and how many there are.
+    private static func programHeaders(
+        _ start: ByteView, _ is64Bit: Bool
+    ) -> (place: UInt64, size: UInt16, count: UInt16)? {
         let place = is64Bit ? start.double(32) : start.word(28).map { UInt64($0) }
         guard let place, let size = start.half(is64Bit ? 54 : 42),
-            let count = start.half(is64Bit ? 56 : 44), let status = try? file.status()
-        else { return true }
-        let (end, isFar) = place.addingReportingOverflow(UInt64(size) * UInt64(count))
-        return isFar || end > status.size
+            let count = start.half(is64Bit ? 56 : 44)
+        else { return nil }
+        return (place, size, count)
     }
 
     /// The name of the program that is to load this one.
     private static func loader(
         _ start: ByteView, _ file: borrowing Descriptor, _ is64Bit: Bool
     ) -> Text? {
-        let place = is64Bit ? start.double(32) : start.word(28).map { UInt64($0) }
-        guard let place, let size = start.half(is64Bit ? 54 : 42),
-            let count = start.half(is64Bit ? 56 : 44), size >= (is64Bit ? 56 : 32),
+        guard let (place, size, count) = programHeaders(start, is64Bit),
+            size >= (is64Bit ? 56 : 32),
             let headers = read(
                 file, from: place, Int(min(UInt64(size) * UInt64(count), 1 << 16)))
         else { return nil }
@@ -116,7 +128,7 @@ enum ProgramTrouble {
     ) -> (offset: UInt64, count: UInt64)? {
         var at = 0
         while at + size <= headers.count {
-            if headers.word(at) == interpreterHeader {
+            if headers.word(at) == Elf.interpreter {
                 if is64Bit {
                     guard let offset = headers.double(at + 8), let count = headers.double(at + 32)
                     else { return nil }

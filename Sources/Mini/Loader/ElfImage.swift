@@ -3,6 +3,25 @@
 // memory are mapped, so that they cost nothing until they are touched.
 // Source: docs/abi/lguest.md §2.3; the System V ABI's chapter on object files.
 
+/// Numbers of the format. Source: linux/elf.h.
+enum Elf {
+    static let machine386: UInt16 = 3  // EM_386
+    static let machineX86: UInt16 = 62  // EM_X86_64
+
+    // Kinds of files, ET_REL to ET_CORE.
+    static let objectFile: UInt16 = 1
+    static let program: UInt16 = 2
+    static let sharedObject: UInt16 = 3
+    static let coreDump: UInt16 = 4
+
+    // Kinds of program headers, PT_LOAD, PT_INTERP, PT_NOTE.
+    static let load: UInt32 = 1
+    static let interpreter: UInt32 = 3
+    static let note: UInt32 = 4
+    /// More of them make no sense.
+    static let mostHeaders: UInt16 = 2048
+}
+
 /// A piece of a kernel image in guest memory.
 struct ImageSegment: Equatable {
     /// Guest-physical address, bytes.
@@ -36,14 +55,11 @@ struct ElfImage: Equatable {
     let highest: UInt32
 
     static func isElf(_ file: ByteView) -> Bool { file.has([0x7F, 0x45, 0x4C, 0x46], at: 0) }
+    /// One with 64-bit addresses, whatever else is wrong with it.
+    static func isElf64(_ file: ByteView) -> Bool { isElf(file) && file.byte(4) == 2 }
 
     private static let headerSize = 52
     private static let programHeaderSize: UInt32 = 32
-    private static let mostProgramHeaders: UInt16 = 2048
-    private static let machine386: UInt16 = 3
-    private static let machineX86: UInt16 = 62
-    private static let load: UInt32 = 1
-    private static let interpreter: UInt32 = 3
     /// Below lie the boot parameters and the command line.
     private static let lowestAddress = GuestLayout.lowestKernelAddress
 
@@ -56,8 +72,9 @@ struct ElfImage: Equatable {
             throw .damagedElf("its program headers have \(entrySize) bytes each, not 32")
         }
         guard count >= 1 else { throw .damagedElf("it has no program headers") }
-        guard count <= Self.mostProgramHeaders else {
-            throw .damagedElf("it has \(count) program headers, at most 2048 make sense")
+        guard count <= Elf.mostHeaders else {
+            throw .damagedElf(
+                "it has \(count) program headers, at most \(Elf.mostHeaders) make sense")
         }
         var segments: [ImageSegment] = []
         var offset: UInt32?
@@ -67,8 +84,8 @@ struct ElfImage: Equatable {
                 throw .damagedElf("program header \(index) lies beyond the end of the file")
             }
             let header = Int(at)
-            if file.word(header) == Self.interpreter { throw .userProgram(bits: 32) }
-            guard file.word(header) == Self.load else { continue }
+            if file.word(header) == Elf.interpreter { throw .userProgram(bits: 32) }
+            guard file.word(header) == Elf.load else { continue }
             let (segment, segmentOffset) = try Self.segment(file, header, index)
             if segment.memorySize == 0 { continue }
             if let offset, offset != segmentOffset {
@@ -103,7 +120,7 @@ struct ElfImage: Equatable {
     private static func checkKind(_ file: ByteView) throws(ImageError) {
         if try isWide(file) { throw kind64(file) }
         // A 32-bit file for the 64-bit machine: x32, which never was a kernel.
-        if file.half(18) != machine386 { throw .userProgram(bits: 32) }
+        if file.half(18) != Elf.machine386 { throw .userProgram(bits: 32) }
     }
 
     /// Whether a file that begins as ELF does has 64-bit addresses.
@@ -115,12 +132,14 @@ struct ElfImage: Equatable {
         guard order == 1, bits == 1 || bits == 2, let type = file.half(16),
             let machine = file.half(18)
         else { throw .damagedElf("neither 32-bit nor 64-bit little-endian") }
-        guard machine == machine386 || machine == machineX86 else { throw .otherMachine(machine) }
+        guard machine == Elf.machine386 || machine == Elf.machineX86 else {
+            throw .otherMachine(machine)
+        }
         switch type {
-        case 1: throw .objectFile
-        case 2: break
-        case 3: throw .sharedObject
-        case 4: throw .coreDump
+        case Elf.objectFile: throw .objectFile
+        case Elf.program: break
+        case Elf.sharedObject: throw .sharedObject
+        case Elf.coreDump: throw .coreDump
         default: throw .unknownElfType(type)
         }
         return bits == 2
@@ -132,8 +151,9 @@ struct ElfImage: Equatable {
         else { return .damagedElf("its 64-bit header is cut off") }
         for index in 0..<Int(count) {
             let header = Int(start) + index * 56
-            if file.word(header) == interpreter { return .userProgram(bits: 64) }
-            if file.word(header) == load, let address = file.double(header + 16), address >> 63 == 1
+            if file.word(header) == Elf.interpreter { return .userProgram(bits: 64) }
+            if file.word(header) == Elf.load, let address = file.double(header + 16),
+                address >> 63 == 1
             {
                 let recognition = Recognition(image: file, origin: 0)
                 return .kernel64(version: recognition.version?.name)

@@ -273,7 +273,7 @@ struct KernelImage: ~Copyable {
         do throws(ImageError) { image = try ElfImage(bytes) } catch {
             // One that is not for lguest may lie as it likes.
             let recognition = Recognition(image: bytes, origin: 0)
-            if bytes.has([0x7F, 0x45, 0x4C, 0x46, 2], at: 0) {
+            if ElfImage.isElf64(bytes) {
                 throw .kernel64(version: recognition.version?.name)
             }
             if recognition.dialect == .none { throw Self.refusal(recognition) }
@@ -305,7 +305,7 @@ struct KernelImage: ~Copyable {
             throw .noLguestEntry
         }
         let image = unsafe ByteView(memory.readable(checked))
-        if image.has([0x7F, 0x45, 0x4C, 0x46, 2], at: 0) {
+        if ElfImage.isElf64(image) {
             throw .kernel64(version: Recognition(image: image, origin: 0).version?.name)
         }
         let recognition = Recognition(image: image, origin: range.start)

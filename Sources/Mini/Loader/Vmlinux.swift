@@ -34,10 +34,6 @@ struct Vmlinux: Equatable {
     var lowest: UInt64 { segments.reduce(.max) { min($0, $1.address) } }
     var highest: UInt64 { segments.reduce(0) { max($0, $1.end) } }
 
-    private static let load: UInt32 = 1
-    private static let interpreter: UInt32 = 3
-    private static let note: UInt32 = 4
-    private static let mostHeaders: UInt16 = 2048
     /// Bytes of notes that are looked through.
     private static let mostNotes = 1 << 16
     /// No kernel is put above.
@@ -72,10 +68,10 @@ struct Vmlinux: Equatable {
         for index in 0..<count {
             let header = start + index * Int(layout.entrySize)
             let kind = file.word(header)
-            if kind == Self.interpreter { isProgram = true }
-            guard kind == Self.load || kind == Self.note else { continue }
-            let segment = try Self.segment(file, header, layout, index, isNote: kind == Self.note)
-            if kind == Self.note {
+            if kind == Elf.interpreter { isProgram = true }
+            guard kind == Elf.load || kind == Elf.note else { continue }
+            let segment = try Self.segment(file, header, layout, index, isNote: kind == Elf.note)
+            if kind == Elf.note {
                 let align = layout.address(file, header + 28, header + 48)
                 pvhEntry = pvhEntry ?? Self.pvhEntry(file, segment, align: align == 8 ? 8 : 4)
                 continue
@@ -112,8 +108,8 @@ struct Vmlinux: Equatable {
             throw .damagedElf(
                 "its program headers have \(size) bytes each, not \(layout.entrySize)")
         }
-        guard count >= 1 && count <= mostHeaders else {
-            throw .damagedElf("it has \(count) program headers, 1 to 2048 make sense")
+        guard count >= 1 && count <= Elf.mostHeaders else {
+            throw .damagedElf("it has \(count) program headers, 1 to \(Elf.mostHeaders) make sense")
         }
         guard start <= UInt64(file.count),
             UInt64(count) * UInt64(size) <= UInt64(file.count) - start
