@@ -13,7 +13,6 @@ final class MessageOutput {
     /// Nobody read the last one in time: the next does not wait at all.
     private var isStuck = false
     private static let pause = Nanoseconds.milliseconds(5)
-    private static let writeLimit = 4096
 
     /// Writes a message as far as it is taken in time.
     func write(_ text: Text, patience: Nanoseconds = .milliseconds(50)) {
@@ -24,7 +23,7 @@ final class MessageOutput {
             do throws(Errno) {
                 let ready = try Poll.wait(
                     [Poll.Interest(Self.number, .writable)], timeout: deadline.remaining)
-                if ready[0] { taken = try write(rest.prefix(Self.writeLimit)) }
+                if ready[0] { taken = try write(rest.prefix(Transfer.pipeRoom)) }
             } catch { if error != .again { return } }
             rest = rest.dropFirst(taken)
             if taken == 0 {

@@ -1,6 +1,9 @@
 // Reading and writing through a descriptor, by its number. Sources: read(2), write(2).
 
 enum Transfer {
+    /// POSIX promises that a pipe which takes anything takes this much without waiting.
+    static let pipeRoom = 4096  // PIPE_BUF
+
     /// Reads up to `buffer.count` bytes; 0 is the end of the file.
     static func read(
         _ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer

@@ -34,8 +34,8 @@ final class ConsoleSession: TerminalHolder {
     private static let outputNumber: Int32 = 1
     /// Ahead of a guest that does not listen, no more than this is read from a terminal.
     private static let readAheadLimit = 65536
-    /// POSIX promises that a pipe which takes anything takes this much without waiting.
-    private static let writeLimit = 4096
+    /// The most that is read or written at once.
+    private static let piece = Transfer.pipeRoom
     /// A terminal can say that it is ready and take nothing: then it is asked again after this time.
     private static let retryTime = Nanoseconds.milliseconds(10)
     /// A pager has looked at the terminal's settings by then.
@@ -176,7 +176,7 @@ final class ConsoleSession: TerminalHolder {
         while done < bytes.count {
             try waitForOutput(wasRefused: isRefused)
             if loop.outcome != nil { return }
-            let end = done + min(bytes.count - done, Self.writeLimit)
+            let end = done + min(bytes.count - done, Self.piece)
             do throws(Errno) {
                 let count =
                     try unsafe output?.write(
@@ -241,7 +241,7 @@ final class ConsoleSession: TerminalHolder {
     }
 
     private func readAhead() throws(LauncherError) {
-        switch read(Self.writeLimit) {
+        switch read(Self.piece) {
         case .endOfInput?: isAheadEnded = true
         case .lost?: try perform(machine.handle(.lost))
         default: break
@@ -344,7 +344,7 @@ final class ConsoleSession: TerminalHolder {
             case .read:
                 guard let room else { return }
                 if pending.isEmpty {
-                    let event = read(min(room, Self.writeLimit))
+                    let event = read(min(room, Self.piece))
                     if input.way == .timed { try loop.renewAlarm() }
                     if let event {
                         action = machine.handle(event)

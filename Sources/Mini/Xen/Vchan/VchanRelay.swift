@@ -23,9 +23,7 @@ final class LocalStreams {
     private let keepsOutput: Bool
 
     /// The most bytes that one write is given, so that it does not wait when the output is ready.
-    var most: Int { outputNeverWaits ? .max : Self.least }
-    /// POSIX promises that a pipe which takes anything takes this much without waiting.
-    private static let least = 4096
+    var most: Int { outputNeverWaits ? .max : Transfer.pipeRoom }
 
     /// Standard input and output.
     /// - Parameter keepsOutput: it stays open for the next peer.
