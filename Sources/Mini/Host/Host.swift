@@ -1,8 +1,7 @@
-// The built-in host keeps the contract of /dev/lguest (Lguest/Contract.swift) in user space, as the
-// kernel's lguest driver kept it. It owns
-// the processor that runs the guest's code and the machine that knows which verb is allowed
-// when; this file is the verbs and the run loop, HostCalls.swift serves hypercalls,
-// HostTraps.swift reflects traps and interrupts into the guest.
+// The built-in host keeps the contract of /dev/lguest (Lguest/Contract.swift) in user space, as the kernel's lguest driver
+// kept it. It owns the processor that runs the guest's code and the machine that knows which verb is allowed when; this
+// file is the verbs and the run loop, HostCalls.swift serves hypercalls, HostTraps.swift reflects traps and interrupts
+// into the guest.
 // Source: docs/abi/lguest.md §1, §4.4.
 
 /// A guest that runs in this process, on the software processor, and its host.

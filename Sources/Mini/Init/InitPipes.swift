@@ -27,7 +27,7 @@ final class InitPipe {
         let isReading = direction == .input
         if isReading, let reading = reading?.number { return reading }
         if !isReading, let writing = writing?.number { return writing }
-        throw .refused("somebody else has this end of the pipe \(quoted: name)")
+        throw .refused("another program has this end of the pipe \(quoted: name)")
     }
 
     /// Closes an end in process 1, so that the other one notices when its program ends.

@@ -160,7 +160,8 @@ struct ProgramDescriptor: Equatable {
             do throws(Errno) { return try socket.waitingNumber() } catch {
                 throw .host("connect to", name: name, error)
             }
-        case .same, .pipe, .vchan: throw .refused("somebody else opens this")
+        // Process 1 opens these itself.
+        case .same, .pipe, .vchan: throw .defect(state: "opening a file")
         }
     }
 }

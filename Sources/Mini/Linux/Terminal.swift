@@ -1,7 +1,6 @@
 // The terminal: raw mode, and the promise that it never outlives us. `RawMode` puts the old
-// settings back when it goes; a handler does for the faults that let nothing go in order
-// (a trap of our own). Which process may touch the
-// terminal is job control's business: ask `isForeground` first.
+// settings back when it goes; a handler does for the faults that let nothing go in order (a trap
+// of our own). Which process may touch the terminal is job control's business: ask `isForeground` first.
 // Sources: termios(3), tty_ioctl(4), asm-generic/{ioctls,termbits}.h, sigaltstack(2).
 
 import CShim
