@@ -164,12 +164,19 @@ struct PCIBus {
 
     // MARK: Ports
 
+    /// Which word of which function is meant; and, from four bytes on, that word.
+    static let addressPort: UInt16 = 0xCF8
+    private static let dataPort: UInt16 = 0xCFC
+    private static var ports: Range<UInt16> { addressPort..<0xD00 }
+
     /// - Returns: nil for ports that are not the bus's nor a function's.
     func read(_ access: PortAccess) -> UInt32? {
         let port = access.port
-        if port >= 0xCF8 && port < 0xD00 {
+        if Self.ports.contains(port) {
             // Bytes and words at CF8 are others' ports.
-            if port < 0xCFC { return port == 0xCF8 && access.size == 4 ? address : nil }
+            if port < Self.dataPort {
+                return port == Self.addressPort && access.size == 4 ? address : nil
+            }
             return readConfiguration(UInt8(port & 3), access.size)
         }
         guard let (index, offset) = function(access) else { return nil }
@@ -179,9 +186,11 @@ struct PCIBus {
     /// - Returns: false for ports that are not the bus's nor a function's.
     mutating func write(_ access: PortAccess, _ value: UInt32) -> Bool {
         let port = access.port
-        if port >= 0xCF8 && port < 0xD00 {
-            if port >= 0xCFC { return writeConfiguration(UInt8(port & 3), access.size, value) }
-            guard port == 0xCF8 && access.size == 4 else { return false }
+        if Self.ports.contains(port) {
+            if port >= Self.dataPort {
+                return writeConfiguration(UInt8(port & 3), access.size, value)
+            }
+            guard port == Self.addressPort && access.size == 4 else { return false }
             address = value & 0x80FF_FFFC
             return true
         }

@@ -128,7 +128,7 @@ final class PCPlatform {
         if access.size == 1, let byte = readByte(access.port, now) { return UInt32(byte) }
         if let value = bus.read(access) {
             // Reading can acknowledge an interrupt.
-            if access.port & 0xFFF8 != 0xCF8 { raiseLines() }
+            if access.port & 0xFFF8 != PCIBus.addressPort { raiseLines() }
             return access.size == 4 ? value : value & (1 &<< (8 * UInt32(access.size)) - 1)
         }
         guard access.size > 1 else { return 0xFF }

@@ -288,22 +288,22 @@ struct KvmDescriptors {
     /// time, which are not offered and yet not refused. The others are as a reset leaves them, and the last as a firmware
     /// does: the kernel's own reset has no fast strings, and a guest's memmove that sees them switched off breaks.
     private func resetModelRegisters() {
-        let numbers: [UInt32] = [
-            0x4B56_4D00, 0x4B56_4D01, 0x4B56_4D02, 0x4B56_4D03, 0x174, 0x175, 0x176, 0x1D9, 0x2FF,
-            Self.miscellaneous,
+        let numbers = [
+            ModelRegister.wallClock, ModelRegister.clock, ModelRegister.asynchronousFaults,
+            ModelRegister.stealTime, ModelRegister.entryCodeSelector, ModelRegister.entryStack,
+            ModelRegister.entryPoint, ModelRegister.debugControl, ModelRegister.defaultMemoryType,
+            ModelRegister.miscellaneous,
         ]
         for number in numbers {
             scratch.clear(24)
             scratch.store(UInt32(1), at: 0)
             scratch.store(number, at: 8)
             // Fast strings; no records of branches, no precise samples.
-            if number == Self.miscellaneous { scratch.store(UInt64(0x1801), at: 16) }
+            if number == ModelRegister.miscellaneous { scratch.store(UInt64(0x1801), at: 16) }
             _ = try? Ioctl.call(
                 processor.number, KvmRequest.setModelRegisters, argument: scratch.address)
         }
     }
-
-    private static let miscellaneous: UInt32 = 0x1A0  // IA32_MISC_ENABLE
 
     private func resetSystemRegisters(_ start: ProcessorStart) throws(KvmError) {
         try call("tell its registers", KvmRequest.systemRegisters, scratch.address)

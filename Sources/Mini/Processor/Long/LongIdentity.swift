@@ -19,28 +19,6 @@ private enum LongCpuFeature {
     static let flagsByAh: UInt32 = 1 << 0
 }
 
-/// Model-specific registers by number. All others but quiet ones are #GP.
-private enum LongModelRegister {
-    static let timeStamp: UInt32 = 0x10
-    static let interruptController: UInt32 = 0x1B
-    static let entryCodeSelector: UInt32 = 0x174
-    static let entryPoint: UInt32 = 0x176
-    static let attributeTable: UInt32 = 0x277
-    static let features: UInt32 = 0xC000_0080
-    static let star: UInt32 = 0xC000_0081
-    static let longEntry: UInt32 = 0xC000_0082
-    static let compatibleEntry: UInt32 = 0xC000_0083
-    static let entryMask: UInt32 = 0xC000_0084
-    static let fsBase: UInt32 = 0xC000_0100
-    static let gsBase: UInt32 = 0xC000_0101
-    static let kernelBase: UInt32 = 0xC000_0102
-    static let wallClock: UInt32 = 0x4B56_4D00
-    static let clock: UInt32 = 0x4B56_4D01
-    /// What kernels before 2.6.35 know them by.
-    static let oldWallClock: UInt32 = 0x11
-    static let oldClock: UInt32 = 0x12
-}
-
 extension LongCore {
     static func identify(_ leaf: UInt32) -> (UInt32, UInt32, UInt32, UInt32) {
         let signature: UInt32 = 0x0006_0FB1
@@ -65,22 +43,22 @@ extension LongCore {
 
     func modelRegister(_ number: UInt32) throws(Fault) -> UInt64 {
         switch number {
-        case LongModelRegister.timeStamp: timeStampNow
+        case ModelRegister.timeStamp: timeStampNow
         // The boot processor's, off.
-        case LongModelRegister.interruptController: 0xFEE0_0100
-        case LongModelRegister.entryCodeSelector...LongModelRegister.entryPoint:
-            state.entryRegisters[Int(number - LongModelRegister.entryCodeSelector)]
-        case LongModelRegister.attributeTable: state.attributeTable
-        case LongModelRegister.features: state.features
-        case LongModelRegister.star: state.star
-        case LongModelRegister.longEntry: state.longEntry
-        case LongModelRegister.compatibleEntry: state.compatibleEntry
-        case LongModelRegister.entryMask: state.entryMask
-        case LongModelRegister.fsBase: state.bases[4]
-        case LongModelRegister.gsBase: state.bases[5]
-        case LongModelRegister.kernelBase: state.kernelBase
-        case LongModelRegister.wallClock, LongModelRegister.oldWallClock: state.wallClock
-        case LongModelRegister.clock, LongModelRegister.oldClock: state.clockPage
+        case ModelRegister.interruptController: 0xFEE0_0100
+        case ModelRegister.entryCodeSelector...ModelRegister.entryPoint:
+            state.entryRegisters[Int(number - ModelRegister.entryCodeSelector)]
+        case ModelRegister.attributeTable: state.attributeTable
+        case ModelRegister.extendedFeatures: state.features
+        case ModelRegister.star: state.star
+        case ModelRegister.longEntry: state.longEntry
+        case ModelRegister.compatibleEntry: state.compatibleEntry
+        case ModelRegister.entryMask: state.entryMask
+        case ModelRegister.fsBase: state.bases[4]
+        case ModelRegister.gsBase: state.bases[5]
+        case ModelRegister.kernelBase: state.kernelBase
+        case ModelRegister.wallClock, ModelRegister.oldWallClock: state.wallClock
+        case ModelRegister.clock, ModelRegister.oldClock: state.clockPage
         case _ where QuietRegister.contains(number): 0
         default: throw .protection(0)
         }
@@ -88,20 +66,20 @@ extension LongCore {
 
     func setModelRegister(_ number: UInt32, _ value: UInt64) throws(Fault) {
         switch number {
-        case LongModelRegister.timeStamp:
+        case ModelRegister.timeStamp:
             state.timeStampOffset = value &- stamp
             writeClock()
         // There is none: it stays off.
-        case LongModelRegister.interruptController: break
-        case LongModelRegister.entryCodeSelector...LongModelRegister.entryPoint:
-            state.entryRegisters[Int(number - LongModelRegister.entryCodeSelector)] = value
-        case LongModelRegister.attributeTable:
+        case ModelRegister.interruptController: break
+        case ModelRegister.entryCodeSelector...ModelRegister.entryPoint:
+            state.entryRegisters[Int(number - ModelRegister.entryCodeSelector)] = value
+        case ModelRegister.attributeTable:
             for index in 0..<8 as Range<UInt64> {
                 let type = value &>> (index * 8) & 0xFF
                 guard type < 8 && type != 2 && type != 3 else { throw .protection(0) }
             }
             state.attributeTable = value
-        case LongModelRegister.features:
+        case ModelRegister.extendedFeatures:
             // Which mode is active, and while it is that there is one, is not for the guest to write.
             let fixed =
                 LongFeature.active | (isActive ? LongFeature.long : 0)
@@ -114,17 +92,17 @@ extension LongCore {
             let changed = (state.features ^ value) & LongFeature.noExecute
             state.features = value & ~fixed | state.features & fixed
             if changed != 0 { flushTLB() }
-        case LongModelRegister.star: state.star = value
-        case LongModelRegister.longEntry: state.longEntry = try canonical(value)
-        case LongModelRegister.compatibleEntry: state.compatibleEntry = try canonical(value)
-        case LongModelRegister.entryMask: state.entryMask = value & 0xFFFF_FFFF
-        case LongModelRegister.fsBase: state.bases[4] = try canonical(value)
-        case LongModelRegister.gsBase: state.bases[5] = try canonical(value)
-        case LongModelRegister.kernelBase: state.kernelBase = try canonical(value)
-        case LongModelRegister.wallClock, LongModelRegister.oldWallClock:
+        case ModelRegister.star: state.star = value
+        case ModelRegister.longEntry: state.longEntry = try canonical(value)
+        case ModelRegister.compatibleEntry: state.compatibleEntry = try canonical(value)
+        case ModelRegister.entryMask: state.entryMask = value & 0xFFFF_FFFF
+        case ModelRegister.fsBase: state.bases[4] = try canonical(value)
+        case ModelRegister.gsBase: state.bases[5] = try canonical(value)
+        case ModelRegister.kernelBase: state.kernelBase = try canonical(value)
+        case ModelRegister.wallClock, ModelRegister.oldWallClock:
             state.wallClock = value
             writeWallClock()
-        case LongModelRegister.clock, LongModelRegister.oldClock:
+        case ModelRegister.clock, ModelRegister.oldClock:
             state.clockPage = value
             writeClock()
         case _ where QuietRegister.contains(number): break

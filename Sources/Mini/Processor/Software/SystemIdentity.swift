@@ -62,22 +62,6 @@ extension ProcessorProfile {
     }
 }
 
-/// Model-specific registers by number. All others but quiet ones are #GP.
-private enum ModelRegister {
-    static let timeStamp: UInt32 = 0x10
-    static let interruptController: UInt32 = 0x1B
-    static let entryCodeSelector: UInt32 = 0x174
-    static let entryStack: UInt32 = 0x175
-    static let entryPoint: UInt32 = 0x176
-    static let attributeTable: UInt32 = 0x277
-    static let extendedFeatures: UInt32 = 0xC000_0080
-    static let wallClock: UInt32 = 0x4B56_4D00
-    static let clock: UInt32 = 0x4B56_4D01
-    /// What kernels before 2.6.35 know them by.
-    static let oldWallClock: UInt32 = 0x11
-    static let oldClock: UInt32 = 0x12
-}
-
 extension Core {
     func readModelRegister() throws(Fault) {
         let value: UInt64 =
