@@ -172,7 +172,7 @@ final class PCPlatform {
 
     private func readByte(_ port: UInt16, _ now: Nanoseconds) -> UInt8? {
         switch port {
-        case 0x3F8...0x3FF: serial.read(UInt8(port & 7))
+        case Self.serialData...0x3FF: serial.read(UInt8(port & 7))
         case 0x20, 0x21, 0xA0, 0xA1, 0x4D0, 0x4D1: interrupts.read(port)
         case 0x40...0x42, 0x61: timer.read(port, now)
         // A keyboard controller that is none, to a driver that empties it first, and yet is ready for the word that resets.
@@ -213,7 +213,7 @@ final class PCPlatform {
     /// - Returns: false for a port that is of no part.
     private func writeByte(_ port: UInt16, _ byte: UInt8, _ now: Nanoseconds) -> Bool {
         switch port {
-        case 0x3F8...0x3FF: serial.write(UInt8(port & 7), byte)
+        case Self.serialData...0x3FF: serial.write(UInt8(port & 7), byte)
         case 0x20, 0x21, 0xA0, 0xA1, 0x4D0, 0x4D1: interrupts.write(port, byte)
         case 0x40...0x43, 0x61:
             // A rise since the guest went on counts still: what is written can take it back.

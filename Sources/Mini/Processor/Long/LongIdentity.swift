@@ -22,14 +22,9 @@ private enum LongCpuFeature {
 extension LongCore {
     static func identify(_ leaf: UInt32) -> (UInt32, UInt32, UInt32, UInt32) {
         let signature: UInt32 = 0x0006_0FB1
+        if let common = CommonIdentity.answer(leaf) { return common }
         return switch leaf {
-        // "AuthenticAMD"
-        case 0: (1, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
         case 1: (signature, 0, LongCpuFeature.hypervisor, LongCpuFeature.basic)
-        // "KVMKVMKVM"; its clock by both names, which needs no correction, and no delays by port 80.
-        case 0x4000_0000: (0x4000_0001, 0x4B4D_564B, 0x564B_4D56, 0x4D)
-        case 0x4000_0001: (1 | 1 << 1 | 1 << 3 | 1 << 24, 0, 0, 0)
-        case 0x8000_0000: (0x8000_0008, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
         case 0x8000_0001:
             (
                 signature, 0, LongCpuFeature.flagsByAh,

@@ -7,6 +7,21 @@
 //
 // Sources: Intel SDM volume 2, CPUID; volume 4; docs/abi/pc.md §7, §8.
 
+/// What CPUID answers on both processors: who made them, how far the leaves go, and whose guest this is.
+enum CommonIdentity {
+    static func answer(_ leaf: UInt32) -> (UInt32, UInt32, UInt32, UInt32)? {
+        switch leaf {
+        // "AuthenticAMD"
+        case 0: (1, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
+        // "KVMKVMKVM"; its clock by both names, which needs no correction, and no delays by port 80.
+        case 0x4000_0000: (0x4000_0001, 0x4B4D_564B, 0x564B_4D56, 0x4D)
+        case 0x4000_0001: (1 | 1 << 1 | 1 << 3 | 1 << 24, 0, 0, 0)
+        case 0x8000_0000: (0x8000_0008, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
+        default: nil
+        }
+    }
+}
+
 extension ProcessorProfile {
     /// A guest with ring 0 has all tables in its memory.
     static var system: ProcessorProfile {
@@ -17,14 +32,9 @@ extension ProcessorProfile {
     }
 
     private static func identifySystem(_ leaf: UInt32) -> (UInt32, UInt32, UInt32, UInt32) {
-        switch leaf {
-        // "AuthenticAMD"
-        case 0: (1, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
+        if let common = CommonIdentity.answer(leaf) { return common }
+        return switch leaf {
         case 1: (0x642, 0, 1 << 31, Feature.all | (Core.offersVectors ? Feature.vectors : 0))
-        // "KVMKVMKVM"; its clock by both names, which needs no correction, and no delays by port 80.
-        case 0x4000_0000: (0x4000_0001, 0x4B4D_564B, 0x564B_4D56, 0x4D)
-        case 0x4000_0001: (1 | 1 << 1 | 1 << 3 | 1 << 24, 0, 0, 0)
-        case 0x8000_0000: (0x8000_0008, 0x6874_7541, 0x444D_4163, 0x6974_6E65)
         case 0x8000_0001:
             (
                 0x642, 0, 0,
