@@ -29,22 +29,8 @@ struct CommandLine: Equatable {
 }
 
 enum BootParameters {
-    private static let mapEntries: UInt32 = 0x1E8
-    private static let signature: UInt32 = 0x202
-    private static let protocolVersion: UInt32 = 0x206
-    private static let typeOfLoader: UInt32 = 0x210
-    private static let ramdiskAddress: UInt32 = 0x218
-    private static let ramdiskSize: UInt32 = 0x21C
-    private static let commandLinePointer: UInt32 = 0x228
-    private static let hardwareSubarchitecture: UInt32 = 0x23C
-    private static let map: UInt32 = 0x2D0
-    private static let usableMemory: UInt32 = 1
     private static let lguest: UInt32 = 1
-    private static let unknownLoader: UInt32 = 0xFF
-    /// In the byte after the loader's type: the kernel is to leave its segments alone.
-    private static let keepsSegments: UInt32 = 0x4000
-    /// "HdrS", and the first version that has a subarchitecture.
-    private static let header: UInt32 = 0x5372_6448
+    /// The first version that has a subarchitecture.
     private static let withSubarchitecture: UInt32 = 0x207
 
     /// Writes both.
@@ -53,23 +39,24 @@ enum BootParameters {
         _ layout: GuestLayout, _ abi: GuestABI, _ commandLine: CommandLine, to memory: GuestMemory
     ) {
         let start = GuestLayout.bootParameters
-        memory.store32(start + mapEntries, 1)
-        memory.store32(start + map, 0)
-        memory.store32(start + map + 8, layout.memory)
-        memory.store32(start + map + 16, usableMemory)
-        memory.store32(start + commandLinePointer, GuestLayout.commandLine)
-        memory.store32(start + hardwareSubarchitecture, lguest)
-        let flags = abi.bootsByHeader ? keepsSegments : 0
+        memory.store32(start + BootField.mapEntries, 1)
+        memory.store32(start + BootField.map, 0)
+        memory.store32(start + BootField.map + 8, layout.memory)
+        memory.store32(start + BootField.map + 16, BootField.usable)
+        memory.store32(start + BootField.commandLine, GuestLayout.commandLine)
+        memory.store32(start + BootField.subarchitecture, lguest)
+        // The flags are the byte after the loader's type.
+        let flags = abi.bootsByHeader ? UInt32(BootField.keepsSegments) << 8 : 0
         if abi.bootsByHeader {
-            memory.store32(start + signature, header)
-            memory.store32(start + protocolVersion, withSubarchitecture)
-            memory.store32(start + typeOfLoader, flags)
+            memory.store32(start + BootField.magic, BootField.headerSign)
+            memory.store32(start + BootField.version, withSubarchitecture)
+            memory.store32(start + BootField.typeOfLoader, flags)
         }
         if layout.initrdSize > 0 {
             // The kernel looks at an initrd only if a loader says who it is.
-            memory.store32(start + typeOfLoader, unknownLoader | flags)
-            memory.store32(start + ramdiskAddress, layout.initrd)
-            memory.store32(start + ramdiskSize, layout.initrdSize)
+            memory.store32(start + BootField.typeOfLoader, UInt32(BootField.unknownLoader) | flags)
+            memory.store32(start + BootField.ramdiskAddress, layout.initrd)
+            memory.store32(start + BootField.ramdiskSize, layout.initrdSize)
         }
         let bytes = commandLine.text.bytes
         guard let range = memory.range(GuestLayout.commandLine, UInt32(bytes.count)) else { return }

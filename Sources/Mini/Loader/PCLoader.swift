@@ -56,7 +56,7 @@ enum PCLoader {
     static func commandLineLimit(_ kernel: StockKernel) -> Int {
         // Kernels from 2.6.21 on have more room for it; without a header only their release tells.
         let isOld = kernel.version.map { !$0.isAtLeast(2, 6, 21) } ?? false
-        let usual = isOld ? SetupHeader.oldCommandLineLimit : 2047
+        let usual = isOld ? SetupHeader.oldCommandLineLimit : SetupHeader.usualCommandLineLimit
         return Int(min(kernel.header?.commandLineLimit ?? usual, PCLayout.commandLineLimit - 1))
     }
 

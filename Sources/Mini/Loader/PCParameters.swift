@@ -3,52 +3,25 @@
 // Source: docs/abi/pc.md §2.
 
 enum PCParameters {
-    private enum Field {
-        static let mapEntries: UInt32 = 0x1E8
-        static let header: UInt32 = 0x1F1
-        static let bootFlag: UInt32 = 0x1FE
-        static let jump: UInt32 = 0x200
-        static let magic: UInt32 = 0x202
-        static let version: UInt32 = 0x206
-        static let typeOfLoader: UInt32 = 0x210
-        static let loadFlags: UInt32 = 0x211
-        static let codeStart: UInt32 = 0x214
-        static let ramdiskAddress: UInt32 = 0x218
-        static let ramdiskSize: UInt32 = 0x21C
-        static let commandLine: UInt32 = 0x228
-        static let initrdLimit: UInt32 = 0x22C
-        static let commandLineLimit: UInt32 = 0x238
-        static let map: UInt32 = 0x2D0
-        /// KiB after the first MiB, in 16 and in 32 bits: of the BIOS's calls that came before the map.
-        static let shortMemory: UInt32 = 0x02
-        static let videoMode: UInt32 = 0x06
-        static let columns: UInt32 = 0x07
-        static let rows: UInt32 = 0x0E
-        static let isVGA: UInt32 = 0x0F
-        /// Of a row.
-        static let lines: UInt32 = 0x10
-        static let memory: UInt32 = 0x1E0
-    }
-    private static let unknownLoader: UInt8 = 0xFF
-    private static let loadedHigh: UInt8 = 1
-    private static let headerMagic: UInt32 = 0x5372_6448  // "HdrS"
     private static let startMagic: UInt32 = 0x336E_C578
 
     private struct MapEntry {
         let start: UInt64
         let size: UInt64
-        /// 1 for RAM, 2 for reserved.
+        /// As a PVH entry has them, too.
         let kind: UInt32
     }
 
     private static func map(_ layout: PCLayout) -> [MapEntry] {
         var entries = [
-            entry(0, to: UInt64(PCLayout.lowEnd), kind: 1),
-            entry(UInt64(PCLayout.lowEnd), to: UInt64(PCLayout.highStart), kind: 2),
-            entry(UInt64(PCLayout.highStart), to: UInt64(layout.memory), kind: 1),
+            entry(0, to: UInt64(PCLayout.lowEnd), kind: BootField.usable),
+            entry(
+                UInt64(PCLayout.lowEnd), to: UInt64(PCLayout.highStart), kind: BootField.reserved),
+            entry(UInt64(PCLayout.highStart), to: UInt64(layout.memory), kind: BootField.usable),
         ]
         if layout.extent.high > 0 {
-            entries.append(entry(MemoryExtent.highStart, to: layout.extent.end, kind: 1))
+            entries.append(
+                entry(MemoryExtent.highStart, to: layout.extent.end, kind: BootField.usable))
         }
         return entries
     }
@@ -67,38 +40,40 @@ enum PCParameters {
         let zero = PCLayout.bootParameters
         func byte(_ offset: UInt32, _ value: UInt8) { store(value, at: zero + offset, memory) }
         if let image {
-            let end = 0x202 + UInt32(image.byte(0x201) ?? 0)
-            for offset in Field.header..<max(end, Field.header) {
+            let jump = image.byte(Int(BootField.headerLength)) ?? 0
+            let end = BootField.magic + UInt32(jump)
+            for offset in BootField.setupSectors..<max(end, BootField.setupSectors) {
                 byte(offset, image.byte(Int(offset)) ?? 0)
             }
         } else {
             // What a kernel asks of its header that came without one.
-            byte(Field.bootFlag, 0x55)
-            byte(Field.bootFlag + 1, 0xAA)
-            memory.store32(zero + Field.magic, headerMagic)
-            byte(Field.version, 0x0F)
-            byte(Field.version + 1, 2)
-            byte(Field.loadFlags, loadedHigh)
-            memory.store32(zero + Field.initrdLimit, 0x7FFF_FFFF)
-            memory.store32(zero + Field.commandLineLimit, 2047)
+            byte(BootField.bootFlag, UInt8(truncatingIfNeeded: BootField.bootSign))
+            byte(BootField.bootFlag + 1, UInt8(BootField.bootSign >> 8))
+            memory.store32(zero + BootField.magic, BootField.headerSign)
+            byte(BootField.version, 0x0F)
+            byte(BootField.version + 1, 2)
+            byte(BootField.loadFlags, BootField.loadedHigh)
+            memory.store32(zero + BootField.initrdLimit, SetupHeader.usualInitrdLimit)
+            memory.store32(
+                zero + BootField.commandLineLimit, SetupHeader.usualCommandLineLimit)
         }
-        byte(Field.typeOfLoader, unknownLoader)
-        memory.store32(zero + Field.codeStart, start)
-        memory.store32(zero + Field.commandLine, PCLayout.commandLine)
+        byte(BootField.typeOfLoader, BootField.unknownLoader)
+        memory.store32(zero + BootField.codeStart, start)
+        memory.store32(zero + BootField.commandLine, PCLayout.commandLine)
         if layout.initrdSize > 0 {
-            memory.store32(zero + Field.ramdiskAddress, layout.initrd)
-            memory.store32(zero + Field.ramdiskSize, layout.initrdSize)
+            memory.store32(zero + BootField.ramdiskAddress, layout.initrd)
+            memory.store32(zero + BootField.ramdiskSize, layout.initrdSize)
         }
         // The unpackers of 2.4 look there, and nowhere else.
         let kibibytes = (layout.memory - PCLayout.highStart) >> 10
-        memory.store32(zero + Field.memory, kibibytes)
+        memory.store32(zero + BootField.memory, kibibytes)
         let short = min(kibibytes, UInt32(UInt16.max))
-        byte(Field.shortMemory, UInt8(truncatingIfNeeded: short))
-        byte(Field.shortMemory + 1, UInt8(truncatingIfNeeded: short >> 8))
+        byte(BootField.shortMemory, UInt8(truncatingIfNeeded: short))
+        byte(BootField.shortMemory + 1, UInt8(truncatingIfNeeded: short >> 8))
         let entries = map(layout)
-        byte(Field.mapEntries, UInt8(entries.count))
+        byte(BootField.mapEntries, UInt8(entries.count))
         for (index, entry) in entries.enumerated() {
-            let at = zero + Field.map + UInt32(index) * 20
+            let at = zero + BootField.map + UInt32(index) * BootField.mapEntrySize
             store64(entry.start, at: at, memory)
             store64(entry.size, at: at + 8, memory)
             memory.store32(at + 16, entry.kind)
@@ -107,11 +82,11 @@ enum PCParameters {
 
     /// Says that there is a screen of VGA's, in text mode 3, with 25 rows of 16 lines; the cursor is at its start.
     static func writeScreen(to memory: GuestMemory) {
-        store(3, at: PCLayout.bootParameters + Field.videoMode, memory)
-        store(UInt8(TextScreen.columns), at: PCLayout.bootParameters + Field.columns, memory)
-        store(UInt8(TextScreen.rows), at: PCLayout.bootParameters + Field.rows, memory)
-        store(1, at: PCLayout.bootParameters + Field.isVGA, memory)
-        store(16, at: PCLayout.bootParameters + Field.lines, memory)
+        store(3, at: PCLayout.bootParameters + BootField.videoMode, memory)
+        store(UInt8(TextScreen.columns), at: PCLayout.bootParameters + BootField.columns, memory)
+        store(UInt8(TextScreen.rows), at: PCLayout.bootParameters + BootField.rows, memory)
+        store(1, at: PCLayout.bootParameters + BootField.isVGA, memory)
+        store(16, at: PCLayout.bootParameters + BootField.lines, memory)
     }
 
     /// Writes what a PVH entry reads.

@@ -183,7 +183,8 @@ struct StockKernel {
     /// The last byte that an initrd may have; without a header nothing says how old a 32-bit kernel is.
     var initrdLimit: UInt32 {
         header?.initrdLimit
-            ?? (vmlinux?.width == .bits32 ? SetupHeader.oldInitrdLimit : 0x7FFF_FFFF)
+            ?? (vmlinux?.width == .bits32
+                ? SetupHeader.oldInitrdLimit : SetupHeader.usualInitrdLimit)
     }
 
     /// Where it is entered by its PVH note; nil for Linux, which is entered as an ELF file.
