@@ -264,6 +264,8 @@ extension Init {
         case .vital:
             try launch(words, front, at: statement.position, as: .vital)
         case .interactive:
+            // One that is registered late may be there by now.
+            try? InitConsole.open()
             programCount += 1
             return watch(
                 try launcher.start(words, isInteractive: true, variables: front.variables),
@@ -372,6 +374,8 @@ extension Init {
     }
 
     func startShell() -> BootMachine.Event {
+        // One that is registered late may be there by now.
+        try? InitConsole.open()
         pipes.showRests(isOver: false)
         guard let words = InitLauncher.shell() else {
             InitConsole.say("there is no shell")

@@ -33,28 +33,34 @@ enum InitConsole {
     /// Gives the numbers 0 to 2 a console where they have none, and one with a name where theirs is
     /// hidden: the kernel opens /dev/console before devtmpfs lies over it, and `tty` and all that ask as
     /// it does would find no name for it.
+    /// Without a console they get /dev/null: a file that a program opens must not be what it takes for
+    /// its output.
     static func open() throws(InitError) {
-        if isOpen {
-            if isHidden { try? take() }
+        if isOpen(output) {
+            if isHidden { try? take(path) }
             return
         }
-        do throws(Errno) { try take() } catch { throw .host("open", name: path, error) }
+        do throws(Errno) { try take(path) } catch {
+            try? take("/dev/null", keepsOthers: true)
+            throw .host("open", name: path, error)
+        }
     }
 
-    private static func take() throws(Errno) {
+    private static func take(_ path: Text, keepsOthers: Bool = false) throws(Errno) {
         // The number may be 0, 1 or 2 itself, and then must stay open.
         let number = try Descriptor.openNumber(path, .console)
         for standard in 0...2 as ClosedRange<Int32> where standard != number {
+            if keepsOthers && isOpen(standard) { continue }
             try Process.duplicate(number, as: standard)
         }
         if number > 2 { _ = Descriptor(owning: number) }
     }
 
-    /// False if there is no output: the number was closed, or filled with /dev/null when the
-    /// program began.
-    private static var isOpen: Bool {
-        guard let status = try? FileStatus.of(output) else { return false }
-        return status.number != .null
+    /// False if nothing can be said there: the number was closed, or filled with /dev/null or the root when
+    /// the program began.
+    private static func isOpen(_ number: Int32) -> Bool {
+        guard let status = try? FileStatus.of(number) else { return false }
+        return status.number != .null && status.kind != .directory
     }
     /// True if there is another /dev/console by now than the one that is open.
     private static var isHidden: Bool {

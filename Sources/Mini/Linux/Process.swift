@@ -67,12 +67,17 @@ enum Process {
 
     /// Fills the numbers 0 to 2 where one was closed at our start: a file that is opened
     /// later must not be taken for the console. Reading there finds the end, writing fails.
+    /// Before there is a /dev/null, as for process 1 of an initramfs, the root takes the
+    /// number, opened for neither (O_PATH).
     static func fillStandardDescriptors() {
         for number in 0...2 as ClosedRange<Int32> {
             do throws(Errno) { _ = try FileStatus.of(number) } catch {
                 // The lowest free number is the one that is missing; it stays open.
-                let path: StaticString = "/dev/null"
-                let opened = unsafe try? SystemCall.make(.open, Int(bitPattern: path.utf8Start), 0)
+                let (nothing, root): (StaticString, StaticString) = ("/dev/null", "/")
+                let opened =
+                    unsafe (try? SystemCall.make(.open, Int(bitPattern: nothing.utf8Start), 0))
+                    ?? (try? SystemCall.make(
+                        .open, Int(bitPattern: root.utf8Start), 0o10000000))
                 // Another one: none was missing, just the asking failed.
                 if let opened, opened > 2 { _ = try? SystemCall.make(.close, opened) }
             }

@@ -749,6 +749,56 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         #expect(deeds(without).last == powerOff)
     }
 
+    @Test("without a console programs have /dev/null, and a shell one that comes late")
+    func lateConsole() {
+        let boot = FakeBoot {
+            $0.consoleNode = 0x103
+            $0.hidesConsole = true
+            $0.files["/dev/null"] = ""
+            $0.files["/bin/sh"] = ""
+        }
+        boot.play {
+            let first = Init(InnerPrograms(run: { _ in nil }, complaint: { _ in nil }))
+            _ = first.step(first.begin())
+            #expect(
+                boot.now.deeds.filter { $0.contains(" as ") }
+                    == (0...2).map { "/dev/null as \($0)" })
+            boot.state.withLock {
+                $0.deeds = []
+                $0.files["/dev/console"] = ""
+            }
+            _ = first.startShell()
+        }
+        #expect(
+            boot.now.deeds.filter { $0.contains(" as ") }
+                == (0...2).map { "/dev/console as \($0)" })
+    }
+
+    @Test("numbers that are closed at the start are filled, before there is a /dev/null as well")
+    func closedNumbers() {
+        for hasNull in [true, false] {
+            let opened = Mutex<[String]>([])
+            let hook: @Sendable (SystemCall) -> Int? = { call in
+                switch call.number {
+                case .fileStatus: return opened.withLock { $0.count > call.arguments.0 ? 0 : -9 }
+                case .open:
+                    let path = String(
+                        cString: UnsafePointer<CChar>(bitPattern: call.arguments.0)!)
+                    if path == "/dev/null" && !hasNull { return -2 }
+                    return opened.withLock {
+                        $0.append("\(path) \(String(call.arguments.1, radix: 8))")
+                        return $0.count - 1
+                    }
+                default: return -38
+                }
+            }
+            SystemCall.hooked(hook) { Process.fillStandardDescriptors() }
+            // O_PATH
+            let wanted = hasNull ? "/dev/null 0" : "/ 10000000"
+            #expect(opened.withLock { $0 } == [wanted, wanted, wanted])
+        }
+    }
+
     // MARK: Small things
 
     @Test("a console that devtmpfs hides is opened again, so that it has a name")
