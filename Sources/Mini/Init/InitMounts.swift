@@ -161,7 +161,7 @@ enum InitMounts {
     }
 
     private static func fileSystem(of path: Text) -> UInt64? {
-        guard let folder = try? Descriptor.open(path, .ownDirectory),
+        guard let folder = try? Descriptor.open(path, .directory),
             let status = try? folder.status()
         else { return nil }
         return status.identity.device

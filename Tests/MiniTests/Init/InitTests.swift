@@ -626,7 +626,7 @@ private func deeds(_ boot: FakeBoot) -> [String] {
                 $0.lives = [.ends(end)]
             }
             boot.boot()
-            #expect(boot.now.deeds.contains { $0.hasPrefix("mount . /") } == isThere)
+            #expect(boot.now.deeds.contains { $0.hasPrefix("mount / .") } == isThere)
             // There is no file to become.
             #expect(boot.console.contains("cannot run \"/sbin/init\"") == isThere)
             #expect(deeds(boot).last == halt)
@@ -642,6 +642,46 @@ private func deeds(_ boot: FakeBoot) -> [String] {
             complaint
                 == "nothing is switched: cannot run \"/sbin/init\": no such file (ENOENT), behind the new root"
         )
+    }
+
+    @Test(
+        "a folder that is no mount is bound, and nothing is moved or removed before it is the root",
+        arguments: 0...2)
+    func switchedFolder(refusals: Int) {
+        let state = Mutex((deeds: [String](), moves: 0))
+        let hook: @Sendable (SystemCall) -> Int? = { call in
+            let (first, second, _, flags, _, _) = call.arguments
+            func text(_ address: Int) -> String {
+                String(cString: UnsafePointer<CChar>(bitPattern: address)!)
+            }
+            return state.withLock { state -> Int? in
+                switch call.number {
+                case .mount:
+                    state.deeds.append("\(text(first)) on \(text(second)) \(flags)")
+                    guard text(first) == "/" else { return 0 }
+                    state.moves += 1
+                    return state.moves > refusals ? 0 : -22
+                case .unmount: state.deeds.append("unmount \(text(first))")
+                case .changeRoot: state.deeds.append("root \(text(first))")
+                case .open:
+                    state.deeds.append("look at \(text(first))")
+                    return -2
+                default: break
+                }
+                return 0
+            }
+        }
+        let isDone = SystemCall.hooked(hook) { () -> Bool in
+            (try? SwitchRoot.change(to: "/m/d")) != nil
+        }
+        #expect(isDone == (refusals < 2))
+        let move = ["root /m/d", "/ on . 8192"]
+        let bind = ["root .", "/m/d on /m/d 20480"] + move
+        let end = ["dev", "proc", "sys", "run"].map { "./\($0) on /\($0) 8192" } + ["look at ."]
+        #expect(
+            state.withLock { $0.deeds }
+                == [" on / 278528"] + move + (refusals > 0 ? bind : [])
+                + (refusals < 2 ? end : ["root .", "unmount /m/d"]))
     }
 
     @Test("a deaf child is killed after the grace, an immortal one is left behind")
