@@ -92,6 +92,34 @@ private let grantUsage =
         #expect(requests("run x", "xmini.run=a minix.run=b mini=c -- mini.run=d").count == 2)
     }
 
+    @Test(
+        "backslashes that a boot loader has put before quotation marks are taken off, others stay")
+    func escapes() {
+        // As GRUB hands on mini.run="a 'b  c' \d" and mini.start='e "f  g"'.
+        let line =
+            #"BOOT_IMAGE=/k "mini.run=a \'b  c\' \\d" "mini.start=e \"f  g\"" mini.table=/\\x"#
+        #expect(
+            requests("", line + "\n") == [
+                .program(["a", "b  c", #"\d"#], .run), .program(["e", "f  g"], .start),
+            ])
+        #expect(
+            BootTableReader.file(on: Text(bytes: Array(line.utf8))).map { string($0) } == #"/\x"#)
+        #expect(
+            errors("", #"a="\'" "mini.run=\'x"#)
+                == ["/proc/cmdline:1:19: this quotation mark is not closed"])
+        // Not each quotation mark has one, a backslash is before something else, or shows nothing.
+        for (other, word) in [
+            (#"mini.run="a '\\x\'" b"#, #"\\x\"#), (#"mini.run=a\"\n\""#, #"\\n\"#),
+            (#"mini.run="a b\\c""#, #"b\\c"#), (#"mini.run="a b\"#, #"b\"#),
+        ] {
+            guard case .program(let found, _, _)? = requests("", other).first else {
+                Issue.record("\(other) starts nothing")
+                continue
+            }
+            #expect(found.contains { string($0).hasSuffix(word) }, "\(other)")
+        }
+    }
+
     @Test("positions are lines and columns of bytes, in both sources")
     func positions() {
         let reader = read("\n  try  run x # y\nrun ü z\n", "a mini.run=x")

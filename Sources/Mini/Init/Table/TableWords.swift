@@ -3,7 +3,8 @@
 // A line of the file: words with blanks between; '…' and "…" keep blanks in a word; # where a word
 // would begin starts a comment. A word of the kernel's command line is cut as the kernel cuts it,
 // where "…" keeps blanks and is itself dropped; what is after `mini.NAME=` is then a line
-// in which '…' keeps blanks. Source: docs/boot-table.md, kernel-parameters of the kernel's manual.
+// in which '…' keeps blanks. Source: docs/boot-table.md, kernel-parameters of the kernel's manual,
+// GRUB's grub-core/lib/cmdline.c.
 
 /// A byte and the column where it stands, from 1.
 struct TableByte {
@@ -14,6 +15,7 @@ struct TableByte {
 enum TableWords {
     private static let single = UInt8(ascii: "'")
     private static let double = UInt8(ascii: "\"")
+    private static let backslash = UInt8(ascii: "\\")
 
     /// What keeps a line from being words: the column and why.
     struct Failure: Error {
@@ -80,8 +82,15 @@ enum TableWords {
         var parameters: [[TableByte]] = []
         var parameter: [TableByte] = []
         var isQuoted = false
+        let hasEscapes = isEscaped(line)
+        var isEscape = false
         for (index, byte) in line.enumerated() {
-            if byte == double {
+            if hasEscapes && !isEscape && byte == backslash {
+                isEscape = true
+                continue
+            }
+            defer { isEscape = false }
+            if byte == double && !isEscape {
                 isQuoted.toggle()
             } else if isBlank(byte) && !isQuoted {
                 if !parameter.isEmpty { parameters.append(parameter) }
@@ -92,6 +101,25 @@ enum TableWords {
         }
         if !parameter.isEmpty { parameters.append(parameter) }
         return parameters
+    }
+
+    /// True if a boot loader, as GRUB does, has put a backslash before each quotation mark and backslash of the
+    /// parameters: a single mark has none without, and no backslash is before anything else. A line that a
+    /// person has written is so only if it was meant so.
+    private static func isEscaped(_ line: [UInt8]) -> Bool {
+        var isEscaped = false
+        var isEscape = false
+        for byte in line {
+            let isMark = byte == single || byte == double
+            if isEscape {
+                if !isMark && byte != backslash { return false }
+                isEscaped = isEscaped || isMark
+            } else if byte == single {
+                return false
+            }
+            isEscape = !isEscape && byte == backslash
+        }
+        return isEscaped && !isEscape
     }
 
     /// True for UTF-8 of a character that cannot be seen: another blank, a mark of no width, an order to turn the line
