@@ -1,5 +1,5 @@
 // The file systems that everything else rests on, and leaving them in order at the end.
-// Sources: mount(8), proc(5) (mounts), the kernel's devtmpfs.
+// Sources: mount(8), proc(5) (mounts, swaps), the kernel's devtmpfs.
 
 enum InitMounts {
     /// Mounts what is missing of /dev, /proc, /sys and /run.
@@ -222,25 +222,29 @@ enum InitMounts {
     /// Unmounts what can be, the last one first; what is in use cannot be written any more.
     static func unmountAll() {
         FileSystem.synchronize()
-        guard let text = try? SmallFile.read("/proc/self/mounts", limit: 65536) else { return }
+        // The kernel has these files open for writing.
+        if let text = try? SmallFile.read("/proc/swaps", limit: .max) {
+            for name in targets(text, word: 0) { _ = try? FileSystem.endSwap(name) }
+        }
+        guard let text = try? SmallFile.read("/proc/self/mounts", limit: .max) else { return }
         for target in targets(text).reversed() {
             if !(target == "/"), (try? FileSystem.unmount(target)) != nil { continue }
             _ = try? FileSystem.mount("", on: target, type: "", [.remount, .readOnly])
         }
     }
 
-    /// The second word of each line, where `\040` stands for a blank.
-    static func targets(_ mounts: Text) -> [Text] {
+    /// The second word of each line, or another one from 0, where `\040` stands for a blank.
+    static func targets(_ mounts: Text, word wanted: Int = 1) -> [Text] {
         var targets: [Text] = []
         var word = 0
         var target = Text()
         var rest = mounts.bytes[...]
         while var byte = rest.popFirst() {
             if byte == UInt8(ascii: " ") || byte == 10 {
-                if word == 1 { targets.append(target) }
+                if word == wanted { targets.append(target) }
                 target = Text()
                 word = byte == 10 ? 0 : word + 1
-            } else if word == 1 {
+            } else if word == wanted {
                 if byte == UInt8(ascii: "\\"), rest.count >= 3 {
                     byte = 0
                     for _ in 0..<3 { byte = byte << 3 | (rest.removeFirst() & 7) }

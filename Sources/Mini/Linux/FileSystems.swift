@@ -82,6 +82,11 @@ enum FileSystem {
         }
     }
 
+    /// Swaps nothing out to a file or disk any more, which so is not in use any more. Source: swapoff(2).
+    static func endSwap(_ name: Text) throws(Errno) {
+        _ = try name.withCString { (name) throws(Errno) in try SystemCall.make(.endSwap, name) }
+    }
+
     /// Makes a folder, and those above it that are missing.
     static func makeDirectories(_ path: Text) throws(Errno) {
         var name = Text()

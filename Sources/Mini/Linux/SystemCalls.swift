@@ -208,6 +208,8 @@ extension SystemCall.Number {
     /// statfs, or statfs64 on i386, whose second argument is the size of its structure: statfs has no room there for a
     /// number of blocks that is wider than a word (a file system of 16 TiB).
     static let fileSystemStatus = Self(x86_64: 137, i386: 268)
+    /// swapoff.
+    static let endSwap = Self(x86_64: 168, i386: 115)
     static let synchronizeAll = Self(x86_64: 162, i386: 36)
     static let loadModule = Self(x86_64: 313, i386: 350)
     /// ioperm.

@@ -192,6 +192,9 @@ final class FakeBoot: Sendable {
         case .unmount:
             state.deeds.append("unmount \(text(first))")
             return 0
+        case .endSwap:
+            state.deeds.append("swapoff \(text(first))")
+            return 0
         case .makeDirectory, .changeDirectory, .changeRoot, .synchronizeAll: return 0
         case .makeNode: return -17
         case .loadModule:

@@ -861,6 +861,24 @@ private func deeds(_ boot: FakeBoot) -> [String] {
                 == ["/b", "/e f\\"])
     }
 
+    @Test("however many mounts there are, all are unmounted, and swap is turned off before")
+    func everyMount() {
+        let count = 3000
+        let boot = FakeBoot {
+            $0.files["/proc/swaps"] =
+                "Filename\tType\tSize\tUsed\tPriority\n/m/a\\040b    file\t1\t0\t-2\n/dev/c  partition\t1\t0\t-3\n"
+            $0.files["/proc/self/mounts"] =
+                (0..<count).map { "none /mounted/below/\($0) tmpfs rw 0 0\n" }.joined()
+        }
+        boot.play { InitMounts.unmountAll() }
+        let deeds = boot.now.deeds
+        // The first line's is no file's name.
+        #expect(deeds.prefix(3).dropFirst() == ["swapoff /m/a b", "swapoff /dev/c"])
+        #expect(
+            deeds.dropFirst(3)
+                == (0..<count).reversed().map { "unmount /mounted/below/\($0)" }[...])
+    }
+
     @Test("a wait status in words")
     func processEnd() {
         #expect(ProcessEnd(status: 0).isSuccess)
