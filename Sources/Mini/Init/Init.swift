@@ -148,7 +148,8 @@ final class Init {
     private func readTable() -> BootMachine.Event {
         var reader = BootTableReader(programs)
         var isComplete = true
-        let commandLine = (try? SmallFile.read("/proc/cmdline", limit: 8192)) ?? Text()
+        let commandLine =
+            (try? SmallFile.read("/proc/cmdline", limit: BootTableReader.limit + 1)) ?? Text()
         let name = BootTableReader.file(on: commandLine)
         do throws(Errno) {
             reader.read(

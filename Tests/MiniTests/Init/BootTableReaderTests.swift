@@ -359,6 +359,12 @@ private let grantUsage =
     func tooLong() {
         let line = String(repeating: "x", count: BootTableReader.limit + 1)
         #expect(errors(line) == ["t:1:1: the table is longer than 65536 bytes"])
+        #expect(
+            errors("run a", "mini.run=b " + line)
+                == ["/proc/cmdline:1:1: the table is longer than 65536 bytes"])
+        // Beyond what a bootconfig of the kernel can add to it.
+        let spaces = String(repeating: " ", count: 40000)
+        #expect(requests("", "mini.run=b\(spaces)mini.run=c").count == 2)
     }
 
     @Test("random bytes are read or refused, in order, and never more than that")

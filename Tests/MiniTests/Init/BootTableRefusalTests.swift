@@ -25,6 +25,19 @@ private let disks = String(repeating: "--block d ", count: 16)
 
 @Suite struct BootTableRefusalTests: BootTableReading {
     @Test(
+        "options of a mount that the kernel would cut short are refused, not those that mean nothing to it"
+    )
+    func longOptions() {
+        let data = String(repeating: "a", count: 4095)
+        #expect(errors("mount s /m tmpfs ro,\(data),nofail") == [])
+        #expect(errors("mount s /m tmpfs \(data)b,noauto") == [])
+        #expect(
+            errors("mount s /m tmpfs ro,\(data)b") == [
+                "t:1:18: options of 4096 bytes for the file system: the kernel takes 4095"
+            ])
+    }
+
+    @Test(
         "what the kernel, the store or an applet would refuse in any case is told before anything is started",
         arguments: [
             ("run \"\"", 5, "\"\" is not \(fileName)"),

@@ -36,13 +36,7 @@ struct BootTableReader {
     mutating func read(file text: Text, name: Text) {
         let source = TablePosition.Source.file(name)
         last = source
-        if text.bytes.count > Self.limit {
-            note(
-                TableError(
-                    position: TablePosition(source: source, line: 1, column: 1),
-                    reason: .tooLong(limit: Self.limit)))
-            return
-        }
+        if isTooLong(text) { return }
         var number = 0
         // Some editors put a byte order mark in front.
         var rest = (text.dropping(prefix: "\u{FEFF}") ?? text).bytes[...]
@@ -64,8 +58,19 @@ struct BootTableReader {
         closeConditions()
     }
 
+    /// Whether there is more of what was read last than is looked at: nothing of that is carried out then.
+    private mutating func isTooLong(_ text: Text) -> Bool {
+        guard text.bytes.count > Self.limit else { return false }
+        note(
+            TableError(
+                position: TablePosition(source: last, line: 1, column: 1),
+                reason: .tooLong(limit: Self.limit)))
+        return true
+    }
+
     mutating func read(commandLine: Text) {
         last = .commandLine
+        if isTooLong(commandLine) { return }
         let place = TablePosition(source: last, line: 1, column: 1)
         for parameter in TableWords.parameters(of: commandLine.bytes) {
             let text = Text(bytes: parameter.map { $0.byte })

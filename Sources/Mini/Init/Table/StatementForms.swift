@@ -232,6 +232,14 @@ struct StatementForm {
                 throw words.error(
                     .notA("an option here: mini-init sets up no loop devices", option), at: options)
             }
+            // Of more it would mount with what is left, without a word.
+            if request.data.bytes.count >= Int(Page.size), !request.isLeftOut {
+                throw words.error(
+                    .misfit(
+                        "options of \(request.data.bytes.count) bytes for the file system: the kernel takes 4095"
+                    ),
+                    at: options)
+            }
         }
         // What people mount may have a name that only their mount(8) looks for.
         if let tag = FileSystemTag(request.source), !tag.isPossible,
