@@ -229,13 +229,8 @@ enum InitNetwork {
             step.object = request.name.text
         }
         for address in request.addresses {
-            var message = RouteMessage(
-                .newAddress, [.acknowledge, .create, .replace],
-                record: [address.family, address.prefix, 0, 0] + LittleEndian.bytes(index, 4))
-            message.append(local, address.bytes)
-            message.append(1, address.bytes)
             step.action = "set the address of"
-            _ = try socket.ask(message)
+            _ = try socket.ask(setting(address, index))
         }
         step.action = "set up the device"
         switch request.state {
@@ -243,6 +238,19 @@ enum InitNetwork {
         case .down: _ = try socket.ask(link(.newLink, [.acknowledge], index, flags: 0, change: up))
         case nil: break
         }
+    }
+
+    /// Gives a device an address. One of version 6 can be used at once (IFA_F_NODAD): a person has chosen it, and the
+    /// next statement's program may bind it.
+    static func setting(_ address: InternetNetwork, _ index: UInt32) -> RouteMessage {
+        // Family, prefix, flags, scope; the device.
+        var message = RouteMessage(
+            .newAddress, [.acknowledge, .create, .replace],
+            record: [address.family, address.prefix, address.family == 10 ? 2 : 0, 0]
+                + LittleEndian.bytes(index, 4))
+        message.append(local, address.bytes)
+        message.append(1, address.bytes)
+        return message
     }
 
     /// Takes a device's addresses away.

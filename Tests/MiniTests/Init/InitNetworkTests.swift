@@ -113,6 +113,21 @@ private func read(_ file: String) -> BootTableReader {
         #expect(refusal.errno == 19)
     }
 
+    @Test("an address of version 6 does not wait for others to claim it")
+    func setAddresses() throws {
+        for (word, start) in [
+            ("10.0.0.1/24", [2, 24, 0, 0, 7, 0, 0, 0]), ("fd00::1/64", [10, 64, 2, 0, 7, 0, 0, 0]),
+        ] as [(Text, [UInt8])] {
+            let address = try #require(InternetNetwork(word))
+            let message = InitNetwork.setting(address, 7)
+            let record = message.bytes.dropFirst(RouteMessage.headerSize)
+            #expect(Array(record.prefix(8)) == start, "\(string(word))")
+            let reply = RouteReply(kind: 20, record: Array(record))
+            #expect(reply.attribute(1, behind: 8) == address.bytes)
+            #expect(reply.attribute(2, behind: 8) == address.bytes)
+        }
+    }
+
     @Test("a bridge is known by the kind that the kernel says of it")
     func bridges() {
         func isBridge(_ kind: [UInt8], as attribute: UInt16 = 18) -> Bool {
