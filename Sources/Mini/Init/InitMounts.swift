@@ -96,6 +96,14 @@ enum InitMounts {
         case .notBlockDevice:
             return "the source is no block device, and mini-init sets up no loop devices (ENOTBLK)"
         case .invalid:
+            // mount.nfs adds that.
+            if request.type == "nfs" || request.type == "nfs4", !isChange(request),
+                !request.data.bytes[...].split(separator: UInt8(ascii: ",")).contains(where: {
+                    Text(bytes: Array($0)).dropping(prefix: "addr=") != nil
+                })
+            {
+                return "the options have no addr= with the server's address (EINVAL)"
+            }
             // One number for a damaged or other file system and for an option that it does not know.
             let options: Text =
                 request.data.bytes.isEmpty ? "" : ", or it does not take \(quoted: request.data)"

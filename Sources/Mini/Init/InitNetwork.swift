@@ -197,10 +197,7 @@ enum InitNetwork {
     private static func arrange(_ request: LinkRequest, _ index: UInt32) throws(InitError) {
         var step: Step = (action: "set up the device", object: request.name.text)
         do throws(Errno) { try arrange(request, index, &step) } catch {
-            // A bridge in a bridge.
-            throw error == .tooManyLinks
-                ? .cause(step.action, name: step.object, "a bridge does not go into another")
-                : .host(step.action, name: step.object, error)
+            throw failure(step.action, step.object, error)
         }
     }
 
@@ -291,6 +288,17 @@ enum InitNetwork {
     private static func host<Value>(
         _ action: Text, _ name: Text, _ body: () throws(Errno) -> Value
     ) throws(InitError) -> Value {
-        do throws(Errno) { return try body() } catch { throw .host(action, name: name, error) }
+        do throws(Errno) { return try body() } catch { throw failure(action, name, error) }
+    }
+
+    /// What the kernel's number means here.
+    static func failure(_ action: Text, _ name: Text, _ errno: Errno) -> InitError {
+        switch errno {
+        case .tooManyLinks: .cause(action, name: name, "a bridge does not go into another")
+        // Rights are EPERM.
+        case .accessDenied:
+            .cause(action, name: name, "IPv6 is switched off there (disable_ipv6)")
+        default: .host(action, name: name, errno)
+        }
     }
 }

@@ -128,6 +128,19 @@ private func read(_ file: String) -> BootTableReader {
         }
     }
 
+    @Test("the kernel's numbers are told as what they mean for devices")
+    func failures() {
+        for (errno, why) in [
+            (.tooManyLinks, "a bridge does not go into another"),
+            (.accessDenied, "IPv6 is switched off there (disable_ipv6)"),
+            (.notPermitted, "operation not permitted (EPERM)"),
+        ] as [(Errno, String)] {
+            #expect(
+                string(InitNetwork.failure("set the address of", "lo", errno).text)
+                    == "cannot set the address of \"lo\": \(why)")
+        }
+    }
+
     @Test("a bridge is known by the kind that the kernel says of it")
     func bridges() {
         func isBridge(_ kind: [UInt8], as attribute: UInt16 = 18) -> Bool {

@@ -300,6 +300,14 @@ private func deeds(_ boot: FakeBoot) -> [String] {
             ),
             (.invalid, "/dev/vda", "ext4", "", "the source is no such file system (EINVAL)"),
             (
+                .invalid, "10.0.0.1:/x", "nfs", "clientaddr=10.0.0.2",
+                "the options have no addr= with the server's address (EINVAL)"
+            ),
+            (
+                .invalid, "10.0.0.1:/x", "nfs4", "nolock,addr=10.0.0.1",
+                "the source is no such file system, or it does not take \"nolock,addr=10.0.0.1\" (EINVAL)"
+            ),
+            (
                 .invalid, "/dev/vda", "auto", "",
                 "none of ext2 to ext4, xfs, btrfs, vfat and iso9660 is seen there"
             ),
