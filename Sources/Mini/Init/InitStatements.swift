@@ -1,4 +1,4 @@
-// Single statements of the table, each one function, which a child carries out. Sources: finit_module(2), sysfs(5).
+// Single statements of the table, each one function, which a child carries out. Sources: finit_module(2), init_module(2), sysfs(5).
 
 enum InitStatements {
     /// Loads a module. One that is there already is as good.
@@ -13,12 +13,33 @@ enum InitStatements {
                 file.number, parameters: parameters,
                 isCompressed: endings.contains { name.dropping(suffix: $0) != nil })
         } catch {
-            if error == .exists { return }
+            guard let error = unpacked(file, parameters, error), error != .exists else { return }
             if let why = ModuleTrouble.reason(file, error) {
                 throw .cause("load module", name: name, why)
             }
             throw .host("load module", name: name, error)
         }
+    }
+
+    /// Tries it from memory: kernels before 3.8 take no file, those before 5.17 and many later ones unpack none, or
+    /// not of this kind, whatever its name is.
+    /// - Returns: what keeps the kernel from it; nil if it is loaded.
+    private static func unpacked(
+        _ module: borrowing Descriptor, _ parameters: Text, _ errno: Errno
+    ) -> Errno? {
+        guard
+            errno == .invalid || errno == .notAProgram || errno == .unsupported
+                || errno == .notImplemented
+        else { return errno }
+        var result: Errno? = errno
+        ModuleTrouble.withImage(module) { (image, isPacked) in
+            guard isPacked || errno == .notImplemented else { return }
+            do throws(Errno) {
+                try Kernel.loadModule(image, parameters: parameters)
+                result = nil
+            } catch { result = error }
+        }
+        return result
     }
 
     /// Writes a value into a file that is there, in one piece as sysfs wants it, and in place of what an ordinary one holds.

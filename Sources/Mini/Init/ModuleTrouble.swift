@@ -3,26 +3,32 @@
 // kernel/module/main.c, modinfo(8) (.modinfo: strings NAME=VALUE, each ended by 0).
 
 enum ModuleTrouble {
-    private static let largest = 32 << 20
+    private static let largest = 128 << 20
 
     /// - Returns: what is wrong, as a part of a sentence; nil if the module does not tell.
     static func reason(_ module: borrowing Descriptor, _ errno: Errno) -> Text? {
+        guard errno == .noSuchFile || errno == .notAProgram else { return nil }
+        var why: Text?
+        withImage(module) { (image, _) in why = reason(image, errno) }
+        return why
+    }
+
+    /// Hands out what is in a module's file, unpacked, and whether it was packed; nothing where that cannot be had.
+    static func withImage(_ module: borrowing Descriptor, _ body: (ByteView, Bool) -> Void) {
         // Read, not mapped: one that becomes shorter meanwhile must not end process 1.
-        guard errno == .noSuchFile || errno == .notAProgram,
-            let text = try? SmallFile.read("/proc/self/fd/\(module.number)", limit: largest),
+        guard let text = try? SmallFile.read("/proc/self/fd/\(module.number)", limit: largest),
             text.bytes.count > 0
-        else { return nil }
-        return unsafe text.bytes.withUnsafeBytes { (bytes) -> Text? in
+        else { return }
+        unsafe text.bytes.withUnsafeBytes { bytes in
             let file = unsafe ByteView(bytes)
-            guard let compression = Compression(file, at: 0) else { return reason(file, errno) }
-            // The kernel has unpacked it, and so do we; what we cannot unpack tells nothing.
-            guard let room = try? Mapping.anonymous(count: largest) else { return nil }
+            guard let compression = Compression(file, at: 0) else { return body(file, false) }
+            guard let room = try? Mapping.anonymous(count: largest) else { return }
             let outcome = unsafe compression.unpack(
                 file, at: 0, end: file.count, to: room.bytes)
-            guard outcome.failure == nil else { return nil }
-            let module = unsafe UnsafeRawBufferPointer(
+            guard outcome.failure == nil else { return }
+            let image = unsafe UnsafeRawBufferPointer(
                 start: room.start, count: outcome.produced)
-            return unsafe reason(ByteView(module), errno)
+            unsafe body(ByteView(image), true)
         }
     }
 

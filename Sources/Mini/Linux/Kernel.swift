@@ -1,5 +1,5 @@
 // The machine as a whole: how it ends, the keys that ask for it, and the kernel's modules.
-// Sources: reboot(2), linux/reboot.h, finit_module(2), linux/module.h.
+// Sources: reboot(2), linux/reboot.h, finit_module(2), init_module(2), linux/module.h.
 
 /// How the machine ends.
 enum Ending: Equatable {
@@ -45,6 +45,14 @@ enum Kernel {
         _ = try parameters.withCString { (text) throws(Errno) in
             // MODULE_INIT_COMPRESSED_FILE
             try SystemCall.make(.loadModule, Int(file), text, isCompressed ? 4 : 0)
+        }
+    }
+
+    /// The same from memory, where it is not compressed.
+    static func loadModule(_ image: ByteView, parameters: Text) throws(Errno) {
+        let start = unsafe Int(bitPattern: image.buffer.baseAddress)
+        _ = try parameters.withCString { (text) throws(Errno) in
+            try SystemCall.make(.loadModuleImage, start, image.count, text)
         }
     }
 }

@@ -212,6 +212,8 @@ extension SystemCall.Number {
     static let endSwap = Self(x86_64: 168, i386: 115)
     static let synchronizeAll = Self(x86_64: 162, i386: 36)
     static let loadModule = Self(x86_64: 313, i386: 350)
+    /// init_module.
+    static let loadModuleImage = Self(x86_64: 175, i386: 128)
     /// ioperm.
     static let allowPorts = Self(x86_64: 173, i386: 101)
     static let reboot = Self(x86_64: 169, i386: 88)

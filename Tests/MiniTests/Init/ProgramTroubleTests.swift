@@ -172,4 +172,57 @@ private func program(loader: String, is64Bit: Bool, machine: UInt16) -> [UInt8] 
             #expect(ModuleTrouble.reason(file, .notAProgram) == "it is no module")
         }
     }
+
+    @Test(
+        "a module that the kernel does not unpack, or does not take from a file, is loaded from memory"
+    )
+    func moduleImages() throws {
+        let module: [UInt8] = [0x7F, 0x45, 0x4C, 0x46, 2, 1, 1, 0] + Array("\0vermagic=x \0".utf8)
+        /// What was loaded from memory, and what was said.
+        func load(_ bytes: [UInt8], _ file: Errno, _ image: Errno? = nil) throws -> (
+            image: [UInt8]?, error: String?
+        ) {
+            let taken = Mutex<[UInt8]?>(nil)
+            let hook: @Sendable (SystemCall) -> Int? = { call in
+                if call.number == .loadModule { return -Int(file.rawValue) }
+                guard call.number == .loadModuleImage else { return nil }
+                let (start, count, text, _, _, _) = call.arguments
+                #expect(
+                    String(cString: UnsafePointer<CChar>(bitPattern: text)!) == "p=1")
+                let bytes = UnsafeRawBufferPointer(
+                    start: UnsafeRawPointer(bitPattern: start), count: count)
+                taken.withLock { $0 = Array(bytes) }
+                return image.map { -Int($0.rawValue) } ?? 0
+            }
+            var said: String?
+            try withFile(bytes) { name in
+                said = SystemCall.hooked(hook) { () -> String? in
+                    do throws(InitError) { try InitStatements.load(name, "p=1") } catch {
+                        return string(error.text)
+                    }
+                    return nil
+                }
+            }
+            return (taken.withLock { $0 }, said)
+        }
+        let packed = Packer.gzip(module)
+        for errno in [Errno.invalid, .notAProgram, .unsupported, .notImplemented] {
+            let loaded = try load(packed, errno)
+            #expect(loaded.image == module && loaded.error == nil)
+        }
+        let plain = try load(module, .notImplemented)
+        #expect(plain.image == module && plain.error == nil)
+        #expect(try load(packed, .invalid, .exists).error == nil)
+        // What is not packed, or is damaged, would not be taken the second time.
+        for (bytes, errno) in [
+            (module, .invalid), (module, .notAProgram), (Array(packed.dropLast(9)), .invalid),
+            (packed, .notPermitted), ([], .notImplemented),
+        ] as [([UInt8], Errno)] {
+            let refused = try load(bytes, errno)
+            #expect(refused.image == nil)
+            #expect(refused.error?.hasPrefix("cannot load module ") == true)
+        }
+        let refused = try load(packed, .invalid, .notPermitted).error
+        #expect(refused?.hasSuffix(": operation not permitted (EPERM)") == true)
+    }
 }

@@ -45,6 +45,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.unmount, "umount2", "umount2"), (.fileSystemStatus, "statfs", "statfs64"),
         (.endSwap, "swapoff", "swapoff"), (.synchronizeAll, "sync", "sync"),
         (.loadModule, "finit_module", "finit_module"),
+        (.loadModuleImage, "init_module", "init_module"),
         (.makeTimer, "timer_create", "timer_create"),
         (.setTimer, "timer_settime", "timer_settime"),
         (.allowPorts, "ioperm", "ioperm"),
