@@ -60,7 +60,11 @@ struct ArchivePath: Equatable {
 
     /// The order of members: by bytes, so that a directory comes before what is in it.
     static func < (left: ArchivePath, right: ArchivePath) -> Bool {
-        let (left, right) = (left.text.bytes, right.text.bytes)
+        isBefore(left.text, right.text)
+    }
+
+    static func isBefore(_ left: Text, _ right: Text) -> Bool {
+        let (left, right) = (left.bytes, right.bytes)
         for index in 0..<min(left.count, right.count) where left[index] != right[index] {
             return left[index] < right[index]
         }

@@ -49,7 +49,11 @@ struct Gathering {
             throw .host("read directory", name: name, error)
         }
         let folder: Text = name.bytes.last == UInt8(ascii: "/") ? name : "\(name)/"
-        for entry in entries {
+        // The folder has them in no order. In the archive's, nearly each one comes behind all that are there.
+        var order = Array(entries.indices)
+        HeapSort.sort(&order) { ArchivePath.isBefore(entries[$0], entries[$1]) }
+        for index in order {
+            let entry = entries[index]
             try add("\(folder)\(entry)", at: try path.appending(entry), isNamed: false)
         }
     }

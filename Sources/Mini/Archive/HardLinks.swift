@@ -17,7 +17,7 @@ struct HardLinks {
     init(_ members: [ArchiveMember]) {
         places = members.indices.map { Place(inode: UInt32($0) + 1) }
         var linked = members.indices.filter { members[$0].identity != nil }
-        Self.sort(&linked, members)
+        HeapSort.sort(&linked) { Self.isBefore($0, $1, members) }
         var rest = linked[...]
         while let first = rest.first {
             let group = rest.prefix { Self.isSame(members[$0], members[first]) }
@@ -32,28 +32,6 @@ struct HardLinks {
 
     private static func isSame(_ left: ArchiveMember, _ right: ArchiveMember) -> Bool {
         left.identity == right.identity && left.mode == right.mode
-    }
-
-    /// By a heap: the standard library's way would be three kilobytes of program.
-    private static func sort(_ numbers: inout [Int], _ members: [ArchiveMember]) {
-        var start = numbers.count / 2
-        var end = numbers.count
-        while end > 1 {
-            if start > 0 {
-                start -= 1
-            } else {
-                end -= 1
-                numbers.swapAt(0, end)
-            }
-            var place = start
-            while 2 * place + 1 < end {
-                var next = 2 * place + 1
-                if next + 1 < end, isBefore(numbers[next], numbers[next + 1], members) { next += 1 }
-                guard isBefore(numbers[place], numbers[next], members) else { break }
-                numbers.swapAt(place, next)
-                place = next
-            }
-        }
     }
 
     /// Brings the names of a file together, in the archive's order.
