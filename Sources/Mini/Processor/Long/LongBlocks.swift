@@ -9,7 +9,7 @@
 enum LongMode {
     static let user: UInt32 = 1
     static let compatible: UInt32 = 2
-    /// The trap flag is set: one instruction a block.
+    /// The trap flag is set, or reads are watched: one instruction a block.
     static let stepping: UInt32 = 4
     /// Code of 16 bits.
     static let short: UInt32 = 8
@@ -32,7 +32,9 @@ extension LongCore {
     func updateMode() {
         var mode: UInt32 = 0
         if state.privilege == 3 { mode |= LongMode.user }
-        if state.otherFlags & UInt64(Flag.trap) != 0 { mode |= LongMode.stepping }
+        if state.otherFlags & UInt64(Flag.trap) != 0 || state.debug.watchesReads {
+            mode |= LongMode.stepping
+        }
         unsafe state.tlb = state.privilege == 3 ? state.userTLB : state.supervisorTLB
         if state.isLong {
             widen()
@@ -65,6 +67,31 @@ extension LongCore {
         updateKey()
     }
 
+    // MARK: Breakpoints
+
+    /// What comes between two instructions: a step, and data's breakpoints. A trap.
+    /// - Returns: false if the loop is to be left.
+    @inline(never) func tellTraps(step: Bool) -> Bool {
+        let traps =
+            state.debug.pending | (step && !state.suppressesStep ? DebugRegisters.step : 0)
+        state.debug.pending = 0
+        guard traps != 0 else { return true }
+        state.debug[6] |= traps
+        return deliver(.exception(vector: 1, code: 0))
+    }
+
+    /// The next instruction goes on after an interruption: its breakpoint was told.
+    func resume() {
+        if state.debug.watches(state.rip &+ state.codeBase, 1, DebugRegisters.execution) {
+            state.otherFlags |= UInt64(Flag.resume)
+        }
+    }
+
+    func breakpointsHaveChanged() {
+        flushTLB()
+        updateMode()
+    }
+
     // MARK: Finding
 
     @inline(__always) func jumpEntry(_ rip: UInt64) -> UnsafeMutablePointer<JumpEntry> {
@@ -77,6 +104,12 @@ extension LongCore {
         if !state.isLong { try wrapInstructionPointer() }
         let rip = state.rip
         let linear = rip &+ state.codeBase
+        var limit = limit
+        if state.debug.isActive {
+            let resumes = state.otherFlags & UInt64(Flag.resume) != 0
+            limit = try state.debug.limit(limit, at: linear & state.linearMask, resumes: resumes)
+            state.otherFlags &= ~UInt64(Flag.resume)
+        }
         let isStepping = state.mode & LongMode.stepping != 0
         if isStepping || limit < BlockShape.maximumInstructions {
             return unsafe try temporary(linear, limit: isStepping ? 1 : limit)

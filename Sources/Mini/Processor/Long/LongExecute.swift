@@ -15,11 +15,9 @@ extension LongCore {
 
         while true {
             // At an instruction boundary, at `LongState.rip`, with no block at hand.
-            if isStepping {
+            if isStepping || state.debug.pending != 0 {
+                if !tellTraps(step: isStepping) { return .exit }
                 isStepping = false
-                if !state.suppressesStep && !deliver(.exception(vector: 1, code: 0)) {
-                    return .exit
-                }
                 unsafe state.linkSource = nil
             }
             if budget <= 0 {
@@ -31,7 +29,7 @@ extension LongCore {
                 guard let present = attend(budget) else { return .exit }
                 budget = present
             }
-            state.suppressesStep = false
+            state.suppressesStep = state.otherFlags & UInt64(Flag.trap) == 0
             state.codeChanged = false
             state.blockStart = state.rip
             guard var block = unsafe nextBlock(limit: budget) else {
@@ -284,6 +282,7 @@ extension LongCore {
                     state.rip = unsafe state.blockStart &+ record.pointee.first
                     budget &+= unsafe Self.instructions(after: record, in: block)
                     isStepping = false
+                    state.debug.pending = 0
                     if state.isOutside { unsafe outside(record) }
                     if !deliver(state.fault) { return .exit }
                 case .exit:

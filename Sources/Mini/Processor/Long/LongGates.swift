@@ -231,7 +231,7 @@ extension LongCore {
         state.otherFlags &= ~UInt64(cleared | (gate.type == 14 ? Flag.interrupt : 0))
         state.rip = target
         state.attention &= ~Attention.shadow
-        if vector == 1 && source == .exception { state.debug[6] |= 1 &<< 14 }
+        if vector == 1 && source == .exception { state.debug[7] &= ~DebugRegisters.general }
         setCode(selector, code64, privilege: new)
     }
 
@@ -361,6 +361,7 @@ extension LongCore {
         flags = value
         setCode(selector, code, privilege: new)
         if isOuter { nullInner() }
+        if size != 1 && frame[2] & UInt64(Flag.resume) != 0 { resume() }
         state.charge = 0
         return .jump
     }
@@ -515,9 +516,10 @@ extension LongCore {
             isLong ? selector &+ 16 : selector, isLong ? .flatLongCode : .flatCode, privilege: 3)
         state.rip = target
         // A step is told by the trap flag as it is now: the SYSCALL of a program that is stepped ends here.
-        let isStep = state.mode & LongMode.stepping != 0
+        if state.otherFlags & UInt64(Flag.trap) != 0 {
+            state.debug.pending |= DebugRegisters.step
+        }
         state.suppressesStep = true
-        if isStep && !deliver(.exception(vector: 1, code: 0)) { return .exit }
         state.charge = 0
         return .jump
     }

@@ -143,6 +143,7 @@ extension LongCore {
     /// Reads 1 to 8 bytes.
     @inline(never) func read(_ linear: UInt64, _ count: UInt64) throws(Fault) -> UInt64 {
         try checkTag(linear, count, write: false)
+        if state.debug.isActive { noteAccess(linear, count, DebugRegisters.reads) }
         let first = try physical(linear, write: false)
         if linear & Self.pageOffset <= Self.pageSize &- count {
             return physicalRead(first, count)
@@ -156,6 +157,7 @@ extension LongCore {
     /// Writes 1 to 8 bytes, all or none.
     @inline(never) func write(_ linear: UInt64, _ value: UInt64, _ count: UInt64) throws(Fault) {
         try checkTag(linear, count, write: true)
+        if state.debug.isActive { noteAccess(linear, count, DebugRegisters.writes) }
         let first = try physical(linear, write: true)
         if linear & Self.pageOffset <= Self.pageSize &- count {
             return physicalWrite(first, value, count)
@@ -164,6 +166,15 @@ extension LongCore {
         let inFirst = Self.pageSize &- linear & Self.pageOffset
         physicalWrite(first, value, inFirst)
         physicalWrite(second, value &>> (8 &* inFirst), count &- inFirst)
+    }
+
+    /// A breakpoint that an access hits is told behind its instruction, which ends the block.
+    @inline(never) private func noteAccess(_ linear: UInt64, _ count: UInt64, _ kinds: UInt64) {
+        let found = state.debug.found(linear & state.linearMask, count, kinds)
+        guard found != 0 else { return }
+        state.debug.pending |= found
+        state.codeChanged = true
+        nextGeneration()
     }
 
     /// Bytes of one page.
@@ -302,9 +313,13 @@ extension LongCore {
         guard state.extent.contains(found.address) else { return found.address }
         let page = linear & ~Self.pageOffset
         let frame = found.address & ~Self.pageOffset
-        let isWritable = found.canWrite && !state.blocks.isWatched(UInt(frame))
+        let isWritable =
+            found.canWrite && !state.blocks.isWatched(UInt(frame))
+            && !state.debug.watches(page, Self.pageSize, DebugRegisters.writes)
+        let isReadable = !state.debug.watches(page, Self.pageSize, DebugRegisters.reads)
         unsafe tlbEntry(linear).pointee = LongTLBEntry(
-            readTag: page, writeTag: isWritable ? page : page ^ Self.pageSize,
+            readTag: isReadable ? page : page ^ Self.pageSize,
+            writeTag: isWritable ? page : page ^ Self.pageSize,
             addend: UInt(bitPattern: state.memory) &+ UInt(frame) &- UInt(page),
             facts: found.facts)
         if found.facts & UInt64(SlotFact.global) == 0 && state.filledCount <= Self.filledCapacity {

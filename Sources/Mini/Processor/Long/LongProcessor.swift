@@ -14,7 +14,7 @@
 //
 // A second core beside the i386's: what is common to both (RecordProcessor, BlockCache, the x87, faults and exits) is shared, but registers,
 // segments, modes and tables differ in every line of a decoder and of a loop. What is not there: real mode, 32-bit paging
-// and gates, the debug registers' break-points, alignment checks, what LongIdentity does not name.
+// and gates, breakpoints of ports, alignment checks, what LongIdentity does not name.
 
 /// An x86-64 processor with ring 0. Not for several threads at once.
 @safe final class LongProcessor: RecordProcessor, GuestProcessor {
@@ -79,8 +79,6 @@
             core.state.features = 0
             core.state.isLong = false
         }
-        core.state.debug[6] = 0xFFFF_0FF0
-        core.state.debug[7] = 0x400
         core.state.globalTable = LongTable(base: start.globalTable, limit: start.globalTableLimit)
         for segment in 0..<6 { core.install(segment, ProcessorStart.dataSelector, .flatData) }
         core.install(
@@ -148,11 +146,11 @@
     override var canInject: Bool {
         core.state.otherFlags & UInt64(Flag.interrupt) != 0
             && core.state.attention & Attention.shadow == 0 && undelivered == nil
-            && !core.state.owesStep
+            && !core.state.owesStep && core.state.debug.pending == 0
     }
 
     override func execute(_ instructions: Int) -> (left: Int, exit: ProcessorExit?) {
-        core.state.otherFlags &= ~UInt64(Flag.resume)
+        if !core.state.debug.isActive { core.state.otherFlags &= ~UInt64(Flag.resume) }
         core.state.budget = instructions
         let flow = core.execute()
         core.state.floatingPoint.suspend()

@@ -92,7 +92,7 @@
     var control8: UInt64 = 0
     /// EFER: SCE, LME, LMA, NXE.
     var features: UInt64 = LongFeature.long | LongFeature.active
-    var debug = InlineArray<8, UInt64>(repeating: 0)
+    var debug = DebugRegisters()
 
     /// es, cs, ss, ds, fs, gs, less their bases.
     var segments = InlineArray<6, SegmentRegister>(repeating: SegmentRegister())

@@ -23,7 +23,7 @@ extension LongCore {
         defer { state.charge = Int(truncatingIfNeeded: done &>> 2) }
         while count > 0 {
             // Goes on from here when it is executed again.
-            if done >= most {
+            if done >= most || state.debug.pending != 0 {
                 (state.result, state.carries) = flags
                 return again(i)
             }
@@ -51,6 +51,7 @@ extension LongCore {
 
     private func again(_ i: LongOperation) -> Flow {
         state.rip = state.blockStart &+ i.first
+        resume()
         return .jump
     }
 
@@ -154,7 +155,8 @@ extension LongCore {
         }
         advance(i, path, 1)
         if isRepeated { setStringCount(i, count &- 1) }
-        state.rip = isRepeated && count > 1 ? state.blockStart &+ i.first : following(i)
+        state.rip = following(i)
+        if isRepeated && count > 1 { _ = again(i) }
         return .exit
     }
 

@@ -84,7 +84,7 @@ extension LongCore {
         case .halt:
             state.rip = following(i)
             // The step's trap ends it.
-            if state.mode & LongMode.stepping != 0 { return .jump }
+            if state.otherFlags & UInt64(Flag.trap) != 0 { return .jump }
             state.exit = .halt(interruptsEnabled: state.otherFlags & UInt64(Flag.interrupt) != 0)
             return .exit
         case .flushCaches: break
@@ -97,7 +97,7 @@ extension LongCore {
             let number = try debugNumber(i.which)
             let value = part(i.b, i.shape.size)
             if number >= 6 && value &>> 32 != 0 { throw .protection(0) }
-            state.debug[number] = DebugRegister.kept(number, value)
+            if state.debug.set(number, value) { breakpointsHaveChanged() }
         case .readModelRegister:
             let value = try modelRegister(get(8))
             setPart(0, 2, value)
@@ -111,7 +111,7 @@ extension LongCore {
     }
 
     private func debugNumber(_ number: UInt8) throws(Fault) -> Int {
-        try DebugRegister.number(number, UInt32(truncatingIfNeeded: state.control4))
+        try state.debug.place(of: number, UInt32(truncatingIfNeeded: state.control4))
     }
 
     private func loadSystemSegment(_ i: LongOperation) throws(Fault) {

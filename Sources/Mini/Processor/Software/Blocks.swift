@@ -22,7 +22,7 @@ enum BlockMode {
     /// Open es, cs, ss, ds: 1 << (2 + segment).
     static let open: UInt32 = 4
     static let user: UInt32 = 0x40
-    /// The trap flag is set: one instruction a block.
+    /// The trap flag is set, or reads are watched: one instruction a block.
     static let stepping: UInt32 = 0x80
     static let openCode: UInt32 = open << 1
 }
@@ -42,7 +42,9 @@ extension Core {
         if unsafe state.segments[SegmentRegister.code].is32 { mode |= BlockMode.code32 }
         if unsafe state.segments[SegmentRegister.stack].is32 { mode |= BlockMode.stack32 }
         if state.privilege == 3 { mode |= BlockMode.user }
-        if state.otherFlags & Flag.trap != 0 { mode |= BlockMode.stepping }
+        if state.otherFlags & Flag.trap != 0 || state.debug.watchesReads {
+            mode |= BlockMode.stepping
+        }
         state.mode = mode
         unsafe state.tlb =
             state.privilege == 3 ? state.userTLB : state.supervisorTLB
@@ -68,6 +70,31 @@ extension Core {
         updateKey()
     }
 
+    // MARK: Breakpoints
+
+    /// What comes between two instructions: a step, and data's breakpoints. A trap.
+    /// - Returns: false if the loop is to be left.
+    @inline(never) func tellTraps(step: Bool) -> Bool {
+        let traps =
+            state.debug.pending | (step && !state.suppressesStep ? DebugRegisters.step : 0)
+        state.debug.pending = 0
+        guard traps != 0 else { return true }
+        state.debug[6] |= traps
+        return deliver(.exception(vector: 1, code: 0))
+    }
+
+    /// The next instruction goes on after an interruption: its breakpoint was told.
+    func resume() {
+        if state.debug.watches(UInt64(state.csBase &+ state.eip), 1, DebugRegisters.execution) {
+            state.otherFlags |= Flag.resume
+        }
+    }
+
+    func breakpointsHaveChanged() {
+        flushTLB()
+        updateMode()
+    }
+
     // MARK: Finding
 
     @inline(__always) func jumpEntry(_ eip: UInt32) -> UnsafeMutablePointer<JumpEntry> {
@@ -81,6 +108,12 @@ extension Core {
         let linear = state.csBase &+ eip
         let isOpen = state.mode & BlockMode.openCode != 0
         if !isOpen { try checkCode(eip, 1) }
+        var limit = limit
+        if state.debug.isActive {
+            let resumes = state.otherFlags & Flag.resume != 0
+            limit = try state.debug.limit(limit, at: UInt64(linear), resumes: resumes)
+            state.otherFlags &= ~Flag.resume
+        }
         let isStepping = state.mode & BlockMode.stepping != 0
         if isStepping || limit < BlockShape.maximumInstructions {
             return unsafe try temporary(linear, limit: isStepping ? 1 : limit)

@@ -20,11 +20,9 @@ extension Core {
 
         while true {
             // At an instruction boundary, at `State.eip`, with no block at hand.
-            if isStepping {
+            if isStepping || state.debug.pending != 0 {
+                if !tellTraps(step: isStepping) { return .exit }
                 isStepping = false
-                if !state.suppressesStep && !deliver(.exception(vector: 1, code: 0)) {
-                    return .exit
-                }
                 unsafe state.linkSource = nil
             }
             if budget <= 0 {
@@ -36,7 +34,7 @@ extension Core {
                 guard let present = attend(budget) else { return .exit }
                 budget = present
             }
-            state.suppressesStep = false
+            state.suppressesStep = state.otherFlags & Flag.trap == 0
             state.codeChanged = false
             state.blockStart = state.eip
             guard var block = unsafe nextBlock(limit: budget) else {
@@ -322,6 +320,7 @@ extension Core {
                     budget &+= unsafe Self.instructions(after: record, in: block)
                     if unsafe record.pointee.code.isPrefix { budget &-= 1 }
                     isStepping = false
+                    state.debug.pending = 0
                     if !deliver(state.fault) { return .exit }
                 case .exit:
                     budget &+= unsafe Self.instructions(after: record, in: block)

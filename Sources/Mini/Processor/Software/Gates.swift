@@ -348,6 +348,7 @@ extension Core {
         let wanted =
             size == 1 ? flags & 0xFFFF_0000 | newFlags & 0xFFFF : newFlags & ~Flag.resume
         flags = flagsWithin(privilege, wanted)
+        if size != 1 && newFlags & Flag.resume != 0 { resume() }
     }
 
     /// The code segment to return to.

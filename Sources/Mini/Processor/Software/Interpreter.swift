@@ -155,10 +155,11 @@
     override var canInject: Bool {
         core.flags & Flag.interrupt != 0 && core.state.attention & Attention.shadow == 0
             && undelivered == nil && !core.state.owesStep
+            && core.state.debug.pending == 0
     }
 
     override func execute(_ instructions: Int) -> (left: Int, exit: ProcessorExit?) {
-        core.state.otherFlags &= ~Flag.resume
+        if !core.state.debug.isActive { core.state.otherFlags &= ~Flag.resume }
         core.state.budget = instructions
         let flow = core.execute()
         core.state.floatingPoint.suspend()

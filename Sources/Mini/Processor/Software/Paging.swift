@@ -164,6 +164,7 @@ extension Core {
             return unsafe host.loadUnaligned(as: Width.self)
         }
         let size = UInt32(Width.bitWidth / 8)
+        if state.debug.isActive { noteAccess(linear, size, DebugRegisters.reads) }
         let first = try physical(linear, write: false)
         if linear & Page.offset <= Page.size - size {
             guard first < state.memoryCount else { return .max }
@@ -191,6 +192,7 @@ extension Core {
             return
         }
         let size = UInt32(Width.bitWidth / 8)
+        if state.debug.isActive { noteAccess(linear, size, DebugRegisters.writes) }
         let first = try physical(linear, write: true)
         if linear & Page.offset <= Page.size - size {
             guard first < state.memoryCount else { return }
@@ -210,6 +212,15 @@ extension Core {
                 of: UInt8(truncatingIfNeeded: UInt32(truncatingIfNeeded: value) &>> (8 * index)),
                 toByteOffset: Int(address), as: UInt8.self)
         }
+    }
+
+    /// A breakpoint that an access hits is told behind its instruction, which ends the block.
+    @inline(never) private func noteAccess(_ linear: UInt32, _ count: UInt32, _ kinds: UInt64) {
+        let found = state.debug.found(UInt64(linear), UInt64(count), kinds)
+        guard found != 0 else { return }
+        state.debug.pending |= found
+        state.codeChanged = true
+        nextGeneration()
     }
 
     /// Faults as a write of `count` bytes (at most a page) would.

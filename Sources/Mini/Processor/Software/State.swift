@@ -59,6 +59,8 @@
     var suppressesStep = false
     /// The instruction before left the loop: its single-step trap comes when it goes on.
     var owesStep = false
+    /// Only a guest with ring 0 sets any.
+    var debug = DebugRegisters()
     /// What the loop has to see to between two blocks: see `Attention`.
     var attention: UInt8 = 0
     /// What a guest with ring 0 has beside all this; nil for one without.

@@ -61,7 +61,9 @@ extension Core {
         }
         (state.result, state.carries) = flags
         state.charge = Int(Self.longestRun / 4)
-        return go(i.start)
+        state.eip = i.start
+        resume()
+        return .jump
     }
 
     // MARK: One element

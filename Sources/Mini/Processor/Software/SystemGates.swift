@@ -78,6 +78,7 @@ extension Core {
         guard !gate.isSegment, [5, 6, 7, 14, 15].contains(gate.type) else { throw inTable }
         if source == .software && gate.privilege < state.privilege { throw inTable }
         guard gate.isPresent else { throw .exception(vector: 11, code: offset &+ 2) }
+        if vector == 1 && source == .exception { state.debug[7] &= ~DebugRegisters.general }
 
         let errorCode = source == .exception && Self.hasErrorCode(vector) ? code : nil
         let isFault = source == .exception && Self.isFault(vector)
@@ -87,7 +88,6 @@ extension Core {
                 gate.gateSelector, .nested, returnTo: eip, flags: flags, errorCode: errorCode)
         }
         let is16 = gate.type & 8 == 0
-        if vector == 1 && source == .exception { system.debug[6] |= 1 &<< 14 }
         try enter(
             GateEntry(
                 offset: is16 ? gate.gateOffset & 0xFFFF : gate.gateOffset,
@@ -135,6 +135,7 @@ extension Core {
         for index in 0..<count { words[index] = try taskWord(new, index) }
         let localTable = UInt16(truncatingIfNeeded: try taskWord(new, count))
         let directory = new.is32 ? try taskWord(new, -1) : state.pageDirectory
+        let trap = new.is32 ? try supervisorRead(new.base &+ 0x64, as: UInt16.self) & 1 : 0
         try saveTask(old, eip, flags)
         if way == .nested { try supervisorWrite(new.base, old.selector) }
         if way != .returning { try setBusy(selector, true) }
@@ -143,6 +144,7 @@ extension Core {
         setTaskSwitched(true)
         try loadTaskState(words, nested: way == .nested, localTable, directory)
         if let errorCode { try push(errorCode, size: new.is32 ? 2 : 1) }
+        if trap != 0 { state.debug.pending |= DebugRegisters.task }
     }
 
     /// Where a task's words are from eip on: eflags, the general registers, the segments, the LDT. -1 is CR3.

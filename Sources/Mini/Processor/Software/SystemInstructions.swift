@@ -1,25 +1,6 @@
 // The instructions that ask for ring 0, or that only a guest with ring 0 has: control and debug registers, tables,
 // interrupt flag, HLT, ports and strings of ports, FXSAVE. A line an instruction in the table below.
-// Source: Intel SDM volume 2; volume 3, chapters 2.5 (control registers) and 17.2 (debug registers).
-
-/// What both widths have in common of the debug registers.
-enum DebugRegister {
-    /// DR4 and DR5 are other names of DR6 and DR7, unless CR4.DE is set.
-    static func number(_ number: UInt8, _ control4: UInt32) throws(Fault) -> Int {
-        guard number == 4 || number == 5 else { return Int(number) }
-        guard control4 & Control4.debugging == 0 else { throw .undefined }
-        return Int(number) + 2
-    }
-
-    /// What becomes of a value: DR6 and DR7 have bits that are always the same.
-    static func kept(_ number: Int, _ value: UInt64) -> UInt64 {
-        switch number {
-        case 6: value & 0xE00F | 0xFFFF_0FF0
-        case 7: value & 0xFFFF_2BFF | 0x400
-        default: value
-        }
-    }
-}
+// Source: Intel SDM volume 2; volume 3, chapter 2.5 (control registers).
 
 /// What a guest calls whose processor says that it is KVM's. There is no call, which it is told as KVM would.
 enum HypervisorCall {
@@ -60,15 +41,14 @@ extension Core {
             return .next
         case .writeControl: try setControl(i.operation.a, get(i.operation.b))
         case .readDebug:
-            set(
-                i.operation.b,
-                system.debug[try DebugRegister.number(i.operation.a, system.control4)])
+            let number = try state.debug.place(of: i.operation.a, system.control4)
+            set(i.operation.b, UInt32(truncatingIfNeeded: state.debug[number]))
             return .next
         case .writeDebug:
-            let number = try DebugRegister.number(i.operation.a, system.control4)
-            let value: UInt32 = get(i.operation.b)
-            system.debug[number] = UInt32(
-                truncatingIfNeeded: DebugRegister.kept(number, UInt64(value)))
+            let number = try state.debug.place(of: i.operation.a, system.control4)
+            if state.debug.set(number, UInt64(get(i.operation.b, as: UInt32.self))) {
+                breakpointsHaveChanged()
+            }
         case .saveFloatingPoint: return try saveFloatingPoint(i)
         case .restoreFloatingPoint: return try restoreFloatingPoint(i)
         case .loadControlStatus:
@@ -99,7 +79,7 @@ extension Core {
     private func halt(_ i: Instruction) -> Flow {
         state.attention &= ~Attention.shadow
         // The step's trap ends it.
-        if state.mode & BlockMode.stepping != 0 { return go(i.next) }
+        if state.otherFlags & Flag.trap != 0 { return go(i.next) }
         state.exit = .halt(interruptsEnabled: state.otherFlags & Flag.interrupt != 0)
         state.eip = i.next
         return .exit
@@ -224,7 +204,10 @@ extension Core {
         if isRepeated {
             let left = (state.ecx &- 1) & mask
             state.ecx = state.ecx & ~mask | left
-            if left != 0 { state.eip = i.start }
+            if left != 0 {
+                state.eip = i.start
+                resume()
+            }
         }
         return .exit
     }

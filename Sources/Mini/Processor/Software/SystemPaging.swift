@@ -98,10 +98,14 @@ extension Core {
         checkPhysical(address, 1)
         let slot = Int(linear &>> Page.shift & Self.slotMask)
         let page = linear & Page.number
+        let place = UInt64(page)
+        let isWritable =
+            found.canWrite && !state.blocks.isWatched(UInt(address))
+            && !state.debug.watches(place, UInt64(Page.size), DebugRegisters.writes)
+        let isReadable = !state.debug.watches(place, UInt64(Page.size), DebugRegisters.reads)
         unsafe state.tlb[slot] = TLBEntry(
-            readTag: page,
-            writeTag: found.canWrite && !state.blocks.isWatched(UInt(address))
-                ? page : page ^ Page.size,
+            readTag: isReadable ? page : page ^ Page.size,
+            writeTag: isWritable ? page : page ^ Page.size,
             addend: UInt(bitPattern: state.memory) &+ UInt(address & Page.number) &- UInt(page))
         note(found, slotPlace(slot), linear)
         return address

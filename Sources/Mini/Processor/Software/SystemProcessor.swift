@@ -2,7 +2,7 @@
 // know no host. It keeps the contract of GuestProcessor.swift; all that is the guest's own there (IDT, GDT, page
 // tables) lies in guest memory and is looked at when it is used. See SystemState.swift for the files.
 //
-// What is not there: real and virtual 8086 mode (attempts to enter them are protection faults), break-points of the debug registers and of a task, alignment checks, the local APIC.
+// What is not there: real and virtual 8086 mode (attempts to enter them are protection faults), breakpoints of ports, alignment checks, the local APIC.
 
 /// An i386 processor with ring 0. Not for several threads at once.
 @safe final class SystemProcessor: Interpreter {

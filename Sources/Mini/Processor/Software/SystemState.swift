@@ -78,8 +78,6 @@ enum SlotFact {
     var interruptTable = Table(base: 0, limit: 0)
     var localTable = SystemSegment()
     var task = SystemSegment()
-    /// DR0 to DR3, DR6 and DR7. They are stored; nothing breaks on them.
-    var debug = InlineArray<8, UInt32>(repeating: 0)
     var entryCodeSelector: UInt32 = 0
     var entryStack: UInt32 = 0
     var entryPoint: UInt32 = 0
@@ -126,8 +124,6 @@ enum SlotFact {
         unsafe self.fetched = unsafe fetched
         unsafe self.filled = unsafe filled
         unsafe self.large = unsafe large
-        debug[6] = 0xFFFF_0FF0
-        debug[7] = 0x400
     }
 
     var isPaging: Bool { control0 & Control0.paging != 0 }
