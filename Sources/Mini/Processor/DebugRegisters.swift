@@ -2,7 +2,8 @@
 //
 // Without an enabled breakpoint they cost nothing. With one, a page that holds watched data is kept out of the TLB, so that
 // accesses to it come the slow way, where they are looked at; and where an instruction's breakpoint is near, a block has one
-// instruction. One that watches reads makes every block so, as a read cannot end a block behind it.
+// instruction. What was hit is told behind its instruction, which ends the block; where that cannot be, as behind most reads, the
+// instruction is executed anew in a block of its own.
 //
 // Not there: breakpoints of ports (CR4.DE), and bits of DR6 for what is not enabled.
 //
@@ -60,9 +61,6 @@ struct DebugRegisters {
     @inline(__always) func watches(_ linear: UInt64, _ count: UInt64, _ kinds: UInt64) -> Bool {
         isActive && found(linear, count, kinds) != 0
     }
-
-    /// One is enabled that watches reads, wherever.
-    var watchesReads: Bool { watches(0, .max, Self.reads) }
 
     /// Those of them, as in DR6.
     @inline(never) func found(_ linear: UInt64, _ count: UInt64, _ kinds: UInt64) -> UInt64 {

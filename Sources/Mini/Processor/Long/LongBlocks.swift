@@ -9,7 +9,7 @@
 enum LongMode {
     static let user: UInt32 = 1
     static let compatible: UInt32 = 2
-    /// The trap flag is set, or reads are watched: one instruction a block.
+    /// The trap flag is set, or a read is to be told: one instruction a block.
     static let stepping: UInt32 = 4
     /// Code of 16 bits.
     static let short: UInt32 = 8
@@ -32,9 +32,7 @@ extension LongCore {
     func updateMode() {
         var mode: UInt32 = 0
         if state.privilege == 3 { mode |= LongMode.user }
-        if state.otherFlags & UInt64(Flag.trap) != 0 || state.debug.watchesReads {
-            mode |= LongMode.stepping
-        }
+        if state.otherFlags & UInt64(Flag.trap) != 0 { mode |= LongMode.stepping }
         unsafe state.tlb = state.privilege == 3 ? state.userTLB : state.supervisorTLB
         if state.isLong {
             widen()
@@ -69,27 +67,40 @@ extension LongCore {
 
     // MARK: Breakpoints
 
-    /// What comes between two instructions: a step, and data's breakpoints. A trap.
+    /// Whether the next instruction has a breakpoint, as in DR6.
+    private var breakpoint: UInt64 {
+        state.debug.found(state.rip &+ state.codeBase, 1, DebugRegisters.execution)
+    }
+
+    /// What comes between two instructions: a step, and data's breakpoints, which processors tell together with the next
+    /// instruction's. A trap.
     /// - Returns: false if the loop is to be left.
     @inline(never) func tellTraps(step: Bool) -> Bool {
-        let traps =
-            state.debug.pending | (step && !state.suppressesStep ? DebugRegisters.step : 0)
+        var traps = state.debug.pending
         state.debug.pending = 0
+        updateMode()
+        if traps != 0 { traps |= breakpoint }
+        if step && !state.suppressesStep { traps |= DebugRegisters.step }
         guard traps != 0 else { return true }
         state.debug[6] |= traps
         return deliver(.exception(vector: 1, code: 0))
     }
 
-    /// The next instruction goes on after an interruption: its breakpoint was told.
-    func resume() {
-        if state.debug.watches(state.rip &+ state.codeBase, 1, DebugRegisters.execution) {
+    /// The next instruction goes on after an interruption: of its breakpoint nothing is told, and a trap in front of it says so.
+    @inline(never) func resume() {
+        if state.debug.pending != 0 || !state.suppressesStep || breakpoint != 0 {
             state.otherFlags |= UInt64(Flag.resume)
         }
     }
 
-    func breakpointsHaveChanged() {
-        flushTLB()
-        updateMode()
+    /// To be called behind a read that a record of the loop has made: behind that, its block does not end.
+    /// - Returns: whether the instruction is to be executed anew, in a block of its own, for what the read has hit.
+    func isToBeAlone() -> Bool {
+        guard state.debug.pending != 0, state.mode & LongMode.stepping == 0 else { return false }
+        state.mode |= LongMode.stepping
+        updateKey()
+        state.fault = .none
+        return true
     }
 
     // MARK: Finding

@@ -300,7 +300,8 @@ extension LongCore {
             try useVectors()
             guard unsafe linear & UInt64(record.pointee.aux) == 0 else { throw .protection(0) }
             try unsafe copy(linear, buffer, 16, write: write)
-            return write && state.codeChanged ? .stop : .next
+            if write { return state.codeChanged ? .stop : .next }
+            return isToBeAlone() ? .fault : .next
         } catch {
             state.fault = error
             return .fault

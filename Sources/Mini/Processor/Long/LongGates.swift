@@ -137,7 +137,8 @@ extension LongCore {
         var source = source
         var rip = rip
         while true {
-            guard case .exception(let vector, let code) = fault else { return shutDown() }
+            // None where an instruction is to be executed anew.
+            guard case .exception(let vector, let code) = fault else { return true }
             do throws(Fault) {
                 try enterThroughTable(vector, code, returnTo: rip, source)
                 return true

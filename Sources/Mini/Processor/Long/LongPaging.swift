@@ -110,7 +110,8 @@ extension LongCore {
 
     @inline(never) private func slowLoad(_ linear: UInt64, _ count: UInt64) -> UInt64? {
         do throws(Fault) {
-            return try read(linear, count)
+            let value = try read(linear, count)
+            return isToBeAlone() ? nil : value
         } catch {
             state.fault = error
             return nil

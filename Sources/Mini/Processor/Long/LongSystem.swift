@@ -97,7 +97,7 @@ extension LongCore {
             let number = try debugNumber(i.which)
             let value = part(i.b, i.shape.size)
             if number >= 6 && value &>> 32 != 0 { throw .protection(0) }
-            if state.debug.set(number, value) { breakpointsHaveChanged() }
+            if state.debug.set(number, value) { flushTLB() }
         case .readModelRegister:
             let value = try modelRegister(get(8))
             setPart(0, 2, value)

@@ -22,7 +22,7 @@ enum BlockMode {
     /// Open es, cs, ss, ds: 1 << (2 + segment).
     static let open: UInt32 = 4
     static let user: UInt32 = 0x40
-    /// The trap flag is set, or reads are watched: one instruction a block.
+    /// The trap flag is set, or a read is to be told: one instruction a block.
     static let stepping: UInt32 = 0x80
     static let openCode: UInt32 = open << 1
 }
@@ -42,9 +42,7 @@ extension Core {
         if unsafe state.segments[SegmentRegister.code].is32 { mode |= BlockMode.code32 }
         if unsafe state.segments[SegmentRegister.stack].is32 { mode |= BlockMode.stack32 }
         if state.privilege == 3 { mode |= BlockMode.user }
-        if state.otherFlags & Flag.trap != 0 || state.debug.watchesReads {
-            mode |= BlockMode.stepping
-        }
+        if state.otherFlags & Flag.trap != 0 { mode |= BlockMode.stepping }
         state.mode = mode
         unsafe state.tlb =
             state.privilege == 3 ? state.userTLB : state.supervisorTLB
@@ -72,27 +70,40 @@ extension Core {
 
     // MARK: Breakpoints
 
-    /// What comes between two instructions: a step, and data's breakpoints. A trap.
+    /// Whether the next instruction has a breakpoint, as in DR6.
+    private var breakpoint: UInt64 {
+        state.debug.found(UInt64(state.csBase &+ state.eip), 1, DebugRegisters.execution)
+    }
+
+    /// What comes between two instructions: a step, and data's breakpoints, which processors tell together with the next
+    /// instruction's. A trap.
     /// - Returns: false if the loop is to be left.
     @inline(never) func tellTraps(step: Bool) -> Bool {
-        let traps =
-            state.debug.pending | (step && !state.suppressesStep ? DebugRegisters.step : 0)
+        var traps = state.debug.pending
         state.debug.pending = 0
+        updateMode()
+        if traps != 0 { traps |= breakpoint }
+        if step && !state.suppressesStep { traps |= DebugRegisters.step }
         guard traps != 0 else { return true }
         state.debug[6] |= traps
         return deliver(.exception(vector: 1, code: 0))
     }
 
-    /// The next instruction goes on after an interruption: its breakpoint was told.
-    func resume() {
-        if state.debug.watches(UInt64(state.csBase &+ state.eip), 1, DebugRegisters.execution) {
+    /// The next instruction goes on after an interruption: of its breakpoint nothing is told, and a trap in front of it says so.
+    @inline(never) func resume() {
+        if state.debug.pending != 0 || !state.suppressesStep || breakpoint != 0 {
             state.otherFlags |= Flag.resume
         }
     }
 
-    func breakpointsHaveChanged() {
-        flushTLB()
-        updateMode()
+    /// To be called behind a read that a record of the loop has made: behind that, its block does not end.
+    /// - Returns: whether the instruction is to be executed anew, in a block of its own, for what the read has hit.
+    func isToBeAlone() -> Bool {
+        guard state.debug.pending != 0, state.mode & BlockMode.stepping == 0 else { return false }
+        state.mode |= BlockMode.stepping
+        updateKey()
+        state.fault = .none
+        return true
     }
 
     // MARK: Finding

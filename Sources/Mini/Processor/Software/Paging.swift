@@ -125,7 +125,8 @@ extension Core {
         -> Width?
     {
         do throws(Fault) {
-            return try read(linear)
+            let value: Width = try read(linear)
+            return isToBeAlone() ? nil : value
         } catch {
             state.fault = error
             return nil

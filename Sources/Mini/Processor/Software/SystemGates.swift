@@ -38,7 +38,8 @@ extension Core {
         var source = source
         var eip = eip
         while true {
-            guard case .exception(let vector, let code) = fault else { return shutDown() }
+            // None where an instruction is to be executed anew.
+            guard case .exception(let vector, let code) = fault else { return true }
             do throws(Fault) {
                 try enterThroughTable(vector, code, returnTo: eip, source)
                 return true

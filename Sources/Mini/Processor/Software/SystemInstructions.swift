@@ -46,9 +46,7 @@ extension Core {
             return .next
         case .writeDebug:
             let number = try state.debug.place(of: i.operation.a, system.control4)
-            if state.debug.set(number, UInt64(get(i.operation.b, as: UInt32.self))) {
-                breakpointsHaveChanged()
-            }
+            if state.debug.set(number, UInt64(get(i.operation.b, as: UInt32.self))) { flushTLB() }
         case .saveFloatingPoint: return try saveFloatingPoint(i)
         case .restoreFloatingPoint: return try restoreFloatingPoint(i)
         case .loadControlStatus:
