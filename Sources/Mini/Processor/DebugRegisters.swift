@@ -78,9 +78,9 @@ struct DebugRegisters {
         return found
     }
 
-    /// How many of so many instructions from an address on may be one block. No block has more bytes than are looked at.
+    /// How many of so many instructions from an address on may be one block.
     mutating func limit(_ limit: Int, at linear: UInt64, resumes: Bool) throws(Fault) -> Int {
-        guard found(linear, 1024, Self.execution) != 0 else { return limit }
+        guard found(linear, UInt64(BlockShape.mostBytes), Self.execution) != 0 else { return limit }
         let hit = found(linear, 1, Self.execution)
         guard hit == 0 || resumes else {
             self[6] |= hit

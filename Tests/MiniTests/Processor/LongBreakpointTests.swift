@@ -142,6 +142,10 @@ import Testing
             #expect(core.rcx == count)
             #expect(machine.vector == (offset == 2 ? 1 : nil))
         }
+        // Behind more instructions that do nothing than the look for breakpoints goes.
+        let target = LongPlace.code + 1200
+        machine.kernel(watch(target, 1) + [UInt8](repeating: 0x90, count: 1300))
+        #expect(machine.vector == 1 && machine.frame(0) == target)
     }
 
     @Test("data's breakpoint is told with that of the next instruction, and with a step")

@@ -54,7 +54,7 @@
     /// instruction alone is wanted.
     /// - Returns: false if not one instruction lies wholly in the bytes.
     mutating func block(limit: Int) -> Bool {
-        while instructionCount < limit && !ends {
+        while instructionCount < limit && !ends && position < BlockShape.mostBytes - 16 {
             start = position
             let records = recordCount
             instruction()

@@ -59,6 +59,8 @@ struct Generation {
 /// What of a cache depends on its records.
 struct BlockShape {
     static let maximumInstructions = 64
+    /// More than so many instructions have. What does nothing may not count as one, and can be many.
+    static let mostBytes = 1024
     /// The bytes of a record, of either width.
     static let recordSize = 20
 
