@@ -79,7 +79,7 @@ extension LongCore {
         var traps = state.debug.pending
         state.debug.pending = 0
         updateMode()
-        if traps != 0 { traps |= breakpoint }
+        if traps != 0 && state.otherFlags & UInt64(Flag.resume) == 0 { traps |= breakpoint }
         if step && !state.suppressesStep { traps |= DebugRegisters.step }
         guard traps != 0 else { return true }
         state.debug[6] |= traps
