@@ -69,7 +69,8 @@ extension LongCore {
 
     /// Whether the next instruction has a breakpoint, as in DR6.
     private var breakpoint: UInt64 {
-        state.debug.found(state.rip &+ state.codeBase, 1, DebugRegisters.execution)
+        let linear = (state.rip &+ state.codeBase) & state.linearMask
+        return state.debug.found(linear, 1, DebugRegisters.execution)
     }
 
     /// What comes between two instructions: a step, and data's breakpoints, which processors tell together with the next
@@ -79,7 +80,7 @@ extension LongCore {
         var traps = state.debug.pending
         state.debug.pending = 0
         updateMode()
-        if traps != 0 && state.otherFlags & UInt64(Flag.resume) == 0 { traps |= breakpoint }
+        if traps & 15 != 0 && state.otherFlags & UInt64(Flag.resume) == 0 { traps |= breakpoint }
         if step && !state.suppressesStep { traps |= DebugRegisters.step }
         guard traps != 0 else { return true }
         state.debug[6] |= traps

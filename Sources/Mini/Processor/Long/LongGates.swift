@@ -137,8 +137,11 @@ extension LongCore {
         var source = source
         var rip = rip
         while true {
-            // None where an instruction is to be executed anew.
-            guard case .exception(let vector, let code) = fault else { return true }
+            guard case .exception(let vector, let code) = fault else {
+                // None: the instruction is to be executed anew.
+                resume()
+                return true
+            }
             do throws(Fault) {
                 try enterThroughTable(vector, code, returnTo: rip, source)
                 return true

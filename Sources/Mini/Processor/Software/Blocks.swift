@@ -82,7 +82,7 @@ extension Core {
         var traps = state.debug.pending
         state.debug.pending = 0
         updateMode()
-        if traps != 0 && state.otherFlags & Flag.resume == 0 { traps |= breakpoint }
+        if traps & 15 != 0 && state.otherFlags & Flag.resume == 0 { traps |= breakpoint }
         if step && !state.suppressesStep { traps |= DebugRegisters.step }
         guard traps != 0 else { return true }
         state.debug[6] |= traps

@@ -38,8 +38,11 @@ extension Core {
         var source = source
         var eip = eip
         while true {
-            // None where an instruction is to be executed anew.
-            guard case .exception(let vector, let code) = fault else { return true }
+            guard case .exception(let vector, let code) = fault else {
+                // None: the instruction is to be executed anew.
+                resume()
+                return true
+            }
             do throws(Fault) {
                 try enterThroughTable(vector, code, returnTo: eip, source)
                 return true
