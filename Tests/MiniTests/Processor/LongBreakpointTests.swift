@@ -129,6 +129,23 @@ import Testing
         }
     }
 
+    @Test(
+        "of an instruction that goes on only its watched read is told, and not its own breakpoint again"
+    )
+    func resumedRead() throws {
+        let machine = try LongMachine()
+        let target = LongPlace.code + 0x800
+        // mov eax, [rbx]; jmp to itself
+        machine.write(LongPlace.codePhysical + 0x800, [0x8B, 0x03, 0xEB, 0xFE])
+        // mov dr1, rax; the resume flag
+        let second = rax(LongPlace.data) + [0x0F, 0x23, 0xC8]
+        let frame: [UInt8] =
+            [0x48, 0x89, 0xE0, 0x6A, 0x10, 0x50, 0x68, 0x02, 0, 1, 0, 0x6A, 0x08] + rax(target)
+        machine.kernel(data + second + watch(target, 0xF0_0005) + frame + [0x50, 0x48, 0xCF])
+        #expect(machine.vector == 1 && machine.frame(0) == target + 2)
+        #expect(machine.processor.core.state.debug[6] == 0xFFFF_0FF2)
+    }
+
     @Test("a breakpoint in the middle of a block, and of an instruction, which has none")
     func middle() throws {
         let machine = try LongMachine()

@@ -108,6 +108,21 @@ import Testing
         }
     }
 
+    @Test(
+        "of an instruction that goes on only its watched read is told, and not its own breakpoint again"
+    )
+    func resumedRead() throws {
+        let machine = try M()
+        // mov eax, [ebx]; jmp to itself
+        machine.put([0x8B, 0x03, 0xEB, 0xFE], at: M.data)
+        // mov dr1, eax
+        let second = load(3, M.data + 0x100) + load(0, M.data + 0x100) + [0x0F, 0x23, 0xC8]
+        let frame = push(0x1_0002) + push(UInt32(M.kernelCode)) + push(M.data) + [0xCF]
+        #expect(machine.run(second + watch(M.data, 0xF0_0005) + frame) == .event(1))
+        #expect(machine.stacked(0) == M.data + 2)
+        #expect(machine.processor.core.state.debug[6] == 0xFFFF_0FF2)
+    }
+
     @Test("a breakpoint in the middle of a block, and of an instruction, which has none")
     func middle() throws {
         let machine = try M()
