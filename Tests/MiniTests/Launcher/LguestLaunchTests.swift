@@ -426,7 +426,7 @@ private let mapsZero = (try? Mapping.lowest(count: 0x2_0000)) != nil
         let disk = try memoryFile([UInt8](repeating: 0, count: 1024))
         let launched = try launch(
             ["--engine=lguest", "--block", "/proc/self/fd/\(disk.number)"],
-            on: played(.era1, Self.session))
+            on: played(.era1, [.send("Linux\n")]))
         _ = disk.number
         #expect(launched.code == 0 && launched.errors.isEmpty, "\(launched.errors)")
         #expect(!launched.terminal.calls.contains(SystemCall.Number.fork.rawValue))
