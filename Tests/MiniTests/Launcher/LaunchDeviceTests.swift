@@ -124,7 +124,8 @@ private final class Echo: DeviceSetup, OpenDevice {
                     DiskRequest(name: "/proc/self/fd/\($0.number)", isReadOnly: $0.isReadOnly))
             }
             let launch = try playLaunch(
-                [[.fail(.restart)], []], on: FakeTerminal(device: played.answer), with: setups)
+                [[.fail(.restart)], []], on: FakeTerminal(device: { played.answer($0) }),
+                with: setups)
             #expect(launch.outcome == .poweredOff && launch.devices.count == 2)
             // The second guest's memory is made behind the sandbox.
             let advice = SystemCall.Number.memoryAdvice.rawValue
