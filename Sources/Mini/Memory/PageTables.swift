@@ -24,6 +24,15 @@ enum PageEntry {
     static let address: UInt32 = Page.number
 }
 
+/// Bits of an error code of vector 14.
+enum PageError {
+    static let present: UInt32 = 1
+    static let write: UInt32 = 2
+    static let user: UInt32 = 4
+    static let reserved: UInt32 = 8
+    static let fetch: UInt32 = 16
+}
+
 /// What an entry that is present may not be, whatever the processor's manual says.
 struct PageRules: Equatable {
     /// Pages from this one on are not there.

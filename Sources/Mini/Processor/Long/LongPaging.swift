@@ -17,15 +17,6 @@ struct LongTLBEntry {
     var facts: UInt64
 }
 
-/// Bits of an error code of vector 14.
-private enum PageError {
-    static let present: UInt32 = 1
-    static let write: UInt32 = 2
-    static let user: UInt32 = 4
-    static let reserved: UInt32 = 8
-    static let fetch: UInt32 = 16
-}
-
 /// Bits of an entry of any level.
 private enum LongEntry {
     static let present: UInt64 = 1

@@ -276,7 +276,7 @@ extension Core {
         case .refusedMiddle: throw .refusedMiddleEntry
         }
         guard walk.permits(write: write, user: user) else {
-            throw pageFault(linear, 1, write, user)
+            throw pageFault(linear, PageError.present, write, user)
         }
         let entry = walk.tableEntry
         guard !walk.isRefused(by: state.pageRules) else { throw .refusedTableEntry }
@@ -296,7 +296,9 @@ extension Core {
         -> Fault
     {
         state.faultAddress = linear
-        return .exception(vector: 14, code: protection | (write ? 2 : 0) | (user ? 4 : 0))
+        return .exception(
+            vector: 14,
+            code: protection | (write ? PageError.write : 0) | (user ? PageError.user : 0))
     }
 
     func word(_ address: UInt32) -> UInt32 {

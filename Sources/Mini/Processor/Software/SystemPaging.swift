@@ -21,15 +21,6 @@ private struct PageWalkResult {
     var isLarge = false
 }
 
-/// Bits of an error code of vector 14.
-private enum PageError {
-    static let present: UInt32 = 1
-    static let write: UInt32 = 2
-    static let user: UInt32 = 4
-    static let reserved: UInt32 = 8
-    static let fetch: UInt32 = 16
-}
-
 /// Bits of entries with 64 bits, beside those of `PageEntry`.
 private enum WideEntry {
     static let noExecute: UInt64 = 1 << 63
