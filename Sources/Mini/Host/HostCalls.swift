@@ -196,7 +196,7 @@ extension Host {
 
     private func installGate(_ vector: UInt8, _ gate: InterruptTable.Gate?) {
         guard let gate, InterruptTable.isDirect(UInt32(vector), gate),
-            !(abi.callsByVmcall && vector == InterruptTable.invalidOpcode)
+            !(abi.callsByVmcall && vector == ExceptionVector.invalidOpcode)
         else {
             let privilege = abi.keepsGatePrivilege ? gate?.privilege ?? 0 : 0
             return processor.setGate(vector, .exit(privilege: privilege))

@@ -7,7 +7,7 @@ extension Host {
         lastErrorCode = errorCode
         switch vector {
         case InterruptTable.hypercallVector: callPending = true
-        case UInt32(InterruptTable.invalidOpcode)
+        case UInt32(ExceptionVector.invalidOpcode)
         where abi.callsByVmcall && hasCode(0x0F, 0x01, 0xC1):
             // The original writes its own call over this one.
             processor.eip &+= 3
@@ -46,7 +46,7 @@ extension Host {
             return kill(.reservedTop)
         }
         data?.setFaultAddress(address)
-        reflect(14, errorCode, detail: address)
+        reflect(InterruptTable.pageFault, errorCode, detail: address)
     }
 
     /// Enters the guest's handler, or ends the guest if it has none.

@@ -22,10 +22,9 @@ struct InterruptTable {
     }
 
     static let hypercallVector: UInt32 = 0x1F
-    static let invalidOpcode: UInt8 = 6
-    static let deviceNotAvailable: UInt32 = 7
-    static let generalProtection: UInt32 = 13
-    static let pageFault: UInt32 = 14
+    static let deviceNotAvailable = UInt32(ExceptionVector.noDevice)
+    static let generalProtection = UInt32(ExceptionVector.protection)
+    static let pageFault = UInt32(ExceptionVector.pageFault)
     static let systemCallVector = GuestABI.systemCallVector
     /// Selector of every handler: GDT entry 12 at ring 1.
     static let codeSelector: UInt16 = 0x61
@@ -73,6 +72,6 @@ struct InterruptTable {
 
     /// True if the CPU pushes an error code for this exception.
     static func hasErrorCode(_ vector: UInt32) -> Bool {
-        vector == 8 || vector >= 10 && vector <= 14 || vector == 17
+        UInt8(exactly: vector).map { ExceptionVector.hasErrorCode($0) } ?? false
     }
 }

@@ -18,12 +18,10 @@ struct TrapRecord {
         let length: UInt32
     }
 
-    private static let generalProtection: UInt8 = 13
-
     /// - Parameter bytes: the record's first eight, the first one lowest.
     init(_ bytes: UInt64) {
         vector = UInt8(truncatingIfNeeded: bytes)
-        instruction = vector == Self.generalProtection ? Self.decode(bytes >> 8) : nil
+        instruction = vector == ExceptionVector.protection ? Self.decode(bytes >> 8) : nil
     }
 
     private static func decode(_ bytes: UInt64) -> Instruction? {

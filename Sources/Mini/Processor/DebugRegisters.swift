@@ -37,7 +37,7 @@ struct DebugRegisters {
         guard !isOther || control4 & Control4.debugging == 0 else { throw .undefined }
         if self[7] & Self.general != 0 {
             self[6] |= Self.caught
-            throw .exception(vector: 1, code: 0)
+            throw .debug
         }
         return Int(number) + (isOther ? 2 : 0)
     }
@@ -84,7 +84,7 @@ struct DebugRegisters {
         let hit = found(linear, 1, Self.execution)
         guard hit == 0 || resumes else {
             self[6] |= hit
-            throw .exception(vector: 1, code: 0)
+            throw .debug
         }
         return 1
     }

@@ -52,6 +52,32 @@ struct MemoryAccess: Equatable {
     let size: UInt8
 }
 
+/// Vectors of exceptions. Source: Intel SDM volume 3, chapter 6.15.
+enum ExceptionVector {
+    static let divideError: UInt8 = 0
+    static let debug: UInt8 = 1
+    static let overflow: UInt8 = 4
+    static let bounds: UInt8 = 5
+    static let invalidOpcode: UInt8 = 6
+    static let noDevice: UInt8 = 7
+    static let doubleFault: UInt8 = 8
+    static let coprocessorOverrun: UInt8 = 9
+    static let invalidTask: UInt8 = 10
+    static let notPresent: UInt8 = 11
+    static let stack: UInt8 = 12
+    static let protection: UInt8 = 13
+    static let pageFault: UInt8 = 14
+    static let floatingPoint: UInt8 = 16
+    static let alignment: UInt8 = 17
+    static let vectors: UInt8 = 19
+
+    /// Whether one pushes an error code.
+    static func hasErrorCode(_ vector: UInt8) -> Bool {
+        vector == doubleFault || (vector >= invalidTask && vector <= pageFault)
+            || vector == alignment
+    }
+}
+
 /// Why `run` returned. The instruction pointer is at an instruction boundary.
 enum ProcessorExit: Equatable {
     /// A vector whose gate is the user's. After a fault the instruction pointer is at the instruction, after

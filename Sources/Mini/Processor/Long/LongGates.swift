@@ -188,7 +188,8 @@ extension LongCore {
         _ vector: UInt8, _ code: UInt32, returnTo rip: UInt64, _ source: EventSource
     ) throws(Fault) {
         let offset = UInt64(vector) &* 16
-        let inTable = Fault.exception(vector: 13, code: UInt32(vector) &* 8 &+ 2)
+        let inTable = Fault.exception(
+            vector: ExceptionVector.protection, code: UInt32(vector) &* 8 &+ 2)
         // Gates of 8 bytes are not there: outside long mode that is the end, as with an empty table.
         guard isActive, UInt64(state.interruptTable.limit) >= offset &+ 15 else { throw inTable }
         let place = state.interruptTable.base &+ offset
@@ -199,7 +200,8 @@ extension LongCore {
         guard !gate.isSegment, gate.type == 14 || gate.type == 15 else { throw inTable }
         if source == .software && gate.privilege < state.privilege { throw inTable }
         guard gate.isPresent else {
-            throw .exception(vector: 11, code: UInt32(vector) &* 8 &+ 2)
+            throw .exception(
+                vector: ExceptionVector.notPresent, code: UInt32(vector) &* 8 &+ 2)
         }
         let selector = UInt16(truncatingIfNeeded: low &>> 16)
         let target = low & 0xFFFF | low &>> 32 & 0xFFFF_0000 | high &<< 32
@@ -212,7 +214,7 @@ extension LongCore {
 
         let old = state.privilege
         let new = code64.isConforming ? old : code64.privilege
-        let errorCode = source == .exception && Core.hasErrorCode(vector)
+        let errorCode = source == .exception && ExceptionVector.hasErrorCode(vector)
         var flags = flags
         if source == .exception && Core.isFault(vector) { flags |= UInt64(Flag.resume) }
         var stack = rsp
@@ -235,7 +237,9 @@ extension LongCore {
         state.otherFlags &= ~UInt64(cleared | (gate.type == 14 ? Flag.interrupt : 0))
         state.rip = target
         state.attention &= ~Attention.shadow
-        if vector == 1 && source == .exception { state.debug[7] &= ~DebugRegisters.general }
+        if vector == ExceptionVector.debug && source == .exception {
+            state.debug[7] &= ~DebugRegisters.general
+        }
         setCode(selector, code64, privilege: new)
     }
 

@@ -395,7 +395,7 @@ extension LongCore {
         state.faultAddress = access.linear
         let isFetch = access.fetch && state.features & LongFeature.noExecute != 0
         return .exception(
-            vector: 14,
+            vector: ExceptionVector.pageFault,
             code: why | (access.write ? PageError.write : 0) | (access.user ? PageError.user : 0)
                 | (isFetch ? PageError.fetch : 0))
     }

@@ -86,7 +86,7 @@ extension Core {
         if step && !state.suppressesStep { traps |= DebugRegisters.step }
         guard traps != 0 else { return true }
         state.debug[6] |= traps
-        return deliver(.exception(vector: 1, code: 0))
+        return deliver(.debug)
     }
 
     /// The next instruction goes on after an interruption: of its breakpoint nothing is told, and a trap in front of it says so.

@@ -22,22 +22,20 @@ struct GateEntry {
 }
 
 extension Core {
-    /// Whether a vector pushes an error code.
-    static func hasErrorCode(_ vector: UInt8) -> Bool {
-        vector == 8 || (vector >= 10 && vector <= 14) || vector == 17
-    }
-
     /// Whether the instruction is to be restarted: its frame has the resume flag.
     static func isFault(_ vector: UInt8) -> Bool {
         switch vector {
-        case 1, 2, 3, 4, 8, 9: false
+        case ExceptionVector.debug...ExceptionVector.overflow,
+            ExceptionVector.doubleFault, ExceptionVector.coprocessorOverrun:
+            false
         default: vector < 32
         }
     }
 
     /// Faults that make a double fault of a second one.
     private static func isContributory(_ vector: UInt8) -> Bool {
-        vector == 0 || (vector >= 10 && vector <= 13)
+        vector == ExceptionVector.divideError
+            || (vector >= ExceptionVector.invalidTask && vector <= ExceptionVector.protection)
     }
 
     // MARK: Delivery
@@ -69,13 +67,13 @@ extension Core {
             do throws(Fault) {
                 try enter(
                     gate, returnTo: eip, flags: flags | (isFault ? Flag.resume : 0),
-                    errorCode: !isSoftware && Self.hasErrorCode(vector) ? code : nil)
+                    errorCode: !isSoftware && ExceptionVector.hasErrorCode(vector) ? code : nil)
                 return true
             } catch {
                 fault = Self.combine(isSoftware ? nil : vector, error)
                 isSoftware = false
                 eip = state.eip
-                if vector == 8 {
+                if vector == ExceptionVector.doubleFault {
                     // What comes of a double fault is the user's, whatever gate it has.
                     state.fault = fault
                     return false
@@ -87,19 +85,19 @@ extension Core {
     /// The fault that results when delivering `first` (nil: INT n) raised `second`.
     static func combine(_ first: UInt8?, _ second: Fault) -> Fault {
         guard let first, case .exception(let vector, _) = second else { return second }
-        if first == 8 { return .exception(vector: 8, code: 0) }
+        if first == ExceptionVector.doubleFault { return .doubleFault }
         let isDouble =
-            first == 14
-            ? isContributory(vector) || vector == 14
+            first == ExceptionVector.pageFault
+            ? isContributory(vector) || vector == ExceptionVector.pageFault
             : isContributory(first) && isContributory(vector)
-        return isDouble ? .exception(vector: 8, code: 0) : fromOutside(second)
+        return isDouble ? .doubleFault : fromOutside(second)
     }
 
     /// A fault of delivering what comes from outside the instruction: the EXT bit.
     static func fromOutside(_ fault: Fault) -> Fault {
-        guard case .exception(let vector, let code) = fault, vector >= 10 && vector <= 13 else {
-            return fault
-        }
+        guard case .exception(let vector, let code) = fault,
+            vector >= ExceptionVector.invalidTask && vector <= ExceptionVector.protection
+        else { return fault }
         return .exception(vector: vector, code: code | 1)
     }
 
@@ -107,7 +105,7 @@ extension Core {
     func interrupt(_ vector: UInt8, returnTo next: UInt32) throws(Fault) -> Flow {
         let gate = unsafe state.gates[Int(vector)]
         guard isSystem || state.privilege <= UInt32(gate.privilege) else {
-            throw .exception(vector: 13, code: UInt32(vector) &* 8 &+ 2)
+            throw .exception(vector: ExceptionVector.protection, code: UInt32(vector) &* 8 &+ 2)
         }
         return software(vector, returnTo: next)
     }

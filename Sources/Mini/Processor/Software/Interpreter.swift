@@ -178,7 +178,7 @@
         case .exception(let vector, let code):
             .trap(
                 vector: vector, errorCode: code,
-                address: vector == 14 ? UInt64(core.state.faultAddress) : 0)
+                address: vector == ExceptionVector.pageFault ? UInt64(core.state.faultAddress) : 0)
         case .none: .stretchEnded
         }
     }

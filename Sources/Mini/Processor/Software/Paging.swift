@@ -23,22 +23,24 @@ enum Fault: Error, Equatable {
     case refusedMiddleEntry
     case refusedTableEntry
 
-    static let divideError = Fault.exception(vector: 0, code: 0)
-    static let bounds = Fault.exception(vector: 5, code: 0)
-    static let undefined = Fault.exception(vector: 6, code: 0)
-    static let noDevice = Fault.exception(vector: 7, code: 0)
-    static let floatingPoint = Fault.exception(vector: 16, code: 0)
+    static let divideError = Fault.exception(vector: ExceptionVector.divideError, code: 0)
+    static let debug = Fault.exception(vector: ExceptionVector.debug, code: 0)
+    static let bounds = Fault.exception(vector: ExceptionVector.bounds, code: 0)
+    static let undefined = Fault.exception(vector: ExceptionVector.invalidOpcode, code: 0)
+    static let noDevice = Fault.exception(vector: ExceptionVector.noDevice, code: 0)
+    static let doubleFault = Fault.exception(vector: ExceptionVector.doubleFault, code: 0)
+    static let floatingPoint = Fault.exception(vector: ExceptionVector.floatingPoint, code: 0)
     static func invalidTask(_ selector: UInt16) -> Fault {
-        .exception(vector: 10, code: UInt32(selector & 0xFFFC))
+        .exception(vector: ExceptionVector.invalidTask, code: UInt32(selector & 0xFFFC))
     }
     static func notPresent(_ selector: UInt16) -> Fault {
-        .exception(vector: 11, code: UInt32(selector & 0xFFFC))
+        .exception(vector: ExceptionVector.notPresent, code: UInt32(selector & 0xFFFC))
     }
     static func stack(_ selector: UInt16) -> Fault {
-        .exception(vector: 12, code: UInt32(selector & 0xFFFC))
+        .exception(vector: ExceptionVector.stack, code: UInt32(selector & 0xFFFC))
     }
     static func protection(_ selector: UInt16) -> Fault {
-        .exception(vector: 13, code: UInt32(selector & 0xFFFC))
+        .exception(vector: ExceptionVector.protection, code: UInt32(selector & 0xFFFC))
     }
 }
 
@@ -297,7 +299,7 @@ extension Core {
     {
         state.faultAddress = linear
         return .exception(
-            vector: 14,
+            vector: ExceptionVector.pageFault,
             code: protection | (write ? PageError.write : 0) | (user ? PageError.user : 0))
     }
 

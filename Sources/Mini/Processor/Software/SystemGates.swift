@@ -16,7 +16,7 @@ enum EventSource {
     /// - Parameter vector: the event's.
     func replacement(of vector: UInt8, by fault: Fault) -> Fault? {
         switch self {
-        case .exception: vector == 8 ? nil : Core.combine(vector, fault)
+        case .exception: vector == ExceptionVector.doubleFault ? nil : Core.combine(vector, fault)
         case .software: fault
         case .external: Core.fromOutside(fault)
         }
@@ -75,16 +75,20 @@ extension Core {
         _ vector: UInt8, _ code: UInt32, returnTo eip: UInt32, _ source: EventSource
     ) throws(Fault) {
         let offset = UInt32(vector) &* 8
-        let inTable = Fault.exception(vector: 13, code: offset &+ 2)
+        let inTable = Fault.exception(vector: ExceptionVector.protection, code: offset &+ 2)
         let table = system.interruptTable
         guard UInt32(table.limit) >= offset &+ 7 else { throw inTable }
         let gate = SegmentDescriptor(try descriptorValue(table.base &+ offset))
         guard !gate.isSegment, [5, 6, 7, 14, 15].contains(gate.type) else { throw inTable }
         if source == .software && gate.privilege < state.privilege { throw inTable }
-        guard gate.isPresent else { throw .exception(vector: 11, code: offset &+ 2) }
-        if vector == 1 && source == .exception { state.debug[7] &= ~DebugRegisters.general }
+        guard gate.isPresent else {
+            throw .exception(vector: ExceptionVector.notPresent, code: offset &+ 2)
+        }
+        if vector == ExceptionVector.debug && source == .exception {
+            state.debug[7] &= ~DebugRegisters.general
+        }
 
-        let errorCode = source == .exception && Self.hasErrorCode(vector) ? code : nil
+        let errorCode = source == .exception && ExceptionVector.hasErrorCode(vector) ? code : nil
         let isFault = source == .exception && Self.isFault(vector)
         let flags = flags | (isFault ? Flag.resume : 0)
         if gate.type == 5 {
@@ -200,7 +204,9 @@ extension Core {
             installNull(segment, UInt16(truncatingIfNeeded: words[10 + segment]))
         }
         // An LDT that is not present is #TS as well.
-        try taskFault(11) { () throws(Fault) in try loadLocalTable(localTable) }
+        try taskFault(ExceptionVector.notPresent) { () throws(Fault) in
+            try loadLocalTable(localTable)
+        }
 
         let codeSelector = UInt16(truncatingIfNeeded: words[11])
         let ring = UInt32(codeSelector & 3)
@@ -217,15 +223,18 @@ extension Core {
     }
 
     /// What is wrong with a selector in a TSS is #TS, and so may another vector be.
-    private func taskFault<Value>(_ other: UInt8 = 13, _ body: () throws(Fault) -> Value)
+    private func taskFault<Value>(
+        _ other: UInt8 = ExceptionVector.protection, _ body: () throws(Fault) -> Value
+    )
         throws(Fault) -> Value
     {
         do throws(Fault) {
             return try body()
         } catch {
-            guard case .exception(let vector, let code) = error, vector == 13 || vector == other
+            guard case .exception(let vector, let code) = error,
+                vector == ExceptionVector.protection || vector == other
             else { throw error }
-            throw .exception(vector: 10, code: code)
+            throw .exception(vector: ExceptionVector.invalidTask, code: code)
         }
     }
 

@@ -132,7 +132,7 @@ extension Core {
         let code =
             why | (access.write ? PageError.write : 0) | (access.user ? PageError.user : 0)
             | (isFetch ? PageError.fetch : 0)
-        return .exception(vector: 14, code: code)
+        return .exception(vector: ExceptionVector.pageFault, code: code)
     }
 
     /// Whether the rights of all levels together allow an access.

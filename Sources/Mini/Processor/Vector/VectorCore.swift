@@ -148,7 +148,8 @@ extension VectorCore {
         }
         vectorControl = old | raised
         if raised & unmasked != 0 {
-            throw reportsVectorFaults ? .exception(vector: 19, code: 0) : .undefined
+            throw reportsVectorFaults
+                ? .exception(vector: ExceptionVector.vectors, code: 0) : .undefined
         }
         unsafe destination.copyMemory(from: result, byteCount: 16)
         return value
