@@ -85,7 +85,7 @@ struct StatementWords {
         let first = rest.first
         let word = try next("the device")
         guard let name = InterfaceName(word) else {
-            throw error(.notA("a network device's name: 1 to 15 bytes", word), at: first)
+            throw error(.notA(.interfaceName, word), at: first)
         }
         return name
     }
@@ -129,7 +129,7 @@ struct StatementWords {
         let first = rest.first
         let word = try next("the port")
         guard let port = try meaning(word, at: first, EventPort.init(word:)) else {
-            throw error(.notA("an event port, or @PATH", word), at: first)
+            throw error(.notA(.eventPort, word), at: first)
         }
         return port
     }
@@ -254,6 +254,11 @@ extension Text {
     }
 }
 
+extension StaticText {
+    fileprivate static var interfaceName: StaticText { "a network device's name: 1 to 15 bytes" }
+    fileprivate static var eventPort: StaticText { "an event port, or @PATH" }
+}
+
 /// `NAME` or `NAME=VALUE`.
 struct TableOption {
     let name: Text
@@ -302,7 +307,7 @@ struct TableOption {
 
     func interface() throws(TableError) -> InterfaceName {
         guard let name = InterfaceName(try text()) else {
-            throw error("a network device's name: 1 to 15 bytes")
+            throw error(.interfaceName)
         }
         return name
     }
@@ -335,7 +340,7 @@ struct TableOption {
 
     func port() throws(TableError) -> ValueOrEntry<EventPort> {
         guard let port = try statement.meaning(try text(), at: word, EventPort.init(word:)) else {
-            throw error("an event port, or @PATH")
+            throw error(.eventPort)
         }
         return port
     }
