@@ -82,7 +82,8 @@ in_namespace() {
     output=$(<"$work/out") errors=$(<"$work/err")
 }
 
-# boot ARCH TABLE [KERNEL COMMAND LINE]: process 1 carries out the table; sets $output and $code.
+# boot ARCH TABLE [KERNEL COMMAND LINE]: process 1 carries out the table; sets $output and $code. With words in $front
+# these start it.
 boot() {
     printf '%s' "mini.table=$work/table ${3-}" >"$work/cmdline"
     printf '%s' "$2" >"$work/table"
@@ -90,8 +91,8 @@ boot() {
     # The shell's own word about the signal is dropped.
     # shellcheck disable=SC2016
     (timeout -k 5 600 unshare ${spaces:+$spaces} --user --map-root-user --pid --fork --mount --kill-child sh -c '
-        mount -t proc proc /proc && mount --bind "$1" /proc/cmdline && exec "$2"
-    ' sh "$work/cmdline" "$binary" </dev/null >"$work/out" 2>&1; exit $?) 2>/dev/null
+        mount -t proc proc /proc && mount --bind "$1" /proc/cmdline && exec $3 "$2"
+    ' sh "$work/cmdline" "$binary" "${front-}" </dev/null >"$work/out" 2>&1; exit $?) 2>/dev/null
     code=$?
     output=$(<"$work/out")
 }

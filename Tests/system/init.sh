@@ -110,6 +110,11 @@ $off"
     boot "$arch" $'on-error poweroff\nrun /nowhere/x'
     booted "a program that is not there" $powered_off \
         "mini-init: cannot run \"/nowhere/x\": no such file (ENOENT)"$'\n'"*ended with code 127"$'\n'"$off"
+    front="env -u PATH" boot "$arch" $'on-error poweroff\nrun printenv PATH'
+    booted "programs have a PATH where process 1 was handed none" $powered_off \
+        $'/sbin:/bin:/usr/sbin:/usr/bin\n'"$off"
+    boot "$arch" $'on-error poweroff\nrun printenv PATH'
+    booted "and the one that it was handed" $powered_off "$PATH"$'\n'"$off"
     rm -f "$work/early"
     boot "$arch" "start /bin/sh -c 'until [ -e $work/early ]; do sleep 0.05; done; echo late'
 run /bin/sh -c 'echo early; : >$work/early'"

@@ -55,6 +55,10 @@ final class Init {
 
     func begin() -> BootMachine.Action {
         prepare()
+        // The kernel hands over HOME and TERM, and what its command line sets.
+        if Process.environment("PATH") == nil {
+            Process.give(["PATH=/sbin:/bin:/usr/sbin:/usr/bin"])
+        }
         return BootMachine.beginning
     }
 

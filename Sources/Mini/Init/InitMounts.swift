@@ -13,6 +13,7 @@ enum InitMounts {
         ]
         var errors: [InitError] = []
         for (type, target, flags, data) in usual where !isMounted(target) {
+            defer { if target == "/dev" { makeLinks() } }
             do throws(InitError) {
                 try mount(
                     MountRequest(
@@ -23,6 +24,16 @@ enum InitMounts {
         _ = try? FileSystem.makeNode(InitConsole.path, .console)
         _ = try? FileSystem.makeNode("/dev/null", .null)
         return errors
+    }
+
+    /// What programs and shells count on in /dev, and devtmpfs does not have. Source: the kernel's devices.rst, "Compulsory links".
+    private static func makeLinks() {
+        let own: Text = "/proc/self/fd"
+        _ = try? FileSystem.makeLink("/dev/fd", to: own)
+        let names: [StaticString] = ["stdin", "stdout", "stderr"]
+        for (number, name) in names.enumerated() {
+            _ = try? FileSystem.makeLink("/dev/\(name)", to: "\(own)/\(number)")
+        }
     }
 
     /// Mounts one, and makes its folder where that is missing.

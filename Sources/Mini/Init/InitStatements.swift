@@ -35,7 +35,7 @@ enum InitStatements {
         ModuleTrouble.withImage(module) { (image, isPacked) in
             guard isPacked || errno == .notImplemented else { return }
             do throws(Errno) {
-                try Kernel.loadModule(image, parameters: parameters)
+                unsafe try Kernel.loadModule(image.buffer, parameters: parameters)
                 result = nil
             } catch { result = error }
         }

@@ -116,6 +116,15 @@ enum FileSystem {
         } catch { if error != .exists { throw error } }
     }
 
+    /// Makes a symbolic link.
+    static func makeLink(_ path: Text, to target: Text) throws(Errno) {
+        _ = try target.withCString { (target) throws(Errno) in
+            try path.withCString { (path) throws(Errno) in
+                try SystemCall.make(.makeLink, target, path)
+            }
+        }
+    }
+
     /// Removes an empty folder.
     static func removeDirectory(_ path: Text) throws(Errno) {
         _ = try path.withCString { (path) throws(Errno) in

@@ -49,8 +49,10 @@ enum Kernel {
     }
 
     /// The same from memory, where it is not compressed.
-    static func loadModule(_ image: ByteView, parameters: Text) throws(Errno) {
-        let start = unsafe Int(bitPattern: image.buffer.baseAddress)
+    static func loadModule(
+        _ image: UnsafeRawBufferPointer, parameters: Text
+    ) throws(Errno) {
+        let start = Int(bitPattern: image.baseAddress)
         _ = try parameters.withCString { (text) throws(Errno) in
             try SystemCall.make(.loadModuleImage, start, image.count, text)
         }

@@ -194,6 +194,8 @@ extension SystemCall.Number {
     // Files by name.
     static let makeDirectory = Self(x86_64: 83, i386: 39)
     static let makeNode = Self(x86_64: 133, i386: 14)
+    /// symlink.
+    static let makeLink = Self(x86_64: 88, i386: 83)
     static let removeDirectory = Self(x86_64: 84, i386: 40)
     static let changeDirectory = Self(x86_64: 80, i386: 12)
     static let changeRoot = Self(x86_64: 161, i386: 61)

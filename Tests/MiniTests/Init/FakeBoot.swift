@@ -66,6 +66,8 @@ final class FakeBoot: Sendable {
         /// What was done, in words.
         var deeds: [String] = []
         var calls: [Int] = []
+        /// The symbolic links that were made.
+        var links: [String] = []
         var open: [Int: (path: String, at: Int)] = [:]
         var nextDescriptor = 1_000_500
         var children: [Int: Life] = [:]
@@ -197,6 +199,9 @@ final class FakeBoot: Sendable {
             return 0
         case .makeDirectory, .changeDirectory, .changeRoot, .synchronizeAll: return 0
         case .makeNode: return -17
+        case .makeLink:
+            state.links.append("\(text(second)) to \(text(first))")
+            return 0
         case .loadModule:
             state.deeds.append("load \(state.open[first]?.path ?? "?") \(text(second)) \(third)")
             return 0

@@ -32,6 +32,20 @@ private func deeds(_ boot: FakeBoot) -> [String] {
         #expect(boot.console == "mini-init: halting\n")
     }
 
+    @Test("a /dev that process 1 has mounted itself gets the links that programs count on")
+    func links() {
+        let boot = FakeBoot("run x")
+        boot.boot()
+        #expect(
+            boot.now.links == [
+                "/dev/fd to /proc/self/fd", "/dev/stdin to /proc/self/fd/0",
+                "/dev/stdout to /proc/self/fd/1", "/dev/stderr to /proc/self/fd/2",
+            ])
+        let other = FakeBoot("run x") { $0.mounted = ["/dev"] }
+        other.boot()
+        #expect(other.now.links == [])
+    }
+
     @Test("disks that stand still are told and not waited for; those that go on are")
     func disks() throws {
         let boot = FakeBoot("at-end halt\nrun x") { $0.disksAnswer = false }

@@ -38,6 +38,7 @@ private func numbers(_ path: String) throws -> [String: Int] {
         (.lock, "flock", "flock"), (.synchronize, "fsync", "fsync"),
         (.synchronizeData, "fdatasync", "fdatasync"),
         (.makeDirectory, "mkdir", "mkdir"), (.makeNode, "mknod", "mknod"),
+        (.makeLink, "symlink", "symlink"),
         (.removeDirectory, "rmdir", "rmdir"),
         (.changeDirectory, "chdir", "chdir"),
         (.changeRoot, "chroot", "chroot"), (.duplicate, "dup2", "dup2"),
