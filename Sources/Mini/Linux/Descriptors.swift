@@ -63,6 +63,8 @@ struct Descriptor: ~Copyable {
         static let createNew = OpenMode(rawValue: 0o2100301)
         /// The same, its owner's alone at first.
         static let createOwn = OpenMode(rawValue: 0o2100301, permissions: 0o600)
+        /// The same for reading as well.
+        static let createBoth = OpenMode(rawValue: 0o2100302, permissions: 0o600)
         /// To list what is in it: O_DIRECTORY.
         static let directory = OpenMode(rawValue: 0o2300000)
         /// A console for this process and the programs that it executes, which does not become its

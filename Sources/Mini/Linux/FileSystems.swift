@@ -184,10 +184,19 @@ enum FileSystem {
     /// A file without a name that is only memory, and closed for programs that are executed.
     /// - Parameter name: what /proc calls it.
     static func memoryFile(_ name: Text) throws(Errno) -> Descriptor {
-        let number = try name.withCString { (name) throws(Errno) in
-            try SystemCall.make(.memoryFile, name, 1)  // MFD_CLOEXEC
+        do throws(Errno) {
+            let number = try name.withCString { (name) throws(Errno) in
+                try SystemCall.make(.memoryFile, name, 1)  // MFD_CLOEXEC
+            }
+            return Descriptor(owning: Int32(number))
+        } catch {
+            // Before 3.17 one that loses its name at once.
+            guard error == .notImplemented else { throw error }
+            let path: Text = "/run/\(name).\(Process.id)"
+            let file = try Descriptor.open(path, .createBoth)
+            try Files.remove(path)
+            return file
         }
-        return Descriptor(owning: Int32(number))
     }
 
     /// The names in an open folder, in no order, without `.` and `..`.

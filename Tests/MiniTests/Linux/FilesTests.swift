@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 
 @testable import Mini
@@ -52,5 +53,32 @@ import Testing
         let null = try FileStatus.of("/dev/null", followsLink: true)
         #expect(null.number == DeviceNumber(major: 1, minor: 3))
         #expect(null.mode & FileMode.type == FileMode.characters)
+    }
+
+    @Test("without files in memory one of /run takes their place, and has no name either")
+    func filesOfOldKernels() {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let deeds = Mutex<[String]>([])
+        let hook: @Sendable (SystemCall) -> Int? = { call in
+            let (first, second, _, _, _, _) = call.arguments
+            func text() -> String { String(cString: UnsafePointer<CChar>(bitPattern: first)!) }
+            switch call.number {
+            case .memoryFile: return -38
+            case .processID: return 7
+            case .open:
+                deeds.withLock { $0.append("open \(text()) \(String(second, radix: 8))") }
+                return 1_000_000
+            case .removeName: deeds.withLock { $0.append("remove \(text())") }
+            case .close: deeds.withLock { $0.append("close \(first)") }
+            default: break
+            }
+            return 0
+        }
+        let isMade = SystemCall.hooked(hook) { (try? FileSystem.memoryFile("x").number) != nil }
+        #expect(isMade)
+        // O_RDWR, O_CREAT, O_EXCL, O_CLOEXEC
+        #expect(
+            deeds.withLock { $0 }
+                == ["open /run/x.7 2100302", "remove /run/x.7", "close 1000000"])
     }
 }
