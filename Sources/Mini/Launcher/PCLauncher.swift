@@ -163,7 +163,7 @@ final class PCLauncher: Launcher {
     }
 
     private func make(_ loaded: LoadedPC) throws(LauncherError) -> MadePC {
-        let slots = PCSlots(memory: loaded.memory)
+        let slots = PCSlots(memory: loaded.memory, kernel: loaded.version)
         var plugged: [any PCDevice] = []
         for (index, device) in devices.enumerated() {
             plugged.append(try device.plug(index, into: slots, notes))

@@ -15,14 +15,14 @@ private final class PluggedGuest {
     var remarks: [String] { told.remarks }
     var reports: [String] { told.reports }
 
-    init(_ open: any OpenDevice, index: Int = 3) throws {
+    init(_ open: any OpenDevice, index: Int = 3, kernel: LinuxVersion? = nil) throws {
         let told = Told()
         self.told = told
         let notes = LaunchNotes(
             report: { told.reports.append(string($0)) },
             remarks: Remarks { told.remarks.append(string($0)) })
         let memory = try GuestMemory(count: 1 << 20)
-        device = try open.plug(index, into: PCSlots(memory: memory), notes)
+        device = try open.plug(index, into: PCSlots(memory: memory, kernel: kernel), notes)
         driver = VirtioDriver(try #require(device.transport as? VirtioLegacyFunction), in: memory)
     }
 }
@@ -115,6 +115,36 @@ private func readSector(_ driver: VirtioDriver, _ sector: UInt32) -> UInt8 {
             #expect(told.withLock { $0 } == [0, 7])
             for _ in 0..<2 { open.leave() }
             #expect(told.withLock { $0 } == [0, 7, 0])
+        }
+    }
+
+    @Test(
+        "segments are not offered to kernels whose driver would drop all frames with them",
+        arguments: [
+            (nil, 7), ("2.6.38-rc5", 7), ("3.1.10", 7), ("3.2.0-4-686", 1), ("3.10.108", 1),
+            ("3.11.10.5", 1), ("3.12.9", 1), ("3.13.0-24-generic", 7), ("4.12.0", 7), ("6.1.0", 7),
+        ] as [(String?, Int)])
+    func segments(release: String?, offloads: Int) throws {
+        let told = Mutex<[Int]>([])
+        try SystemCall.hooked({ call in
+            if call.number == .open { return Int(dup(0)) }
+            guard call.number == .ioctl else { return nil }
+            if call.arguments.1 == Tap.Request.setOffloads {
+                told.withLock { $0.append(call.arguments.2) }
+            }
+            return 0
+        }) {
+            let setup = NetworkSetup(.tap(InterfaceName("tap7")!))
+            setup.prepareForPC()
+            let open = try setup.open(beside: []) { _ in }
+            let kernel = release.flatMap { LinuxVersion(Text(stringLiteral: $0)) }
+            let guest = try PluggedGuest(open, kernel: kernel)
+            let offered = guest.driver.read(0, size: 4)
+            #expect(offered == (offloads == 7 ? 0x1_19A3 : 0x1_1823))
+            // Nor is the tap told of what was not offered.
+            guest.driver.write(0x04, .max, size: 4)
+            guest.driver.ring(0)
+            #expect(told.withLock { $0 } == [0, offloads])
         }
     }
 

@@ -27,13 +27,14 @@ final class VirtioNetwork: VirtioDevice {
         static let guestChecksums: UInt32 = 1 << 1
         static let guestSegments4: UInt32 = 1 << 7
         static let guestSegments6: UInt32 = 1 << 8
-        static let offloads =
-            checksums | segments4 | segments6 | guestChecksums | guestSegments4 | guestSegments6
+        static let guestSegments = guestSegments4 | guestSegments6
+        static let offloads = checksums | segments4 | segments6 | guestChecksums | guestSegments
         static let address: UInt32 = 1 << 5
         static let status: UInt32 = 1 << 16
     }
 
     let backend: any NetworkBackend
+    let features: UInt32
     /// The guest's own, and the one that its driver has chosen instead, until it begins anew.
     private let ownAddress: HardwareAddress
     private var address: HardwareAddress
@@ -63,12 +64,18 @@ final class VirtioNetwork: VirtioDevice {
     /// There is something to watch again, because of what the guest did.
     private(set) var hasNewWatch = false
 
-    /// - Parameter address: the guest's, not the tap's.
+    /// - Parameters:
+    ///   - address: the guest's, not the tap's.
+    ///   - takesSegments: false for a driver that is lost with the long buffers that it would lend for them.
     init(
-        _ backend: any NetworkBackend, address: HardwareAddress,
+        _ backend: any NetworkBackend, address: HardwareAddress, takesSegments: Bool = true,
         clock: @escaping () -> Nanoseconds = Clock.monotonic
     ) {
         self.backend = backend
+        features =
+            Feature.address | Feature.status
+            | (backend.hasHeaders
+                ? Feature.offloads & ~(takesSegments ? 0 : Feature.guestSegments) : 0)
         agreement = OffloadAgreement(told: backend.offloads)
         self.clock = clock
         ownAddress = address
@@ -76,9 +83,6 @@ final class VirtioNetwork: VirtioDevice {
     }
 
     var kind: VirtioKind { .network }
-    var features: UInt32 {
-        Feature.address | Feature.status | (backend.hasHeaders ? Feature.offloads : 0)
-    }
     var queueSizes: [UInt16] { [Self.queueSize, Self.queueSize] }
 
     var configurationCount: UInt16 { 8 }

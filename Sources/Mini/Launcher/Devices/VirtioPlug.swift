@@ -7,13 +7,24 @@
 protocol VirtioSocket: AnyObject {
     /// Connects a device with its driver.
     func connect(_ device: any VirtioDevice) throws(LauncherError) -> VirtioTransport
+    /// The release of the guest's kernel, if it is known and drivers of it want to be treated with care.
+    var kernel: LinuxVersion? { get }
+}
+
+extension VirtioSocket {
+    var kernel: LinuxVersion? { nil }
 }
 
 /// A PC's bus.
 final class PCSlots: VirtioSocket {
     private let memory: GuestMemory
+    let kernel: LinuxVersion?
     private(set) var functions: [VirtioLegacyFunction] = []
-    init(memory: GuestMemory) { self.memory = memory }
+
+    init(memory: GuestMemory, kernel: LinuxVersion? = nil) {
+        self.memory = memory
+        self.kernel = kernel
+    }
 
     func connect(_ device: any VirtioDevice) -> VirtioTransport {
         let function = VirtioLegacyFunction(device, memory: memory)
