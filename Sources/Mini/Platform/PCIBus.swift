@@ -28,6 +28,8 @@ protocol PCIFunction: AnyObject {
     func ringPort(_ offset: UInt16, _ size: UInt8) -> Bool
     /// True as long as it asks for an interrupt.
     var interruptLevel: Bool { get }
+    /// Bus Master: it may use the guest's memory. True at the start, as a firmware leaves it.
+    var isMaster: Bool { get set }
     /// True if it has registers of its own after the header; the first is where a list of them begins.
     var hasCapabilities: Bool { get }
     /// - Parameter place: from 0x40 on, `size` bytes that do not cross a multiple of 4.
@@ -54,11 +56,13 @@ struct PCIHeader {
     private var latency: UInt8 = 0
     private var interruptLine: UInt8
 
-    private enum Command {
+    fileprivate enum Command {
         static let ports: UInt16 = 0x0001
+        /// The function's own.
+        static let master: UInt16 = 0x0004
         static let withoutInterrupt: UInt16 = 0x0400
-        /// I/O, memory, master, parity, SERR, INTx off.
-        static let writable: UInt16 = 0x0547
+        /// I/O, memory, parity, SERR, INTx off.
+        static let writable: UInt16 = 0x0543
     }
 
     init(
@@ -84,12 +88,12 @@ struct PCIHeader {
     var interrupts: Bool { command & Command.withoutInterrupt == 0 }
 
     /// - Parameter register: a multiple of 4.
-    func read(_ register: UInt8, isInterrupting: Bool) -> UInt32 {
+    func read(_ register: UInt8, isInterrupting: Bool, isMaster: Bool) -> UInt32 {
         switch register {
         case 0x00: UInt32(identity.vendor) | UInt32(identity.device) << 16
         case 0x04:
             UInt32(command) | (isInterrupting ? 0x0008_0000 : 0)
-                | (hasCapabilities ? 0x0010_0000 : 0)
+                | (hasCapabilities ? 0x0010_0000 : 0) | (isMaster ? UInt32(Command.master) : 0)
         case 0x08: UInt32(identity.revision) | identity.classCode << 8
         case 0x0C: UInt32(cacheLine) | UInt32(latency) << 8
         case 0x10: portCount > 0 ? base | 1 : 0
@@ -238,7 +242,8 @@ struct PCIBus {
     private func register(_ number: Int) -> UInt32 {
         headers[number].read(
             UInt8(address & 0xFC),
-            isInterrupting: number > 0 && functions[number - 1].interruptLevel)
+            isInterrupting: number > 0 && functions[number - 1].interruptLevel,
+            isMaster: number > 0 && functions[number - 1].isMaster)
     }
 
     private func readConfiguration(_ byte: UInt8, _ size: UInt8) -> UInt32? {
@@ -263,8 +268,11 @@ struct PCIBus {
         }
         let shift = 8 * UInt32(byte)
         let mask: UInt32 = size == 4 ? .max : (1 &<< (8 * UInt32(size)) - 1) &<< shift
-        headers[number].write(
-            UInt8(address & 0xFC), register(number) & ~mask | value &<< shift & mask)
+        let word = register(number) & ~mask | value &<< shift & mask
+        headers[number].write(UInt8(address & 0xFC), word)
+        if number > 0, place & 0xFC == 4 {
+            functions[number - 1].isMaster = word & UInt32(PCIHeader.Command.master) != 0
+        }
         return true
     }
 }

@@ -31,7 +31,7 @@ final class VirtioLegacyFunction: VirtioTransport, PCIFunction {
         static let configuration: UInt8 = 2
     }
 
-    override var isDriven: Bool { status.isDriven }
+    override var isDriven: Bool { status.isDriven && isMaster }
     override var mayPutOff: Bool { true }
     override func raise(_ queue: Int) { interrupts |= Interrupt.queue }
 
@@ -65,7 +65,11 @@ final class VirtioLegacyFunction: VirtioTransport, PCIFunction {
         case (Register.choice, 2): chosen = UInt16(truncatingIfNeeded: value)
         case (Register.doorbell, 2):
             if isDriven, value < UInt32(queues.count) { device.serve(Int(value), of: self) }
-        case (Register.status, 1): if status.write(UInt8(truncatingIfNeeded: value)) { reset() }
+        case (Register.status, 1):
+            let value = UInt8(truncatingIfNeeded: value)
+            // Drivers before 2.6.34 do not say that it may use memory, which is off when it had another before them.
+            if DriverStatus.isKnown(value) { isMaster = true }
+            if status.write(value) { reset() }
         case (Register.own..., _):
             let first = offset - Register.own
             for index in 0..<UInt16(size) where first + index < device.configurationCount {

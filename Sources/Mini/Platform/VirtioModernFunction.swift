@@ -71,7 +71,7 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
         places = queues.map { _ in (0, 0, 0) }
     }
 
-    override var isDriven: Bool { status.isDriven }
+    override var isDriven: Bool { status.isDriven && isMaster }
     override func raise(_ queue: Int) {
         interrupts |= 1
         raiseLine()

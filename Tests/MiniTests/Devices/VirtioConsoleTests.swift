@@ -51,6 +51,17 @@ import Testing
         #expect(!console.hasRoom(driver.function))
     }
 
+    @Test("keys and text stay where they are while Bus Master is off")
+    func withoutMaster() {
+        driver.put([UInt8](repeating: 65, count: 5000), at: 0x40000)
+        driver.add(0, [.init(address: 0x48000, count: 3, isWritable: true)])
+        driver.add(1, [.init(address: 0x40000, count: 5000)])
+        driver.ring(1)
+        driver.pc.configure(1, 0x04, 0x0001, size: 2)
+        #expect(taken().utf8.count == 4096 && taken() == "" && driver.takeUsed(1).isEmpty)
+        #expect(!console.hasRoom(driver.function) && console.feed([1], to: driver.function) == 0)
+    }
+
     @Test("a reset forgets the text that waits")
     func reset() {
         driver.put([UInt8](repeating: 65, count: 5000), at: 0x40000)

@@ -340,6 +340,28 @@ private final class NetworkGuest {
                 && guest.driver.bytes(0x41000, 2) == [3, 3])
     }
 
+    @Test("frames are lost while Bus Master is off: the buffers may be another kernel's by now")
+    func withoutMaster() throws {
+        let guest = try NetworkGuest()
+        guest.lend(3)
+        guest.arrive([1])
+        guest.serve()
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [11])
+        _ = guest.driver.takeInterrupt()
+        guest.driver.pc.configure(1, 0x04, 0x0001, size: 2)
+        guest.arrive([2])
+        guest.serve()
+        #expect(guest.driver.takeUsed(0).isEmpty && guest.driver.bytes(0x41000, 1) == [1])
+        #expect(guest.driver.takeInterrupt() == nil && !guest.card.watched.isEmpty)
+        guest.driver.pc.configure(1, 0x04, 0x0005, size: 2)
+        guest.serve()
+        #expect(guest.driver.takeUsed(0).isEmpty)
+        guest.arrive([3])
+        guest.serve()
+        #expect(guest.driver.takeUsed(0).map { $0.written } == [11])
+        #expect(guest.driver.bytes(0x41000, 1) == [3])
+    }
+
     @Test("a buffer without room for the header comes back empty and costs the frame")
     func small() throws {
         let guest = try NetworkGuest()

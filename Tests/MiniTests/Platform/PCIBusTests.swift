@@ -8,6 +8,7 @@ final class PlayedFunction: PCIFunction {
         vendor: 0x1AF4, device: 0x1001, classCode: 0x01_8000, subsystemVendor: 0x1AF4, subsystem: 2)
     let portCount: UInt16
     var interruptLevel = false
+    var isMaster = true
     var written: [(offset: UInt16, size: UInt8, value: UInt32)] = []
     var accesses = 0
 
@@ -70,7 +71,7 @@ extension PlayedPC {
         let pc = PlayedPC((0..<6).map { _ in PlayedFunction() })
         #expect(pc.configuration(1, 0x08) == 0x0180_0000)
         #expect(pc.configuration(1, 0x2C) == 0x0002_1AF4)
-        #expect(pc.configuration(1, 0x04, size: 2) == 0x0001)
+        #expect(pc.configuration(1, 0x04, size: 2) == 0x0005)
         #expect(
             (1...6).map { pc.configuration($0, 0x10) } == [
                 0x1001, 0x1101, 0x1201, 0x1301, 0x1401, 0x1501,
@@ -116,6 +117,26 @@ extension PlayedPC {
             #expect(pc.configuration(1, register) == before)
         }
         #expect(pc.configuration(1, 0xFC) == 0)
+    }
+
+    @Test("Bus Master is on from the start, and the function is told when it is switched")
+    func master() {
+        let functions = [PlayedFunction(), PlayedFunction()]
+        let pc = PlayedPC(functions)
+        pc.configure(2, 0x04, 0x0001, size: 2)
+        #expect(functions[0].isMaster && !functions[1].isMaster)
+        #expect(pc.configuration(2, 0x04, size: 2) == 0x0001)
+        // The other byte of the command, and the status, are not it.
+        pc.configure(2, 0x05, 0x04, size: 1)
+        pc.configure(2, 0x06, 0x0004, size: 2)
+        #expect(!functions[1].isMaster && functions[0].isMaster)
+        pc.configure(2, 0x04, 0x05, size: 1)
+        #expect(functions[1].isMaster)
+        functions[1].isMaster = false
+        #expect(pc.configuration(2, 0x04, size: 1) == 0x01)
+        // The bridge's is nobody's.
+        pc.configure(0, 0x04, 0, size: 2)
+        #expect(functions[0].isMaster)
     }
 
     @Test("a function's level is its line's, whatever was written to the register that names it")

@@ -45,6 +45,30 @@ private func random() -> VirtioRandom { VirtioRandom { [UInt8](repeating: 7, cou
         #expect(!driver.pc.platform.isInterruptRequested)
     }
 
+    @Test("without Bus Master it leaves memory alone, until that or a driver's status has it on")
+    func master() {
+        let driver = VirtioDriver(random())
+        driver.pc.configure(1, 0x04, 0x0001, size: 2)
+        driver.add(0, [.init(address: 0x40000, count: 8, isWritable: true)])
+        driver.ring(0)
+        #expect(driver.takeUsed(0).isEmpty && driver.bytes(0x40000, 1) == [0])
+        driver.function.interrupt(0)
+        #expect(driver.read(0x13, size: 1) == 0)
+        driver.pc.configure(1, 0x04, 0x0005, size: 2)
+        driver.ring(0)
+        #expect(driver.takeUsed(0).map { $0.written } == [8])
+        // An old driver, behind one that has taken it off.
+        driver.pc.configure(1, 0x04, 0x0001, size: 2)
+        for (status, command) in [(0, 0x0001), (1, 0x0001), (3, 0x0005)] as [(UInt32, UInt32)] {
+            driver.write(0x12, status, size: 1)
+            #expect(driver.pc.configuration(1, 0x04, size: 2) == command)
+        }
+        driver.start()
+        driver.add(0, [.init(address: 0x40000, count: 8, isWritable: true)])
+        driver.ring(0)
+        #expect(driver.takeUsed(0).map { $0.written } == [8])
+    }
+
     @Test("status 0 forgets queues, features and interrupts")
     func reset() {
         let driver = VirtioDriver(random())

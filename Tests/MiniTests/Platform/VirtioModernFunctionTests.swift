@@ -169,6 +169,12 @@ private final class Driver {
         #expect(driver.memory.load32(0x3200) == 1 << 16)
         // Reading takes the interrupt back.
         #expect(driver.read(58, 1) == 1 && driver.read(58, 1) == 0)
+        // Without Bus Master nothing is taken.
+        driver.configure(4, 2, 1)
+        driver.memory.store32(0x9100, 2 << 16)
+        driver.write(56, 2, 1)
+        #expect(device.served == [1])
+        driver.configure(4, 2, 5)
         driver.write(20, 1, 0)
         driver.memory.store32(0x9100, 2 << 16)
         driver.write(0x72, 2, 5)

@@ -21,6 +21,8 @@ struct DriverStatus {
 
     /// Whether a status says that its driver has given up.
     static func isFailed(_ byte: UInt8) -> Bool { byte & failed != 0 }
+    /// Whether it says that its driver knows what to do with the device.
+    static func isKnown(_ byte: UInt8) -> Bool { byte & 2 != 0 }
     /// Whether it says that its driver is ready.
     static func isReady(_ byte: UInt8) -> Bool { byte & 4 != 0 }
 

@@ -44,7 +44,7 @@ final class VirtioConsole: VirtioDevice {
     private func collect(_ transport: VirtioTransport) {
         var isServed = false
         for _ in 0..<Self.queueSize {
-            guard output.count < Self.outputRoom else { break }
+            guard transport.isDriven, output.count < Self.outputRoom else { break }
             if !hasRest { hasRest = transport.next(Self.text, &rest) }
             guard hasRest else { break }
             append(transport.memory)

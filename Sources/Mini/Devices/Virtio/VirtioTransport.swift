@@ -89,6 +89,10 @@ class VirtioTransport {
     /// To be told of a frame is dear: who has sent some looks at once whether the answer is there.
     var looksForAnswers = false
 
+    /// False for a function of a bus that is to leave memory alone: what the driver has put there may not be its any more. A kernel
+    /// that starts another one in its place says no more than that.
+    var isMaster = true
+
     /// True while there is a driver that is heard.
     var isDriven: Bool { true }
     /// True if it may put something off: the run loop then calls `VirtioNetwork.settle` every few milliseconds, and before
@@ -133,7 +137,7 @@ class VirtioTransport {
 
     /// Tells the driver that chains were given back, if it wants to hear that.
     func interrupt(_ queue: Int) {
-        if queues[queue].wantsInterrupt(in: memory) { raise(queue) }
+        if isMaster, queues[queue].wantsInterrupt(in: memory) { raise(queue) }
     }
 
     /// The rule that the driver broke, and with it a queue, if it did.
