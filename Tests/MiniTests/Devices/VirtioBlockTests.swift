@@ -73,13 +73,16 @@ private final class BlockGuest {
 }
 
 @Suite struct VirtioBlockTests {
-    @Test("the driver is told the capacity, the sector size and the most buffers")
+    @Test("the driver is told the capacity, the sector size, the most buffers and the longest")
     func configuration() throws {
         let driver = try BlockGuest(sectors: 300).driver
         #expect(driver.read(0x14, size: 4) == 300 && driver.read(0x18, size: 4) == 0)
         #expect(driver.read(0x14 + 20, size: 4) == 512 && driver.read(0x14 + 12, size: 4) == 126)
-        #expect(driver.read(0, size: 4) == 0x245)
-        #expect(try BlockGuest(isReadOnly: true).driver.read(0, size: 4) == 0x265)
+        // As many of the longest buffers as a request can have are not too long.
+        let longest = driver.read(0x14 + 8, size: 4)
+        #expect(longest == 256 << 10 && 126 * longest <= 32 << 20)
+        #expect(driver.read(0, size: 4) == 0x247)
+        #expect(try BlockGuest(isReadOnly: true).driver.read(0, size: 4) == 0x267)
     }
 
     @Test("sectors are read into the buffers, in order")
@@ -141,6 +144,21 @@ private final class BlockGuest {
         }
         #expect(guest.file.count == 16 * 512 && guest.told.allSatisfy { $0.failure == .beyondEnd })
         #expect(guest.read(0, 0) == (0, 1))
+    }
+
+    @Test("a request of more than 32 MiB is refused, and that is what is told")
+    func tooLong() throws {
+        let guest = try BlockGuest()
+        for (count, failure) in [(512, Disk.Failure.tooLong), (0, .beyondEnd)]
+            as [(UInt32, Disk.Failure)]
+        {
+            var parts = (0..<64).map { _ in
+                VirtioDriver.Buffer(address: 0x80000, count: 512 << 10, isWritable: true)
+            }
+            parts.append(.init(address: 0x80000, count: count, isWritable: true))
+            #expect(guest.request(0, 0, parts) == (1, 1))
+            #expect(guest.told.last == Disk.Trouble(action: .read, failure: failure))
+        }
     }
 
     @Test("a read-only disk refuses writes")

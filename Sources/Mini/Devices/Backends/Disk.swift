@@ -67,6 +67,8 @@ final class Disk {
     enum Failure: Error, Equatable {
         /// It reaches beyond the last sector.
         case beyondEnd
+        /// It is longer than the driver was told that one can be.
+        case tooLong
         case readOnly
         /// The file is shorter than it was.
         case shrunk
@@ -195,6 +197,7 @@ extension Disk.Failure {
     var text: Text {
         switch self {
         case .beyondEnd: "it asked for sectors beyond the end"
+        case .tooLong: "it asked for more than 32 MiB at once"
         case .readOnly: "the disk is read-only"
         case .shrunk: "the file has become shorter"
         case .host(let errno): "\(errno)"

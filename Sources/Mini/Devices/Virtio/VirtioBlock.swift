@@ -23,6 +23,7 @@ final class VirtioBlock: VirtioDevice {
     }
     private enum Feature {
         static let barriers = VirtioKind.barriers
+        static let segmentSize: UInt32 = 1 << 1
         static let segments: UInt32 = 1 << 2
         static let readOnly: UInt32 = 1 << 5
         static let sectorSize: UInt32 = 1 << 6
@@ -30,7 +31,8 @@ final class VirtioBlock: VirtioDevice {
     }
 
     private static let queueSize: UInt16 = 128
-    /// Longer transfers are no driver's, and would keep everybody waiting: 32 MiB.
+    /// Longer transfers would keep everybody waiting: 32 MiB, which is more than as many of the longest buffers as a request can
+    /// have, 256 KiB each.
     private static let mostBytes: UInt32 = 32 << 20
     /// Bytes of the name that a driver may ask for.
     static let nameSize = 20
@@ -52,8 +54,8 @@ final class VirtioBlock: VirtioDevice {
 
     var kind: VirtioKind { .block }
     var features: UInt32 {
-        Feature.barriers | Feature.segments | Feature.sectorSize | Feature.flush
-            | (disk.isReadOnly ? Feature.readOnly : 0)
+        Feature.barriers | Feature.segmentSize | Feature.segments | Feature.sectorSize
+            | Feature.flush | (disk.isReadOnly ? Feature.readOnly : 0)
     }
     var queueSizes: [UInt16] { [Self.queueSize] }
 
@@ -61,6 +63,8 @@ final class VirtioBlock: VirtioDevice {
     func configuration(_ offset: UInt16) -> UInt8 {
         switch offset {
         case 0..<4: UInt8(truncatingIfNeeded: disk.sectorCount >> (8 * UInt32(offset)))
+        // The longest buffer: 0x40000.
+        case 10: 4
         // The most buffers of a request, beside the header and the answer.
         case 12: UInt8(Self.queueSize - 2)
         case 21: UInt8(Disk.sectorSize >> 8)
@@ -144,7 +148,8 @@ final class VirtioBlock: VirtioDevice {
 
     /// A transfer's first sector, if it can be one.
     private func place(_ sector: UInt64, _ count: UInt32) throws(Disk.Failure) -> UInt32 {
-        guard let sector = UInt32(exactly: sector), count <= Self.mostBytes,
+        guard count <= Self.mostBytes else { throw .tooLong }
+        guard let sector = UInt32(exactly: sector),
             count & UInt32(Disk.sectorSize - 1) == 0
         else { throw .beyondEnd }
         return sector
