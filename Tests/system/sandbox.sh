@@ -1,12 +1,14 @@
 # The sandbox: what a running launcher still has, the calls that it makes beside the tables of
 # docs/sandbox.md, and what happens to somebody who has taken it over. Sourced by system.sh.
 
-calls_tool() {
+# tool NAME: makes the program of Tests/system in $work.
+tool() {
     local clang
     clang=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
     [[ -x $clang ]] || clang=cc
-    "$clang" -O2 -o "$work/calls" Tests/system/calls.c
+    "$clang" -O2 -o "$work/$1" "Tests/system/$1.c"
 }
+tool deny
 
 status() { awk -v name="$1:" '$1 == name { $1 = ""; print substr($0, 2) }' "/proc/$child/status"; }
 limit() { awk -v name="$1" 'index($0, name) == 1 { print $(NF - 2), $(NF - 1) }' "/proc/$child/limits"; }
@@ -71,9 +73,29 @@ for arch in x86_64 i386; do
     expect "$arch: -v says how many calls are left" 0 "*" "*mini-launch: sandbox: [1-9]* system calls*"
     again "out/$arch/mini-launch"
     expect "$arch: a restart opens nothing: the kernel's name is gone" 0 $'again\nagain\nagain' ""
+
+    # In a container whose filter refuses calls that it does not know.
+    if [[ ! -x $work/deny ]]; then
+        skip "$arch: in a filter that refuses calls" "no C compiler"
+        continue
+    fi
+    running "$work/deny" 1 436 "out/$arch/mini-launch" out/guests/echo
+    if [[ $(id -u) == 0 ]]; then
+        check "$arch: descriptors are closed where a filter refuses close_range" "$(find "/proc/$child/fd" -type l | wc -l)" = 6
+    fi
+    kill -TERM $child
+    wait $child
+    exec 8>&-
+    truncate -s 1M "$work/disk-denied-$arch"
+    for round in once twice; do
+        timeout 60 "$work/deny" 1 436 "out/$arch/mini-launch" --block "$work/disk-denied-$arch" out/guests/block write \
+            </dev/null >"$work/out" 2>"$work/err"
+        code=$? output=$(<"$work/out") errors=$(<"$work/err")
+        expect "$arch: nor does the assistant of a disk keep it there: launched $round" 0 "*writes that failed: 0" ""
+    done
 done
 
-if ! calls_tool; then
+if ! tool calls; then
     skip "sandbox: calls" "no C compiler"
 elif [[ $(id -u) != 0 ]]; then
     skip "sandbox: calls" "needs root, to see which file a descriptor is of"

@@ -36,6 +36,9 @@ final class Assistant {
             throw error
         }
         guard process != nil else {
+            // It would never see the end of questions that it could ask itself.
+            Descriptor.closeNumber(toAssistant.writing)
+            Descriptor.closeNumber(fromAssistant.reading)
             Self.serve(toAssistant.reading, fromAssistant.writing, kept, answer, end)
         }
         Descriptor.closeNumber(toAssistant.reading)
