@@ -96,6 +96,26 @@ private func useBoth(
         #expect(xen.now.left == [])
     }
 
+    @Test("a client that comes to its end before it is there has not sent all that it had to")
+    func endsEarly() throws {
+        let xen = try FakeXen { $0.store = FakeStore() }
+        try xen.play {
+            let (server, address) = try Vchan.offered(
+                to: zero, Self.layouts[2], on: VchanDevices(.server))
+            #expect(server.presence == .notYet && !server.willOtherFinish)
+            // The page can be mapped, the rings cannot.
+            for number in xen.now.grants.keys where number != key(0, address.page.rawValue) {
+                xen.changeGrant(UInt32(truncatingIfNeeded: number), of: 0) { $0.isOurs = false }
+            }
+            #expect(throws: GrantError.self) { () throws(GrantError) in
+                _ = try Vchan.connected(to: zero, address, on: VchanDevices(.client), .never)
+            }
+            #expect(server.presence == .gone)
+            #expect(server.willOtherFinish && !server.isOtherFinished)
+            server.close()
+        }
+    }
+
     @Test("the address is published for one domain, and taken back with the folder made for it")
     func published() throws {
         for (before, after) in [([:], nil), (["/v/other": "1"], "")]

@@ -5,6 +5,8 @@
 struct MappingPlan {
     var isWritable = false
     var notification = UnmapNotification()
+    /// Bits of a byte, by its offset, that are set before the notification is armed.
+    var presetBits: (offset: Int, bits: UInt8)?
     /// How long a granter may take to bring back pages that it has moved out.
     var deadline: Deadline
 }
@@ -54,7 +56,13 @@ private final class MappingSteps: GrantSteps {
     }
 
     func map(_ index: GrantIndex) throws(GrantError) -> Mapping? {
-        do throws(Errno) { return try device.map(index, isWritable: plan.isWritable) } catch {
+        do throws(Errno) {
+            let mapping = try device.map(index, isWritable: plan.isWritable)
+            if let (offset, bits) = plan.presetBits {
+                unsafe SharedMemory(mapping.bytes).set8(offset, bits)
+            }
+            return mapping
+        } catch {
             switch error {
             case .again: return nil
             case .invalid: throw device.culprit(of: grants, isWritable: plan.isWritable)

@@ -105,7 +105,7 @@ final class Vchan {
                     isWritable: true,
                     notification: UnmapNotification(
                         clearedByte: VchanView.liveByte(of: .client), port: channel.port),
-                    deadline: deadline))
+                    presetBits: VchanView.clientsPreset, deadline: deadline))
         ]
         let page = unsafe SharedMemory(mappings[0].bytes)
         guard let layout = VchanView.layout(of: page) else {

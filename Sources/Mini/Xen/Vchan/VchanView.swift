@@ -132,6 +132,11 @@ struct VchanView {
     /// saying so.
     static func liveByte(of role: VchanRole) -> Int { Field.live(role) }
 
+    /// What a client says before its end can be noticed: one that is killed from then on has not sent all.
+    static var clientsPreset: (offset: Int, bits: UInt8) {
+        (Field.orders(to: .server), knowsFinished)
+    }
+
     // MARK: The other end
 
     var presence: Presence {
