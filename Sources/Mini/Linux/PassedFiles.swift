@@ -18,8 +18,7 @@ enum PassedFiles {
     /// Two sockets that are connected with each other, closed for programs that are executed.
     static func socketPair() throws(Errno) -> (Int32, Int32) {
         try pair { (address, flag) throws(Errno) in
-            // AF_UNIX, SOCK_STREAM
-            try SocketCall.pair.make(1, 1 | flag, 0, address)
+            try SocketCall.pair.make(SocketCall.local, SocketCall.stream | flag, 0, address)
         }
     }
 

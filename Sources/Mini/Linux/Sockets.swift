@@ -21,6 +21,12 @@ struct SocketCall {
     static let shutdown = SocketCall(direct: 48, packed: 13)
     static let send = SocketCall(direct: 46, packed: 16)
 
+    /// The family of local sockets, and kinds of sockets.
+    static let local = 1  // AF_UNIX
+    static let stream = 1  // SOCK_STREAM
+    static let datagrams = 2  // SOCK_DGRAM
+    static let packets = 5  // SOCK_SEQPACKET
+
     /// A flag of `send`: of a peer that is gone only EPIPE tells.
     static let withoutSignal = 0x4000  // MSG_NOSIGNAL
     private static let setNonBlocking = 0x5421  // FIONBIO
@@ -84,8 +90,8 @@ struct LocalAddress: Equatable {
         _ call: (Int, Int) throws(Errno) -> Value
     ) throws(Errno) -> Value {
         var address = mini_sockaddr_un()
-        address.family = UInt16(LocalSocket.family)
-        let count = min(name.bytes.count, 107)
+        address.family = UInt16(SocketCall.local)
+        let count = min(name.bytes.count, StreamSocket.longestName)
         unsafe withUnsafeMutableBytes(of: &address.path) { path in
             // A first byte of 0 is what makes a name abstract.
             for index in 0..<count { unsafe path[index + 1] = name.bytes[index] }
@@ -99,8 +105,6 @@ struct LocalAddress: Equatable {
 /// Local sockets of the kind that keeps messages apart and in order (SOCK_SEQPACKET). None of
 /// these calls waits; EAGAIN says that one would have to.
 enum LocalSocket {
-    fileprivate static let family = 1  // AF_UNIX
-    private static let kind = 5  // SOCK_SEQPACKET
     private static let dontWait = 0x40  // MSG_DONTWAIT
     private static let everySocket = 1  // SOL_SOCKET
     private static let peerCredentials = 17  // SO_PEERCRED
@@ -110,7 +114,8 @@ enum LocalSocket {
     private static let backlog = 128
 
     private static func make() throws(Errno) -> Descriptor {
-        let socket = Descriptor(owning: Int32(try SocketCall.socket.make(family, kind)))
+        let socket = Descriptor(
+            owning: Int32(try SocketCall.socket.make(SocketCall.local, SocketCall.packets)))
         try SocketCall.setWaiting(false, of: socket.number)
         return socket
     }
@@ -129,8 +134,8 @@ enum LocalSocket {
             option(peerProcess, "SO_PEERPIDFD"),
             SocketCall.connect.rule("connect"),
             SocketCall.socket.rule(
-                "socket", .value(0, UInt32(family), "AF_UNIX"),
-                .value(1, UInt32(kind), "SOCK_SEQPACKET")),
+                "socket", .value(0, UInt32(SocketCall.local), "AF_UNIX"),
+                .value(1, UInt32(SocketCall.packets), "SOCK_SEQPACKET")),
             SocketCall.bind.rule("bind"),
             SocketCall.waitingRule,
         ] + (listens ? [SocketCall.listen.rule("listen")] : [])

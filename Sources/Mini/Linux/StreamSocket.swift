@@ -8,10 +8,6 @@ final class StreamSocket {
     private let descriptor: Descriptor
     var number: Int32 { descriptor.number }
 
-    private static let family = 1  // AF_UNIX
-    private static let kind = 1  // SOCK_STREAM
-    private static let packets = 5  // SOCK_SEQPACKET
-    private static let datagrams = 2  // SOCK_DGRAM
     /// Longest name: sun_path, with its NUL.
     static let longestName = 107
     /// How many peers may wait to be accepted.
@@ -19,23 +15,23 @@ final class StreamSocket {
 
     private init(owning number: Int) { descriptor = Descriptor(owning: Int32(number)) }
 
-    private static func make(_ kind: Int = kind) throws(Errno) -> StreamSocket {
-        StreamSocket(owning: try SocketCall.socket.make(family, kind))
+    private static func make(_ kind: Int = SocketCall.stream) throws(Errno) -> StreamSocket {
+        StreamSocket(owning: try SocketCall.socket.make(SocketCall.local, kind))
     }
 
     /// - Throws: ENOENT or ECONNREFUSED if no socket listens there, EAGAIN if its queue is full.
     static func connected(to name: Text) throws(Errno) -> StreamSocket {
-        try connected(to: name, kind)
+        try connected(to: name, SocketCall.stream)
     }
 
     /// A connection to a socket of any kind, as udev's takes packets and syslog's datagrams.
     static func connectedToAny(_ name: Text) throws(Errno) -> StreamSocket {
-        for kind in [Self.kind, packets] {
+        for kind in [SocketCall.stream, SocketCall.packets] {
             do throws(Errno) { return try connected(to: name, kind) } catch {
                 if error != .wrongSocket { throw error }
             }
         }
-        return try connected(to: name, datagrams)
+        return try connected(to: name, SocketCall.datagrams)
     }
 
     private static func connected(to name: Text, _ kind: Int) throws(Errno) -> StreamSocket {
@@ -99,8 +95,8 @@ final class StreamSocket {
     static var connectingRules: [CallRule] {
         [
             SocketCall.socket.rule(
-                "socket", .value(0, UInt32(family), "AF_UNIX"),
-                .value(1, UInt32(kind), "SOCK_STREAM")),
+                "socket", .value(0, UInt32(SocketCall.local), "AF_UNIX"),
+                .value(1, UInt32(SocketCall.stream), "SOCK_STREAM")),
             SocketCall.connect.rule("connect"), SocketCall.waitingRule,
         ]
     }
@@ -126,7 +122,7 @@ final class StreamSocket {
             throw .nameTooLong
         }
         var address = mini_sockaddr_un()
-        address.family = UInt16(Self.family)
+        address.family = UInt16(SocketCall.local)
         unsafe withUnsafeMutableBytes(of: &address.path) { path in
             for (index, byte) in name.bytes.enumerated() { unsafe path[index] = byte }
         }

@@ -216,7 +216,7 @@ struct InterfaceControl: ~Copyable {
     /// - Throws: EAFNOSUPPORT where the kernel has no Internet Protocol.
     init() throws(Errno) {
         socket = Descriptor(
-            owning: Int32(try SocketCall.socket.make(Int(Self.internet), 2)))  // SOCK_DGRAM
+            owning: Int32(try SocketCall.socket.make(Int(Self.internet), SocketCall.datagrams)))
     }
 
     func hardwareAddress(of name: InterfaceName) throws(Errno) -> HardwareAddress {
