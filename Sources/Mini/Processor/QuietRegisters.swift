@@ -9,7 +9,8 @@ enum QuietRegister {
         switch number {
         // The microcode's revision.
         case 0x8B: true
-        // MCG_CAP, MCG_STATUS, MCG_CTL: no banks of machine checks; but the first one's are written for all that.
+        // MCG_CAP, MCG_STATUS, MCG_CTL: no banks of machine checks; but the first one's are read and written for all that (by mcheck/k7.c
+        // of 2.6, mcheck/mce_amd.c).
         case 0x179...0x17B, 0x400...0x403: true
         // MTRRcap with no ranges, the ranges and their default: amd64 kernels of 2005 look without asking.
         case 0xFE, 0x200...0x20F, 0x250, 0x258, 0x259, 0x268...0x26F, 0x2FF: true

@@ -41,12 +41,13 @@ import Testing
         machine.kernel(rax(1) + [0x0F, 0xA2])
         let core = machine.processor.core
         #expect(core.get(1, as: UInt8.self) == 0x0F)
-        // FPU, MSR, PAE, CX8, PGE, CMOV, MMX, FXSR, SSE, SSE2; no APIC.
-        #expect(core.rdx & 0x0780_A161 == 0x0780_A161)
+        // FPU, MSR, PAE, MCE, CX8, PGE, MCA, CMOV, MMX, FXSR, SSE, SSE2; no APIC.
+        #expect(core.rdx & 0x0780_E1E1 == 0x0780_E1E1)
         #expect(core.rdx & (1 << 9) == 0)
         #expect(core.rcx == 1 << 31)
         machine.kernel(rax(0x8000_0001) + [0x0F, 0xA2])
         #expect(core.rdx & (1 << 11 | 1 << 20 | 1 << 29) == 1 << 11 | 1 << 20 | 1 << 29)
+        #expect(core.rdx & 0x4080 == 0x4080)
     }
 
     @Test(

@@ -8,10 +8,10 @@
 // Sources: AMD64 Architecture Programmer's Manual volumes 2 and 3 (CPUID); docs/abi/pc.md §7, §8.
 
 private enum LongCpuFeature {
-    /// FPU, DE, PSE, TSC, MSR, PAE, CX8, PGE, CMOV, PAT, MMX, FXSR, SSE, SSE2.
-    static let basic: UInt32 = 0x0781_A17D
+    /// FPU, DE, PSE, TSC, MSR, PAE, MCE, CX8, PGE, MCA, CMOV, PAT, MMX, FXSR, SSE, SSE2.
+    static let basic: UInt32 = 0x0781_E1FD
     /// What leaf 80000001 repeats of them.
-    static let repeated: UInt32 = 0x0181_A17D
+    static let repeated: UInt32 = 0x0181_E1FD
     /// SYSCALL, NX, LM.
     static let long: UInt32 = 1 << 11 | 1 << 20 | 1 << 29
     static let hypervisor: UInt32 = 1 << 31

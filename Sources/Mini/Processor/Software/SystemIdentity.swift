@@ -55,6 +55,8 @@ extension ProcessorProfile {
         static let timeStamp: UInt32 = 1 << 4
         static let modelRegisters: UInt32 = 1 << 5
         static let physicalExtension: UInt32 = 1 << 6
+        /// MCE and MCA, with no banks: a kernel without them says that as an error.
+        static let machineChecks: UInt32 = 1 << 7 | 1 << 14
         static let compareExchange8: UInt32 = 1 << 8
         static let entry: UInt32 = 1 << 11
         static let globalPages: UInt32 = 1 << 13
@@ -68,7 +70,7 @@ extension ProcessorProfile {
         static let all =
             floatingPoint | debugging | largePages | timeStamp | modelRegisters
             | physicalExtension | compareExchange8 | entry | globalPages | conditionalMove
-            | fastSave
+            | fastSave | machineChecks
     }
 }
 
