@@ -1,7 +1,7 @@
 // A serial port with FIFOs (16550A), at 3F8 and interrupt line 4. What the guest sends is sent at once: its bytes
 // wait in `output` until they are taken, and while too many wait there the transmitter is not empty. What comes
 // in waits in the receiver's FIFO; there is no timing, so a FIFO below its trigger level has "timed out" at once. Nothing
-// comes in before the guest listens: drivers throw away what the FIFO has when they start.
+// comes in before the guest listens: drivers throw away what the FIFO has when they start; nor while it holds RTS down (crtscts).
 //
 //   causes of an interrupt, by priority        IIR   goes by
 //   received bytes up to the trigger level     04    reading them
@@ -30,6 +30,8 @@ struct SerialPort {
     private var interruptEnable: UInt8 = 0
     private var lineControl: UInt8 = 0
     private var modemControl: UInt8 = 0
+    /// The guest has raised RTS since it opened the port: it holds us back when it lowers it.
+    private var hasRaised = false
     private var scratch: UInt8 = 0
     /// Times that LSR was read since the last access to anything but it and RBR, up to `polling`.
     private var looks = 0
@@ -51,6 +53,7 @@ struct SerialPort {
         static let modem: UInt8 = 8
     }
     private enum Modem {
+        static let requestToSend: UInt8 = 2
         static let interrupts: UInt8 = 8  // OUT2
         static let loop: UInt8 = 16
     }
@@ -76,7 +79,12 @@ struct SerialPort {
         interruptEnable & Enable.received != 0 || looks == Self.polling
     }
 
-    var hasRoom: Bool { isListening && count < (hasFifo ? Self.depth : 1) && !isLooped }
+    /// Nobody sends to a guest that has lowered RTS, but for one that never raised it: that knows nothing of it.
+    private var isHeldBack: Bool { hasRaised && modemControl & Modem.requestToSend == 0 }
+
+    var hasRoom: Bool {
+        isListening && count < (hasFifo ? Self.depth : 1) && !isLooped && !isHeldBack
+    }
 
     /// A byte comes in.
     /// - Returns: false, with nothing taken, if there is no room.
@@ -126,6 +134,12 @@ struct SerialPort {
     private mutating func setModemControl(_ value: UInt8) {
         let before = modemLines
         modemControl = value & 0x1F
+        // Closed, with DTR down as well, it is as at first. A loop back raises nothing outside.
+        if value & 0x03 == 0 {
+            hasRaised = false
+        } else if value & (Modem.requestToSend | Modem.loop) == Modem.requestToSend {
+            hasRaised = true
+        }
         let changed = before ^ modemLines
         modemChanges |= (changed & 0xB0) >> 4
         // Of the ring only its end counts.

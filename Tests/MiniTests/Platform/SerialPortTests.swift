@@ -155,6 +155,30 @@ private func open(_ enable: UInt8 = 0x05) -> Port {
         #expect(port.read(5) & 2 == 0)
     }
 
+    @Test("RTS that is lowered holds input back, of a guest that has raised it")
+    func requestToSend() {
+        let port = open()
+        #expect(port.hasRoom)
+        port.write(4, 0x09)
+        #expect(!port.hasRoom && !port.feed(65))
+        // Reading does not change that.
+        _ = port.read(5)
+        #expect(!port.hasRoom)
+        port.write(4, 0x0B)
+        #expect(port.feed(65) && port.read(0) == 65)
+        // Closed it forgets.
+        port.write(4, 0x09)
+        port.write(4, 0)
+        #expect(port.hasRoom)
+        port.write(4, 0x09)
+        #expect(port.hasRoom)
+        // A probe in a loop back has raised nothing.
+        port.write(4, 0x1A)
+        #expect(!port.hasRoom)
+        port.write(4, 0x09)
+        #expect(port.hasRoom)
+    }
+
     @Test("nothing comes in while a driver starts, before it wants to be told of bytes")
     func deaf() {
         let port = Port()
