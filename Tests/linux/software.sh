@@ -22,6 +22,9 @@ software() {
     launch x86_64 --engine builtin --guest-exit --initrd "$work/initrd" "$kernel" quiet
     expect "with --guest-exit that is a guest that told no code: 125" 125 "*" \
         "mini-launch: the guest powered itself off and told no exit code"
+    initrd i386 "$busybox" "$work/initrd" 'run /bin/busybox sh -c "echo o >/proc/sysrq-trigger; /bin/busybox sleep 600"'
+    launch x86_64 --engine builtin --initrd "$work/initrd" "$kernel" quiet
+    expect "a guest that powers off by itself, not by a call, has done so" 0 "*Power down*" ""
     initrd i386 "$busybox" "$work/initrd" $'run /bin/busybox true\nexit'
     (ulimit -f 0 && exec "$root/out/x86_64/mini-launch" --engine builtin --guest-exit --timeline "$work/trace" \
         --initrd "$work/initrd" "$kernel" quiet) 2>&1 </dev/null | cat >"$work/said"

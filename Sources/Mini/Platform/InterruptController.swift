@@ -97,6 +97,9 @@ struct InterruptChip {
 
     var isRequested: Bool { next != nil }
 
+    /// The guest has set it up, and all inputs are masked: it will ask for nothing until that is changed.
+    var isDeaf: Bool { mask == 0xFF && base != 0 }
+
     // MARK: The processor's side
 
     /// INTA: the vector, and the input, which is nil if nothing asks any more; the vector is the last input's then.
@@ -214,6 +217,8 @@ struct InterruptController {
 
     /// INTR.
     private(set) var isRequested = false
+    /// No INTR comes until the guest writes here.
+    var isDeaf: Bool { first.isDeaf }
 
     /// - Parameter number: 0 to 15.
     mutating func setLine(_ number: UInt8, _ isHigh: Bool) {

@@ -4,6 +4,7 @@
 //     running ── OUT, IN ──> platform ──> running         running ── HLT, IF = 1 ──> halted
 //     running ── INTR ──> INTA, vector injected           halted ── INTR ──> running
 //     running ── HLT with IF = 0, triple fault, reset port, exit port ──> ended
+//     halted ── no INTR can come any more ──> ended
 //
 // Source: docs/abi/pc.md §5, §6; Intel SDM volume 3, chapter 6.
 
@@ -89,6 +90,11 @@ final class PC {
             deliverInterrupt()
             if isHalted {
                 if !platform.serial.output.isEmpty { return .output }
+                // Linux masks all when it is to power off; where reboot(2) did not ask for that, it idles then.
+                if platform.isDeaf {
+                    end = .poweredOff
+                    continue
+                }
                 // One that does not tell is never late.
                 let ran = processor.ranProgram() ?? true
                 hasRun = hasRun || ran

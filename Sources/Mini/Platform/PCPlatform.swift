@@ -94,6 +94,8 @@ final class PCPlatform {
 
     /// INTR.
     var isInterruptRequested: Bool { interrupts.isRequested }
+    /// The guest has masked everything that could ask for it.
+    var isDeaf: Bool { interrupts.isDeaf }
 
     /// INTA: the vector.
     func acknowledgeInterrupt() -> UInt8 { interrupts.acknowledge() }

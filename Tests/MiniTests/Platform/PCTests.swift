@@ -114,6 +114,28 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
         #expect(pc.run(until: look) == .ended(.reset))
     }
 
+    @Test("a guest that has masked all inputs and halts has ended, whatever its timer does")
+    func deaf() throws {
+        let mask = [byte(0x21, 0xFF), byte(0xA1, 0xFF)]
+        let (pc, _) = try make(
+            controller + oneShot(1000) + mask + [byte(0x3F8, 0x21), .halt(interruptsEnabled: true)])
+        #expect(pc.run(until: look) == .output)
+        var bytes: [UInt8] = []
+        pc.platform.serial.takeOutput(into: &bytes)
+        #expect(pc.run(until: look) == .ended(.poweredOff))
+        #expect(pc.run(until: look) == .ended(.poweredOff))
+    }
+
+    @Test(
+        "one whose second chip can be heard is waited for, and one that has set up none",
+        arguments: [
+            controller + [byte(0x21, 0xFB), byte(0xA1, 0xFF)], [byte(0x21, 0xFF)], [],
+        ] as [[ProcessorExit]])
+    func notDeaf(exits: [ProcessorExit]) throws {
+        let (pc, _) = try make(exits + [.halt(interruptsEnabled: true)])
+        #expect(pc.run(until: look) == .idle(until: nil))
+    }
+
     @Test("a halted guest sleeps until its timer, whose interrupt wakes it")
     func timer() throws {
         let (pc, processor) = try make(
