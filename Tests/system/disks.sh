@@ -57,6 +57,12 @@ disk 1 of 195 sectors
         "*the last sector: 1*across the end: 2*behind the end: 2*far behind it: 2*of type 7: 2*outside memory: 2*outside memory: 2*more than its sections: 2*less than its sections: 2*outside memory: 2*nothing bound: 0" \
         "*beyond the end"
     check "$arch: and the disk is as it was" "$(stat -c %s "$disk")" = 3145728
+    rm -f "$disk-limited" && truncate -s 1M "$disk-limited"
+    (ulimit -f 512 && exec timeout 600 "out/$arch/mini-launch" --block "$disk-limited" $guest write) \
+        </dev/null >"$work/out" 2>"$work/err"
+    code=$? output=$(<"$work/out") errors=$(<"$work/err")
+    expect "$arch: so is a write beyond a limit for the sizes of files" 0 "*writes that failed: 16" \
+        "mini-launch: the guest cannot write disk \"$disk-limited\": file too large (EFBIG)"
     launch $arch --block "$disk" $guest check die
     expect "$arch: a guest that dies leaves its disk whole" 4 "*words that differ: 0" "*Kernel panic - as asked for*"
 

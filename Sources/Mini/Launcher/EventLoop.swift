@@ -120,6 +120,8 @@ final class EventLoop {
                 guard let lastAlarm else { continue }
                 let rest = lastAlarm - Clock.monotonic()
                 if rest.count == 0 { leave(.signal(.alarm)) } else { try setAlarm(rest) }
+            // A write of ours beyond the limit of files' sizes, which has failed as well.
+            case .fileSize? where isOurs(sender): continue
             case .proceed?: try holder.lookAgain()
             case let signal? where Signal.stopping.contains(signal):
                 holder.letGo()
@@ -130,7 +132,7 @@ final class EventLoop {
         }
     }
 
-    /// The alarm is the kernel's, or ours for a file that was cut short; others mean us to end.
+    /// A signal of the kernel's, which comes in our name at times, or ours for a file that was cut short; others mean us to end.
     private func isOurs(_ sender: UInt32?) -> Bool {
         sender.map { $0 == UInt32(truncatingIfNeeded: Process.identity) } ?? true
     }

@@ -153,22 +153,30 @@ import Testing
         arguments: [1, 2, 3, 5, 6, 10, 12, 13, 15, 16, 24, 25, 26, 27, 29, 30, 31, 34, 64]
             as [Int32])
     func endingSignals(number: Int32) throws {
-        let played = try playLaunch([[attention]], on: FakeTerminal { $0.signals = [number] })
+        let played = try playLaunch(
+            [[attention]],
+            on: FakeTerminal {
+                $0.signals = [number]
+                // Somebody's, not the kernel's.
+                $0.signalCode = 0
+            })
         #expect(played.outcome == .signal(Signal(rawValue: number)))
         #expect(played.terminal.terminal == FakeTerminal.cooked)
     }
 
-    @Test("an alarm that somebody else has sent ends the guest, but not one of ours")
-    func alarm() throws {
+    @Test(
+        "an alarm, or a write beyond a limit, that somebody else has sent ends the guest, but not ours",
+        arguments: [.alarm, .fileSize] as [Signal])
+    func ownSignals(signal: Signal) throws {
         // SI_KERNEL, SI_USER, SI_TKILL.
         for (code, isOurs) in [(0x80, true), (0, false), (-6, false)] as [(Int32, Bool)] {
             let played = try playLaunch(
                 [[attention]],
                 on: FakeTerminal {
-                    $0.signals = [14]
+                    $0.signals = [signal.rawValue]
                     $0.signalCode = code
                 })
-            #expect(played.outcome == (isOurs ? .poweredOff : .signal(.alarm)))
+            #expect(played.outcome == (isOurs ? .poweredOff : .signal(signal)))
         }
     }
 
