@@ -23,6 +23,8 @@ struct EndingLines {
     private static let halt: StaticString = "System halted."
     /// Of one that is to power off, and does not know how; from 2.6.13 on it halts then.
     private static let powerDown: StaticString = "Power down."
+    /// Of the code that unpacks a kernel, which has said before it what is wrong.
+    private static let unpackerHalt: StaticString = "-- System halted"
     private static let restart: StaticString = "Restarting system"
     /// The most bytes of a line that are kept.
     private static let most = 512
@@ -51,6 +53,8 @@ struct EndingLines {
     }
     private var state = State.listening
     private var line: [UInt8] = []
+    /// The last one that is whole.
+    private var before: [UInt8] = []
     private var isFromKernel = true
     /// All bytes so far.
     private var taken: UInt64 = 0
@@ -80,6 +84,9 @@ struct EndingLines {
     /// The output ends with the line of a halt.
     var endWithHalt: Bool { isHaltLast && line.isEmpty }
 
+    /// What the kernel's own unpacker has found, if its words are the last.
+    var unpackerError: Text? { ends(with: Self.unpackerHalt) ? Text(bytes: before) : nil }
+
     private var panic: Panic? {
         switch state {
         case .listening, .halting, .resting: nil
@@ -98,6 +105,7 @@ struct EndingLines {
             }
             if line.isEmpty { continue }
             endLine()
+            swap(&line, &before)
             line.removeAll(keepingCapacity: true)
             self.isFromKernel = isFromKernel
         }

@@ -260,7 +260,9 @@ final class PCLauncher: Launcher {
             )
         }
         switch end {
-        case .poweredOff: return .left(.poweredOff)
+        case .poweredOff:
+            if let error = guest.unpackerError { return .reason(error) }
+            return .left(.poweredOff)
         case .exit(let code): return .left(.exited(code))
         case .reset where guest.isStopped: return .left(.poweredOff)
         case .reset:

@@ -20,10 +20,12 @@ final class LoadedPC {
     let description: [Text]
     /// The kernel's release, if it tells.
     let version: LinuxVersion?
+    /// It is Linux, and unpacks itself.
+    let isPacked: Bool
 
     init(
         memory: GuestMemory, layout: PCLayout, start: ProcessorStart, kernelEnd: UInt64,
-        description: [Text], version: LinuxVersion?
+        description: [Text], version: LinuxVersion?, isPacked: Bool
     ) {
         self.memory = memory
         self.layout = layout
@@ -31,6 +33,7 @@ final class LoadedPC {
         self.kernelEnd = kernelEnd
         self.description = description
         self.version = version
+        self.isPacked = isPacked
     }
 }
 
@@ -125,7 +128,8 @@ enum PCLoader {
         return LoadedPC(
             memory: memory, layout: layout, start: start, kernelEnd: demand.kernelEnd,
             description: describe(kernel, name, entry, layout, commandLine),
-            version: kernel.version)
+            version: kernel.version,
+            isPacked: kernel.vmlinux == nil && kernel.version != nil)
     }
 
     // MARK: The kernel

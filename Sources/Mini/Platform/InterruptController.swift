@@ -97,8 +97,8 @@ struct InterruptChip {
 
     var isRequested: Bool { next != nil }
 
-    /// The guest has set it up, and all inputs are masked: it will ask for nothing until that is changed.
-    var isDeaf: Bool { mask == 0xFF && base != 0 }
+    /// The guest has set it up.
+    var isSetUp: Bool { base != 0 }
 
     // MARK: The processor's side
 
@@ -217,8 +217,10 @@ struct InterruptController {
 
     /// INTR.
     private(set) var isRequested = false
-    /// No INTR comes until the guest writes here.
-    var isDeaf: Bool { first.isDeaf }
+    /// The guest has set it up.
+    var isSetUp: Bool { first.isSetUp }
+    /// It has, and then masked all inputs: no INTR comes until that is changed.
+    var isDeaf: Bool { isSetUp && first.readMask == 0xFF }
 
     /// - Parameter number: 0 to 15.
     mutating func setLine(_ number: UInt8, _ isHigh: Bool) {

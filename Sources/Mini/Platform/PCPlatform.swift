@@ -94,7 +94,9 @@ final class PCPlatform {
 
     /// INTR.
     var isInterruptRequested: Bool { interrupts.isRequested }
-    /// The guest has masked everything that could ask for it.
+    /// The guest has set up its interrupts.
+    var hasInterrupts: Bool { interrupts.isSetUp }
+    /// It has, and then masked everything that could ask for it.
     var isDeaf: Bool { interrupts.isDeaf }
 
     /// INTA: the vector.

@@ -20,6 +20,22 @@ import Testing
         #expect(reason(["all is well\n"]) == nil)
     }
 
+    @Test("the words of a kernel's own unpacker are found, if nothing is behind them")
+    func unpacker() {
+        func error(_ text: String) -> Text? {
+            var lines = EndingLines()
+            for byte in text.utf8 { lines.look(at: [byte]) }
+            return lines.unpackerError
+        }
+        let words = "\r\n\r\nLZMA data is corrupt\r\n\r\n -- System halted"
+        #expect(error("early console\r\n" + words) == "LZMA data is corrupt")
+        for text in [
+            "", "\n -- System halt", words + "\n", words + "!", "a line\nit -- System halted",
+        ] {
+            #expect(error(text) == nil, "\(text)")
+        }
+    }
+
     @Test("words of a panic that others say do not count")
     func others() {
         let words = "Kernel panic - not syncing: x"

@@ -20,7 +20,14 @@ import Testing
         spec.addNotes(VmlinuxSpec.note(18, [0x40, 0, 0, 1]))
         var bytes = spec.bytes()
         bytes.put(code, at: 0x1040)
-        let file = try memoryFile(bytes)
+        return try restart(kernel: bytes, on: kvm, restarted: restarted)
+    }
+
+    /// The same with a kernel's file.
+    private func restart(
+        kernel: [UInt8], on kvm: FakeKvm? = nil, restarted: @escaping (Int) -> Void = { _ in }
+    ) throws -> (outcome: LaunchOutcome, reports: [String], opens: Int) {
+        let file = try memoryFile(kernel)
         let opens = Mutex(0)
         let terminal = FakeTerminal(device: { call in
             // A timer of the machine's would end this process: nobody here holds its signal back.
@@ -158,8 +165,10 @@ import Testing
     /// - Parameters:
     ///   - runsProgram: whether it is in ring 3 for 10 ms before that.
     ///   - words: what it says.
+    ///   - halts: it halts, with interrupts off, instead of the reset.
     private func panic(
-        _ runsProgram: Bool, _ words: String = "Kernel panic - not syncing: of last week\n"
+        _ runsProgram: Bool, _ words: String = "Kernel panic - not syncing: of last week\n",
+        halts: Bool = false
     ) -> [UInt8] {
         let start: UInt32 = 0x100_0040
         let text = Array(words.utf8) + [0]
@@ -172,7 +181,7 @@ import Testing
         code += word(data)
         code += [0xBA, 0xF8, 3, 0, 0, 0xAC, 0x84, 0xC0, 0x74, 3, 0xEE, 0xEB, 0xF8]
         // on: lgdt; push ss, esp, flags, cs, eip; iret. Or ud2, which is a triple fault.
-        code += runsProgram ? [0x0F, 0x01, 0x15] : [0x0F, 0x0B, 0]
+        code += runsProgram ? [0x0F, 0x01, 0x15] : halts ? [0xF4, 0, 0] : [0x0F, 0x0B, 0]
         code += word(table)
         code += [0x6A, 0x33, 0x68, 0, 0x80, 0, 0, 0x6A, 2, 0x6A, 0x2B, 0x68]
         code += word(program)
@@ -199,6 +208,25 @@ import Testing
         let played = try restart(panic(true))
         #expect(played.outcome == .signal(.terminate))
         #expect(played.reports.filter { $0.hasPrefix("the guest restarts") }.count == 5)
+    }
+
+    @Test("a kernel whose own unpacker halts has died of what that says, or of its silence")
+    func unpackers() throws {
+        let words = "\n\nLZMA data is corrupt\n\n -- System halted"
+        let died = try restart(panic(false, words, halts: true))
+        #expect(died.outcome == .died("LZMA data is corrupt"))
+        #expect(try restart(panic(false, words + "\n", halts: true)).outcome == .poweredOff)
+        var spec = StockSpec(.lzma)
+        spec.longFlags = 0
+        // ICW1 and ICW2 of a kernel that is up: mov al, 11; out 20, al; mov al, 30; out 21, al.
+        for (code, outcome) in [
+            ([], .died("its own unpacker has halted")),
+            ([0xB0, 0x11, 0xE6, 0x20, 0xB0, 0x30, 0xE6, 0x21], .poweredOff),
+        ] as [([UInt8], LaunchOutcome)] {
+            var kernel = spec.bytes()
+            kernel.put(code + [0xF4], at: spec.payloadOffset - 0x40)
+            #expect(try restart(kernel: kernel).outcome == outcome)
+        }
     }
 
     @Test("a guest that panics for want of process 1 right behind its halt has powered itself off")
