@@ -93,6 +93,13 @@ for arch in x86_64 i386; do
         code=$? output=$(<"$work/out") errors=$(<"$work/err")
         expect "$arch: nor does the assistant of a disk keep it there: launched $round" 0 "*writes that failed: 0" ""
     done
+    # fork.
+    timeout 60 "$work/deny" 11 57:2 "out/$arch/mini-launch" --block "$work/disk-denied-$arch" out/guests/block write \
+        </dev/null >"$work/out" 2>"$work/err"
+    code=$? output=$(<"$work/out") errors=$(<"$work/err")
+    expect "$arch: a disk is written where no process can be started" 0 "*writes that failed: 0" ""
+    timeout 60 "$work/deny" 11 57:2 "out/$arch/mini-pack" "$work/denied-$arch" Tests/system/deny.c=f
+    check "$arch: and so is an archive" $? = 0
 done
 
 if ! tool calls; then

@@ -203,7 +203,11 @@ struct Packer: ~Copyable {
         var answer: UInt8?
         var signal: Signal?
         do throws(Errno) {
-            let assistant = try Assistant(synchronizing: [file])
+            guard let assistant = try? Assistant(synchronizing: [file]) else {
+                // No process can be started: a signal waits.
+                try SystemCall.retrying(.synchronize, Int(file))
+                return
+            }
             var isAsked = assistant.begin()
             while isAsked && signal == nil {
                 let ready = try Poll.wait([assistant.answered, awaited], timeout: nil)

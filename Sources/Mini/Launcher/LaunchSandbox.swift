@@ -86,11 +86,17 @@ extension LaunchFeature {
                 CallRule("readv", .readVector, .descriptor("disk", have.disks)),
             ]
         case .writableDisk:
-            [
-                CallRule("writev", .writeVector, .descriptor("disk", have.writableDisks)),
-                CallRule.on("write", .write, "assistant", have.assistants),
-                CallRule.on("read", .read, "assistant", have.assistants),
-            ]
+            [CallRule("writev", .writeVector, .descriptor("disk", have.writableDisks))]
+                + (have.assistants.isEmpty
+                    ? [
+                        CallRule(
+                            "fdatasync", .synchronizeData,
+                            .descriptor("disk", have.writableDisks))
+                    ]
+                    : [
+                        CallRule.on("write", .write, "assistant", have.assistants),
+                        CallRule.on("read", .read, "assistant", have.assistants),
+                    ])
         case .tap:
             [
                 CallRule("readv", .readVector, .descriptor("tap", have.taps)),

@@ -273,19 +273,21 @@ class Launcher {
             return
         }
         devices = try preparation.open(plan.devices, notice: remarks.note)
-        try startAssistant()
+        startAssistant()
         for (index, device) in devices.enumerated() {
             timeline?.name(.device(index), device.name)
         }
     }
 
-    private func startAssistant() throws(LauncherError) {
+    private func startAssistant() {
         let written = devices.compactMap { $0.written }
         if !written.isEmpty && !startsProcesses {
             do throws(Errno) {
                 assistant = try Assistant(synchronizing: written, by: .synchronizeData)
             } catch {
-                throw .system("start a process", error)
+                // We can do without, as a container may have to.
+                report?("cannot start a process: \(error): signals wait for the disk")
+                return
             }
         }
         var question: UInt8 = 0

@@ -140,6 +140,26 @@ private final class Echo: DeviceSetup, OpenDevice {
         _ = (first.number, second.number, third.number)
     }
 
+    @Test("a disk that can be written does without an assistant where no process can be started")
+    func noAssistant() throws {
+        let file = try memoryFile([UInt8](repeating: 0, count: 1024))
+        let played = PlayedAssistant()
+        played.change { $0.isFull = true }
+        let setup = DiskSetup(
+            DiskRequest(name: "/proc/self/fd/\(file.number)", isReadOnly: false))
+        let launch = try playLaunch([[]], on: FakeTerminal(device: played.answer), with: [setup])
+        #expect(launch.outcome == .poweredOff)
+        #expect(played.now.pipes == 2 && played.now.open == [])
+        // It makes the assistant's call.
+        func calls(_ assistants: [Int32]) -> [SystemCall.Number] {
+            let have = LaunchDescriptors(writableDisks: [7], assistants: assistants)
+            return LaunchFeature.writableDisk.rules(have, process: 1).map { $0.number }
+        }
+        #expect(calls([]) == [.writeVector, .synchronizeData])
+        #expect(calls([8, 9]) == [.writeVector, .write, .read])
+        _ = file.number
+    }
+
     @Test("what a guest has set is taken back in whatever way it ends, also where nobody waits")
     func left() throws {
         for (steps, outcome, isFinished) in [
