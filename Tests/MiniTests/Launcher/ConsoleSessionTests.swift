@@ -284,6 +284,22 @@ import Testing
         #expect(calls.contains(SystemCall.Number.kill.rawValue))
     }
 
+    @Test("a guest whose terminal was hung up goes on, without input, when told to go on")
+    func hangUp() throws {
+        let terminal = FakeTerminal { $0.input = [[65]] }
+        var watched: [Int32] = [0]
+        let played = try playLaunch(
+            [
+                [
+                    .listen, attention, .look { _ in terminal.hangUp() }, attention, .listen,
+                    attention, .listen, .look { watched = $0.watched }, .send("x"),
+                ]
+            ], on: terminal)
+        #expect(played.outcome == .poweredOff)
+        #expect(played.device.received == "A" && string(played.terminal.output) == "x")
+        #expect(!watched.contains(0))
+    }
+
     @Test("in the background the terminal is left alone, and taken when it is ours")
     func background() throws {
         let terminal = FakeTerminal {

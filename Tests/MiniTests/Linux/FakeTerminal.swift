@@ -11,6 +11,8 @@ final class FakeTerminal: Sendable {
     struct State {
         var isTerminal = true
         var isForeground = true
+        /// The other end was closed: nothing can be asked or read any more.
+        var isHungUp = false
         /// What each read of standard input gives, one after the other; then the end.
         var input: [[UInt8]] = []
         /// Signals that arrive one after the other, whenever somebody looks for them.
@@ -86,6 +88,14 @@ final class FakeTerminal: Sendable {
 
     func add(signal: Int32) { state.withLock { $0.signals.append(signal) } }
     func leaveSocket() { state.withLock { $0.isPeerGone = true } }
+    func hangUp() {
+        state.withLock {
+            $0.isHungUp = true
+            $0.input = []
+            // SIGCONT, which the leader of the session gets.
+            $0.signals += [18]
+        }
+    }
     func bringToForeground() { state.withLock { $0.isForeground = true } }
 
     /// Runs `body` with this terminal.
@@ -242,6 +252,7 @@ final class FakeTerminal: Sendable {
 
     private static func control(_ request: Int, _ address: Int, _ state: inout State) -> Int {
         guard state.isTerminal else { return -25 }
+        if state.isHungUp { return -5 }
         // TCXONC takes a number, not an address.
         if request == 0x540A { return 0 }
         let structure = UnsafeMutableRawPointer(bitPattern: address)!

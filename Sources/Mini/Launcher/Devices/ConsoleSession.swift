@@ -300,7 +300,11 @@ final class ConsoleSession: TerminalHolder {
             } else {
                 try rawMode?.enter()
             }
-        } catch { throw .system("set the terminal", error) }
+        } catch {
+            // It was hung up, and nobody is at it any more: reading it finds its end.
+            if error == .inputOutput { return }
+            throw .system("set the terminal", error)
+        }
         _ = machine.handle(.gained)
     }
 
