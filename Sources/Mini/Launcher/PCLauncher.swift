@@ -179,6 +179,8 @@ final class PCLauncher: Launcher {
         let platform = PCPlatform(
             memory: loaded.memory, functions: slots.functions.map { $0 as any PCIFunction },
             screen: plan.console == .screen,
+            // Kernels before that add ticks that they have missed, by the time stamp.
+            tellsAllTicks: loaded.version?.isAtLeast(2, 6, 21) ?? false,
             wallClock: Clock.realTime)
         let processor = try makeProcessor(loaded)
         return MadePC(loaded, PC(processor, platform), devices: plugged, console: console)

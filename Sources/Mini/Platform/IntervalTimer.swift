@@ -145,12 +145,18 @@ struct TimerChannel {
             let end = start &+ period &+ (mode == 4 ? 1 : 0)
             return end > now ? end : nil
         case 2, 3:
-            let step = period * max(1, (Self.shortest + period - 1) / period)
             let elapsed = now > start ? now &- start : 0
             return start &+ (elapsed / step + 1) &* step
         default: return nil
         }
     }
+
+    /// From one rise that is told to the next, while OUT rises for ever.
+    var interval: UInt64? {
+        guard case .running = state, mode == 2 || mode == 3 else { return nil }
+        return step
+    }
+    private var step: UInt64 { period * max(1, (Self.shortest + period - 1) / period) }
 
     // MARK: Events
 
@@ -239,23 +245,40 @@ struct IntervalTimer {
     private var speaker = TimerChannel(isGateHigh: false)
     /// Port 61, bits 0 and 1: the gate of channel 2, and whether its output is heard.
     private var control: UInt8 = 0
-    /// The tick of the next rise of channel 0's output, and its moment.
+    /// When the next rise of channel 0's output is told, and its tick, which can have come before.
     private(set) var nextEvent: Nanoseconds?
     /// Channel 0's output rises once for each count that is written.
     var isSingle: Bool { clock.isSingle }
+    private var rise: UInt64 = 0
+    /// For a guest that counts the rises and has no other clock, each of them is told, late if need be.
+    var tellsAll = false
+    /// But none that is a minute late.
+    private static let latest = 60 * TimerTicks.frequency
 
     /// Bit 4 of port 61 changes this often.
     private static let refreshTime: UInt64 = 15_085
 
-    /// - Returns: true if channel 0's output has risen since. However often: an interrupt line tells it once.
+    /// - Returns: true if channel 0's output has risen since. However often, as an interrupt line tells it once; with `tellsAll`
+    ///   the others are told one by one, half a period apart, so that the guest comes to something between them.
     mutating func advance(to now: Nanoseconds) -> Bool {
         guard let nextEvent, nextEvent <= now else { return false }
-        plan(now)
+        guard tellsAll, let step = clock.interval else {
+            plan(now)
+            return true
+        }
+        let tick = TimerTicks.at(now)
+        rise = rise &+ step
+        if rise &+ Self.latest < tick {
+            rise = rise &+ (tick &- rise &- Self.latest) / step &* step
+        }
+        self.nextEvent = TimerTicks.moment(of: max(rise, tick &+ step / 2))
         return true
     }
 
     private mutating func plan(_ now: Nanoseconds) {
-        nextEvent = clock.rise(after: TimerTicks.at(now)).map(TimerTicks.moment(of:))
+        let next = clock.rise(after: TimerTicks.at(now))
+        rise = next ?? 0
+        nextEvent = next.map(TimerTicks.moment(of:))
     }
 
     /// - Returns: nil for a port that is not its.

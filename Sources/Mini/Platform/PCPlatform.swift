@@ -52,15 +52,17 @@ final class PCPlatform {
     /// - Parameters:
     ///   - functions: behind the host bridge, in this order; at most `PCIBus.mostFunctions`.
     ///   - screen: true for a PC that has one.
+    ///   - tellsAllTicks: false for a guest that finds out by itself how many it has missed.
     ///   - wallClock: the time since the start of 1970.
     init(
         memory: GuestMemory, functions: [any PCIFunction], screen: Bool = false,
-        wallClock: @escaping () -> Nanoseconds
+        tellsAllTicks: Bool = false, wallClock: @escaping () -> Nanoseconds
     ) {
         self.memory = memory
         screenAndKeyboard = screen ? ScreenAndKeyboard() : nil
         bus = PCIBus(functions)
         self.wallClock = wallClock
+        timer.tellsAll = tellsAllTicks
     }
 
     // MARK: Time and interrupts
