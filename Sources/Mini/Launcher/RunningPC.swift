@@ -91,6 +91,14 @@ final class RunningPC: ConsoleGuest {
     /// That says only that process 1 is gone, which has stopped it.
     var isStopped: Bool { lines.reason != nil && lines.isStopped }
 
+    /// Why it did not become a kernel, if it unpacks itself and has halted.
+    var unpackerError: Text? {
+        if let error = lines.unpackerError { return error }
+        // One that was up has set up its interrupts.
+        let isKernel = !made.loaded.isPacked || hasSent || pc.platform.hasInterrupts
+        return isKernel ? nil : "its own unpacker has halted"
+    }
+
     var uses: [Timeline.Use] { use.uses + made.devices.flatMap { $0.uses } }
 
     /// Runs the guest.
