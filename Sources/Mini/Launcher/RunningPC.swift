@@ -27,14 +27,6 @@ protocol PCDevice: AnyObject {
     /// - Returns: true if it may have been that.
     func settle() -> Bool
     /// Its first use, once it was used.
-    /// Why it did not become a kernel, if it unpacks itself and has halted.
-    var unpackerError: Text? {
-        if let error = lines.unpackerError { return error }
-        // One that was up has set up its interrupts.
-        let isKernel = !made.loaded.isPacked || hasSent || pc.platform.hasInterrupts
-        return isKernel ? nil : "its own unpacker has halted"
-    }
-
     var uses: [Timeline.Use] { get }
 }
 
