@@ -217,7 +217,7 @@ import Testing
         #expect(died.outcome == .died("LZMA data is corrupt"))
         #expect(try restart(panic(false, words + "\n", halts: true)).outcome == .poweredOff)
         var spec = StockSpec(.lzma)
-        spec.longFlags = 0
+        spec.longFlags = 4
         // ICW1 and ICW2 of a kernel that is up: mov al, 11; out 20, al; mov al, 30; out 21, al.
         for (code, outcome) in [
             ([], .died("its own unpacker has halted")),
