@@ -22,7 +22,7 @@ for arch in ${archs:-x86_64 i386}; do
         "quiet mini.run=\"/bin/echo 'three  words'\" root=/dev/none"
     booted "the file's statements, then the command line's" $powered_off \
         $'one\ntwo  words\nthree  words\n'"$off"
-    boot "$arch" '' "BOOT_IMAGE=/k \"mini.run=/bin/sh -c \\'echo two  words\\'\""
+    boot "$arch" '' "BOOT_IMAGE=/k \"mini.run=/bin/echo \\'two  words\\'\""
     booted "the backslashes that GRUB puts before quotation marks are taken off" $powered_off $'two  words\n'"$off"
     boot "$arch" $'on-error halt\nrun /bin/true\n  lod /x\n' 'mini.on-error=poweroff mini.wat'
     booted "an error is told with line and column, and nothing is carried out" $powered_off \
