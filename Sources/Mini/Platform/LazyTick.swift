@@ -6,8 +6,8 @@
 //   busy -- nothing but ticks for a second --> quiet
 //   quiet -- anything else --> busy            (in busy the second begins anew)
 //
-// Late is only what looks like a tick: it comes as long after the one before as that came after its own. What else the timer is
-// set for is on time; but what would be set by a tick that is late is late with it.
+// Late is only what looks like a tick: it is the next that comes a whole number of periods after the one before. What else the
+// timer is set for is on time; but what would be set by a tick that is late is late with it.
 // Source: Linux, kernel/time/tick-sched.c, tick_sched_timer. The same as a page: docs/lazy-tick-machine.md.
 
 struct LazyTick {
@@ -27,8 +27,8 @@ struct LazyTick {
     private var event = Nanoseconds(count: 0)
     /// The tick for which it is woken: that one, or a later one that the kernel would have come to.
     private var tick = Nanoseconds(count: 0)
-    /// From one to the next.
-    private var period = Nanoseconds(count: 0)
+    /// From one to the next, in nanoseconds.
+    private var period: UInt64 = 1
 
     /// The guest waits.
     /// - Parameters:
@@ -40,19 +40,22 @@ struct LazyTick {
         if case .busy(let end) = state, now >= end { state = .quiet }
         if event != self.event {
             self.event = event
-            let step = event - tick
+            let step = (event - tick).count
             tick = event
-            // Kernels set a timer by their clock, with some delay.
-            let isTick = max(step - period, period - step).count < period.count / 8
-            if !isTick { period = step }
-            if case .quiet = state, isTick, period <= Self.longest {
-                tick.count &+= Self.longest.count / period.count * period.count
+            // Kernels set a timer by their clock, with some delay; and a host that was late has let ticks pass.
+            let slack = period / 8
+            let (count, rest) = (step &+ slack).quotientAndRemainder(dividingBy: period)
+            let isTick =
+                count > 0 && rest < 2 * slack && (event - now).count < period &+ slack
+            if !isTick { period = max(step, 1) }
+            if case .quiet = state, isTick {
+                tick.count &+= Self.longest.count / period * period
             }
         } else if case .busy = state {
             tick = event
         }
         // Woken just before a tick it would wait for that, too.
-        return tick == event ? event : tick + Nanoseconds(count: period.count / 16)
+        return tick == event ? event : tick + Nanoseconds(count: period / 16)
     }
 
     /// The state's name in the diagram.

@@ -99,6 +99,17 @@ private final class TickingKernel {
         #expect(late != 0 && kernel.late.last == late)
     }
 
+    @Test("a host that wakes it too late has let ticks pass, and the next is one still")
+    func lateHost() {
+        let kernel = TickingKernel(period: 4_000_000)
+        kernel.settle()
+        for time in [3, 5, 9, 50] as [UInt64] {
+            kernel.now = kernel.now + .milliseconds(time)
+            kernel.wait()
+            #expect(kernel.late.last != 0, "\(time)")
+        }
+    }
+
     @Test("what is no tick is on time, as is the tick behind it; ticks are late again soon")
     func otherTimers() {
         let kernel = TickingKernel(period: 4_000_000)
