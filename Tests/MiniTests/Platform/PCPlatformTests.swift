@@ -59,7 +59,7 @@ import Testing
     ///   - mode: how the timer is set each time; nil if it goes on by itself.
     ///   - work: what else it does.
     /// - Returns: by how much it was woken too late at the end, and how many ticks it got.
-    private func tick(
+    private func ticking(
         _ mode: UInt32?, ranProgram: Bool = false, work: (PlayedPC) -> Void = { _ in }
     ) -> (late: Nanoseconds, ticks: Int) {
         let pc = PlayedPC()
@@ -87,14 +87,14 @@ import Testing
         "a guest that only ticks is woken late, if it sets each tick",
         arguments: [0x30, 0x38] as [UInt32])
     func lateTick(mode: UInt32) {
-        let (late, ticks) = tick(mode)
+        let (late, ticks) = ticking(mode)
         #expect(late >= .milliseconds(16) && late <= .milliseconds(17))
         #expect((251...270).contains(ticks))
     }
 
     @Test("no tick is late of a timer that goes on by itself: its guest counts them")
     func countedTick() {
-        let (late, ticks) = tick(nil)
+        let (late, ticks) = ticking(nil)
         #expect(late == Nanoseconds(count: 0))
         #expect((299...300).contains(ticks))
     }
@@ -108,9 +108,9 @@ import Testing
             { if $0.platform.nextEvent == nil { $0.out(0x70, 0x0B); $0.out(0x71, 0x12) } },
         ]
         for (index, work) in works.enumerated() {
-            #expect(tick(0x38, work: work).late == Nanoseconds(count: 0), "\(index)")
+            #expect(ticking(0x38, work: work).late == Nanoseconds(count: 0), "\(index)")
         }
-        #expect(tick(0x38, ranProgram: true).late == Nanoseconds(count: 0))
+        #expect(ticking(0x38, ranProgram: true).late == Nanoseconds(count: 0))
     }
 
     @Test("a byte for the serial port comes as interrupt 4, which ends when it is read")
