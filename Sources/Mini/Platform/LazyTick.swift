@@ -18,9 +18,9 @@ struct LazyTick {
     }
     private var state = State.busy(until: Nanoseconds(count: .max))
 
-    /// By how much a tick is late at most, but for a sixteenth of a period: four ticks of 250 a second, with room for what is
+    /// By how much a tick is late at most, but for a sixteenth of a period: five ticks of 250 a second, with room for what is
     /// measured of them.
-    static let longest = Nanoseconds(count: 16_500_000)
+    static let longest = Nanoseconds(count: 20_500_000)
     static let second = Nanoseconds.milliseconds(1000)
 
     /// What it waits for, as the timer has it.

@@ -88,7 +88,7 @@ import Testing
         arguments: [0x30, 0x38] as [UInt32])
     func lateTick(mode: UInt32) {
         let (late, ticks) = ticking(mode)
-        #expect(late >= .milliseconds(16) && late <= .milliseconds(17))
+        #expect(late >= .milliseconds(20) && late <= .milliseconds(21))
         #expect((251...270).contains(ticks))
     }
 

@@ -257,8 +257,8 @@ private func oneShot(_ latch: UInt32) -> [ProcessorExit] {
             late = until - event
             time.now = until
         }
-        #expect((late >= .milliseconds(16)) == isLate)
-        #expect(late <= .milliseconds(17))
+        #expect((late >= .milliseconds(20)) == isLate)
+        #expect(late <= .milliseconds(21))
         #expect(processor.stops == 0)
     }
 
