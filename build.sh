@@ -31,10 +31,11 @@ link_flags=(-O2 -static --gc-sections --build-id=none -z noexecstack -s)
 
 # Types of mini whose functions count for their speed, or these functions of a type (tools/tune.awk).
 fast_types=(Core.execute LongCore.{execute,findBlock,slowPath,slow,read,write,physical,physicalRead,physicalWrite,check,operand}
-    LongCore.{setOperand,modifiable,arithmetic,string,bulk,fill,walk,fetchable,setPart} Lzma2 X86Filter Inflate Zstd)
+    LongCore.{setOperand,modifiable,arithmetic,string,bulk,fill,walk,fetchable,setPart}
+    Lzma2.{symbols,tree,turnedTree,length,distance} X86Filter Inflate.quick Zstd.{carryOut,huffman,fourStreams,oneStream,sequences})
 # What the linker does to the program as a whole (LLVM's names of passes).
 passes='globaldce,ipsccp,deadargelim,cgscc(inline),ipsccp,deadargelim,'
-passes+='function(sroa<modify-cfg>,early-cse<memssa>,instcombine<no-verify-fixpoint>,dse,adce),globaldce'
+passes+='function(sroa<modify-cfg>,early-cse<memssa>,instcombine<no-verify-fixpoint>,dse,adce,simplifycfg<sink-common-insts>,gvn-sink),iroutliner,globaldce'
 
 for file in packages guests debian linux install test fresh; do
     # shellcheck source=/dev/null

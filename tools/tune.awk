@@ -14,14 +14,13 @@ BEGIN {
     if (preserving) callees = "swift_(retain|release)(_n)?|mini_syscall"
     count = split(types, names, " ")
     for (i = 1; i <= count; i++) {
-        # Of a type alone all functions, of "Type.function" those of that name.
-        method = ""
+        # Of a type alone all functions, of "Type.function" those of that name, of types inside it, too.
         if ((dot = index(names[i], ".")) > 0) {
             method = substr(names[i], dot + 1)
             names[i] = substr(names[i], 1, dot - 1)
-            method = "V" length(method) method
+            methods[i] = "V" length(method) method
         }
-        prefixes[i] = "$e4Mini" length(names[i]) names[i] method
+        prefixes[i] = "$e4Mini" length(names[i]) names[i]
     }
 }
 /^define / {
@@ -29,7 +28,8 @@ BEGIN {
     for (i = 1; i <= count; i++) {
         # A name in quotes, or without.
         at = index($0, "@")
-        if (index(substr($0, at, length(prefixes[i]) + 2), prefixes[i])) group = "80"
+        if (!index(substr($0, at, length(prefixes[i]) + 2), prefixes[i])) continue
+        if (methods[i] == "" || index($0, methods[i])) group = "80"
     }
     if (/Mini(4|8Long)CoreV7executeAA/) sub(/ \{$/, " align 64 {")
     if (match($0, / #[0-9]+/)) $0 = substr($0, 1, RSTART + 1) group substr($0, RSTART + 2)

@@ -52,8 +52,10 @@ private func withInput(_ body: (FuzzInput) throws -> Void) rethrows {
         let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "kept")
         let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
         #expect(!files.isEmpty)
+        // Guests run where memory is laid out as in the release: the program of the fuzzers takes theirs.
+        let names = FuzzTarget.all.map { "\($0.name)" } + ["guests"]
         for file in files {
-            #expect(FuzzTarget.all.contains { file.hasPrefix("\($0.name)-") }, "\(file)")
+            #expect(names.contains { file.hasPrefix("\($0)-") }, "\(file)")
         }
     }
 

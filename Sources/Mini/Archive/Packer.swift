@@ -205,7 +205,7 @@ struct Packer: ~Copyable {
         do throws(Errno) {
             guard let assistant = try? Assistant(synchronizing: [file]) else {
                 // No process can be started: a signal waits.
-                try SystemCall.retrying(.synchronize, Int(file))
+                try Descriptor.synchronizeNumber(file)
                 return
             }
             var isAsked = assistant.begin()

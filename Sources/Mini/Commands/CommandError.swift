@@ -20,7 +20,7 @@ enum CommandError: Error, Equatable {
 
     // mini-grant.
     case noSubcommand
-    case unknownSubcommand(Text, nearest: Text? = nil)
+    case unknownSubcommand(Text)
     case unwantedWord(Text)
     case missingOption(Text)
     /// A subcommand, and what it needs.
@@ -77,9 +77,7 @@ enum CommandError: Error, Equatable {
             "\(quoted: word) is not the name of an interface: 1 to 15 bytes"
         case .noKernel: "no kernel is named; --help tells how to use this"
         case .noSubcommand: "no subcommand is named; --help lists them"
-        case .unknownSubcommand(let name, let nearest?):
-            "there is no subcommand \(quoted: name); \(nearest) may be meant, --help lists them"
-        case .unknownSubcommand(let name, nil):
+        case .unknownSubcommand(let name):
             "there is no subcommand \(quoted: name); --help lists them"
         case .unwantedWord(let word): "unexpected word \(quoted: word)"
         case .missingWords(let command, let words): "\(command) needs \(words)"

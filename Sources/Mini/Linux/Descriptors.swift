@@ -210,6 +210,11 @@ struct Descriptor: ~Copyable {
         try SystemCall.retrying(.synchronizeData, Int(number))
     }
 
+    /// The same, with what is known of the file, its times too.
+    static func synchronizeNumber(_ number: Int32) throws(Errno) {
+        try SystemCall.retrying(.synchronize, Int(number))
+    }
+
     /// Takes the file for this open description, until that is closed. Others that ask for a lock
     /// are kept away, those that do not ask are not. Source: flock(2).
     /// - Parameter shared: true to let others in that ask for a share, too.

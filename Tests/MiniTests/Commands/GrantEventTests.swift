@@ -117,7 +117,6 @@ private func run(_ line: String, on xen: FakeXen) -> Ended {
         arguments: [
             ("", "no subcommand is named; --help lists them"),
             ("ring", "there is no subcommand \"event ring\"; --help lists them"),
-            ("bnid", "there is no subcommand \"event bnid\"; bind may be meant, --help lists them"),
             ("notify --port 7", "option --domain is missing"),
             ("notify --domain 3", "option --port is missing"),
             ("wait --domain 3 --port 0", "--port of \"0\" is no event port"),

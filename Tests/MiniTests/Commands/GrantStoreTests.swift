@@ -384,12 +384,6 @@ private func run(_ line: String, on xen: FakeXen) -> Ended {
         #expect(
             try run("store put /a", on: xen())
                 == failed(2, "there is no subcommand \"store put\"; --help lists them"))
-        #expect(
-            try run("store wacth /a", on: xen())
-                == failed(
-                    2,
-                    "there is no subcommand \"store wacth\"; watch may be meant, --help lists them")
-        )
         #expect(try run("store get", on: xen()) == failed(2, "store get needs PATH..."))
         #expect(
             try run("store get --gone /a", on: xen())

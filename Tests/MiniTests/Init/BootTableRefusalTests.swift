@@ -147,7 +147,7 @@ private let disks = String(repeating: "--block d ", count: 16)
             ),
             (
                 "run mini-grant share3", 1,
-                "mini-grant: there is no subcommand \"share3\"; share may be meant, --help lists them"
+                "mini-grant: there is no subcommand \"share3\"; --help lists them"
             ),
             (
                 "run mini-grant --verison", 1,

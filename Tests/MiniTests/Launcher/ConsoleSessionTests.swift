@@ -103,7 +103,7 @@ import Testing
 
     @Test("what cannot come is told as a defect of ours, not as the guest's death")
     func defect() throws {
-        let played = try playLaunch([[.fail(.noSuchFile), .send("from the grave")]])
+        let played = try playLaunch([[.fail(.noSuchFile), attention]])
         #expect(played.outcome == .failed(.defect(state: "dying")))
         guard case .failed(let error) = played.outcome else { return }
         #expect(error.exitCode == 1)

@@ -348,7 +348,8 @@ import Testing
         machine.write(LongPlace.dataPhysical, [0xF4])
         machine.kernel([0x90], atMost: 0)
         machine.write(LongPlace.codePhysical, [UInt8](repeating: 0x90, count: LongPlace.codeSize))
-        #expect(machine.processor.run(instructions: 4) == .halt(interruptsEnabled: false))
+        // A block is no longer than 1 KiB.
+        #expect(machine.processor.run(instructions: 8) == .halt(interruptsEnabled: false))
         #expect(machine.processor.core.state.rip == LongPlace.code + 0x1001)
     }
 

@@ -87,11 +87,7 @@ enum GrantCommand {
             return try command.run(words.dropFirst())
         }
         if first.bytes.first == UInt8(ascii: "-") { throw .unknownOption(first) }
-        throw unknown(first)
-    }
-
-    private static func unknown(_ word: Text) -> CommandError {
-        .unknownSubcommand(word, nearest: Options.nearest(word, table.map { $0.name }))
+        throw .unknownSubcommand(first)
     }
 
     /// True if a subcommand is asked for the version, or one of its verbs, where it has some.
@@ -111,7 +107,7 @@ enum GrantCommand {
             return isKnown ? nil : CommandError.unknownOption(first).text
         }
         guard let command = table.first(where: { first == $0.name }) else {
-            return unknown(first).text
+            return CommandError.unknownSubcommand(first).text
         }
         if wantsVersion(words, of: command) { return nil }
         do throws(CommandError) { try command.check(words.dropFirst()) } catch { return error.text }

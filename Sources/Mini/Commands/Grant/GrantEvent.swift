@@ -101,8 +101,7 @@ enum GrantEvent {
         guard let first = words.first else { throw .noSubcommand }
         if first == "--help" || first == "-h" { return nil }
         guard let verb = Verb.allCases.first(where: { first == description($0).name }) else {
-            let names = Verb.allCases.map { description($0).name }
-            throw .unknownSubcommand("event \(first)", nearest: Options.nearest(first, names))
+            throw .unknownSubcommand("event \(first)")
         }
         var settings = GrantSettings()
         try GrantCommand.read(words.dropFirst(), table(verb), into: &settings)

@@ -259,10 +259,7 @@ enum GrantStore {
             let verb = Verb.allCases.first(where: {
                 first == description($0).name || first == description($0).alias
             })
-        else {
-            let names = Verb.allCases.map { description($0).name }
-            throw .unknownSubcommand("store \(first)", nearest: Options.nearest(first, names))
-        }
+        else { throw .unknownSubcommand("store \(first)") }
         var settings = GrantSettings()
         let table = table(verb)
         let words = apart(words, table)
