@@ -168,7 +168,7 @@ compile() {
     # (of the first alone that boot gets a tenth slower), spills where they are small, jump tables where they are well filled, places in
     # loops as the source reckons them.
     "$(tool ld.lld)" -m "$emulation" "${placing[@]}" "${link_flags[@]}" --icf=all -z relro -z now --lto-O2 "--lto-newpm-passes=$passes" \
-        -mllvm -inline-threshold=-20 -mllvm -tail-dup-pred-size=1000 -mllvm -tail-dup-succ-size=1000 -mllvm -max-bytes-for-alignment=1 \
+        -mllvm -inline-threshold=0 -mllvm -tail-dup-pred-size=1000 -mllvm -tail-dup-succ-size=1000 -mllvm -max-bytes-for-alignment=1 \
         -mllvm -apply-ext-tsp-for-size -mllvm -disable-constant-hoisting -mllvm -disable-machine-licm -mllvm -disable-postra-machine-sink \
         -mllvm -split-spill-mode=size -mllvm -min-jump-table-entries=6 -mllvm -optsize-jump-table-density=60 -mllvm -disable-lsr \
         -mllvm -enable-machine-outliner=always -mllvm -enable-linkonceodr-outlining \
