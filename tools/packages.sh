@@ -107,9 +107,11 @@ can_install() { [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; }
 need() {
     local packages
     read -ra packages <<<"$(lacking "$@" | tr '\n' ' ')"
-    ((${#packages[@]})) || return 0
-    can_install || die "missing packages; as root: apt-get install ${packages[*]}"
-    install_packages "${packages[@]}" || die "could not install: ${packages[*]}"
+    if ((${#packages[@]})); then
+        can_install || die "missing packages; as root: apt-get install ${packages[*]}"
+        install_packages "${packages[@]}" || die "could not install: ${packages[*]}"
+    fi
+    [[ " $* " != *" toolchain "* ]] || check_swift
 }
 
 # want PART...: the same for what the tests can do without: what cannot run then says SKIP and why.
