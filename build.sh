@@ -41,7 +41,8 @@ fast_types=(Core.execute LongCore.{execute,findBlock,slowPath,slow,read,write,ph
     Lzma2.{symbols,tree,turnedTree,length,distance} X86Filter Inflate.quick Zstd.{carryOut,huffman,fourStreams,oneStream,sequences})
 # What the linker does to the program as a whole (LLVM's names of passes).
 passes='globaldce,ipsccp,deadargelim,cgscc(inline),ipsccp,deadargelim,'
-passes+='function(sroa<modify-cfg>,early-cse<memssa>,instcombine<no-verify-fixpoint>,dse,adce,simplifycfg<sink-common-insts>,gvn-sink),iroutliner,globaldce'
+passes+='function(sroa<modify-cfg>,early-cse<memssa>,instcombine<no-verify-fixpoint>,dse,adce,'
+passes+='correlated-propagation,constraint-elimination,simplifycfg<sink-common-insts>,adce),iroutliner,globaldce'
 
 for file in packages guests debian linux install test fresh; do
     # shellcheck source=/dev/null
@@ -164,9 +165,10 @@ compile() {
         -x ir -emit-llvm -c "$out/objects/$name.tuned.ir" -o "$out/objects/$name.bc" || return
     rm "$out/objects/$name.swift.ir" "$out/objects/$name.tuned.ir"
     # The linker knows which functions nobody else calls: what is called once goes into its caller, parameters and results that
-    # nobody uses and constants that all callers pass are left out, and what then stands there twice (25 KB). What branches
-    # have in common is moved behind them (simplifycfg, gvn-sink), and what functions have in common becomes one (iroutliner): 7 KB, and no
-    # time from a boot or a loop.
+    # nobody uses and constants that all callers pass are left out, and what then stands there twice (25 KB). Checks that
+    # others make needless go (correlated-propagation, constraint-elimination), what branches have in common is moved behind them
+    # (simplifycfg), and what functions have in common becomes one (iroutliner): 10 KB, and no time from a boot or a loop. No gvn-sink: what
+    # it makes is not the same each time.
     # Behind each record of an execution loop a dispatch of its own, which the host's processor foresees better than one for all
     # (Debian 13's cloud kernel, 6.12, boots in four fifths of the time). It needs that no case of the loop's is empty. Aligning the
     # cases gains nothing.
