@@ -139,11 +139,8 @@ protocol GuestPorts: AnyObject {
     func ring(_ access: PortAccess) -> Bool
     /// True while the launcher has something to do because of it.
     var isDue: Bool { get }
-    /// From here on all ports are registers of virtio's.
-    var firstVirtio: UInt16 { get }
 }
 
 extension GuestPorts {
     func ring(_ access: PortAccess) -> Bool { false }
-    var firstVirtio: UInt16 { .max }
 }

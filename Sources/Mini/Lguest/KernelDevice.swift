@@ -210,10 +210,8 @@ final class KernelDevice: LguestDevice {
         if isOutput {
             ports?.write(access, try register(.eax) & mask)
         } else {
-            // What it does not change of the register has to be known before. Behind the ports of a PC's own are registers of
-            // virtio's: a compiler has made what reads them, and takes nothing of the rest.
-            let isVirtio = port >= ports?.firstVirtio ?? .max
-            let kept = mask == .max || isVirtio ? 0 : try register(.eax) & ~mask
+            // What it does not change of the register has to be known before.
+            let kept = mask == .max ? 0 : try register(.eax) & ~mask
             try set(.eax, kept | (ports?.read(access) ?? .max) & mask)
         }
     }

@@ -124,7 +124,7 @@ struct PCIBus {
     /// Where a function's own registers begin.
     static let firstCapability: UInt8 = 0x40
     /// Where the first BAR is, and how far apart they are.
-    static let firstPort: UInt16 = 0x1000
+    private static let firstPort: UInt16 = 0x1000
     private static let portDistance: UInt16 = 0x100
     /// Where pins lead: inputs of the interrupt controller, in this order.
     private static let lines: [UInt8] = [11, 10, 9, 5]

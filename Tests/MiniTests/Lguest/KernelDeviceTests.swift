@@ -172,7 +172,6 @@ import Testing
             isDue = wantsLauncher
         }
         var wantsLauncher = true
-        var firstVirtio: UInt16 { 0x1000 }
         var bell: PortAccess?
         var rung = 0
         func ring(_ access: PortAccess) -> Bool {
@@ -241,23 +240,6 @@ import Testing
         }
         #expect(kernel.reads.isEmpty && ports.rung == 1 && ports.written.isEmpty)
         #expect(kernel.writes.last == [6, 48, 0xC000_1002])
-    }
-
-    @Test("of an input from a virtio device nobody asks what the rest of eax was")
-    func virtioInputs() throws {
-        for (code, value) in [([0xEC], 0x21), ([0x66, 0xED], 0x4321)] as [([UInt8], UInt32)] {
-            for port in [0x0FFF, 0x1000, 0x103A, 0xFFFF] as [UInt32] {
-                let isVirtio = port >= 0x1000
-                let kernel = Kernel()
-                kernel.reads = Self.trap(13, code, 0xC000_1000, 0x61, port)
-                kernel.reads += Self.values(isVirtio ? [] : [0]) + Self.interrupted
-                try with(kernel, .era5) { device throws in
-                    device.connect(Ports())
-                    #expect(throws: Errno.interrupted) { try device.run() }
-                }
-                #expect(kernel.reads.isEmpty && kernel.writes.contains([6, 24, value]))
-            }
-        }
     }
 
     @Test("what the guest only reads gives the launcher nothing to do")

@@ -30,7 +30,6 @@ final class LguestBus: GuestPorts {
     }
 
     var isDue: Bool { wantsLauncher() }
-    var firstVirtio: UInt16 { PCIBus.firstPort }
 
     func read(_ access: PortAccess) -> UInt32 {
         // A keyboard controller that is none, to a driver that would wait long for one that is busy.
