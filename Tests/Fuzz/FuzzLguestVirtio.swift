@@ -67,7 +67,7 @@ enum FuzzLguestVirtio {
             ] as [(UInt8, UInt32)] { FuzzVirtio.append(input, 2, device | place, value) }
             FuzzVirtio.append(input, 1, device | 28, 1)
         }
-        FuzzVirtio.append(input, 1, device | 0x70 + 2 * UInt8(random.below(2)), 0)
+        FuzzVirtio.append(input, 1, device | 56, UInt32(random.below(2)))
     }
 
     static func take(_ input: FuzzInput) { _ = interruptions(input) }

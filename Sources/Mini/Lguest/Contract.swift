@@ -134,13 +134,6 @@ protocol GuestPorts: AnyObject {
     /// - Returns: what the guest reads, in as many low bytes as it asks for; ones where nothing is.
     func read(_ access: PortAccess) -> UInt32
     func write(_ access: PortAccess, _ value: UInt32)
-    /// The guest writes there, and what it writes may not matter.
-    /// - Returns: false if it does; then nothing has happened.
-    func ring(_ access: PortAccess) -> Bool
     /// True while the launcher has something to do because of it.
     var isDue: Bool { get }
-}
-
-extension GuestPorts {
-    func ring(_ access: PortAccess) -> Bool { false }
 }

@@ -28,9 +28,8 @@ final class KernelDevice: LguestDevice {
     private static let longestReason = 1024
     /// Where the guest's kernel maps its memory, and no program's pages: what runs there is the kernel.
     private var kernelCode: (start: UInt32, size: UInt64) = (0, 0)
-    /// What is behind the guest's ports, and whether the last access was an output.
+    /// What is behind the guest's ports.
     private var ports: (any GuestPorts)?
-    private var hasOutput = false
 
     /// - Throws: ENOENT or ENODEV without such a device, EACCES or EPERM without permission.
     init(memory: GuestMemory, abi: GuestABI) throws(Errno) {
@@ -82,8 +81,7 @@ final class KernelDevice: LguestDevice {
         while true {
             if !isDead { try lookBefore() }
             if let result = try runOn(number) { return result }
-            // What the guest only reads leaves nothing to do.
-            if hasOutput && ports?.isDue ?? false { throw interruption(.again) }
+            if ports?.isDue ?? false { throw interruption(.again) }
         }
     }
 
@@ -170,7 +168,6 @@ final class KernelDevice: LguestDevice {
     /// Does what the guest's kernel wanted of a port, and reflects every other trap.
     /// - Returns: why the guest has died, if it has.
     private func serveTrap() throws(Errno) -> RunResult? {
-        hasOutput = false
         let trap = TrapRecord(UInt64(word(0)) | UInt64(word(4)) << 32)
         let eip = try register(.eip)
         if let instruction = trap.instruction, try isKernels(eip) {
@@ -203,9 +200,6 @@ final class KernelDevice: LguestDevice {
             port = UInt16(truncatingIfNeeded: try register(.edx))
         }
         let access = PortAccess(port: port, size: size)
-        hasOutput = isOutput
-        // A register takes two calls.
-        if isOutput && ports?.ring(access) ?? false { return }
         let mask: UInt32 = .max >> (32 - 8 * UInt32(size))
         if isOutput {
             ports?.write(access, try register(.eax) & mask)
@@ -218,8 +212,8 @@ final class KernelDevice: LguestDevice {
 
     private func register(_ register: Register) throws(Errno) -> UInt32 {
         try write(LguestRequest.getRegister, register.rawValue)
-        guard let number = device?.number else { throw .badDescriptor }
-        return try Transfer.readWord(number)
+        guard let number = device?.number, try read(number) == 4 else { throw .invalid }
+        return word(0)
     }
 
     private func set(_ register: Register, _ value: UInt32) throws(Errno) {
@@ -237,11 +231,7 @@ final class KernelDevice: LguestDevice {
         return try result.get()
     }
 
-    private func word(_ offset: Int) -> UInt32 {
-        unsafe buffer.withUnsafeBytes {
-            unsafe $0.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
-        }
-    }
+    private func word(_ offset: Int) -> UInt32 { LittleEndian.word(buffer, at: offset) }
 
     @discardableResult
     private func write(_ request: UInt32, _ argument: UInt32) throws(Errno) -> Int {

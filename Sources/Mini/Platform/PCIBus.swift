@@ -23,9 +23,6 @@ protocol PCIFunction: AnyObject {
     ///   - size: 1, 2 or 4 bytes.
     func readPort(_ offset: UInt16, _ size: UInt8) -> UInt32
     func writePort(_ offset: UInt16, _ size: UInt8, _ value: UInt32)
-    /// The same where the value does not matter.
-    /// - Returns: false where it does; then nothing has happened.
-    func ringPort(_ offset: UInt16, _ size: UInt8) -> Bool
     /// True as long as it asks for an interrupt.
     var interruptLevel: Bool { get }
     /// Bus Master: it may use the guest's memory. True at the start, as a firmware leaves it.
@@ -38,7 +35,6 @@ protocol PCIFunction: AnyObject {
 }
 
 extension PCIFunction {
-    func ringPort(_ offset: UInt16, _ size: UInt8) -> Bool { false }
     var hasCapabilities: Bool { false }
     func readCapability(_ place: UInt8, _ size: UInt8) -> UInt32 { 0 }
     func writeCapability(_ place: UInt8, _ size: UInt8, _ value: UInt32) {}
@@ -203,31 +199,16 @@ struct PCIBus {
         return true
     }
 
-    /// - Returns: false if the value matters.
-    func ring(_ access: PortAccess) -> Bool {
-        guard let (index, offset) = function(access) else { return false }
-        return functions[index].ringPort(offset, access.size)
-    }
-
     /// The function that has all ports of an access.
     private func function(_ access: PortAccess) -> (Int, UInt16)? {
-        // Most stay where they were from the start.
-        let usual = (Int(access.port) - Int(Self.firstPort)) / Int(Self.portDistance)
-        if functions.indices.contains(usual), let offset = offset(access, usual) {
-            return (usual, offset)
-        }
+        let first = UInt32(access.port)
         for index in functions.indices {
-            if let offset = offset(access, index) { return (index, offset) }
+            guard let ports = headers[index + 1].ports, ports.contains(first),
+                first + UInt32(access.size) <= ports.upperBound
+            else { continue }
+            return (index, UInt16(first - ports.lowerBound))
         }
         return nil
-    }
-
-    private func offset(_ access: PortAccess, _ index: Int) -> UInt16? {
-        let first = UInt32(access.port)
-        guard let ports = headers[index + 1].ports, ports.contains(first),
-            first + UInt32(access.size) <= ports.upperBound
-        else { return nil }
-        return UInt16(first - ports.lowerBound)
     }
 
     /// The number of the header that CF8 names; nil if there is none.

@@ -4,9 +4,8 @@
 //
 //     00 features: choice, offered, choice, taken    10 no MSI-X    12 queues    14 status    16 queue: choice, size,
 //     no MSI-X, enabled, doorbell's place            20 queue's descriptors, available ring, used ring
-//     3A interrupts        3C the device's own       70 a doorbell for each queue, 2 bytes
+//     38 doorbell    3A interrupts        3C the device's own
 //
-// What is written to a doorbell does not matter, which spares a host that would have to ask for it.
 // The capability at 84 is a window on the BAR through the configuration space: a guest that has no driver yet writes its
 // console's emergency register there.
 // Source: docs/abi/lguest.md §5.6; Virtual I/O Device specification 1.2, chapter 4.1.4.
@@ -46,12 +45,9 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
         static var parts: ClosedRange<UInt16> { 0x20...0x34 }
         static let available: UInt16 = 0x28
         static let used: UInt16 = 0x30
-        static let doorbellPlace: UInt16 = 0x1E
-        static let commonEnd: UInt16 = 0x38
+        static let doorbell: UInt16 = 0x38
         static let interrupts: UInt16 = 0x3A
         static let own: UInt16 = 0x3C
-        static let doorbells: UInt16 = 0x70
-        static let end: UInt16 = 0x80
     }
     private enum Capability {
         static let common: UInt8 = 0x40
@@ -91,7 +87,7 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
             classCode: device.kind.row.classCode, subsystemVendor: VirtioKind.vendor,
             subsystem: 0x40, revision: 1)
     }
-    var portCount: UInt16 { Register.end }
+    var portCount: UInt16 { 128 }
     var interruptLevel: Bool { interrupts != 0 }
     var hasCapabilities: Bool { true }
 
@@ -114,12 +110,11 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
         switch place {
         case Capability.common..<Capability.doorbell:
             (start, next, kind, offset, count) = (
-                Capability.common, Capability.doorbell, 1, 0, UInt32(Register.commonEnd)
+                Capability.common, Capability.doorbell, 1, 0, UInt32(Register.doorbell)
             )
         case Capability.doorbell..<Capability.interrupts:
             (start, next, kind, offset, count) = (
-                Capability.doorbell, Capability.interrupts, 2, UInt32(Register.doorbells),
-                UInt32(2 * queues.count)
+                Capability.doorbell, Capability.interrupts, 2, UInt32(Register.doorbell), 2
             )
         case Capability.interrupts..<Capability.own:
             (start, next, kind, offset, count) = (
@@ -147,8 +142,6 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
         case 3: kind
         case 8..<12: byte(offset)
         case 12..<16: byte(count)
-        // How far a queue's doorbell is from the one before.
-        case 16 where kind == 2: 2
         default: 0
         }
     }
@@ -166,8 +159,8 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
     // MARK: Registers
 
     func readPort(_ offset: UInt16, _ size: UInt8) -> UInt32 {
-        if offset >= Register.doorbells { return .max }
         if offset >= Register.own {
+            guard offset < portCount else { return .max }
             return configuration(offset - Register.own, size, of: ownCount)
         }
         return switch (offset, size) {
@@ -182,7 +175,6 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
         case (Register.status, 1): UInt32(status.byte)
         case (Register.choice, 2): UInt32(chosen)
         case (Register.size, 2): queue.map { UInt32(queues[$0].size) } ?? 0
-        case (Register.doorbellPlace, 2): queue.map { UInt32($0) } ?? 0
         case (Register.enabled, 2):
             queue.map { queues[$0].isReady || queues[$0].violation != nil ? 1 : 0 } ?? 0
         case (Register.parts, 4) where offset & 3 == 0: queuePart(offset)
@@ -207,22 +199,14 @@ final class VirtioModernFunction: VirtioTransport, PCIFunction {
             queues[queue].place(
                 descriptors: place.0, available: place.1, used: place.2, in: memory)
         case (Register.parts, 4) where offset & 3 == 0: setQueuePart(offset, value)
-        case (Register.doorbells..., _): _ = ringPort(offset, size)
+        case (Register.doorbell, 2):
+            if isDriven, value < UInt32(queues.count) { device.serve(Int(value), of: self) }
         case (Register.own..., _):
             if offset - Register.own < ownCount {
                 device.setConfiguration(offset - Register.own, value)
             }
         default: break
         }
-    }
-
-    func ringPort(_ offset: UInt16, _ size: UInt8) -> Bool {
-        guard offset >= Register.doorbells else { return false }
-        let place = offset - Register.doorbells
-        if isDriven, size == 2, place & 1 == 0, place >> 1 < queues.count {
-            device.serve(Int(place >> 1), of: self)
-        }
-        return true
     }
 
     private var queue: Int? { Int(chosen) < queues.count ? Int(chosen) : nil }

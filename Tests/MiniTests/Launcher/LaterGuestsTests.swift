@@ -82,7 +82,7 @@ extension Assembler {
         for (port, size, value) in [
             (0x1114, 1, 3), (0x1108, 4, 1), (0x110C, 4, 1), (0x1114, 1, 0xB), (0x1116, 2, 0),
             (0x1120, 4, ring), (0x1128, 4, ring + 16 * 8), (0x1130, 4, ring + 0x1000),
-            (0x111C, 2, 1), (0x1114, 1, 0xF), (0x1170, 2, 0),
+            (0x111C, 2, 1), (0x1114, 1, 0xF), (0x1138, 2, 0),
         ] as [(UInt32, Int, UInt32)] { output(port, size, value) }
     }
 }
@@ -127,7 +127,7 @@ private func kernel(
             (0x1030, 4, Place.ownRing + 0x1000), (0x101C, 2, 1), (0x1014, 1, 0xF),
         ] as [(UInt32, Int, UInt32)] { code.output(port, size, value) }
         code.offer(Place.texts + 0x10, 8, in: Place.ownRing)
-        code.output(0x1072, 2, 1)
+        code.output(0x1038, 2, 1)
     } else {
         code.call(17, Place.texts)
         code.mapDevices()

@@ -38,8 +38,7 @@ import Testing
                     })
                 return answers.isEmpty ? 0 : answers.removeFirst()
             case .read where arguments.0 == Self.number:
-                // A record or a reason; or a register.
-                guard arguments.2 >= 1024 || arguments.2 == 4 else { return -22 }
+                guard arguments.2 >= 1024 else { return -22 }
                 switch reads.removeFirst() {
                 case .failure(let errno): return -Int(errno.rawValue)
                 case .success(let bytes):
@@ -172,14 +171,6 @@ import Testing
             isDue = wantsLauncher
         }
         var wantsLauncher = true
-        var bell: PortAccess?
-        var rung = 0
-        func ring(_ access: PortAccess) -> Bool {
-            guard access == bell else { return false }
-            rung += 1
-            isDue = wantsLauncher
-            return true
-        }
     }
 
     private static func little(_ value: UInt32) -> [UInt8] {
@@ -226,33 +217,6 @@ import Testing
             #expect(kernel.writes.last == [6, 48, 0xC000_1000 + form.length])
             #expect(kernel.writes.first == [5, 48])
         }
-    }
-
-    @Test("of an output whose value does not matter the value is not asked for")
-    func bells() throws {
-        let kernel = Kernel()
-        let ports = Ports()
-        ports.bell = PortAccess(port: 0x1070, size: 2)
-        kernel.reads = Self.trap(13, [0x66, 0xEF], 0xC000_1000, 0x61, 0x1070)
-        try with(kernel, .era5) { device throws in
-            device.connect(ports)
-            #expect(throws: Errno.again) { try device.run() }
-        }
-        #expect(kernel.reads.isEmpty && ports.rung == 1 && ports.written.isEmpty)
-        #expect(kernel.writes.last == [6, 48, 0xC000_1002])
-    }
-
-    @Test("what the guest only reads gives the launcher nothing to do")
-    func reads() throws {
-        let kernel = Kernel()
-        let ports = Ports()
-        ports.isDue = true
-        kernel.reads = Self.trap(13, [0xED], 0xC000_1000, 0x61, 0x71) + Self.interrupted
-        try with(kernel, .era5) { device throws in
-            device.connect(ports)
-            #expect(throws: Errno.interrupted) { try device.run() }
-        }
-        #expect(kernel.reads.isEmpty)
     }
 
     @Test("an input changes as much of eax as it has bytes, and the guest goes on at once")

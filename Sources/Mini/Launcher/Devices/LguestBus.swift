@@ -40,5 +40,4 @@ final class LguestBus: GuestPorts {
     }
 
     func write(_ access: PortAccess, _ value: UInt32) { _ = bus.write(access, value) }
-    func ring(_ access: PortAccess) -> Bool { bus.ring(access) }
 }
