@@ -245,10 +245,11 @@ struct IntervalTimer {
     private var speaker = TimerChannel(isGateHigh: false)
     /// Port 61, bits 0 and 1: the gate of channel 2, and whether its output is heard.
     private var control: UInt8 = 0
-    /// When the next rise of channel 0's output is told, and its tick, which can have come before.
-    private(set) var nextEvent: Nanoseconds?
     /// Channel 0's output rises once for each count that is written.
     var isSingle: Bool { clock.isSingle }
+    /// When the next rise of channel 0's output is told.
+    private(set) var nextEvent: Nanoseconds?
+    /// The tick of that rise, which can have come before.
     private var rise: UInt64 = 0
     /// For a guest that counts the rises and has no other clock, each of them is told, late if need be.
     var tellsAll = false
