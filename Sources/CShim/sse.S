@@ -1,4 +1,4 @@
-// The guest's SSE and SSE2 instructions, executed by the real unit: a table with one tiny routine of eight bytes for each,
+// The guest's SSE instructions, executed by the real unit: a table with one tiny routine of eight bytes for each,
 // on xmm0 and xmm1, and eax or (64-bit) rax where a general register takes part. Rows:
 //
 //     0     no prefix, 66, F3, F2: opcodes 0F 50...5F
@@ -8,6 +8,16 @@
 //     262   CVTSI2SS, CVTSI2SD of eax; of rax
 //     266   CVTTSS2SI, CVTTSD2SI, CVTSS2SI, CVTSD2SI to eax; to rax
 //     274   UCOMISS, UCOMISD, COMISS, COMISD: RFLAGS to rax
+//
+// and for 64 bits, where the processor has SSE3 to SSE4.2 and POPCNT:
+//
+//     278   66: 0F 38 00...41; of PTEST (17) RFLAGS to rax
+//     344   MOVSLDUP, MOVSHDUP, MOVDDUP
+//     347   ROUNDPS, ROUNDPD, ROUNDSS, ROUNDSD as MXCSR says; the same, and inexact is no matter
+//     355   DPPS and DPPD of all elements, to all
+//     357   MPSADBW with 0...7
+//     365   POPCNT of rax
+//     366   CRC32 of eax and a byte, 2, 4, 8 bytes in memory at rdx
 //
 // Forms that do not exist are in the table as well and must not be asked for.
 
@@ -96,6 +106,54 @@ forms:
     .p2align 3, 0xCC
     .byte 0x66, 0x0F, \opcode, 0xC1, 0x9C, 0x58, 0xC3
     .endr
+
+#if defined(__x86_64__)
+    .macro second opcode
+    .p2align 3, 0xCC
+    .byte 0x66, 0x0F, 0x38, \opcode, 0xC1
+    .if \opcode == 0x17
+    .byte 0x9C, 0x58
+    .endif
+    .byte 0xC3
+    .endm
+    .macro third opcode, value
+    .p2align 3, 0xCC
+    .byte 0x66, 0x0F, 0x3A, \opcode, 0xC1, \value, 0xC3
+    .endm
+
+    .set opcode, 0
+    .rept 0x42
+    second opcode
+    .set opcode, opcode + 1
+    .endr
+
+    prefixed 0xF3, 0x12
+    prefixed 0xF3, 0x16
+    prefixed 0xF2, 0x12
+
+    .irp value, 4, 12
+    .irp opcode, 8, 9, 10, 11
+    third \opcode, \value
+    .endr
+    .endr
+    third 0x40, 0xFF
+    third 0x41, 0x33
+    .irp value, 0, 1, 2, 3, 4, 5, 6, 7
+    third 0x42, \value
+    .endr
+
+    .p2align 3, 0xCC
+    popcntq %rax, %rax
+    ret
+    .irp size, b, w, l
+    .p2align 3, 0xCC
+    crc32\size (%rdx), %eax
+    ret
+    .endr
+    .p2align 3, 0xCC
+    crc32q (%rdx), %rax
+    ret
+#endif
 
     .p2align 4
     .globl mini_sse

@@ -16,6 +16,8 @@ extension LongDecoder {
         case 0x0D, 0x18...0x1F: hint()
         case 0x20...0x23: controlMove(opcode)
         case 0x10...0x17, 0x28...0x2F, 0x50...0x7F, 0xC2, 0xC4...0xC6, 0xD0...0xFE: vector(opcode)
+        case 0x38: second()
+        case 0x3A: level2(2, byte())
         case 0x30: slow(.writeModelRegister)
         case 0x31: slow(.timeStamp)
         case 0x32: slow(.readModelRegister)
@@ -43,6 +45,10 @@ extension LongDecoder {
             guard !isRegister else { return undefined() }
             slow(.loadFarPointer, size: size, which: opcode == 0xB2 ? 2 : opcode & 7)
         case 0xB6, 0xB7, 0xBE, 0xBF: extend(opcode)
+        case 0xB8:
+            operands(size)
+            guard vectorPrefix == 2 else { return undefined() }
+            slow(.countBits, size: size)
         case 0xBC, 0xBD:
             operands(size)
             slow(.bitScan, size: size, which: opcode & 1)
@@ -115,7 +121,7 @@ extension LongDecoder {
 
     private mutating func group9() {
         takeModrm()
-        guard group == 1 && !isRegister && !isWide else { return undefined() }
+        guard group == 1 && !isRegister else { return undefined() }
         slow(.compareExchangePair, size: size)
     }
 
@@ -237,7 +243,7 @@ extension LongDecoder {
         if opcode != 0x77 { takeModrm() }
         guard
             let row = VectorRow(opcode, prefix: prefix, isRegister: isRegister, group: group)
-        else { return undefined() }
+        else { return level2(0, opcode) }
         operation.a = row.isGroup ? group : registerNumber &* (row.isGeneral ? 8 : 1)
         if isRegister { operation.b = otherNumber &* (row.isOtherGeneral ? 8 : 1) }
         if row.kind == .move && plainMove(opcode, prefix) { return }
@@ -246,6 +252,33 @@ extension LongDecoder {
         operation.immediate = Int32(
             bitPattern: VectorCode(row, opcode, prefix: prefix, value: value).bits)
         slow(.vector, size: isWide ? 3 : 2, which: operation.which)
+    }
+
+    /// 0F 38.
+    private mutating func second() {
+        let opcode = byte()
+        guard opcode & 0xFE == 0xF0 && repeating == 1 else { return level2(1, opcode) }
+        let size = opcode & 1 == 0 ? 0 : self.size
+        operands(2, size)
+        slow(.checksum, size: size)
+    }
+
+    /// What came after SSE2 (LongLevel2.swift). Of the first map modrm has been taken.
+    private mutating func level2(_ map: UInt8, _ opcode: UInt8) {
+        let prefix = vectorPrefix
+        if map > 0 { takeModrm() }
+        let number = Level2.number(map, opcode)
+        guard Level2.exists(number, prefix: prefix, isRegister: isRegister) else {
+            return undefined()
+        }
+        // A general register is the other operand of what takes one element, or gives one.
+        let isGeneral = number & 0x2F0 == 0x210 || number == 0x220 || number == 0x222
+        operation.a = registerNumber
+        if isRegister { operation.b = otherNumber &* (isGeneral ? 8 : 1) }
+        let value = map == 2 ? byte() : 0
+        operation.immediate = Int32(
+            bitPattern: VectorCode(opcode, prefix: prefix, value: value).bits)
+        slow(.vectorLevel2, size: isWide ? 3 : 2, which: map)
     }
 
     /// Moves of 16 bytes are the loop's; `aux` has the bits that an aligned one's address may not have.

@@ -6,6 +6,10 @@ extension LongCore {
             throw .noDevice
         }
         let opcode = i.which
+        // FISTTP came with SSE3.
+        if i.shape.isMemory && MemoryForm.isTruncating(opcode: opcode, modrm: i.b) {
+            try needLevel2()
+        }
         let place = linear(i)
         let site = FloatingPointUnit.Site(
             instruction: UInt32(truncatingIfNeeded: state.blockStart &+ i.first),

@@ -2,7 +2,8 @@
 //
 // It calls itself an AMD of family 15, the first that had long mode: kernels know that those leak nothing of the kernel to its
 // programs. It offers the least that 64-bit kernels and their programs ask for: MMX, SSE2, NX, SYSCALL; no APIC, XSAVE, AVX. (MMX
-// because C libraries of today refuse a processor without it.)
+// because C libraries of today refuse a processor without it.) Where the real processor has what the level x86-64-v2 adds, this one has
+// it, too, as some systems' programs are compiled for that.
 // The clock is SystemIdentity.swift's.
 //
 // Sources: AMD64 Architecture Programmer's Manual volumes 2 and 3 (CPUID); docs/abi/pc.md §7, §8.
@@ -15,16 +16,25 @@ private enum LongCpuFeature {
     /// SYSCALL, NX, LM.
     static let long: UInt32 = 1 << 11 | 1 << 20 | 1 << 29
     static let hypervisor: UInt32 = 1 << 31
+    /// CMPXCHG16B.
+    static let exchange16: UInt32 = 1 << 13
+    /// SSE3, SSSE3, SSE4.1, SSE4.2, POPCNT.
+    static let level2: UInt32 = 1 << 0 | 1 << 9 | 1 << 19 | 1 << 20 | 1 << 23
     /// LAHF and SAHF.
     static let flagsByAh: UInt32 = 1 << 0
 }
 
 extension LongCore {
-    static func identify(_ leaf: UInt32) -> (UInt32, UInt32, UInt32, UInt32) {
+    func identify(_ leaf: UInt32) -> (UInt32, UInt32, UInt32, UInt32) {
         let signature: UInt32 = 0x0006_0FB1
         if let common = CommonIdentity.answer(leaf) { return common }
         return switch leaf {
-        case 1: (signature, 0, LongCpuFeature.hypervisor, LongCpuFeature.basic)
+        case 1:
+            (
+                signature, 0,
+                LongCpuFeature.hypervisor | LongCpuFeature.exchange16
+                    | (state.hasLevel2 ? LongCpuFeature.level2 : 0), LongCpuFeature.basic
+            )
         case 0x8000_0001:
             (
                 signature, 0, LongCpuFeature.flagsByAh,

@@ -165,8 +165,8 @@ enum LongSlow: UInt8 {
     case raise
     case floatingPoint, floatingPointWait, saveState, restoreState, loadControlStatus
     case storeControlStatus, returnPopping
-    /// MMX, SSE and SSE2: `VectorCode(bits: immediate)`.
-    case vector
+    /// MMX, SSE and SSE2: `VectorCode(bits: immediate)`; and what came later.
+    case vector, vectorLevel2, countBits, checksum
     case storeNonTemporal, fence
     // Of compatibility mode.
     case transfer, pushAll, popAll, bounds, adjustPrivilege, overflow, setByCarry

@@ -9,7 +9,7 @@
 //     LongSlowPath…, LongStrings, LongFloatingPoint   what the loop leaves to others
 //     LongGates, LongSystem      exceptions, transfers, ring 0
 //     LongIdentity               CPUID, model-specific registers, clock
-//     LongVectors                SSE
+//     LongVectors, LongLevel2    SSE
 //     LongCompatible             32-bit programs below a 64-bit kernel
 //
 // A second core beside the i386's: what is common to both (RecordProcessor, BlockCache, the x87, faults and exits) is shared, but registers,

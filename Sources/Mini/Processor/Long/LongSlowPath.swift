@@ -221,6 +221,9 @@ extension LongCore {
             try useVectors()
             try write(linear(i), UInt64(state.vectorControl), 4)
         case .vector: try perform(i)
+        case .vectorLevel2: try performLevel2(i)
+        case .countBits: try countBits(i)
+        case .checksum: try checksum(i)
         case .storeNonTemporal: try write(linear(i), part(i.a, size), Self.bytes(size))
         case .fence: break
         case .transfer: return try transfer(i)

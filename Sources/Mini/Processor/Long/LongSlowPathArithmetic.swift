@@ -237,6 +237,7 @@ extension LongCore {
 
     func compareExchangePair(_ i: LongOperation) throws(Fault) {
         let place = linear(i)
+        if i.shape.size == 3 { return try compareExchange16(i, place) }
         try checkWrite(place, 8)
         let old = try read(place, 8)
         let isEqual = old == part(16, 2) &<< 32 | part(0, 2)
@@ -247,5 +248,16 @@ extension LongCore {
             setPart(0, 2, old)
             setPart(16, 2, old &>> 32)
         }
+    }
+    private func compareExchange16(_ i: LongOperation, _ place: UInt64) throws(Fault) {
+        guard place & 15 == 0 else { throw .protection(0) }
+        try checkWrite(place, 16)
+        let (low, high) = (try read(place, 8), try read(place &+ 8, 8))
+        let isEqual = low == rax && high == rdx
+        let flags = arithmeticFlags & ~Flag.zero | (isEqual ? Flag.zero : 0)
+        try write(place, isEqual ? rbx : low, 8)
+        try write(place &+ 8, isEqual ? part(8, 3) : high, 8)
+        arithmeticFlags = flags
+        (rax, rdx) = (low, high)
     }
 }

@@ -8,6 +8,8 @@
 //
 // Sources: AMD64 Architecture Programmer's Manual volume 2, chapters 1, 4, 5; Intel SDM volume 3, chapters 2, 4, 5.
 
+import CShim
+
 /// Order and size of the first fields are used by decoded operations.
 @safe struct LongState {
     typealias Table = LongTable
@@ -128,6 +130,8 @@
     /// For operands of x87 and SSE instructions, and an instruction on two pages.
     var scratch: UnsafeMutableRawPointer
     var floatingPoint = FloatingPointUnit()
+    /// What LongLevel2.swift has is there.
+    let hasLevel2 = mini_has_level2() != 0
     /// Whose state this is, and who lives longer: it knows what RDTSC reads.
     unowned(unsafe) var owner: LongProcessor
 }

@@ -18,7 +18,7 @@ extension LongCore {
     func systemInstruction(_ i: LongOperation) throws(Fault) -> Flow {
         switch unsafe LongSlow(rawValue: i.aux).unsafelyUnwrapped {
         case .cpuid:
-            let (a, b, c, d) = Self.identify(get(0, as: UInt32.self))
+            let (a, b, c, d) = identify(get(0, as: UInt32.self))
             set(0, a)
             set(24, b)
             set(8, c)

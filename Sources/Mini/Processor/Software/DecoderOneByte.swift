@@ -594,6 +594,9 @@ extension Decoder {
 
     private mutating func floatingPoint(_ opcode: UInt8) {
         readModrm()
+        if !isRegisterForm && MemoryForm.isTruncating(opcode: opcode, modrm: modrm) {
+            return undefined()
+        }
         laySlowPath(
             .floatingPoint, size: wordSize,
             immediate: UInt32(opcode) | UInt32(modrm) &<< 8, hasOperand: true)

@@ -1,6 +1,6 @@
 // Which x87 encodings exist, and which of them need more than the real unit's help.
 // Aliases that processors accept without any manual naming them (D9 D8, DC D0, DF C0, ...)
-// are executed; FISTTP is not there, as SSE3 is not claimed.
+// are executed; so is FISTTP, which only a processor with SSE3 has.
 //
 // Source: Intel SDM volume 2, appendix A.4 (opcode maps of escape instructions).
 
@@ -73,23 +73,28 @@ enum MemoryForm {
             case (0xD9, 7): .storeControl
             case (0xDA, _): .load(4)
             case (0xDB, 0): .load(4)
-            case (0xDB, 2...3): .store(4)
+            case (0xDB, 1...3): .store(4)
             case (0xDB, 5): .load(10)
             case (0xDB, 7): .store(10)
             case (0xDC, _): .load(8)
             case (0xDD, 0): .load(8)
-            case (0xDD, 2...3): .store(8)
+            case (0xDD, 1...3): .store(8)
             case (0xDD, 4): .restore
             case (0xDD, 6): .save
             case (0xDD, 7): .storeStatus
             case (0xDE, _): .load(2)
             case (0xDF, 0): .load(2)
-            case (0xDF, 2...3): .store(2)
+            case (0xDF, 1...3): .store(2)
             case (0xDF, 4): .load(10)
             case (0xDF, 5): .load(8)
             case (0xDF, 6): .store(10)
             case (0xDF, 7): .store(8)
             default: .undefined
             }
+    }
+
+    /// FISTTP.
+    static func isTruncating(opcode: UInt8, modrm: UInt8) -> Bool {
+        opcode >= 0xDB && opcode & 1 != 0 && modrm & 0xF8 & ~0xC0 == 8
     }
 }

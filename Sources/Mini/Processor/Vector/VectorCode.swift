@@ -22,6 +22,11 @@ struct VectorCode: Equatable {
             | UInt32(opcode) << 24
     }
 
+    /// One that `VectorRow` does not know, without a kind.
+    init(_ opcode: UInt8, prefix: UInt8, value: UInt8) {
+        bits = UInt32(prefix) | UInt32(value) << 8 | UInt32(opcode) << 24
+    }
+
     /// 0 none, 1 66, 2 F3, 3 F2.
     var prefix: UInt32 { bits & 0xFF }
     /// The byte after the operands.

@@ -21,6 +21,13 @@ enum VectorForm {
     static let fromGeneral: UInt32 = 262
     static let toGeneral: UInt32 = 266
     static let compareFlags: UInt32 = 274
+    static let second: UInt32 = 278
+    static let duplicate: UInt32 = 344
+    static let round: UInt32 = 347
+    static let product: UInt32 = 355
+    static let differences: UInt32 = 357
+    static let countBits: UInt32 = 365
+    static let checksum: UInt32 = 366
 }
 
 /// An instruction's record, as far as these look at it.
@@ -100,7 +107,7 @@ extension VectorCore {
     private var result: UnsafeMutableRawPointer { unsafe vectorScratch + 32 }
 
     /// The register-or-memory operand: `count` bytes, of memory the rest zero. Of 16 bytes in memory #GP unless aligned.
-    private func operand(_ i: Operands, _ count: Int, isAligned: Bool = true) throws(Fault)
+    func vectorOperand(_ i: Operands, _ count: Int, isAligned: Bool = true) throws(Fault)
         -> UnsafeMutableRawPointer
     {
         guard i.isMemory else { return unsafe vector(i.b) }
@@ -112,7 +119,7 @@ extension VectorCore {
 
     /// Up to 8 bytes of the operand in memory.
     func word(_ i: Operands, _ count: Int) throws(Fault) -> UInt64 {
-        unsafe VectorUnit.lane(try operand(i, count), 0)
+        unsafe VectorUnit.lane(try vectorOperand(i, count), 0)
     }
 
     /// The general register or what is in memory in its place.
@@ -128,7 +135,7 @@ extension VectorCore {
     // MARK: Arithmetic
 
     /// Runs an instruction that heeds and changes MXCSR; the result's place is left alone if it raises.
-    private func arithmetic(
+    func arithmetic(
         _ form: UInt32, _ destination: UnsafeMutableRawPointer, _ from: UnsafeMutableRawPointer,
         _ general: UInt64 = 0
     ) throws(Fault) -> UInt64 {
@@ -158,7 +165,7 @@ extension VectorCore {
     private func compute(_ i: Operands, _ code: VectorCode) throws(Fault) {
         let opcode = code.opcode
         let prefix = code.prefix
-        let from = unsafe try operand(i, VectorUnit.sourceCount(opcode, prefix))
+        let from = unsafe try vectorOperand(i, VectorUnit.sourceCount(opcode, prefix))
         let to = unsafe vector(i.a)
         switch opcode {
         case 0x14, 0x15:
@@ -194,11 +201,11 @@ extension VectorCore {
         let value = code.value
         let to = unsafe vector(i.a)
         if code.opcode == 0xC2 {
-            let from = unsafe try operand(i, prefix == 2 ? 4 : prefix == 3 ? 8 : 16)
+            let from = unsafe try vectorOperand(i, prefix == 2 ? 4 : prefix == 3 ? 8 : 16)
             _ = unsafe try arithmetic(VectorForm.compare + prefix * 8 + (value & 7), to, from)
             return
         }
-        unsafe VectorUnit.shuffle(code, to, try operand(i, 16))
+        unsafe VectorUnit.shuffle(code, to, try vectorOperand(i, 16))
     }
 
     private func shift(_ i: Operands, _ code: VectorCode) {
@@ -213,7 +220,7 @@ extension VectorCore {
     }
 
     private func toGeneral(_ i: Operands, _ code: VectorCode) throws(Fault) {
-        let from = unsafe try operand(i, code.prefix == 2 ? 4 : 8)
+        let from = unsafe try vectorOperand(i, code.prefix == 2 ? 4 : 8)
         let form =
             VectorForm.toGeneral + code.prefix - 2 + UInt32(code.opcode & 1) * 2
             + (i.generalSize == 3 ? 4 : 0)
@@ -222,7 +229,7 @@ extension VectorCore {
     }
 
     private func compareFlags(_ i: Operands, _ code: VectorCode) throws(Fault) {
-        let from = unsafe try operand(i, code.prefix == 0 ? 4 : 8)
+        let from = unsafe try vectorOperand(i, code.prefix == 0 ? 4 : 8)
         let form = VectorForm.compareFlags + UInt32(code.opcode & 1) * 2 + code.prefix
         let to = unsafe vector(i.a)
         let value = unsafe try arithmetic(form, to, from)
@@ -274,8 +281,9 @@ extension VectorCore {
         case (0x11, 3):
             unsafe try isMemory ? store(i, from: to, 8, isAligned: false) : moveBack(i, 8)
         case (0x10, _), (0x6F, 2):
-            unsafe to.copyMemory(from: try operand(i, 16, isAligned: false), byteCount: 16)
-        case (0x28, _), (0x6F, _): unsafe to.copyMemory(from: try operand(i, 16), byteCount: 16)
+            unsafe to.copyMemory(from: try vectorOperand(i, 16, isAligned: false), byteCount: 16)
+        case (0x28, _), (0x6F, _):
+            unsafe to.copyMemory(from: try vectorOperand(i, 16), byteCount: 16)
         case (0x11, _), (0x29, _), (0x7F, _), (0x2B, _), (0xE7, _):
             if !isMemory { return moveBack(i, 16) }
             let isLoose = code.opcode == 0x11 || code.opcode == 0x7F && code.prefix == 2
@@ -312,7 +320,7 @@ extension VectorCore {
 
     /// Of memory the rest of the register becomes 0, of a register it stays.
     private func moveScalar(_ i: Operands, _ count: Int) throws(Fault) {
-        let from = unsafe try operand(i, count)
+        let from = unsafe try vectorOperand(i, count)
         unsafe vector(i.a).copyMemory(from: from, byteCount: i.isMemory ? 16 : count)
     }
 

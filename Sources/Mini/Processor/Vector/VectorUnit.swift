@@ -99,13 +99,18 @@ enum VectorUnit {
     static func compute(_ opcode: UInt8, _ a: UInt64, _ b: UInt64, high: UInt64 = 0) -> (
         UInt64, UInt64, UInt64
     ) {
+        run(VectorForm.integer + UInt32(opcode) - 0x60, a, b, high)
+    }
+
+    /// An instruction by its number in sse.S.
+    static func run(_ form: UInt32, _ a: UInt64, _ b: UInt64, _ high: UInt64) -> (
+        UInt64, UInt64, UInt64
+    ) {
         var to: InlineArray<2, UInt64> = [a, high]
         var from: InlineArray<2, UInt64> = [b, 0]
         let value = unsafe withUnsafeMutableBytes(of: &to) { to in
             unsafe withUnsafeMutableBytes(of: &from) { from in
-                unsafe mini_sse(
-                    VectorForm.integer + UInt32(opcode) - 0x60, to.baseAddress, from.baseAddress, 0,
-                    nil)
+                unsafe mini_sse(form, to.baseAddress, from.baseAddress, 0, nil)
             }
         }
         return (to[0], to[1], value)
