@@ -89,6 +89,10 @@ static void begin(ucontext_t *context) {
     registers[REG_EFL] = (greg_t)test->registers[17];
     memcpy(context->uc_mcontext.fpregs->_xmm, test->vectors, sizeof test->vectors);
     context->uc_mcontext.fpregs->mxcsr = test->control;
+    // As FNINIT leaves the x87; its registers are empty.
+    context->uc_mcontext.fpregs->cwd = 0x37F;
+    context->uc_mcontext.fpregs->swd = 0;
+    context->uc_mcontext.fpregs->ftw = 0;
     ticks = 0;
 }
 

@@ -61,9 +61,14 @@ private struct Tolerance {
 
 /// The processor that the tests run on.
 enum HostProcessor {
-    static let isIntels =
-        (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8))?
-        .contains("GenuineIntel") ?? true
+    private static let description = try? String(
+        contentsOfFile: "/proc/cpuinfo", encoding: .utf8)
+    static let isIntels = description?.contains("GenuineIntel") ?? true
+    private static let features = Set(
+        description?.split(separator: "\n").first { $0.hasPrefix("flags") }?.split(separator: " ")
+            ?? [])
+
+    static func has(_ feature: HostFeature) -> Bool { features.contains(feature.rawValue[...]) }
 }
 
 /// Runs cases on both sides and tells the differences.

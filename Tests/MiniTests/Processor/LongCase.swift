@@ -18,6 +18,8 @@ struct LongCase {
     var names: [String] = []
     var starts: [Int] = []
     var seed: UInt64 = 0
+    /// Instructions left out because the machine's own processor does not have them.
+    var skipped = 0
 }
 
 struct LongRandom {
@@ -47,12 +49,22 @@ struct LongGenerator {
 
     var random: LongRandom
     private var test: LongCase
+    /// Of what kind most words of the vectors are; nil for all kinds.
+    private var kind: LongWord?
+    private var hasAlignedPointers = false
 
-    static func make(seed: UInt64, atMost: Int = 12) -> LongCase {
+    /// - Parameter isLevel: most instructions are those that `HostFeature` names.
+    static func make(seed: UInt64, atMost: Int = 12, isLevel: Bool = false) -> LongCase {
         var generator = LongGenerator(seed)
         let count = 1 + generator.random.below(atMost)
-        while generator.test.names.count < count && generator.test.code.count < 200 {
-            generator.instruction()
+        while generator.test.names.count + generator.test.skipped < count
+            && generator.test.code.count < 190
+        {
+            if isLevel && !generator.random.chance(4) {
+                generator.levelInstruction()
+            } else {
+                generator.instruction()
+            }
         }
         generator.test.code.append(0xCC)
         return generator.test
@@ -62,6 +74,8 @@ struct LongGenerator {
         random = LongRandom(state: seed)
         test = LongCase(registers: [], vectors: [], control: 0x1F80, rip: 0, flags: 0x202)
         test.seed = seed
+        hasAlignedPointers = random.chance(2)
+        if random.chance(2) { kind = random.one(LongWord.allCases) }
         for register in 0..<16 {
             test.registers.append(
                 [3, 4, 5, 6, 7, 12, 13].contains(register) ? pointer(register == 4) : value())
@@ -84,13 +98,13 @@ struct LongGenerator {
     private mutating func pointer(_ isStack: Bool) -> UInt64 {
         if isStack { return LongPlace.data + 0x1000 + UInt64(random.below(0x40) * 8) }
         var offset = UInt64(random.below(0x1E00) + 0x80)
-        if random.chance(2) { offset &= ~15 }
+        if hasAlignedPointers || random.chance(2) { offset &= ~15 }
         if random.chance(16) { offset = 0x1000 - UInt64(random.below(16)) }
         if random.chance(64) { offset = 0x2000 - UInt64(random.below(24)) }
         return LongPlace.data + offset
     }
 
-    private mutating func value() -> UInt64 {
+    mutating func value() -> UInt64 {
         switch random.below(8) {
         case 0: UInt64(random.below(256))
         case 1: UInt64(bitPattern: -Int64(random.below(256)))
@@ -115,9 +129,11 @@ struct LongGenerator {
             default: UInt32(truncatingIfNeeded: random.next())
             }
         }
-        switch random.below(4) {
+        if let kind, !random.chance(4) { return kind.make(&random) }
+        switch random.below(5) {
         case 0: return random.next()
-        case 1: return UInt64(single(&random)) | UInt64(single(&random)) << 32
+        case 1: return random.one(LongWord.allCases).make(&random)
+        case 2: return UInt64(single(&random)) | UInt64(single(&random)) << 32
         default:
             switch random.below(8) {
             case 0: return UInt64(random.below(2)) << 63
@@ -233,7 +249,9 @@ struct LongGenerator {
         test.code += bytes
     }
 
-    private func append(_ bytes: inout [UInt8], _ value: UInt32, _ count: Int) {
+    mutating func skip() { test.skipped += 1 }
+
+    func append(_ bytes: inout [UInt8], _ value: UInt32, _ count: Int) {
         for byte in 0..<count { bytes.append(UInt8(truncatingIfNeeded: value >> UInt32(8 * byte))) }
     }
 
@@ -269,7 +287,7 @@ struct LongGenerator {
     // MARK: Instructions
 
     private mutating func instruction() {
-        switch random.below(29) {
+        switch random.below(39) {
         case 0...4: arithmetic()
         case 5: testBits()
         case 6, 7: shift()
@@ -288,7 +306,8 @@ struct LongGenerator {
         case 23, 24: vectorInteger()
         case 25, 26: vectorArithmetic()
         case 27: multimedia()
-        default: vectorOther()
+        case 28: vectorOther()
+        default: levelInstruction()
         }
     }
 

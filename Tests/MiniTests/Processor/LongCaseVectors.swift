@@ -3,7 +3,7 @@
 @testable import Mini
 
 extension LongGenerator {
-    private mutating func vector(align: Bool = true) -> Operand {
+    mutating func vector(align: Bool = true) -> Operand {
         random.chance(3) ? memory(align: align) : Operand(register: random.below(16))
     }
 
