@@ -33,16 +33,16 @@ enum LongWord: CaseIterable {
         return Array(bytes[..<count])
     }
 
-    private static func fill(_ bits: UInt64, _ lane: () -> UInt64) -> UInt64 {
+    private static func fill(_ bits: Int, _ lane: () -> UInt64) -> UInt64 {
         var word: UInt64 = 0
         for place in stride(from: 0, to: 64, by: bits) {
-            word |= (bits == 64 ? lane() : lane() & (1 << bits - 1)) << place
+            word |= (lane() & UInt64.max >> UInt64(64 - bits)) << UInt64(place)
         }
         return word
     }
 
     private static func characters(_ random: inout LongRandom) -> UInt64 {
-        let bits: UInt64 = random.chance(2) ? 8 : 16
+        let bits = random.chance(2) ? 8 : 16
         let end = random.one([2, 8, 16, 64])
         // Small ones, so that strings have some in common; and what a sign makes something else of.
         let all: [UInt64] =
@@ -56,8 +56,8 @@ enum LongWord: CaseIterable {
     }
 
     private static func edges(_ random: inout LongRandom) -> UInt64 {
-        let bits: UInt64 = 8 << UInt64(random.below(4))
-        let top: UInt64 = 1 << (bits - 1)
+        let bits = 8 << random.below(4)
+        let top: UInt64 = 1 << UInt64(bits - 1)
         return fill(bits) {
             random.chance(6)
                 ? random.next() : random.one([0, 1, 2, top - 1, top, top + 1, 0 &- 1, 0 &- 2])
