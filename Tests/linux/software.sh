@@ -80,9 +80,18 @@ thirty_two() {
     expect "cloud-amd64 runs 32-bit programs, which compute what they should" 43 "*x86_64*$sum*0001*" ""
 }
 
-# What this machine's own programs say, with their libraries, they say in the guest.
+# What this machine's own programs say, with their libraries, they say in the guest; also one of x86-64-v2, and what the C library
+# takes the processor for.
 own_programs() {
-    local name path library packed=() names=(sh md5sum sha256sum sort seq gzip xz awk perl)
+    local name path library packed=() names=(sh md5sum sha256sum sort seq gzip xz awk perl) compiler PATH=$work/level:$PATH
+    compiler=$(dirname "$(readlink -f "$(command -v swiftc)")")/clang
+    [[ -x $compiler ]] || compiler=cc
+    mkdir -p "$work/level"
+    if "$compiler" -O2 -march=x86-64-v2 -o "$work/level/level" Tests/linux/level.c 2>/dev/null; then
+        names+=(level)
+    else
+        skip "a program of x86-64-v2 in the guest" "no compiler here makes it"
+    fi
     for name in "${names[@]}"; do
         path=$(readlink -f "$(command -v "$name")") && ldd "$path" >"$work/libraries" 2>/dev/null ||
             { skip "this machine's own programs in the guest" "no $name with libraries here" && return; }
@@ -91,6 +100,8 @@ own_programs() {
     done
     cat >"$work/own.sh" <<'END'
 export PATH=$1 LC_ALL=C
+/lib64/ld-linux-x86-64.so.2 --help 2>/dev/null | awk '/x86-64-v2/ { print }'
+if command -v level >/dev/null; then level; fi
 md5sum <$2
 sha256sum <$2
 seq 1 3000 | awk '{ x = $1 / 7; s += x * x / (1 + x); printf "%.17g %.9e %d\n", sqrt(s), -s * 1e200, s }' >$3/numbers
