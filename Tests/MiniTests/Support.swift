@@ -2,6 +2,8 @@
 
 import Foundation
 
+@testable import Mini
+
 /// A file or folder of the project, as "docs/TOUR.md".
 func project(_ path: String) -> URL {
     URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -11,6 +13,11 @@ func project(_ path: String) -> URL {
 /// Its text.
 func projectText(_ path: String) throws -> String {
     try String(contentsOf: project(path), encoding: .utf8)
+}
+
+extension Text {
+    /// What is no literal.
+    init(stringLiteral text: String) { self = "\(text)" }
 }
 
 /// A small, fast, seeded random number generator (splitmix64).

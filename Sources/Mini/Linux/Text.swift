@@ -1,7 +1,7 @@
 // Text as bytes. A message is built once and written by one system call. `String`'s
 // comparison, hashing and splitting would bring 60 KB of Unicode tables along; a file name or
 // a kernel's banner is bytes anyway. The steps that every message is made of are kept from being
-// inlined: a hundred messages of them are 20 KB.
+// inlined: a hundred messages of them are 20 KB. A literal is given to them by its address alone.
 
 /// A line or paragraph under construction: UTF-8 or any other bytes.
 ///
@@ -10,12 +10,11 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
     private(set) var bytes: [UInt8] = []
 
     init() {}
+    /// With room for most lines, whatever is asked for: two numbers at each message are 4 KB.
     @inline(never)
-    init(literalCapacity: Int, interpolationCount: Int) {
-        bytes.reserveCapacity(literalCapacity + 12 * interpolationCount)
-    }
-    @inline(never)
-    init(stringLiteral: String) { appendInterpolation(stringLiteral) }
+    init(literalCapacity: Int, interpolationCount: Int) { bytes.reserveCapacity(96) }
+    @inline(__always)
+    init(stringLiteral: StaticString) { unsafe self.init(cString: Self.address(stringLiteral)) }
     init(stringInterpolation: Text) { self = stringInterpolation }
     init(bytes: [UInt8]) { self.bytes = bytes }
 
@@ -27,8 +26,23 @@ struct Text: ExpressibleByStringInterpolation, StringInterpolationProtocol, Equa
         bytes = unsafe Array(UnsafeRawBufferPointer(start: start, count: count))
     }
 
+    @inline(__always)
+    mutating func appendLiteral(_ literal: StaticString) {
+        // Also what stands between two interpolations is one, mostly without a byte.
+        if literal.utf8CodeUnitCount > 0 { unsafe append(cString: Self.address(literal)) }
+    }
+    /// Where a literal is, which has a NUL behind it and none inside.
+    @inline(__always)
+    private static func address(_ literal: StaticString) -> UnsafePointer<UInt8> {
+        let start = unsafe literal.utf8Start
+        unsafe assert(
+            !UnsafeBufferPointer(start: start, count: literal.utf8CodeUnitCount).contains(0))
+        return unsafe start
+    }
     @inline(never)
-    mutating func appendLiteral(_ literal: String) { appendInterpolation(literal) }
+    private mutating func append(cString start: UnsafePointer<UInt8>) {
+        unsafe bytes.append(contentsOf: Text(cString: start).bytes)
+    }
 
     @inline(never)
     mutating func appendInterpolation(_ text: Text) { bytes.append(contentsOf: text.bytes) }
