@@ -13,22 +13,24 @@ for arch in x86_64 i386; do
     fi
     # The guest goes on in its own pages, which are the file's, when a key arrives.
     mkfifo "$work/keys-$arch"
-    cp out/guests/echo "$work/cut-$arch"
-    # What an earlier one has said is not this one's.
-    rm -f "$work/out" "$work/err"
-    "out/$arch/mini-launch" --engine builtin "$work/cut-$arch" <"$work/keys-$arch" >"$work/out" 2>"$work/err" &
-    pid=$!
-    exec 7>"$work/keys-$arch"
-    wait_for has_line "$work/out" echo
-    : >"$work/cut-$arch"
-    printf 'x' >&7
-    (wait_for has_line "$work/err" . || kill $pid) &
-    wait $pid
-    code=$?
-    exec 7>&-
-    output=$(<"$work/out") errors=$(<"$work/err")
-    expect "$arch: a kernel that becomes shorter under its guest ends it with a line" 1 "*" \
-        "mini-launch: \"$work/cut-$arch\" became shorter while it was in use"
+    for starter in "" "env --block-signal"; do
+        cp out/guests/echo "$work/cut-$arch"
+        # What an earlier one has said is not this one's.
+        rm -f "$work/out" "$work/err"
+        $starter "out/$arch/mini-launch" --engine builtin "$work/cut-$arch" <"$work/keys-$arch" >"$work/out" 2>"$work/err" &
+        pid=$!
+        exec 7>"$work/keys-$arch"
+        wait_for has_line "$work/out" echo
+        : >"$work/cut-$arch"
+        printf 'x' >&7
+        (wait_for has_line "$work/err" . || kill $pid) &
+        wait $pid
+        code=$?
+        exec 7>&-
+        output=$(<"$work/out") errors=$(<"$work/err")
+        expect "$arch: a kernel that becomes shorter under its guest ends it with a line${starter:+, also where all signals were held back}" \
+            1 "*" "mini-launch: \"$work/cut-$arch\" became shorter while it was in use"
+    done
 
     # The launcher itself takes the guest's name off the network at the end.
     : >"$work/net-$arch"

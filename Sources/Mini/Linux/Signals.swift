@@ -93,6 +93,11 @@ struct SignalSet: Equatable, ExpressibleByArrayLiteral {
 
     init(arrayLiteral signals: Signal...) { for signal in signals { insert(signal) } }
 
+    /// What a fault of our own raises, or a file that becomes shorter while it is mapped.
+    static var faults: SignalSet {
+        [.illegalInstruction, .busError, .arithmetic, .segmentationFault]
+    }
+
     /// All that would end us: not those of faults, nor what C libraries and this program use, nor those that were
     /// ignored when we were started.
     static var ending: SignalSet {
