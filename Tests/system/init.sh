@@ -139,6 +139,9 @@ run /bin/sh -c 'kill -TERM 1; sleep 1000'"
 
     # --- children ------------------------------------------------------------------------------
 
+    front="env --ignore-signal=CHLD" boot "$arch" $'on-error poweroff\nrun /bin/sh -c "exit 3"'
+    booted "a child's end is seen where whoever started process 1 ignored SIGCHLD" $powered_off \
+        "*table:2:1: \"/bin/sh\" ended with code 3"$'\n'"$off"
     # Each of 300 is left to process 1 by a shell that ends at once. None of them is there for ever, dead or alive.
     if command -v ps >/dev/null; then
         boot "$arch" "run /bin/sh -c 'i=0; while [ \$i -lt 300 ]; do (exec sleep 0.2 &) ; i=\$((i+1)); done'

@@ -98,6 +98,8 @@ final class Init {
         // For those who ask whether process 1 knows their request.
         Process.setName(Self.name)
         try? FaultGuard.install()
+        // Where whoever starts the process 1 of a container ignores it, the kernel tells of no child's end.
+        Signal.childEnded.reset()
         do throws(Errno) {
             signals = try SignalQueue(
                 awaited: [

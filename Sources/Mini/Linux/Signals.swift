@@ -74,6 +74,9 @@ extension Signal {
         return actions.old
     }
 
+    /// From then on what happens when it comes is the kernel's usual.
+    func reset() { _ = try? set(mini_sigaction()) }
+
     /// From then on it only ends calls. A process in a sandbox cannot say that.
     func quiet() {
         var quiet = mini_sigaction()
