@@ -97,6 +97,12 @@ for arch in x86_64 i386; do
     timeout 60 "$work/deny" 38 228:265 "out/$arch/mini-launch" out/guests/hello </dev/null >"$work/out" 2>"$work/err"
     code=$? output=$(<"$work/out") errors=$(<"$work/err")
     expect "$arch: without a clock it ends" 1 "" "mini: cannot read the clock: not implemented by this kernel (ENOSYS)*"
+    # socket.
+    timeout 60 "$work/deny" 97 41:102 "out/$arch/mini-launch" --sharenet "$work/net-denied" out/guests/hello \
+        </dev/null >"$work/out" 2>"$work/err"
+    code=$? output=$(<"$work/out") errors=$(<"$work/err")
+    expect "$arch: what a shared network lacks is told" 1 "" \
+        "mini-launch: cannot take part in a shared network: address family not supported (EAFNOSUPPORT)"
     # fork.
     timeout 60 "$work/deny" 11 57:2 "out/$arch/mini-launch" --block "$work/disk-denied-$arch" out/guests/block write \
         </dev/null >"$work/out" 2>"$work/err"

@@ -72,6 +72,11 @@ final class LguestLauncher: Launcher {
         }
     }
 
+    /// What the guest's host failed with, which is no device where it is ours.
+    private func refusal(_ action: Text, _ errno: Errno) -> LauncherError {
+        engine == .builtIn ? .system(action, errno) : .device(action, errno)
+    }
+
     // MARK: Preparing the guest
 
     private func load(into memory: GuestMemory) throws(LauncherError) -> LoadedGuest {
@@ -137,7 +142,9 @@ final class LguestLauncher: Launcher {
             let made = MadeGuest(device, image, plugged)
             let count: Int
             do throws(Errno) { count = try device.initialize(request) } catch {
-                throw LauncherError.device("make a guest", error)
+                throw refusal(
+                    engine == .builtIn && !memory.sharedPages.isEmpty
+                        ? "take part in a shared network" : "make a guest", error)
             }
             guard count == kernel.abi.initializeCount else {
                 throw LauncherError.otherDevice(era: kernel.era)
@@ -248,7 +255,7 @@ final class LguestLauncher: Launcher {
             case .restart:
                 try guest.flush()
                 return .restart
-            default: throw .device("run the guest", error)
+            default: throw refusal("run the guest", error)
             }
         }
         switch result {

@@ -106,9 +106,9 @@ import Testing
         #expect(played.outcome == .failed(.otherDevice(era: .era1)))
     }
 
-    @Test("an errno of the device's that belongs to nothing ends the launch")
+    @Test("an errno of the guest's host that belongs to nothing ends the launch, and is no device's where there is none")
     func deviceFailure() throws {
         let played = try playLaunch([[.fail(.badAddress)]])
-        #expect(played.outcome == .failed(.device("run the guest", .badAddress)))
+        #expect(played.outcome == .failed(.system("run the guest", .badAddress)))
     }
 }
