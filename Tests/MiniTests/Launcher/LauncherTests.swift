@@ -106,7 +106,7 @@ import Testing
         #expect(played.outcome == .failed(.otherDevice(era: .era1)))
     }
 
-    @Test("an errno of the guest's host that belongs to nothing ends the launch, and is no device's where there is none")
+    @Test("an errno of the host that belongs to nothing ends the launch, with no word of a device")
     func deviceFailure() throws {
         let played = try playLaunch([[.fail(.badAddress)]])
         #expect(played.outcome == .failed(.system("run the guest", .badAddress)))
