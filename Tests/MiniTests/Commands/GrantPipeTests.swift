@@ -41,6 +41,22 @@ import Testing
         #expect(peer.xen.now.store!.entries.count == 1)
     }
 
+    @Test("a server sees a client that sends no event when it comes", arguments: ["", " --reconnect"])
+    func silentClient(words: String) throws {
+        let peer = try Peer()
+        let comes = FakeXen.Happening.act { state in
+            peer.comeSilently(&state)
+            peer.send("late")
+            peer.part()
+        }
+        let ended = peer.run("--server --deadline 30\(words)", [comes])
+        // Nobody comes after it.
+        let nobody = "mini-grant: domain 3 did not connect in time\n"
+        let isLast = words.isEmpty
+        #expect(
+            ended == Ended(code: isLast ? 0 : 5, output: "late", errors: isLast ? "" : nobody))
+    }
+
     @Test(
         "rings in pages of their own do as well", arguments: ["--client", "--server --ring 5000"])
     func pages(words: String) throws {

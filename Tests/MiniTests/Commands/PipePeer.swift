@@ -55,6 +55,12 @@ final class Peer: @unchecked Sendable {
 
     /// Comes to what `pipe --server` has published.
     func come(_ state: inout FakeXen.State) {
+        comeSilently(&state)
+        ring(&state)
+    }
+
+    /// As a client on libxenvchan before 4.14, which sends no event until it has written.
+    func comeSilently(_ state: inout FakeXen.State) {
         let reference = UInt32(state.store!.value("/v/ring-ref")!)!
         func memory(_ reference: UInt32) -> UnsafeMutableRawBufferPointer {
             xen.memory[state.grants[key(0, reference)]!.page]
@@ -70,7 +76,6 @@ final class Peer: @unchecked Sendable {
         }
         view = VchanView(
             clientOn: page, left: pages(references.left), right: pages(references.right), layout)
-        ring(&state)
     }
 
     /// That it comes, noted in `places`.
