@@ -296,6 +296,23 @@ import Testing
                 == refused("this domain was restored as domain 6: nobody has its pages any more"))
     }
 
+    @Test("a share sees the end of its domain where it may watch nothing, and on old kernels")
+    func looksWithoutWatch() throws {
+        let vm = "/local/domain/3/vm"
+        for (isAncient, word) in [(false, "E2BIG"), (true, "E2BIG"), (true, "")] {
+            let xen = try FakeXen {
+                $0.store = FakeStore.with([vm: "/vm/u"])
+                $0.store!.isAncient = isAncient
+                if !word.isEmpty { $0.store!.refusals = [4: word] }
+                $0.happenings = [.act { $0.store!.set(vm, nil) }]
+            }
+            #expect(
+                grant("share --domain 3 --hold", on: xen)
+                    == Ended(code: 0, output: "8\n", errors: ""))
+            #expect(xen.now.left == [])
+        }
+    }
+
     @Test("a suspension is told from an end although the store does not say it for long")
     func suspensions() throws {
         let shutdown = "/local/domain/3/control/shutdown"

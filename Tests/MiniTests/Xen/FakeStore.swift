@@ -36,6 +36,9 @@ struct FakeStore {
     var isMute = false
     /// As kernels before 4.11: replies to WATCH and UNWATCH have the number 0.
     var isOld = false
+    /// As kernels before 3.3: they pass on no other messages than these.
+    var isAncient = false
+    private static let ancient: Set<UInt32> = [1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14]
     /// The most that one read gives.
     var most = Int.max
     /// Changes that come between a request and its reply, one after the other: a watched path.
@@ -112,6 +115,9 @@ struct FakeStore {
 
     // MARK: Requests
 
+    /// The words that a kernel knows, as far as a watch is refused with them.
+    private static let errnos = ["EACCES": 13, "E2BIG": 7, "ENOSPC": 28]
+
     /// What was written to the device: one message.
     mutating func take(_ connection: Int, _ bytes: UnsafeRawBufferPointer) -> Int {
         func word(_ offset: Int) -> UInt32 {
@@ -122,6 +128,9 @@ struct FakeStore {
         }
         let message = StoreMessage(
             type: word(0), request: word(4), transaction: word(8), payload: Array(bytes[16...]))
+        if isAncient && !Self.ancient.contains(message.type) { return -22 }
+        // A watch is the kernel's own, which makes an errno of the word.
+        if message.type == 4, let word = refusals[4] { return -(Self.errnos[word] ?? 22) }
         if isMute { return bytes.count }
         if !interruptions.isEmpty {
             connections[connection]!.output += event(interruptions.removeFirst(), "t").bytes

@@ -219,6 +219,37 @@ private func path(_ text: Text) throws(GrantError) -> StorePath { try StorePath(
         }
     }
 
+    @Test("a watch that is refused is refused by the kernel's write, and the connection goes on")
+    func refusedWatch() throws {
+        for (word, told) in [
+            ("E2BIG", "E2BIG"), ("ENOSPC", "ENOSPC"), ("EQUOTA", "EINVAL"), ("EACCES", "EACCES"),
+        ] {
+            var fake = FakeStore.with(["/a": "1"])
+            fake.refusals = [4: word]
+            try with(fake) { (store, _) throws(GrantError) in
+                let refusal = StoreRefusal(name: Text(stringLiteral: told))
+                #expect(throws: GrantError.store("watch", path: "/a", refusal)) {
+                    try store.watch(try path("/a"), token: "t")
+                }
+                #expect(store.isUsable)
+                #expect(try store.read(try path("/a")) == [49])
+            }
+        }
+    }
+
+    @Test("a kind of message that an old kernel does not pass on is refused, and nothing more")
+    func unknownToKernel() throws {
+        var fake = FakeStore.with(["/a": "1"])
+        fake.isAncient = true
+        try with(fake) { (store, _) throws(GrantError) in
+            let invalid = StoreRefusal(name: "EINVAL")
+            #expect(throws: GrantError.store("look for domain", path: "3", invalid)) {
+                try store.ask(.isIntroduced(DomainID(3)!))
+            }
+            #expect(try store.read(try path("/a")) == [49])
+        }
+    }
+
     @Test(
         "a flood of events ends nothing: of so many some are dropped, but not the one that matters")
     func flood() throws {

@@ -108,8 +108,16 @@ final class XenStore {
         guard case .send(let message)? = machine.handle(.asked(request, transaction: transaction))
         else { throw Self.broken }
         do throws(GrantError) { try send(message) } catch {
-            _ = machine.handle(.ended)
-            throw error
+            guard case .host(_, _, let errno) = error else {
+                _ = machine.handle(.ended)
+                throw error
+            }
+            // The kernel's device answers so to a watch that the store refuses, before 3.3 also to kinds of messages that it does
+            // not know. No reply comes.
+            let reply = StoreMessage(
+                type: StoreMessageType.error.rawValue, request: message.request)
+            _ = machine.handle(.received(reply))
+            throw request.refused(StoreRefusal(name: "\(errno.words.name)"))
         }
     }
 
@@ -118,9 +126,7 @@ final class XenStore {
         while let action = try receive(until: deadline) {
             switch action {
             case .deliver(let reply): return reply
-            case .refuse(let refusal):
-                let isOfEntry = request.type != .startTransaction && request.type != .endTransaction
-                throw .store(request.verb, path: isOfEntry ? request.path : Text(), refusal)
+            case .refuse(let refusal): throw request.refused(refusal)
             case .note(let path): note(path)
             case .giveUp, .send, .remember, .forget: throw Self.broken
             }
@@ -194,7 +200,8 @@ final class XenStore {
                     if try !deadline.wait(for: room) { break }
                 }
             } catch {
-                if Self.isEnd(error) { throw Self.broken }
+                // A part of a message that is without its end makes the next one part of it.
+                if done > 0 || Self.isEnd(error) { throw Self.broken }
                 throw .host("write to", name: "the store", error)
             }
         }

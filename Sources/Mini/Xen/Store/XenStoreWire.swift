@@ -135,6 +135,12 @@ struct StoreRequest: Equatable {
         self.payload = payload + value
     }
 
+    /// That the store says no.
+    func refused(_ refusal: StoreRefusal) -> GrantError {
+        let isOfEntry = type != .startTransaction && type != .endTransaction
+        return .store(verb, path: isOfEntry ? path : Text(), refusal)
+    }
+
     /// What a person calls it, as "read".
     @inline(never)
     var verb: Text {
