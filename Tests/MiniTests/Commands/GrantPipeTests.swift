@@ -41,7 +41,8 @@ import Testing
         #expect(peer.xen.now.store!.entries.count == 1)
     }
 
-    @Test("a server sees a client that sends no event when it comes", arguments: ["", " --reconnect"])
+    @Test(
+        "a server sees a client that sends no event when it comes", arguments: ["", " --reconnect"])
     func silentClient(words: String) throws {
         let peer = try Peer()
         let comes = FakeXen.Happening.act { state in

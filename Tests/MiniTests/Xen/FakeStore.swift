@@ -22,10 +22,12 @@ struct FakeStore {
     var connections: [Int: Connection] = [:]
     var nextTransaction: UInt32 = 1
 
-    /// How many ends of transactions say EAGAIN.
     /// Numbers of domains that are no more.
     var ended: Set<String> = []
+    /// How many ends of transactions say EAGAIN.
     var conflicts = 0
+    /// How many transactions cannot begin as others are open, and the word for that.
+    var others = (count: 0, word: "ENOSPC")
     /// What is refused, by kind of message.
     var refusals: [UInt32: String] = [:]
     /// Paths that are not for this domain to see. It may watch them all the same.
@@ -192,6 +194,10 @@ struct FakeStore {
         case 5:
             connections[connection]!.watches.removeAll { $0.path == path && $0.token == strings[1] }
         case 6:
+            if others.count > 0 {
+                others.count -= 1
+                return others.word
+            }
             connections[connection]!.transactions[nextTransaction] = entries
             payload = Array("\(nextTransaction)\0".utf8)
             nextTransaction += 1

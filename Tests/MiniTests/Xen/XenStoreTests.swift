@@ -330,6 +330,31 @@ private func path(_ text: Text) throws(GrantError) -> StorePath { try StorePath(
         }
     }
 
+    @Test(
+        "a transaction that cannot begin as others are open begins later",
+        arguments: ["ENOSPC", "EQUOTA"])
+    func others(word: String) throws {
+        var store = FakeStore()
+        store.others = (3, word)
+        try with(store) { (store, xen) throws(GrantError) in
+            try write(store, ["a"])
+            #expect(xen.now.store!.value("/t/a") == "a")
+            xen.change { $0.store!.others.count = .max }
+            let refusal = StoreRefusal(name: Text(stringLiteral: word))
+            store.deadline = .after(patience)
+            let start = xen.now.clock
+            #expect(throws: GrantError.store("begin a transaction", path: "", refusal)) {
+                try write(store, ["b"])
+            }
+            #expect(xen.now.clock - start >= 5_000_000_000)
+            // What does not pass is not waited out.
+            xen.change { $0.store!.others = (1, "EACCES") }
+            #expect(
+                throws: GrantError.store("begin a transaction", path: "", .accessDenied)
+            ) { try write(store, ["b"]) }
+        }
+    }
+
     @Test("conflicts without end are ended by the deadline")
     func conflicts() throws {
         var store = FakeStore()

@@ -110,6 +110,9 @@ struct StoreRefusal: Equatable {
     static var tooBig: Self { Self(name: "E2BIG") }
     static var again: Self { Self(name: "EAGAIN") }
 
+    static var quota: Self { Self(name: "EQUOTA") }
+    var isOfQuota: Bool { self == .quota || name == "ENOSPC" }
+
     private static let largest: Int32 = 133
 
     /// What a person reads in front of the name.

@@ -52,12 +52,24 @@ final class StoreTransaction {
     }
 
     private func start() throws(GrantError) {
-        let reply = try store.ask(.startTransaction)
+        let reply = try begun()
         guard let new = reply.strings.first?.number.flatMap({ UInt32(exactly: $0) }), new != 0
         else { throw XenStore.broken }
         guard case .perform(let number) = machine.handle(.started(new)) else { throw defect }
         self.number = number
     }
+
+    /// Asks again while other processes of this domain have as many open as it may have: ten, usually, and each for a moment.
+    private func begun() throws(GrantError) -> StoreMessage {
+        while true {
+            do throws(GrantError) { return try store.ask(.startTransaction) } catch {
+                guard case .store(_, _, let refusal) = error, refusal.isOfQuota else { throw error }
+                store.deadline.sleep(atMost: Self.pause)
+                if store.deadline.isOver { throw error }
+            }
+        }
+    }
+    private static let pause = Nanoseconds.milliseconds(20)
 
     private var defect: GrantError { .defect(state: "\(machine.stateName)") }
 }
