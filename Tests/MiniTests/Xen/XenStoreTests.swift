@@ -222,7 +222,7 @@ private func path(_ text: Text) throws(GrantError) -> StorePath { try StorePath(
     @Test("a watch that is refused is refused by the kernel's write, and the connection goes on")
     func refusedWatch() throws {
         for (word, told) in [
-            ("E2BIG", "E2BIG"), ("ENOSPC", "ENOSPC"), ("EQUOTA", "EINVAL"), ("EACCES", "EACCES"),
+            ("E2BIG", "EQUOTA"), ("ENOSPC", "ENOSPC"), ("EQUOTA", "EQUOTA"), ("EACCES", "EACCES"),
         ] {
             var fake = FakeStore.with(["/a": "1"])
             fake.refusals = [4: word]
