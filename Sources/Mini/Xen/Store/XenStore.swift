@@ -117,7 +117,7 @@ final class XenStore {
             let reply = StoreMessage(
                 type: StoreMessageType.error.rawValue, request: message.request)
             _ = machine.handle(.received(reply))
-            // Of a watch it is checked already what can be invalid: this is a word that the kernel does not know, E2BIG before 6.2
+            // Of a watch it is checked already what can be invalid: this is a word that the kernel does not know, E2BIG before 5.19
             // or EQUOTA, or E2BIG itself. All of them mean too many watches.
             let isQuota = request.type == .watch && (errno == .invalid || errno == .tooBig)
             throw request.refused(isQuota ? .quota : StoreRefusal(name: "\(errno.words.name)"))
