@@ -90,7 +90,7 @@ import Testing
             ("--domain 3 --hold --pages 0", 2, "--pages of \"0\" is not from 1 to 65536"),
             (
                 "--domain 3 --hold --pages 1025", 1,
-                "cannot share 1025 pages for domain 3: gntalloc lends at most 1024 pages at a time in all; a larger number in /sys/module/xen_gntalloc/parameters/limit changes that"
+                "cannot share 1025 pages for domain 3: gntalloc lends at most 1024 pages at a time in all; a larger number in /sys/module/xen_gntalloc/parameters/limit changes that, if this domain's grant table has room"
             ),
             ("--domain 3 --hold --publish /", 2, "\"/\" is the whole store: name an entry in it"),
             ("--domain 3 --hold --publish /a/", 2, "\"/a/\" has an empty name in it"),

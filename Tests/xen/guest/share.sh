@@ -52,7 +52,7 @@ run mini-grant map --domain 0 --ref @/shared/refs
 expect "map --ref @PATH of nothing" 4 "" "mini-grant: *shared/refs*(ENOENT)"
 
 run mini-grant share --domain 0 --pages 1025 --hold
-expect "share above gntalloc's limit" 1 "" "mini-grant: cannot share 1025 pages for domain 0: gntalloc lends at most 1024 pages at a time in all; a larger number in /sys/module/xen_gntalloc/parameters/limit changes that"
+expect "share above gntalloc's limit" 1 "" "mini-grant: cannot share 1025 pages for domain 0: gntalloc lends at most 1024 pages at a time in all; a larger number in /sys/module/xen_gntalloc/parameters/limit changes that, if this domain's grant table has room"
 run mini-grant share --domain 0 --publish / --hold
 expect "share --publish of the root" 2 "" 'mini-grant: "/" is the whole store: name an entry in it'
 

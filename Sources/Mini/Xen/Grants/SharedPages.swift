@@ -65,10 +65,12 @@ private final class SharingSteps: GrantSteps {
             }
             guard error == .noSpace else { throw .system("share \(name)", error) }
             guard let most = device.limit else {
-                throw .limit("cannot share \(name): the limit of gntalloc is reached")
+                throw .limit(
+                    "cannot share \(name): the limit of gntalloc is reached, or this domain's grant table is full"
+                )
             }
             throw .limit(
-                "cannot share \(name): gntalloc lends at most \(most) pages at a time in all; a larger number in \(XenDevice.gntalloc.limitFile ?? "") changes that"
+                "cannot share \(name): gntalloc lends at most \(most) pages at a time in all; a larger number in \(XenDevice.gntalloc.limitFile ?? "") changes that, if this domain's grant table has room"
             )
         }
     }
