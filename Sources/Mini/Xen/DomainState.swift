@@ -50,8 +50,8 @@ final class Hypervisor {
     /// __HYPERVISOR_domctl, XEN_DOMCTL_getdomaininfo.
     private static let domainControl: UInt64 = 36
     private static let getInformation: UInt32 = 5
-    /// Versions of the interface, from 4.11's on, in which number and flags are where they are here.
-    private static let versions: ClosedRange<UInt32> = 0x10...0x18
+    /// Versions of the interface, from 4.3's on, in which number and flags are where they are here.
+    private static let versions: ClosedRange<UInt32> = 0x09...0x18
 
     /// Nil where there is no such device, or it may not be opened.
     init?() {

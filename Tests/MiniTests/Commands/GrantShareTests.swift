@@ -432,7 +432,7 @@ import Testing
         "a hypervisor of another version is asked in its own words, and an unknown one is not believed"
     )
     func hypervisors() throws {
-        for (version, state) in [(0x10, DomainState.up), (0x18, .up), (0x19, nil), (1, nil)]
+        for (version, state) in [(0x09, DomainState.up), (0x18, .up), (0x19, nil), (8, nil)]
             as [(UInt32, DomainState?)]
         {
             let xen = try FakeXen {
