@@ -24,8 +24,9 @@ struct FakeStore {
 
     /// Numbers of domains that are no more.
     var ended: Set<String> = []
-    /// How many ends of transactions say EAGAIN.
+    /// How many ends of transactions say EAGAIN, or ENOENT as those do of which the store knows nothing any more.
     var conflicts = 0
+    var conflict = "EAGAIN"
     /// How many transactions cannot begin as others are open, and the word for that.
     var others = (count: 0, word: "ENOSPC")
     /// What is refused, by kind of message.
@@ -225,7 +226,7 @@ struct FakeStore {
         entries = before
         guard commits else { return nil }
         conflicts -= 1
-        return "EAGAIN"
+        return conflict
     }
 
     private mutating func part(_ names: [UInt8], from offset: Int) -> [UInt8] {

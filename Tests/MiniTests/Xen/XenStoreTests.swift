@@ -319,10 +319,12 @@ private func path(_ text: Text) throws(GrantError) -> StorePath { try StorePath(
         } while try !transaction.commit()
     }
 
-    @Test("all of it happens, after conflicts too", arguments: [0, 1, 5])
-    func commits(conflicts: Int) throws {
+    @Test(
+        "all of it happens, after conflicts too, and after a store that has forgotten it",
+        arguments: [0, 1, 5], ["EAGAIN", "ENOENT"])
+    func commits(conflicts: Int, word: String) throws {
         var store = FakeStore()
-        store.conflicts = conflicts
+        (store.conflicts, store.conflict) = (conflicts, word)
         try with(store) { (store, xen) throws(GrantError) in
             try write(store, ["a", "b"])
             #expect(xen.now.store!.value("/t/a") == "a" && xen.now.store!.value("/t/b") == "b")

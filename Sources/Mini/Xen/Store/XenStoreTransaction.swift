@@ -36,7 +36,9 @@ final class StoreTransaction {
         let event: StoreTransactionMachine.Event =
             switch failure {
             case nil: .committed
-            case .store(_, _, .again): .conflict(isLate: store.deadline.isOver)
+            // ENOENT: the store does not know it. It was restarted, or this domain restored, with the transaction open.
+            case .store(_, _, .again), .store(_, _, .noSuchFile):
+                .conflict(isLate: store.deadline.isOver)
             default: .failed
             }
         switch (machine.handle(event), failure) {
