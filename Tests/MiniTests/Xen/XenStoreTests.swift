@@ -105,6 +105,19 @@ private func path(_ text: Text) throws(GrantError) -> StorePath { try StorePath(
         }
     }
 
+    @Test("of a store that lists nothing in parts it is told that this is what it cannot do")
+    func longListOfOldStore() throws {
+        var store = FakeStore()
+        for index in 0..<500 { store.set("/long/entry\(1000 + index)", []) }
+        store.refusals = [22: "ENOSYS"]
+        try with(store) { (store, _) throws(GrantError) in
+            let refusal = StoreRefusal(name: "ENOSYS")
+            #expect(throws: GrantError.store("list in parts", path: "/long", refusal)) {
+                try store.list(try path("/long"))
+            }
+        }
+    }
+
     @Test("a list that never stands still ends with the deadline")
     func restlessList() throws {
         var store = FakeStore()

@@ -147,7 +147,9 @@ struct StoreRequest: Equatable {
         switch type {
         case .read: "read"
         case .write: "write"
-        case .list, .listPart: "list"
+        case .list: "list"
+        // Not each store can: oxenstored cannot, nor xenstored before 4.9.
+        case .listPart: "list in parts"
         case .getPermissions: "read the permissions of"
         case .setPermissions: "set the permissions of"
         case .makeDirectory: "make"
