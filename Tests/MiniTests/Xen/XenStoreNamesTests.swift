@@ -58,7 +58,7 @@ import Testing
         ("EINVAL", "not a path, value or mode that the store takes"),
         ("EACCES", "permission denied"), ("EEXIST", "there already"),
         ("EISDIR", "an entry with others below it"), ("ENOENT", "no such entry"),
-        ("ENOMEM", "the store is out of memory"),
+        ("ENOMEM", "the store has no memory left, or none for this domain"),
         ("ENOSPC", "over the quota that the store has for this domain, or the store is full"),
         ("EIO", "the store has failed"), ("ENOTEMPTY", "not empty"),
         ("ENOSYS", "not implemented by this store"), ("EROFS", "nobody may change this"),

@@ -130,7 +130,7 @@ struct StoreRefusal: Equatable {
         case "EBUSY": return "a transaction is open already"
         case "EAGAIN": return "others were there in between"
         case "ENOSYS": return "not implemented by this store"
-        case "ENOMEM": return "the store is out of memory"
+        case "ENOMEM": return "the store has no memory left, or none for this domain"
         case "EIO": return "the store has failed"
         case "EISCONN": return "connected already"
         default: break
