@@ -64,8 +64,11 @@ extension LongGenerator {
     ) {
         var prefixes = prefix.map { [$0] } ?? []
         if random.chance(48) {
-            prefixes.insert(
-                random.one([0x66, 0xF2, 0xF3, 0xF0, 0x2E]), at: random.below(prefixes.count + 1))
+            // Of F2 and F3 together nothing is said.
+            let more: [UInt8] =
+                prefix == 0xF2 || prefix == 0xF3
+                ? [0x66, 0xF0, 0x2E] : [0x66, 0xF2, 0xF3, 0xF0, 0x2E]
+            prefixes.insert(random.one(more), at: random.below(prefixes.count + 1))
         }
         encode(
             "\(name) \(String(opcode.last!, radix: 16))", prefix: prefixes, size: size,
@@ -303,8 +306,8 @@ extension LongGenerator {
             encode("mov to", size: 3, opcode: [0x8B], register: 2, upper)
         }
         encode(
-            "cmpxchg16b", prefix: random.chance(3) ? [0xF0] : [], size: 3, opcode: [0x0F, 0xC7],
-            register: 1, operand)
+            "cmpxchg16b", prefix: random.chance(3) ? [0xF0] : random.chance(8) ? [0x66] : [],
+            size: 3, opcode: [0x0F, 0xC7], register: 1, operand)
         flags(defines: Bit.z)
     }
 }

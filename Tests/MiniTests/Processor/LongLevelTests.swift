@@ -177,6 +177,29 @@ import Testing
         }
     }
 
+    @Test("the 32-bit processor offers none of it, and has none of it")
+    func narrowProcessor() throws {
+        let machine = try SystemMachine()
+        machine.run([0xB8, 1, 0, 0, 0, 0x0F, 0xA2])
+        #expect(machine.processor[.ecx] == 1 << 31)
+        // mov esp, stack; mov ecx, data
+        let place =
+            [0xBC] + bytes(UInt64(SystemMachine.stack))[..<4]
+            + [0xB9] + bytes(UInt64(SystemMachine.data))[..<4]
+        machine.run(setControl(4, 0x600) + [0x0F, 0x06])
+        var wrong: [String] = []
+        for form in Self.forms {
+            for isRegister in [true, false] {
+                let code = form.code(isRegister: isRegister)
+                if machine.run(place + code) != .event(6) { wrong.append(hex(code)) }
+            }
+        }
+        for code in Self.truncations where machine.run(place + code) != .event(6) {
+            wrong.append(hex(code))
+        }
+        #expect(wrong == [])
+    }
+
     // MARK: When it may be used
 
     /// With CR0 (bits beside those of long mode) and CR4.
