@@ -159,6 +159,13 @@ for arch in x86_64 i386; do
         check "$arch: an archive that SIG${signal%:*} ends leaves nothing" "$code $left" = "${signal#*:} "
     done
 
+    if command -v prlimit >/dev/null; then
+        errors=$(prlimit --core=0 --as=4194304 "out/$arch/mini-pack" - "$guest"=f{10000..29999} 2>&1 >/dev/null)
+        check "$arch: it is told when there is no memory for what it keeps in mind" "$?$errors" = "132mini: out of memory"
+    else
+        skip "$arch: it is told when there is no memory for what it keeps in mind" "needs prlimit"
+    fi
+
     if command -v perl >/dev/null; then
         timeout 60 perl -e 'alarm 1; exec @ARGV' "out/$arch/mini-launch" out/guests/spinforever </dev/null >"$work/out" 2>&1
         check "$arch: an alarm that whoever started it has set ends it" "$?" = 142

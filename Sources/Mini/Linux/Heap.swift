@@ -90,7 +90,19 @@ nonisolated(unsafe) private var heap = Heap()
 /// For CShim's `posix_memalign`, with which the Swift runtime asks for memory.
 /// - Returns: the block's address, or 0.
 @c(mini_heap_allocate)
-func heapAllocate(_ size: Int) -> Int { unsafe heap.allocate(size) }
+func heapAllocate(_ size: Int) -> Int {
+    let address = unsafe heap.allocate(size)
+    if address == 0 { tellOfEnd() }
+    return address
+}
+
+/// The Swift runtime ends us then with an illegal instruction, which one could take for a processor that lacks one.
+@inline(never)
+private func tellOfEnd() {
+    let line: StaticString = "mini: out of memory\n"
+    _ = try? SystemCall.make(
+        .write, 2, Int(bitPattern: unsafe line.utf8Start), line.utf8CodeUnitCount)
+}
 
 /// For CShim's `free`.
 @c(mini_heap_release)
