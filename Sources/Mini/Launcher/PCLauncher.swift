@@ -270,7 +270,8 @@ final class PCLauncher: Launcher {
         case .reset:
             if let panic = guest.panic { return .reason(panic) }
             return .restart
-        case .failed(let code): return .reason("the processor cannot go on (\(hex: code))")
+        case .failed(let code):
+            return .reason("the processor cannot go on\(KvmProcessor.failure(code))")
         }
     }
 }

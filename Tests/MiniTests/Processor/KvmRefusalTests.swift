@@ -308,7 +308,7 @@ struct KvmRefusalTests {
         #expect(odd.probe(.protected32) == "it cannot go on (0x20000)")
         // A page that is not there, and no file that was cut short.
         let lost = FakeKvm { $0.refused[KvmRequest.run.rawValue] = .badAddress }
-        #expect(lost.probe(.protected32) == "it cannot go on (0x1000e)")
+        #expect(lost.probe(.protected32) == "it cannot go on: bad address (EFAULT)")
         let stuck = FakeKvm { $0.exit = KvmExit.internalError }
         #expect(stuck.probe(.long64(pageTable: 0)) == "it cannot go on (0x0)")
     }

@@ -152,6 +152,13 @@
     static let callFailed: UInt32 = 0x1_0000
     static let unknownExit: UInt32 = 0x2_0000
 
+    /// What follows "it cannot go on", for a code of `.failed`: the errno of the call that runs the guest, or a number.
+    @inline(never)
+    static func failure(_ code: UInt32) -> Text {
+        code & ~0xFFF == callFailed
+            ? ": \(Errno(rawValue: Int32(code & 0xFFF)))" : " (\(hex: code))"
+    }
+
     /// What ended the run; nil if that was nothing.
     private func exit() -> ProcessorExit? {
         switch run.load(KvmRun.exitReason, UInt32.self) {

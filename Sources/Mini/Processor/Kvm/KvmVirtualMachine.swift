@@ -366,7 +366,7 @@ extension KvmError {
         case .slow(let time):
             "it took more than \(time) ms for 40,000 instructions: a KVM that interprets them"
         case .broken(let what): what
-        case .failed(let code): "it cannot go on (\(hex: code))"
+        case .failed(let code): "it cannot go on\(KvmProcessor.failure(code))"
         }
     }
 }
