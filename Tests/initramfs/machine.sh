@@ -24,6 +24,25 @@ machine_make() {
     [[ $arch == amd64 ]] || flavour=686
     mapfile -t modules < <(machine_modules "$arch")
     debian_kernel "$arch" "$flavour" "$machines/$arch" "${modules[@]}" || { machine_missing=$debian_missing && return 1; }
+    [[ -e $machines/$arch/vmlinux ]] || debian_alone "$machines/$arch" machine_unpack "$machines/$arch"
+}
+
+# machine_unpack FOLDER: vmlinux, the ELF inside vmlinuz, of a kernel that QEMU starts by PVH: it unpacks itself for longer than
+# all the rest of its boot takes there. Without it vmlinuz is what is booted.
+machine_unpack() {
+    local folder=$1 sectors offset length
+    grep -q '^CONFIG_PVH=y' "$folder/config" && command -v xz >/dev/null || return 0
+    # The payload's place stands in the boot header.
+    sectors=$(od -An -tu1 -j497 -N1 "$folder/vmlinuz")
+    read -r offset length < <(od -An -tu4 -j584 -N8 "$folder/vmlinuz")
+    tail -c +$(((sectors + 1) * 512 + offset + 1)) "$folder/vmlinuz" | head -c "$length" |
+        xz -dcq --single-stream >"$folder/vmlinux.new" 2>/dev/null
+    # Of the pipe only xz is asked: who writes to it may end by its end.
+    if [[ ${PIPESTATUS[2]} == 0 && $(head -c 4 "$folder/vmlinux.new" | tr -d '\0') == $'\x7fELF' ]]; then
+        mv "$folder/vmlinux.new" "$folder/vmlinux"
+    else
+        rm -f "$folder/vmlinux.new"
+    fi
 }
 
 # machine_boot ARCH SECONDS MEBIBYTES INITRAMFS WORDS...: boots with WORDS on the kernel's command line;
@@ -31,12 +50,14 @@ machine_make() {
 # powered off or reset, 124 when the time was up. A processor of the oldest kind that the kernel takes. no_timer_check: the
 # kernel counts ten ticks against a loop of its own, which an emulator that others keep waiting fails, and panics.
 machine_boot() {
-    local arch=$1 seconds=$2 memory=$3 initramfs=$4 processor=qemu64
+    local arch=$1 seconds=$2 memory=$3 initramfs=$4 processor=qemu64 kernel=$machines/$1/vmlinuz
     shift 4
+    # With the least memory it is the kernel as it is installed, which unpacks itself there.
+    ((memory <= $(machine_least "$arch"))) || [[ ! -e $machines/$arch/vmlinux ]] || kernel=$machines/$arch/vmlinux
     [[ $arch == i386 ]] && processor=pentium3
     # shellcheck disable=SC2086
     timeout --foreground "$seconds" qemu-system-x86_64 -machine pc,accel=tcg -cpu $processor -m "$memory" -smp 1 \
-        ${machine_clock:-} -nodefaults -display none ${machine_devices:--serial stdio} -no-reboot -kernel "$machines/$arch/vmlinuz" \
+        ${machine_clock:-} -nodefaults -display none ${machine_devices:--serial stdio} -no-reboot -kernel "$kernel" \
         -initrd "$initramfs" -append "console=ttyS0 panic=-1 quiet no_timer_check $*"
 }
 
