@@ -129,7 +129,9 @@ import Testing
         }
         #expect(bytes(of: memory, 0x71E8, 1) == [4])
         let words = (10..<20).map { word(loaded, 0x72D0 + 4 * UInt32($0)) }
-        #expect(words == [0x10_0000, 0, (3 << 30) - 0x10_0000, 0, 1, 0, 1, 1 << 30, 0, 1])
+        let low: UInt32 = (3 << 30) - 0x10_0000
+        let high: UInt32 = 1 << 30
+        #expect(words == [0x10_0000, 0, low, 0, 1, 0, 1, high, 0, 1])
         // The unpackers of 2.4 count what they can reach.
         #expect(word(loaded, 0x71E0) == (3 << 20) - 1024)
         #expect(
