@@ -272,6 +272,8 @@ int main(int count, char **words) {
         execvp(words[2], words + 2);
         _exit(127);
     }
+    // Whoever reads what the program writes, or writes what it reads, is told of the program's end of it, not of ours.
+    for (int stream = 0; stream < 2; stream++) dup2(open("/dev/null", O_RDWR | O_CLOEXEC), stream);
     int status;
     if (first < 0 || waitpid(first, &status, WUNTRACED) != first) return 99;
     if (ptrace(PTRACE_SEIZE, first, 0, options)) return 99;
