@@ -38,7 +38,7 @@ type = "$1"
 kernel = "/guests/vmlinux"
 ramdisk = "/guests/domu.cpio"
 memory = 112
-extra = "console=hvc0 quiet panic=-1 tests=obey"
+extra = "console=hvc0 quiet panic=-1 cryptomgr.notests=1 mitigations=off tests=obey"
 END
     xl create -q /tmp/domain.cfg >/tmp/create 2>&1 || { fail "a $1 domain starts" "$(tr '\n' ' ' </tmp/create)" && return 1; }
     domain=$(xl domid "$1")

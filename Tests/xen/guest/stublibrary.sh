@@ -14,7 +14,7 @@ kernel = "/guests/vmlinux"
 ramdisk = "/guests/$3"
 memory = ${memory:-96}
 on_reboot = "destroy"
-extra = 'console=hvc0 quiet panic=-1 $words'
+extra = 'console=hvc0 quiet panic=-1 cryptomgr.notests=1 mitigations=off $words'
 END
     xl create -q /tmp/stub.cfg >/tmp/create 2>&1 || { fail "$1 starts" "$(tr '\n' ' ' </tmp/create)" && return 1; }
     domain=$(xl domid "$1") data=/local/domain/$domain/data
