@@ -101,7 +101,9 @@ done
 rm -f /tmp/sandbox.ended
 (until_true test -e /tmp/sandbox.ended) | (ours --server 2>/tmp/log) | { cat >/tmp/received; : >/tmp/sandbox.ended; } &
 server=$!
-mini-grant pipe --client --domain 0 --path /test/vchan </dev/null >/dev/null
+# A server that its client has not come to waits for ever.
+mini-grant pipe --client --domain 0 --path /test/vchan </dev/null >/dev/null ||
+    { fail "sandbox: pipe --client of a server whose input goes on" "exit $?" && kill "$(of_ours)"; }
 wait $server
 vchan make 300000 >/tmp/made
 (ours --server </tmp/made 2>/tmp/log | cat >/tmp/received) &
