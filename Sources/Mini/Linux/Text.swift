@@ -204,14 +204,17 @@ extension Text {
         return dropping(count)
     }
 
-    /// True if these are exactly the bytes of `text`.
-    @inline(never)
+    /// True if these are exactly the bytes of the literal.
+    @inline(__always)
     static func == (left: Text, right: StaticString) -> Bool {
-        guard left.bytes.count == right.utf8CodeUnitCount else { return false }
-        for index in left.bytes.indices where unsafe left.bytes[index] != right.utf8Start[index] {
+        unsafe left.equals(cString: address(right))
+    }
+    @inline(never)
+    private func equals(cString start: UnsafePointer<UInt8>) -> Bool {
+        for index in bytes.indices where unsafe start[index] != bytes[index] || bytes[index] == 0 {
             return false
         }
-        return true
+        return unsafe start[bytes.count] == 0
     }
 
     static func ~= (pattern: StaticString, text: Text) -> Bool { text == pattern }
