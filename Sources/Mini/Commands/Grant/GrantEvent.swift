@@ -31,13 +31,15 @@ enum GrantEvent {
         }
     }
     private static var forCount: GrantSettings.Choice {
-        GrantSettings.number("--count", "N", "end after N events (1); 0 for no end") {
-            $0.event.count = $1
+        GrantSettings.word("--count", "N", "end after N events (1); 0 for no end") {
+            (settings, word) throws(CommandError) in
+            settings.event.count = try GrantSettings.count("--count", word)
         }
     }
     private static var forPatience: GrantSettings.Choice {
         GrantSettings.time("--deadline", "how long to wait for an event") {
-            $0.event.patience = $1
+            (settings, word) throws(CommandError) in
+            settings.event.patience = try GrantSettings.seconds("--deadline", word)
         }
     }
 

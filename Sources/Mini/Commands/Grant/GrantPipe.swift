@@ -28,20 +28,22 @@ enum GrantPipe {
             },
             GrantSettings.flag(
                 "--server", "offer the vchan, and wait for the client", excludes: "--client"
-            ) { $0.pipe.role = .server },
+            ) { settings, _ in settings.pipe.role = .server },
             GrantSettings.flag("--client", "wait for the server, and connect to it") {
-                $0.pipe.role = .client
+                settings, _ in settings.pipe.role = .client
             },
             GrantSettings.word(
                 "--socket", "FILE",
                 "a socket instead: a server connects, a client listens"
             ) { $0.pipe.socket = $1 },
             GrantSettings.flag("--listen", "listen on the socket", excludes: "--connect") {
-                $0.pipe.listens = true
+                settings, _ in settings.pipe.listens = true
             },
-            GrantSettings.flag("--connect", "connect to the socket") { $0.pipe.listens = false },
+            GrantSettings.flag("--connect", "connect to the socket") { settings, _ in
+                settings.pipe.listens = false
+            },
             GrantSettings.flag("--reconnect", "after one peer wait for the next") {
-                $0.pipe.reconnects = true
+                settings, _ in settings.pipe.reconnects = true
             },
             Choice(
                 name: "--reconnect-marker", argument: "BYTE",
@@ -58,7 +60,9 @@ enum GrantPipe {
             ) { $0.pipe.statePath = $1 },
             GrantSettings.time(
                 "--linger", "how long a silence ends it behind the end of the input"
-            ) { $0.pipe.linger = $1 },
+            ) { (settings, word) throws(CommandError) in
+                settings.pipe.linger = try GrantSettings.seconds("--linger", word)
+            },
             Choice(
                 name: "--expect", argument: "BYTES",
                 help: "just so many are to come; fewer or more are an error",
@@ -80,10 +84,11 @@ enum GrantPipe {
                     settings.pipe.ringBytes = Int(bytes)
                 }),
             GrantSettings.time("--deadline", "how long to wait for a peer") {
-                $0.pipe.patience = $1
+                (settings, word) throws(CommandError) in
+                settings.pipe.patience = try GrantSettings.seconds("--deadline", word)
             },
             GrantSettings.flag("--verbose", "say on standard error what is done") {
-                $0.pipe.isVerbose = true
+                settings, _ in settings.pipe.isVerbose = true
             },
             GrantSettings.forHelp,
         ] + GrantSettings.forSandbox

@@ -34,45 +34,34 @@ struct GrantSettings {
 
     typealias Choice = Option<GrantSettings>
 
+    /// What an option does to the settings, with its argument. None keeps a value of its own, so that a table is made
+    /// by the compiler, not by code.
+    typealias Effect = (inout GrantSettings, Text) throws(CommandError) -> Void
+
     /// An option without an argument.
+    @inline(__always)
     static func flag(
         _ name: StaticString, _ help: StaticString, excludes: StaticString? = nil,
-        _ set: @escaping (inout GrantSettings) -> Void
+        short: StaticString? = nil, _ effect: @escaping Effect
     ) -> Choice {
         Choice(
-            name: name, argument: nil, help: help, excludes: excludes,
-            apply: { (settings, _) throws(CommandError) in set(&settings) })
+            name: name, shortName: short, argument: nil, help: help, excludes: excludes,
+            apply: effect)
     }
-    /// An option whose argument is taken as it is.
+    /// An option with one.
+    @inline(__always)
     static func word(
         _ name: StaticString, _ argument: StaticString, _ help: StaticString,
-        excludes: StaticString? = nil, _ set: @escaping (inout GrantSettings, Text) -> Void
+        excludes: StaticString? = nil, _ effect: @escaping Effect
     ) -> Choice {
-        Choice(
-            name: name, argument: argument, help: help, excludes: excludes,
-            apply: { (settings, word) throws(CommandError) in set(&settings, word) })
-    }
-    /// An option whose argument is a number from 0 on.
-    static func number(
-        _ name: StaticString, _ argument: StaticString, _ help: StaticString,
-        excludes: StaticString? = nil, _ set: @escaping (inout GrantSettings, Int) -> Void
-    ) -> Choice {
-        Choice(
-            name: name, argument: argument, help: help, excludes: excludes,
-            apply: { (settings, word) throws(CommandError) in
-                set(&settings, try count("\(name)", word))
-            })
+        Choice(name: name, argument: argument, help: help, excludes: excludes, apply: effect)
     }
     /// An option whose argument is in seconds.
+    @inline(__always)
     static func time(
-        _ name: StaticString, _ help: StaticString,
-        _ set: @escaping (inout GrantSettings, Nanoseconds) -> Void
+        _ name: StaticString, _ help: StaticString, _ effect: @escaping Effect
     ) -> Choice {
-        Choice(
-            name: name, argument: "SECONDS", help: help,
-            apply: { (settings, word) throws(CommandError) in
-                set(&settings, try seconds("\(name)", word))
-            })
+        word(name, "SECONDS", help, effect)
     }
 
     static var forDomain: Choice {
@@ -96,29 +85,35 @@ struct GrantSettings {
         ) { $0.input = $1 }
     }
     static var forOffset: Choice {
-        number("--offset", "N", "start at this byte (0)", excludes: "--exec") { $0.offset = $1 }
+        word("--offset", "N", "start at this byte (0)", excludes: "--exec") {
+            (settings, word) throws(CommandError) in settings.offset = try count("--offset", word)
+        }
     }
     static var forLength: Choice {
-        number(
+        word(
             "--length", "N", "this many bytes (to the end of the pages)", excludes: "--exec"
-        ) { $0.length = $1 }
+        ) { (settings, word) throws(CommandError) in settings.length = try count("--length", word) }
     }
     static var forHexdump: Choice {
         flag("--hexdump", "write them for people to read", excludes: "--exec") {
-            $0.isHexdump = true
+            settings, _ in settings.isHexdump = true
         }
     }
     static var forWriting: Choice {
-        flag("--write", "map for writing") { $0.isWritable = true }
+        flag("--write", "map for writing") { settings, _ in settings.isWritable = true }
     }
     static var forHolding: Choice {
-        flag("--hold", "keep them until a signal", excludes: "--exec") { $0.isHolding = true }
+        flag("--hold", "keep them until a signal", excludes: "--exec") { settings, _ in
+            settings.isHolding = true
+        }
     }
     static var forNotifiedByte: Choice {
-        number(
+        word(
             "--notify-byte", "N", "when they go, by whatever end, this byte becomes 0",
             excludes: "--exec"
-        ) { $0.notifiedByte = $1 }
+        ) { (settings, word) throws(CommandError) in
+            settings.notifiedByte = try count("--notify-byte", word)
+        }
     }
     static var forNotifiedPort: Choice {
         Choice(
@@ -132,7 +127,9 @@ struct GrantSettings {
             })
     }
     static var forExecution: Choice {
-        flag("--exec", "run the words that follow, which map the pages") { $0.executes = true }
+        flag("--exec", "run the words that follow, which map the pages") { settings, _ in
+            settings.executes = true
+        }
     }
     static var forPages: Choice {
         Choice(
@@ -147,7 +144,7 @@ struct GrantSettings {
             })
     }
     static var forWritableShare: Choice {
-        flag("--writable", "D may write to them") { $0.isWritable = true }
+        flag("--writable", "D may write to them") { settings, _ in settings.isWritable = true }
     }
     static var forPublication: Choice {
         word("--publish", "PATH", "write the references to the store, for D to read") {
@@ -155,7 +152,10 @@ struct GrantSettings {
         }
     }
     static var forPatience: Choice {
-        time("--deadline", "how long to wait for the other side (10)") { $0.patience = $1 }
+        time("--deadline", "how long to wait for the other side (10)") {
+            (settings, word) throws(CommandError) in
+            settings.patience = try seconds("--deadline", word)
+        }
     }
     static var forSandbox: [Choice] {
         [
@@ -166,13 +166,13 @@ struct GrantSettings {
                 apply: { (settings, word) throws(CommandError) in
                     settings.sandbox = try Options.sandbox(word)
                 }),
-            flag("--no-sandbox", "keep all rights and system calls") { $0.sandbox = .off },
+            flag("--no-sandbox", "keep all rights and system calls") { settings, _ in
+                settings.sandbox = .off
+            },
         ]
     }
     static var forHelp: Choice {
-        var option = flag("--help", "print this") { $0.wantsHelp = true }
-        option.shortName = "-h"
-        return option
+        flag("--help", "print this", short: "-h") { settings, _ in settings.wantsHelp = true }
     }
 
     /// A time in seconds, of which there may be a fraction: 30, 0.5.

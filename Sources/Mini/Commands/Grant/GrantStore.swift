@@ -32,33 +32,51 @@ extension GrantSettings {
 
     fileprivate static var forRawValues: Choice {
         anywhere(
-            flag("--raw", "values as they are, without \\n, \\xNN") { $0.store.isRaw = true }, "-R")
+            flag("--raw", "values as they are, without \\n, \\xNN") { settings, _ in
+                settings.store.isRaw = true
+            }, "-R")
     }
     fileprivate static var forPaths: Choice {
-        anywhere(flag("--paths", "each one behind its path") { $0.store.showsPaths = true }, "-p")
+        anywhere(
+            flag("--paths", "each one behind its path") { settings, _ in
+                settings.store.showsPaths = true
+            }, "-p")
     }
     fileprivate static var forTree: Choice {
-        anywhere(flag("--tree", "all that is below, with values") { $0.store.isTree = true })
+        anywhere(
+            flag("--tree", "all that is below, with values") { settings, _ in
+                settings.store.isTree = true
+            })
     }
     fileprivate static var forFullPaths: Choice {
-        anywhere(flag("--full", "the same with whole paths") { $0.store.isFull = true }, "-f")
+        anywhere(
+            flag("--full", "the same with whole paths") { settings, _ in
+                settings.store.isFull = true
+            }, "-f")
     }
     fileprivate static func forShownPermissions(_ short: StaticString?) -> Choice {
         anywhere(
             flag("--perms", "and who may use them, as (n0,r3)") {
-                $0.store.showsPermissions = true
+                settings, _ in settings.store.showsPermissions = true
             }, short)
     }
     fileprivate static var forRecursion: Choice {
         anywhere(
-            flag("--recurse", "all that is below as well") { $0.store.isDownward = true }, "-r")
+            flag("--recurse", "all that is below as well") { settings, _ in
+                settings.store.isDownward = true
+            }, "-r")
     }
     fileprivate static var forParents: Choice {
-        anywhere(flag("--upto", "all that is above as well") { $0.store.isUpward = true }, "-u")
+        anywhere(
+            flag("--upto", "all that is above as well") { settings, _ in
+                settings.store.isUpward = true
+            }, "-u")
     }
     fileprivate static var forTidiness: Choice {
         anywhere(
-            flag("--tidy", "and what is above, if that leaves it empty") { $0.store.isTidy = true },
+            flag("--tidy", "and what is above, if that leaves it empty") { settings, _ in
+                settings.store.isTidy = true
+            },
             "-t")
     }
     fileprivate static var forValue: Choice {
@@ -68,7 +86,10 @@ extension GrantSettings {
             })
     }
     fileprivate static var forAbsence: Choice {
-        anywhere(flag("--gone", "until the entry is not there") { $0.store.awaitsAbsence = true })
+        anywhere(
+            flag("--gone", "until the entry is not there") { settings, _ in
+                settings.store.awaitsAbsence = true
+            })
     }
     fileprivate static var forMode: Choice {
         anywhere(
@@ -83,14 +104,20 @@ extension GrantSettings {
                 }))
     }
     fileprivate static var forCount: Choice {
-        anywhere(number("--count", "N", "end after N changes") { $0.store.count = $1 }, "-n")
+        anywhere(
+            word("--count", "N", "end after N changes") { (settings, word) throws(CommandError) in
+                settings.store.count = try count("--count", word)
+            }, "-n")
     }
     fileprivate static var forStorePatience: Choice {
-        anywhere(time("--deadline", "how long it may take") { $0.store.patience = $1 })
+        anywhere(
+            time("--deadline", "how long it may take") { (settings, word) throws(CommandError) in
+                settings.store.patience = try seconds("--deadline", word)
+            })
     }
     /// What xenstore-* need to be told for domain 0's socket. Here the way to the store is found.
     fileprivate static var forSocket: Choice {
-        anywhere(flag("--socket", "as without: the way to the store is found") { _ in }, "-s")
+        anywhere(flag("--socket", "as without: the way to the store is found") { _, _ in }, "-s")
     }
     fileprivate static var forStoreHelp: Choice { anywhere(forHelp, "-h") }
 
