@@ -40,8 +40,8 @@ import Testing
     func errno() {
         #expect(("\(Errno.noSuchFile)" as Text) == ("no such file (ENOENT)" as Text))
         #expect(("\(Errno(rawValue: 4000))" as Text) == ("error (errno 4000)" as Text))
-        // What mounts, values, routes and sockets of a boot table get as a rule.
-        for number: Int32 in [15, 18, 34, 74, 84, 91, 113, 117, 122] {
+        // What mounts, values, routes and sockets of a boot table get as a rule, and files on a network's file systems.
+        for number: Int32 in [15, 18, 34, 37, 74, 84, 91, 113, 116, 117, 122] {
             #expect(Errno(rawValue: number).words.name.description.hasPrefix("E"), "\(number)")
         }
     }
