@@ -160,7 +160,7 @@ for arch in x86_64 i386; do
     done
 
     if command -v prlimit >/dev/null; then
-        errors=$(prlimit --core=0 --as=4194304 "out/$arch/mini-pack" - "$guest"=f{10000..29999} 2>&1 >/dev/null)
+        errors=$(prlimit --core=0 --as=4194304 "out/$arch/mini-pack" - out/guests/hello=f{10000..29999} 2>&1 >/dev/null)
         check "$arch: it is told when there is no memory for what it keeps in mind" "$?$errors" = "132mini: out of memory"
     else
         skip "$arch: it is told when there is no memory for what it keeps in mind" "needs prlimit"
