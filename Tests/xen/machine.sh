@@ -182,18 +182,23 @@ xen_boot() {
         -initrd "vmlinux console=hvc0 panic=-1 quiet cryptomgr.notests=1 mitigations=off $*,dom0.cpio")
 }
 
-# xen_boot_watched SECONDS WORDS...: the same, but for a machine that hangs: its last line is HANGS. Seen: QEMU at rest for ever, its
+# xen_boot_watched SECONDS WORDS...: the same, but for a machine that hangs, whose last line is HANGS, or that has said nothing
+# for so long: how long it takes in all is the affair of those who keep it waiting. Seen: QEMU at rest for ever, its
 # processor halted and no timer set. Xen looks at its clocks every second, so one that lives uses some of our processor's time.
+# What it says is written to $xen/console.log by whoever reads it.
 xen_boot_watched() {
-    local boot before now still=0
+    local boot before now still=0 limit=$1 size said='' spoke=$SECONDS
+    shift
     rm -f "$xen/qemu.pid"
-    xen_boot "$@" &
+    xen_boot $((10 * limit)) "$@" &
     boot=$!
     while kill -0 $boot 2>/dev/null; do
         before=${now-}
         now=$(awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$(<"$xen/qemu.pid")/stat")
         if [[ -n $now && $now == "$before" ]]; then still=$((still + 1)); else still=0; fi
-        ((still < 60)) || kill -KILL "$(<"$xen/qemu.pid")"
+        size=$(stat -c %s "$xen/console.log")
+        [[ $size == "$said" ]] || said=$size spoke=$SECONDS
+        ((still < 60 && SECONDS - spoke < limit)) || kill -KILL "$(<"$xen/qemu.pid")"
         sleep 2
     done 2>/dev/null
     wait $boot
