@@ -145,6 +145,21 @@ struct ElfImage: Equatable {
         return bits == 2
     }
 
+    /// Whether a loader is to find a Multiboot header, 1 or 2, near the file's start. Its words' sum is 0.
+    /// Source: the Multiboot Specification, 0.6.96 and 2.0.
+    static func isMultiboot(_ file: ByteView) -> Bool {
+        var at = 0
+        while at < 1 << 15, let first = file.word(at) {
+            if first == 0x1BAD_B002 || first == 0xE852_50D6 {
+                let words = first == 0x1BAD_B002 ? 3 : 4
+                let sum = (0..<words).reduce(UInt32(0)) { $0 &+ (file.word(at + 4 * $1) ?? 0) }
+                if sum == 0 { return true }
+            }
+            at += 4
+        }
+        return false
+    }
+
     /// A 64-bit kernel is linked into the upper half of its addresses; a program is not.
     private static func kind64(_ file: ByteView) -> ImageError {
         guard let start = file.double(32), let count = file.half(56), start < UInt64(file.count)

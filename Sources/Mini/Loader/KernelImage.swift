@@ -133,6 +133,8 @@ struct KernelImage: ~Copyable {
 
     private static func kind(of file: ByteView) throws(ImageError) -> Kind {
         if ElfImage.isElf(file) {
+            // It may have a note beside that header, and be a PC's.
+            if ElfImage.isMultiboot(file) { _ = try Vmlinux(file) }
             do throws(ImageError) { return .elf(try ElfImage(file)) } catch {
                 if case .kernel64 = error { throw error }
                 // One that is not for lguest may lie as it likes.

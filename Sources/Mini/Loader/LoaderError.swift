@@ -33,6 +33,8 @@ enum ImageError: Error, Equatable {
     case userProgram(bits: Int)
     /// Linked at the addresses of a program, but without an interpreter or a PVH note: some other loader's image.
     case otherLoader(bits: Int)
+    /// As GRUB loads them: Xen, GNU Mach.
+    case multiboot
     /// What is wrong with the file's structure, as "program header 3 lies beyond the file".
     case damagedElf(Text)
     /// The file has `size` bytes, segment `segment` ends at byte `end`.
@@ -185,6 +187,7 @@ extension ImageError {
         case .unknownElfType(let type): "an ELF file of unknown type \(type)"
         case .userProgram(let bits): "not a kernel: a \(bits)-bit ELF program for user space"
         case .otherLoader(let bits): "a \(bits)-bit ELF program, or a kernel for another loader"
+        case .multiboot: "a Multiboot kernel, which GRUB starts"
         case .damagedElf(let what): "a damaged ELF file: \(what)"
         case .elfCutOff(let segment, let end, let size):
             "an ELF file cut off at byte \(size): segment \(segment) ends at byte \(end)"

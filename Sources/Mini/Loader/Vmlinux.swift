@@ -85,6 +85,7 @@ struct Vmlinux: Equatable {
         // With the note it may be linked as a program is: it is entered there without paging.
         if pvhEntry == nil {
             if isProgram { throw .userProgram(bits: isWide ? 64 : 32) }
+            if ElfImage.isMultiboot(file) { throw .multiboot }
             if !isHigh { throw .otherLoader(bits: isWide ? 64 : 32) }
         }
         guard segments.contains(where: { $0.fileSize > 0 }) else {

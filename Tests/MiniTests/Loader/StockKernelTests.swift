@@ -217,6 +217,38 @@ private func lines(_ file: [UInt8]) -> [String] {
         }
     }
 
+    @Test(
+        "a kernel for a Multiboot loader is told to be one, if it has no PVH note as well",
+        arguments: [true, false])
+    func multiboot(_ isWide: Bool) throws {
+        for words: [UInt32] in [
+            [0x1BAD_B002, 7, 0xE452_4FF7], [0xE852_50D6, 0, 24, 0x17AD_AF12],
+        ] {
+            var spec = VmlinuxSpec(isWide: isWide)
+            spec.entry = isWide ? 0x100_0000 : 0xC100_0000
+            func file(_ last: UInt32) -> [UInt8] {
+                var file = spec.bytes()
+                for (index, word) in (words.dropLast() + [last]).enumerated() {
+                    file.put(word, at: 0x1008 + 4 * index)
+                }
+                return file
+            }
+            let bytes = file(words[words.count - 1])
+            #expect(kernel(bytes) == nil)
+            // One whose sum is not 0 is none.
+            #expect(kernel(file(words[words.count - 1] + 1)) != nil)
+            let open = try memoryFile(bytes)
+            let expected = LoaderError.image(name: "k", .multiboot)
+            #expect(throws: expected) {
+                _ = try StockImage(open.number, name: "k", status: nil)
+            }
+            #expect(throws: expected) { _ = try KernelImage.examine(open.number, name: "k") }
+            spec.banner = "some other kernel"
+            spec.addNotes(VmlinuxSpec.note(18, [0x50, 0, 0, 1]))
+            #expect(kernel(file(words[words.count - 1]))?.pvhEntry == 0x100_0050)
+        }
+    }
+
     @Test("a 32-bit kernel that is not for lguest may lie as it likes")
     func scattered() throws {
         var spec = VmlinuxSpec(isWide: false)
