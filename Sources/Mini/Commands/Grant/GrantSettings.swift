@@ -34,8 +34,8 @@ struct GrantSettings {
 
     typealias Choice = Option<GrantSettings>
 
-    /// What an option does to the settings, with its argument. None keeps a value of its own, so that a table is made
-    /// by the compiler, not by code.
+    /// What an option does to the settings, with its argument. None keeps a value of its own, so that the compiler
+    /// can make tables of them, and code that fills them is short.
     typealias Effect = (inout GrantSettings, Text) throws(CommandError) -> Void
 
     /// An option without an argument.
