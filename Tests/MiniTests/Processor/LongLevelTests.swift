@@ -487,6 +487,10 @@ import Testing
             #expect(ending.registers[0] == equal.0 && ending.flags & 0x8D5 == 0)
             #expect(Array(ending.data[0x100..<0x110]) == bytes(memory.0) + bytes(memory.1))
         }
+        // Before whether there is memory.
+        for offset in [0x1FF0, 0x2000] as [UInt64] {
+            #expect(exchange(equal, at: offset + distance).trap == 13)
+        }
     }
 
     @Test(
@@ -519,6 +523,12 @@ import Testing
     func pairForms() throws {
         #expect(exchange(equal, [0x48, 0x0F, 0xC7, 0xCF]).trap == 6)
         #expect(exchange(equal, [0xF0, 0x48, 0x0F, 0xC7, 0xCF]).trap == 6)
+        // 66, F2 and F3 say nothing of it.
+        for prefix in [0x66, 0xF2, 0xF3] as [UInt8] {
+            let ending = exchange(equal, [prefix, 0x48, 0x0F, 0xC7, 0x0F])
+            #expect(ending.trap == 3 && ending.flags & 0x40 != 0)
+            #expect(Array(ending.data[0x108..<0x110]) == bytes(0x0123_4567_89AB_CDEF))
+        }
         // CMPXCHG8B still is what it is without REX.W: 8 bytes, which need not be aligned.
         let narrow = exchange((0x7777_8888_3333_4444, 5), [0x0F, 0xC7, 0x0F])
         #expect(narrow.trap == 3 && narrow.flags & 0x40 != 0)

@@ -35,7 +35,7 @@ import Testing
         #expect(!processor.canInject)
     }
 
-    @Test("it says that it is an AMD of family 15 with MMX, SSE2, NX, SYSCALL, and offers no more")
+    @Test("it says that it is an AMD of family 15 with MMX, SSE2, NX, SYSCALL")
     func identity() throws {
         let machine = try LongMachine()
         machine.kernel(rax(1) + [0x0F, 0xA2])
@@ -44,7 +44,8 @@ import Testing
         // FPU, MSR, PAE, MCE, CX8, PGE, MCA, CMOV, MMX, FXSR, SSE, SSE2; no APIC.
         #expect(core.rdx & 0x0780_E1E1 == 0x0780_E1E1)
         #expect(core.rdx & (1 << 9) == 0)
-        #expect(core.rcx == 1 << 31)
+        // Of the others: LongLevelTests.swift.
+        #expect(core.rcx & (1 << 31) != 0)
         machine.kernel(rax(0x8000_0001) + [0x0F, 0xA2])
         #expect(core.rdx & (1 << 11 | 1 << 20 | 1 << 29) == 1 << 11 | 1 << 20 | 1 << 29)
         #expect(core.rdx & 0x4080 == 0x4080)
@@ -53,9 +54,10 @@ import Testing
     @Test(
         "what is not offered is an invalid opcode",
         arguments: [
-            [0x0F, 0x38, 0x00, 0xC0], [0xC5, 0xF8, 0x77], [0xF3, 0x0F, 0xB8, 0xC0],
-            [0x0F, 0x01, 0xD0], [0x48, 0x0F, 0xC7, 0x0E], [0x0F, 0x34], [0x06], [0xF0, 0x90],
-            [0x0F, 0x0B], [0xF3, 0x0F, 0xAE, 0xC0],
+            // movbe, vzeroupper, aesenc, pclmulqdq, xgetbv, rdrand
+            [0x0F, 0x38, 0xF0, 0x00], [0xC5, 0xF8, 0x77], [0x66, 0x0F, 0x38, 0xDC, 0xC1],
+            [0x66, 0x0F, 0x3A, 0x44, 0xC1, 0], [0x0F, 0x01, 0xD0], [0x0F, 0xC7, 0xF0],
+            [0x0F, 0x34], [0x06], [0xF0, 0x90], [0x0F, 0x0B], [0xF3, 0x0F, 0xAE, 0xC0],
         ] as [[UInt8]])
     func undefined(code: [UInt8]) throws {
         let machine = try LongMachine()
