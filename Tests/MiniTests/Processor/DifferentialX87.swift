@@ -53,6 +53,8 @@ extension CaseGenerator {
         while true {
             let opcode = UInt8(0xD8 + random.below(8))
             let reg = random.below(8)
+            // Not offered below a 32-bit kernel.
+            if MemoryForm.isTruncating(opcode: opcode, modrm: UInt8(reg << 3)) { continue }
             switch MemoryForm(opcode: opcode, modrm: UInt8(reg << 3)) {
             case .load: add("x87 load", [opcode], memory(), reg: reg)
             case .store: add("x87 store", [opcode], memory(writing: true), reg: reg)
