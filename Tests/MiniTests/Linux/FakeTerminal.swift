@@ -108,7 +108,9 @@ final class FakeTerminal: Sendable {
     private func answer(_ call: SystemCall) -> Int? {
         state.withLock { state in
             state.calls.append(call.number.rawValue)
-            if let failing = state.failing, failing.call == state.calls.count {
+            // The kernel never leaves a descriptor open, whatever close() returns.
+            if let failing = state.failing, failing.call == state.calls.count, call.number != .close
+            {
                 return -Int(failing.errno.rawValue)
             }
             return device(call) ?? Self.answer(call, &state)
