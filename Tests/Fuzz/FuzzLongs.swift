@@ -228,7 +228,11 @@ private struct FuzzLongCode: FuzzKernelCode {
             // With the prefixes that choose among the forms of SSE.
             if random.once(in: 2) { byte([0x66, 0xF2, 0xF3][random.below(3)]) }
             if random.once(in: 3) { byte(0x40 | UInt8(random.below(16))) }
-            byte(0x0F, random.byte())
+            switch random.below(4) {
+            case 0: byte(0x0F, 0x38, random.once(in: 8) ? 0xF0 | register() : random.byte() & 0x7F)
+            case 1: byte(0x0F, 0x3A, random.byte() & 0x7F)
+            default: byte(0x0F, random.byte())
+            }
             operand(register())
             if random.once(in: 4) { some(1) }
         case 22:
