@@ -37,7 +37,7 @@ link_flags=(-O2 -static --gc-sections --build-id=none -z noexecstack -s)
 
 # Types of mini whose functions count for their speed, or these functions of a type (tools/tune.awk).
 fast_types=(Core.execute LongCore.{execute,findBlock,slowPath,slow,read,write,physical,physicalRead,physicalWrite,check,operand}
-    LongCore.{setOperand,modifiable,arithmetic,string,bulk,fill,walk,fetchable,setPart}
+    LongCore.{setOperand,modifiable,arithmetic,string,bulk,fill,walk,fetchable,setPart,alignVector} Level2.{align,cut}
     Lzma2.{symbols,tree,turnedTree,length,distance} X86Filter Inflate.quick Zstd.{carryOut,huffman,fourStreams,oneStream,sequences})
 # What the linker does to the program as a whole (LLVM's names of passes).
 passes='globaldce,ipsccp,deadargelim,cgscc(inline),ipsccp,deadargelim,'

@@ -231,15 +231,17 @@
         operation.displacement = 0
     }
 
-    mutating func slow(_ path: LongSlow, which: UInt8 = 0) {
+    mutating func slow(_ path: LongSlow, which: UInt8 = 0, as code: LongCode = .slowPath) {
         operation.aux = path.rawValue
         operation.which = which
-        emit(.slowPath)
+        emit(code)
     }
 
-    mutating func slow(_ path: LongSlow, size: UInt8, which: UInt8 = 0) {
+    mutating func slow(
+        _ path: LongSlow, size: UInt8, which: UInt8 = 0, as code: LongCode = .slowPath
+    ) {
         operation.shape.size = size
-        slow(path, which: which)
+        slow(path, which: which, as: code)
     }
 
     /// A NOP or what is one here; not with an operand in memory, which nothing touches.

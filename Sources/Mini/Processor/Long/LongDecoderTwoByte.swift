@@ -278,7 +278,9 @@ extension LongDecoder {
         let value = map == 2 ? byte() : 0
         operation.immediate = Int32(
             bitPattern: VectorCode(opcode, prefix: prefix, value: value).bits)
-        slow(.vectorLevel2, size: isWide ? 3 : 2, which: map)
+        slow(
+            .vectorLevel2, size: isWide ? 3 : 2, which: map,
+            as: isRegister && prefix == 1 && number == 0x20F ? .alignVector : .slowPath)
     }
 
     /// Moves of 16 bytes are the loop's; `aux` has the bits that an aligned one's address may not have.

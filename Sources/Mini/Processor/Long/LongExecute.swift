@@ -255,6 +255,7 @@ extension LongCore {
                     case .loadVector: if unsafe !loadVector(record) { flow = .fault; break run }
                     case .storeVector: flow = unsafe storeVector(record); if flow != .next { break run }
                     case .moveVector: if unsafe !moveVector(record) { flow = .fault; break run }
+                    case .alignVector: flow = unsafe alignVector(record); if flow != .next { break run }
                     case .next: if unsafe follow(&block, record, if: true) { continue enter }; flow = .branch; break run
                     case .address: state.temporary = unsafe preparedAddress(record)
                     // The first ones are never laid: rare, and so in the slow path. No case is empty: see build.sh.

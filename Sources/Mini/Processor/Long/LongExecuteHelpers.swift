@@ -293,6 +293,13 @@ extension LongCore {
         return true
     }
 
+    @inline(never) func alignVector(_ record: LongRecord) -> Flow {
+        guard state.hasVectors && state.hasLevel2 else { return unsafe slowPath(record) }
+        let operation = unsafe record.pointee
+        unsafe Level2.align(vector(operation.a), vector(operation.b), operation.vectorCode.value)
+        return .next
+    }
+
     @inline(never) private func slowCopy(
         _ record: LongRecord, _ linear: UInt64, _ buffer: UnsafeMutableRawPointer, write: Bool
     ) -> Flow {

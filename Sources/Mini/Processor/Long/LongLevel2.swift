@@ -45,7 +45,7 @@ enum Level2 {
         }
     }
 
-    /// Sixteen bytes from a place in a text of two or four words, behind which all is 0: PALIGNR.
+    /// Sixteen bytes from a place among two or four words, behind which all is 0.
     static func cut(_ words: InlineArray<6, UInt64>, at place: Int) -> (UInt64, UInt64) {
         unsafe withUnsafeBytes(of: words) {
             unsafe (
@@ -53,6 +53,19 @@ enum Level2 {
                 $0.loadUnaligned(fromByteOffset: place + 8, as: UInt64.self)
             )
         }
+    }
+
+    /// PALIGNR: of both, from so many bytes on.
+    static func align(
+        _ to: UnsafeMutableRawPointer, _ from: UnsafeMutableRawPointer, _ value: UInt32
+    ) {
+        let both: InlineArray<6, UInt64> = unsafe [
+            VectorUnit.lane(from, 0), VectorUnit.lane(from, 1), VectorUnit.lane(to, 0),
+            VectorUnit.lane(to, 1), 0, 0,
+        ]
+        let cut = Level2.cut(both, at: Int(min(value, 32)))
+        unsafe VectorUnit.setLane(to, 0, cut.0)
+        unsafe VectorUnit.setLane(to, 1, cut.1)
     }
 
     /// Takes elements of a size in bits from another vector where a third has their top bits set: PBLENDVB, BLENDVPS, BLENDVPD.
@@ -213,13 +226,7 @@ extension LongCore {
         case 0x20D: unsafe Level2.blendWords(to, from, code.value, shift: 2)
         case 0x20E: unsafe Level2.blendWords(to, from, code.value, shift: 0)
         case 0x20F:
-            let words: InlineArray<6, UInt64> = unsafe [
-                VectorUnit.lane(from, 0), VectorUnit.lane(from, 1), VectorUnit.lane(to, 0),
-                VectorUnit.lane(to, 1), 0, 0,
-            ]
-            let value = Level2.cut(words, at: Int(min(code.value, 32)))
-            unsafe VectorUnit.setLane(to, 0, value.0)
-            unsafe VectorUnit.setLane(to, 1, value.1)
+            unsafe Level2.align(to, from, code.value)
         case 0x221: unsafe insertSingle(i, code.value, to, from)
         case 0x240, 0x241: try unsafe product(code, to, from)
         case 0x242:

@@ -47,6 +47,8 @@ enum LongCode: UInt8 {
     case set8r, move64rrIf, move32rrIf, exchange64rr
     case swap32, swap64, doubleWord, quadWord
     case loadVector, storeVector, moveVector
+    /// PALIGNR of registers, by which C libraries copy; also a record of the slow path.
+    case alignVector
     /// The end of a block that runs on into the next.
     case next
     /// In front of a memory operation: an address into `LongSlot.temporary`.
