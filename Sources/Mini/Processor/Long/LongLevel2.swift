@@ -45,25 +45,33 @@ enum Level2 {
         }
     }
 
-    /// Sixteen bytes from a place among two or four words, behind which all is 0.
-    static func cut(_ words: InlineArray<6, UInt64>, at place: Int) -> (UInt64, UInt64) {
-        unsafe withUnsafeBytes(of: words) {
-            unsafe (
-                $0.loadUnaligned(fromByteOffset: place, as: UInt64.self),
-                $0.loadUnaligned(fromByteOffset: place + 8, as: UInt64.self)
-            )
+    /// Sixteen bytes of four words, and zeros behind them, from a byte on.
+    static func cut(
+        _ words: (UInt64, UInt64, UInt64, UInt64), at place: UInt32
+    ) -> (UInt64, UInt64) {
+        var (first, second, third, fourth) = words
+        var place = UInt64(place)
+        if place >= 16 {
+            (first, second, third, fourth) = place < 32 ? (third, fourth, 0, 0) : (0, 0, 0, 0)
+            place &= 15
         }
+        if place >= 8 { (first, second, third) = (second, third, fourth) }
+        let bits = (place & 7) &* 8
+        return (
+            first &>> bits | (second &<< 1) &<< (63 &- bits),
+            second &>> bits | (third &<< 1) &<< (63 &- bits)
+        )
     }
 
     /// PALIGNR: of both, from so many bytes on.
     static func align(
         _ to: UnsafeMutableRawPointer, _ from: UnsafeMutableRawPointer, _ value: UInt32
     ) {
-        let both: InlineArray<6, UInt64> = unsafe [
+        let both = unsafe (
             VectorUnit.lane(from, 0), VectorUnit.lane(from, 1), VectorUnit.lane(to, 0),
-            VectorUnit.lane(to, 1), 0, 0,
-        ]
-        let cut = Level2.cut(both, at: Int(min(value, 32)))
+            VectorUnit.lane(to, 1)
+        )
+        let cut = cut(both, at: value)
         unsafe VectorUnit.setLane(to, 0, cut.0)
         unsafe VectorUnit.setLane(to, 1, cut.1)
     }
@@ -248,7 +256,7 @@ extension LongCore {
         let form = VectorForm.second + UInt32(code.opcode)
         floatingPoint[multimedia: i.a] =
             switch number {
-            case 0x20F: Level2.cut([source, old, 0, 0, 0, 0], at: Int(min(code.value, 16))).0
+            case 0x20F: Level2.cut((source, old, 0, 0), at: code.value).0
             case 0x100: VectorUnit.run(form, old, source & 0x8787_8787_8787_8787, 0).0
             // Sums and differences of neighbours: of both, which are the halves of one.
             case 0x101...0x103, 0x105...0x107: VectorUnit.run(form, old, 0, source).0
