@@ -44,6 +44,7 @@ echoed 2001 frames"
         start $arch echo
         first=$child first_out=$child_out
         address=$(printf 'mini-lguest/%s/%x/0' "$(stat -c %D "$net")" "$(stat -c %i "$net")")
+        : >"$work/connections"
         # shellcheck disable=SC2016
         setpriv --reuid=65534 --regid=65534 --clear-groups perl -MSocket -e '
             my ($made, $to) = (0, pack_sockaddr_un("\0$ARGV[0]"));
@@ -75,10 +76,10 @@ echoed 2001 frames"
         -Wl,--image-base=0x100000,-e,start -o "$work/idle" Tests/system/offloads.S 2>/dev/null \
         && command -v perl >/dev/null; then
         idle_net=$work/net-idle-$arch
-        "out/$arch/mini-launch" --engine builtin --sharenet "$idle_net" "$work/idle" </dev/null >"$work/idle-out" 2>&1 &
+        "out/$arch/mini-launch" --engine builtin --sharenet "$idle_net" "$work/idle" </dev/null >"$work/idle-out-$arch" 2>&1 &
         child=$!
         for _ in {1..1200}; do
-            [[ -s $work/idle-out ]] && break
+            [[ -s $work/idle-out-$arch ]] && break
             sleep 0.05
         done
         # The lock is struct flock of 64 bits, on the byte of slot 5.
