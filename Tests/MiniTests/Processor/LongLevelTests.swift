@@ -102,8 +102,11 @@ import Testing
         let wanted = HostFeature.allCases.filter {
             $0 == .compareExchange16 || HostProcessor.has($0)
         }
+        // To programs; a kernel is told of CMPXCHG16B.
         machine.kernel(rax(1) + [0x0F, 0xA2])
-        #expect(core.rcx == wanted.reduce(1 << 31) { $0 | $1.bit })
+        #expect(core.rcx == HostFeature.compareExchange16.bit | 1 << 31)
+        core.state.privilege = 3
+        #expect(UInt64(core.identify(1).2) == wanted.reduce(1 << 31) { $0 | $1.bit })
         // LAHF and SAHF, which the level asks for as well.
         machine.kernel(rax(0x8000_0001) + [0x0F, 0xA2])
         #expect(core.rcx == 1)

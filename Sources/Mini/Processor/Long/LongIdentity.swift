@@ -3,7 +3,7 @@
 // It calls itself an AMD of family 15, the first that had long mode: kernels know that those leak nothing of the kernel to its
 // programs. It offers the least that 64-bit kernels and their programs ask for: MMX, SSE2, NX, SYSCALL; no APIC, XSAVE, AVX. (MMX
 // because C libraries of today refuse a processor without it.) Where the real processor has what the level x86-64-v2 adds, this one has
-// it, too, as some systems' programs are compiled for that.
+// it, too, as some systems' programs are compiled for that. Kernels are not told: they would hash by it what integers hash faster here.
 // The clock is SystemIdentity.swift's.
 //
 // Sources: AMD64 Architecture Programmer's Manual volumes 2 and 3 (CPUID); docs/abi/pc.md §7, §8.
@@ -33,7 +33,8 @@ extension LongCore {
             (
                 signature, 0,
                 LongCpuFeature.hypervisor | LongCpuFeature.exchange16
-                    | (state.hasLevel2 ? LongCpuFeature.level2 : 0), LongCpuFeature.basic
+                    | (state.hasLevel2 && state.privilege == 3 ? LongCpuFeature.level2 : 0),
+                LongCpuFeature.basic
             )
         case 0x8000_0001:
             (

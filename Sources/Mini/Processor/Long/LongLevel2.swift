@@ -1,6 +1,6 @@
 // What the level x86-64-v2 adds, which the programs of RHEL 9 and SLES 16 are compiled for: SSE3, SSSE3, SSE4.1, SSE4.2 and POPCNT.
 // They are there where the real processor has them, as arithmetic runs on its unit (VectorCore.swift); elsewhere they are #UD, and
-// CPUID does not name them. CMPXCHG16B, the last of that level, is with the integers.
+// CPUID does not name them. It names them to ring 3 alone: a kernel that knows of them is an eighth slower to boot (LongIdentity.swift). CMPXCHG16B, the last of that level, is with the integers.
 //
 //     decoder ── Level2.exists? ── record with a VectorCode and, in `which`, its map of opcodes ── slow path ── performLevel2
 //
